@@ -1,0 +1,58 @@
+# make repro   the full reproducible run          make ui      compare runs in the browser
+# make test    checks and tests                   make mirror  rebuild the MLflow mirror from results/
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help repro test check ui mirror bench clean constraints
+
+PYTHON ?= python3
+PORT ?= 5000
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export PYTHONPATH := $(CURDIR)
+export MLFLOW_DISABLE_TELEMETRY := true
+
+# A virtual environment holds absolute paths: one that was moved or copied here, or broke, is made anew.
+HOME_OF_VENV := $(shell cat .venv/home 2>/dev/null)
+ifneq ($(HOME_OF_VENV) $(wildcard .venv/bin/python),$(CURDIR) .venv/bin/python)
+.PHONY: .venv/home
+endif
+
+help:
+	@sed -n '/^#/p;/^#/!q' Makefile
+
+repro: .venv/run.stamp
+	dvc repro
+
+test: check
+	python -m pytest
+
+check: .venv/test.stamp
+	ruff check
+	ruff format --check
+	mypy
+
+ui: .venv/run.stamp
+	@sh scripts/ui.sh $(PORT)
+
+mirror: .venv/run.stamp
+	python -m pipeline.tracking
+
+.venv/home:
+	@$(PYTHON) scripts/check_python.py
+	rm -rf .venv
+	$(PYTHON) -m venv .venv
+	@echo "$(CURDIR)" > .venv/home
+
+.venv/run.stamp: .venv/home requirements.txt constraints.txt
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+.venv/test.stamp: .venv/run.stamp requirements-test.txt
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-test.txt
+	@touch $@
+
+# After changing a pin: everything that is installed and not pinned directly.
+constraints: .venv/test.stamp
+	python scripts/constraints.py > constraints.new && mv constraints.new constraints.txt
+
+clean:
+	rm -rf .venv .state mlflow.db mlartifacts optuna.journal

@@ -1,0 +1,1 @@
+"""What the results say: intervals over seeds, tables, figures, and the page that shows them."""

@@ -1,0 +1,156 @@
+"""The results of a problem put together, and the tables made of them."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline.params import ProblemParams
+from pipeline.runs import as_json
+from pipeline.units import percent
+
+VARIANTS = ("default", "tuned")
+CURVE_MEANS = ("lr", "train_loss", "validation_loss")
+
+
+@dataclass(frozen=True)
+class ProblemResults:
+    """Everything the stages found out about one problem.
+
+    ``runs`` and ``curves`` have the columns of the parquet files, of all variants together, schedulers in the order of
+    params.yaml. ``best`` is what ``best.yaml`` holds: label → recommended configuration; empty where nothing was tuned.
+    """
+
+    name: str
+    params: ProblemParams
+    runs: pd.DataFrame
+    curves: pd.DataFrame
+    best: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """The variants there are runs of."""
+        present = set(self.runs["variant"])
+        return tuple(variant for variant in VARIANTS if variant in present)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The schedulers there are runs of."""
+        return tuple(dict.fromkeys(self.runs["scheduler"]))
+
+
+def gather(
+    name: str,
+    params: ProblemParams,
+    labels: Iterable[str],
+    parts: Sequence[tuple[pd.DataFrame, pd.DataFrame]],
+    best: Mapping[str, Mapping[str, Any]],
+) -> ProblemResults:
+    """The results of a problem from ``parts``, the (runs, curves) of each stage; rows in the order of ``labels``."""
+    runs, curves = (pd.concat(frames, ignore_index=True) for frames in zip(*parts, strict=True))
+    return ProblemResults(name, params, _in_order(runs, labels), _in_order(curves, labels), best)
+
+
+def _in_order(frame: pd.DataFrame, labels: Iterable[str]) -> pd.DataFrame:
+    """Rows by variant, scheduler, seed (and epoch); a label that ``labels`` does not have comes last."""
+    place = {label: position for position, label in enumerate(labels)}
+    keys = pd.DataFrame(
+        {
+            "variant": frame["variant"].map(VARIANTS.index),
+            "place": frame["scheduler"].map(lambda label: place.get(label, len(place))),
+        }
+    )
+    rest = [column for column in ("scheduler", "seed", "epoch") if column in frame]
+    order = pd.concat([keys, frame[rest]], axis="columns").sort_values(["variant", "place", *rest], kind="stable").index
+    return frame.loc[order].reset_index(drop=True)
+
+
+def mean_curves(results: ProblemResults) -> pd.DataFrame:
+    """Rows of (variant, scheduler, epoch) with the means over seeds of ``lr`` and of both losses.
+
+    Losses leave out the runs that diverged, as every mean does; the learning rate is what was applied, whatever came of it.
+    """
+    diverged = results.runs.loc[results.runs["diverged"].astype(bool), "run"]
+    curves = results.curves[["variant", "scheduler", "epoch", *CURVE_MEANS]].copy()
+    curves.loc[results.curves["run"].isin(diverged), ["train_loss", "validation_loss"]] = np.nan
+    groups = curves.groupby(["variant", "scheduler", "epoch"], sort=False)
+    means, lowest = groups.mean(), groups["lr"].min()
+    # A rate that all seeds share is kept to the last bit; a rounded mean of equal numbers may differ from them.
+    means["lr"] = means["lr"].where(lowest != groups["lr"].max(), lowest)
+    return means.reset_index()
+
+
+def learning_rates(means: pd.DataFrame, every: int) -> pd.DataFrame:
+    """The tutorial's output: the mean curves' ``lr`` at epochs 1, 1 + ``every`` …"""
+    shown = (means["epoch"] - 1) % every == 0
+    return means.loc[shown, [column for column in means if column not in ("train_loss", "validation_loss")]]
+
+
+def metrics(comparison: pd.DataFrame) -> dict[str, dict[str, dict[str, dict[str, float]]]]:
+    """The comparison for DVC: problem → variant → scheduler → figure."""
+    nested: dict[str, dict[str, dict[str, dict[str, float]]]] = {}
+    for row in comparison.to_dict("records"):
+        problem, variant, scheduler = (str(row.pop(key)) for key in ("problem", "variant", "scheduler"))
+        nested.setdefault(problem, {}).setdefault(variant, {})[scheduler] = {str(k): _plain(v) for k, v in row.items()}
+    return nested
+
+
+def _plain(value: Any) -> Any:
+    """A numpy number as Python's, which JSON knows."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """A table in GitHub's Markdown, numbers to five digits and aligned to the right."""
+    head = f"| {' | '.join(table.columns)} |"
+    rule = f"|{'|'.join(' ---: ' if pd.api.types.is_numeric_dtype(table[c]) else ' --- ' for c in table)}|"
+    rows = [f"| {' | '.join(_cell(value) for value in row)} |" for row in table.itertuples(index=False)]
+    return "\n".join([head, rule, *rows]) + "\n"
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return "" if np.isnan(value) else f"{value:.5g}"
+    return str(value).replace("|", "\\|")
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """A scheduler's recommended configuration: as ``best.yaml`` writes it, and in torch's numbers where they are known.
+
+    ``lr`` and ``args`` are None where no run has this configuration; ``run`` is the run that does.
+    """
+
+    scheduler: str
+    name: str
+    interval: str
+    lr_written: str
+    args_written: str
+    lr: float | None = None
+    args: Mapping[str, Any] | None = None
+    run: str | None = None
+
+
+def recommendations(results: ProblemResults) -> list[Recommendation]:
+    """The recommended configurations, in the order of the schedulers."""
+    return [_recommendation(results, label, results.best[label]) for label in results.labels if label in results.best]
+
+
+def _recommendation(results: ProblemResults, label: str, best: Mapping[str, Any]) -> Recommendation:
+    args, lr = best.get("args", {}), best.get("lr", "100%")
+    written = (label, str(best.get("name", label)), str(best.get("interval") or ""), str(lr), as_json(args))
+    tuned = results.runs[(results.runs["scheduler"] == label) & (results.runs["variant"] == "tuned")]
+    rate = _rate(lr, float(results.params.optimizer.args["lr"]))
+    same = tuned[(tuned["args"] == as_json(args)) & np.isclose(tuned["lr"].astype(float), rate, rtol=1e-9, atol=0)]
+    if same.empty:
+        return Recommendation(*written)
+    run = same.iloc[0]
+    return Recommendation(*written, float(run["lr"]), json.loads(run["resolved"]), str(run["run"]))
+
+
+def _rate(written: Any, lr: float) -> float:
+    share = percent(written) if isinstance(written, str) else None
+    return float(written) if share is None else float(share) * lr / 100

@@ -1,0 +1,23 @@
+"""Every registered name that params.yaml may use, the user's own included."""
+
+from dataclasses import dataclass
+
+import pipeline.custom  # noqa: F401  # registers what the user wrote
+from pipeline.problems.datasets import datasets
+from pipeline.problems.models import models
+from pipeline.problems.optimizers import optimizers
+from pipeline.registry import Registered, Registry
+from pipeline.schedulers.registry import Scheduler, schedulers
+
+
+@dataclass(frozen=True)
+class Registries:
+    """One registry for each kind of thing that has a name in params.yaml."""
+
+    datasets: Registry[Registered]
+    models: Registry[Registered]
+    optimizers: Registry[Registered]
+    schedulers: Registry[Scheduler]
+
+
+CATALOGUE = Registries(datasets, models, optimizers, schedulers)

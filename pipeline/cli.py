@@ -1,0 +1,75 @@
+"""What every stage shares at its outside: one at a time, and mistakes told in a line."""
+
+import inspect
+import logging
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from pipeline.errors import ParamsError, PipelineError
+from pipeline.params import Params, ProblemParams
+from pipeline.wording import suggestion
+
+STATE = Path(".state")
+"""Git-ignored: locks, and what an interrupted stage needs to go on."""
+
+
+class UsageError(PipelineError):
+    """A stage was called with the wrong number of words."""
+
+    exit_code = 2
+
+
+def run(main: Callable[..., None]) -> None:
+    """Run a stage's ``main`` on the command line's words.
+
+    An expected error is told on standard error without a traceback and ends the process with the error's exit code
+    (2 for a mistake in params.yaml or in the call); the last results stay.
+    """
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    stage, words = Path(sys.argv[0]).stem, sys.argv[1:]
+    try:
+        _check_usage(stage, main, words)
+        with only_one("@".join([stage, *words])):
+            main(*words)
+    except PipelineError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print(f"{stage}: interrupted; the last results stay", file=sys.stderr)
+        sys.exit(130)
+
+
+def _check_usage(stage: str, main: Callable[..., None], words: list[str]) -> None:
+    expected = list(inspect.signature(main).parameters)
+    if len(words) != len(expected):
+        raise UsageError(f"usage: python -m pipeline.stages.{stage} {' '.join(expected).upper()}".rstrip())
+
+
+@contextmanager
+def only_one(name: str) -> Iterator[None]:
+    """Hold the lock of a stage: one that was left over by a killed ``dvc repro`` may still be writing."""
+    STATE.mkdir(exist_ok=True)
+    lock = FileLock(
+        STATE / f"{re.sub('[^A-Za-z0-9_@-]', '_', name)[:200]}.lock"
+    )  # the name may be any word, and is not checked yet
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print(f"{name}: another process is at it; waiting until it is done", file=sys.stderr, flush=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def problem_of(params: Params, name: str) -> ProblemParams:
+    """The problem a stage was called for."""
+    if name not in params.problems:
+        raise ParamsError(f"there is no problem {name!r} in params.yaml; {suggestion(name, params.problems)}")
+    return params.problems[name]

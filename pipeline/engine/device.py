@@ -1,0 +1,30 @@
+"""The device that ``device:`` in params.yaml asks for."""
+
+import torch
+
+from pipeline.errors import PipelineError
+
+
+class DeviceError(PipelineError):
+    """The device asked for is not on this machine."""
+
+
+def available() -> list[str]:
+    """The names of this machine's devices."""
+    names = ["cpu"]
+    if torch.cuda.is_available():
+        names += [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    if torch.backends.mps.is_available():
+        names.append("mps")
+    return names
+
+
+def find_device(name: str) -> torch.device:
+    """The device of that name; ``auto`` is the first GPU there is, else the CPU."""
+    names = available()
+    if name == "auto":
+        return torch.device(names[1] if len(names) > 1 else "cpu")
+    wanted = "cuda:0" if name == "cuda" else name
+    if wanted not in names:
+        raise DeviceError(f"params.yaml: device: there is no {name} on this machine; write auto or one of {', '.join(names)}")
+    return torch.device(wanted)

@@ -1,0 +1,57 @@
+"""One run exactly as a PyTorch user writes it: real model, real optimizer, real scheduler.
+
+The reference that the stacked engine is tested against.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from pipeline.problems.problem import Problem
+from pipeline.runs import Block, Outcome, Run, Training
+from pipeline.schedulers.registry import schedulers
+from pipeline.schedulers.replay import build, momentum_of, rate_of, resolve
+
+
+def train(problem: Problem, run: Run, *, device: torch.device, dtype: torch.dtype = torch.float32) -> Training:
+    """Train one run; yields one block per epoch and returns the outcome, with a runs axis of length 1."""
+    x, y = torch.tensor(problem.x, device=device, dtype=dtype), torch.tensor(problem.y, device=device)
+    split = problem.split(run.seed)
+    training, validation, test = (torch.from_numpy(part).to(device) for part in (split.train, split.validation, split.test))
+    model = problem.new_model(run.seed, run.stream).to(device, dtype)
+    budget = problem.budget(run.epochs)
+    resolved = resolve(run.schedule, problem.lr, budget)
+    optimizer = problem.new_optimizer(list(model.parameters()), resolved.lr)
+    scheduler = build(run.schedule, optimizer, resolved, budget)
+    order = problem.new_order(run.seed, run.stream)
+    initial_loss, _ = evaluate(model, x[training], y[training])
+    finite = True
+    for epoch in range(1, run.epochs + 1):
+        lr, momentum = rate_of(optimizer), momentum_of(optimizer)
+        total = 0.0
+        for batch in torch.randperm(len(training), generator=order).split(problem.params.batch_size):  # type: ignore[no-untyped-call]
+            rows = training[batch.to(device)]
+            loss = cross_entropy(model(x[rows]), y[rows])
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            if run.schedule.interval == "batch":
+                scheduler.step()
+            total += loss.item() * len(rows)
+            finite = finite and bool(loss.isfinite())
+        train_loss = total / len(training)
+        if run.schedule.interval == "epoch":
+            scheduler.step(*([train_loss] if schedulers[run.schedule.name].live else []))
+        figures = (lr, momentum, train_loss, *evaluate(model, x[validation], y[validation]))
+        yield Block(epoch, *(np.array([[figure]]) for figure in figures))
+    test_loss, test_accuracy = (np.array([figure]) for figure in evaluate(model, x[test], y[test]))
+    weights = {name: value.detach()[None] for name, value in model.named_parameters()}
+    return Outcome(np.array([initial_loss]), np.array([finite]), test_loss, test_accuracy, weights)
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, x: Tensor, y: Tensor) -> tuple[float, float]:
+    """Mean loss and accuracy of the model on the samples."""
+    logits = model(x)
+    return cross_entropy(logits, y).item(), (logits.argmax(dim=1) == y).double().mean().item()

@@ -1,0 +1,77 @@
+"""The learning rate and momentum of every run of a stack, epoch by epoch, from replayed schedulers."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pipeline.params import Path_, placed_in
+from pipeline.problems.problem import Problem
+from pipeline.runs import Floats, Run
+from pipeline.schedulers.registry import schedulers
+from pipeline.schedulers.replay import Replay, ScheduleError, Trace, trace
+
+
+class Rates:
+    """Traces of the open-loop schedules, shared by the runs that have the same; a live replay for each other run.
+
+    Raises :class:`pipeline.schedulers.replay.ScheduleError` where a schedule cannot be followed to the end.
+    """
+
+    def __init__(self, problem: Problem, runs: Sequence[Run]) -> None:
+        self._budget = problem.budget(runs[0].epochs)
+        new, lr = problem.new_optimizer, problem.lr
+        alive = [schedulers[run.schedule.name].live for run in runs]
+        self._live = {i: Replay(run.schedule, new, lr, self._budget) for i, run in enumerate(runs) if alive[i]}
+        traces: dict[str, Trace] = {}
+        for run, is_live in zip(runs, alive, strict=True):
+            if not is_live and run.schedule.key not in traces:
+                traces[run.schedule.key] = trace(run.schedule, new, lr, self._budget)
+        self._traces = list(traces.values())
+        numbers = {key: number for number, key in enumerate(traces)}
+        self._trace_of_run = np.array([numbers.get(run.schedule.key, -1) for run in runs])
+
+    @property
+    def are_live(self) -> bool:
+        """Whether any run needs its loss before its next rate is known."""
+        return bool(self._live)
+
+    @property
+    def have_momentum(self) -> bool:
+        """Whether any run has momentum at any step."""
+        return any(t.momentum.any() for t in self._traces) or any(r.now[1] != 0 for r in self._live.values())
+
+    def epoch(self, epoch: int) -> tuple[Floats, Floats]:
+        """Rate and momentum of every step of ``epoch`` (from 1), each of shape (steps, runs)."""
+        steps = self._budget.steps_per_epoch
+        here = slice((epoch - 1) * steps, epoch * steps)
+        lr, momentum = np.empty((steps, len(self._trace_of_run))), np.empty((steps, len(self._trace_of_run)))
+        open_loop = np.flatnonzero(self._trace_of_run >= 0)
+        if open_loop.size:
+            columns = self._trace_of_run[open_loop]
+            lr[:, open_loop] = np.stack([t.lr[here] for t in self._traces], axis=1)[:, columns]
+            momentum[:, open_loop] = np.stack([t.momentum[here] for t in self._traces], axis=1)[:, columns]
+        for run, replay in self._live.items():
+            lr[:, run], momentum[:, run] = replay.now
+        return lr, momentum
+
+    def feed(self, train_loss: Floats) -> None:
+        """Step the live schedules, each with its own run's training loss of the epoch just trained; (runs,)."""
+        for run, replay in self._live.items():
+            replay.step(float(train_loss[run]))
+
+
+def refuse_impossible(problem: Problem) -> None:
+    """Follow every schedule of the problem to the end of its run before anything is trained.
+
+    Raises :class:`pipeline.params.ParamsError` with a placed line for each that cannot be followed.
+    """
+    mistakes: list[tuple[Path_, object, str, str]] = []
+    for label, schedule in problem.schedules.items():
+        try:
+            Rates(problem, [Run(label, schedule, seed=0, epochs=problem.params.epochs)])
+        except ScheduleError as error:
+            own: Path_ = ("problems", problem.name) if label in problem.params.schedulers else ()
+            right = f"change the arguments so that {schedule.name} lasts the whole run"
+            mistakes.append(((*own, "schedulers", label, "args"), schedule.args, str(error), right))
+    if mistakes:
+        raise placed_in(mistakes)

@@ -1,0 +1,202 @@
+"""Many runs of one problem as one tensor program.
+
+The parameters of all runs are stacked along a leading axis; runs of one replicate (seed and stream) share their batches,
+initial weights and data order. A run can reach no other: every operation treats the runs axis elementwise or as the batch
+of a batched matrix product.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad_and_value, stack_module_state, vmap
+from torch.nn.functional import cross_entropy
+
+from pipeline.engine.compiling import compiled
+from pipeline.engine.optimizers import STACKED, State
+from pipeline.engine.rates import Rates
+from pipeline.errors import PipelineError
+from pipeline.problems.problem import Problem
+from pipeline.runs import Block, Floats, Outcome, Run, Training
+
+BLOCK = 10
+"""Epochs per block while no live schedule is in the stack."""
+EVALUATED_AT_ONCE = 512
+"""Samples per evaluation pass, which bounds its memory."""
+
+
+Parameters = dict[str, Tensor]
+States = dict[str, State]
+Update = Callable[[Tensor, Tensor, State, Tensor], tuple[Tensor, State]]
+
+
+class StackError(PipelineError):
+    """Runs that cannot be trained as one stack."""
+
+
+class Stack:
+    """The state of the runs: parameters (runs, ...) and optimizer state on the device, data and orders per replicate."""
+
+    def __init__(self, problem: Problem, runs: Sequence[Run], device: torch.device, dtype: torch.dtype) -> None:
+        self._problem, self._device, self._dtype = problem, device, dtype
+        x, y = torch.tensor(problem.x, device=device, dtype=dtype), torch.tensor(problem.y, device=device)
+        replicates = list(dict.fromkeys((run.seed, run.stream) for run in runs))
+        of_run = torch.tensor([replicates.index((run.seed, run.stream)) for run in runs], device=device)
+        self._data = (x, y, of_run)
+        splits = [problem.split(seed) for seed, _ in replicates]
+        self.train, self.validation, self.test = (
+            torch.from_numpy(np.stack([getattr(split, part) for split in splits])).to(device)
+            for part in ("train", "validation", "test")
+        )
+        self._orders = [problem.new_order(seed, of) for seed, of in replicates]
+        models = [problem.new_model(seed, of).to(device, dtype) for seed, of in replicates]
+        self._model = models[0]
+        _refuse_buffers(problem, self._model)
+        initial, _ = stack_module_state(models)
+        self.parameters = {name: values.detach()[of_run] for name, values in initial.items()}
+        self._start_optimizer(Rates(problem, runs), runs)
+
+    def _start_optimizer(self, rates: Rates, runs: Sequence[Run]) -> None:
+        component = self._problem.params.optimizer
+        self.rates = rates
+        self._optimizer = STACKED[component.name](component.args, len(runs), has_momentum=rates.have_momentum)
+        self._state: dict[str, State] = {
+            name: tuple(torch.zeros_like(values) for _ in range(self._optimizer.slots))
+            for name, values in self.parameters.items()
+        }
+        budget = self._problem.budget(runs[0].epochs)
+        step = _step_of(self._model, self._optimizer.update)
+        self._step = compiled(step, len(runs) * budget.epochs * budget.steps_per_epoch)
+
+    def train_epoch(self, lr: Floats, momentum: Floats) -> Tensor:
+        """One epoch at the given rates, (steps, runs) each; returns each batch's mean loss, (steps, runs), on the device."""
+        numbers = self._to_device(self._optimizer.coefficients(lr, momentum))
+        batches, weights = self._batches()
+        losses = []
+        for step in zip(numbers, batches, weights, strict=True):
+            self.parameters, self._state, loss = self._step(self.parameters, self._state, *step, *self._data)
+            losses.append(loss)
+        return torch.stack(losses)
+
+    def _batches(self) -> tuple[Tensor, Tensor]:
+        """The epoch's batches: rows of the data (steps, replicates, batch), and each sample's weight in its batch's mean.
+
+        The last batch is filled up with samples of weight 0, so that all steps have one shape.
+        """
+        size, samples = self._problem.params.batch_size, self.train.shape[1]
+        orders = torch.stack([torch.randperm(samples, generator=order) for order in self._orders])
+        steps = -(-samples // size)
+        filled = nn.functional.pad(orders, (0, steps * size - samples)).to(self._device)
+        rows = self.train.gather(1, filled).reshape(-1, steps, size).transpose(0, 1)
+        real = (torch.arange(steps * size) < samples).reshape(steps, size)
+        weights = real / real.sum(dim=1, keepdim=True)
+        return rows, weights.to(self._device, self._dtype)
+
+    @torch.no_grad()
+    def evaluate(self, rows: Tensor) -> tuple[Floats, Floats]:
+        """Mean loss and accuracy of every run on ``rows``, (replicates, samples), of its replicate; each (runs,)."""
+        data, labels, of_run = self._data
+        losses = correct = torch.zeros(len(of_run), device=self._device, dtype=self._dtype)
+        for part in rows.split(EVALUATED_AT_ONCE, dim=1):  # type: ignore[no-untyped-call]
+            x, y = data[part][of_run], labels[part][of_run]
+            logits = vmap(lambda parameters, x: functional_call(self._model, parameters, (x,)))(self.parameters, x)
+            losses = losses + cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="none").view(y.shape).sum(dim=1)
+            correct = correct + (logits.argmax(dim=2) == y).sum(dim=1)
+        return _to_host(losses) / rows.shape[1], _to_host(correct) / rows.shape[1]
+
+    def _to_device(self, values: npt.NDArray[np.float64]) -> Tensor:
+        return torch.from_numpy(values).to(dtype=self._dtype).to(self._device)
+
+
+def train(
+    problem: Problem,
+    runs: Sequence[Run],
+    *,
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
+    search: bool = False,
+) -> Training:
+    """Train all runs side by side; yields blocks of epochs as they are done and returns the outcome.
+
+    In a ``search`` only what a choice needs is evaluated: the validation split after the last epoch, the test split never;
+    all else is NaN. Raises :class:`StackError` for runs or models that cannot be stacked,
+    :class:`pipeline.schedulers.replay.ScheduleError` for a schedule that cannot be followed to the end.
+    """
+    epochs = _common_epochs(runs)
+    stack = Stack(problem, runs, device, dtype)
+    sizes = _batch_sizes(problem, stack.train.shape[1])
+    initial_loss, _ = stack.evaluate(stack.train)
+    nothing = np.full(len(runs), np.nan)
+    finite = np.isfinite(initial_loss)
+    length = 1 if stack.rates.are_live else BLOCK
+    for first in range(1, epochs + 1, length):
+        rows = []
+        losses = []
+        for epoch in range(first, min(first + length, epochs + 1)):
+            lr, momentum = stack.rates.epoch(epoch)
+            losses.append(stack.train_epoch(lr, momentum))
+            evaluated = not search or epoch == epochs
+            validation = stack.evaluate(stack.validation) if evaluated else (nothing, nothing)
+            rows.append((lr[0], momentum[0], *validation))
+        host = _to_host(torch.stack(losses))
+        train_loss = np.average(host, axis=1, weights=sizes)
+        finite &= np.isfinite(host).all(axis=(0, 1))
+        stack.rates.feed(train_loss[-1])
+        lrs, momenta, validation_loss, accuracy = (np.stack(column) for column in zip(*rows, strict=True))
+        yield Block(first, lrs, momenta, train_loss, validation_loss, accuracy)
+    test_loss, test_accuracy = (nothing, nothing) if search else stack.evaluate(stack.test)
+    return Outcome(initial_loss, finite, test_loss, test_accuracy, stack.parameters)
+
+
+def _step_of(model: nn.Module, update: Update) -> Callable[..., tuple[Parameters, States, Tensor]]:
+    """One optimizer step of every run, as a pure function of the stack's state, the step's batch and the data."""
+
+    def mean_loss(parameters: Parameters, x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
+        logits = functional_call(model, parameters, (x,))
+        return (weights * cross_entropy(logits, y, reduction="none")).sum()
+
+    gradients_and_losses = vmap(grad_and_value(mean_loss), in_dims=(0, 0, 0, None))
+
+    def step(
+        parameters: Parameters,
+        states: States,
+        numbers: Tensor,
+        rows: Tensor,
+        weights: Tensor,
+        x: Tensor,
+        y: Tensor,
+        of_run: Tensor,
+    ) -> tuple[Parameters, States, Tensor]:
+        batch = rows[of_run]
+        gradients, losses = gradients_and_losses(parameters, x[batch], y[batch], weights)
+        updated = {name: update(values, gradients[name], states[name], numbers) for name, values in parameters.items()}
+        return {name: u[0] for name, u in updated.items()}, {name: u[1] for name, u in updated.items()}, losses
+
+    return step
+
+
+def _common_epochs(runs: Sequence[Run]) -> int:
+    epochs = {run.epochs for run in runs}
+    if len(epochs) != 1:
+        raise StackError(f"a stack has one budget, these runs have {sorted(epochs)} epochs; train each budget by itself")
+    return epochs.pop()
+
+
+def _batch_sizes(problem: Problem, samples: int) -> list[int]:
+    size = problem.params.batch_size
+    return [min(size, samples - start) for start in range(0, samples, size)]
+
+
+def _refuse_buffers(problem: Problem, model: nn.Module) -> None:
+    names = [name for name, _ in model.named_buffers()]
+    if names:
+        raise StackError(
+            f"the model {problem.params.model.name!r} keeps {', '.join(names)} beside its parameters and cannot be stacked; "
+            "use a layer without running statistics, such as GroupNorm instead of BatchNorm"
+        )
+
+
+def _to_host(values: Tensor) -> Floats:
+    return values.detach().cpu().double().numpy()

@@ -1,0 +1,251 @@
+"""params.yaml as frozen types.
+
+Every mistake in the file is reported at once, each as
+``params.yaml:LINE:COLUMN: path: what is wrong (what was given); what would be right``.
+"""
+
+import functools
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Protocol
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    GetCoreSchemaHandler,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCustomError, core_schema
+
+from pipeline import document
+from pipeline.document import Loc, Mistake
+from pipeline.errors import ParamsError
+from pipeline.registry import STRICT, Registry
+from pipeline.units import PositiveRate
+from pipeline.wording import in_words, mistake, suggestion
+
+PARAMS_FILE = Path("params.yaml")
+Interval = Literal["epoch", "batch"]
+Path_ = Loc
+
+
+class Catalogue(Protocol):
+    """The registered names that params.yaml may use: read-only attributes, so that any frozen class fits."""
+
+    @property
+    def datasets(self) -> Registry[Any]: ...  # noqa: D102  # the names say it
+    @property
+    def models(self) -> Registry[Any]: ...  # noqa: D102
+    @property
+    def optimizers(self) -> Registry[Any]: ...  # noqa: D102
+    @property
+    def schedulers(self) -> Registry[Any]: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class ComponentOf:
+    """Validates ``{name: …, argument: …}`` against the registry that the catalogue holds under ``kind``."""
+
+    kind: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.with_info_plain_validator_function(self.validate)
+
+    def validate(self, value: Any, info: core_schema.ValidationInfo) -> "Component":
+        """The component with all its arguments, defaults filled in."""
+        arguments = dict(_mapping(value))
+        registry: Registry[Any] = getattr(info.context, self.kind)
+        if "name" not in arguments:
+            names = ", ".join(entry.name for entry in registry)
+            raise _nested("name", None, mistake("is missing", f"add `name:` with one of {names}"))
+        name = arguments.pop("name")
+        try:
+            entry = registry.find(name)
+        except PydanticCustomError as error:
+            raise _nested("name", name, error) from None
+        return Component(entry.name, entry.complete(arguments))
+
+
+@dataclass(frozen=True)
+class Component:
+    """A registered function by name, with all its arguments."""
+
+    name: str
+    args: Mapping[str, Any]
+
+
+class Schedule(BaseModel):
+    """One entry under ``schedulers``: a registered scheduler, its arguments as written, and its peak learning rate."""
+
+    model_config = STRICT
+
+    name: str
+    args: dict[str, Any] = Field(default_factory=dict)
+    lr: PositiveRate = "100%"  # type: ignore[assignment]  # as written; 100% is the optimizer's own
+    interval: Interval | None = None
+
+    @field_validator("name")
+    @classmethod
+    def _is_registered(cls, name: str, info: ValidationInfo) -> str:
+        return name if info.context is None else str(info.context.schedulers.find(name).name)
+
+    @field_validator("args", mode="plain")
+    @classmethod
+    def _fit_the_signature(cls, args: Any, info: ValidationInfo) -> dict[str, Any]:
+        given = _mapping(args)
+        if info.context is None or "name" not in info.data:
+            return given
+        checked: dict[str, Any] = info.context.schedulers[info.data["name"]].check(given)
+        return checked
+
+    @field_validator("interval")
+    @classmethod
+    def _default_interval(cls, interval: Interval | None, info: ValidationInfo) -> Interval | None:
+        if info.context is None or "name" not in info.data:
+            return interval
+        entry = info.context.schedulers[info.data["name"]]
+        if entry.live and interval == "batch":
+            wrong = f"{entry.name} reacts to the loss of an epoch and cannot be stepped per batch"
+            raise mistake(wrong, "leave `interval` out")
+        return interval or entry.interval
+
+    @property
+    def key(self) -> str:
+        """Canonical text; equal for equal schedules."""
+        return json.dumps(self.model_dump(), sort_keys=True)
+
+
+def _named_after_label(value: Any) -> Any:
+    """A scheduler's name is its label where none is given."""
+    if not isinstance(value, dict):
+        return value
+    return {label: {"name": label, **entry} if isinstance(entry, dict) else entry for label, entry in value.items()}
+
+
+def _is_label(label: str) -> str:
+    """Labels become file names, DVC stages, MLflow run names and study names; DVC reads a dot as a step into a mapping."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", label):
+        raise mistake("is not a usable name", "use up to 64 letters, digits, _ and -, beginning with a letter or digit")
+    return label
+
+
+def _is_device(name: str) -> str:
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:[0-9]{1,3})?", name):
+        raise mistake("is not a device", "write auto, cpu, cuda, cuda:0, cuda:1 … or mps")
+    return name
+
+
+Label = Annotated[str, AfterValidator(_is_label)]
+Schedules = Annotated[dict[Label, Schedule], BeforeValidator(_named_after_label)]
+
+
+class ProblemParams(BaseModel):
+    """One entry under ``problems``: data, model, optimizer and budget; ``schedulers`` overrides whole labels."""
+
+    model_config = STRICT
+
+    dataset: Annotated[Component, ComponentOf("datasets")]
+    resample: bool = True
+    model: Annotated[Component, ComponentOf("models")]
+    optimizer: Annotated[Component, ComponentOf("optimizers")]
+    epochs: int = Field(ge=1, le=100_000)
+    batch_size: int = Field(ge=1, le=1_000_000)
+    schedulers: Schedules = Field(default_factory=dict)
+
+
+class ReportParams(BaseModel):
+    """``report``: the tutorial's table shows every ``every``-th epoch; differences are taken to ``baseline``."""
+
+    model_config = STRICT
+
+    every: int = Field(default=10, ge=1, le=100_000)
+    baseline: str
+
+
+class Params(BaseModel):
+    """All of params.yaml."""
+
+    model_config = STRICT
+
+    device: Annotated[str, AfterValidator(_is_device)] = "auto"
+    seeds: int = Field(ge=2, le=1000)
+    problems: dict[Label, ProblemParams] = Field(min_length=1)
+    schedulers: Schedules = Field(min_length=1)
+    report: ReportParams
+
+    def schedules(self, problem: str) -> dict[str, Schedule]:
+        """The schedules of a problem by label: the common ones, with the problem's own in place of or after them."""
+        return self.schedulers | self.problems[problem].schedulers
+
+
+@functools.cache
+def load_params(catalogue: Catalogue, path: Path = PARAMS_FILE) -> Params:
+    """params.yaml, read once per process; raises :class:`ParamsError` with every mistake in it."""
+    file, data = document.read(path)
+    mistakes = list(_baseline_is_missing(data))
+    try:
+        params = Params.model_validate(data, context=catalogue)
+    except ValidationError as error:
+        mistakes += [_placed(e) for e in error.errors()]
+    if mistakes:
+        raise file.error(mistakes)
+    return params
+
+
+def placed_in(mistakes: Iterable[tuple[Loc, Any, str, str]], path: Path = PARAMS_FILE) -> ParamsError:
+    """A :class:`ParamsError` for mistakes found after reading: (place in the file, given, what is wrong, what is right)."""
+    file, _ = document.read(path)
+    return file.error(Mistake(loc, wrong, right, given) for loc, given, wrong, right in mistakes)
+
+
+def _baseline_is_missing(data: dict[str, Any]) -> Iterator[Mistake]:
+    """Compared with the labels as written, so that it is told beside whatever else is wrong."""
+    baseline = _entries(data.get("report")).get("baseline")
+    common, problems = _entries(data.get("schedulers")), _entries(data.get("problems"))
+    for problem in map(_entries, problems.values()):
+        labels = {**common, **_entries(problem.get("schedulers"))}
+        if isinstance(baseline, str) and labels and baseline not in labels:
+            yield Mistake(("report", "baseline"), "is not the label of a scheduler", suggestion(baseline, labels))
+
+
+def _entries(section: Any) -> dict[str, Any]:
+    return section if isinstance(section, dict) else {}
+
+
+def _placed(error: ErrorDetails) -> Mistake:
+    words = in_words(error, _known_keys(error["loc"])).context or {}
+    loc = tuple(part for part in error["loc"] if part != "[key]")
+    key = words["key"] or loc != error["loc"]
+    given = None if error["type"] == "missing" else error["input"]
+    return Mistake(loc, words["wrong"], words["right"], given, key)
+
+
+def _known_keys(loc: Loc) -> Iterable[str]:
+    """The keys that are known beside an unknown one."""
+    match loc:
+        case (_,):
+            return Params.model_fields
+        case ("problems", _, _):
+            return ProblemParams.model_fields
+        case ("report", _):
+            return ReportParams.model_fields
+        case _:
+            return Schedule.model_fields
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise mistake("is not a mapping", "write `key: value`, one a line, or {key: value, …}")
+    return value
+
+
+def _nested(key: str, given: Any, error: PydanticCustomError) -> ValidationError:
+    """``error`` as one about the entry ``key`` of what is validated."""
+    return ValidationError.from_exception_data("params", [InitErrorDetails(type=error, loc=(key,), input=given)])

@@ -1,0 +1,82 @@
+"""Datasets by name: each is one function that returns a frame with the columns ``split``, ``y``, ``x0``, ``x1`` …
+
+``split`` is one of train, validation, test; ``y`` is a class from 0 up.
+"""
+
+from collections.abc import Callable
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+
+from pipeline.registry import Registered, Registry, arguments_of
+
+Builder = Callable[..., pd.DataFrame]
+Size = Annotated[int, Field(ge=1, le=10_000_000)]
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
+
+datasets: Registry[Registered] = Registry("dataset")
+
+
+def register(name: str) -> Callable[[Builder], Builder]:
+    """Make a function known under ``name``; its arguments are what params.yaml may say beside the name."""
+
+    def add(function: Builder) -> Builder:
+        datasets.add(Registered(name, function, arguments_of(function, given=0)))
+        return function
+
+    return add
+
+
+def frame(x: np.ndarray, y: np.ndarray, split: np.ndarray) -> pd.DataFrame:
+    """The table of a dataset: ``x`` (samples, features), ``y`` (samples,) classes, ``split`` (samples,) names."""
+    columns = pd.DataFrame(x.astype(np.float32), columns=[f"x{i}" for i in range(x.shape[1])])
+    columns.insert(0, "y", y.astype(np.int64))
+    columns.insert(0, "split", split)
+    return columns
+
+
+@register("synthetic")
+def synthetic(
+    train: Size = 1000,
+    validation: Size = 1000,
+    test: Size = 4000,
+    features: Annotated[int, Field(ge=1, le=100_000)] = 10,
+    classes: Annotated[int, Field(ge=2, le=10_000)] = 2,
+    noise: Annotated[float, Field(ge=0, le=1)] = 0.1,
+    condition: Annotated[float, Field(ge=1, le=1e12)] = 100.0,
+    seed: Seed = 0,
+) -> pd.DataFrame:
+    """The tutorial's data, made learnable: Gaussian inputs labelled by a random linear teacher.
+
+    ``noise`` is the share of labels replaced by another class, drawn uniformly. ``condition`` is the condition number of
+    the inputs' covariance: the features' scales are spaced evenly in the logarithm with mean square 1, so that some
+    directions are learnt slowly and the learning rate matters. The teacher's weights are divided by the scales, so that
+    every feature matters equally.
+    """
+    draw = np.random.default_rng(seed)
+    size = train + validation + test
+    scales = np.geomspace(1, condition**-0.5, features)
+    scales /= np.sqrt(np.mean(scales**2))
+    standard = draw.standard_normal((size, features))
+    teacher = draw.standard_normal((features, classes))
+    y = (standard @ teacher).argmax(axis=1)
+    flipped = draw.random(size) < noise
+    y = np.where(flipped, (y + draw.integers(1, classes, size)) % classes, y)
+    split = np.repeat(["train", "validation", "test"], [train, validation, test])
+    return frame(standard * scales, y, split)
+
+
+@register("digits")
+def digits(seed: Seed = 0) -> pd.DataFrame:
+    """The 1797 8×8 images of digits bundled with scikit-learn, 60/20/20 stratified, scaled by their constant maximum of 16."""
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    x, y = load_digits(return_X_y=True)
+    rest, test = train_test_split(np.arange(len(y)), test_size=0.2, stratify=y, random_state=seed)
+    train, validation = train_test_split(rest, test_size=0.25, stratify=y[rest], random_state=seed)
+    split = np.empty(len(y), dtype=object)
+    split[train], split[validation], split[test] = "train", "validation", "test"
+    return frame(x / 16.0, y, split)

@@ -1,0 +1,22 @@
+"""Train runs to report on: to the end, into the result files, and into the mirror; in that order of importance."""
+
+import torch
+
+from pipeline import results
+from pipeline.engine.stacked import train
+from pipeline.problems.problem import Problem, describe
+from pipeline.progress import progress
+from pipeline.runs import History, Run, collect
+from pipeline.tracking import mirror
+
+
+def record(problem: Problem, stage: str, runs: list[Run], device: torch.device) -> History:
+    """Train ``runs`` with full curves and test figures; write ``runs.parquet`` and ``curves.parquet`` of the stage."""
+    described = [describe(problem, run, device) for run in runs]
+    with mirror(problem.name, stage, described) as mirrored:
+        show = progress(f"{stage}@{problem.name}", runs[0].epochs, len(runs))
+        history = collect(runs, train(problem, runs, device=device), mirrored.log, show)
+        table = results.run_table(history, described)
+        results.write_runs(problem.name, stage, table, results.curve_table(history, described))
+        mirrored.finish(table)
+    return history

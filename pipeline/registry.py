@@ -1,0 +1,79 @@
+"""A name in params.yaml → one registered function, whose signature is the only statement of its arguments."""
+
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+
+from pipeline.units import Scale
+from pipeline.wording import mistake, reworded, suggestion
+
+STRICT = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, validate_default=True)
+
+
+@dataclass(frozen=True)
+class Registered:
+    """One registered function and the pydantic model of what a user may write under its name."""
+
+    name: str
+    function: Callable[..., Any]
+    arguments: type[BaseModel]
+
+    def check(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """The arguments as given; raises pydantic's ValidationError, one entry for each mistake."""
+        return self._validated(arguments, None).model_dump(exclude_unset=True)
+
+    def complete(self, arguments: dict[str, Any], scale: Scale | None = None) -> dict[str, Any]:
+        """The arguments with every default filled in; relative values in torch's numbers where a scale is given."""
+        return self._validated(arguments, scale).model_dump()
+
+    def _validated(self, arguments: dict[str, Any], scale: Scale | None) -> BaseModel:
+        try:
+            return self.arguments.model_validate(arguments, context=scale)
+        except ValidationError as error:
+            raise reworded(error, arguments, self.arguments.model_fields) from None
+
+
+E = TypeVar("E", bound=Registered)
+
+
+class Registry(Generic[E]):
+    """All registered functions of one kind, in the order they were registered."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._entries: dict[str, E] = {}
+
+    def add(self, entry: E) -> None:
+        """Add one; a name that is taken already is a ValueError, since the older one would be silently lost."""
+        if entry.name in self._entries:
+            raise ValueError(f"the {self.kind} {entry.name!r} is registered twice; give one of them another name")
+        self._entries[entry.name] = entry
+
+    def __getitem__(self, name: str) -> E:
+        return self._entries[name]
+
+    def __iter__(self) -> Iterator[E]:
+        return iter(self._entries.values())
+
+    def find(self, name: object) -> E:
+        """The entry of that name, or a validation error that offers the nearest names."""
+        if not isinstance(name, str) or name not in self._entries:
+            raise mistake(f"is not a registered {self.kind}", suggestion(str(name), self._entries))
+        return self._entries[name]
+
+
+def arguments_of(function: Callable[..., Any], given: int) -> type[BaseModel]:
+    """The model of ``function``'s arguments after the first ``given``, which the pipeline itself passes in.
+
+    Every argument must be annotated; ``Annotated[float, Field(gt=0)]`` states a range, ``pipeline.units`` the units.
+    """
+    hints = get_type_hints(function, include_extras=True)
+    fields: dict[str, Any] = {}
+    for p in list(inspect.signature(function).parameters.values())[given:]:
+        if p.name not in hints or p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
+            raise TypeError(f"{function.__qualname__}: the argument {p.name} needs a name and an annotation of its own")
+        fields[p.name] = (hints[p.name], ... if p.default is p.empty else p.default)
+    return create_model(function.__name__, __config__=STRICT, **fields)

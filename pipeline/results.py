@@ -1,0 +1,142 @@
+"""Everything the stages hand on: paths, columns, atomic writing. The files here are the truth; MLflow mirrors them.
+
+Paths are relative to the working directory, the root of the repository (or of DVC's temporary copy of it).
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline.errors import PipelineError
+from pipeline.runs import CURVES, History
+
+DATA = Path("data")
+RESULTS = Path("results")
+REPORTS = Path("reports")
+
+RUN_COLUMNS = (
+    "run", "variant", "scheduler", "seed", "epochs", "lr", "args", "resolved", "diverged", "train_loss",
+    "validation_loss", "validation_accuracy", "test_loss", "test_accuracy",
+    "name", "interval", "optimizer", "dataset", "device",
+)  # fmt: skip
+CURVE_COLUMNS = ("run", "variant", "scheduler", "seed", "epoch", *CURVES)
+
+
+class ResultsError(PipelineError):
+    """A result that is not there, or cannot be read; says which stage writes it."""
+
+
+def write_files(contents: Iterable[tuple[Path, bytes]]) -> None:
+    """Replace files so that each is at any moment the old or the new one, whole; all are written before any is replaced."""
+    ready: list[tuple[Path, Path]] = []
+    try:
+        for path, content in contents:
+            if path.is_dir():  # found only in replacing, it would leave some files new and some old
+                raise IsADirectoryError(f"{path} is a folder; a file of that name is to be written")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+            ready.append((Path(name), path))
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        for temporary, path in ready:
+            temporary.chmod(0o644)
+            temporary.replace(path)
+    finally:
+        for temporary, _ in ready:
+            temporary.unlink(missing_ok=True)
+
+
+def parquet(frame: pd.DataFrame) -> bytes:
+    """The frame as the bytes of a parquet file: the same for the same values."""
+    content: bytes = frame.to_parquet(index=False)
+    return content
+
+
+def dataset_path(problem: str) -> Path:
+    """``data/P.parquet``."""
+    return DATA / f"{problem}.parquet"
+
+
+def stage_path(problem: str, stage: str, name: str) -> Path:
+    """``results/P/STAGE/NAME``."""
+    return RESULTS / problem / stage / name
+
+
+def write_dataset(problem: str, frame: pd.DataFrame) -> None:
+    """Write the dataset of a problem."""
+    write_files([(dataset_path(problem), parquet(frame))])
+
+
+def read_dataset(problem: str) -> pd.DataFrame:
+    """The dataset of a problem; columns ``split``, ``y``, ``x0`` …"""
+    return _read(dataset_path(problem), f"dataset@{problem}")
+
+
+def write_runs(problem: str, stage: str, runs: pd.DataFrame, curves: pd.DataFrame) -> None:
+    """Write ``runs.parquet`` and ``curves.parquet`` of a stage together."""
+    write_files(
+        [
+            (stage_path(problem, stage, f"{name}.parquet"), parquet(frame))
+            for name, frame in (("runs", runs), ("curves", curves))
+        ]
+    )
+
+
+def read_runs(problem: str, stage: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """``runs.parquet`` and ``curves.parquet`` of a stage."""
+    source = f"{stage}@{problem}"
+    runs = _read(stage_path(problem, stage, "runs.parquet"), source)
+    return runs, _read(stage_path(problem, stage, "curves.parquet"), source)
+
+
+def _read(path: Path, source: str) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(path)
+    except FileNotFoundError:
+        raise ResultsError(f"{path} is not there; `dvc repro {source}` writes it") from None
+    except (OSError, ValueError) as error:
+        line = str(error).splitlines()[0]
+        raise ResultsError(f"{path} cannot be read ({line}); delete it, then `dvc repro {source}` writes it anew") from None
+
+
+def run_table(history: History, described: list[dict[str, Any]]) -> pd.DataFrame:
+    """One row per run: ``described`` (the run's description, column by column) beside its final figures."""
+    rows = pd.DataFrame(described)
+    last, outcome = history.curves, history.outcome
+    rows["diverged"] = history.diverged
+    for name in ("train_loss", "validation_loss", "validation_accuracy"):
+        rows[name] = getattr(last, name)[-1]
+    rows["test_loss"], rows["test_accuracy"] = outcome.test_loss, outcome.test_accuracy
+    return rows[list(RUN_COLUMNS)]
+
+
+def curve_table(history: History, described: list[dict[str, Any]]) -> pd.DataFrame:
+    """One row per run and epoch, runs in order."""
+    epochs = len(history.curves.lr)
+    identity = pd.DataFrame(described)[["run", "variant", "scheduler", "seed"]]
+    rows = identity.loc[identity.index.repeat(epochs)].reset_index(drop=True)
+    rows["epoch"] = np.tile(np.arange(1, epochs + 1), len(identity))
+    for name in CURVES:
+        rows[name] = getattr(history.curves, name).T.reshape(-1)
+    return rows[list(CURVE_COLUMNS)]
+
+
+def as_json(value: Any) -> bytes:
+    """A JSON file's bytes: sorted keys, a newline at the end; what is not finite becomes null."""
+    return (json.dumps(_finite(value), indent=2, sort_keys=True) + "\n").encode()
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,153 @@
+"""What is trained and what comes of it: runs, blocks of epochs, histories; fingerprints and random streams."""
+
+import hashlib
+import json
+import platform
+from collections.abc import Callable, Generator, Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.params import Schedule
+
+if TYPE_CHECKING:
+    import torch
+
+Stream = Literal["final", "tune"]
+Floats = npt.NDArray[np.float64]
+CURVES = ("lr", "momentum", "train_loss", "validation_loss", "validation_accuracy")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run: a schedule at a budget, on one replicate of the problem.
+
+    ``seed`` names the replicate (its split); ``stream`` the draw of initial weights and data order within it, so that the
+    runs that choose a configuration and those that report on it share no luck but the split.
+    """
+
+    label: str
+    schedule: Schedule
+    seed: int
+    epochs: int
+    stream: Stream = "final"
+    variant: str = "default"
+
+
+@dataclass(frozen=True)
+class Block:
+    """Curves of consecutive epochs, from ``first_epoch`` (1-based), each of shape (epochs, runs).
+
+    ``lr`` and ``momentum`` are those of the epoch's first step. Losses are means over samples; ``train_loss`` is taken
+    as the samples were trained. NaN where a figure was not asked for.
+    """
+
+    first_epoch: int
+    lr: Floats
+    momentum: Floats
+    train_loss: Floats
+    validation_loss: Floats
+    validation_accuracy: Floats
+
+
+@dataclass(frozen=True)
+class Outcome:
+    r"""What is known of each run after its last epoch; every array of shape (runs,).
+
+    ``initial_loss`` is the training split's mean loss at the initial weights. ``finite`` is False where any loss of the
+    run, of any batch, was not. ``weights`` are the final parameters by name, each of shape (runs, \*parameter's).
+    """
+
+    initial_loss: Floats
+    finite: npt.NDArray[np.bool_]
+    test_loss: Floats
+    test_accuracy: Floats
+    weights: Mapping[str, "torch.Tensor"]
+
+
+Training = Generator[Block, None, Outcome]
+"""Training in progress: blocks as they are done, then the outcome."""
+
+
+@dataclass(frozen=True)
+class History:
+    """All epochs of all runs, in the order of ``runs``."""
+
+    runs: tuple[Run, ...]
+    curves: Block
+    outcome: Outcome
+
+    @property
+    def diverged(self) -> npt.NDArray[np.bool_]:
+        """A non-finite loss at any time, or a final training loss above the initial one."""
+        final = self.curves.train_loss[-1]
+        with np.errstate(invalid="ignore"):
+            descended: npt.NDArray[np.bool_] = final <= self.outcome.initial_loss
+        return ~(self.outcome.finite & descended)
+
+
+def collect(runs: Iterable[Run], training: Training, *listeners: Callable[[Block], None]) -> History:
+    """Train to the end and return the history; every block goes to the listeners as it is done."""
+    blocks: list[Block] = []
+    while True:
+        try:
+            blocks.append(next(training))
+        except StopIteration as end:
+            curves = {name: np.concatenate([getattr(block, name) for block in blocks]) for name in CURVES}
+            return History(tuple(runs), Block(first_epoch=1, **curves), end.value)
+        for listen in listeners:
+            listen(blocks[-1])
+
+
+def select(history: History, chosen: Iterable[int]) -> History:
+    """The history of some of the runs, by position."""
+    index = list(chosen)
+    curves = replace(history.curves, **{name: getattr(history.curves, name)[:, index] for name in CURVES})
+    figures = {f.name: getattr(history.outcome, f.name)[index] for f in fields(Outcome) if f.name != "weights"}
+    weights = {name: values[index] for name, values in history.outcome.weights.items()}
+    outcome = Outcome(**figures, weights=weights)
+    return History(tuple(history.runs[i] for i in index), curves, outcome)
+
+
+def stream(name: str, *of: object) -> int:
+    """A seed for the random stream ``name`` of the objects ``of``: the same for the same names, whatever else is drawn."""
+    text = json.dumps([name, *map(str, of)])
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7])
+
+
+def fingerprint(*parts: object) -> str:
+    """A short name for everything in ``parts`` (JSON-able)."""
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+# What a run's numbers follow from beside its parameters and data; what only reads, writes or draws is left out.
+_DEFINING = ("units.py", "registry.py", "runs.py", "custom.py", "problems", "schedulers", "engine")
+
+
+def code_fingerprint(*more: str) -> str:
+    """A name for the code that defines a run's numbers, and for the versions it runs on.
+
+    ``more`` names further files of the package, for results that depend on them too.
+    """
+    import torch
+
+    package = Path(__file__).parent
+    files = [
+        f for part in (*_DEFINING, *more) for f in sorted([package / part, *(package / part).rglob("*.py")]) if f.is_file()
+    ]
+    sources = {str(f.relative_to(package)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
+    return fingerprint(sources, torch.__version__, np.__version__, platform.machine(), platform.python_version())
+
+
+def run_fingerprint(run: Run, problem_fingerprint: str) -> str:
+    """The run's name in every file and tool: equal exactly where the numbers must be."""
+    return fingerprint(problem_fingerprint, run.label, run.variant, run.schedule.key, run.seed, run.epochs, run.stream)
+
+
+def as_json(value: Any) -> str:
+    """Canonical JSON for a column."""
+    return json.dumps(value, sort_keys=True)

@@ -1,0 +1,1 @@
+"""Real torch schedulers by name, and their traces."""

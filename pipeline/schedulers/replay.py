@@ -1,0 +1,139 @@
+"""Replay: step the real torch scheduler on an optimizer over one zero tensor and record its rate and momentum.
+
+Nothing about a scheduler is re-implemented here. Composing with a one-tensor optimizer is exact because a torch scheduler
+reads and writes nothing of an optimizer but its parameter groups.
+"""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.optim import Optimizer
+
+from pipeline.params import Schedule
+from pipeline.runs import Floats
+from pipeline.schedulers.registry import schedulers
+from pipeline.units import Scale, percent, rate_of
+
+NewOptimizer = Callable[[list[torch.Tensor], float], Optimizer]
+"""Builds the problem's optimizer over some parameters at a learning rate."""
+
+
+class ScheduleError(Exception):
+    """A schedule that cannot be followed to the end of the run."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Length of a run: epochs and optimizer steps in each."""
+
+    epochs: int
+    steps_per_epoch: int
+
+    def scheduler_steps(self, schedule: Schedule) -> int:
+        """How often the schedule is stepped in the run: 100% of a length."""
+        return self.epochs * (self.steps_per_epoch if schedule.interval == "batch" else 1)
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Learning rate and momentum (AdamW: beta1) at every optimizer step of a run, each of shape (steps,)."""
+
+    lr: Floats
+    momentum: Floats
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A schedule in torch's numbers: the optimizer's learning rate and the scheduler's complete arguments."""
+
+    lr: float
+    args: dict[str, Any]
+
+
+def resolve(schedule: Schedule, lr: float, budget: Budget) -> Resolved:
+    """``schedule`` in torch's numbers, given the problem's learning rate and the run's length."""
+    peak = _peak(schedule, lr)
+    scale = Scale(budget.scheduler_steps(schedule), peak)
+    return Resolved(peak, schedulers[schedule.name].complete(schedule.args, scale))
+
+
+def _peak(schedule: Schedule, lr: float) -> float:
+    share = percent(schedule.lr) if isinstance(schedule.lr, str) else None
+    return float(schedule.lr) if share is None else rate_of(share, lr)
+
+
+def momentum_of(optimizer: Optimizer) -> float:
+    """The momentum a scheduler may cycle: SGD's ``momentum``, else the first beta, else 0."""
+    group = optimizer.param_groups[0]
+    return float(group["momentum"] if "momentum" in group else group.get("betas", (0.0,))[0])
+
+
+def rate_of(optimizer: Optimizer) -> float:
+    """The learning rate of the first parameter group."""
+    return float(optimizer.param_groups[0]["lr"])
+
+
+def build(schedule: Schedule, optimizer: Optimizer, resolved: Resolved, budget: Budget) -> Any:
+    """The real torch scheduler on ``optimizer``."""
+    try:
+        arguments = dict(resolved.args)
+        return schedulers[schedule.name].function(optimizer, budget.scheduler_steps(schedule), **arguments)
+    except (ValueError, TypeError, ZeroDivisionError) as error:
+        raise ScheduleError(f"torch refuses it: {_first_line(error)}") from error
+
+
+class Replay:
+    """One scheduler on a one-tensor optimizer, stepped like the original."""
+
+    def __init__(self, schedule: Schedule, new_optimizer: NewOptimizer, lr: float, budget: Budget) -> None:
+        resolved = resolve(schedule, lr, budget)
+        # A new optimizer for each: a used one would hand its `initial_lr` to the next scheduler.
+        self._optimizer = new_optimizer([torch.zeros(1, requires_grad=True)], resolved.lr)
+        self._scheduler = build(schedule, self._optimizer, resolved, budget)
+        self._optimizer.step()  # without gradients it changes nothing; torch warns where a scheduler is stepped before it
+
+    @property
+    def now(self) -> tuple[float, float]:
+        """Learning rate and momentum of the next optimizer step."""
+        return rate_of(self._optimizer), momentum_of(self._optimizer)
+
+    def step(self, loss: float | None = None) -> None:
+        """Step the scheduler; with the run's own training loss where it is a live one."""
+        if loss is None:
+            self._scheduler.step()
+        else:
+            self._scheduler.step(loss)
+
+
+def trace(schedule: Schedule, new_optimizer: NewOptimizer, lr: float, budget: Budget) -> Trace:
+    """Rate and momentum of an open-loop schedule at every optimizer step; raises :class:`ScheduleError`."""
+    replay = Replay(schedule, new_optimizer, lr, budget)
+    total = budget.scheduler_steps(schedule)
+    rows = [replay.now]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's advice on calls that only the replay makes
+        for step in range(1, total):
+            try:
+                replay.step()
+            except (ValueError, ZeroDivisionError, OverflowError) as error:
+                raise ScheduleError(f"raises at its step {step} of {total}: {_first_line(error)}") from error
+            rows.append(replay.now)
+    table = np.array(rows)
+    _refuse_impossible(table[:, 0], schedule)
+    repeats = 1 if schedule.interval == "batch" else budget.steps_per_epoch
+    return Trace(np.repeat(table[:, 0], repeats), np.repeat(table[:, 1], repeats))
+
+
+def _refuse_impossible(rates: Floats, schedule: Schedule) -> None:
+    bad = np.flatnonzero(~np.isfinite(rates) | (rates < 0))
+    if bad.size:
+        unit = "epoch" if schedule.interval == "epoch" else "step"
+        raise ScheduleError(f"its learning rate becomes {rates[bad[0]]:g} at {unit} {bad[0] + 1}")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

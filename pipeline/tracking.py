@@ -1,0 +1,458 @@
+"""The MLflow mirror: one MLflow run for each training run, with its curves while it trains.
+
+mlflow is imported in here only, and not in the process that trains. A busy thread takes Python's lock from training
+(importing mlflow in one, 2.5 s, brings a loop of small torch operations to a stop; in a process of its own it costs
+nothing), so a child process, :func:`follow`, does the work. It is told what to log over a pipe, one message at a time, and
+answers each; what is logged meanwhile goes along with the next. Whatever fails there costs one warning and no result.
+
+``python -m pipeline.tracking`` builds the mirror anew from the files under ``results/``.
+"""
+
+import contextlib
+import json
+import logging
+import math
+import os
+import pickle
+import queue
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from pipeline import results
+from pipeline.runs import CURVES, Block
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import DatasetInput, Run
+
+FLUSH_SECONDS = 2.0
+PATIENCE = 60.0  # seconds that a stage waits for MLflow after training, and one more for each run; only what hangs takes them
+FIGURES = ("test_loss", "test_accuracy")
+MAX_BATCH = 1000  # metrics in one `log_batch`; MLflow's own limit
+
+# A server that is not there should fail in seconds; MLflow's defaults try for minutes.
+MLFLOW_DEFAULTS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_CONFIGURE_LOGGING": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+
+Description = dict[str, Any]
+Figures = dict[str, dict[str, float]]  # run → name → value
+Points = dict[str, list[tuple[str, float, int]]]  # MLflow's run id → (metric, value, step)
+
+logger = logging.getLogger(__name__)
+
+
+class MirrorError(Exception):
+    """MLflow could not be told something; says what it answered."""
+
+
+# ---------------------------------------------------------------------------------------------- in the process that trains
+
+
+@contextlib.contextmanager
+def mirror(problem: str, stage: str, described: list[Description]) -> Iterator["Mirror"]:
+    """Mirror a stage's runs in MLflow while they train; ``described`` holds one description per run, in stack order.
+
+    Leaving the block waits until MLflow knows everything. Runs whose training raised are marked FAILED, those whose process
+    was killed or interrupted KILLED. A failing mirror is one warning, here at the end.
+    """
+    told = Mirror(problem, stage, described)
+    try:
+        yield told
+    except Exception:
+        told.close("abandon", "FAILED")
+        raise
+    except BaseException:
+        told.hang_up()  # who interrupts does not want to wait: the child sees the pipe end and marks the runs KILLED
+        raise
+    told.close()
+
+
+class Mirror:
+    """What MLflow is told of a stage. No method waits but ``close``, and none raises."""
+
+    def __init__(self, problem: str, stage: str, described: list[Description]) -> None:
+        self._begin = (problem, stage, described)
+        self._blocks: queue.SimpleQueue[Block] = queue.SimpleQueue()
+        self._end: tuple[str, Any] | None = None
+        self._ended = threading.Event()
+        self._failure: Exception | None = None
+        self._child: _Child | None = None
+        self._thread = threading.Thread(target=self._relay, name="mirror", daemon=True)
+        self._thread.start()
+
+    def log(self, block: Block) -> None:
+        """Log a block of epochs of all runs; returns at once."""
+        if self._failure is None:
+            self._blocks.put(block)
+
+    def finish(self, runs: pd.DataFrame) -> None:
+        """Log the final figures in ``runs`` (:func:`pipeline.results.run_table`) and mark the runs FINISHED; returns at once."""
+        self._end = ("finish", _figures(runs))
+
+    def close(self, *end: str) -> None:
+        """Tell the rest, wait until it is told, and warn if anything could not be; ``end`` replaces what was to be the end."""
+        if end:
+            self._end = (end[0], end[1])
+        self.hang_up()
+        patience = PATIENCE + len(self._begin[2])
+        self._thread.join(patience)
+        if self._thread.is_alive() and self._child is not None:
+            self._child.kill()
+            self._failure = MirrorError(f"it was not done {patience:.0f} s after training")
+        if self._failure is not None:
+            logger.warning(
+                "The MLflow mirror of %s, %s, failed: %s. No result depends on it; `make mirror` rebuilds it from the results.",
+                *self._begin[:2], _one_line(self._failure),
+            )  # fmt: skip
+
+    def hang_up(self) -> None:
+        """Tell the rest without waiting for it."""
+        self._ended.set()
+
+    def _relay(self) -> None:
+        """Tell the child everything, in a thread of its own, since a full pipe would make training wait."""
+        try:
+            with _Child() as self._child:
+                self._child.tell("begin", *self._begin)
+                while not self._ended.wait(FLUSH_SECONDS):
+                    self._relay_blocks(self._child)
+                self._relay_blocks(self._child)
+                if self._end is not None:
+                    self._child.tell(*self._end)
+        except Exception as error:  # noqa: BLE001 - whatever it is, training goes on
+            self._failure = self._failure or error
+
+    def _relay_blocks(self, child: "_Child") -> None:
+        blocks = [self._blocks.get() for _ in range(self._blocks.qsize())]
+        if blocks:
+            child.tell("log", blocks)
+
+
+class _Child:
+    """The process that talks to MLflow."""
+
+    def __enter__(self) -> "_Child":
+        package = Path(__file__).resolve().parent
+        path = os.pathsep.join(filter(None, [str(package.parent), os.environ.get("PYTHONPATH")]))
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "pipeline.tracking", "follow"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # MLflow's tracebacks; what went wrong comes as the answer
+            env={**os.environ, "PYTHONPATH": path},
+            start_new_session=True,  # an interrupt from the keyboard is not for the child, which has runs to mark
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(BrokenPipeError):
+            self._process.__exit__(None, None, None)
+
+    def tell(self, *message: Any) -> None:
+        """Send one message and wait for the answer; raises where that is not that all is well."""
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None and stdout is not None  # noqa: S101, PT018 - for the type checker
+        with contextlib.suppress(BrokenPipeError):  # a child that ended has said why
+            pickle.dump(message, stdin)
+            stdin.flush()
+        answer = stdout.readline().decode().strip()
+        if answer != "ok":
+            raise MirrorError(answer or f"its process ended (exit code {self._process.wait()})")
+
+    def kill(self) -> None:
+        """End the process now."""
+        self._process.kill()
+
+
+def _figures(runs: pd.DataFrame) -> Figures:
+    """Final figures by run; a figure that no run has was not measured."""
+    names = [name for name in FIGURES if runs[name].notna().any()]
+    rows = runs.set_index("run")[[*names, "diverged"]].astype(float)
+    return {str(run): {str(name): float(value) for name, value in row.items()} for run, row in rows.iterrows()}
+
+
+def _one_line(error: Exception) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:300].rstrip(".")
+
+
+# ---------------------------------------------------------------------------------------------- in the process that mirrors
+
+
+def follow() -> None:
+    """The child process: carry out the messages on standard input, answer each with a line on standard output."""
+    answers = sys.stdout
+    recorder: Recorder | None = None
+    with contextlib.redirect_stdout(sys.stderr):
+        while message := _next_message():
+            name, *arguments = message
+            try:
+                if name == "begin":
+                    recorder = Recorder(*arguments)
+                else:
+                    getattr(recorder, name)(*arguments)
+                answer = "ok"
+            except Exception as error:  # noqa: BLE001 - it is reported
+                answer, recorder = _one_line(error) or "failed", None
+            with contextlib.suppress(BrokenPipeError):  # the parent was killed; the next message says so
+                answers.write(f"{answer}\n")
+                answers.flush()
+        if recorder is not None:
+            recorder.abandon("KILLED")
+
+
+def _next_message() -> tuple[Any, ...] | None:
+    """The next message; None where the parent has no more to say, or is no more."""
+    try:
+        message: tuple[Any, ...] = pickle.load(sys.stdin.buffer)  # noqa: S301 - our own parent wrote it
+    except (EOFError, pickle.UnpicklingError):
+        return None
+    return message
+
+
+def rebuild() -> None:
+    """Mirror all results there are; what MLflow knows already stays as it is."""
+    for path in sorted(results.RESULTS.glob("*/*/runs.parquet")):
+        problem, stage = path.parts[-3:-1]
+        runs, curves = results.read_runs(problem, stage)
+        recorder = Recorder(problem, stage, runs.to_dict("records"))  # type: ignore[arg-type]
+        recorder.log([_whole(runs, curves)])
+        recorder.finish(_figures(runs))
+        logger.info("%s, %s: %d runs", problem, stage, len(runs))
+
+
+def _whole(runs: pd.DataFrame, curves: pd.DataFrame) -> Block:
+    """The curves of a stage as one block."""
+    wide = curves.pivot(index="epoch", columns="run", values=list(CURVES))
+    return Block(first_epoch=1, **{name: wide[name][runs["run"]].to_numpy(float) for name in CURVES})
+
+
+class Recorder:
+    """Writes the runs of one stage to MLflow. What is there already is neither changed nor doubled."""
+
+    def __init__(self, problem: str, stage: str, described: Sequence[Description]) -> None:
+        self._problem = problem
+        self._client, self._experiment, self._write = _connect(problem)
+        self._tags = {"problem": problem, "stage": stage, "diverged": "false", **_revision()}
+        self._measured: set[str] = set()
+        known = self._known(stage)
+        # The runs to be written: fingerprint → (place in the stack, MLflow's run id)
+        self._open = {
+            row["run"]: (place, self._opened(row, known.get(row["run"])))
+            for place, row in enumerate(described)
+            if row["run"] not in known or known[row["run"]].info.status != "FINISHED"
+        }
+        self._epochs = {row["run"]: int(row["epochs"]) for row in described}
+
+    def log(self, blocks: Iterable[Block]) -> None:
+        """Write curves. A curve of NaN only was not measured and is left out."""
+        points: Points = {run_id: [] for _, run_id in self._open.values()}
+        for block in blocks:
+            self._measured |= {name for name in CURVES if not all(map(math.isnan, getattr(block, name).flat))}
+            for name in sorted(self._measured):
+                values = getattr(block, name).T.tolist()
+                for place, run_id in self._open.values():
+                    points[run_id] += [(name, value, step) for step, value in enumerate(values[place], block.first_epoch)]
+        self._write(points)
+
+    def finish(self, figures: Figures) -> None:
+        """Write final figures and mark the runs FINISHED."""
+        self._write({
+            run_id: [(name, figures[run][name], self._epochs[run]) for name in FIGURES if name in figures[run]]
+            for run, (_, run_id) in self._open.items()
+        })  # fmt: skip
+        while self._open:
+            run, (_, run_id) = self._open.popitem()
+            if figures[run]["diverged"]:
+                self._client.set_tag(run_id, "diverged", "true")
+            self._client.set_terminated(run_id, "FINISHED")
+
+    def abandon(self, status: str) -> None:
+        """Mark the runs that are not finished."""
+        while self._open:
+            _, (_, run_id) = self._open.popitem()
+            self._client.set_terminated(run_id, status)
+
+    def _known(self, stage: str) -> dict[str, "Run"]:
+        """The stage's runs that MLflow has, by fingerprint; of two with the same, the finished one."""
+        found: list[Run] = []
+        token: str | None = None
+        while token or not found:
+            page = self._client.search_runs([self._experiment], f"tags.stage = '{stage}'", max_results=1000, page_token=token)
+            found += page
+            token = page.token
+            if not token:
+                break
+        found.sort(key=lambda run: run.info.status == "FINISHED")
+        return {run.data.tags["fingerprint"]: run for run in found if "fingerprint" in run.data.tags}
+
+    def _opened(self, row: Description, run: "Run | None") -> str:
+        """The id of the run as described, new or gone on with; the params and inputs it lacks are added."""
+        from mlflow.entities import Param
+
+        if run is None:
+            name = f"{row['scheduler']}/{row['variant']}/{row['seed']}"
+            run = self._client.create_run(self._experiment, run_name=name, tags=self._tags | _tags(row))
+        else:
+            self._client.update_run(run.info.run_id, status="RUNNING")
+        params = [Param(key, value) for key, value in _params(row).items() if key not in run.data.params]
+        self._client.log_batch(run.info.run_id, params=params)
+        self._client.log_inputs(run.info.run_id, [_dataset(self._problem, row["dataset"])])
+        return str(run.info.run_id)
+
+
+def _tags(row: Description) -> dict[str, str]:
+    named = {name: str(row[name]) for name in ("variant", "scheduler", "seed", "device")}
+    return named | {"fingerprint": row["run"]}
+
+
+def _params(row: Description) -> dict[str, str]:
+    """What MLflow's compare view shows: ``args.step_size`` as written (30%) beside ``resolved.step_size`` in torch's numbers."""
+    optimizer = json.loads(row["optimizer"])
+    params = {name: str(row[name]) for name in ("scheduler", "variant", "seed", "epochs", "name", "interval")}
+    params |= {"lr": str(float(row["lr"])), "optimizer": optimizer["name"]}
+    groups = {"args": json.loads(row["args"]), "resolved": json.loads(row["resolved"]), "optimizer": optimizer["args"]}
+    return params | {
+        f"{group}.{name}": value if isinstance(value, str) else json.dumps(value)
+        for group, values in groups.items()
+        for name, value in values.items()
+    }
+
+
+def _dataset(problem: str, digest: str) -> "DatasetInput":
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    source = json.dumps({"uri": results.dataset_path(problem).as_posix()})
+    return DatasetInput(Dataset(problem, digest, "local", source), [InputTag("mlflow.data.context", "training")])
+
+
+def _revision() -> dict[str, str]:
+    """The code's git revision (``-dirty`` with changes that are not committed), and DVC's experiment where it is one."""
+    experiment = {"dvc_experiment": "DVC_EXP_NAME", "dvc_baseline": "DVC_EXP_BASELINE_REV"}
+    tags = {tag: os.environ[name] for tag, name in experiment.items() if os.environ.get(name)}
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    with contextlib.suppress(OSError, subprocess.CalledProcessError):  # no git, or no commit yet
+        git = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        tags |= {"git": git, "mlflow.source.git.commit": git.removesuffix("-dirty")}
+    return tags
+
+
+# ---------------------------------------------------------------------------------------------- where the mirror is
+
+
+def root() -> Path:
+    """The repository's root, also from within the temporary copy that ``dvc exp run --temp`` works in."""
+    return Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
+
+
+def tracking_uri() -> str:
+    """``MLFLOW_TRACKING_URI``, or the SQLite file ``mlflow.db`` at the root, where a relative one is looked for too."""
+    given = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
+    scheme, separator, path = given.partition(":///")
+    return f"sqlite:///{root() / path}" if separator and scheme == "sqlite" else given
+
+
+def _connect(problem: str) -> tuple["MlflowClient", str, Callable[[Points], None]]:
+    """A client, the id of the problem's experiment, and the quickest way to write metrics there."""
+    for name, value in MLFLOW_DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    from sqlalchemy import make_url
+
+    uri = tracking_uri()
+    if not uri.startswith("sqlite:///"):
+        client, experiment = _client_and_experiment(uri, problem)
+        return client, experiment, partial(_log_metrics, client)
+    from filelock import FileLock
+
+    database = Path(str(make_url(uri).database))
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{database}.lock", timeout=PATIENCE):  # of two processes that create the tables at once, one would crash
+        client, experiment = _client_and_experiment(uri, problem)
+    return client, experiment, partial(_insert_metrics, database)
+
+
+def _client_and_experiment(uri: str, problem: str) -> tuple["MlflowClient", str]:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name(problem)
+    if experiment is None:
+        place = None if uri.startswith("http") else (root() / "mlartifacts" / problem).as_uri()
+        return client, str(client.create_experiment(problem, artifact_location=place))
+    if experiment.lifecycle_stage == "deleted":
+        client.restore_experiment(experiment.experiment_id)
+    return client, str(experiment.experiment_id)
+
+
+def _shown(value: float) -> float:
+    """MLflow turns infinity into 1.8e308, beside which no chart shows anything else; NaN is a gap."""
+    return value if math.isfinite(value) else math.nan
+
+
+def _milliseconds(step: int) -> int:
+    """A metric's time: one second a step, from the step alone, so that the same point logged again is the same point."""
+    return 1000 * step
+
+
+def _log_metrics(client: "MlflowClient", points: Points) -> None:
+    """Write metrics the documented way, at 0.24 ms each."""
+    from mlflow.entities import Metric
+
+    for run_id, of_run in points.items():
+        metrics = [Metric(name, _shown(value), _milliseconds(step), step) for name, value, step in of_run]
+        for start in range(0, len(metrics), MAX_BATCH):
+            client.log_batch(run_id, metrics[start : start + MAX_BATCH])
+
+
+# The rows that `log_batch` would write (NaN is a zero with a mark); a point that is there already stays.
+_INSERT_POINT = """
+    INSERT OR IGNORE INTO metrics (run_uuid, key, value, is_nan, timestamp, step) VALUES (?, ?, ?, ?, ?, ?)
+"""
+_UPDATE_LATEST = """
+    INSERT INTO latest_metrics (run_uuid, key, value, is_nan, timestamp, step) VALUES (?, ?, ?, ?, ?, ?)
+    ON CONFLICT (run_uuid, key) DO UPDATE SET value = excluded.value, is_nan = excluded.is_nan,
+    timestamp = excluded.timestamp, step = excluded.step WHERE excluded.step > latest_metrics.step
+"""
+
+
+def _insert_metrics(database: Path, points: Points) -> None:
+    """Write metrics straight into MLflow's SQLite tables, at 0.01 ms each: 140 runs of 100 epochs in 1 s instead of 17 s."""
+    rows = [
+        (run_id, name, value if math.isfinite(value) else 0.0, not math.isfinite(value), _milliseconds(step), step)
+        for run_id, of_run in points.items()
+        for name, value, step in of_run
+    ]
+    latest = {row[:2]: row for row in sorted(rows, key=lambda row: row[-1])}
+    with contextlib.closing(sqlite3.connect(database, timeout=20)) as connection, connection:
+        connection.executemany(_INSERT_POINT, rows)
+        connection.executemany(_UPDATE_LATEST, latest.values())
+
+
+def main() -> None:
+    """``python -m pipeline.tracking``: rebuild the mirror."""
+    if sys.argv[1:] == ["follow"]:
+        follow()
+        return
+    logging.basicConfig(format="%(message)s")
+    logger.setLevel(logging.INFO)
+    try:
+        rebuild()
+    except Exception as error:  # noqa: BLE001 - the user gets one line
+        sys.exit(f"the MLflow mirror could not be rebuilt: {_one_line(error)}")
+
+
+if __name__ == "__main__":
+    main()

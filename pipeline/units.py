@@ -1,0 +1,112 @@
+"""Relative values: lengths as a share of the run, rates as a share of the optimizer's learning rate.
+
+A registered function marks an argument with :data:`Length`, :data:`LengthOrZero` or :data:`Rate`; the same pydantic model
+then checks what a user wrote (no scale in the validation context) and turns it into torch's numbers (a :class:`Scale` in
+the context). A plain number keeps torch's meaning.
+"""
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Annotated, Any
+
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+from pipeline.wording import mistake
+
+LARGEST_PERCENT = 1_000_000
+LARGEST_LENGTH = 1_000_000_000
+LARGEST_RATE = 1e9
+_PERCENT = re.compile(r"([0-9]{1,20}(?:\.[0-9]{0,40})?(?:[eE][+-]?[0-9]{1,2})?)\s*%")
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What 100% means: ``steps`` scheduler steps in the run, ``lr`` the optimizer's learning rate."""
+
+    steps: int
+    lr: float
+
+
+def percent(text: str) -> Fraction | None:
+    """The exact number before the percent sign, or None where ``text`` is no percentage from 0% to 1000000%."""
+    match = _PERCENT.fullmatch(text.strip())
+    if match is None:
+        return None
+    number = Fraction(match.group(1))
+    return number if number <= LARGEST_PERCENT else None
+
+
+def steps_of(share: Fraction, steps: int, minimum: int) -> int:
+    """``share`` percent of ``steps``, rounded half up, at least ``minimum``."""
+    return max(minimum, int(share * steps / 100 + Fraction(1, 2)))
+
+
+def rate_of(share: Fraction, lr: float) -> float:
+    """``share`` percent of ``lr``; 100% is ``lr`` to the last bit."""
+    return float(share / 100) * lr
+
+
+@dataclass(frozen=True)
+class LengthUnit:
+    """A whole number of scheduler steps, or a percentage of those in the run."""
+
+    minimum: int = 1
+    optional: bool = False
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.with_info_plain_validator_function(self.validate)
+
+    def validate(self, value: Any, info: core_schema.ValidationInfo) -> Any:
+        """``value`` as written, or in steps where the context holds a :class:`Scale`."""
+        right = f"write a whole number from {self.minimum} up, or a percentage of the run such as 30%"
+        if value is None and self.optional:
+            return None
+        if isinstance(value, str):
+            share = percent(value)
+            if share is None:
+                raise mistake("is not a length", right)
+            return steps_of(share, info.context.steps, self.minimum) if isinstance(info.context, Scale) else value
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise mistake("is not a length", right)
+        if not self.minimum <= value <= LARGEST_LENGTH:
+            raise mistake(f"must lie between {self.minimum} and {LARGEST_LENGTH}", right)
+        return value
+
+
+@dataclass(frozen=True)
+class RateUnit:
+    """A learning rate, or a percentage of the optimizer's."""
+
+    positive: bool = False
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.with_info_plain_validator_function(self.validate)
+
+    def validate(self, value: Any, info: core_schema.ValidationInfo) -> Any:
+        """``value`` as written, or as torch's number where the context holds a :class:`Scale`."""
+        lowest = "a number above 0" if self.positive else "a number from 0 up"
+        right = f"write {lowest}, or a percentage of the optimizer's learning rate such as 10%"
+        if isinstance(value, str):
+            share = percent(value)
+            if share is None or (self.positive and share == 0):
+                raise mistake("is not a rate", right)
+            return rate_of(share, info.context.lr) if isinstance(info.context, Scale) else value
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise mistake("is not a rate", right)
+        if not 0 <= value <= LARGEST_RATE or (self.positive and value == 0):
+            raise mistake("is not a usable rate", right)
+        return float(value)
+
+
+Length = Annotated[int, LengthUnit()]
+"""A length of at least one scheduler step."""
+LengthOrZero = Annotated[int, LengthUnit(minimum=0)]
+"""A length that torch allows to be zero, such as a patience."""
+OptionalLength = Annotated[int | None, LengthUnit(optional=True)]
+"""A length that may be left to torch."""
+Rate = Annotated[float, RateUnit()]
+"""A learning rate of at least zero."""
+PositiveRate = Annotated[float, RateUnit(positive=True)]
+"""A learning rate above zero."""

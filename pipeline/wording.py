@@ -1,0 +1,109 @@
+"""pydantic's errors in a user's words: what is wrong, what would be right."""
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
+
+_BOUNDS = {
+    "greater_than": ("must be above {gt}", "write a number above {gt}"),
+    "greater_than_equal": ("must be at least {ge}", "write {ge} or more"),
+    "less_than": ("must be below {lt}", "write a number below {lt}"),
+    "less_than_equal": ("must be at most {le}", "write {le} or less"),
+    "too_short": ("has too few entries", "write at least {min_length}"),
+    "too_long": ("has too many entries", "write at most {max_length}"),
+}
+_WHOLE = ("is not a whole number", "write one without quotes, point or exponent, such as 100")
+_NUMBER = ("is not a number", "write one, such as 0.1")
+_NUMBERS = ("int_type", "float_type")
+_MAPPING = ("is not a mapping", "write `key: value`, one a line, or {key: value, …}")
+_TYPES = {
+    "int_type": _WHOLE,
+    "int_from_float": _WHOLE,
+    "int_parsing_size": ("is too large", "write a smaller number"),
+    "float_type": _NUMBER,
+    "finite_number": ("is not finite", "write a usual number, such as 0.1"),
+    "bool_type": ("is not true or false", "write true or false"),
+    "string_type": ("is not text", "write a word, or put it in quotes"),
+    "list_type": ("is not a list", "write [first, second, …]"),
+    "dict_type": _MAPPING,
+    "model_type": _MAPPING,
+    "model_attributes_type": _MAPPING,
+}
+
+
+def mistake(wrong: str, right: str, *, key: bool = False) -> PydanticCustomError:
+    """A validation error that is worded already; ``key`` where it is about the key and not its value."""
+    return PydanticCustomError("mistake", "{wrong}", {"wrong": wrong, "right": right, "key": key})
+
+
+def suggestion(given: str, known: Iterable[str]) -> str:
+    """What would be right instead of the unknown name ``given``."""
+    names = list(known)
+    if not names:
+        return "remove it; nothing is allowed here"
+    choice = f"one of {', '.join(names)}" if len(names) > 1 else names[0]
+    folded = {name.lower(): name for name in names}
+    near = difflib.get_close_matches(given.lower(), folded, n=1, cutoff=0.6)
+    if not near:
+        return f"write {choice}"
+    return f"did you mean {folded[near[0]]}?" + (f" ({choice})" if len(names) > 1 else "")
+
+
+def reworded(error: ValidationError, given: Any, known: Iterable[str]) -> ValidationError:
+    """The same errors about ``given`` in a user's words; an unknown key with the nearest of those ``known`` beside it."""
+    names = list(known)
+    lines = [
+        InitErrorDetails(type=in_words(e, names), loc=_places(e, given), input=None if e["type"] == "missing" else e["input"])
+        for e in error.errors()
+    ]
+    return ValidationError.from_exception_data(error.title, lines)
+
+
+def _places(error: ErrorDetails, given: Any) -> tuple[str | int, ...]:
+    """The error's location without the names that pydantic gives to the branches of a union."""
+    places: list[str | int] = []
+    for part in error["loc"]:
+        if isinstance(given, dict) and (part in given or error["type"] == "missing"):
+            given = given.get(part)
+        elif isinstance(given, list) and isinstance(part, int):
+            given = given[part]
+        else:
+            continue
+        places.append(part)
+    return tuple(places)
+
+
+def in_words(error: ErrorDetails, known: Iterable[str]) -> PydanticCustomError:
+    """One error as a :func:`mistake`."""
+    kind, context, last = error["type"], error.get("ctx", {}), str(error["loc"][-1])
+    if kind == "mistake":
+        return mistake(context["wrong"], context["right"], key=context["key"])
+    if kind == "missing":
+        return mistake("is missing", f"add `{last}:`")
+    if kind == "extra_forbidden":
+        return mistake("is not known here", suggestion(last, known), key=True)
+    if kind == "literal_error":
+        return mistake("is not one of the choices", suggestion(str(error["input"]), _choices(context)))
+    if kind in _BOUNDS:
+        bounds = {name: _as_usual(value) for name, value in context.items()}
+        return mistake(*(words.format(**bounds) for words in _BOUNDS[kind]))
+    if kind in _NUMBERS and str(error["input"]).endswith("%"):
+        return mistake("is neither a length nor a rate, so it has no percentage", "write a number")
+    return mistake(*_TYPES.get(kind, (_plain(error["msg"]), 'see README.md, "params.yaml"')))
+
+
+def _choices(context: dict[str, Any]) -> list[str]:
+    return [choice.strip("'") for choice in context["expected"].replace(" or ", ", ").split(", ")]
+
+
+def _as_usual(bound: Any) -> str:
+    """A bound as one would write it: 1000000 and not 1000000.0."""
+    return str(int(bound)) if isinstance(bound, float) and bound.is_integer() else str(bound)
+
+
+def _plain(message: str) -> str:
+    message = message.removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    return message[:1].lower() + message[1:]

@@ -1,0 +1,168 @@
+"""The stacked engine against the plain PyTorch loop: every scheduler, with every kind of optimizer."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from pipeline.problems.problem import Problem
+from pipeline.runs import Run
+from pipeline.schedulers.registry import schedulers
+from tests.engine.helpers import MLP, Builder, Watched, assert_close, run_of, watch_loop, watch_stacked
+from tests.schedulers.examples import CYCLED_MOMENTUM, EXAMPLES
+
+# Stable settings: at a high rate, or with much momentum, training is chaotic and rounding alone parts the two.
+OPTIMIZERS: Mapping[str, Mapping[str, Any]] = {
+    "SGD": {"name": "SGD", "lr": 0.1},
+    "SGD-decay": {"name": "SGD", "lr": 0.1, "weight_decay": 0.05},
+    "SGD-momentum": {"name": "SGD", "lr": 0.05, "momentum": 0.9},
+    "SGD-momentum-decay": {"name": "SGD", "lr": 0.05, "momentum": 0.7, "weight_decay": 0.05},
+    "SGD-dampening": {"name": "SGD", "lr": 0.1, "momentum": 0.9, "dampening": 0.6},
+    "SGD-dampening-decay": {"name": "SGD", "lr": 0.1, "momentum": 0.5, "dampening": 0.3, "weight_decay": 0.05},
+    "SGD-nesterov": {"name": "SGD", "lr": 0.05, "momentum": 0.9, "nesterov": True},
+    "SGD-nesterov-decay": {"name": "SGD", "lr": 0.05, "momentum": 0.6, "nesterov": True, "weight_decay": 0.05},
+    "AdamW": {"name": "AdamW", "lr": 0.01},
+    "AdamW-betas": {"name": "AdamW", "lr": 0.01, "betas": [0.5, 0.9], "weight_decay": 0.3},
+    "AdamW-beta1-0": {"name": "AdamW", "lr": 0.01, "betas": [0.0, 0.99], "weight_decay": 0.0, "eps": 1e-3},
+}
+MODELS: Mapping[str, Mapping[str, Any]] = {"linear": {"name": "linear"}, "mlp": MLP}
+SCHEDULERS = [scheduler.name for scheduler in schedulers]
+
+
+class Twin:
+    """Runs trained as one stack, each beside itself in a plain loop."""
+
+    def __init__(self, problem: Problem, runs: Sequence[Run], dtype: torch.dtype = torch.float64) -> None:
+        self.runs = runs
+        self.stacked = watch_stacked(problem, runs, dtype)
+        self.plain = cache(lambda index: watch_loop(problem, runs[index], dtype))
+
+    def of(self, scheduler: str) -> Iterator[tuple[int, Watched]]:
+        """The runs of a scheduler: their place in the stack and their plain training."""
+        chosen = [index for index, run in enumerate(self.runs) if run.schedule.name == scheduler]
+        assert chosen, f"{scheduler} is not in the stack"
+        return ((index, self.plain(index)) for index in chosen)
+
+    def assert_same_rates(self, scheduler: str) -> None:
+        """Rate and momentum are the same, bit for bit, at every optimizer step."""
+        for index, plain in self.of(scheduler):
+            np.testing.assert_array_equal(self.stacked.lr[:, [index]], plain.lr, strict=True)
+            np.testing.assert_array_equal(self.stacked.momentum[:, [index]], plain.momentum, strict=True)
+
+    def assert_same_training(self, scheduler: str, tolerance: float) -> None:
+        """Losses and final weights are the same to ``tolerance``; rates in the curves and the flag exactly."""
+        for index, plain in self.of(scheduler):
+            ours, theirs = self.stacked.history, plain.history
+            for name in ("lr", "momentum", "validation_accuracy"):
+                np.testing.assert_array_equal(getattr(ours.curves, name)[:, index], getattr(theirs.curves, name)[:, 0])
+            for name in ("train_loss", "validation_loss"):
+                np.testing.assert_allclose(
+                    getattr(ours.curves, name)[:, index], getattr(theirs.curves, name)[:, 0], rtol=tolerance
+                )
+            for name in ("initial_loss", "test_loss", "test_accuracy"):
+                np.testing.assert_allclose(getattr(ours.outcome, name)[index], getattr(theirs.outcome, name)[0], rtol=tolerance)
+            assert ours.outcome.finite[index] == theirs.outcome.finite[0]
+            assert ours.outcome.weights.keys() == theirs.outcome.weights.keys()
+            for name, weights in theirs.outcome.weights.items():
+                assert_close(ours.outcome.weights[name][index], weights[0], tolerance)
+
+
+def entries() -> dict[str, dict[str, Any]]:
+    """Every example under a label of its own, stepped per epoch and, where it may be, per batch."""
+    return {
+        f"{name}-{number}-{interval}": {"name": name, "args": args, "interval": interval}
+        for name, examples in EXAMPLES.items()
+        for number, args in enumerate(examples)
+        for interval in (["epoch"] if schedulers[name].live else ["epoch", "batch"])
+    }
+
+
+@pytest.fixture(scope="module", params=[(model, optimizer) for model in MODELS for optimizer in OPTIMIZERS], ids="-".join)
+def twin(request: pytest.FixtureRequest, new_problem: Builder) -> Twin:
+    """Every example of every scheduler on one optimizer and model, seeds alternating."""
+    model, optimizer = request.param
+    problem = new_problem(entries(), optimizer=OPTIMIZERS[optimizer], model=MODELS[model], epochs=7)
+    return Twin(problem, [run_of(problem, label, seed=number % 3) for number, label in enumerate(entries())])
+
+
+def test_every_registered_scheduler_has_an_example() -> None:
+    assert sorted(EXAMPLES) == sorted(SCHEDULERS), "add the new scheduler's arguments to tests/schedulers/examples.py"
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_rates_equal_the_loop_at_every_step(twin: Twin, scheduler: str) -> None:
+    twin.assert_same_rates(scheduler)
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_losses_and_weights_equal_the_loop(twin: Twin, scheduler: str) -> None:
+    twin.assert_same_training(scheduler, tolerance=1e-10)
+
+
+def test_the_examples_move_the_rate(new_problem: Builder) -> None:
+    """Otherwise equal rates would say little."""
+    problem = new_problem(entries(), epochs=7)
+    watched = watch_stacked(problem, [run_of(problem, label) for label in entries()])
+    moving = {label for label, rates in zip(entries(), watched.lr.T, strict=True) if np.unique(rates).size > 1}
+    assert {label.split("-")[0] for label in moving} == set(SCHEDULERS)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("model", MODELS)
+def test_one_epoch_in_single_precision(new_problem: Builder, model: str, optimizer: str) -> None:
+    problem = new_problem(entries(), optimizer=OPTIMIZERS[optimizer], model=MODELS[model], epochs=1)
+    twin = Twin(problem, [run_of(problem, label) for label in entries()], torch.float32)
+    for scheduler in SCHEDULERS:
+        twin.assert_same_rates(scheduler)
+        twin.assert_same_training(scheduler, tolerance=1e-5)
+
+
+CYCLED = ("SGD", "SGD-decay", "SGD-momentum", "SGD-dampening", "SGD-nesterov", "AdamW", "AdamW-betas", "AdamW-beta1-0")
+
+
+@pytest.mark.parametrize("interval", ["batch", "epoch"])
+@pytest.mark.parametrize("optimizer", CYCLED)
+@pytest.mark.parametrize("model", MODELS)
+def test_cycled_momentum(new_problem: Builder, model: str, optimizer: str, interval: str) -> None:
+    """CyclicLR switches momentum on, also where the optimizer was given none, and off again; AdamW's beta1 likewise."""
+    cycled = {"Cycled": {"name": "CyclicLR", "args": CYCLED_MOMENTUM, "interval": interval}}
+    problem = new_problem(cycled, optimizer=OPTIMIZERS[optimizer], model=MODELS[model], epochs=10)
+    twin = Twin(problem, [run_of(problem, "Baseline"), run_of(problem, "Cycled"), run_of(problem, "Cycled", seed=1)])
+    for name in ("CyclicLR", "ConstantLR"):
+        twin.assert_same_rates(name)
+        twin.assert_same_training(name, tolerance=1e-10)
+    momentum = twin.stacked.momentum[:, 1]
+    assert momentum[0] == 0.9  # max_momentum, whatever the optimizer was given
+    assert (momentum == 0).any()  # base_momentum, at the highest rate
+    given = OPTIMIZERS[optimizer]
+    own = given.get("momentum", 0.0) if given["name"] == "SGD" else given.get("betas", [0.9])[0]
+    assert (twin.stacked.momentum[:, 0] == own).all()  # the neighbour keeps its own
+
+
+def test_the_last_smaller_batch_weighs_by_its_samples(new_problem: Builder) -> None:
+    """At a rate of (nearly) 0 the epoch's training loss is the mean over samples, not over batches."""
+    problem = new_problem({}, optimizer={"name": "SGD", "lr": 1e-12})
+    assert problem.budget().steps_per_epoch == 7  # 6 * 16 + 4 samples
+    history = watch_stacked(problem, [run_of(problem, "Baseline")]).history
+    np.testing.assert_allclose(history.curves.train_loss[:, 0], history.outcome.initial_loss[0], rtol=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_plateau_replayed_on_the_recorded_losses(new_problem: Builder, seed: int) -> None:
+    """The real torch object, given the losses that the stack recorded, sets every rate that the stack used."""
+    plateau = {"ReduceLROnPlateau": {"args": {"factor": 0.2, "patience": "10%", "threshold": 0.02, "min_lr": "1%"}}}
+    problem = new_problem(plateau, optimizer={"name": "SGD", "lr": 0.4}, model=MLP, epochs=30)
+    history = watch_stacked(problem, [run_of(problem, "Baseline"), run_of(problem, "ReduceLROnPlateau", seed=seed)]).history
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.4)
+    # 10% of 30 epochs are 3 bad epochs allowed; 1% of the rate is 0.004
+    scheduler = ReduceLROnPlateau(optimizer, factor=0.2, patience=3, threshold=0.02, min_lr=0.004)
+    expected = []
+    for loss in history.curves.train_loss[:, 1]:
+        expected.append(optimizer.param_groups[0]["lr"])
+        scheduler.step(loss)
+    assert len(set(expected)) >= 3, "the loss must reach a plateau more than once"
+    np.testing.assert_array_equal(history.curves.lr[:, 1], expected)
