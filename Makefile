@@ -1,5 +1,5 @@
 # make repro   the full reproducible run          make ui      compare runs in the browser
-# make test    checks and tests                   make mirror  rebuild the MLflow mirror from results/
+# make test    checks and tests                   make mirror  rebuild both tools' stores from results/
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help repro test check ui mirror bench clean constraints
@@ -35,6 +35,7 @@ ui: .venv/run.stamp
 
 mirror: .venv/run.stamp
 	python -m pipeline.tracking
+	python -m pipeline.search.storage
 
 .venv/home:
 	@$(PYTHON) scripts/check_python.py

@@ -12,10 +12,8 @@ from filelock import FileLock, Timeout
 
 from pipeline.errors import ParamsError, PipelineError
 from pipeline.params import Params, ProblemParams
+from pipeline.results import STATE
 from pipeline.wording import suggestion
-
-STATE = Path(".state")
-"""Git-ignored: locks, and what an interrupted stage needs to go on."""
 
 
 class UsageError(PipelineError):

@@ -220,7 +220,7 @@ def _is_empty(node: Node) -> bool:
 
 
 def _short(given: Any) -> str:
-    text = given if isinstance(given, str) else json.dumps(given, default=str)
+    text = given if isinstance(given, str) and given.strip() else json.dumps(given, default=str)
     return "nothing" if given is None else _cut(text)
 
 

@@ -28,11 +28,13 @@ from pipeline import document
 from pipeline.document import Loc, Mistake
 from pipeline.errors import ParamsError
 from pipeline.registry import STRICT, Registry
+from pipeline.spaces import PeakRates, Range, SearchSpace, refuse_unfit
 from pipeline.units import PositiveRate
 from pipeline.wording import in_words, mistake, suggestion
 
 PARAMS_FILE = Path("params.yaml")
 Interval = Literal["epoch", "batch"]
+SamplerName = Literal["tpe", "random", "gp", "cmaes", "qmc"]
 Path_ = Loc
 
 
@@ -90,6 +92,8 @@ class Schedule(BaseModel):
     args: dict[str, Any] = Field(default_factory=dict)
     lr: PositiveRate = "100%"  # type: ignore[assignment]  # as written; 100% is the optimizer's own
     interval: Interval | None = None
+    search: SearchSpace | None = None
+    """What a study tries for each argument, in place of the registered search space."""
 
     @field_validator("name")
     @classmethod
@@ -116,10 +120,18 @@ class Schedule(BaseModel):
             raise mistake(wrong, "leave `interval` out")
         return interval or entry.interval
 
+    @field_validator("search")
+    @classmethod
+    def _search_fits_the_signature(cls, search: SearchSpace | None, info: ValidationInfo) -> SearchSpace | None:
+        if search is None or info.context is None or not {"name", "args"} <= info.data.keys():
+            return search
+        refuse_unfit(search, info.context.schedulers[info.data["name"]], info.data["args"])
+        return search
+
     @property
     def key(self) -> str:
-        """Canonical text; equal for equal schedules."""
-        return json.dumps(self.model_dump(), sort_keys=True)
+        """Canonical text; equal for schedules that train the same."""
+        return json.dumps(self.model_dump(exclude={"search"}), sort_keys=True)
 
 
 def _named_after_label(value: Any) -> Any:
@@ -160,6 +172,26 @@ class ProblemParams(BaseModel):
     schedulers: Schedules = Field(default_factory=dict)
 
 
+class TuneParams(BaseModel):
+    """``tune``: one study per scheduler and seed, of ``trials`` trials each, ``batch`` of them asked for at a time."""
+
+    model_config = STRICT
+
+    trials: int = Field(default=32, ge=1, le=100_000)
+    batch: int = Field(default=8, ge=1, le=10_000)
+    sampler: SamplerName = "tpe"
+    lr: PeakRates = PeakRates()
+
+    @field_validator("batch")
+    @classmethod
+    def _rounds_are_whole(cls, batch: int, info: ValidationInfo) -> int:
+        trials = info.data.get("trials", batch)
+        if trials % batch:
+            right = f"write a divisor of trials ({trials}), or change `tune.trials`"
+            raise mistake("does not divide the trials into whole rounds", right)
+        return batch
+
+
 class ReportParams(BaseModel):
     """``report``: the tutorial's table shows every ``every``-th epoch; differences are taken to ``baseline``."""
 
@@ -178,6 +210,7 @@ class Params(BaseModel):
     seeds: int = Field(ge=2, le=1000)
     problems: dict[Label, ProblemParams] = Field(min_length=1)
     schedulers: Schedules = Field(min_length=1)
+    tune: TuneParams = TuneParams()
     report: ReportParams
 
     def schedules(self, problem: str) -> dict[str, Schedule]:
@@ -209,10 +242,10 @@ def _baseline_is_missing(data: dict[str, Any]) -> Iterator[Mistake]:
     """Compared with the labels as written, so that it is told beside whatever else is wrong."""
     baseline = _entries(data.get("report")).get("baseline")
     common, problems = _entries(data.get("schedulers")), _entries(data.get("problems"))
-    for problem in map(_entries, problems.values()):
-        labels = {**common, **_entries(problem.get("schedulers"))}
-        if isinstance(baseline, str) and labels and baseline not in labels:
-            yield Mistake(("report", "baseline"), "is not the label of a scheduler", suggestion(baseline, labels))
+    own = [_entries(_entries(problem).get("schedulers")) for problem in problems.values()]
+    labels = [*common, *(label for label in (own[0] if own else []) if all(label in others for others in own))]
+    if isinstance(baseline, str) and labels and baseline not in labels:
+        yield Mistake(("report", "baseline"), "is not the label of a scheduler in every problem", suggestion(baseline, labels))
 
 
 def _entries(section: Any) -> dict[str, Any]:
@@ -236,6 +269,12 @@ def _known_keys(loc: Loc) -> Iterable[str]:
             return ProblemParams.model_fields
         case ("report", _):
             return ReportParams.model_fields
+        case ("tune", _):
+            return TuneParams.model_fields
+        case ("tune", "lr", _):
+            return PeakRates.model_fields
+        case (*_, "search", _, _):
+            return Range.model_fields
         case _:
             return Schedule.model_fields
 

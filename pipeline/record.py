@@ -1,5 +1,7 @@
 """Train runs to report on: to the end, into the result files, and into the mirror; in that order of importance."""
 
+from collections.abc import Mapping
+
 import torch
 
 from pipeline import results
@@ -10,13 +12,18 @@ from pipeline.runs import History, Run, collect
 from pipeline.tracking import mirror
 
 
-def record(problem: Problem, stage: str, runs: list[Run], device: torch.device) -> History:
-    """Train ``runs`` with full curves and test figures; write ``runs.parquet`` and ``curves.parquet`` of the stage."""
+def record(
+    problem: Problem, stage: str, runs: list[Run], device: torch.device, beside: Mapping[str, bytes] | None = None
+) -> History:
+    """Train ``runs`` with full curves and test figures; write ``runs.parquet`` and ``curves.parquet`` of the stage.
+
+    ``beside`` holds the stage's other files, by name; all are replaced together.
+    """
     described = [describe(problem, run, device) for run in runs]
     with mirror(problem.name, stage, described) as mirrored:
         show = progress(f"{stage}@{problem.name}", runs[0].epochs, len(runs))
         history = collect(runs, train(problem, runs, device=device), mirrored.log, show)
         table = results.run_table(history, described)
-        results.write_runs(problem.name, stage, table, results.curve_table(history, described))
+        results.write_runs(problem.name, stage, table, results.curve_table(history, described), beside)
         mirrored.finish(table)
     return history

@@ -6,7 +6,7 @@ Paths are relative to the working directory, the root of the repository (or of D
 import json
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,26 @@ from pipeline.runs import CURVES, History
 DATA = Path("data")
 RESULTS = Path("results")
 REPORTS = Path("reports")
+STATE = Path(".state")
+"""Git-ignored: locks, and what an interrupted stage needs to go on."""
 
 RUN_COLUMNS = (
     "run", "variant", "scheduler", "seed", "epochs", "lr", "args", "resolved", "diverged", "train_loss",
     "validation_loss", "validation_accuracy", "test_loss", "test_accuracy",
     "name", "interval", "optimizer", "dataset", "device",
 )  # fmt: skip
+TRIAL_COLUMNS = (
+    "scheduler", "seed", "number", "state", "value", "lr", "args", "study", "fingerprint", "sampler", "params", "distributions",
+)  # fmt: skip
 CURVE_COLUMNS = ("run", "variant", "scheduler", "seed", "epoch", *CURVES)
+
+
+def store_root() -> Path:
+    """Where the default stores of MLflow and Optuna lie: the repository's root.
+
+    DVC names it to its stages; in ``dvc exp run --temp`` it is not the copy that they work in.
+    """
+    return Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
 
 
 class ResultsError(PipelineError):
@@ -80,14 +93,12 @@ def read_dataset(problem: str) -> pd.DataFrame:
     return _read(dataset_path(problem), f"dataset@{problem}")
 
 
-def write_runs(problem: str, stage: str, runs: pd.DataFrame, curves: pd.DataFrame) -> None:
-    """Write ``runs.parquet`` and ``curves.parquet`` of a stage together."""
-    write_files(
-        [
-            (stage_path(problem, stage, f"{name}.parquet"), parquet(frame))
-            for name, frame in (("runs", runs), ("curves", curves))
-        ]
-    )
+def write_runs(
+    problem: str, stage: str, runs: pd.DataFrame, curves: pd.DataFrame, beside: Mapping[str, bytes] | None = None
+) -> None:
+    """Write ``runs.parquet``, ``curves.parquet`` and the files ``beside`` them of a stage, all together."""
+    files = {"runs.parquet": parquet(runs), "curves.parquet": parquet(curves), **(beside or {})}
+    write_files((stage_path(problem, stage, name), content) for name, content in files.items())
 
 
 def read_runs(problem: str, stage: str) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -43,9 +43,15 @@ def steps_of(share: Fraction, steps: int, minimum: int) -> int:
     return max(minimum, int(share * steps / 100 + Fraction(1, 2)))
 
 
-def rate_of(share: Fraction, lr: float) -> float:
+def rate_at(share: Fraction, lr: float) -> float:
     """``share`` percent of ``lr``; 100% is ``lr`` to the last bit."""
     return float(share / 100) * lr
+
+
+def plain_rate(rate: float | str, lr: float) -> float:
+    """A rate as written (a number or a percentage) as torch's number, where 100% is ``lr``."""
+    share = percent(rate) if isinstance(rate, str) else None
+    return float(rate) if share is None else rate_at(share, lr)
 
 
 @dataclass(frozen=True)
@@ -92,7 +98,7 @@ class RateUnit:
             share = percent(value)
             if share is None or (self.positive and share == 0):
                 raise mistake("is not a rate", right)
-            return rate_of(share, info.context.lr) if isinstance(info.context, Scale) else value
+            return rate_at(share, info.context.lr) if isinstance(info.context, Scale) else value
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise mistake("is not a rate", right)
         if not 0 <= value <= LARGEST_RATE or (self.positive and value == 0):

@@ -90,7 +90,7 @@ def section(results: ProblemResults, comparison: pd.DataFrame, rates: pd.DataFra
         cells={str(v): {row["scheduler"]: row for row in _records(own)} for v, own in ranked.groupby("variant")},
         rates=_by_epoch(rates),
         gains=_records(gains),
-        recommended=recommendations(results),
+        recommended=sorted(recommendations(results), key=lambda found: labels.index(found.scheduler)),
         differences=_differences(results.name, ranked, style, baseline),
         gain=_gain(results.name, gains, style) if len(gains) else None,
         losses=_losses(results, style),

@@ -55,8 +55,16 @@ def mean_interval(values: npt.ArrayLike, confidence: float = CONFIDENCE) -> Inte
 
 def paired_interval(a: pd.DataFrame, b: pd.DataFrame, metric: str = CRITERION) -> Interval:
     """The mean of ``a - b`` over the seeds on which neither diverged, paired by seed; one run per seed in each frame."""
-    pairs = finished(a).merge(finished(b), on="seed", suffixes=("_a", "_b"), validate="one_to_one")
-    return mean_interval(pairs[f"{metric}_a"].to_numpy(float) - pairs[f"{metric}_b"].to_numpy(float))
+    of_a, of_b = (_by_seed(runs, metric) for runs in (a, b))
+    seeds = of_a.index.intersection(of_b.index)
+    return mean_interval(of_a[seeds].to_numpy(float) - of_b[seeds].to_numpy(float))
+
+
+def _by_seed(runs: pd.DataFrame, metric: str) -> "pd.Series[float]":
+    kept = finished(runs).set_index("seed")[metric]
+    if not kept.index.is_unique:
+        raise ValueError("there are several runs of one seed; pairs need one each")
+    return kept
 
 
 def finished(runs: pd.DataFrame) -> pd.DataFrame:
@@ -112,7 +120,7 @@ def _figures(runs: pd.DataFrame) -> dict[str, float]:
 
 def _gain(runs: pd.DataFrame, label: str) -> dict[str, float]:
     tuned, default = _of(runs, "tuned", label), _of(runs, "default", label)
-    row: dict[str, float] = {"seeds": len(finished(tuned).merge(finished(default), on="seed"))}
+    row: dict[str, float] = {"seeds": int(finished(tuned)["seed"].isin(finished(default)["seed"]).sum())}
     for metric in METRICS:
         row |= paired_interval(tuned, default, metric).named(metric)
     return row

@@ -90,9 +90,10 @@ def learning_rates(means: pd.DataFrame, every: int) -> pd.DataFrame:
 
 
 def metrics(comparison: pd.DataFrame) -> dict[str, dict[str, dict[str, dict[str, float]]]]:
-    """The comparison for DVC: problem → variant → scheduler → figure."""
+    """The comparison for DVC: problem → variant → scheduler → figure; without the intervals, to fit on a screen."""
     nested: dict[str, dict[str, dict[str, dict[str, float]]]] = {}
-    for row in comparison.to_dict("records"):
+    shown = comparison.drop(columns=[column for column in comparison if str(column).endswith(("_low", "_high"))])
+    for row in shown.to_dict("records"):
         problem, variant, scheduler = (str(row.pop(key)) for key in ("problem", "variant", "scheduler"))
         nested.setdefault(problem, {}).setdefault(variant, {})[scheduler] = {str(k): _plain(v) for k, v in row.items()}
     return nested

@@ -44,6 +44,7 @@ def train(problem: Problem, run: Run, *, device: torch.device, dtype: torch.dtyp
         if run.schedule.interval == "epoch":
             scheduler.step(*([train_loss] if schedulers[run.schedule.name].live else []))
         figures = (lr, momentum, train_loss, *evaluate(model, x[validation], y[validation]))
+        finite = finite and bool(np.isfinite(figures).all())
         yield Block(epoch, *(np.array([[figure]]) for figure in figures))
     test_loss, test_accuracy = (np.array([figure]) for figure in evaluate(model, x[test], y[test]))
     weights = {name: value.detach()[None] for name, value in model.named_parameters()}

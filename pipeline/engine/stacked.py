@@ -91,8 +91,8 @@ class Stack:
         filled = nn.functional.pad(orders, (0, steps * size - samples)).to(self._device)
         rows = self.train.gather(1, filled).reshape(-1, steps, size).transpose(0, 1)
         real = (torch.arange(steps * size) < samples).reshape(steps, size)
-        weights = real / real.sum(dim=1, keepdim=True)
-        return rows, weights.to(self._device, self._dtype)
+        weights = real.to(self._dtype) / real.sum(dim=1, keepdim=True)
+        return rows, weights.to(self._device)
 
     @torch.no_grad()
     def evaluate(self, rows: Tensor) -> tuple[Floats, Floats]:
@@ -139,6 +139,7 @@ def train(
             losses.append(stack.train_epoch(lr, momentum))
             evaluated = not search or epoch == epochs
             validation = stack.evaluate(stack.validation) if evaluated else (nothing, nothing)
+            finite &= np.isfinite(validation[0]) | (not evaluated)
             rows.append((lr[0], momentum[0], *validation))
         host = _to_host(torch.stack(losses))
         train_loss = np.average(host, axis=1, weights=sizes)

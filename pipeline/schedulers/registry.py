@@ -14,44 +14,50 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from pipeline.params import Interval
 from pipeline.registry import Registered, Registry, arguments_of
+from pipeline.spaces import Range, Space
 from pipeline.units import Length, LengthOrZero, OptionalLength, Rate
 
 Builder = Callable[..., LRScheduler]
 Factor = Annotated[float, Field(ge=0, le=1e6)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Momentum = Annotated[float, Field(ge=0, lt=1)]
 
 
 @dataclass(frozen=True)
 class Scheduler(Registered):
-    """A registered scheduler: when it is stepped, and whether it reacts to the loss (``live``)."""
+    """A registered scheduler: when it is stepped, whether it reacts to the loss (``live``), what a study searches."""
 
     interval: Interval
     live: bool
+    search: Space
 
 
 schedulers: Registry[Scheduler] = Registry("scheduler")
 
 
-def register(name: str, *, interval: Interval = "epoch", live: bool = False) -> Callable[[Builder], Builder]:
+def register(
+    name: str, *, interval: Interval = "epoch", live: bool = False, search: Space | None = None
+) -> Callable[[Builder], Builder]:
     """Make a function known under ``name``; it is stepped once per epoch unless ``interval`` says ``batch``.
 
     A ``live`` scheduler is stepped with the run's own training loss after every epoch, like ``ReduceLROnPlateau``.
+    ``search`` says what a study tries for each argument, beside the peak learning rate, which it always searches.
     """
 
     def add(function: Builder) -> Builder:
-        schedulers.add(Scheduler(name, function, arguments_of(function, given=2), interval, live))
+        schedulers.add(Scheduler(name, function, arguments_of(function, given=2), interval, live, search or {}))
         return function
 
     return add
 
 
-@register("StepLR")
+@register("StepLR", search={"step_size": Range(low="5%", high="60%"), "gamma": Range(low=0.02, high=0.9, log=True)})
 def step_lr(optimizer: Optimizer, total_steps: int, step_size: Length, gamma: Factor = 0.1) -> LRScheduler:
     """``torch.optim.lr_scheduler.StepLR``: times ``gamma`` every ``step_size``."""
     return lr_scheduler.StepLR(optimizer, step_size, gamma)
 
 
-@register("MultiStepLR")
+@register("MultiStepLR", search={"milestones": Range(low="10%", high="95%"), "gamma": Range(low=0.02, high=0.9, log=True)})
 def multi_step_lr(
     optimizer: Optimizer,
     total_steps: int,
@@ -68,19 +74,27 @@ def constant_lr(optimizer: Optimizer, total_steps: int, factor: Share = 1 / 3, t
     return lr_scheduler.ConstantLR(optimizer, factor, total_iters)
 
 
-@register("ExponentialLR")
+@register("ExponentialLR", search={"gamma": Range(low=0.85, high=0.999)})
 def exponential_lr(optimizer: Optimizer, total_steps: int, gamma: Factor) -> LRScheduler:
     """``torch.optim.lr_scheduler.ExponentialLR``: times ``gamma`` every step."""
     return lr_scheduler.ExponentialLR(optimizer, gamma)
 
 
-@register("CosineAnnealingLR")
+@register("CosineAnnealingLR", search={"T_max": Range(low="50%", high="100%"), "eta_min": Range(low="0%", high="20%")})
 def cosine_annealing_lr(optimizer: Optimizer, total_steps: int, T_max: Length, eta_min: Rate = 0.0) -> LRScheduler:
     """``torch.optim.lr_scheduler.CosineAnnealingLR``: half a cosine down to ``eta_min`` over ``T_max`` (then up again)."""
     return lr_scheduler.CosineAnnealingLR(optimizer, T_max, eta_min)
 
 
-@register("CyclicLR", interval="batch")
+@register(
+    "CyclicLR",
+    interval="batch",
+    search={
+        "base_lr": Range(low="0.1%", high="50%", log=True),
+        "step_size_up": Range(low="1%", high="50%", log=True),
+        "mode": ("triangular", "triangular2"),
+    },
+)
 def cyclic_lr(
     optimizer: Optimizer,
     total_steps: int,
@@ -91,8 +105,8 @@ def cyclic_lr(
     mode: Literal["triangular", "triangular2", "exp_range"] = "triangular",
     gamma: Factor = 1.0,
     cycle_momentum: bool = True,
-    base_momentum: Share = 0.8,
-    max_momentum: Share = 0.9,
+    base_momentum: Momentum = 0.8,
+    max_momentum: Momentum = 0.9,
 ) -> LRScheduler:
     """``torch.optim.lr_scheduler.CyclicLR``: up from ``base_lr`` to ``max_lr`` and down again, over and over."""
     if base_lr > max_lr:
@@ -103,7 +117,15 @@ def cyclic_lr(
     )  # fmt: skip
 
 
-@register("ReduceLROnPlateau", live=True)
+@register(
+    "ReduceLROnPlateau",
+    live=True,
+    search={
+        "factor": Range(low=0.05, high=0.8, log=True),
+        "patience": Range(low="1%", high="25%", log=True),
+        "threshold": Range(low=1e-5, high=1e-1, log=True),
+    },
+)
 def reduce_lr_on_plateau(
     optimizer: Optimizer,
     total_steps: int,

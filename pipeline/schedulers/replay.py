@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from pipeline.params import Schedule
 from pipeline.runs import Floats
 from pipeline.schedulers.registry import schedulers
-from pipeline.units import Scale, percent, rate_of
+from pipeline.units import Scale, plain_rate
 
 NewOptimizer = Callable[[list[torch.Tensor], float], Optimizer]
 """Builds the problem's optimizer over some parameters at a learning rate."""
@@ -56,14 +56,9 @@ class Resolved:
 
 def resolve(schedule: Schedule, lr: float, budget: Budget) -> Resolved:
     """``schedule`` in torch's numbers, given the problem's learning rate and the run's length."""
-    peak = _peak(schedule, lr)
+    peak = plain_rate(schedule.lr, lr)
     scale = Scale(budget.scheduler_steps(schedule), peak)
     return Resolved(peak, schedulers[schedule.name].complete(schedule.args, scale))
-
-
-def _peak(schedule: Schedule, lr: float) -> float:
-    share = percent(schedule.lr) if isinstance(schedule.lr, str) else None
-    return float(schedule.lr) if share is None else rate_of(share, lr)
 
 
 def momentum_of(optimizer: Optimizer) -> float:

@@ -14,7 +14,14 @@ EXAMPLES: Mapping[str, list[dict[str, Any]]] = {
     "CosineAnnealingLR": [{"T_max": "100%"}, {"T_max": "40%", "eta_min": "5%"}],
     "CyclicLR": [
         {"base_lr": "1%", "max_lr": "100%", "step_size_up": "10%", "cycle_momentum": False},
-        {"base_lr": "10%", "max_lr": "80%", "step_size_up": 3, "step_size_down": 5, "mode": "triangular2", "cycle_momentum": False},
+        {
+            "base_lr": "10%",
+            "max_lr": "80%",
+            "step_size_up": 3,
+            "step_size_down": 5,
+            "mode": "triangular2",
+            "cycle_momentum": False,
+        },
         {"base_lr": "5%", "max_lr": "90%", "step_size_up": 4, "mode": "exp_range", "gamma": 0.98, "cycle_momentum": False},
     ],
     "ReduceLROnPlateau": [

@@ -1,19 +1,26 @@
 """The report stage, on made-up results of realistic shape: seven schedulers, ten seeds, two problems, a hundred epochs."""
 
+import contextlib
+import itertools
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pytest
 
 from pipeline import results
+from pipeline.analysis.tables import recommendations
+from pipeline.catalogue import CATALOGUE
 from pipeline.params import load_params
 from pipeline.results import CURVE_COLUMNS, RUN_COLUMNS
 from pipeline.stages import report
@@ -57,18 +64,18 @@ ARGS: dict[str, dict[str, Any]] = {
 }
 COMPARISON = [
     "problem", "variant", "scheduler", "seeds", "diverged",
-    *(f"{m}{end}" for m in ("validation_loss", "validation_accuracy", "test_loss", "test_accuracy") for end in ("", "_low", "_high")),
-    "rank", "difference", "difference_low", "difference_high",
+    "validation_loss", "validation_loss_low", "validation_loss_high",
+    "validation_accuracy", "validation_accuracy_low", "validation_accuracy_high",
+    "test_loss", "test_loss_low", "test_loss_high", "test_accuracy", "test_accuracy_low", "test_accuracy_high", "rank",
+    "difference", "difference_low", "difference_high",
 ]  # fmt: skip
 
-Share = np.ndarray[Any, np.dtype[np.float64]]
 
-
-def shape(label: str, stretch: float, draw: np.random.Generator) -> Share:
+def shape(label: str, stretch: float, draw: np.random.Generator) -> npt.NDArray[np.floating[Any]]:
     """The learning rate of each epoch as a share of the peak."""
     e = np.arange(EPOCHS)
     drop = draw.integers(35, 60)
-    shapes: dict[str, Callable[[], Share]] = {
+    shapes: dict[str, Callable[[], npt.NDArray[np.floating[Any]]]] = {
         "StepLR": lambda: 0.1 ** (e // (30 * stretch)),
         "MultiStepLR": lambda: 0.1 ** ((e >= 30 * stretch).astype(float) + (e >= 80)),
         "ExponentialLR": lambda: 0.95 ** (e * stretch),
@@ -89,7 +96,7 @@ def run(problem: str, variant: str, label: str, seed: int) -> tuple[dict[str, An
     lr = factor * PEAK[problem] * shape(label, float(draw.uniform(0.6, 1.2)) if tuned else 1.0, draw)
     start, end = LOSS[problem]
     warmth = lr / (factor * PEAK[problem])
-    progress = 1 - np.exp(-np.cumsum(0.25 + 0.75 * warmth) / (14 if tuned else 18))
+    progress = 1 - np.exp(-np.cumsum(0.55 + 0.45 * warmth) / (11 if tuned else 14))
     noise = np.abs(draw.normal(0, 0.05, EPOCHS)) * warmth + 0.1 * warmth
     train = start + (end * 0.85 - start) * progress + end * noise
     validation = start + (end * (1 + 0.04 * luck) - start) * progress + end * noise * 1.3 + 0.004 * draw.normal()
@@ -104,7 +111,8 @@ def run(problem: str, variant: str, label: str, seed: int) -> tuple[dict[str, An
         "args": json.dumps(ARGS[label], sort_keys=True), "resolved": json.dumps(ARGS[label], sort_keys=True),
         "diverged": diverged, **figures, "test_accuracy": figures["validation_accuracy"] * 0.99,
         "name": label, "interval": "batch" if label == "CyclicLR" else "epoch",
-        "optimizer": json.dumps({"name": "SGD", "args": {"lr": PEAK[problem]}}), "dataset": f"digest-of-{problem}", "device": "cpu",
+        "optimizer": json.dumps({"name": "SGD", "args": {"lr": PEAK[problem]}}), "dataset": f"digest-of-{problem}",
+        "device": "cpu",
     }  # fmt: skip
     curves = {"lr": lr, "momentum": 0.0, "train_loss": train, "validation_loss": validation}
     identity = {key: row[key] for key in ("run", "variant", "scheduler", "seed")}
@@ -119,29 +127,190 @@ def write_stage(problem: str, stage: str, variant: str) -> None:
     if variant == "tuned":
         best = [row for row, _ in made if row["seed"] == 4]
         lines = [
-            f"{r['scheduler']}: {{name: {r['name']}, lr: {100 * r['lr'] / PEAK[problem]:.10g}%, args: {r['args']}}}" for r in best
+            f"{r['scheduler']}: {{name: {r['name']}, lr: {100 * r['lr'] / PEAK[problem]:.10g}%, args: {r['args']}}}"
+            for r in best
         ]
         results.write_files([(results.stage_path(problem, stage, "best.yaml"), "\n".join(lines).encode())])
 
 
-@pytest.fixture
-def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A repository in which stage train is done, for both problems."""
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(scope="module")
+def results_of_both(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """params.yaml, and what the stages train and tune write; not to be changed."""
+    path = tmp_path_factory.mktemp("results")
+    (path / "params.yaml").write_text(PARAMS)
+    with contextlib.chdir(path):
+        for problem, (stage, variant) in itertools.product(PEAK, (("train", "default"), ("tune", "tuned"))):
+            write_stage(problem, stage, variant)
+    return path
+
+
+@pytest.fixture(scope="module")
+def reported(results_of_both: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with its report; not to be changed."""
+    path = shutil.copytree(results_of_both, tmp_path_factory.mktemp("reported"), dirs_exist_ok=True)
     load_params.cache_clear()
-    Path("params.yaml").write_text(PARAMS)
-    for problem in PEAK:
-        write_stage(problem, "train", "default")
-    return tmp_path
+    with contextlib.chdir(path):
+        report.main()
+    load_params.cache_clear()
+    return path
 
 
 @pytest.fixture
-def tuned_repository(repository: Path) -> Path:
-    """A repository in which stage tune is done as well."""
+def tuned_repository(results_of_both: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A repository in which the stages train and tune are done, as the working directory."""
+    monkeypatch.chdir(shutil.copytree(results_of_both, tmp_path, dirs_exist_ok=True))
+    load_params.cache_clear()
+    yield tmp_path
+    load_params.cache_clear()
+
+
+@pytest.fixture
+def repository(tuned_repository: Path) -> Path:
+    """The same before stage tune."""
     for problem in PEAK:
-        write_stage(problem, "tune", "tuned")
-    return repository
+        shutil.rmtree(results.stage_path(problem, "tune", ""))
+    return tuned_repository
+
+
+@pytest.fixture(scope="module")
+def page(reported: Path) -> "Page":
+    return Page((reported / "reports" / "report.html").read_text())
 
 
 def outputs(repository: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted((repository / "reports").iterdir())}
+
+
+def comparison(repository: Path) -> pd.DataFrame:
+    return pd.read_csv(repository / "reports" / "comparison.csv")
+
+
+class Page(HTMLParser):
+    """What a page consists of."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def test_before_tuning_the_report_shows_the_default_variant_alone(repository: Path) -> None:
+    report.main()
+    table = comparison(repository)
+    assert list(table.columns) == COMPARISON
+    assert set(table["variant"]) == {"default"}
+    assert list(table.loc[table["problem"] == "synthetic", "scheduler"]) == list(ARGS)
+    assert "Tuned " not in (repository / "reports" / "report.html").read_text().partition("How to read")[0]
+
+
+def test_a_second_run_writes_the_same_bytes(tuned_repository: Path, reported: Path) -> None:
+    script = "from pipeline.stages import report; report.main()"  # another process: nothing may hang on its hash seed
+    environment = {**os.environ, "PYTHONPATH": str(Path(report.__file__).parents[2]), "PYTHONHASHSEED": "7"}
+    subprocess.run([sys.executable, "-W", "error", "-c", script], check=True, cwd=tuned_repository, env=environment)
+    first = outputs(reported)
+    assert outputs(tuned_repository) == first
+    assert set(first) == {"comparison.csv", "comparison.md", "curves.csv", "learning_rates.csv", "metrics.json", "report.html"}
+
+
+def test_with_tuning_every_table_and_figure_has_both_variants(reported: Path, page: Page) -> None:
+    table = comparison(reported)
+    assert len(table) == 2 * 2 * len(ARGS)
+    assert page.text.count("What tuning changed") == 2
+    drawings = [figure for figure in page.all("svg") if figure.get("role") == "img"]
+    assert len(drawings) == 2 * (2 * 4 + 1)  # forest, two losses, gallery for each variant, and the gain
+    assert all(drawing["aria-label"] for drawing in drawings)
+    markdown = (reported / "reports" / "comparison.md").read_text().splitlines()
+    assert markdown[0] == f"| {' | '.join(COMPARISON)} |"
+    assert len(markdown) == 2 + len(table)
+
+
+def test_a_scheduler_with_diverged_seeds_is_counted_and_ranked_last(reported: Path, page: Page) -> None:
+    table = comparison(reported).query("problem == 'digits' and variant == 'default'")
+    cyclic = table[table["scheduler"] == "CyclicLR"]
+    assert [cyclic[column].item() for column in ("seeds", "diverged", "rank")] == [10, 2, 7]
+    assert cyclic["validation_loss"].item() < table["validation_loss"].max()  # the mean of the others is not the worst
+    assert "CyclicLR on 2 of 10 seeds" in page.text
+
+
+def test_learning_rates_are_those_of_the_tutorial(reported: Path, page: Page) -> None:
+    rates = pd.read_csv(reported / "reports" / "learning_rates.csv")
+    assert list(rates.columns) == ["problem", "variant", "scheduler", "epoch", "lr"]
+    steps = rates[(rates["problem"] == "synthetic") & (rates["variant"] == "default") & (rates["scheduler"] == "StepLR")]
+    assert list(steps["epoch"]) == [1, 11, 21, 31, 41, 51, 61, 71, 81, 91]
+    assert list(steps["lr"]) == pytest.approx([1, 1, 1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.01, 0.001])
+    plateau = rates[
+        (rates["problem"] == "synthetic") & (rates["variant"] == "default") & (rates["scheduler"] == "ReduceLROnPlateau")
+    ]
+    assert plateau["lr"].between(0.011, 0.99).any()  # the mean over seeds that drop at different epochs
+
+
+def test_metrics_are_nested_by_problem_variant_and_scheduler(reported: Path, page: Page) -> None:
+    metrics = json.loads((reported / "reports" / "metrics.json").read_text())
+    row = comparison(reported).query("problem == 'digits' and variant == 'tuned' and scheduler == 'StepLR'")
+    step = metrics["digits"]["tuned"]["StepLR"]
+    assert step["validation_loss"] == pytest.approx(row["validation_loss"].item())
+    assert {type(step["rank"]), type(step["diverged"])} == {int}
+
+
+def test_curves_for_dvc_are_in_long_form(reported: Path, page: Page) -> None:
+    curves = pd.read_csv(reported / "reports" / "curves.csv")
+    assert list(curves.columns) == ["problem", "variant", "scheduler", "epoch", "lr", "train_loss", "validation_loss"]
+    assert len(curves) == 2 * 2 * len(ARGS) * EPOCHS
+    assert curves.notna().all(axis=None)  # two diverged seeds take nothing from the mean of the others
+
+
+def test_the_page_needs_no_network_and_stays_small(reported: Path, page: Page) -> None:
+    html = (reported / "reports" / "report.html").read_text()
+    assert len(html) < 5_000_000
+    assert not page.all("script") + page.all("link") + page.all("img") + page.all("iframe")
+    assert not re.search(r"url\((?!#)|@import|(?:href|src)=\"(?!#)", html)
+
+
+def test_ids_are_unique_and_every_reference_finds_its_target(page: Page) -> None:
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    targets = {a[key] for _, a in page.tags for key in ("href", "xlink:href") if (a.get(key) or "").startswith("#")}
+    assert {str(target)[1:] for target in targets} <= set(ids)
+
+
+def test_tables_say_what_their_headers_head(page: Page) -> None:
+    assert page.all("th")
+    assert {attributes.get("scope") for attributes in page.all("th")} <= {"col", "row", "colgroup"}
+
+
+def test_the_recommendation_is_in_torchs_numbers(page: Page) -> None:
+    assert "T_max=100" in page.text
+    assert "step_size=30" in page.text
+
+
+def test_a_missing_best_yaml_leaves_the_recommendation_out(tuned_repository: Path) -> None:
+    params = load_params(CATALOGUE)
+    assert recommendations(report.read(params, "digits"))
+    results.stage_path("digits", "tune", "best.yaml").unlink()
+    assert report.read(params, "digits").variants == ("default", "tuned")
+    assert not recommendations(report.read(params, "digits"))
+
+
+@pytest.mark.parametrize("broken", ["a: [", "a: 1\na: 2\n", "\x00"])
+def test_a_broken_best_yaml_names_the_stage_that_writes_it(tuned_repository: Path, broken: str) -> None:
+    results.stage_path("digits", "tune", "best.yaml").write_text(broken)
+    with pytest.raises(results.ResultsError, match="dvc repro tune@digits"):
+        report.main()
+    assert not (tuned_repository / "reports").exists()
+
+
+def test_missing_results_name_the_stage_that_writes_them(repository: Path) -> None:
+    results.stage_path("digits", "train", "runs.parquet").unlink()
+    with pytest.raises(results.ResultsError, match="dvc repro train@digits"):
+        report.main()
+    assert not (repository / "reports").exists()

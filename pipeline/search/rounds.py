@@ -1,0 +1,96 @@
+"""The search of a problem: rounds of ask, train, tell over all schedulers and seeds, each round one stack."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from pipeline.engine.stacked import train
+from pipeline.params import Schedule, TuneParams
+from pipeline.problems.problem import Problem
+from pipeline.progress import progress
+from pipeline.runs import Floats, Run, code_fingerprint, collect, fingerprint
+from pipeline.search.kept import kept_path, resume, save
+from pipeline.search.space import study_space
+from pipeline.search.study import Study, Trial
+
+Listener = Callable[[Sequence[Study]], None]
+
+
+def search(problem: Problem, tune: TuneParams, seeds: int, device: torch.device, listen: Listener) -> list[Study]:
+    """Every scheduler's study for every seed, each with ``tune.trials`` trials.
+
+    Finished rounds are kept and not trained again; ``listen`` is given all studies after each round.
+    """
+    path = kept_path(problem.name)
+    studies = resume(path, _new_studies(problem, tune, seeds, device), tune.trials)
+    listen(studies)
+    while any(len(study.trials) < tune.trials for study in studies):
+        studies = _round(problem, studies, tune, device)
+        save(path, studies)
+        listen(studies)
+    return studies
+
+
+def _new_studies(problem: Problem, tune: TuneParams, seeds: int, device: torch.device) -> list[Study]:
+    code = code_fingerprint(*(f"search/{name}.py" for name in ("rounds", "samplers", "space", "study")))
+    objective = (problem.fingerprint, problem.params.epochs, code, str(device), tune.sampler, tune.batch)
+    studies = []
+    for label, schedule in problem.schedules.items():
+        space = study_space(schedule, tune.lr, problem.lr, problem.budget())
+        for seed in range(seeds):
+            name = f"{problem.name}/{label}/{seed}"
+            studies.append(Study(name, label, seed, tune.sampler, space, fingerprint(name, *objective, space.key)))
+    return studies
+
+
+def _round(problem: Problem, studies: Sequence[Study], tune: TuneParams, device: torch.device) -> list[Study]:
+    """One round of every study that is not done."""
+    asked = {study.name: study.ask(tune.batch) for study in studies if len(study.trials) < tune.trials}
+    configurations = [
+        (study.label, study.schedule(trial), study.seed)
+        for study in studies
+        if study.name in asked
+        for trial in asked[study.name].trials
+    ]
+    done = max(len(study.trials) for study in studies if study.name in asked)
+    title = f"tune@{problem.name}: trials {done + 1} to {done + tune.batch}"
+    values = iter(evaluate(problem, configurations, device, title).tolist())
+    finished = {
+        name: replace(asked_round, trials=tuple(_told(trial, next(values)) for trial in asked_round.trials))
+        for name, asked_round in asked.items()
+    }
+    return [study.tell(finished[study.name]) if study.name in finished else study for study in studies]
+
+
+def _told(trial: Trial, value: float) -> Trial:
+    return replace(trial, value=value) if np.isfinite(value) else replace(trial, state="PRUNED")
+
+
+def evaluate(problem: Problem, configurations: Sequence[tuple[str, Schedule, int]], device: torch.device, title: str) -> Floats:
+    """The objective of each (label, schedule, seed): the final validation loss on the ``tune`` stream, inf if it diverged."""
+    epochs = problem.params.epochs
+    runs = [Run(label, schedule, seed, epochs, stream="tune") for label, schedule, seed in configurations]
+    show = progress(title, epochs, len(runs))
+    history = collect(runs, train(problem, runs, device=device, search=True), show)
+    losses = history.curves.validation_loss[-1]
+    return np.where(history.diverged | ~np.isfinite(losses), np.inf, losses)
+
+
+def winners(studies: Sequence[Study], epochs: int) -> list[Run]:
+    """The run that reports on each study: its best trial's configuration on the study's own seed."""
+    return [Run(s.label, s.schedule(s.best), s.seed, epochs, stream="final", variant="tuned") for s in studies]
+
+
+def recommend(problem: Problem, studies: Sequence[Study], device: torch.device) -> dict[str, Schedule]:
+    """Per scheduler, of the seeds' winners the one with the lowest mean validation loss over all seeds."""
+    candidates: dict[str, dict[str, Schedule]] = {}
+    for study in studies:
+        schedule = study.schedule(study.best)
+        candidates.setdefault(study.label, {})[schedule.key] = schedule
+    seeds = sorted({study.seed for study in studies})
+    configurations = [(label, s, seed) for label, found in candidates.items() for s in found.values() for seed in seeds]
+    values = evaluate(problem, configurations, device, f"tune@{problem.name}: winners on all seeds")
+    means = iter(values.reshape(-1, len(seeds)).mean(axis=1).tolist())
+    return {label: min(((next(means), i, s) for i, s in enumerate(found.values())))[2] for label, found in candidates.items()}

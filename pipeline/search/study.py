@@ -1,0 +1,114 @@
+"""One study, as data that outlives the process: what was asked and told, and the Optuna study rebuilt from it."""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import optuna
+from optuna.storages import InMemoryStorage
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from pipeline.params import SamplerName, Schedule
+from pipeline.runs import stream
+from pipeline.search.samplers import applicable, new_sampler
+from pipeline.search.space import StudySpace
+
+State = Literal["COMPLETE", "PRUNED"]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A finished trial: what Optuna suggested, what was trained, what came of it.
+
+    A diverged trial is PRUNED and has no value: TPE learns from it, and no score is made up. ``attrs`` is what the
+    sampler keeps with the trial.
+    """
+
+    number: int
+    params: Mapping[str, Any]
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+    state: State = "COMPLETE"
+    value: float | None = None
+
+
+@dataclass(frozen=True)
+class Round:
+    """Trials that were asked for together; ``attrs`` is what the sampler then kept with the study."""
+
+    trials: tuple[Trial, ...]
+    attrs: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study's name, its space and its finished rounds; Optuna's own study is rebuilt from them whenever it is asked."""
+
+    name: str
+    label: str
+    seed: int
+    sampler: SamplerName
+    space: StudySpace
+    fingerprint: str
+    """Names everything that the trials follow from."""
+    rounds: tuple[Round, ...] = ()
+
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        """All finished trials, by number."""
+        return tuple(trial for finished in self.rounds for trial in finished.trials)
+
+    def ask(self, count: int) -> Round:
+        """The next ``count`` trials, yet without values; trial 0 is the configuration in params.yaml.
+
+        They follow from the study's name and its finished rounds alone, whatever happened in between.
+        """
+        told = len(self.trials)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            study, storage, key = self._rebuilt()
+            if not told:
+                study.enqueue_trial(self.space.given)
+            for _ in range(count):
+                study.ask(self.space.distributions)
+        asked = storage.get_all_trials(key, deepcopy=False)[told:]
+        trials = tuple(Trial(trial.number, trial.params, trial.system_attrs) for trial in asked)
+        return Round(trials, storage.get_study_system_attrs(key))
+
+    def tell(self, finished: Round) -> "Study":
+        """The study with one more finished round."""
+        return replace(self, rounds=(*self.rounds, finished))
+
+    @property
+    def best(self) -> Trial:
+        """The trial of lowest value, the earliest of equals; trial 0 where none was completed."""
+        complete = [trial for trial in self.trials if trial.value is not None]
+        return min(complete, key=lambda trial: (trial.value, trial.number), default=self.trials[0])
+
+    def schedule(self, trial: Trial) -> Schedule:
+        """What a trial trains: trial 0 is params.yaml to the letter."""
+        return self.space.base if trial.number == 0 else self.space.schedule(trial.params)
+
+    def _rebuilt(self) -> tuple[optuna.Study, InMemoryStorage, int]:
+        name = applicable(self.sampler, self.space.distributions)
+        sampler = new_sampler(name, stream("sampler", self.name), stream("sampler", self.name, len(self.rounds)))
+        storage = InMemoryStorage()
+        key = storage.create_new_study([StudyDirection.MINIMIZE], self.name)
+        for attribute, value in (self.rounds[-1].attrs if self.rounds else {}).items():
+            storage.set_study_system_attr(key, attribute, value)
+        study = optuna.load_study(study_name=self.name, storage=storage, sampler=sampler)
+        study.add_trials([frozen(trial, self.space.distributions) for trial in self.trials])
+        return study, storage, key
+
+
+def frozen(trial: Trial, distributions: Mapping[str, Any], user_attrs: Mapping[str, Any] | None = None) -> FrozenTrial:
+    """The trial as Optuna keeps it."""
+    return create_trial(
+        state=TrialState[trial.state],
+        value=trial.value,
+        params=dict(trial.params),
+        distributions=dict(distributions),
+        user_attrs=dict(user_attrs or {}),
+        system_attrs=dict(trial.attrs),
+    )

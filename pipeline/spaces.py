@@ -1,0 +1,141 @@
+"""Search spaces as data: what a study may try for each argument of a scheduler, in the argument's own units."""
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, GetCoreSchemaHandler, ValidationError, model_validator
+from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
+
+from pipeline.registry import STRICT, Registered
+from pipeline.units import PositiveRate, percent, plain_rate
+from pipeline.wording import mistake, suggestion
+
+
+class EndUnit:
+    """One end of a range: a number or a percentage."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self.validate)
+
+    def validate(self, value: Any) -> Any:
+        """``value`` as written."""
+        is_number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= 1e12
+        if is_number or (isinstance(value, str) and percent(value) is not None):
+            return value
+        raise mistake("is not the end of a range", "write a number, or a percentage such as 30%")
+
+
+End = Annotated[float | str, EndUnit()]
+
+
+class Range(BaseModel):
+    """From ``low`` to ``high``, evenly, or evenly in the logarithm; for a list argument, sorted values in between."""
+
+    model_config = STRICT
+
+    low: End
+    high: End
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _ascends(self) -> Self:
+        if isinstance(self.low, str) != isinstance(self.high, str):
+            raise mistake("mixes a percentage and a plain number", "write both ends in one unit")
+        if not self.ends[0] < self.ends[1]:
+            raise mistake("is empty: low is not below high", "write low below high")
+        if self.log and self.ends[0] <= 0:
+            raise mistake("is logarithmic and begins at 0", "write low above 0, or leave `log` out")
+        return self
+
+    @property
+    def is_percent(self) -> bool:
+        """Whether the ends are percentages."""
+        return isinstance(self.low, str)
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The ends as numbers: of percent where they are percentages."""
+        low, high = (percent(end) if isinstance(end, str) else end for end in (self.low, self.high))
+        assert low is not None and high is not None  # noqa: PT018  # EndUnit lets nothing else through
+        return float(low), float(high)
+
+
+Choices = tuple[Any, ...]
+Space = Mapping[str, Range | Choices]
+"""Argument → what may be tried: a :class:`Range`, or the choices."""
+
+
+class EntryUnit:
+    """What may be tried for one argument: a range or a list of choices."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self.validate)
+
+    def validate(self, value: Any) -> Range | Choices:
+        """A :class:`Range` or a tuple of choices."""
+        if isinstance(value, Range):
+            return value
+        if isinstance(value, dict):
+            return Range.model_validate(value)
+        if isinstance(value, list | tuple) and len(value) > 1:
+            return tuple(value)
+        raise mistake("is no search space", "write {low: …, high: …} or a list of at least two choices")
+
+
+SearchSpace = dict[str, Annotated[Range | Choices, EntryUnit()]]
+"""The type of a search space in params.yaml."""
+
+
+def refuse_unfit(space: Space, entry: Registered, args: Mapping[str, Any]) -> None:
+    """Raise a ValidationError for every argument that the registered function has not, and every value it does not take."""
+    errors = [error for argument, tried in space.items() for error in _unfit(argument, tried, entry, args)]
+    if errors:
+        raise ValidationError.from_exception_data("search", errors)
+
+
+def _unfit(argument: str, tried: Range | Choices, entry: Registered, args: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
+    known = entry.arguments.model_fields
+    if argument == "lr":
+        error = mistake("is searched for every scheduler alike", "change `tune.lr` instead", key=True)
+        yield InitErrorDetails(type=error, loc=(argument,), input=argument)
+    elif argument not in known:
+        error = mistake(f"is not an argument of {entry.name}", suggestion(argument, known), key=True)
+        yield InitErrorDetails(type=error, loc=(argument,), input=argument)
+    else:
+        values = {"low": tried.low, "high": tried.high} if isinstance(tried, Range) else dict(enumerate(tried))
+        for place, value in values.items():
+            if (refusal := _refusal(argument, value, entry, args)) is not None:
+                yield InitErrorDetails(type=refusal, loc=(argument, place), input=value)
+
+
+def _refusal(argument: str, value: Any, entry: Registered, args: Mapping[str, Any]) -> PydanticCustomError | None:
+    """What the registered function has against a value, by itself and as the one value of a list; None if nothing."""
+    refused = []
+    for given in (value, [value]):
+        try:
+            entry.check({**args, argument: given})
+        except ValidationError as error:
+            refused += [e for e in error.errors() if e["loc"][0] == argument]
+        else:
+            return None
+    if not refused:  # what is wrong is another argument, and told there
+        return None
+    # Where the argument is a list, the mistake inside of it says more than that the value by itself is none.
+    words = max(refused, key=lambda error: len(error["loc"]))["ctx"]
+    return mistake(words["wrong"], words["right"])
+
+
+class PeakRates(BaseModel):
+    """``tune.lr``: the range of peak learning rates that every study searches, evenly in the logarithm."""
+
+    model_config = STRICT
+
+    low: PositiveRate = "1%"  # type: ignore[assignment]  # as written
+    high: PositiveRate = "1000%"  # type: ignore[assignment]
+
+    @model_validator(mode="after")
+    def _ascends(self) -> Self:
+        one_unit = isinstance(self.low, str) == isinstance(self.high, str)
+        if one_unit and plain_rate(self.low, 1.0) >= plain_rate(self.high, 1.0):
+            raise mistake("is empty: low is not below high", "write low below high")
+        return self

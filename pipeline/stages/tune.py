@@ -1,0 +1,29 @@
+"""Stage ``tune@P``: a study for every scheduler and seed, then each study's winner on its seed (variant ``tuned``)."""
+
+from pipeline import cli
+from pipeline.catalogue import CATALOGUE
+from pipeline.engine.device import find_device
+from pipeline.engine.rates import refuse_impossible
+from pipeline.params import load_params
+from pipeline.problems.problem import load_problem
+from pipeline.record import record
+from pipeline.results import parquet
+from pipeline.search import storage
+from pipeline.search.rounds import recommend, search, winners
+from pipeline.search.table import best_yaml, trial_table
+
+
+def main(problem_name: str) -> None:
+    """Write ``trials.parquet``, ``best.yaml``, ``runs.parquet`` and ``curves.parquet`` under ``results/P/tune``."""
+    params = load_params(CATALOGUE)
+    device = find_device(params.device)
+    problem = load_problem(params, problem_name)
+    refuse_impossible(problem)
+    studies = search(problem, params.tune, params.seeds, device, lambda s: storage.mirror(trial_table(problem, s)))
+    trials, best = parquet(trial_table(problem, studies)), best_yaml(recommend(problem, studies, device))
+    beside = {"trials.parquet": trials, "best.yaml": best}
+    record(problem, "tune", winners(studies, problem.params.epochs), device, beside)
+
+
+if __name__ == "__main__":
+    cli.run(main)

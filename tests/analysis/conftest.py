@@ -1,0 +1,46 @@
+"""Small tables of runs and curves, written by hand."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import pytest
+
+Losses = Mapping[tuple[str, str], Sequence[float]]
+MakeRuns = Callable[[Losses], pd.DataFrame]
+
+
+@pytest.fixture
+def make_runs() -> MakeRuns:
+    """Runs from (variant, scheduler) → validation loss of seeds 0, 1 …; a NaN is a run that diverged."""
+
+    def make(losses: Losses) -> pd.DataFrame:
+        rows = [
+            {
+                "run": f"{variant}-{scheduler}-{seed}", "variant": variant, "scheduler": scheduler, "seed": seed, "epochs": 2,
+                "lr": 1.0, "args": "{}", "resolved": "{}", "diverged": bool(np.isnan(loss)), "train_loss": loss,
+                "validation_loss": loss, "validation_accuracy": 1 - loss, "test_loss": loss, "test_accuracy": 1 - loss,
+                "name": scheduler, "interval": "epoch", "optimizer": "{}", "dataset": "d1", "device": "cpu",
+            }
+            for (variant, scheduler), values in losses.items()
+            for seed, loss in enumerate(values)
+        ]  # fmt: skip
+        return pd.DataFrame(rows)
+
+    return make
+
+
+@pytest.fixture
+def make_curves() -> Callable[[pd.DataFrame, int], pd.DataFrame]:
+    """Curves that fall to each run's final loss, at a constant learning rate."""
+
+    def make(runs: pd.DataFrame, epochs: int) -> pd.DataFrame:
+        identity = runs[["run", "variant", "scheduler", "seed"]]
+        curves = identity.loc[identity.index.repeat(epochs)].reset_index(drop=True)
+        curves["epoch"] = np.tile(np.arange(1, epochs + 1), len(runs))
+        factor = np.tile(np.linspace(2, 1, epochs), len(runs))
+        for metric in ("train_loss", "validation_loss", "validation_accuracy"):
+            curves[metric] = np.repeat(runs["validation_loss"].to_numpy(float), epochs) * factor
+        return curves.assign(lr=0.1, momentum=0.0)
+
+    return make

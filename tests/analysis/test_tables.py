@@ -1,0 +1,117 @@
+"""What becomes of the runs and curves of the stages on their way to the report's tables."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.analysis.tables import gather, learning_rates, markdown, mean_curves, metrics, recommendations
+from pipeline.catalogue import CATALOGUE
+from pipeline.params import ProblemParams, load_params
+
+MakeRuns = Callable[[dict[tuple[str, str], list[float]]], pd.DataFrame]
+MakeCurves = Callable[[pd.DataFrame, int], pd.DataFrame]
+NAN = float("nan")
+
+
+@pytest.fixture
+def problem(tmp_path: Path) -> ProblemParams:
+    path = tmp_path / "params.yaml"
+    path.write_text(
+        "seeds: 2\n"
+        "problems:\n"
+        "  P: {dataset: {name: digits}, model: {name: linear}, optimizer: {name: SGD, lr: 0.5}, epochs: 3, batch_size: 8}\n"
+        "schedulers: {A: {name: ConstantLR}}\n"
+        "report: {baseline: A}\n"
+    )
+    return load_params(CATALOGUE, path).problems["P"]
+
+
+def test_rows_come_by_variant_and_in_the_order_of_the_parameters(
+    problem: ProblemParams, make_runs: MakeRuns, make_curves: MakeCurves
+) -> None:
+    train = make_runs({("default", "old"): [0.1], ("default", "B"): [0.2, 0.1], ("default", "A"): [0.3, 0.1]})
+    tune = make_runs({("tuned", "B"): [0.2], ("tuned", "A"): [0.1]})
+    parts = [(runs, make_curves(runs, 3)) for runs in (tune, train)]
+    results = gather("P", problem, ["A", "B"], parts, {})
+    assert results.variants == ("default", "tuned")
+    assert results.labels == ("A", "B", "old")
+    assert list(results.runs["run"]) == [
+        "default-A-0", "default-A-1", "default-B-0", "default-B-1", "default-old-0", "tuned-A-0", "tuned-B-0",
+    ]  # fmt: skip
+    assert list(results.curves["epoch"][:6]) == [1, 2, 3, 1, 2, 3]
+
+
+def test_mean_losses_leave_out_diverged_runs_and_rates_do_not(
+    problem: ProblemParams, make_runs: MakeRuns, make_curves: MakeCurves
+) -> None:
+    runs = make_runs({("default", "A"): [0.1, 0.3, NAN], ("default", "B"): [NAN, NAN, NAN]})
+    curves = make_curves(runs, 2)
+    curves.loc[curves["seed"] == 2, "lr"] = 0.4
+    curves.loc[curves["seed"] == 2, "train_loss"] = 1e9  # finite, and yet of a run that diverged
+    means = mean_curves(gather("P", problem, ["A", "B"], [(runs, curves)], {})).set_index(["scheduler", "epoch"])
+    assert means.loc[("A", 2), "validation_loss"] == pytest.approx(0.2)
+    assert means.loc[("A", 2), "train_loss"] == pytest.approx(0.2)
+    assert means.loc[("B", 1), ["train_loss", "validation_loss"]].isna().all()
+    assert means.loc[("A", 1), "lr"] == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("seeds", [3, 7, 10])
+def test_a_rate_that_all_seeds_share_is_kept_to_the_last_bit(
+    problem: ProblemParams, make_runs: MakeRuns, make_curves: MakeCurves, seeds: int
+) -> None:
+    runs = make_runs({("default", "A"): [0.1] * seeds})
+    means = mean_curves(gather("P", problem, ["A"], [(runs, make_curves(runs, 2))], {}))
+    assert list(means["lr"]) == [0.1, 0.1]
+
+
+@pytest.mark.parametrize(("every", "epochs"), [(1, [1, 2, 3, 4, 5]), (2, [1, 3, 5]), (10, [1])])
+def test_learning_rates_are_shown_from_the_first_epoch_on(every: int, epochs: list[int]) -> None:
+    means = pd.DataFrame({"epoch": range(1, 6), "lr": 0.1, "train_loss": 0.0, "validation_loss": 0.0})
+    shown = learning_rates(means, every)
+    assert list(shown.columns) == ["epoch", "lr"]
+    assert list(shown["epoch"]) == epochs
+
+
+def test_markdown_aligns_numbers_and_keeps_a_label_in_its_cell() -> None:
+    table = pd.DataFrame({"scheduler": ["a|b"], "loss": [0.123456789], "low": [np.nan], "rank": [1]})
+    assert markdown(table) == ("| scheduler | loss | low | rank |\n| --- | ---: | ---: | ---: |\n| a\\|b | 0.12346 |  | 1 |\n")
+
+
+def test_metrics_hold_plain_numbers_without_intervals() -> None:
+    row = {
+        "problem": "P",
+        "variant": "default",
+        "scheduler": "A",
+        "rank": np.int64(1),
+        "loss": np.float64(0.5),
+        "loss_low": 0.1,
+    }
+    assert metrics(pd.DataFrame([row])) == {"P": {"default": {"A": {"rank": 1, "loss": 0.5}}}}
+
+
+@pytest.fixture
+def recommend(problem: ProblemParams, make_runs: MakeRuns, make_curves: MakeCurves) -> Callable[[Mapping[str, Any]], Any]:
+    """The recommendation for A, given its entry in best.yaml; seed 1 ran step_size 40% at three times the rate of 0.5."""
+    runs = make_runs({("tuned", "A"): [0.1, 0.2]})
+    runs["lr"] = [0.5, 1.5]
+    runs["args"] = ["{}", '{"gamma": 0.1, "step_size": "40%"}']
+    runs["resolved"] = ["{}", '{"gamma": 0.1, "step_size": 4}']
+    parts = [(runs, make_curves(runs, 2))]
+    return lambda best: recommendations(gather("P", problem, ["A"], parts, {"A": best}))[0]
+
+
+@pytest.mark.parametrize("lr", ["300%", 1.5])
+def test_a_recommendation_is_resolved_by_the_run_that_has_it(recommend: Callable[..., Any], lr: object) -> None:
+    found = recommend({"name": "StepLR", "lr": lr, "args": {"step_size": "40%", "gamma": 0.1}, "interval": "epoch"})
+    assert (found.lr, found.args, found.run) == (1.5, {"gamma": 0.1, "step_size": 4}, "tuned-A-1")
+    assert (found.name, found.lr_written, found.interval) == ("StepLR", str(lr), "epoch")
+
+
+@pytest.mark.parametrize("best", [{"lr": "301%", "args": {"step_size": "40%", "gamma": 0.1}}, {"lr": "300%"}])
+def test_a_recommendation_that_no_run_has_stays_as_written(recommend: Callable[..., Any], best: Mapping[str, Any]) -> None:
+    found = recommend(best)
+    assert (found.lr, found.args, found.lr_written) == (None, None, best["lr"])

@@ -1,0 +1,47 @@
+"""What the tests of all parts share."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from pipeline.catalogue import CATALOGUE
+from pipeline.params import Params, load_params
+
+ROOT = Path(__file__).parent.parent
+settings.register_profile(
+    "repeatable", derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+settings.load_profile("repeatable")
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty working directory with the default params.yaml."""
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    load_params.cache_clear()  # it is read once per process
+    yield tmp_path
+    load_params.cache_clear()
+
+
+Edited = Callable[..., Params]
+
+
+@pytest.fixture
+def edited(repository: Path) -> Edited:
+    """A function that replaces pieces of the default params.yaml and loads it."""
+    default = (ROOT / "params.yaml").read_text(encoding="utf-8")
+
+    def edit(*pieces: tuple[str, str]) -> Params:
+        text = default
+        for old, new in pieces:
+            assert old in text, f"{old!r} is not in params.yaml"
+            text = text.replace(old, new, 1)
+        (repository / "params.yaml").write_text(text, encoding="utf-8", newline="")
+        load_params.cache_clear()
+        return load_params(CATALOGUE)
+
+    return edit

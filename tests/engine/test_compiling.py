@@ -1,0 +1,63 @@
+"""The compiled step against the plain one, and what happens without a compiler."""
+
+import logging
+from typing import Any
+
+import pytest
+import torch
+
+from pipeline.engine import compiling
+from pipeline.engine.compiling import compiled
+from pipeline.runs import select
+from tests.engine.helpers import MLP, Builder, assert_close, numbers_of, run_of, train
+
+# torch's own, at the import of its compiler
+pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+
+
+def test_only_long_trainings_are_compiled() -> None:
+    def double(x: int) -> int:
+        return 2 * x
+
+    assert compiled(double, compiling.WORTH_COMPILING - 1) is double
+    assert compiled(double, compiling.WORTH_COMPILING) is not double
+
+
+def test_without_a_compiler_the_plain_function_answers(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(function: object, **options: Any) -> object:
+        def call(x: int) -> int:
+            raise RuntimeError("no g++ found\nlong trace")
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", broken)
+    double = compiled(lambda x: 2 * x, compiling.WORTH_COMPILING)
+    with caplog.at_level(logging.WARNING):
+        assert [double(1), double(2)] == [2, 4]
+    (record,) = caplog.records  # told once
+    assert "training without torch.compile, which is slower: no g++ found (it needs" in record.getMessage()
+
+
+def test_compiled_training_equals_the_plain_one(
+    new_problem: Builder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With momentum that comes and goes, a live schedule, and a neighbour that becomes NaN."""
+    schedules: dict[str, dict[str, Any]] = {
+        "Cycled": {"name": "CyclicLR", "args": {"base_lr": "10%", "max_lr": "100%", "step_size_up": 4, "base_momentum": 0.0}},
+        "Plateau": {"name": "ReduceLROnPlateau", "args": {"patience": 0, "threshold": 0.05}},
+        "Bad": {"name": "ExponentialLR", "args": {"gamma": 1e6}, "lr": 1e9},
+    }
+    problem = new_problem(schedules, optimizer={"name": "SGD", "lr": 0.1, "weight_decay": 0.01}, model=MLP)
+    good = [run_of(problem, label, seed) for label in ("Cycled", "Plateau", "Baseline") for seed in range(2)]
+    runs = [*good[:2], run_of(problem, "Bad"), *good[2:]]
+    plain = train(problem, good)
+    monkeypatch.setattr(compiling, "WORTH_COMPILING", 0)
+    with caplog.at_level(logging.WARNING):
+        fast = train(problem, runs)
+    if caplog.records:
+        pytest.skip(f"nothing was compiled: {caplog.records[0].getMessage()}")
+    assert not fast.outcome.finite[2]
+    for name, values in numbers_of(plain).items():
+        assert_close(numbers_of(select(fast, [0, 1, 3, 4, 5, 6]))[name], values, 1e-10)

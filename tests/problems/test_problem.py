@@ -1,0 +1,200 @@
+"""A problem and its replicates: what a seed draws, what all schedulers share, and what names it all."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from pipeline import results
+from pipeline.catalogue import CATALOGUE
+from pipeline.params import load_params
+from pipeline.problems import problem as problems
+from pipeline.problems.datasets import synthetic
+from pipeline.problems.problem import Problem, Split, describe, from_frame, load_problem
+from pipeline.results import RUN_COLUMNS, ResultsError
+from pipeline.runs import Run, Stream, run_fingerprint
+from tests.conftest import Edited
+
+FRAME = synthetic(train=60, validation=30, test=45, features=4, classes=3, noise=0.2)
+CPU = torch.device("cpu")
+RESAMPLE = ("resample: true", "resample: false")
+
+
+@pytest.fixture
+def problem(edited: Edited) -> Problem:
+    return from_frame(edited(), "synthetic", FRAME)
+
+
+def parts(split: Split) -> list[np.ndarray]:
+    return [split.train, split.validation, split.test]
+
+
+def weights(problem: Problem, seed: int, of: Stream = "final") -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in problem.new_model(seed, of).parameters()])
+
+
+def order(problem: Problem, seed: int, of: Stream = "final") -> list[int]:
+    return torch.randperm(50, generator=problem.new_order(seed, of)).tolist()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_split_keeps_the_sizes_and_shares_no_sample(problem: Problem, seed: int) -> None:
+    split = parts(problem.split(seed))
+    assert [len(part) for part in split] == [60, 30, 45]
+    assert sorted(np.concatenate(split)) == list(range(len(FRAME)))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_split_keeps_the_classes_shares(problem: Problem, seed: int) -> None:
+    overall = np.bincount(problem.y) / len(problem.y)
+    for part in parts(problem.split(seed)):
+        assert np.abs(np.bincount(problem.y[part], minlength=3) - overall * len(part)).max() < 1.5
+
+
+def test_every_seed_has_its_own_split_and_always_the_same(problem: Problem) -> None:
+    drawn = [frozenset(problem.split(seed).test.tolist()) for seed in range(5)]
+    assert len(set(drawn)) == 5
+    assert drawn == [frozenset(problem.split(seed).test.tolist()) for seed in range(5)]
+
+
+def test_without_resampling_the_split_is_the_datasets(edited: Edited) -> None:
+    shuffled = FRAME.sample(frac=1, random_state=0)
+    problem = from_frame(edited(RESAMPLE), "synthetic", shuffled)
+    names = np.empty(len(FRAME), dtype=object)
+    for seed in range(2):
+        split = problem.split(seed)
+        names[split.train], names[split.validation], names[split.test] = "train", "validation", "test"
+        assert names.tolist() == shuffled["split"].tolist()
+
+
+@pytest.mark.parametrize("of", ["final", "tune"])
+def test_a_replicate_is_the_same_whatever_else_is_drawn(problem: Problem, of: Stream) -> None:
+    """So all schedulers of a seed share it, and more seeds change no earlier one."""
+    first = weights(problem, 3, of), order(problem, 3, of)
+    torch.manual_seed(123)
+    torch.rand(10)
+    for seed in range(3):
+        weights(problem, seed, of)
+    assert torch.equal(weights(problem, 3, of), first[0])
+    assert order(problem, 3, of) == first[1]
+
+
+def test_a_new_model_leaves_torchs_own_stream_alone(problem: Problem) -> None:
+    before = torch.get_rng_state()
+    problem.new_model(0, "final")
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_seeds_and_streams_differ_in_weights_and_order(problem: Problem) -> None:
+    draws: list[tuple[int, Stream]] = [(0, "final"), (1, "final"), (0, "tune")]
+    assert len({tuple(weights(problem, *draw).tolist()) for draw in draws}) == 3
+    assert len({tuple(order(problem, *draw)) for draw in draws}) == 3
+
+
+def test_replicates_follow_neither_schedulers_nor_the_number_of_seeds(edited: Edited, problem: Problem) -> None:
+    fewer = ("  MultiStepLR: {args: {milestones: [30%, 80%], gamma: 0.1}}\n", "")
+    other = from_frame(edited(("seeds: 10", "seeds: 20"), fewer, ("epochs: 100", "epochs: 7")), "synthetic", FRAME)
+    for seed in range(2):
+        assert all(map(np.array_equal, parts(problem.split(seed)), parts(other.split(seed))))
+        assert torch.equal(weights(problem, seed), weights(other, seed))
+        assert order(problem, seed) == order(other, seed)
+
+
+def test_the_budget_counts_the_last_smaller_batch(problem: Problem) -> None:
+    assert (problem.budget().epochs, problem.budget().steps_per_epoch) == (100, 2)
+    assert problem.budget(7).epochs == 7
+
+
+def test_the_model_and_the_optimizer_are_those_of_the_params(problem: Problem) -> None:
+    model = problem.new_model(0, "final")
+    assert model(torch.zeros(1, 4)).shape == (1, 3)
+    optimizer = problem.new_optimizer(list(model.parameters()), 0.25)
+    assert isinstance(optimizer, torch.optim.SGD)
+    assert optimizer.param_groups[0]["lr"] == 0.25
+
+
+def with_value(column: str, value: Any) -> pd.DataFrame:
+    frame = FRAME.copy()
+    frame.loc[5, column] = value
+    return frame
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        pytest.param(with_value("x2", np.float32(0.5)), id="a feature"),
+        pytest.param(with_value("y", (FRAME["y"][5] + 1) % 3), id="a class"),
+        pytest.param(with_value("split", "test"), id="a split"),
+        pytest.param(FRAME[::-1], id="the order"),
+        pytest.param(FRAME[:-1], id="the size"),
+    ],
+)
+def test_the_digest_tells_the_data(problem: Problem, frame: pd.DataFrame) -> None:
+    other = from_frame(load_params(CATALOGUE), "synthetic", frame)
+    assert other.digest != problem.digest
+    assert other.fingerprint != problem.fingerprint
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        RESAMPLE,
+        ("batch_size: 32", "batch_size: 33"),
+        ("optimizer: {name: SGD, lr: 1.0}", "optimizer: {name: SGD, lr: 1.0, momentum: 0.5}"),
+        ("optimizer: {name: SGD, lr: 1.0}", "optimizer: {name: AdamW, lr: 1.0}"),
+        ("model: {name: linear}", "model: {name: mlp, hidden: [3]}"),
+    ],
+)
+def test_the_fingerprint_tells_the_params(problem: Problem, edited: Edited, edit: tuple[str, str]) -> None:
+    other = from_frame(edited(edit), "synthetic", FRAME)
+    assert other.digest == problem.digest
+    assert other.fingerprint != problem.fingerprint
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        ("seeds: 10", "seeds: 20"),
+        ("epochs: 100", "epochs: 7"),
+        ("every: 10", "every: 5"),
+        ("gamma: 0.95", "gamma: 0.9"),
+        ("device: auto", "device: cpu"),
+    ],
+)
+def test_the_fingerprint_tells_nothing_else(problem: Problem, edited: Edited, edit: tuple[str, str]) -> None:
+    assert from_frame(edited(edit), "synthetic", FRAME).fingerprint == problem.fingerprint
+
+
+def test_the_fingerprint_tells_the_code(problem: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = problem.fingerprint
+    monkeypatch.setattr(problems, "code_fingerprint", lambda: "other code")
+    assert replace(problem).fingerprint != before
+
+
+def test_a_description_names_the_run_and_its_numbers(problem: Problem) -> None:
+    run = Run("StepLR", problem.schedules["StepLR"], seed=2, epochs=50)
+    described = describe(problem, run, CPU)
+    assert set(RUN_COLUMNS) >= set(described)
+    assert described["args"] == '{"gamma": 0.1, "step_size": "30%"}'
+    assert described["resolved"] == '{"gamma": 0.1, "step_size": 15}'
+    assert (described["scheduler"], described["seed"], described["epochs"], described["lr"]) == ("StepLR", 2, 50, 1.0)
+    assert described["run"] == run_fingerprint(run, f"{problem.fingerprint} cpu")
+
+
+def test_a_peak_of_100_percent_is_the_optimizers_rate_to_the_last_bit(edited: Edited) -> None:
+    rate = 0.1234567890123
+    problem = from_frame(edited(("lr: 1.0", f"lr: {rate}")), "synthetic", FRAME)
+    assert describe(problem, Run("ConstantLR", problem.schedules["ConstantLR"], 0, 10), CPU)["lr"] == rate
+
+
+def test_a_problem_is_loaded_from_its_file(edited: Edited) -> None:
+    params = edited()
+    with pytest.raises(ResultsError, match="`dvc repro dataset@synthetic` writes it"):
+        load_problem(params, "synthetic")
+    results.write_dataset("synthetic", FRAME)
+    loaded = load_problem(params, "synthetic")
+    assert loaded.digest == from_frame(params, "synthetic", FRAME).digest
+    assert (loaded.name, loaded.outputs, loaded.lr) == ("synthetic", 3, 1.0)

@@ -1,0 +1,169 @@
+"""A stage as a process: its exit code, what it says, and one at a time."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from pipeline import cli, results
+from pipeline.params import load_params
+from pipeline.stages import dataset
+from tests.conftest import ROOT
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+HOLDER = """\
+import sys
+from pipeline import cli
+def main(word):
+    print("in", flush=True)
+    sys.stdin.readline()
+    print("out", flush=True)
+sys.argv = ["stage.py", *sys.argv[1:]]
+cli.run(main)
+"""
+
+
+class Ended(NamedTuple):
+    code: int
+    error: str
+
+
+Stage = Callable[..., Ended]
+
+
+@pytest.fixture
+def stage(repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Stage:
+    """Runs the dataset stage as the command line would, in this process."""
+
+    def call(*words: str) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["pipeline/stages/dataset.py", *words])
+        load_params.cache_clear()
+        code = 0
+        try:
+            cli.run(dataset.main)
+        except SystemExit as end:
+            code = int(end.code or 0)
+        return Ended(code, capsys.readouterr().err)
+
+    return call
+
+
+Start = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def start(repository: Path) -> Iterator[Start]:
+    """Starts a process that holds a stage's lock until it reads a line."""
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(word: str) -> subprocess.Popen[str]:
+        pipe = subprocess.PIPE
+        command = [sys.executable, "-c", HOLDER, word]
+        started.append(subprocess.Popen(command, env=ENVIRONMENT, stdin=pipe, stdout=pipe, stderr=pipe, text=True))
+        return started[-1]
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def says(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def edit(repository: Path, old: str, new: str) -> None:
+    path = repository / "params.yaml"
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def test_a_mistake_ends_the_process_and_leaves_the_last_data(repository: Path) -> None:
+    results.write_files([(repository / "data" / "synthetic.parquet", b"earlier")])
+    edit(repository, "seeds: 10", "seeds: ten")
+    edit(repository, "every: 10", "every: x")
+    command = [sys.executable, "-m", "pipeline.stages.dataset", "synthetic"]
+    failed = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=60)
+    assert (failed.returncode, failed.stdout) == (2, "")
+    lines = failed.stderr.splitlines()
+    assert lines[0].startswith("params.yaml:4:8: seeds: is not a whole number (given: ten); ")
+    assert ": report.every: is not a whole number (given: x); " in lines[1]
+    assert len(lines) == 2
+    assert [(path.name, path.read_bytes()) for path in (repository / "data").iterdir()] == [("synthetic.parquet", b"earlier")]
+
+
+def test_a_stage_writes_its_data_and_nothing_else(stage: Stage, repository: Path) -> None:
+    assert stage("synthetic") == Ended(0, "")
+    assert len(results.read_dataset("synthetic")) == 6000
+    assert [path.name for path in (repository / "data").iterdir()] == ["synthetic.parquet"]
+
+
+def test_a_stage_writes_the_same_bytes_again(stage: Stage, repository: Path) -> None:
+    contents = set()
+    for _ in range(2):
+        stage("digits")
+        contents.add((repository / "data" / "digits.parquet").read_bytes())
+    assert len(contents) == 1
+
+
+@pytest.mark.parametrize("name", ["syntetic", "../synthetic", "a/b", "", "x" * 300])
+def test_an_unknown_problem(name: str, stage: Stage, repository: Path) -> None:
+    ended = stage(name)
+    assert ended.code == 2
+    assert ended.error.startswith(f"there is no problem {name!r} in params.yaml; ")
+    assert len(ended.error.splitlines()) == 1
+    assert sorted(path.name for path in repository.iterdir()) == [".state", "params.yaml"]
+
+
+def test_the_nearest_problem_is_offered(stage: Stage) -> None:
+    assert stage("syntetic").error.endswith("did you mean synthetic? (one of synthetic, digits)\n")
+
+
+@pytest.mark.parametrize("words", [[], ["synthetic", "digits"]])
+def test_a_wrong_number_of_words(words: list[str], stage: Stage) -> None:
+    assert stage(*words) == Ended(2, "usage: python -m pipeline.stages.dataset PROBLEM_NAME\n")
+
+
+def test_a_second_process_waits_and_then_does_its_work(start: Start) -> None:
+    first = start("p")
+    assert says(first) == "in"
+    second = start("p")
+    assert second.stderr is not None
+    assert second.stderr.readline() == "stage@p: another process is at it; waiting until it is done\n"
+    time.sleep(0.2)  # time in which a lock that does not hold would let it in
+    out, _ = first.communicate("\n")
+    assert (out, first.returncode) == ("out\n", 0)
+    assert says(second) == "in"
+    assert second.communicate("\n")[0] == "out\n"
+    assert second.returncode == 0
+
+
+def test_stages_of_other_problems_do_not_wait(start: Start) -> None:
+    first, second = start("p"), start("q")
+    assert says(first) == says(second) == "in"
+
+
+def test_a_killed_process_lets_go_of_the_lock(start: Start) -> None:
+    first = start("p")
+    assert says(first) == "in"
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    second = start("p")
+    assert says(second) == "in"
+    assert second.communicate("\n")[1] == ""
+
+
+def test_an_interrupt_is_told_in_a_line(start: Start) -> None:
+    process = start("p")
+    assert says(process) == "in"
+    process.send_signal(signal.SIGINT)
+    assert process.communicate()[1] == "stage: interrupted; the last results stay\n"
+    assert process.returncode == 130

@@ -1,0 +1,133 @@
+"""What the house promises: imports point one way, and dvc.yaml declares exactly what each stage depends on."""
+
+import ast
+from functools import cache
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parents[1]
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in (ROOT / "pipeline").rglob("*.py")
+}
+# From the bottom up. A module imports from its own layer or from those before it.
+LAYERS = (
+    ("errors",),
+    ("wording", "units", "document"),
+    ("registry",),
+    ("spaces",),
+    ("params",),
+    ("runs",),
+    ("results", "progress"),
+    ("schedulers",),
+    ("problems", "custom"),
+    ("engine", "catalogue", "cli"),
+    ("analysis", "search", "tracking"),
+    ("record",),
+    ("stages",),
+)
+LAYER_OF = {name: number for number, names in enumerate(LAYERS) for name in names}
+STAGES = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
+# The mirrors decide no result, so that a change in them trains nothing again.
+MIRRORS = {"pipeline.tracking"}
+ALWAYS = {"requirements.txt", "constraints.txt"}
+
+
+@cache
+def imported(path: Path) -> frozenset[str]:
+    """Every module that the file imports, anywhere in it; ``from package import module`` counts as both."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return frozenset(names)
+
+
+def own(path: Path) -> set[str]:
+    return {name for name in imported(path) if name in MODULES and name != "pipeline"}
+
+
+def closure(module: str) -> set[str]:
+    found: set[str] = set()
+    ahead = {module}
+    while ahead:
+        name = ahead.pop()
+        found.add(name)
+        ahead |= own(MODULES[name]) - found - MIRRORS
+    return found
+
+
+def declared(stage: str) -> dict[str, list[str]]:
+    entry = STAGES[stage]
+    body: dict[str, list[str]] = entry.get("do", entry)
+    return body
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_imports_point_one_way(module: str) -> None:
+    def layer(name: str) -> int:
+        return LAYER_OF[name.split(".")[1]] if "." in name else 0
+
+    upwards = {name for name in own(MODULES[module]) if layer(name) > layer(module)}
+    assert not upwards, f"{module} imports from a layer above it"
+
+
+def test_no_module_imports_itself_in_a_circle() -> None:
+    for module in MODULES:
+        for name in own(MODULES[module]):
+            assert module not in closure(name) or module == name, f"{module} and {name} import each other"
+
+
+def test_stages_never_import_stages() -> None:
+    for module, path in MODULES.items():
+        if module.startswith("pipeline.stages."):
+            assert not {name for name in own(path) if name.startswith("pipeline.stages")}
+
+
+@pytest.mark.parametrize(
+    ("package", "home"), [("mlflow", "pipeline.tracking"), ("optuna", "pipeline.search"), ("jinja2", "pipeline.analysis")]
+)
+def test_packages_stay_in_their_room(package: str, home: str) -> None:
+    users = {m for m, path in MODULES.items() if any(name.split(".")[0] == package for name in imported(path))}
+    assert users
+    assert all(user.startswith(home) for user in users)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_deps_are_the_files_a_stage_imports(stage: str) -> None:
+    """Drift: a file that is imported and not declared would leave stale results; one too many trains for nothing."""
+    code = {dep for dep in declared(stage)["deps"] if dep.startswith("pipeline")}
+    files = {p for dep in code for p in ([ROOT / dep] if dep.endswith(".py") else (ROOT / dep).rglob("*.py"))}
+    expected = {MODULES[name] for name in closure(f"pipeline.stages.{stage}")}
+    assert {p for p in files if p.name != "__init__.py"} == {p for p in expected if p.name != "__init__.py"}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_deps_hold_the_pinned_requirements_and_what_earlier_stages_write(stage: str) -> None:
+    other = {dep for dep in declared(stage)["deps"] if not dep.startswith("pipeline")}
+    inputs = {"dataset": set(), "train": {"data/${key}.parquet"}, "tune": {"data/${key}.parquet"}, "report": {"results"}}
+    assert other == ALWAYS | inputs[stage]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_deps_and_outs_are_sorted_and_persist(stage: str) -> None:
+    deps = declared(stage)["deps"]
+    assert deps == sorted(deps)
+    for kind in ("outs", "metrics", "plots"):
+        for out in declared(stage).get(kind, []):
+            assert isinstance(out, dict), f"{out} would be deleted before the stage runs"
+            assert all(options["persist"] for options in out.values())  # type: ignore[attr-defined]
+
+
+def test_stages_are_the_modules() -> None:
+    modules = {name.rsplit(".", 1)[1] for name in MODULES if name.startswith("pipeline.stages.")}
+    assert modules == set(STAGES)
+
+
+def test_folder_deps_hold_nothing_but_sources() -> None:
+    """DVC hashes whole folders: what Python leaves in them must be ignored."""
+    assert "__pycache__" in (ROOT / ".dvcignore").read_text(encoding="utf-8").split()
