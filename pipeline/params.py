@@ -35,7 +35,6 @@ from pipeline.wording import in_words, mistake, suggestion
 PARAMS_FILE = Path("params.yaml")
 Interval = Literal["epoch", "batch"]
 SamplerName = Literal["tpe", "random", "gp", "cmaes", "qmc"]
-Path_ = Loc
 
 
 class Catalogue(Protocol):

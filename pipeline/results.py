@@ -5,7 +5,6 @@ Paths are relative to the working directory, the root of the repository (or of D
 
 import json
 import os
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -51,16 +50,16 @@ def write_files(contents: Iterable[tuple[Path, bytes]]) -> None:
     try:
         for path, content in contents:
             if path.is_dir():  # found only in replacing, it would leave some files new and some old
-                raise IsADirectoryError(f"{path} is a folder; a file of that name is to be written")
+                raise ResultsError(f"{path} is a folder, where a file of that name is to be written; move it away")
             path.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-            ready.append((Path(name), path))
-            with os.fdopen(handle, "wb") as file:
+            # One name for all time: what a killed stage left is overwritten by the next. A stage's lock keeps others away.
+            temporary = path.with_name(f".{path.name}.tmp")
+            ready.append((temporary, path))
+            with temporary.open("wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
         for temporary, path in ready:
-            temporary.chmod(0o644)
             temporary.replace(path)
     finally:
         for temporary, _ in ready:

@@ -55,10 +55,10 @@ class Block:
 
 @dataclass(frozen=True)
 class Outcome:
-    r"""What is known of each run after its last epoch; every array of shape (runs,).
+    """What is known of each run after its last epoch; every array of shape (runs,).
 
     ``initial_loss`` is the training split's mean loss at the initial weights. ``finite`` is False where any loss of the
-    run, of any batch or of the validation split, was not. ``weights`` are the final parameters by name, each of shape (runs, \*parameter's).
+    run, of any batch, was not. ``weights`` are the final parameters by name, with the runs as their leading axis.
     """
 
     initial_loss: Floats

@@ -4,7 +4,8 @@ import re
 from importlib.metadata import distributions
 from pathlib import Path
 
-direct = set(re.findall(r"^([\w.-]+)==", "".join(Path(f).read_text() for f in ("requirements.txt", "requirements-test.txt")), re.M))
+pinned = "".join(Path(name).read_text() for name in ("requirements.txt", "requirements-test.txt"))
+direct = set(re.findall(r"^([\w.-]+)==", pinned, re.M))
 names = {re.sub(r"[-_.]+", "-", name).lower() for name in direct} | {"pip"}
 found = {re.sub(r"[-_.]+", "-", d.name).lower(): d.version.partition("+")[0] for d in distributions()}
 print("# Everything below the direct requirements, so that next year's install is the same (`make constraints` writes it).")

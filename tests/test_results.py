@@ -50,7 +50,7 @@ def test_a_full_disk_leaves_all_old_files_and_no_others(tmp_path: Path, monkeypa
 def test_a_folder_in_the_way_leaves_all_old_files_and_no_others(tmp_path: Path) -> None:
     results.write_files([(tmp_path / "a", b"old")])
     (tmp_path / "b").mkdir()
-    with pytest.raises(IsADirectoryError, match="b is a folder"):
+    with pytest.raises(ResultsError, match="b is a folder"):
         results.write_files([(tmp_path / "a", b"new"), (tmp_path / "b", b"new")])
     assert files(tmp_path) == {"a": b"old"}
 

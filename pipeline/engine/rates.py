@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.params import Path_, placed_in
+from pipeline.document import Loc
+from pipeline.params import placed_in
 from pipeline.problems.problem import Problem
 from pipeline.runs import Floats, Run
 from pipeline.schedulers.registry import schedulers
@@ -65,12 +66,12 @@ def refuse_impossible(problem: Problem) -> None:
 
     Raises :class:`pipeline.params.ParamsError` with a placed line for each that cannot be followed.
     """
-    mistakes: list[tuple[Path_, object, str, str]] = []
+    mistakes: list[tuple[Loc, object, str, str]] = []
     for label, schedule in problem.schedules.items():
         try:
             Rates(problem, [Run(label, schedule, seed=0, epochs=problem.params.epochs)])
         except ScheduleError as error:
-            own: Path_ = ("problems", problem.name) if label in problem.params.schedulers else ()
+            own: Loc = ("problems", problem.name) if label in problem.params.schedulers else ()
             right = f"change the arguments so that {schedule.name} lasts the whole run"
             mistakes.append(((*own, "schedulers", label, "args"), schedule.args, str(error), right))
     if mistakes:

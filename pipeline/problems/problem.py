@@ -14,6 +14,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from pipeline import results
+from pipeline.errors import PipelineError
 from pipeline.params import Params, ProblemParams, Schedule
 from pipeline.problems.models import models
 from pipeline.problems.optimizers import optimizers
@@ -21,6 +22,10 @@ from pipeline.runs import Run, Stream, as_json, code_fingerprint, fingerprint, r
 from pipeline.schedulers.replay import Budget, resolve
 
 Indices = npt.NDArray[np.int64]
+
+
+class ProblemError(PipelineError):
+    """Data that the problem cannot be made of."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +83,15 @@ class Problem:
         from sklearn.model_selection import train_test_split  # late: half a second that only this needs
 
         draw = stream("split", self.name, seed) % 2**32
-        rest, test = train_test_split(np.arange(len(self.y)), test_size=len(given.test), stratify=self.y, random_state=draw)
-        train, validation = train_test_split(rest, test_size=len(given.validation), stratify=self.y[rest], random_state=draw)
+        everything, validate = np.arange(len(self.y)), len(given.validation)
+        try:
+            rest, test = train_test_split(everything, test_size=len(given.test), stratify=self.y, random_state=draw)
+            train, validation = train_test_split(rest, test_size=validate, stratify=self.y[rest], random_state=draw)
+        except ValueError as error:
+            raise ProblemError(
+                f"params.yaml: problems.{self.name}: no stratified split can be drawn of its data ({error}); "
+                "give every part more samples, or write `resample: false`"
+            ) from None
         return Split(train, validation, test)
 
     def new_model(self, seed: int, of: Stream) -> nn.Module:

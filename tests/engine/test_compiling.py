@@ -9,13 +9,15 @@ import torch
 from pipeline.engine import compiling
 from pipeline.engine.compiling import compiled
 from pipeline.runs import select
-from tests.engine.helpers import MLP, Builder, assert_close, numbers_of, run_of, train
+from tests.engine.helpers import Builder, assert_close, numbers_of, run_of, train
 
 # torch's own, at the import of its compiler
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 
 
-def test_only_long_trainings_are_compiled() -> None:
+def test_only_long_trainings_are_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", lambda function, **options: function)
+
     def double(x: int) -> int:
         return 2 * x
 
@@ -49,15 +51,15 @@ def test_compiled_training_equals_the_plain_one(
         "Plateau": {"name": "ReduceLROnPlateau", "args": {"patience": 0, "threshold": 0.05}},
         "Bad": {"name": "ExponentialLR", "args": {"gamma": 1e6}, "lr": 1e9},
     }
-    problem = new_problem(schedules, optimizer={"name": "SGD", "lr": 0.1, "weight_decay": 0.01}, model=MLP)
-    good = [run_of(problem, label, seed) for label in ("Cycled", "Plateau", "Baseline") for seed in range(2)]
-    runs = [*good[:2], run_of(problem, "Bad"), *good[2:]]
+    problem = new_problem(schedules, optimizer={"name": "SGD", "lr": 0.1, "weight_decay": 0.01})
+    good = [run_of(problem, "Cycled"), run_of(problem, "Plateau"), run_of(problem, "Cycled", seed=1)]
+    runs = [*good[:1], run_of(problem, "Bad"), *good[1:]]
     plain = train(problem, good)
     monkeypatch.setattr(compiling, "WORTH_COMPILING", 0)
     with caplog.at_level(logging.WARNING):
         fast = train(problem, runs)
     if caplog.records:
         pytest.skip(f"nothing was compiled: {caplog.records[0].getMessage()}")
-    assert not fast.outcome.finite[2]
+    assert fast.diverged.tolist() == [False, True, False, False]
     for name, values in numbers_of(plain).items():
-        assert_close(numbers_of(select(fast, [0, 1, 3, 4, 5, 6]))[name], values, 1e-10)
+        assert_close(numbers_of(select(fast, [0, 2, 3]))[name], values, 1e-10)

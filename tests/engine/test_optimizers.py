@@ -17,9 +17,10 @@ RUNS, SHAPE = 3, (4, 2)
 RATES = st.one_of(st.just(0.0), st.floats(1e-4, 0.5))
 MOMENTA = st.one_of(st.just(0.0), st.floats(0.0, 0.99))
 DECAYS = st.sampled_from([0.0, 0.01, 0.3])
-PLAIN_SGD = st.builds(dict, dampening=st.sampled_from([0.0, 0.4, 0.9]), weight_decay=DECAYS, momentum=st.just(0.0))
-NESTEROV = st.builds(dict, nesterov=st.just(True), weight_decay=DECAYS, momentum=st.just(0.9))
-ADAMW = st.builds(
+Arguments = st.SearchStrategy[dict[str, Any]]
+PLAIN_SGD: Arguments = st.builds(dict, dampening=st.sampled_from([0.0, 0.4, 0.9]), weight_decay=DECAYS, momentum=st.just(0.0))
+NESTEROV: Arguments = st.builds(dict, nesterov=st.just(True), weight_decay=DECAYS, momentum=st.just(0.9))
+ADAMW: Arguments = st.builds(
     dict,
     betas=st.tuples(st.just(0.9), st.sampled_from([0.5, 0.9, 0.999])).map(list),
     eps=st.sampled_from([1e-8, 1e-3]),

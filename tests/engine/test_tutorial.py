@@ -56,7 +56,8 @@ PLATEAU: dict[str, tuple[Callable[[int], float], list[float]]] = {
     # Improving by 1% each epoch, more than the threshold of 0.01%: never reduced.
     "improving": (lambda epoch: 0.99**epoch, [1.0] * 10),
     # Constant: epoch 1 is the best, epochs 2 to 12 are 11 bad ones, one more than the patience of 10, so times 0.1
-    # from epoch 13 on; the count then starts anew: 13 to 23 are bad, times 0.1 from 24 on, and so every 11 epochs (35, 46, 57, 68, 79, 90).
+    # from epoch 13 on; the count then starts anew: 13 to 23 are bad, times 0.1 from 24 on, and so every 11 epochs (35, 46,
+    # 57, 68, 79, 90).
     "constant": (lambda epoch: 0.5, [1.0, 1.0, 0.1, 0.01, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8]),
     # Improving to epoch 40: 41 to 51 are bad, times 0.1 from epoch 52 on, then from 63, 74 and 85 on.
     "stalling": (lambda epoch: 0.99 ** min(epoch, 40), [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.1, 0.01, 1e-3, 1e-4]),

@@ -1,0 +1,142 @@
+"""The main job, end to end, as its users do it: `dvc repro` in a repository of its own, with small params."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).parents[1]
+COPIED = ("pipeline", "dvc.yaml", "params.yaml", "requirements.txt", "constraints.txt", ".dvc/config", ".dvc/plots",
+          ".dvc/.gitignore", ".dvcignore", ".gitignore")  # fmt: skip
+SMALLER = (
+    ("seeds: 10", "seeds: 2"),
+    ("train: 1000, validation: 1000, test: 4000", "train: 100, validation: 60, test: 80"),
+    ("epochs: 100", "epochs: 5"),
+    ("hidden: [32]", "hidden: [4]"),
+    ("trials: 32, batch: 8", "trials: 4, batch: 2"),
+)
+
+
+def run(repository: Path, *command: str, succeeds: bool = True) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+    for name in ("MLFLOW_TRACKING_URI", "OPTUNA_STORAGE", "DVC_ROOT", "PYTHONPATH"):
+        environment.pop(name, None)
+    done = subprocess.run(command, cwd=repository, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode == 0) == succeeds, done.stdout + done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A git and DVC repository of the project's files, with params that train in seconds; reproduced once."""
+    repository = tmp_path_factory.mktemp("project")
+    for name in COPIED:
+        target = repository / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(ROOT / name, target)
+    params = (repository / "params.yaml").read_text(encoding="utf-8")
+    for old, new in SMALLER:
+        assert old in params
+        params = params.replace(old, new)
+    (repository / "params.yaml").write_text(params, encoding="utf-8")
+    git = ("git", "-c", "user.name=test", "-c", "user.email=test@localhost")
+    run(repository, "git", "init", "-q")
+    run(repository, "git", "add", ".")
+    run(repository, *git, "commit", "-qm", "A small study")
+    run(repository, "dvc", "repro")
+    run(repository, "git", "add", ".")
+    run(repository, *git, "commit", "-qm", "Its results")
+    return repository
+
+
+def written(repository: Path) -> dict[str, str]:
+    """Every file that the stages hand on, with the hash of its bytes."""
+    files = [path for folder in ("data", "results", "reports") for path in (repository / folder).rglob("*") if path.is_file()]
+    return {str(p.relative_to(repository)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files if p.name != ".gitignore"}
+
+
+def test_all_results_of_the_contract_are_there(project: Path) -> None:
+    per_problem = [
+        "data/{}.parquet", "results/{}/train/runs.parquet", "results/{}/train/curves.parquet", "results/{}/tune/trials.parquet",
+        "results/{}/tune/runs.parquet", "results/{}/tune/curves.parquet", "results/{}/tune/best.yaml",
+    ]  # fmt: skip
+    reports = ["comparison.csv", "comparison.md", "learning_rates.csv", "metrics.json", "report.html", "curves.csv"]
+    expected = {name.format(problem) for name in per_problem for problem in ("synthetic", "digits")}
+    assert set(written(project)) == expected | {f"reports/{name}" for name in reports}
+    runs = pd.read_parquet(project / "results/digits/train/runs.parquet")
+    assert len(runs) == runs["run"].nunique() == 7 * 2
+    comparison = pd.read_csv(project / "reports/comparison.csv")
+    assert len(comparison) == 2 * 2 * 7
+    assert not comparison[["validation_loss", "validation_loss_low", "test_loss", "rank"]].isna().any(axis=None)
+
+
+def test_git_is_clean_after_a_run(project: Path) -> None:
+    assert run(project, "git", "status", "--porcelain").stdout == ""
+
+
+def test_a_second_run_does_nothing(project: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (project / "results").rglob("*")}
+    assert "Data and pipelines are up to date" in run(project, "dvc", "repro").stdout
+    assert {path: path.stat().st_mtime_ns for path in (project / "results").rglob("*")} == before
+
+
+def test_from_scratch_the_same_bytes(project: Path, tmp_path: Path) -> None:
+    """With data, results, DVC's cache, the stores and the kept rounds deleted."""
+    fresh = tmp_path / "fresh"
+    shutil.copytree(project, fresh)
+    kept = ("data", "results", "reports", ".dvc/cache", ".dvc/tmp", ".state", "mlflow.db", "optuna.journal", "mlartifacts")
+    for name in kept:
+        path = fresh / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    run(fresh, "dvc", "repro", "--force")
+    assert written(fresh) == written(project)
+
+
+def test_a_typo_costs_nothing(project: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(project, broken)
+    params = (broken / "params.yaml").read_text(encoding="utf-8")
+    (broken / "params.yaml").write_text(params.replace("step_size: 30%", "stepsize: 30%"), encoding="utf-8")
+    line = next(i for i, text in enumerate(params.splitlines(), 1) if "step_size: 30%" in text)
+    message = run(broken, "dvc", "repro", succeeds=False).stderr
+    assert f"params.yaml:{line}:19: schedulers.StepLR.args.stepsize:" in message
+    assert "did you mean step_size?" in message
+    assert "Traceback" not in message
+    assert written(broken) == written(project)
+
+
+def test_dvc_shows_metrics_params_plots_and_stages(project: Path) -> None:
+    metrics = json.loads(run(project, "dvc", "metrics", "show", "--json").stdout)
+    figures = metrics[""]["data"]["reports/metrics.json"]["data"]["synthetic"]["default"]["StepLR"]
+    assert figures["validation_loss"] > 0
+    assert run(project, "dvc", "params", "diff").returncode == 0
+    assert "train@digits" in run(project, "dvc", "dag").stdout
+    run(project, "dvc", "plots", "show", "--out", "plots")
+    page = (project / "plots/index.html").read_text(encoding="utf-8")
+    shutil.rmtree(project / "plots")
+    assert "CosineAnnealingLR" in page
+
+
+def test_an_experiment_runs_beside_the_work(project: Path, tmp_path: Path) -> None:
+    """In DVC's temporary copy: the results are the experiment's, the stores the repository's own."""
+    repository = tmp_path / "experiment"
+    shutil.copytree(project, repository)
+    size = (repository / "mlflow.db").stat().st_size
+    run(repository, "dvc", "exp", "run", "--temp", "--name", "longer", "-S", "problems.synthetic.epochs=6")
+    table = json.loads(run(repository, "dvc", "exp", "show", "--json").stdout)
+    assert "longer" in json.dumps(table)
+    assert written(repository) == written(project)
+    assert (repository / "mlflow.db").stat().st_size > size
