@@ -1,11 +1,13 @@
-# make repro   the full reproducible run          make ui      compare runs in the browser
+# make repro   the full reproducible run          make ui      MLflow and Optuna's dashboard
 # make test    checks and tests                   make mirror  rebuild both tools' stores from results/
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help repro test check ui mirror bench clean constraints
 
 PYTHON ?= python3
-PORT ?= 5000
+WORKERS ?= auto
+MLFLOW_PORT ?= 5000
+OPTUNA_PORT ?= 8080
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONPATH := $(CURDIR)
 export MLFLOW_DISABLE_TELEMETRY := true
@@ -23,7 +25,7 @@ repro: .venv/run.stamp
 	dvc repro
 
 test: check
-	python -m pytest
+	OMP_NUM_THREADS=1 python -m pytest -n $(WORKERS)
 
 check: .venv/test.stamp
 	ruff check
@@ -31,7 +33,7 @@ check: .venv/test.stamp
 	mypy
 
 ui: .venv/run.stamp
-	@sh scripts/ui.sh $(PORT)
+	@sh scripts/ui.sh $(MLFLOW_PORT) $(OPTUNA_PORT)
 
 mirror: .venv/run.stamp
 	python -m pipeline.tracking
@@ -56,4 +58,4 @@ constraints: .venv/test.stamp
 	python scripts/constraints.py > constraints.new && mv constraints.new constraints.txt
 
 clean:
-	rm -rf .venv .state mlflow.db mlartifacts optuna.journal
+	rm -rf .venv .state mlflow.db* mlartifacts optuna.journal*

@@ -1,13 +1,13 @@
 """Search spaces as data: what a study may try for each argument of a scheduler, in the argument's own units."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, GetCoreSchemaHandler, ValidationError, model_validator
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
 from pipeline.registry import STRICT, Registered
-from pipeline.units import PositiveRate, percent, plain_rate
+from pipeline.units import PositiveRate, percent
 from pipeline.wording import mistake, suggestion
 
 
@@ -28,14 +28,13 @@ class EndUnit:
 End = Annotated[float | str, EndUnit()]
 
 
-class Range(BaseModel):
-    """From ``low`` to ``high``, evenly, or evenly in the logarithm; for a list argument, sorted values in between."""
+class Ascending(BaseModel):
+    """Two ends in one unit, the lower one first."""
 
     model_config = STRICT
 
     low: End
     high: End
-    log: bool = False
 
     @model_validator(mode="after")
     def _ascends(self) -> Self:
@@ -43,8 +42,6 @@ class Range(BaseModel):
             raise mistake("mixes a percentage and a plain number", "write both ends in one unit")
         if not self.ends[0] < self.ends[1]:
             raise mistake("is empty: low is not below high", "write low below high")
-        if self.log and self.ends[0] <= 0:
-            raise mistake("is logarithmic and begins at 0", "write low above 0, or leave `log` out")
         return self
 
     @property
@@ -54,10 +51,32 @@ class Range(BaseModel):
 
     @property
     def ends(self) -> tuple[float, float]:
-        """The ends as numbers: of percent where they are percentages."""
-        low, high = (percent(end) if isinstance(end, str) else end for end in (self.low, self.high))
-        assert low is not None and high is not None  # noqa: PT018  # EndUnit lets nothing else through
-        return float(low), float(high)
+        """The ends as numbers: of percent where they are percentages; whole numbers stay whole."""
+        return _number(self.low), _number(self.high)
+
+
+def _number(end: float | str) -> float:
+    share = percent(end) if isinstance(end, str) else None
+    return float(share) if share is not None else float(end) if isinstance(end, str) else end
+
+
+class Range(Ascending):
+    """From ``low`` to ``high``, evenly, or evenly in the logarithm; for a list argument, sorted values in between."""
+
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _has_a_logarithm(self) -> Self:
+        if self.log and self.ends[0] <= 0:
+            raise mistake("is logarithmic and does not begin above 0", "write low above 0, or leave `log` out")
+        return self
+
+
+class PeakRates(Ascending):
+    """``tune.lr``: the range of peak learning rates that every study searches, evenly in the logarithm."""
+
+    low: PositiveRate = "1%"  # type: ignore[assignment]  # as written
+    high: PositiveRate = "1000%"  # type: ignore[assignment]
 
 
 Choices = tuple[Any, ...]
@@ -104,14 +123,16 @@ def _unfit(argument: str, tried: Range | Choices, entry: Registered, args: Mappi
     else:
         values = {"low": tried.low, "high": tried.high} if isinstance(tried, Range) else dict(enumerate(tried))
         for place, value in values.items():
-            if (refusal := _refusal(argument, value, entry, args)) is not None:
+            # A list is drawn from a range number by number, but chosen whole.
+            forms = (value, [value]) if isinstance(tried, Range) else (value,)
+            if (refusal := _refusal(argument, forms, entry, args)) is not None:
                 yield InitErrorDetails(type=refusal, loc=(argument, place), input=value)
 
 
-def _refusal(argument: str, value: Any, entry: Registered, args: Mapping[str, Any]) -> PydanticCustomError | None:
-    """What the registered function has against a value, by itself and as the one value of a list; None if nothing."""
+def _refusal(argument: str, forms: Sequence[Any], entry: Registered, args: Mapping[str, Any]) -> PydanticCustomError | None:
+    """What the registered function has against a value in each of its forms; None if it takes one of them."""
     refused = []
-    for given in (value, [value]):
+    for given in forms:
         try:
             entry.check({**args, argument: given})
         except ValidationError as error:
@@ -123,19 +144,3 @@ def _refusal(argument: str, value: Any, entry: Registered, args: Mapping[str, An
     # Where the argument is a list, the mistake inside of it says more than that the value by itself is none.
     words = max(refused, key=lambda error: len(error["loc"]))["ctx"]
     return mistake(words["wrong"], words["right"])
-
-
-class PeakRates(BaseModel):
-    """``tune.lr``: the range of peak learning rates that every study searches, evenly in the logarithm."""
-
-    model_config = STRICT
-
-    low: PositiveRate = "1%"  # type: ignore[assignment]  # as written
-    high: PositiveRate = "1000%"  # type: ignore[assignment]
-
-    @model_validator(mode="after")
-    def _ascends(self) -> Self:
-        one_unit = isinstance(self.low, str) == isinstance(self.high, str)
-        if one_unit and plain_rate(self.low, 1.0) >= plain_rate(self.high, 1.0):
-            raise mistake("is empty: low is not below high", "write low below high")
-        return self

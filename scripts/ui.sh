@@ -1,8 +1,26 @@
 #!/bin/sh
-# Start the MLflow UI on the pipeline's store, on this machine only.
+# Start the MLflow UI and Optuna's dashboard on the pipeline's stores, on this machine only. Ctrl-C stops both.
 set -eu
-port=${1:-5000}
+mlflow_port=$1
+optuna_port=$2
 store=${MLFLOW_TRACKING_URI:-sqlite:///$PWD/mlflow.db}
-export MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false
-echo "MLflow: http://127.0.0.1:$port (Ctrl-C stops it)"
-exec mlflow ui --host 127.0.0.1 --port "$port" --workers 1 --backend-store-uri "$store"
+studies=${OPTUNA_STORAGE:-optuna.journal}
+export MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false # starts in seconds instead of half a minute
+
+case $studies in
+*://*) ;;
+*) [ -e "$studies" ] || {
+	echo "there is no $studies yet; run \`make repro\` first, or \`make mirror\` to rebuild it from results/" >&2
+	exit 1
+} ;;
+esac
+
+trap 'kill $(jobs -p) 2>/dev/null; exit 0' INT TERM
+echo "MLflow: http://127.0.0.1:$mlflow_port"
+echo "Optuna: http://127.0.0.1:$optuna_port"
+case $store in
+http://* | https://*) echo "(the MLflow runs are on the server $store)" ;;
+*) mlflow ui --host 127.0.0.1 --port "$mlflow_port" --workers 1 --backend-store-uri "$store" & ;;
+esac
+optuna-dashboard --host 127.0.0.1 --port "$optuna_port" "$studies" &
+wait

@@ -21,7 +21,7 @@ def compiled(function: Callable[P, T], run_steps: int) -> Callable[P, T]:
     """
     if run_steps < WORTH_COMPILING:
         return function
-    chosen: Callable[P, T] = torch.compile(function, dynamic=False)
+    chosen: Callable[P, T] = torch.compile(function, dynamic=True)
     proven = False
 
     def call(*args: P.args, **kwargs: P.kwargs) -> T:

@@ -72,7 +72,7 @@ def refuse_impossible(problem: Problem) -> None:
             Rates(problem, [Run(label, schedule, seed=0, epochs=problem.params.epochs)])
         except ScheduleError as error:
             own: Loc = ("problems", problem.name) if label in problem.params.schedulers else ()
-            right = f"change the arguments so that {schedule.name} lasts the whole run"
+            right = f"change its arguments; README.md and torch's own page on {schedule.name} say what they mean"
             mistakes.append(((*own, "schedulers", label, "args"), schedule.args, str(error), right))
     if mistakes:
         raise placed_in(mistakes)

@@ -53,7 +53,7 @@ class Stack:
         self._orders = [problem.new_order(seed, of) for seed, of in replicates]
         models = [problem.new_model(seed, of).to(device, dtype) for seed, of in replicates]
         self._model = models[0]
-        _refuse_buffers(problem, self._model)
+        _refuse_unstackable(problem, self._model)
         initial, _ = stack_module_state(models)
         self.parameters = {name: values.detach()[of_run] for name, values in initial.items()}
         self._start_optimizer(Rates(problem, runs), runs)
@@ -179,6 +179,8 @@ def _step_of(model: nn.Module, update: Update) -> Callable[..., tuple[Parameters
 
 
 def _common_epochs(runs: Sequence[Run]) -> int:
+    if not runs:
+        raise StackError("there is no run to train")
     epochs = {run.epochs for run in runs}
     if len(epochs) != 1:
         raise StackError(f"a stack has one budget, these runs have {sorted(epochs)} epochs; train each budget by itself")
@@ -190,13 +192,15 @@ def _batch_sizes(problem: Problem, samples: int) -> list[int]:
     return [min(size, samples - start) for start in range(0, samples, size)]
 
 
-def _refuse_buffers(problem: Problem, model: nn.Module) -> None:
-    names = [name for name, _ in model.named_buffers()]
-    if names:
+def _refuse_unstackable(problem: Problem, model: nn.Module) -> None:
+    name = problem.params.model.name
+    if buffers := [name for name, _ in model.named_buffers()]:
         raise StackError(
-            f"the model {problem.params.model.name!r} keeps {', '.join(names)} beside its parameters and cannot be stacked; "
+            f"the model {name!r} keeps {', '.join(buffers)} beside its parameters and cannot be stacked; "
             "use a layer without running statistics, such as GroupNorm instead of BatchNorm"
         )
+    if any("Dropout" in type(module).__name__ for module in model.modules()):
+        raise StackError(f"the model {name!r} has dropout and cannot be stacked yet; leave it out, or use weight_decay")
 
 
 def _to_host(values: Tensor) -> Floats:

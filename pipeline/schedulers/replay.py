@@ -77,8 +77,8 @@ def build(schedule: Schedule, optimizer: Optimizer, resolved: Resolved, budget: 
     try:
         arguments = dict(resolved.args)
         return schedulers[schedule.name].function(optimizer, budget.scheduler_steps(schedule), **arguments)
-    except (ValueError, TypeError, ZeroDivisionError) as error:
-        raise ScheduleError(f"torch refuses it: {_first_line(error)}") from error
+    except Exception as error:  # noqa: BLE001  # a scheduler of the user's own may raise anything
+        raise ScheduleError(f"it cannot be built: {_first_line(error)}") from error
 
 
 class Replay:
@@ -114,7 +114,7 @@ def trace(schedule: Schedule, new_optimizer: NewOptimizer, lr: float, budget: Bu
         for step in range(1, total):
             try:
                 replay.step()
-            except (ValueError, ZeroDivisionError, OverflowError) as error:
+            except Exception as error:  # noqa: BLE001
                 raise ScheduleError(f"raises at its step {step} of {total}: {_first_line(error)}") from error
             rows.append(replay.now)
     table = np.array(rows)
@@ -131,4 +131,5 @@ def _refuse_impossible(rates: Floats, schedule: Schedule) -> None:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    line = (str(error).splitlines() or [""])[0]
+    return line if isinstance(error, ValueError) and line else f"{type(error).__name__}: {line}"

@@ -44,10 +44,10 @@ def _resumed(study: Study, entry: Mapping[str, Any], trials: int) -> Study:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        entries: dict[str, Any] = json.loads(path.read_bytes())
+        entries: dict[str, Any] = dict(json.loads(path.read_bytes()))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:
         _log.warning("%s cannot be read (%s); the search begins anew", path, error)
         return {}
     return entries

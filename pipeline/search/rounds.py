@@ -6,12 +6,15 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from pipeline.engine.rates import Rates
 from pipeline.engine.stacked import train
 from pipeline.params import Schedule, TuneParams
 from pipeline.problems.problem import Problem
 from pipeline.progress import progress
 from pipeline.runs import Floats, Run, code_fingerprint, collect, fingerprint
+from pipeline.schedulers.replay import ScheduleError
 from pipeline.search.kept import kept_path, resume, save
+from pipeline.search.samplers import VERSIONS, applicable
 from pipeline.search.space import study_space
 from pipeline.search.study import Study, Trial
 
@@ -35,13 +38,14 @@ def search(problem: Problem, tune: TuneParams, seeds: int, device: torch.device,
 
 def _new_studies(problem: Problem, tune: TuneParams, seeds: int, device: torch.device) -> list[Study]:
     code = code_fingerprint(*(f"search/{name}.py" for name in ("rounds", "samplers", "space", "study")))
-    objective = (problem.fingerprint, problem.params.epochs, code, str(device), tune.sampler, tune.batch)
+    objective = (problem.fingerprint, problem.params.epochs, code, VERSIONS, str(device), tune.sampler, tune.batch)
     studies = []
     for label, schedule in problem.schedules.items():
         space = study_space(schedule, tune.lr, problem.lr, problem.budget())
+        sampler = applicable(tune.sampler, space.distributions)
         for seed in range(seeds):
             name = f"{problem.name}/{label}/{seed}"
-            studies.append(Study(name, label, seed, tune.sampler, space, fingerprint(name, *objective, space.key)))
+            studies.append(Study(name, label, seed, sampler, space, fingerprint(name, *objective, space.key)))
     return studies
 
 
@@ -69,13 +73,35 @@ def _told(trial: Trial, value: float) -> Trial:
 
 
 def evaluate(problem: Problem, configurations: Sequence[tuple[str, Schedule, int]], device: torch.device, title: str) -> Floats:
-    """The objective of each (label, schedule, seed): the final validation loss on the ``tune`` stream, inf if it diverged."""
-    epochs = problem.params.epochs
-    runs = [Run(label, schedule, seed, epochs, stream="tune") for label, schedule, seed in configurations]
-    show = progress(title, epochs, len(runs))
+    """The objective of each (label, schedule, seed): the final validation loss on the ``tune`` stream.
+
+    It is inf where the run diverged, and where its schedule cannot be followed: a search may combine arguments that torch
+    refuses together, such as a ``base_lr`` above ``max_lr``.
+    """
+    runs = [Run(label, schedule, seed, problem.params.epochs, stream="tune") for label, schedule, seed in configurations]
+    try:
+        return _losses(problem, runs, device, title)
+    except ScheduleError:
+        possible = [i for i, run in enumerate(runs) if _can_be_followed(problem, run)]
+    values = np.full(len(runs), np.inf)
+    if possible:
+        values[possible] = _losses(problem, [runs[i] for i in possible], device, title)
+    return values
+
+
+def _losses(problem: Problem, runs: Sequence[Run], device: torch.device, title: str) -> Floats:
+    show = progress(title, problem.params.epochs, len(runs))
     history = collect(runs, train(problem, runs, device=device, search=True), show)
     losses = history.curves.validation_loss[-1]
     return np.where(history.diverged | ~np.isfinite(losses), np.inf, losses)
+
+
+def _can_be_followed(problem: Problem, run: Run) -> bool:
+    try:
+        Rates(problem, [run])
+    except ScheduleError:
+        return False
+    return True
 
 
 def winners(studies: Sequence[Study], epochs: int) -> list[Run]:

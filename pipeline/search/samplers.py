@@ -1,6 +1,7 @@
 """Optuna's samplers by name, with their settings pinned, so that another version's defaults change nothing."""
 
 from collections.abc import Callable
+from importlib.metadata import version
 from typing import get_args
 
 import numpy as np
@@ -38,6 +39,8 @@ _SAMPLERS: dict[SamplerName, Callable[[int], BaseSampler]] = {
     "qmc": _qmc,
 }
 assert set(_SAMPLERS) == set(get_args(SamplerName))
+VERSIONS = {package: version(package) for package in ("optuna", "cmaes", "scipy")}
+"""What the suggestions follow from, beside the code here."""
 
 
 def applicable(name: SamplerName, distributions: dict[str, BaseDistribution]) -> SamplerName:

@@ -1,5 +1,7 @@
 """From a schedule and its search space to Optuna's distributions, and from Optuna's suggestions back to a schedule."""
 
+import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -19,10 +21,10 @@ from pipeline.runs import as_json
 from pipeline.schedulers.registry import schedulers
 from pipeline.schedulers.replay import Budget, resolve
 from pipeline.spaces import Choices, PeakRates
-from pipeline.units import percent
+from pipeline.units import LARGEST_PERCENT, LARGEST_RATE, percent, plain_rate
 
 DIGITS = 4
-"""Significant digits of a suggested number, so that a recommended configuration can be read and typed."""
+"""Digits of a suggested number, so that a recommended configuration can be read and typed."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +42,10 @@ class Dimension:
 
     def written(self, value: Any) -> Any:
         """A suggested value as one would write it in params.yaml."""
-        if isinstance(value, bool) or not isinstance(value, float):
-            return value
-        rounded = float(f"{value:.{DIGITS}g}")
-        return f"{rounded:g}%" if self.is_percent else rounded
+        if isinstance(self.distribution, FloatDistribution):
+            rounded = _rounded(value, self.distribution.low, self.distribution.high)
+            return f"{rounded:.12g}%" if self.is_percent else rounded
+        return json.loads(value) if _is_list(value) else value
 
 
 @dataclass(frozen=True)
@@ -72,29 +74,27 @@ class StudySpace:
     def schedule(self, suggested: Mapping[str, Any]) -> Schedule:
         """The schedule that a trial trains."""
         args: dict[str, Any] = dict(self.base.args)
-        lists: dict[str, list[Any]] = {}
+        lists: dict[str, list[tuple[float, Any]]] = {}
         peak, *rest = self.dimensions
         for dimension in rest:
             value = suggested[dimension.name]
             if dimension.name.startswith(f"{dimension.argument}["):
-                lists.setdefault(dimension.argument, []).append(value)
+                lists.setdefault(dimension.argument, []).append((value, dimension.written(value)))
             else:
                 args[dimension.argument] = dimension.written(value)
         for argument, values in lists.items():
-            first = next(dimension for dimension in rest if dimension.argument == argument)
-            args[argument] = [first.written(value) for value in sorted(values)]
+            args[argument] = [written for _, written in sorted(values)]
         return self.base.model_copy(update={"lr": peak.written(suggested[peak.name]), "args": args})
 
 
 def study_space(schedule: Schedule, rates: PeakRates, lr: float, budget: Budget) -> StudySpace:
     """The space of ``schedule``'s studies, given the problem's learning rate ``lr`` and the run's length."""
-    resolved = resolve(schedule, lr, budget)
-    low, high, peak = (_percent_of(rate, lr) for rate in (rates.low, rates.high, schedule.lr))
-    dimensions = [_number("lr", "lr", Ends(low, high, log=True, is_percent=True), peak)]
+    peak = _percent_of(schedule.lr, lr) if rates.is_percent else plain_rate(schedule.lr, lr)
+    dimensions = [_number("lr", "lr", Ends(*rates.ends, log=True, is_percent=rates.is_percent), peak)]
     space = schedulers[schedule.name].search if schedule.search is None else schedule.search
     for argument, values in space.items():
         if isinstance(values, tuple):
-            dimensions.append(_choice(argument, values, resolved.args[argument]))
+            dimensions.append(_choice(argument, values, _as_written(schedule, argument)))
             continue
         ends = Ends(*values.ends, values.log, values.is_percent)
         given = _given(schedule, argument, values.is_percent, lr, budget)
@@ -115,30 +115,54 @@ class Ends:
     log: bool
     is_percent: bool
 
+    @property
+    def are_whole(self) -> bool:
+        """Whether whole numbers are searched."""
+        return isinstance(self.low, int) and isinstance(self.high, int)
+
     def parts(self, count: int) -> list["Ends"]:
         """``count`` ranges of equal length one after the other, so that a list drawn from them is sorted."""
         space = np.geomspace if self.log else np.linspace
         edges = space(self.low, self.high, count + 1).tolist()
+        edges = [self.low, *(round(edge) if self.are_whole else edge for edge in edges[1:-1]), self.high]
         return [Ends(low, high, self.log, self.is_percent) for low, high in pairwise(edges)]
 
 
 def _number(name: str, argument: str, ends: Ends, given: float | None) -> Dimension:
     """A range that holds ``given`` too, where it can."""
     given = ends.low if given is None or (ends.log and given <= 0) else given
+    given = min(given, LARGEST_PERCENT if ends.is_percent else LARGEST_RATE)  # what could be written again
     low, high = min(ends.low, given), max(ends.high, given)
-    whole = not ends.is_percent and all(isinstance(value, int) for value in (ends.low, ends.high, given))
     distribution: BaseDistribution
-    if whole:
+    if ends.are_whole and isinstance(given, int):
         distribution = IntDistribution(int(low), int(high), log=ends.log)
     else:
-        low, high, given = float(low), float(high), float(given)
-        distribution = FloatDistribution(low, high, log=ends.log)
+        distribution, given = FloatDistribution(low, high, log=ends.log), float(given)
     return Dimension(f"{name} %" if ends.is_percent else name, argument, ends.is_percent, distribution, given)
 
 
+def _rounded(value: float, low: float, high: float) -> float:
+    """``value`` to so many digits of itself or of the range's width, whichever are finer; never outside the range.
+
+    The width matters to what lies near 1: of 0.999 to 0.9999, four digits would leave but two values.
+    """
+    finest = min(abs(value), high - low) or abs(value) or 1.0
+    return min(max(round(value, DIGITS - 1 - math.floor(math.log10(finest))), low), high)
+
+
 def _choice(argument: str, choices: Choices, given: Any) -> Dimension:
+    """One of the choices, or what is given; a whole list goes by its text, since Optuna's choices are no lists."""
     all_choices = choices if given in choices else (*choices, given)
-    return Dimension(argument, argument, False, CategoricalDistribution(all_choices), given)
+    texts = tuple(as_json(choice) if isinstance(choice, list) else choice for choice in all_choices)
+    return Dimension(argument, argument, False, CategoricalDistribution(texts), texts[all_choices.index(given)])
+
+
+def _is_list(choice: Any) -> bool:
+    return isinstance(choice, str) and choice.startswith("[")
+
+
+def _as_written(schedule: Schedule, argument: str) -> Any:
+    return schedulers[schedule.name].complete(schedule.args)[argument]
 
 
 def _given(schedule: Schedule, argument: str, is_percent: bool, lr: float, budget: Budget) -> Any:

@@ -7,6 +7,7 @@
 import json
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,23 +28,41 @@ from pipeline.search.study import Trial, frozen
 _log = logging.getLogger(__name__)
 LOCK_SECONDS = 60
 """How long to wait for another pipeline that writes to the same storage."""
+GRACE_SECONDS = 3
+"""How long the journal's lock may be at rest before it is taken for a killed writer's: the least that Optuna advises."""
 
 
-def mirror(trials: pd.DataFrame) -> None:
-    """Bring the storage up to ``trials`` (a ``results`` table of trials); a failure there is one warning and no more."""
-    try:
-        write(trials)
-    except Exception as error:  # noqa: BLE001  # whatever it is, the search goes on
-        line = (str(error).strip().splitlines() or [""])[0]
-        _log.warning(
-            "The Optuna storage %s could not be written (%s: %s). No result depends on it; once it is well again, or deleted, "
-            "`make mirror` rebuilds it from the results.", location(), type(error).__name__, line[:200],
-        )  # fmt: skip
+class Mirror:
+    """The storage while a search is going on. Where it fails there is one warning, and it is left alone from then on."""
+
+    def __init__(self) -> None:
+        self._failed = False
+
+    def update(self, trials: pd.DataFrame) -> None:
+        """Bring the storage up to ``trials`` (a ``results`` table of trials)."""
+        if self._failed:
+            return
+        try:
+            write(trials)
+        except Exception as error:  # noqa: BLE001  # whatever it is, the search goes on
+            self._failed = True
+            _log.warning(
+                "The Optuna storage %s could not be written (%s). No result depends on it; once it is well again, or deleted, "
+                "`make mirror` rebuilds it from the results.", _shown(location()), _one_line(error),
+            )  # fmt: skip
+
+
+def _one_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:200]}"
+
+
+def _shown(where: str) -> str:
+    """A storage's URL without the password in it."""
+    return re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", where)
 
 
 def write(trials: pd.DataFrame) -> None:
     """Add the studies and trials that the storage lacks; a study of another fingerprint is replaced."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     with _storage() as storage:
         known = {study.study_name: study for study in storage.get_all_studies()}
         for name, rows in trials.groupby("study", sort=False):
@@ -51,26 +70,27 @@ def write(trials: pd.DataFrame) -> None:
 
 
 def _write_study(storage: BaseStorage, name: str, rows: pd.DataFrame, known: Any) -> None:
-    first = rows.iloc[0]
-    attributes = {
-        "problem": name.split("/", maxsplit=1)[0],
-        "scheduler": str(first["scheduler"]),
-        "seed": int(first["seed"]),
-        "fingerprint": str(first["fingerprint"]),
-        "sampler": str(first["sampler"]),
-    }
-    there = 0
-    if known is not None:
-        there = storage.get_n_trials(known._study_id)  # BaseStorage speaks of studies by this id only
-        if known.user_attrs != attributes or there > len(rows):
-            optuna.delete_study(study_name=name, storage=storage)
-            known, there = None, 0
-    study = optuna.create_study(study_name=name, storage=storage, direction="minimize", load_if_exists=True)
-    if known is None:
-        for attribute, value in attributes.items():
-            study.set_user_attr(attribute, value)
+    attributes = _attributes(name, rows.iloc[0].to_dict())
+    there = 0 if known is None else storage.get_n_trials(known._study_id)  # BaseStorage speaks of studies by this id only
+    if known is not None and not (attributes.items() <= known.user_attrs.items() and there <= len(rows)):
+        optuna.delete_study(study_name=name, storage=storage)
+        known, there = None, 0
+    study = _created(storage, name, attributes) if known is None else optuna.load_study(study_name=name, storage=storage)
     for row in rows.iloc[there:].to_dict("records"):
         study.add_trial(_trial_of(row))
+
+
+def _created(storage: BaseStorage, name: str, attributes: dict[str, Any]) -> optuna.Study:
+    study = optuna.create_study(study_name=name, storage=storage, direction="minimize")
+    for attribute, value in attributes.items():
+        study.set_user_attr(attribute, value)
+    return study
+
+
+def _attributes(name: str, row: dict[Any, Any]) -> dict[str, Any]:
+    """A study's user attributes; the fingerprint tells whether the trials in the storage are those in the table."""
+    attributes = {column: str(row[column]) for column in ("scheduler", "fingerprint", "sampler")}
+    return {"problem": name.split("/", maxsplit=1)[0], "seed": int(row["seed"]), **attributes}
 
 
 def _trial_of(row: dict[Any, Any]) -> optuna.trial.FrozenTrial:
@@ -88,30 +108,46 @@ def location() -> str:
 
 @contextmanager
 def _storage() -> Iterator[BaseStorage]:
-    """The storage; a journal is written to when the block ends well, all at once."""
+    """The storage, held against every other pipeline that writes to it."""
     where = location()
-    if "://" in where:
-        yield RDBStorage(where)
+    path = where.removeprefix("sqlite:///")
+    if "://" in path:  # a server, which sees to that itself
+        with _database(where) as storage:
+            yield storage
         return
-    path = Path(where)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # A killed writer leaves Optuna's own lock behind. Nobody holds it for long, so it is taken over after 3 s at rest.
-    lock = JournalFileSymlinkLock(where, grace_period=3)
-    with FileLock(f"{where}.pipeline-lock", timeout=LOCK_SECONDS):
-        lock.acquire()
-        try:
-            drop_torn_line(path)
-            backend = OneWrite(where)
-            yield JournalStorage(backend)
-            backend.flush()
-        finally:
-            lock.release()
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{path}.pipeline-lock", timeout=LOCK_SECONDS), (_journal if path == where else _database)(where) as storage:
+        yield storage
+
+
+@contextmanager
+def _database(url: str) -> Iterator[BaseStorage]:
+    storage = RDBStorage(url)
+    try:
+        yield storage
+    finally:
+        storage.engine.dispose()
+
+
+@contextmanager
+def _journal(where: str) -> Iterator[BaseStorage]:
+    """The journal; it is written to when the block ends well, all at once."""
+    # A killed writer leaves Optuna's own lock behind, which is taken over, since nobody holds it for long. Optuna looks at
+    # the file that the lock points at, and waits for ever where there is none.
+    Path(where).touch()
+    lock = JournalFileSymlinkLock(where, grace_period=GRACE_SECONDS)
+    lock.acquire()
+    try:
+        drop_torn_line(Path(where))
+        backend = OneWrite(where)
+        yield JournalStorage(backend)
+        backend.flush()
+    finally:
+        lock.release()
 
 
 def drop_torn_line(path: Path) -> None:
     """Cut off what a killed writer left after the last whole line; Optuna could never read past it."""
-    if not path.exists():
-        return
     with path.open("r+b") as file:
         content = file.read()
         if not content.endswith(b"\n"):
@@ -156,6 +192,7 @@ class OneWrite(JournalFileBackend):
         """Write the lines to the file."""
         if self._pending:
             super().append_logs(self._pending)
+        self._in_file += len(self._pending)
         self._pending = []
 
 
@@ -166,7 +203,7 @@ def main() -> None:
         try:
             write(pd.read_parquet(path))
         except Exception as error:  # noqa: BLE001  # the user gets one line
-            sys.exit(f"the Optuna storage {location()} could not be rebuilt: {type(error).__name__}: {error}")
+            sys.exit(f"{path}: the Optuna storage {_shown(location())} could not be rebuilt from it ({_one_line(error)})")
 
 
 if __name__ == "__main__":

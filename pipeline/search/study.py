@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from pipeline.params import SamplerName, Schedule
 from pipeline.runs import stream
-from pipeline.search.samplers import applicable, new_sampler
+from pipeline.search.samplers import new_sampler
 from pipeline.search.space import StudySpace
 
 State = Literal["COMPLETE", "PRUNED"]
@@ -49,6 +49,7 @@ class Study:
     label: str
     seed: int
     sampler: SamplerName
+    """One that works on the space."""
     space: StudySpace
     fingerprint: str
     """Names everything that the trials follow from."""
@@ -91,8 +92,7 @@ class Study:
         return self.space.base if trial.number == 0 else self.space.schedule(trial.params)
 
     def _rebuilt(self) -> tuple[optuna.Study, InMemoryStorage, int]:
-        name = applicable(self.sampler, self.space.distributions)
-        sampler = new_sampler(name, stream("sampler", self.name), stream("sampler", self.name, len(self.rounds)))
+        sampler = new_sampler(self.sampler, stream("sampler", self.name), stream("sampler", self.name, len(self.rounds)))
         storage = InMemoryStorage()
         key = storage.create_new_study([StudyDirection.MINIMIZE], self.name)
         for attribute, value in (self.rounds[-1].attrs if self.rounds else {}).items():

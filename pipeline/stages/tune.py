@@ -19,7 +19,8 @@ def main(problem_name: str) -> None:
     device = find_device(params.device)
     problem = load_problem(params, problem_name)
     refuse_impossible(problem)
-    studies = search(problem, params.tune, params.seeds, device, lambda s: storage.mirror(trial_table(problem, s)))
+    mirror = storage.Mirror()
+    studies = search(problem, params.tune, params.seeds, device, lambda s: mirror.update(trial_table(problem, s)))
     trials, best = parquet(trial_table(problem, studies)), best_yaml(recommend(problem, studies, device))
     beside = {"trials.parquet": trials, "best.yaml": best}
     record(problem, "tune", winners(studies, problem.params.epochs), device, beside)

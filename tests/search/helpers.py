@@ -1,0 +1,164 @@
+"""A tiny problem to tune, in this process, in a real one, or in one that is killed at a chosen moment."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+from unittest import mock
+
+import optuna
+import pandas as pd
+
+from pipeline import record, results
+from pipeline.catalogue import CATALOGUE
+from pipeline.params import Params, load_params
+from pipeline.problems.problem import Problem, load_problem
+from pipeline.runs import Block
+from pipeline.stages import dataset, tune
+from tests.conftest import ROOT
+
+PARAMS = """\
+device: cpu
+seeds: 2
+problems:
+  tiny:
+    dataset: {name: synthetic, train: 40, validation: 30, test: 30, features: 3, condition: 10}
+    model: {name: linear}
+    optimizer: {name: SGD, lr: 0.5}
+    epochs: 4
+    batch_size: 16
+    schedulers: {}
+schedulers:
+  StepLR: {args: {step_size: 30%, gamma: 0.1}}
+  ReduceLROnPlateau: {args: {factor: 0.1, patience: 10%}}
+  ConstantLR: {args: {factor: 1.0}}
+tune: {trials: 12, batch: 4, sampler: tpe, lr: {low: 1%, high: 1000%}}
+report: {every: 1, baseline: ConstantLR}
+"""
+FILES = ("trials.parquet", "runs.parquet", "curves.parquet", "best.yaml")
+Edit = tuple[str, str]
+
+
+def edited(*edits: Edit) -> str:
+    """The tiny params.yaml with some pieces replaced."""
+    text = PARAMS
+    for old, new in edits:
+        assert text.count(old) == 1, f"{old!r} is there {text.count(old)} times"
+        text = text.replace(old, new)
+    return text
+
+
+def params(*edits: Edit) -> Params:
+    """Write params.yaml into the working directory and load it."""
+    Path("params.yaml").write_text(edited(*edits), encoding="utf-8")
+    load_params.cache_clear()
+    return load_params(CATALOGUE)
+
+
+def problem(*edits: Edit) -> Problem:
+    """The tiny problem with its data, which are written where they are missing."""
+    loaded = params(*edits)
+    if not results.dataset_path("tiny").exists():
+        dataset.main("tiny")
+    return load_problem(loaded, "tiny")
+
+
+class Silent:
+    """Stands for MLflow, which takes seconds to start."""
+
+    def log(self, block: Block) -> None:
+        pass
+
+    def finish(self, runs: pd.DataFrame) -> None:
+        pass
+
+
+@contextmanager
+def silent(*_: Any) -> Iterator[Silent]:
+    yield Silent()
+
+
+def run_tune(*edits: Edit) -> pd.DataFrame:
+    """Run the stage in this process and return its trials."""
+    problem(*edits)
+    with mock.patch.object(record, "mirror", silent):
+        tune.main("tiny")
+    return trials()
+
+
+def trials() -> pd.DataFrame:
+    return pd.read_parquet(results.stage_path("tiny", "tune", "trials.parquet"))
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    """The files of the stage; all of them, or an error."""
+    return {name: (root / "results/tiny/tune" / name).read_bytes() for name in FILES}
+
+
+def journal(root: Path) -> dict[str, Any]:
+    """All that Optuna shows of the studies in the journal, times and ids apart."""
+    backend = optuna.storages.journal.JournalFileBackend(str(root / "optuna.journal"))
+    return shown(optuna.storages.JournalStorage(backend))
+
+
+def shown(storage: optuna.storages.BaseStorage) -> dict[str, Any]:
+    return {
+        study.study_name: (
+            study.user_attrs,
+            [
+                (t.number, t.state.name, t.value, t.params, t.distributions, t.user_attrs, t.system_attrs)
+                for t in storage.get_all_trials(study._study_id)
+            ],
+        )
+        for study in storage.get_all_studies()
+    }
+
+
+def copy_inputs(source: Path, target: Path) -> Path:
+    """A new working directory with the parameters and data of another."""
+    target.mkdir()
+    shutil.copy(source / "params.yaml", target)
+    shutil.copytree(source / "data", target / "data")
+    return target
+
+
+def environment(root: Path) -> dict[str, str]:
+    """For real processes: this code, one thread, and an MLflow that cannot be imported, which saves seconds."""
+    broken = root / "without"
+    broken.mkdir(exist_ok=True)
+    (broken / "mlflow.py").write_text("raise ImportError('not in this test')\n", encoding="utf-8")
+    search = os.pathsep.join([str(broken), str(ROOT)])
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    return {**os.environ, "PYTHONPATH": search, "PATH": path, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+class Workshop:
+    """A process that has imported everything and tuned once; each run is a fork of it, in a session of its own."""
+
+    def __init__(self, root: Path) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).parent / "workshop.py")],
+            cwd=root, env=environment(root), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()
+
+    def run(self, root: Path, *, kill_at: int = 0, kill_after: float = 0.0) -> dict[str, Any]:
+        """Tune in ``root``; the process group is killed before its ``kill_at``-th change of a file, or after some seconds.
+
+        Answers with ``signal``, ``code``, ``seconds``, ``error``, and the changes of files, ``events``, of a run that ended.
+        """
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print(json.dumps([str(root), kill_at, kill_after]), file=self._process.stdin, flush=True)
+        answer: dict[str, Any] = json.loads(self._process.stdout.readline())
+        return answer

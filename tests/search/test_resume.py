@@ -1,0 +1,151 @@
+"""A search that is killed goes on exactly as if nothing had happened."""
+
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.search import helpers
+from tests.search.helpers import Workshop
+
+STORIES = 5
+KILLS = 3
+PHASES = {"the kept rounds": ".state/tune", "the results": "results/", "the journal": "optuna.journal"}
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("inputs") / "inputs"
+    root.mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        helpers.problem()
+    return root
+
+
+@pytest.fixture(scope="module")
+def workshop(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
+    with Workshop(helpers.copy_inputs(inputs, tmp_path_factory.mktemp("workshop") / "warm")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(inputs: Path, workshop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str], float]:
+    """A directory where nothing happened, the changes of files in it, and the seconds it took."""
+    root = helpers.copy_inputs(inputs, tmp_path_factory.mktemp("uninterrupted") / "run")
+    ended = workshop.run(root)
+    assert (ended["signal"], ended["code"]) == (0, 0), ended["error"]
+    return root, ended["events"], ended["seconds"]
+
+
+def moments(changes: list[str], phase: str) -> list[int]:
+    """The numbers of the changes, from 1, of what lies under the path ``phase``."""
+    return [number for number, change in enumerate(changes, 1) if f" {phase}" in change]
+
+
+@pytest.mark.timeout(300)
+def test_killed_at_any_moment_and_run_again_it_writes_the_same_bytes(
+    inputs: Path, workshop: Workshop, uninterrupted: tuple[Path, list[str], float], tmp_path: Path
+) -> None:
+    reference, changes, seconds = uninterrupted
+    before, studies = helpers.contents(reference), helpers.journal(reference)
+    draw = random.Random(0)
+    killed = 0
+    for story in range(STORIES):
+        root = helpers.copy_inputs(inputs, tmp_path / str(story))
+        for kill in range(KILLS):
+            by_clock = kill == 2
+            ended = workshop.run(
+                root,
+                kill_at=0 if by_clock else draw.randint(1, len(changes) // 2),
+                kill_after=draw.uniform(0, 0.7 * seconds) if by_clock else 0.0,
+            )
+            killed += ended["signal"] == signal.SIGKILL
+        ended = workshop.run(root)
+        assert (ended["signal"], ended["code"]) == (0, 0), ended["error"]
+        assert helpers.contents(root) == before
+        assert helpers.journal(root) == studies
+    assert killed >= 12
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("phase", PHASES)
+def test_killed_while_it_writes(
+    phase: str, inputs: Path, workshop: Workshop, uninterrupted: tuple[Path, list[str], float], tmp_path: Path
+) -> None:
+    """Before the first and the last change of each kind of file, and at one in between."""
+    reference, changes, _ = uninterrupted
+    there = moments(changes, PHASES[phase])
+    assert len(there) >= 8
+    for number, at in enumerate([there[0], random.Random(phase).choice(there), there[-1]]):
+        root = helpers.copy_inputs(inputs, tmp_path / str(number))
+        assert workshop.run(root, kill_at=at)["signal"] == signal.SIGKILL
+        if (root / "optuna.journal").exists():  # whoever looks now sees whole rounds
+            assert {len(trials) for _, trials in helpers.journal(root).values()} <= {4, 8, 12}
+        ended = workshop.run(root)
+        assert (ended["signal"], ended["code"]) == (0, 0), ended["error"]
+        assert helpers.contents(root) == helpers.contents(reference)
+        assert helpers.journal(root) == helpers.journal(reference)
+
+
+@pytest.mark.timeout(120)
+def test_after_a_kill_no_finished_round_is_trained_again(
+    inputs: Path, workshop: Workshop, uninterrupted: tuple[Path, list[str], float], tmp_path: Path
+) -> None:
+    _, changes, _ = uninterrupted
+    renamed = [number for number, change in enumerate(changes, 1) if change.startswith("os.rename .state/tune")]
+    assert len(renamed) == 3  # rounds
+    root = helpers.copy_inputs(inputs, tmp_path / "run")
+    assert workshop.run(root, kill_at=renamed[1])["signal"] == signal.SIGKILL
+    trained = [line for line in workshop.run(root)["error"].splitlines() if "epoch 4 of 4" in line]
+    reported = [" winners on all seeds", " 6 runs, epoch 4 of 4"]
+    assert [line.split(":")[1] for line in trained] == [" trials 5 to 8", " trials 9 to 12", *reported]
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + 90
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def repository(inputs: Path, tmp_path: Path) -> Path:
+    """A DVC repository with the tiny problem."""
+    root = helpers.copy_inputs(inputs, tmp_path / "repository")
+    for name in ("dvc.yaml", ".dvcignore", "requirements.txt", "constraints.txt"):
+        shutil.copy(ROOT / name, root)
+    shutil.copytree(ROOT / "pipeline", root / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
+    (root / ".dvc").mkdir()
+    (root / ".dvc/config").write_text("[core]\n    no_scm = True\n    analytics = false\n", encoding="utf-8")
+    return root
+
+
+def dvc(root: Path, *words: str) -> subprocess.Popen[bytes]:
+    command = [str(Path(sys.executable).parent / "dvc"), *words]
+    with (root / "dvc.txt").open("ab") as log:
+        return subprocess.Popen(
+            command, cwd=root, env=helpers.environment(root), stdout=log, stderr=log, start_new_session=True
+        )
+
+
+@pytest.mark.timeout(300)
+def test_dvc_killed_alone_and_repeated(repository: Path, uninterrupted: tuple[Path, list[str], float]) -> None:
+    """The stage goes on without dvc and may still write while the next one begins: they take turns."""
+    reference, _, _ = uninterrupted
+    killed = dvc(repository, "repro", "--single-item", "tune@tiny")
+    wait_for((repository / ".state/tune/tiny.json").exists)
+    killed.kill()
+    killed.wait()
+    again = dvc(repository, "repro", "--single-item", "tune@tiny")
+    assert again.wait() == 0, (repository / "dvc.txt").read_text(encoding="utf-8")
+    assert helpers.contents(repository) == helpers.contents(reference)
+    assert helpers.journal(repository) == helpers.journal(reference)
+    assert (repository / "dvc.lock").exists()

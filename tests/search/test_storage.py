@@ -1,0 +1,448 @@
+"""The mirror in Optuna's own storage: complete, never doubled, and of no consequence where it fails."""
+
+import json
+import logging
+import multiprocessing
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import optuna
+import pandas as pd
+import pytest
+from optuna.storages import JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from sqlalchemy.pool import NullPool
+
+from pipeline.search import storage
+from pipeline.search.storage import OneWrite, drop_torn_line, location, write
+from tests.search import helpers
+
+LABELS = ("StepLR", "ReduceLROnPlateau", "ConstantLR")
+STUDIES = [f"tiny/{label}/{seed}" for label in LABELS for seed in range(2)]
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory in which the stage ran."""
+    root = tmp_path_factory.mktemp("tuned")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        patch.delenv("OPTUNA_STORAGE", raising=False)
+        helpers.run_tune()
+    return root
+
+
+@pytest.fixture
+def trials(tuned: Path) -> pd.DataFrame:
+    return pd.read_parquet(tuned / "results/tiny/tune/trials.parquet")
+
+
+def load(root: Path, name: str = "tiny/StepLR/0") -> optuna.Study:
+    """As a user does it."""
+    return optuna.load_study(study_name=name, storage=JournalStorage(JournalFileBackend(str(root / "optuna.journal"))))
+
+
+def count(root: Path) -> dict[str, int]:
+    return {name: len(trials) for name, (_, trials) in helpers.journal(root).items()}
+
+
+# What is there
+
+
+def test_every_trial_of_the_table_is_there_once(tuned: Path, trials: pd.DataFrame) -> None:
+    found = helpers.journal(tuned)
+    assert list(found) == STUDIES
+    for name, (_, stored) in found.items():
+        rows = trials[trials["study"] == name]
+        values = [None if np.isnan(value) else value for value in rows["value"]]
+        assert [(t[0], t[1], t[2]) for t in stored] == list(zip(rows["number"], rows["state"], values, strict=True))
+        assert [t[3] for t in stored] == [json.loads(params) for params in rows["params"]]
+        assert [t[5] for t in stored] == [
+            {"lr": lr, "args": json.loads(args)} for lr, args in zip(rows["lr"], rows["args"], strict=True)
+        ]
+
+
+def test_a_study_says_what_it_is(tuned: Path, trials: pd.DataFrame) -> None:
+    for name, (attributes, _) in helpers.journal(tuned).items():
+        _, label, seed = name.split("/")
+        fingerprint = trials.loc[trials["study"] == name, "fingerprint"].iloc[0]
+        expected = {"problem": "tiny", "scheduler": label, "seed": int(seed), "fingerprint": fingerprint, "sampler": "tpe"}
+        assert attributes == expected
+
+
+def test_optunas_own_tools_work_on_it(tuned: Path, trials: pd.DataFrame) -> None:
+    study = load(tuned)
+    rows = trials[trials["study"] == "tiny/StepLR/0"]
+    assert study.best_value == rows["value"].min()
+    assert study.best_trial.number == rows["number"].to_numpy()[rows["value"].argmin()]
+    frame = study.trials_dataframe()
+    assert frame["params_lr %"].tolist() == [json.loads(p)["lr %"] for p in rows["params"]]
+    assert set(frame["state"]) == set(rows["state"])
+    importances = optuna.importance.get_param_importances(study, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0))
+    assert set(importances) == {"lr %", "step_size %", "gamma"}
+    assert sum(importances.values()) == pytest.approx(1)
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_optunas_figures_can_be_drawn_of_it(tuned: Path) -> None:
+    mpl.use("agg")
+    import matplotlib.pyplot as plt
+    from optuna.visualization import matplotlib as drawing
+
+    study = load(tuned)
+    complete = [trial for trial in study.trials if trial.value is not None]
+    history: Any = drawing.plot_optimization_history(study)
+    assert len(history.collections[0].get_offsets()) == len(complete)
+    slices: Any = drawing.plot_slice(study)
+    assert len(slices) == 3
+    drawing.plot_contour(study, params=["lr %", "gamma"])
+    plt.close("all")
+
+
+def test_whole_rounds_appear_during_the_search(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[dict[str, int]] = []
+    update = storage.Mirror.update
+
+    def watched(self: storage.Mirror, trials: pd.DataFrame) -> None:
+        update(self, trials)
+        seen.append(count(here))
+
+    monkeypatch.setattr(storage.Mirror, "update", watched)
+    helpers.run_tune()
+    assert seen == [{}, *({name: number for name in STUDIES} for number in (4, 8, 12))]  # noqa: C420
+
+
+def test_a_second_run_adds_nothing(tuned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(tuned, root)
+    monkeypatch.chdir(root)
+    before = (root / "optuna.journal").read_bytes()
+    helpers.run_tune()
+    assert (root / "optuna.journal").read_bytes() == before
+
+
+def test_a_changed_study_is_replaced_and_the_others_are_left(
+    tuned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(tuned, root)
+    monkeypatch.chdir(root)
+    before = helpers.journal(root)
+    helpers.run_tune(("gamma: 0.1}}", "gamma: 0.2}}"))
+    after = helpers.journal(root)
+    assert set(after) == set(before)
+    for name in STUDIES:
+        assert (after[name] == before[name]) == ("StepLR" not in name)
+        assert len(after[name][1]) == 12
+    helpers.run_tune(("trials: 12, batch: 4", "trials: 4, batch: 4"))
+    assert set(count(root).values()) == {4}
+
+
+def test_what_a_user_adds_to_a_study_stays(tuned: Path, here: Path, trials: pd.DataFrame) -> None:
+    write(trials)
+    load(here).set_user_attr("note", "the one for the paper")
+    write(trials)
+    assert load(here).user_attrs["note"] == "the one for the paper"
+
+
+# Rebuilding
+
+
+def test_a_deleted_storage_is_rebuilt_from_the_results(tuned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(tuned, root)
+    before = helpers.journal(root)
+    (root / "optuna.journal").unlink()
+    command = [sys.executable, "-m", "pipeline.search.storage"]
+    ended = subprocess.run(command, cwd=root, env=helpers.environment(root), capture_output=True, check=True, timeout=60)
+    assert (ended.stdout, ended.stderr) == (b"", b"")
+    assert helpers.journal(root) == before
+    content = (root / "optuna.journal").read_bytes()
+    monkeypatch.chdir(root)
+    storage.main()
+    assert (root / "optuna.journal").read_bytes() == content
+
+
+def test_a_storage_that_cannot_be_rebuilt_is_told_in_a_line(tuned: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tuned)
+    monkeypatch.setenv("OPTUNA_STORAGE", "nosuch://user:secret@host/db")
+    with pytest.raises(SystemExit) as ended:
+        storage.main()
+    told = str(ended.value.code)
+    assert told.startswith(
+        "results/tiny/tune/trials.parquet: the Optuna storage nosuch://user:***@host/db could not be rebuilt "
+    )
+    assert "\n" not in told
+
+
+def test_sqlite_holds_the_same(tuned: Path, here: Path, trials: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"sqlite:///{here}/deep/studies.db"
+    monkeypatch.setenv("OPTUNA_STORAGE", url)
+    rows = trials[trials["number"] < 4]
+    for part in (rows[rows["number"] < 2], rows, rows):
+        write(part)
+    database = RDBStorage(url, engine_kwargs={"poolclass": NullPool})
+    found = helpers.shown(database)
+    expected = {name: (attributes, stored[:4]) for name, (attributes, stored) in helpers.journal(tuned).items()}
+    assert found == expected
+
+
+def test_the_journal_lies_at_the_repositorys_root(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert location() == str(here.resolve() / "optuna.journal")
+    monkeypatch.setenv("DVC_ROOT", "/somewhere")
+    assert location() == "/somewhere/optuna.journal"
+    monkeypatch.setenv("OPTUNA_STORAGE", "other.journal")
+    assert location() == "/somewhere/other.journal"
+    monkeypatch.setenv("OPTUNA_STORAGE", "sqlite:////a/b.db")
+    assert location() == "sqlite:////a/b.db"
+
+
+# Failing
+
+
+def corrupted(tuned: Path, root: Path) -> str:
+    lines = (tuned / "optuna.journal").read_bytes().splitlines(keepends=True)
+    (root / "optuna.journal").write_bytes(b"".join([*lines[:5], b"not JSON\n", *lines[5:]]))
+    return ""
+
+
+def a_folder(tuned: Path, root: Path) -> str:
+    (root / "optuna.journal").mkdir()
+    return ""
+
+
+def below_a_file(tuned: Path, root: Path) -> str:
+    (root / "file").touch()
+    return str(root / "file" / "optuna.journal")
+
+
+BROKEN = {
+    "a corrupted journal": corrupted,
+    "a folder in its place": a_folder,
+    "a directory that cannot be": below_a_file,
+    "an unknown database": lambda _, root: "nosuch://host/db",
+    "a driver that is not installed": lambda _, root: "postgresql://user:secret@host/db",
+    "a database that cannot be created": lambda _, root: f"sqlite:///{root}/params.yaml/x.db",
+    "a file that is no database": lambda _, root: f"sqlite:///{root}/params.yaml",
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_storage_that_fails_is_one_warning_and_no_result(
+    case: str, tuned: Path, here: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    helpers.problem()
+    monkeypatch.setenv("OPTUNA_STORAGE", BROKEN[case](tuned, here))
+    helpers.run_tune()
+    told = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
+    assert len(told) == 1
+    assert told[0].startswith("The Optuna storage ")
+    assert "No result depends on it" in told[0]
+    assert "`make mirror` rebuilds it" in told[0]
+    assert "secret" not in told[0]
+    assert len(told[0].splitlines()) == 1
+    assert helpers.contents(here) == helpers.contents(tuned)
+
+
+def test_a_storage_that_fails_midway(
+    tuned: Path, here: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What it had stays readable, what it lacks comes with the next writing."""
+    calls = iter(range(100))
+    flush = OneWrite.flush
+
+    def full(self: OneWrite) -> None:
+        if next(calls) >= 2:
+            raise OSError(28, "No space left on device")
+        flush(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(OneWrite, "flush", full)
+        helpers.run_tune()
+    assert len(caplog.records) == 1
+    assert "OSError: [Errno 28] No space left on device" in caplog.text
+    assert helpers.contents(here) == helpers.contents(tuned)
+    assert count(here) == {name: 4 for name in STUDIES}  # noqa: C420
+    storage.main()
+    assert helpers.journal(here) == helpers.journal(tuned)
+
+
+# The journal's file
+
+
+def test_a_journal_torn_anywhere_is_made_whole(tuned: Path, here: Path, trials: pd.DataFrame) -> None:
+    whole = (tuned / "optuna.journal").read_bytes()
+    expected = helpers.journal(tuned)
+    for cut in [0, 1, len(whole) - 1, *np.random.default_rng(0).integers(2, len(whole), 12).tolist()]:
+        (here / "optuna.journal").write_bytes(whole[:cut])
+        write(trials)
+        assert helpers.journal(here) == expected
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(b"", b""), (b"{", b""), (b"{}\n", b"{}\n"), (b"{}\n{", b"{}\n"), (b"{}\n{}", b"{}\n"), (b"{}\n\n{", b"{}\n\n")],
+)
+def test_only_the_torn_line_is_cut_off(before: bytes, after: bytes, here: Path) -> None:
+    (here / "journal").write_bytes(before)
+    drop_torn_line(here / "journal")
+    assert (here / "journal").read_bytes() == after
+
+
+def test_the_lock_of_a_killed_writer_is_taken_over(tuned: Path, here: Path, trials: pd.DataFrame) -> None:
+    """After the 3 s that Optuna advises at least; also where the journal itself was never begun or was deleted."""
+    (here / "optuna.journal.lock").symlink_to(here / "optuna.journal")
+    begun = time.monotonic()
+    write(trials)
+    assert 2.5 < time.monotonic() - begun < 15
+    assert not (here / "optuna.journal.lock").is_symlink()
+    assert helpers.journal(here) == helpers.journal(tuned)
+
+
+def test_a_failed_write_leaves_the_journal_and_frees_its_lock(here: Path, trials: pd.DataFrame) -> None:
+    write(trials[trials["seed"] == 0])
+    before = (here / "optuna.journal").read_bytes()
+    broken = trials.assign(distributions="{")
+    with pytest.raises(json.JSONDecodeError):
+        write(broken)
+    assert (here / "optuna.journal").read_bytes() == before
+    write(trials)
+    assert len(helpers.journal(here)) == 6
+
+
+def lines(path: Path) -> list[Any]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_one_write_shows_its_lines_at_once_and_to_others_after_flush(here: Path) -> None:
+    path = here / "journal"
+    path.write_text('{"n":0}\n{"n":1}\n')
+    backend = OneWrite(str(path))
+    numbers = [{"n": i} for i in range(6)]
+    assert list(backend.read_logs(0)) == numbers[:2]
+    backend.append_logs(numbers[2:4])
+    backend.append_logs(numbers[4:5])
+    for first in range(6):
+        assert list(backend.read_logs(first)) == numbers[first:5]
+    assert lines(path) == numbers[:2]
+    backend.flush()
+    assert lines(path) == numbers[:5]
+    for first in range(6):
+        assert list(backend.read_logs(first)) == numbers[first:5]
+    backend.append_logs(numbers[5:])
+    assert list(backend.read_logs(5)) == numbers[5:]
+    backend.flush()
+    backend.flush()
+    assert lines(path) == numbers
+
+
+def test_a_flush_is_one_write_to_the_file(here: Path, trials: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+    append = JournalFileBackend.append_logs
+
+    def counted(self: JournalFileBackend, logs: list[dict[str, Any]]) -> None:
+        sizes.append(len(logs))
+        append(self, logs)
+
+    monkeypatch.setattr(JournalFileBackend, "append_logs", counted)
+    write(trials)
+    assert len(sizes) == 1
+    assert sizes[0] == len(lines(here / "optuna.journal")) == 6 * (1 + 5 + 12)
+
+
+# Several processes
+
+
+def write_by_rounds(rows: pd.DataFrame, together: Any) -> None:
+    together.wait()
+    for number in range(4, 13, 4):
+        write(rows[rows["number"] < number])
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("kind", ["journal", "sqlite"])
+def test_writers_at_once_each_write_everything_once(
+    kind: str, here: Path, trials: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two problems' searches share a storage that neither has seen."""
+    where = str(here / "journal") if kind == "journal" else f"sqlite:///{here}/studies.db"
+    monkeypatch.setenv("OPTUNA_STORAGE", where)
+    rows = trials[(trials["seed"] == 0) & (trials["scheduler"] != "StepLR")]
+    processes = multiprocessing.get_context("fork")
+    together = processes.Barrier(2)
+    writers = [processes.Process(target=write_by_rounds, args=(renamed(rows, name), together)) for name in ("p", "q")]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+        assert writer.exitcode == 0
+    if kind == "journal":
+        found = helpers.shown(JournalStorage(JournalFileBackend(where)))
+    else:
+        found = helpers.shown(RDBStorage(where, engine_kwargs={"poolclass": NullPool}))
+    assert {name: [t[0] for t in stored] for name, (_, stored) in found.items()} == {
+        f"{problem}/{label}/0": list(range(12)) for problem in ("p", "q") for label in LABELS[1:]
+    }
+
+
+def renamed(rows: pd.DataFrame, problem: str) -> pd.DataFrame:
+    return rows.assign(study=rows["study"].str.replace("tiny", problem))
+
+
+@pytest.fixture
+def dashboard(tuned: Path) -> Iterator[str]:
+    """optuna-dashboard on the journal, as ``make ui`` starts it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        str(Path(sys.executable).parent / "optuna-dashboard"),
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "optuna.journal",
+    ]
+    process = subprocess.Popen(
+        command, cwd=tuned, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )  # fmt: skip
+    yield f"http://127.0.0.1:{port}"
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def ask(url: str) -> Any:
+    until = time.monotonic() + 60
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=10) as response:
+                return json.load(response)
+        except OSError:
+            assert time.monotonic() < until
+            time.sleep(0.2)
+
+
+@pytest.mark.timeout(120)
+def test_the_dashboard_shows_every_study_and_trial(dashboard: str, trials: pd.DataFrame) -> None:
+    studies = {study["study_name"]: study for study in ask(f"{dashboard}/api/studies")["study_summaries"]}
+    assert sorted(studies) == sorted(STUDIES)
+    for name, study in studies.items():
+        rows = trials[trials["study"] == name]
+        detail = ask(f"{dashboard}/api/studies/{study['study_id']}?after=0")
+        shown = [(t["number"], t["state"], t.get("values")) for t in detail["trials"]]
+        values = [None if np.isnan(value) else [value] for value in rows["value"]]
+        told = [(n, s.capitalize(), v) for n, s, v in zip(rows["number"], rows["state"], values, strict=True)]
+        assert shown == told
+        attributes = {attribute["key"]: attribute["value"] for attribute in study["user_attrs"]}
+        assert attributes["scheduler"].strip('"') == name.split("/")[1]

@@ -1,0 +1,91 @@
+"""The process behind :class:`tests.search.helpers.Workshop`: what takes long is done once, and each run is a fork."""
+
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from pipeline import cli, record
+from pipeline.params import load_params
+from pipeline.search import storage
+from pipeline.stages import tune
+from tests.search.helpers import silent
+
+setattr(record, "mirror", silent)  # noqa: B010  # for all forks; MLflow takes seconds
+setattr(storage, "GRACE_SECONDS", 0.3)  # noqa: B010  # after a kill nobody else holds the lock
+WRITING = os.O_WRONLY | os.O_RDWR
+
+
+def watch(kill_at: int, changed: list[str]) -> None:
+    """Note every change of a file under the working directory, and end the session before that of number ``kill_at``."""
+
+    def hook(event: str, args: tuple[Any, ...]) -> None:
+        opened = event == "open" and isinstance(args[2], int) and args[2] & WRITING
+        if not opened and event not in ("os.rename", "os.symlink", "os.remove", "os.truncate"):
+            return
+        path = os.path.relpath(os.fsdecode(args[0]))  # quick, and it is called for everything
+        if path.startswith(".."):
+            return
+        changed.append(f"{event} {path}")
+        if len(changed) == kill_at:
+            os.killpg(0, signal.SIGKILL)
+
+    sys.addaudithook(hook)
+
+
+def child(root: str, kill_at: int, out: int) -> None:
+    os.setsid()
+    os.chdir(root)
+    os.dup2(os.open("error.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+    changed: list[str] = []
+    watch(kill_at, changed)
+    sys.argv = ["tune.py", "tiny"]
+    load_params.cache_clear()
+    code = 0
+    try:
+        cli.run(tune.main)
+    except SystemExit as end:
+        code = int(end.code or 0)
+    os.write(out, json.dumps([code, changed]).encode())
+
+
+def answer(root: str, kill_at: int, kill_after: float) -> dict[str, Any]:
+    begun = time.monotonic()
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if not pid:
+        try:
+            child(root, kill_at, writer)
+        finally:
+            os._exit(0)
+    os.close(writer)
+    if kill_after:
+        time.sleep(kill_after)
+        os.killpg(pid, signal.SIGKILL)
+    with os.fdopen(reader, "rb") as pipe:
+        told = pipe.read()
+    _, status = os.waitpid(pid, 0)
+    ended = {"signal": os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0, "seconds": time.monotonic() - begun}
+    code, changed = json.loads(told) if told else (None, [])
+    return {**ended, "code": code, "events": changed, "error": Path(root, "error.txt").read_text(encoding="utf-8")}
+
+
+def main() -> None:
+    # What is imported late and compiled on first use is the larger part of a short run.
+    sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
+    tune.main("tiny")
+    sys.stderr = sys.__stderr__
+    for path in Path().glob("optuna.journal*"):
+        path.unlink()
+    for folder in (".state", "results"):
+        shutil.rmtree(folder)
+    for line in sys.stdin:
+        print(json.dumps(answer(*json.loads(line))), flush=True)
+
+
+if __name__ == "__main__":
+    main()

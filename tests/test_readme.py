@@ -1,0 +1,72 @@
+"""What README.md shows works as it is written."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+CHECK = """
+from pipeline.catalogue import CATALOGUE
+from pipeline.params import load_params
+from pipeline.engine import stacked
+from pipeline.problems.datasets import datasets
+from pipeline.problems.problem import from_frame
+from pipeline.runs import Run, collect
+import torch
+
+params = load_params(CATALOGUE)
+component = params.problems["wine"].dataset
+problem = from_frame(params, "wine", datasets[component.name].function(**component.args))
+runs = [Run(label, schedule, 0, 8) for label, schedule in problem.schedules.items()]
+history = collect(runs, stacked.train(problem, runs, device=torch.device("cpu")))
+assert not history.diverged.any()
+print(history.curves.lr[:, 0].tolist())
+"""
+PARAMS = """
+seeds: 2
+problems:
+  wine:
+    dataset: {name: wine}
+    model: {name: bottleneck, width: 4}
+    optimizer: {name: SGD, lr: 0.1}
+    epochs: 8
+    batch_size: 16
+schedulers:
+  Trapezoid: {args: {decay: 50%}}
+report: {baseline: Trapezoid}
+"""
+
+
+def test_its_own_scheduler_dataset_and_model_train_together(tmp_path: Path) -> None:
+    assert len(EXAMPLES) == 3
+    shutil.copytree(ROOT / "pipeline", tmp_path / "pipeline")
+    with (tmp_path / "pipeline/custom.py").open("a", encoding="utf-8") as file:
+        file.write("\n\n".join(EXAMPLES))
+    (tmp_path / "params.yaml").write_text(PARAMS, encoding="utf-8")
+    done = subprocess.run([sys.executable, "-c", CHECK], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    # Constant for half of the run, then in a straight line towards zero.
+    assert done.stdout.strip() == str([0.1, 0.1, 0.1, 0.1, 0.1, 0.1 * 3 / 4, 0.1 * 2 / 4, 0.1 * 1 / 4])
+
+
+@pytest.mark.parametrize("block", re.findall(r"```yaml\n(.*?)```", README, re.DOTALL))
+def test_its_yaml_is_yaml(block: str) -> None:
+    assert isinstance(YAML(typ="safe").load(block), dict)
+
+
+def test_the_pictures_are_there() -> None:
+    pictures = re.findall(r"!\[.*?\]\((.*?)\)", README)
+    assert pictures
+    assert all((ROOT / picture).stat().st_size > 10_000 for picture in pictures)
+
+
+def test_its_commands_are_there() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    assert set(re.findall(r"(?:`|^)make ([a-z]+)", README, re.MULTILINE)) <= targets
