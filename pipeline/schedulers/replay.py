@@ -77,7 +77,7 @@ def build(schedule: Schedule, optimizer: Optimizer, resolved: Resolved, budget: 
     try:
         arguments = dict(resolved.args)
         return schedulers[schedule.name].function(optimizer, budget.scheduler_steps(schedule), **arguments)
-    except Exception as error:  # noqa: BLE001  # a scheduler of the user's own may raise anything
+    except Exception as error:  # a scheduler of the user's own may raise anything
         raise ScheduleError(f"it cannot be built: {_first_line(error)}") from error
 
 
@@ -114,7 +114,7 @@ def trace(schedule: Schedule, new_optimizer: NewOptimizer, lr: float, budget: Bu
         for step in range(1, total):
             try:
                 replay.step()
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:
                 raise ScheduleError(f"raises at its step {step} of {total}: {_first_line(error)}") from error
             rows.append(replay.now)
     table = np.array(rows)

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -164,12 +164,10 @@ def test_a_deleted_storage_is_rebuilt_from_the_results(tuned: Path, tmp_path: Pa
     shutil.copytree(tuned, root)
     before = helpers.journal(root)
     (root / "optuna.journal").unlink()
-    command = [sys.executable, "-m", "pipeline.search.storage"]
-    ended = subprocess.run(command, cwd=root, env=helpers.environment(root), capture_output=True, check=True, timeout=60)
-    assert (ended.stdout, ended.stderr) == (b"", b"")
+    monkeypatch.chdir(root)
+    storage.main()
     assert helpers.journal(root) == before
     content = (root / "optuna.journal").read_bytes()
-    monkeypatch.chdir(root)
     storage.main()
     assert (root / "optuna.journal").read_bytes() == content
 
@@ -189,12 +187,14 @@ def test_a_storage_that_cannot_be_rebuilt_is_told_in_a_line(tuned: Path, monkeyp
 def test_sqlite_holds_the_same(tuned: Path, here: Path, trials: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
     url = f"sqlite:///{here}/deep/studies.db"
     monkeypatch.setenv("OPTUNA_STORAGE", url)
-    rows = trials[trials["number"] < 4]
+    rows = trials[(trials["number"] < 4) & (trials["scheduler"] == "StepLR")]
     for part in (rows[rows["number"] < 2], rows, rows):
         write(part)
     database = RDBStorage(url, engine_kwargs={"poolclass": NullPool})
     found = helpers.shown(database)
-    expected = {name: (attributes, stored[:4]) for name, (attributes, stored) in helpers.journal(tuned).items()}
+    expected = {
+        name: (attributes, stored[:4]) for name, (attributes, stored) in helpers.journal(tuned).items() if "StepLR" in name
+    }
     assert found == expected
 
 
@@ -227,7 +227,7 @@ def below_a_file(tuned: Path, root: Path) -> str:
     return str(root / "file" / "optuna.journal")
 
 
-BROKEN = {
+BROKEN: dict[str, Callable[[Path, Path], str]] = {
     "a corrupted journal": corrupted,
     "a folder in its place": a_folder,
     "a directory that cannot be": below_a_file,
