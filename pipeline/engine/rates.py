@@ -15,10 +15,13 @@ from pipeline.schedulers.replay import Replay, ScheduleError, Trace, trace
 class Rates:
     """Traces of the open-loop schedules, shared by the runs that have the same; a live replay for each other run.
 
+    ``known`` are traces of the same problem and budget, by the schedule's key; new ones are added to them.
+
     Raises :class:`pipeline.schedulers.replay.ScheduleError` where a schedule cannot be followed to the end.
     """
 
-    def __init__(self, problem: Problem, runs: Sequence[Run]) -> None:
+    def __init__(self, problem: Problem, runs: Sequence[Run], known: dict[str, Trace] | None = None) -> None:
+        known = {} if known is None else known
         self._budget = problem.budget(runs[0].epochs)
         new, lr = problem.new_optimizer, problem.lr
         alive = [schedulers[run.schedule.name].live for run in runs]
@@ -26,7 +29,9 @@ class Rates:
         traces: dict[str, Trace] = {}
         for run, is_live in zip(runs, alive, strict=True):
             if not is_live and run.schedule.key not in traces:
-                traces[run.schedule.key] = trace(run.schedule, new, lr, self._budget)
+                if run.schedule.key not in known:
+                    known[run.schedule.key] = trace(run.schedule, new, lr, self._budget)
+                traces[run.schedule.key] = known[run.schedule.key]
         self._traces = list(traces.values())
         numbers = {key: number for number, key in enumerate(traces)}
         self._trace_of_run = np.array([numbers.get(run.schedule.key, -1) for run in runs])

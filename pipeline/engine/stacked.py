@@ -6,6 +6,7 @@ of a batched matrix product.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,8 @@ from pipeline.engine.rates import Rates
 from pipeline.errors import PipelineError
 from pipeline.problems.problem import Problem
 from pipeline.runs import Block, Floats, Outcome, Run, Training
+from pipeline.schedulers.registry import schedulers
+from pipeline.schedulers.replay import Trace
 
 BLOCK = 10
 """Epochs per block while no live schedule is in the stack."""
@@ -36,10 +39,29 @@ class StackError(PipelineError):
     """Runs that cannot be trained as one stack."""
 
 
+@dataclass(frozen=True)
+class Whole:
+    """What all shards of a training have in common, so that no result depends on how it was cut.
+
+    ``runs`` in all shards decide about compiling; ``block`` is the number of epochs in a block. ``traces`` that one shard
+    has made serve the others in its process.
+    """
+
+    runs: int
+    block: int
+    traces: dict[str, Trace] = field(default_factory=dict, compare=False)
+
+    @classmethod
+    def of(cls, runs: Sequence[Run]) -> "Whole":
+        """The whole of ``runs``: blocks of one epoch where a live schedule among them needs its loss."""
+        alive = any(schedulers[run.schedule.name].live for run in runs)
+        return cls(len(runs), 1 if alive else BLOCK)
+
+
 class Stack:
     """The state of the runs: parameters (runs, ...) and optimizer state on the device, data and orders per replicate."""
 
-    def __init__(self, problem: Problem, runs: Sequence[Run], device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, problem: Problem, runs: Sequence[Run], device: torch.device, dtype: torch.dtype, whole: Whole) -> None:
         self._problem, self._device, self._dtype = problem, device, dtype
         x, y = torch.tensor(problem.x, device=device, dtype=dtype), torch.tensor(problem.y, device=device)
         replicates = list(dict.fromkeys((run.seed, run.stream) for run in runs))
@@ -56,9 +78,9 @@ class Stack:
         _refuse_unstackable(problem, self._model)
         initial, _ = stack_module_state(models)
         self.parameters = {name: values.detach()[of_run] for name, values in initial.items()}
-        self._start_optimizer(Rates(problem, runs), runs)
+        self._start_optimizer(Rates(problem, runs, whole.traces), runs, whole.runs)
 
-    def _start_optimizer(self, rates: Rates, runs: Sequence[Run]) -> None:
+    def _start_optimizer(self, rates: Rates, runs: Sequence[Run], in_all: int) -> None:
         component = self._problem.params.optimizer
         self.rates = rates
         self._optimizer = STACKED[component.name](component.args, len(runs), has_momentum=rates.have_momentum)
@@ -68,7 +90,7 @@ class Stack:
         }
         budget = self._problem.budget(runs[0].epochs)
         step = _step_of(self._model, self._optimizer.update)
-        self._step = compiled(step, len(runs) * budget.epochs * budget.steps_per_epoch)
+        self._step = compiled(step, in_all * budget.epochs * budget.steps_per_epoch)
 
     def train_epoch(self, lr: Floats, momentum: Floats) -> Tensor:
         """One epoch at the given rates, (steps, runs) each; returns each batch's mean loss, (steps, runs), on the device."""
@@ -117,24 +139,27 @@ def train(
     device: torch.device,
     dtype: torch.dtype = torch.float32,
     search: bool = False,
+    whole: Whole | None = None,
 ) -> Training:
     """Train all runs side by side; yields blocks of epochs as they are done and returns the outcome.
 
     In a ``search`` only what a choice needs is evaluated: the validation split after the last epoch, the test split never;
-    all else is NaN. Raises :class:`StackError` for runs or models that cannot be stacked,
+    all else is NaN. ``whole`` is what the runs are a shard of, where they are one.
+
+    Raises :class:`StackError` for runs or models that cannot be stacked,
     :class:`pipeline.schedulers.replay.ScheduleError` for a schedule that cannot be followed to the end.
     """
     epochs = _common_epochs(runs)
-    stack = Stack(problem, runs, device, dtype)
+    whole = whole or Whole.of(runs)
+    stack = Stack(problem, runs, device, dtype, whole)
     sizes = _batch_sizes(problem, stack.train.shape[1])
     initial_loss, _ = stack.evaluate(stack.train)
     nothing = np.full(len(runs), np.nan)
     finite = np.isfinite(initial_loss)
-    length = 1 if stack.rates.are_live else BLOCK
-    for first in range(1, epochs + 1, length):
+    for first in range(1, epochs + 1, whole.block):
         rows = []
         losses = []
-        for epoch in range(first, min(first + length, epochs + 1)):
+        for epoch in range(first, min(first + whole.block, epochs + 1)):
             lr, momentum = stack.rates.epoch(epoch)
             losses.append(stack.train_epoch(lr, momentum))
             evaluated = not search or epoch == epochs
