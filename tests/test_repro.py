@@ -18,6 +18,7 @@ SMALLER = (
     ("seeds: 10", "seeds: 2"),
     ("train: 1000, validation: 1000, test: 4000", "train: 100, validation: 60, test: 80"),
     ("epochs: 100", "epochs: 5"),
+    ("epochs: 50", "epochs: 4"),
     ("hidden: [32]", "hidden: [4]"),
     ("trials: 32, batch: 8", "trials: 4, batch: 2"),
 )

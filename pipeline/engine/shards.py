@@ -22,8 +22,12 @@ from pipeline.engine.stacked import Whole
 from pipeline.problems.problem import Problem
 from pipeline.runs import CURVES, Block, Floats, Outcome, Run, Training
 
-SHARD_RUNS = 70
-"""Runs in a shard at the most: few enough for their parameters to stay in a core's cache."""
+SMALLEST_CUT = 140
+"""Runs up to which a stack stays whole."""
+LARGEST_SHARD = 280
+"""Runs in a shard at the most."""
+SHARDS_AT_ONCE = 4
+"""Shards come in multiples of this, so that 2 or 4 workers have equal hands."""
 
 Places = list[int]
 Job = tuple[Problem, list[list[Run]], dict[str, Any]]
@@ -39,17 +43,17 @@ def train(
         if len(cuts) == 1:
             return (yield from stacked.train(problem, runs, **how))
         workers = _workers(min(_cores(), len(cuts)) - 1)
-        share = len(workers) + 1
-        for number, worker in enumerate(workers, start=1):
-            worker.begin((problem, [[runs[i] for i in places] for places in cuts[number::share]], how))
-        order = np.concatenate([places for number in range(share) for places in cuts[number::share]])
-        own = [stacked.train(problem, [runs[i] for i in places], **how) for places in cuts[0::share]]
+        hands = [cuts[number :: len(workers) + 1] for number in range(len(workers) + 1)]
+        for worker, hand in zip(workers, hands[1:], strict=True):
+            worker.begin((problem, [[runs[i] for i in places] for places in hand], how))
+        own = [stacked.train(problem, [runs[i] for i in places], **how) for places in hands[0]]
+        order = np.concatenate([places for hand in hands for places in hand])
         return (yield from _merged(own, workers, np.argsort(order).tolist()))
 
 
 def cut(runs: int) -> list[Places]:
     """The places of the runs in each shard. They are dealt out like cards, so that every shard has some of each kind."""
-    shards = max(1, -(-runs // SHARD_RUNS))
+    shards = 1 if runs <= SMALLEST_CUT else SHARDS_AT_ONCE * -(-runs // (SHARDS_AT_ONCE * LARGEST_SHARD))
     return [list(range(runs))[number::shards] for number in range(shards)]
 
 
@@ -67,8 +71,8 @@ def _lockstep(trainings: Sequence[Training]) -> Generator[list[Block], None, lis
         yield blocks
 
 
-def _merged(own: Sequence[Training], workers: Sequence["Worker"], order: Places) -> Training:
-    """The blocks and the outcome of all shards as of one stack; ``order`` puts the shards' runs into their places."""
+def _merged(own: Sequence[Training], workers: Sequence["Worker"], columns: Places) -> Training:
+    """The blocks and the outcome of all shards as of one stack; ``columns`` are the runs' in the shards side by side."""
     progress = _lockstep(own)
     while True:
         try:
@@ -76,24 +80,24 @@ def _merged(own: Sequence[Training], workers: Sequence["Worker"], order: Places)
         except StopIteration as end:
             outcomes: list[Outcome] = end.value
             break
-        yield _joined([*blocks, *(block for worker in workers for block in worker.next())], order)
-    return _outcome([*outcomes, *(outcome for worker in workers for outcome in worker.next())], order)
+        yield _joined([*blocks, *(block for worker in workers for block in worker.next())], columns)
+    return _outcome([*outcomes, *(outcome for worker in workers for outcome in worker.next())], columns)
 
 
-def _outcome(parts: list[Outcome], order: Places) -> Outcome:
+def _outcome(parts: list[Outcome], columns: Places) -> Outcome:
     names = [field.name for field in fields(Outcome) if field.name != "weights"]
-    figures: dict[str, Any] = {name: _together([getattr(part, name) for part in parts], order) for name in names}
-    weights = {name: torch.cat([part.weights[name] for part in parts])[order] for name in parts[0].weights}
+    figures: dict[str, Any] = {name: _together([getattr(part, name) for part in parts], columns) for name in names}
+    weights = {name: torch.cat([part.weights[name] for part in parts])[columns] for name in parts[0].weights}
     return Outcome(**figures, weights=weights)
 
 
-def _joined(parts: list[Block], order: Places) -> Block:
-    curves = {name: _together([getattr(part, name) for part in parts], order) for name in CURVES}
+def _joined(parts: list[Block], columns: Places) -> Block:
+    curves = {name: _together([getattr(part, name) for part in parts], columns) for name in CURVES}
     return Block(parts[0].first_epoch, **curves)
 
 
-def _together(parts: list[Floats], order: Places) -> Floats:
-    return np.concatenate(parts, axis=-1)[..., order]
+def _together(parts: list[Floats], columns: Places) -> Floats:
+    return np.concatenate(parts, axis=-1)[..., columns]
 
 
 class Worker:

@@ -21,8 +21,8 @@ def test_only_long_trainings_are_compiled(monkeypatch: pytest.MonkeyPatch) -> No
     def double(x: int) -> int:
         return 2 * x
 
-    assert compiled(double, compiling.WORTH_COMPILING - 1) is double
-    assert compiled(double, compiling.WORTH_COMPILING) is not double
+    assert compiled(double, compiling.WORTH_TRACING - 1) is double
+    assert compiled(double, compiling.WORTH_TRACING) is not double
 
 
 def test_without_a_compiler_the_plain_function_answers(
@@ -37,7 +37,7 @@ def test_without_a_compiler_the_plain_function_answers(
     monkeypatch.setattr(torch, "compile", broken)
     double = compiled(lambda x: 2 * x, compiling.WORTH_COMPILING)
     with caplog.at_level(logging.WARNING):
-        assert [double(1), double(2)] == [2, 4]
+        assert [double(torch.tensor(1)), double(torch.tensor(2))] == [2, 4]
     (record,) = caplog.records  # told once
     assert "training without torch.compile, which is slower: no g++ found (it needs" in record.getMessage()
 
@@ -55,6 +55,7 @@ def test_compiled_training_equals_the_plain_one(
     good = [run_of(problem, "Cycled"), run_of(problem, "Plateau"), run_of(problem, "Cycled", seed=1)]
     runs = [*good[:1], run_of(problem, "Bad"), *good[1:]]
     plain = train(problem, good)
+    monkeypatch.setattr(compiling, "WORTH_TRACING", 0)
     monkeypatch.setattr(compiling, "WORTH_COMPILING", 0)
     with caplog.at_level(logging.WARNING):
         fast = train(problem, runs)
@@ -63,3 +64,21 @@ def test_compiled_training_equals_the_plain_one(
     assert fast.diverged.tolist() == [False, True, False, False]
     for name, values in numbers_of(plain).items():
         assert_close(numbers_of(select(fast, [0, 2, 3]))[name], values, 1e-10)
+
+
+def test_traced_training_equals_the_plain_one_to_the_bit(new_problem: Builder, monkeypatch: pytest.MonkeyPatch) -> None:
+    schedules: dict[str, dict[str, Any]] = {
+        "Cycled": {"name": "CyclicLR", "args": {"base_lr": "10%", "max_lr": "100%", "step_size_up": 4}},
+        "Plateau": {"name": "ReduceLROnPlateau", "args": {"patience": 0, "threshold": 0.05}},
+    }
+    problem = new_problem(schedules, optimizer={"name": "SGD", "lr": 0.1, "momentum": 0.9})
+    runs = [run_of(problem, label, seed=seed) for label in schedules for seed in range(2)]
+    plain = train(problem, runs)
+    monkeypatch.setattr(compiling, "WORTH_TRACING", 0)
+    assert_same(train(problem, runs), plain)
+
+
+def assert_same(one: Any, other: Any) -> None:
+    for name, values in one.outcome.weights.items():
+        assert torch.equal(values, other.outcome.weights[name])
+    assert (one.curves.train_loss == other.curves.train_loss).all()
