@@ -25,7 +25,7 @@ repro: .venv/run.stamp
 	dvc repro
 
 test: check
-	OMP_NUM_THREADS=1 python -m pytest -n $(WORKERS) --dist loadfile
+	OMP_NUM_THREADS=1 python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 check: .venv/test.stamp
 	ruff check

@@ -116,7 +116,7 @@ def refusal(new_problem: Builder, monkeypatch: pytest.MonkeyPatch, overrides: li
     with pytest.raises(ParamsError) as error:
         refuse_impossible(problem)
     lines = [line.split(" (given: ") for line in str(error.value).splitlines()]
-    assert all("; change the arguments so that " in remedy for _, remedy in lines)
+    assert all("; change its arguments" in remedy for _, remedy in lines)
     return [wrong for wrong, _ in lines]
 
 
