@@ -363,16 +363,11 @@ def _revision() -> dict[str, str]:
 # ---------------------------------------------------------------------------------------------- where the mirror is
 
 
-def root() -> Path:
-    """The repository's root, also from within the temporary copy that ``dvc exp run --temp`` works in."""
-    return Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
-
-
 def tracking_uri() -> str:
     """``MLFLOW_TRACKING_URI``, or the SQLite file ``mlflow.db`` at the root, where a relative one is looked for too."""
     given = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
     scheme, separator, path = given.partition(":///")
-    return f"sqlite:///{root() / path}" if separator and scheme == "sqlite" else given
+    return f"sqlite:///{results.store_root() / path}" if separator and scheme == "sqlite" else given
 
 
 def _connect(problem: str) -> tuple["MlflowClient", str, Callable[[Points], None]]:
@@ -408,7 +403,7 @@ def _client_and_experiment(uri: str, problem: str) -> tuple["MlflowClient", str]
     client = MlflowClient(tracking_uri=uri)
     experiment = client.get_experiment_by_name(problem)
     if experiment is None:
-        place = None if uri.startswith("http") else (root() / "mlartifacts" / problem).as_uri()
+        place = None if uri.startswith("http") else (results.store_root() / "mlartifacts" / problem).as_uri()
         return client, str(client.create_experiment(problem, artifact_location=place))
     if experiment.lifecycle_stage == "deleted":
         client.restore_experiment(experiment.experiment_id)
