@@ -15,12 +15,17 @@ case $studies in
 } ;;
 esac
 
-trap 'kill $(jobs -p) 2>/dev/null; exit 0' INT TERM
+servers=
+trap 'kill $servers 2>/dev/null; exit 0' INT TERM
 echo "MLflow: http://127.0.0.1:$mlflow_port"
 echo "Optuna: http://127.0.0.1:$optuna_port"
 case $store in
 http://* | https://*) echo "(the MLflow runs are on the server $store)" ;;
-*) mlflow ui --host 127.0.0.1 --port "$mlflow_port" --workers 1 --backend-store-uri "$store" & ;;
+*)
+	mlflow ui --host 127.0.0.1 --port "$mlflow_port" --workers 1 --backend-store-uri "$store" &
+	servers=$!
+	;;
 esac
 optuna-dashboard --host 127.0.0.1 --port "$optuna_port" "$studies" &
+servers="$servers $!"
 wait

@@ -1,5 +1,6 @@
 """The stage as a user runs it: what it writes, what it chooses, and that what it recommends can be pasted and trained."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from pipeline.problems.problem import Problem, describe
 from pipeline.results import CURVE_COLUMNS, RUN_COLUMNS, TRIAL_COLUMNS
 from pipeline.runs import Run, collect
 from pipeline.schedulers.replay import resolve
+from pipeline.stages import dataset
 from tests.search import helpers
 
 CPU = torch.device("cpu")
@@ -198,3 +200,32 @@ def test_nothing_is_searched_where_a_schedule_cannot_be_followed(tmp_path: Path,
         helpers.run_tune(("ConstantLR: {args", cyclic + "\n  ConstantLR: {args"))
     assert not (tmp_path / "results").exists()
     assert not (tmp_path / ".state").exists()
+
+
+def test_two_searches_at_once_share_one_storage(tmp_path: Path) -> None:
+    """Two problems' stages, as real processes beside each other: each study is there whole, and the results are as alone."""
+    text = helpers.edited(("trials: 12, batch: 4", "trials: 4, batch: 2"))
+    tiny = text[text.index("  tiny:") : text.index("schedulers:\n  StepLR")]
+    both = text.replace(tiny, tiny + tiny.replace("tiny", "other"))
+    (tmp_path / "params.yaml").write_text(both, encoding="utf-8")
+    env = helpers.environment(tmp_path)
+    names = ("tiny", "other")
+    with contextlib.chdir(tmp_path):
+        load_params.cache_clear()
+        for name in names:
+            dataset.main(name)
+    command = [sys.executable, "-m", "pipeline.stages.tune"]
+    begun = [subprocess.Popen([*command, name], cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True) for name in names]
+    for process in begun:
+        _, error = process.communicate(timeout=120)
+        assert process.returncode == 0, error
+        assert "warning" not in error.lower().replace("warnings", "")
+    found = helpers.journal(tmp_path)
+    assert {study: [trial[0] for trial in trials] for study, (_, trials) in found.items()} == {
+        f"{name}/{label}/{seed}": [0, 1, 2, 3] for name in names for label in SCHEDULERS for seed in range(2)
+    }
+    shown = {study: [trial[2] for trial in trials] for study, (_, trials) in found.items()}
+    for name in names:
+        table = pd.read_parquet(tmp_path / f"results/{name}/tune/trials.parquet")
+        for study, rows in table.groupby("study"):
+            assert [None if np.isnan(v) else v for v in rows["value"]] == shown[str(study)]
