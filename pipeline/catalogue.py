@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass
 
-import pipeline.custom  # noqa: F401  # registers what the user wrote
+# These register schedulers: torch's own, those that others know, and the user's.
+import pipeline.custom
+import pipeline.schedulers.builtin
+import pipeline.schedulers.composed  # noqa: F401
 from pipeline.problems.datasets import datasets
 from pipeline.problems.models import models
 from pipeline.problems.optimizers import optimizers

@@ -10,10 +10,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from pipeline.errors import ParamsError, PipelineError
-from pipeline.params import Params, ProblemParams
+from pipeline.errors import PipelineError
 from pipeline.results import STATE
-from pipeline.wording import suggestion
 
 
 class UsageError(PipelineError):
@@ -64,10 +62,3 @@ def only_one(name: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def problem_of(params: Params, name: str) -> ProblemParams:
-    """The problem a stage was called for."""
-    if name not in params.problems:
-        raise ParamsError(f"there is no problem {name!r} in params.yaml; {suggestion(name, params.problems)}")
-    return params.problems[name]

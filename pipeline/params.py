@@ -29,7 +29,7 @@ from pipeline.document import Loc, Mistake
 from pipeline.errors import ParamsError
 from pipeline.registry import STRICT, Registry
 from pipeline.spaces import PeakRates, Range, SearchSpace, refuse_unfit
-from pipeline.units import PositiveRate
+from pipeline.units import LengthOrZero, PositiveRate
 from pipeline.wording import in_words, mistake, suggestion
 
 PARAMS_FILE = Path("params.yaml")
@@ -90,6 +90,8 @@ class Schedule(BaseModel):
     name: str
     args: dict[str, Any] = Field(default_factory=dict)
     lr: PositiveRate = "100%"  # type: ignore[assignment]  # as written; 100% is the optimizer's own
+    warmup: LengthOrZero = 0
+    """Scheduler steps in which the rate first rises from 0 to the peak, in a straight line, or their share of the run."""
     interval: Interval | None = None
     search: SearchSpace | None = None
     """What a study tries for each argument, in place of the registered search space."""
@@ -108,6 +110,14 @@ class Schedule(BaseModel):
         checked: dict[str, Any] = info.context.schedulers[info.data["name"]].check(given)
         return checked
 
+    @field_validator("warmup")
+    @classmethod
+    def _leads_up_to_a_schedule(cls, warmup: Any, info: ValidationInfo) -> Any:
+        if info.context is not None and "name" in info.data and warmup and info.context.schedulers[info.data["name"]].live:
+            wrong = f"has no meaning before {info.data['name']}, which reacts to the loss from the first epoch on"
+            raise mistake(wrong, "leave `warmup` out")
+        return warmup
+
     @field_validator("interval")
     @classmethod
     def _default_interval(cls, interval: Interval | None, info: ValidationInfo) -> Interval | None:
@@ -117,7 +127,7 @@ class Schedule(BaseModel):
         if entry.live and interval == "batch":
             wrong = f"{entry.name} reacts to the loss of an epoch and cannot be stepped per batch"
             raise mistake(wrong, "leave `interval` out")
-        return interval or entry.interval
+        return interval or ("batch" if info.data.get("warmup") else entry.interval)
 
     @field_validator("search")
     @classmethod
@@ -211,6 +221,12 @@ class Params(BaseModel):
     schedulers: Schedules = Field(min_length=1)
     tune: TuneParams = TuneParams()
     report: ReportParams
+
+    def problem(self, name: str) -> ProblemParams:
+        """The problem of that name; :class:`ParamsError` with the nearest one where it is unknown."""
+        if name not in self.problems:
+            raise ParamsError(f"there is no problem {name!r} in params.yaml; {suggestion(name, self.problems)}")
+        return self.problems[name]
 
     def schedules(self, problem: str) -> dict[str, Schedule]:
         """The schedules of a problem by label: the common ones, with the problem's own in place of or after them."""

@@ -1,11 +1,11 @@
 """A name in params.yaml → one registered function, whose signature is the only statement of its arguments."""
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model, model_validator
 
 from pipeline.units import Scale
 from pipeline.wording import mistake, reworded, suggestion
@@ -65,10 +65,11 @@ class Registry(Generic[E]):
         return self._entries[name]
 
 
-def arguments_of(function: Callable[..., Any], given: int) -> type[BaseModel]:
+def arguments_of(function: Callable[..., Any], given: int, one_of: Sequence[str] = ()) -> type[BaseModel]:
     """The model of ``function``'s arguments after the first ``given``, which the pipeline itself passes in.
 
-    Every argument must be annotated; ``Annotated[float, Field(gt=0)]`` states a range, ``pipeline.units`` the units.
+    Every argument must be annotated; ``Annotated[float, Field(gt=0)]`` states a range, ``pipeline.units`` the units. Of the
+    arguments ``one_of``, exactly one must not be None.
     """
     hints = get_type_hints(function, include_extras=True)
     fields: dict[str, Any] = {}
@@ -76,4 +77,17 @@ def arguments_of(function: Callable[..., Any], given: int) -> type[BaseModel]:
         if p.name not in hints or p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
             raise TypeError(f"{function.__qualname__}: the argument {p.name} needs a name and an annotation of its own")
         fields[p.name] = (hints[p.name], ... if p.default is p.empty else p.default)
-    return create_model(function.__name__, __config__=STRICT, **fields)
+    validators: dict[str, Any] = {"exactly_one": model_validator(mode="after")(_exactly(one_of))} if one_of else {}
+    return create_model(function.__name__, __config__=STRICT, __validators__=validators, **fields)
+
+
+def _exactly(one_of: Sequence[str]) -> Callable[[BaseModel], BaseModel]:
+    names = " or ".join(one_of)
+
+    def check(arguments: BaseModel) -> BaseModel:
+        given = [name for name in one_of if getattr(arguments, name) is not None]
+        if len(given) != 1:
+            raise mistake(f"has {'both' if given else 'neither'} of {' and '.join(one_of)}", f"write either {names}")
+        return arguments
+
+    return check

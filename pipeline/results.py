@@ -24,7 +24,7 @@ STATE = Path(".state")
 RUN_COLUMNS = (
     "run", "variant", "scheduler", "seed", "epochs", "lr", "args", "resolved", "diverged", "train_loss",
     "validation_loss", "validation_accuracy", "test_loss", "test_accuracy",
-    "name", "interval", "optimizer", "dataset", "device",
+    "name", "interval", "warmup", "optimizer", "dataset", "device",
 )  # fmt: skip
 TRIAL_COLUMNS = (
     "scheduler", "seed", "number", "state", "value", "lr", "args", "study", "fingerprint", "sampler", "params", "distributions",
@@ -107,6 +107,16 @@ def read_runs(problem: str, stage: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     return runs, _read(stage_path(problem, stage, "curves.parquet"), source)
 
 
+def read_findings(problem: str) -> list[dict[str, Any]]:
+    """``findings.json`` of stage train: the traps in the problem's schedules, one mapping each."""
+    path = stage_path(problem, "train", "findings.json")
+    try:
+        found: list[dict[str, Any]] = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ResultsError(f"{path} cannot be read ({error}); `dvc repro -f train@{problem}` writes it anew") from None
+    return found
+
+
 def _read(path: Path, source: str) -> pd.DataFrame:
     try:
         return pd.read_parquet(path)
@@ -147,6 +157,8 @@ def as_json(value: Any) -> bytes:
 def _finite(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
     if isinstance(value, float) and not np.isfinite(value):
         return None
     return value

@@ -125,7 +125,15 @@ def fingerprint(*parts: object) -> str:
 
 
 # What a run's numbers follow from beside its parameters and data; what only reads, writes or draws is left out.
-_DEFINING = ("units.py", "registry.py", "runs.py", "custom.py", "problems", "schedulers", "engine")
+_DEFINING = (
+    "units.py",
+    "registry.py",
+    "runs.py",
+    "custom.py",
+    "problems",
+    "engine",
+    *(f"schedulers/{name}.py" for name in ("registry", "builtin", "composed", "replay")),
+)
 
 
 def code_fingerprint(*more: str) -> str:

@@ -1,7 +1,7 @@
 """Search spaces as data: what a study may try for each argument of a scheduler, in the argument's own units."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, GetCoreSchemaHandler, ValidationError, model_validator
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
@@ -64,12 +64,23 @@ class Range(Ascending):
     """From ``low`` to ``high``, evenly, or evenly in the logarithm; for a list argument, sorted values in between."""
 
     log: bool = False
+    over: Literal["step", "run"] = "step"
+    """Of a factor: whether the ends are that of one step, or what it comes to over the whole run."""
 
     @model_validator(mode="after")
     def _has_a_logarithm(self) -> Self:
         if self.log and self.ends[0] <= 0:
             raise mistake("is logarithmic and does not begin above 0", "write low above 0, or leave `log` out")
+        if self.over == "run" and (self.is_percent or self.ends[0] <= 0):
+            raise mistake("is no range of factors over the run", "write numbers above 0, or leave `over` out")
         return self
+
+    def per_step(self, steps: int) -> "Range":
+        """The same range as factors of one step, in a run of ``steps``."""
+        if self.over == "step":
+            return self
+        low, high = (end ** (1 / steps) for end in self.ends)
+        return Range(low=low, high=high, log=self.log)
 
 
 class PeakRates(Ascending):
@@ -136,7 +147,7 @@ def _refusal(argument: str, forms: Sequence[Any], entry: Registered, args: Mappi
         try:
             entry.check({**args, argument: given})
         except ValidationError as error:
-            refused += [e for e in error.errors() if e["loc"][0] == argument]
+            refused += [e for e in error.errors() if e["loc"][:1] in ((argument,), ())]
         else:
             return None
     if not refused:  # what is wrong is another argument, and told there

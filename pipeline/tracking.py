@@ -332,7 +332,7 @@ def _tags(row: Description) -> dict[str, str]:
 def _params(row: Description) -> dict[str, str]:
     """What MLflow's compare view shows: ``args.step_size`` as written (30%), ``resolved.step_size`` in torch's numbers (30)."""
     optimizer = json.loads(row["optimizer"])
-    params = {name: str(row[name]) for name in ("scheduler", "variant", "seed", "epochs", "name", "interval")}
+    params = {name: str(row[name]) for name in ("scheduler", "variant", "seed", "epochs", "name", "interval", "warmup")}
     params |= {"lr": str(float(row["lr"])), "optimizer": optimizer["name"]}
     groups = {"args": json.loads(row["args"]), "resolved": json.loads(row["resolved"]), "optimizer": optimizer["args"]}
     return params | {

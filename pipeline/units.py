@@ -8,9 +8,10 @@ the context). A plain number keeps torch's meaning.
 import re
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from pydantic import GetCoreSchemaHandler
+from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, core_schema
 
 from pipeline.wording import mistake
@@ -54,6 +55,12 @@ def plain_rate(rate: float | str, lr: float) -> float:
     return float(rate) if share is None else rate_at(share, lr)
 
 
+def plain_length(length: int | str, steps: int) -> int:
+    """A length as written (a number or a percentage) as a number of steps, where 100% is ``steps``; it may be zero."""
+    share = percent(length) if isinstance(length, str) else None
+    return int(length) if share is None else steps_of(share, steps, minimum=0)
+
+
 @dataclass(frozen=True)
 class LengthUnit:
     """A whole number of scheduler steps, or a percentage of those in the run."""
@@ -86,6 +93,7 @@ class RateUnit:
     """A learning rate, or a percentage of the optimizer's."""
 
     positive: bool = False
+    optional: bool = False
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.with_info_plain_validator_function(self.validate)
@@ -94,6 +102,8 @@ class RateUnit:
         """``value`` as written, or as torch's number where the context holds a :class:`Scale`."""
         lowest = "a number above 0" if self.positive else "a number from 0 up"
         right = f"write {lowest}, or a percentage of the optimizer's learning rate such as 10%"
+        if value is None and self.optional:
+            return None
         if isinstance(value, str):
             share = percent(value)
             if share is None or (self.positive and share == 0):
@@ -116,3 +126,21 @@ Rate = Annotated[float, RateUnit()]
 """A learning rate of at least zero."""
 PositiveRate = Annotated[float, RateUnit(positive=True)]
 """A learning rate above zero."""
+OptionalPositiveRate = Annotated[float | None, RateUnit(positive=True, optional=True)]
+"""A learning rate above zero that may be left out."""
+
+
+def is_length(mark: object) -> bool:
+    """Whether a mark of an argument (see :func:`marks_of`) says that it is a length."""
+    return isinstance(mark, LengthUnit)
+
+
+def is_rate(mark: object) -> bool:
+    """Whether a mark of an argument says that it is a rate."""
+    return isinstance(mark, RateUnit)
+
+
+def marks_of(field: FieldInfo) -> list[Any]:
+    """What an argument's annotation is marked with; where it is a list, its entries' too."""
+    inner = [mark for argument in get_args(field.annotation) for mark in getattr(argument, "__metadata__", ())]
+    return [*field.metadata, *inner]

@@ -78,7 +78,7 @@ def _places(error: ErrorDetails, given: Any) -> tuple[str | int, ...]:
 
 def in_words(error: ErrorDetails, known: Iterable[str]) -> PydanticCustomError:
     """One error as a :func:`mistake`."""
-    kind, context, last = error["type"], error.get("ctx", {}), str(error["loc"][-1])
+    kind, context, last = error["type"], error.get("ctx", {}), "".join(map(str, error["loc"][-1:]))
     if kind == "mistake":
         return mistake(context["wrong"], context["right"], key=context["key"])
     if kind == "missing":

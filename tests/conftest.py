@@ -5,10 +5,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import HealthCheck, settings
 
 from pipeline.catalogue import CATALOGUE
 from pipeline.params import Params, load_params
+from pipeline.problems.models import models
+from pipeline.schedulers.registry import schedulers
+from tests.engine.helpers import Builder
 
 ROOT = Path(__file__).parent.parent
 settings.register_profile(
@@ -20,6 +24,28 @@ settings.load_profile("repeatable")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest file first, so that two workers end together."""
     items.sort(key=lambda item: item.path.name != "test_repro.py")
+
+
+@pytest.fixture(scope="session")
+def new_problem(tmp_path_factory: pytest.TempPathFactory) -> Builder:
+    """Builds problems from the text of params.yaml."""
+    return Builder(tmp_path_factory)
+
+
+@pytest.fixture
+def own_registries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test registers is forgotten after it."""
+    for registry in (models, schedulers):
+        monkeypatch.setattr(registry, "_entries", dict(registry._entries))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> Iterator[None]:
+    """Problems this small gain nothing from threads and lose much where the cores are shared."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture

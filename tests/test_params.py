@@ -23,7 +23,7 @@ TOP = ", ".join(Params.model_fields)
 PROBLEM_KEYS = ", ".join(ProblemParams.model_fields)
 ENTRY = ", ".join(Schedule.model_fields)
 NAMES = ", ".join(entry.name for entry in CATALOGUE.schedulers)
-LABELS = "StepLR, MultiStepLR, ExponentialLR, CosineAnnealingLR, ReduceLROnPlateau, CyclicLR, ConstantLR"
+LABELS = "StepLR, MultiStepLR, ExponentialLR, CosineAnnealingLR, ReduceLROnPlateau, CyclicLR, OneCycleLR, CosineWarmup, LinearDecay, WarmupStableDecay, REX, ConstantLR"
 WHOLE = "write one without quotes, point or exponent, such as 100"
 LENGTH = "write a whole number from 1 up, or a percentage of the run such as 30%"
 RATE = "write a number from 0 up, or a percentage of the optimizer's learning rate such as 10%"
@@ -176,7 +176,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     "an interval in the plural": ("  StepLR: {", "  StepLR: {interval: ¦epochs, ", "schedulers.StepLR.interval: is not one of the choices (given: epochs); did you mean epoch? (one of epoch, batch)"),
     "a plateau per batch": ("  ReduceLROnPlateau: {", "  ReduceLROnPlateau: {interval: ¦batch, ", "schedulers.ReduceLROnPlateau.interval: ReduceLROnPlateau reacts to the loss of an epoch and cannot be stepped per batch (given: batch); leave `interval` out"),
     "a required argument left out": ("step_size: 30%, gamma: 0.1", "gamma: 0.1", "schedulers.StepLR.args.step_size: is missing (given: nothing); add `step_size:`"),
-    "all arguments left out": (EXPONENTIAL, "  ExponentialLR: ¦{}", "schedulers.ExponentialLR.args.gamma: is missing (given: nothing); add `gamma:`"),
+    "all arguments left out": (EXPONENTIAL, "  ExponentialLR: ¦{}", "schedulers.ExponentialLR.args: has neither of gamma and final (given: {}); write either gamma or final"),
     "a misspelt argument": ("base_lr: 1%, max_lr: 100%, step_size_up: 10%", "base_lr: 1%, max_lr: 100%, ¦step_size_upp: 10%", "schedulers.CyclicLR.args.step_size_upp: is not known here (given: step_size_upp); did you mean step_size_up? (one of base_lr, max_lr, step_size_up, step_size_down, mode, gamma, cycle_momentum, base_momentum, max_momentum)"),
     "an empty schedule": (EXPONENTIAL, "  ¦ExponentialLR:", f"schedulers.ExponentialLR: is not a mapping (given: nothing); {MAPPING}"),
     "a number for a schedule": (EXPONENTIAL, "  ExponentialLR: ¦0.95", f"schedulers.ExponentialLR: is not a mapping (given: 0.95); {MAPPING}"),
@@ -295,7 +295,7 @@ def test_every_mistake_at_once(tmp_path: Path) -> None:
         ("condition: 100", "condition: ¦.nan"),
         ("epochs: 100", "epochs: ¦0"),
         (OVERRIDES, "schedulers: {StepLR: {args: {step_size: ¦0, ¦gama: 1}, lr: ¦-3}, Own: ¦{}}"),
-        (EXPONENTIAL, "  ExponentialLR: {args: ¦{¦gama: 0.95}, lr: ¦-1, interval: ¦day}"),
+        (EXPONENTIAL, "  ExponentialLR: {args: {¦gama: 0.95}, lr: ¦-1, interval: ¦day}"),
         ("every: 10, baseline: ConstantLR", "every: ¦[], baseline: ¦None"),
     ]
     text = DEFAULT
@@ -313,8 +313,7 @@ def test_every_mistake_at_once(tmp_path: Path) -> None:
         f"{own}.StepLR.args.gama: is not known here (given: gama); did you mean gamma? (one of step_size, gamma)",
         f"{own}.StepLR.lr: is not a usable rate (given: -3); {PEAK}",
         f"{own}.Own.name: is not a registered scheduler (given: Own); write one of {NAMES}",
-        "schedulers.ExponentialLR.args.gamma: is missing (given: nothing); add `gamma:`",
-        "schedulers.ExponentialLR.args.gama: is not known here (given: gama); did you mean gamma?",
+        "schedulers.ExponentialLR.args.gama: is not known here (given: gama); did you mean gamma? (one of gamma, final)",
         f"schedulers.ExponentialLR.lr: is not a usable rate (given: -1); {PEAK}",
         "schedulers.ExponentialLR.interval: is not one of the choices (given: day); write one of epoch, batch",
         f"report.every: is not a whole number (given: []); {WHOLE}",

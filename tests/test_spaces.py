@@ -30,7 +30,7 @@ report: {baseline: StepLR}
 """
 HERE = "¦"
 """Stands before the place that a message must name."""
-RANGE = "one of low, high, log"
+RANGE = "one of low, high, log, over"
 LENGTH = "write a whole number from 1 up, or a percentage of the run such as 30%"
 RATE = "write a number from 0 up, or a percentage of the optimizer's learning rate such as 10%"
 PEAK = RATE.replace("from 0 up", "above 0")

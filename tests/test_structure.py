@@ -1,17 +1,13 @@
 """What the house promises: imports point one way, and dvc.yaml declares exactly what each stage depends on."""
 
-import ast
-from functools import cache
 from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
 
+from scripts.stage_deps import MODULES, closure, imported, own
+
 ROOT = Path(__file__).parents[1]
-MODULES = {
-    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
-    for path in (ROOT / "pipeline").rglob("*.py")
-}
 # From the bottom up. A module imports from its own layer or from those before it.
 LAYERS = (
     ("errors",),
@@ -30,35 +26,7 @@ LAYERS = (
 )
 LAYER_OF = {name: number for number, names in enumerate(LAYERS) for name in names}
 STAGES = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
-# The mirrors decide no result, so that a change in them trains nothing again.
-MIRRORS = {"pipeline.tracking"}
 ALWAYS = {"requirements.txt", "constraints.txt"}
-
-
-@cache
-def imported(path: Path) -> frozenset[str]:
-    """Every module that the file imports, anywhere in it; ``from package import module`` counts as both."""
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return frozenset(names)
-
-
-def own(path: Path) -> set[str]:
-    return {name for name in imported(path) if name in MODULES and name != "pipeline"}
-
-
-def closure(module: str) -> set[str]:
-    found: set[str] = set()
-    ahead = {module}
-    while ahead:
-        name = ahead.pop()
-        found.add(name)
-        ahead |= own(MODULES[name]) - found - MIRRORS
-    return found
 
 
 def declared(stage: str) -> dict[str, list[str]]:
@@ -70,29 +38,31 @@ def declared(stage: str) -> dict[str, list[str]]:
 @pytest.mark.parametrize("module", sorted(MODULES))
 def test_imports_point_one_way(module: str) -> None:
     def layer(name: str) -> int:
+        if name.endswith(".__main__"):  # a command, like a stage
+            return LAYER_OF["stages"]
         return LAYER_OF[name.split(".")[1]] if "." in name else 0
 
-    upwards = {name for name in own(MODULES[module]) if layer(name) > layer(module)}
+    upwards = {name for name in own(module) if layer(name) > layer(module)}
     assert not upwards, f"{module} imports from a layer above it"
 
 
 def test_no_module_imports_itself_in_a_circle() -> None:
-    for module, path in MODULES.items():
-        for name in own(path):
+    for module in MODULES:
+        for name in own(module):
             assert module not in closure(name) or module == name, f"{module} and {name} import each other"
 
 
 def test_stages_never_import_stages() -> None:
-    for module, path in MODULES.items():
+    for module in MODULES:
         if module.startswith("pipeline.stages."):
-            assert not {name for name in own(path) if name.startswith("pipeline.stages")}
+            assert not {name for name in own(module) if name.startswith("pipeline.stages")}
 
 
 @pytest.mark.parametrize(
     ("package", "home"), [("mlflow", "pipeline.tracking"), ("optuna", "pipeline.search"), ("jinja2", "pipeline.analysis")]
 )
 def test_packages_stay_in_their_room(package: str, home: str) -> None:
-    users = {m for m, path in MODULES.items() if any(name.split(".")[0] == package for name in imported(path))}
+    users = {module for module in MODULES if any(name.split(".")[0] == package for name in imported(module))}
     assert users
     assert all(user.startswith(home) for user in users)
 

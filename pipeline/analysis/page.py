@@ -1,7 +1,7 @@
 """The report as one HTML page that needs nothing but itself."""
 
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -53,6 +53,7 @@ class Section:
     gain: Figure | None
     losses: Sequence[Figure]
     gallery: Figure
+    traps: Sequence[Mapping[str, Any]]
     digests: str
 
 
@@ -95,6 +96,7 @@ def section(results: ProblemResults, comparison: pd.DataFrame, rates: pd.DataFra
         gain=_gain(results.name, gains, style) if len(gains) else None,
         losses=_losses(results, style),
         gallery=_gallery(results, style),
+        traps=results.traps,
         digests=summary.listing(sorted(str(digest) for digest in results.runs["dataset"].unique())),
     )
 

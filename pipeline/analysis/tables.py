@@ -29,6 +29,8 @@ class ProblemResults:
     runs: pd.DataFrame
     curves: pd.DataFrame
     best: Mapping[str, Mapping[str, Any]]
+    traps: Sequence[Mapping[str, Any]] = ()
+    """What ``findings.json`` holds."""
 
     @property
     def variants(self) -> tuple[str, ...]:
@@ -48,10 +50,11 @@ def gather(
     labels: Iterable[str],
     parts: Sequence[tuple[pd.DataFrame, pd.DataFrame]],
     best: Mapping[str, Mapping[str, Any]],
+    traps: Sequence[Mapping[str, Any]] = (),
 ) -> ProblemResults:
     """The results of a problem from ``parts``, the (runs, curves) of each stage; rows in the order of ``labels``."""
     runs, curves = (pd.concat(frames, ignore_index=True) for frames in zip(*parts, strict=True))
-    return ProblemResults(name, params, _in_order(runs, labels), _in_order(curves, labels), best)
+    return ProblemResults(name, params, _in_order(runs, labels), _in_order(curves, labels), best, traps)
 
 
 def _in_order(frame: pd.DataFrame, labels: Iterable[str]) -> pd.DataFrame:
@@ -133,6 +136,8 @@ class Recommendation:
     lr: float | None = None
     args: Mapping[str, Any] | None = None
     run: str | None = None
+    warmup: int = 0
+    """Scheduler steps, where the run is known."""
 
 
 def recommendations(results: ProblemResults) -> list[Recommendation]:
@@ -142,14 +147,15 @@ def recommendations(results: ProblemResults) -> list[Recommendation]:
 
 def _recommendation(results: ProblemResults, label: str, best: Mapping[str, Any]) -> Recommendation:
     args, lr = best.get("args", {}), best.get("lr", "100%")
-    written = (label, str(best.get("name", label)), str(best.get("interval") or ""), str(lr), as_json(args))
+    warmup = f", warmup: {best['warmup']}" if best.get("warmup") else ""
+    written = (label, str(best.get("name", label)), str(best.get("interval") or ""), f"{lr}{warmup}", as_json(args))
     tuned = results.runs[(results.runs["scheduler"] == label) & (results.runs["variant"] == "tuned")]
     rate = _rate(lr, float(results.params.optimizer.args["lr"]))
     same = tuned[(tuned["args"] == as_json(args)) & np.isclose(tuned["lr"].astype(float), rate, rtol=1e-9, atol=0)]
     if same.empty:
         return Recommendation(*written)
     run = same.iloc[0]
-    return Recommendation(*written, float(run["lr"]), json.loads(run["resolved"]), str(run["run"]))
+    return Recommendation(*written, float(run["lr"]), json.loads(run["resolved"]), str(run["run"]), int(run["warmup"]))
 
 
 def _rate(written: Any, lr: float) -> float:

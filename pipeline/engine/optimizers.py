@@ -5,7 +5,7 @@ that the update needs, in float64 on the host; ``update`` is then plain arithmet
 run's state, so that it fits one compiled graph and a run can never touch its neighbour.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -104,10 +104,5 @@ class StackedAdamW:
         return parameter * decay - rate * mean / (square.sqrt() / root + self._eps), (mean, square)
 
 
-STACKED: dict[str, type[StackedSGD] | type[StackedAdamW]] = {"SGD": StackedSGD, "AdamW": StackedAdamW}
+STACKED: Mapping[str, Callable[..., StackedOptimizer]] = {"SGD": StackedSGD, "AdamW": StackedAdamW}
 """Registered optimizer → its stacked form."""
-
-
-def stacked_optimizer(name: str, arguments: Mapping[str, Any], momentum: bool, runs: int) -> StackedOptimizer:
-    """The stacked form of a registered optimizer; ``momentum`` says whether any run has any at any step."""
-    return STACKED[name](arguments, runs, has_momentum=momentum)

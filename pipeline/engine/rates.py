@@ -4,12 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.document import Loc
-from pipeline.params import placed_in
 from pipeline.problems.problem import Problem
 from pipeline.runs import Floats, Run
 from pipeline.schedulers.registry import schedulers
-from pipeline.schedulers.replay import Replay, ScheduleError, Trace, trace
+from pipeline.schedulers.replay import Replay, Trace, trace
 
 
 class Rates:
@@ -37,11 +35,6 @@ class Rates:
         self._trace_of_run = np.array([numbers.get(run.schedule.key, -1) for run in runs])
 
     @property
-    def are_live(self) -> bool:
-        """Whether any run needs its loss before its next rate is known."""
-        return bool(self._live)
-
-    @property
     def have_momentum(self) -> bool:
         """Whether any run has momentum at any step."""
         return any(t.momentum.any() for t in self._traces) or any(r.now[1] != 0 for r in self._live.values())
@@ -64,20 +57,3 @@ class Rates:
         """Step the live schedules, each with its own run's training loss of the epoch just trained; (runs,)."""
         for run, replay in self._live.items():
             replay.step(float(train_loss[run]))
-
-
-def refuse_impossible(problem: Problem) -> None:
-    """Follow every schedule of the problem to the end of its run before anything is trained.
-
-    Raises :class:`pipeline.params.ParamsError` with a placed line for each that cannot be followed.
-    """
-    mistakes: list[tuple[Loc, object, str, str]] = []
-    for label, schedule in problem.schedules.items():
-        try:
-            Rates(problem, [Run(label, schedule, seed=0, epochs=problem.params.epochs)])
-        except ScheduleError as error:
-            own: Loc = ("problems", problem.name) if label in problem.params.schedulers else ()
-            right = f"change its arguments; README.md and torch's own page on {schedule.name} say what they mean"
-            mistakes.append(((*own, "schedulers", label, "args"), schedule.args, str(error), right))
-    if mistakes:
-        raise placed_in(mistakes)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+import pipeline.catalogue  # noqa: F401  # a worker process knows every registered name
 from pipeline.engine import stacked
 from pipeline.engine.stacked import Whole
 from pipeline.problems.problem import Problem

@@ -5,7 +5,7 @@ initial weights and data order. A run can reach no other: every operation treats
 of a batched matrix product.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -92,6 +92,29 @@ class Stack:
         step = _step_of(self._model, self._optimizer.update)
         self._step = compiled(step, in_all * budget.epochs * budget.steps_per_epoch)
 
+    def train_block(self, epochs: range, evaluated: Set[int]) -> tuple[Block, npt.NDArray[np.bool_]]:
+        """Consecutive epochs, validated after those in ``evaluated``; and which runs' losses all were finite, (runs,)."""
+        nothing = np.full(len(self._data[2]), np.nan)
+        rows, losses = [], []
+        finite = np.ones(len(nothing), dtype=bool)
+        for epoch in epochs:
+            lr, momentum = self.rates.epoch(epoch)
+            losses.append(self.train_epoch(lr, momentum))
+            validation = self.evaluate(self.validation) if epoch in evaluated else (nothing, nothing)
+            finite &= np.isfinite(validation[0]) | (epoch not in evaluated)
+            rows.append((lr[0], momentum[0], *validation))
+        host = _to_host(torch.stack(losses))
+        finite &= np.isfinite(host).all(axis=(0, 1))
+        train_loss = np.average(host, axis=1, weights=self._batch_sizes)
+        self.rates.feed(train_loss[-1])
+        lrs, momenta, validation_loss, accuracy = (np.stack(column) for column in zip(*rows, strict=True))
+        return Block(epochs[0], lrs, momenta, train_loss, validation_loss, accuracy), finite
+
+    @property
+    def _batch_sizes(self) -> list[int]:
+        size, samples = self._problem.params.batch_size, self.train.shape[1]
+        return [min(size, samples - start) for start in range(0, samples, size)]
+
     def train_epoch(self, lr: Floats, momentum: Floats) -> Tensor:
         """One epoch at the given rates, (steps, runs) each; returns each batch's mean loss, (steps, runs), on the device."""
         numbers = self._to_device(self._optimizer.coefficients(lr, momentum))
@@ -152,26 +175,14 @@ def train(
     epochs = _common_epochs(runs)
     whole = whole or Whole.of(runs)
     stack = Stack(problem, runs, device, dtype, whole)
-    sizes = _batch_sizes(problem, stack.train.shape[1])
     initial_loss, _ = stack.evaluate(stack.train)
-    nothing = np.full(len(runs), np.nan)
     finite = np.isfinite(initial_loss)
     for first in range(1, epochs + 1, whole.block):
-        rows = []
-        losses = []
-        for epoch in range(first, min(first + whole.block, epochs + 1)):
-            lr, momentum = stack.rates.epoch(epoch)
-            losses.append(stack.train_epoch(lr, momentum))
-            evaluated = not search or epoch == epochs
-            validation = stack.evaluate(stack.validation) if evaluated else (nothing, nothing)
-            finite &= np.isfinite(validation[0]) | (not evaluated)
-            rows.append((lr[0], momentum[0], *validation))
-        host = _to_host(torch.stack(losses))
-        train_loss = np.average(host, axis=1, weights=sizes)
-        finite &= np.isfinite(host).all(axis=(0, 1))
-        stack.rates.feed(train_loss[-1])
-        lrs, momenta, validation_loss, accuracy = (np.stack(column) for column in zip(*rows, strict=True))
-        yield Block(first, lrs, momenta, train_loss, validation_loss, accuracy)
+        ahead = range(first, min(first + whole.block, epochs + 1))
+        block, is_finite = stack.train_block(ahead, {epochs} if search else set(ahead))
+        finite &= is_finite
+        yield block
+    nothing = np.full(len(runs), np.nan)
     test_loss, test_accuracy = (nothing, nothing) if search else stack.evaluate(stack.test)
     return Outcome(initial_loss, finite, test_loss, test_accuracy, stack.parameters)
 
@@ -210,11 +221,6 @@ def _common_epochs(runs: Sequence[Run]) -> int:
     if len(epochs) != 1:
         raise StackError(f"a stack has one budget, these runs have {sorted(epochs)} epochs; train each budget by itself")
     return epochs.pop()
-
-
-def _batch_sizes(problem: Problem, samples: int) -> list[int]:
-    size = problem.params.batch_size
-    return [min(size, samples - start) for start in range(0, samples, size)]
 
 
 def _refuse_unstackable(problem: Problem, model: nn.Module) -> None:

@@ -115,6 +115,7 @@ class Problem:
 
 def load_problem(params: Params, name: str) -> Problem:
     """The problem of that name with its data; :class:`pipeline.results.ResultsError` where that is not there yet."""
+    params.problem(name)  # before its data, so that a misspelt name is told as such
     return from_frame(params, name, results.read_dataset(name))
 
 
@@ -123,7 +124,7 @@ def from_frame(params: Params, name: str, data: pd.DataFrame) -> Problem:
     features = [column for column in data.columns if column not in ("split", "y")]
     return Problem(
         name=name,
-        params=params.problems[name],
+        params=params.problem(name),
         schedules=params.schedules(name),
         x=data[features].to_numpy(np.float32),
         y=data["y"].to_numpy(np.int64),
@@ -146,6 +147,7 @@ def describe(problem: Problem, run: Run, device: torch.device) -> dict[str, Any]
         "resolved": as_json(resolved.args),
         "name": run.schedule.name,
         "interval": run.schedule.interval,
+        "warmup": resolved.warmup,
         "optimizer": as_json({"name": optimizer.name, "args": dict(optimizer.args)}),
         "dataset": problem.digest,
         "device": str(device),

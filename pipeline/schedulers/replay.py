@@ -12,18 +12,31 @@ from typing import Any
 import numpy as np
 import torch
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, SequentialLR
 
 from pipeline.params import Schedule
 from pipeline.runs import Floats
 from pipeline.schedulers.registry import schedulers
-from pipeline.units import Scale, plain_rate
+from pipeline.units import Scale, plain_length, plain_rate
 
 NewOptimizer = Callable[[list[torch.Tensor], float], Optimizer]
 """Builds the problem's optimizer over some parameters at a learning rate."""
 
 
 class ScheduleError(Exception):
-    """A schedule that cannot be followed to the end of the run."""
+    """A schedule that cannot be followed to the end of the run; ``key`` is the entry in params.yaml that is wrong."""
+
+    def __init__(self, message: str, key: str = "args") -> None:
+        super().__init__(message)
+        self.key = key
+
+
+@dataclass(frozen=True)
+class Phases:
+    """Scheduler steps of a run: of the warmup, and of the schedule itself behind it."""
+
+    warmup: int
+    main: int
 
 
 @dataclass(frozen=True)
@@ -33,9 +46,16 @@ class Budget:
     epochs: int
     steps_per_epoch: int
 
-    def scheduler_steps(self, schedule: Schedule) -> int:
-        """How often the schedule is stepped in the run: 100% of a length."""
-        return self.epochs * (self.steps_per_epoch if schedule.interval == "batch" else 1)
+    def steps_of(self, schedule: Schedule) -> Phases:
+        """How often the schedule is stepped in the run.
+
+        A warmup is a share of the whole run; what is left behind it is 100% of all the schedule's own lengths.
+        """
+        total = self.epochs * (self.steps_per_epoch if schedule.interval == "batch" else 1)
+        warmup = plain_length(schedule.warmup, total)
+        if warmup >= total:
+            raise ScheduleError(f"leaves nothing of the run's {total} steps", "warmup")
+        return Phases(warmup, total - warmup)
 
 
 @dataclass(frozen=True)
@@ -48,17 +68,17 @@ class Trace:
 
 @dataclass(frozen=True)
 class Resolved:
-    """A schedule in torch's numbers: the optimizer's learning rate and the scheduler's complete arguments."""
+    """A schedule in torch's numbers: the optimizer's learning rate, the scheduler's complete arguments, steps of warmup."""
 
     lr: float
     args: dict[str, Any]
+    warmup: int = 0
 
 
 def resolve(schedule: Schedule, lr: float, budget: Budget) -> Resolved:
     """``schedule`` in torch's numbers, given the problem's learning rate and the run's length."""
-    peak = plain_rate(schedule.lr, lr)
-    scale = Scale(budget.scheduler_steps(schedule), peak)
-    return Resolved(peak, schedulers[schedule.name].complete(schedule.args, scale))
+    peak, steps = plain_rate(schedule.lr, lr), budget.steps_of(schedule)
+    return Resolved(peak, schedulers[schedule.name].complete(schedule.args, Scale(steps.main, peak)), steps.warmup)
 
 
 def momentum_of(optimizer: Optimizer) -> float:
@@ -73,10 +93,17 @@ def rate_of(optimizer: Optimizer) -> float:
 
 
 def build(schedule: Schedule, optimizer: Optimizer, resolved: Resolved, budget: Budget) -> Any:
-    """The real torch scheduler on ``optimizer``."""
+    """The real torch scheduler on ``optimizer``, behind a linear warmup where the schedule asks for one.
+
+    The warmup is that of Hugging Face: the first step is trained at rate 0, step ``warmup`` at the peak; the schedule then
+    begins as if the run began there and were that much shorter.
+    """
     try:
-        arguments = dict(resolved.args)
-        return schedulers[schedule.name].function(optimizer, budget.scheduler_steps(schedule), **arguments)
+        main = schedulers[schedule.name].function(optimizer, budget.steps_of(schedule).main, **resolved.args)
+        if not resolved.warmup:
+            return main
+        rising = LambdaLR(optimizer, lambda step: step / resolved.warmup)
+        return SequentialLR(optimizer, [rising, main], [resolved.warmup])
     except Exception as error:  # a scheduler of the user's own may raise anything
         raise ScheduleError(f"it cannot be built: {_first_line(error)}") from error
 
@@ -107,7 +134,8 @@ class Replay:
 def trace(schedule: Schedule, new_optimizer: NewOptimizer, lr: float, budget: Budget) -> Trace:
     """Rate and momentum of an open-loop schedule at every optimizer step; raises :class:`ScheduleError`."""
     replay = Replay(schedule, new_optimizer, lr, budget)
-    total = budget.scheduler_steps(schedule)
+    steps = budget.steps_of(schedule)
+    total = steps.warmup + steps.main
     rows = [replay.now]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's advice on calls that only the replay makes
@@ -119,6 +147,7 @@ def trace(schedule: Schedule, new_optimizer: NewOptimizer, lr: float, budget: Bu
             rows.append(replay.now)
     table = np.array(rows)
     _refuse_impossible(table[:, 0], schedule)
+    _refuse_meaningless_warmup(table[:, 0], steps.warmup)
     repeats = 1 if schedule.interval == "batch" else budget.steps_per_epoch
     return Trace(np.repeat(table[:, 0], repeats), np.repeat(table[:, 1], repeats))
 
@@ -128,6 +157,12 @@ def _refuse_impossible(rates: Floats, schedule: Schedule) -> None:
     if bad.size:
         unit = "epoch" if schedule.interval == "epoch" else "step"
         raise ScheduleError(f"its learning rate becomes {rates[bad[0]]:g} at {unit} {bad[0] + 1}")
+
+
+def _refuse_meaningless_warmup(rates: Floats, warmup: int) -> None:
+    first, highest = rates[warmup], rates[warmup:].max()
+    if warmup and first < (1 - 1e-6) * highest:
+        raise ScheduleError(f"leads to a schedule that begins at {first / highest:.3g} of its own peak", "warmup")
 
 
 def _first_line(error: Exception) -> str:

@@ -20,7 +20,7 @@ from pipeline.params import Schedule
 from pipeline.runs import as_json
 from pipeline.schedulers.registry import schedulers
 from pipeline.schedulers.replay import Budget, resolve
-from pipeline.spaces import Choices, PeakRates
+from pipeline.spaces import Choices, PeakRates, Space
 from pipeline.units import LARGEST_PERCENT, LARGEST_RATE, percent, plain_rate
 
 DIGITS = 4
@@ -91,12 +91,12 @@ def study_space(schedule: Schedule, rates: PeakRates, lr: float, budget: Budget)
     """The space of ``schedule``'s studies, given the problem's learning rate ``lr`` and the run's length."""
     peak = _percent_of(schedule.lr, lr) if rates.is_percent else plain_rate(schedule.lr, lr)
     dimensions = [_number("lr", "lr", Ends(*rates.ends, log=True, is_percent=rates.is_percent), peak)]
-    space = schedulers[schedule.name].search if schedule.search is None else schedule.search
-    for argument, values in space.items():
+    for argument, values in _searched(schedule).items():
         if isinstance(values, tuple):
             dimensions.append(_choice(argument, values, _as_written(schedule, argument)))
             continue
-        ends = Ends(*values.ends, values.log, values.is_percent)
+        per_step = values.per_step(budget.steps_of(schedule).main)
+        ends = Ends(*per_step.ends, values.log, values.is_percent)
         given = _given(schedule, argument, values.is_percent, lr, budget)
         if isinstance(given, list):
             parts = zip(ends.parts(len(given)), sorted(given), strict=True)
@@ -104,6 +104,15 @@ def study_space(schedule: Schedule, rates: PeakRates, lr: float, budget: Budget)
         else:
             dimensions.append(_number(argument, argument, ends, given))
     return StudySpace(schedule, tuple(dimensions))
+
+
+def _searched(schedule: Schedule) -> Space:
+    """What is searched: the schedule's own space, or the registered one without what is left to torch."""
+    if schedule.search is not None:
+        return schedule.search
+    entry = schedulers[schedule.name]
+    given = entry.complete(schedule.args)
+    return {argument: values for argument, values in entry.search.items() if given[argument] is not None}
 
 
 @dataclass(frozen=True)

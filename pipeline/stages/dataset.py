@@ -8,7 +8,7 @@ from pipeline.problems.datasets import datasets
 
 def main(problem_name: str) -> None:
     """Write ``data/P.parquet``."""
-    component = cli.problem_of(load_params(CATALOGUE), problem_name).dataset
+    component = load_params(CATALOGUE).problem(problem_name).dataset
     results.write_dataset(problem_name, datasets[component.name].function(**component.args))
 
 

@@ -40,7 +40,9 @@ def read(params: Params, name: str) -> ProblemResults:
     """The results of a problem: of stage train, and of stage tune where it has been run."""
     tuned = results.stage_path(name, "tune", "runs.parquet").exists()
     parts = [results.read_runs(name, stage) for stage in ("train", *(["tune"] if tuned else []))]
-    return gather(name, params.problems[name], params.schedules(name), parts, _best(name) if tuned else {})
+    return gather(
+        name, params.problems[name], params.schedules(name), parts, _best(name) if tuned else {}, results.read_findings(name)
+    )
 
 
 def joined(frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

@@ -1,24 +1,30 @@
 """Stage ``train@P``: train every scheduler as written in params.yaml, for every seed (variant ``default``)."""
 
+import sys
+
 from pipeline import cli
 from pipeline.catalogue import CATALOGUE
 from pipeline.engine.device import find_device
-from pipeline.engine.rates import refuse_impossible
 from pipeline.params import load_params
+from pipeline.problems.inspection import inspect
 from pipeline.problems.problem import load_problem
 from pipeline.record import record
+from pipeline.results import as_json
 from pipeline.runs import Run
+from pipeline.schedulers.traps import findings
 
 
 def main(problem_name: str) -> None:
-    """Write ``runs.parquet`` and ``curves.parquet`` under ``results/P/train``."""
+    """Write ``runs.parquet``, ``curves.parquet`` and ``findings.json`` under ``results/P/train``."""
     params = load_params(CATALOGUE)
     device = find_device(params.device)
     problem = load_problem(params, problem_name)
-    refuse_impossible(problem)
+    found = [finding for followed in inspect(problem) for finding in findings(followed, params.report.baseline)]
+    for finding in found:
+        print(f"train@{problem_name}: {finding}", file=sys.stderr, flush=True)
     schedules = problem.schedules.items()
     runs = [Run(label, schedule, seed, problem.params.epochs) for label, schedule in schedules for seed in range(params.seeds)]
-    record(problem, "train", runs, device)
+    record(problem, "train", runs, device, {"findings.json": as_json([finding.as_dict() for finding in found])})
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
 from pipeline import cli
 from pipeline.catalogue import CATALOGUE
 from pipeline.engine.device import find_device
-from pipeline.engine.rates import refuse_impossible
 from pipeline.params import load_params
+from pipeline.problems.inspection import inspect
 from pipeline.problems.problem import load_problem
 from pipeline.record import record
 from pipeline.results import parquet
@@ -18,7 +18,7 @@ def main(problem_name: str) -> None:
     params = load_params(CATALOGUE)
     device = find_device(params.device)
     problem = load_problem(params, problem_name)
-    refuse_impossible(problem)
+    inspect(problem)
     mirror = storage.Mirror()
     studies = search(problem, params.tune, params.seeds, device, lambda s: mirror.update(trial_table(problem, s)))
     trials, best = parquet(trial_table(problem, studies)), best_yaml(recommend(problem, studies, device))

@@ -20,7 +20,7 @@ def make_runs() -> MakeRuns:
                 "run": f"{variant}-{scheduler}-{seed}", "variant": variant, "scheduler": scheduler, "seed": seed, "epochs": 2,
                 "lr": 1.0, "args": "{}", "resolved": "{}", "diverged": bool(np.isnan(loss)), "train_loss": loss,
                 "validation_loss": loss, "validation_accuracy": 1 - loss, "test_loss": loss, "test_accuracy": 1 - loss,
-                "name": scheduler, "interval": "epoch", "optimizer": "{}", "dataset": "d1", "device": "cpu",
+                "name": scheduler, "interval": "epoch", "warmup": 0, "optimizer": "{}", "dataset": "d1", "device": "cpu",
             }
             for (variant, scheduler), values in losses.items()
             for seed, loss in enumerate(values)

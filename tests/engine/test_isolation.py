@@ -10,7 +10,7 @@ from pipeline.problems.problem import Problem
 from pipeline.runs import Run, select
 from pipeline.schedulers.registry import schedulers
 from tests.engine.helpers import MLP, Builder, assert_close, assert_same_bits, numbers_of, run_of, train, watch_loop
-from tests.schedulers.examples import CYCLED_MOMENTUM, EXAMPLES, FLAT
+from tests.schedulers.examples import CYCLED_MOMENTUM, EXAMPLES, FLAT, NEVER_FLAT
 
 BAD: dict[str, dict[str, Any]] = {
     "huge": {"name": "ConstantLR", "args": {"factor": 1.0}, "lr": 1e6},
@@ -108,7 +108,7 @@ def test_a_stack_of_one(new_problem: Builder, label: str) -> None:
 
 def test_schedulers_of_one_seed_share_split_weights_and_order(new_problem: Builder) -> None:
     """Schedulers that all keep the rate are the same training, to the last bit."""
-    assert sorted(FLAT) == sorted(entry.name for entry in schedulers), "add the new one to tests/schedulers/examples.py"
+    assert {*FLAT, *NEVER_FLAT} == {entry.name for entry in schedulers}, "add the new one to tests/schedulers/examples.py"
     problem = new_problem({name: {"args": args} for name, args in FLAT.items()}, model=MLP)
     history = train(problem, [run_of(problem, name, seed) for seed in (3, 4) for name in FLAT])
     for seed in (0, 1):

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.optim import Optimizer
 
-from pipeline.engine.optimizers import stacked_optimizer
+from pipeline.engine.optimizers import STACKED
 from pipeline.problems.optimizers import optimizers
 from pipeline.runs import Floats
 
@@ -63,7 +63,7 @@ def step_side_by_side(name: str, given: Mapping[str, Any], epochs: list[tuple[Fl
     parameter = torch.randn((RUNS, *SHAPE), generator=draw, dtype=torch.float64)
     real = [values.clone().requires_grad_() for values in parameter]
     theirs: list[Optimizer] = [optimizers[name].function([values], **arguments) for values in real]
-    ours = stacked_optimizer(name, arguments, any(m.any() for _, m in epochs), RUNS)
+    ours = STACKED[name](arguments, RUNS, has_momentum=any(m.any() for _, m in epochs))
     state = tuple(torch.zeros_like(parameter) for _ in range(ours.slots))
     for lr, momentum in epochs:
         numbers = torch.from_numpy(ours.coefficients(lr, momentum))

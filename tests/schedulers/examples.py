@@ -10,8 +10,15 @@ EXAMPLES: Mapping[str, list[dict[str, Any]]] = {
     "StepLR": [{"step_size": "30%", "gamma": 0.3}],
     "MultiStepLR": [{"milestones": ["30%", "80%"], "gamma": 0.2}, {"milestones": [2, 2, 3], "gamma": 1.5}],
     "ConstantLR": [{"factor": 1.0}, {"factor": 0.3, "total_iters": "50%"}],
-    "ExponentialLR": [{"gamma": 0.9}],
+    "LinearLR": [{"start_factor": 0.2, "total_iters": "50%"}, {"start_factor": 1.0, "end_factor": 0.1, "total_iters": 3}],
+    "ExponentialLR": [{"gamma": 0.9}, {"final": "1%"}],
+    "PolynomialLR": [{"total_iters": "100%", "power": 2.0}, {"total_iters": 3, "power": 0.5}],
     "CosineAnnealingLR": [{"T_max": "100%"}, {"T_max": "40%", "eta_min": "5%"}],
+    "CosineAnnealingWarmRestarts": [{"T_0": "40%", "eta_min": "2%"}, {"T_0": 2, "T_mult": 2}],
+    "OneCycleLR": [
+        {"max_lr": "100%", "cycle_momentum": False},
+        {"max_lr": "80%", "three_phase": True, "anneal_strategy": "linear", "pct_start": 0.4, "cycle_momentum": False},
+    ],
     "CyclicLR": [
         {"base_lr": "1%", "max_lr": "100%", "step_size_up": "10%", "cycle_momentum": False},
         {
@@ -28,6 +35,17 @@ EXAMPLES: Mapping[str, list[dict[str, Any]]] = {
         {"factor": 0.1, "patience": "10%"},
         {"factor": 0.5, "patience": 0, "threshold": 0.05, "cooldown": 1, "min_lr": "2%"},
     ],
+    "LinearDecay": [{}, {"final": "10%"}],
+    "CosineDecay": [{}, {"final": 0.001}],
+    "CosineRestarts": [{"cycles": 3}, {"cycles": 2, "final": "5%"}],
+    "WarmupStableDecay": [
+        {},
+        {"warmup": "10%", "decay": "50%", "cooldown": "linear"},
+        {"warmup": 0, "decay": 5, "cooldown": "cosine", "final": "1%"},
+    ],
+    "InverseSqrt": [{"timescale": "10%"}, {"timescale": 3}],
+    "REX": [{}, {"final": "10%"}],
+    "TanhDecay": [{}, {"lower": -4.0, "upper": 4.0, "final": "1%"}],
 }
 """Scheduler → arguments; none of them touches the momentum."""
 
@@ -35,12 +53,25 @@ FLAT: Mapping[str, dict[str, Any]] = {
     "StepLR": {"step_size": "30%", "gamma": 1.0},
     "MultiStepLR": {"milestones": ["50%"], "gamma": 1.0},
     "ConstantLR": {"factor": 1.0},
+    "LinearLR": {"start_factor": 1.0},
     "ExponentialLR": {"gamma": 1.0},
+    "PolynomialLR": {"total_iters": 0},
     "CosineAnnealingLR": {"T_max": "100%", "eta_min": "100%"},
     "CyclicLR": {"base_lr": "100%", "max_lr": "100%", "step_size_up": "10%", "cycle_momentum": False},
     "ReduceLROnPlateau": {"patience": "100%"},
+    "CosineAnnealingWarmRestarts": {"T_0": "100%", "eta_min": "100%"},
+    "OneCycleLR": {"div_factor": 1.0, "final_div_factor": 1.0, "cycle_momentum": False},
+    "LinearDecay": {"final": "100%"},
+    "CosineDecay": {"final": "100%"},
+    "CosineRestarts": {"final": "100%"},
+    "WarmupStableDecay": {"warmup": 0, "final": "100%"},
+    "REX": {"final": "100%"},
+    "TanhDecay": {"final": "100%"},
 }
 """Scheduler → arguments at which its rate never leaves the optimizer's own."""
+
+NEVER_FLAT = {"InverseSqrt"}
+"""Those that have no such arguments."""
 
 CYCLED_MOMENTUM: Mapping[str, Any] = {
     "base_lr": "10%",

@@ -62,6 +62,12 @@ ARGS: dict[str, dict[str, Any]] = {
     "CyclicLR": {"base_lr": 0.01, "max_lr": 1.0, "step_size_up": 320},
     "ConstantLR": {"factor": 1.0, "total_iters": 5},
 }
+FINDINGS = [
+    {
+        "scheduler": "CyclicLR", "trap": "momentum", "epoch": 1, "what": "the momentum becomes 0.8 to 0.9",
+        "why": "two things change at once", "change": "write cycle_momentum: false",
+    }
+]  # fmt: skip
 COMPARISON = [
     "problem", "variant", "scheduler", "seeds", "diverged",
     "validation_loss", "validation_loss_low", "validation_loss_high",
@@ -110,7 +116,7 @@ def run(problem: str, variant: str, label: str, seed: int) -> tuple[dict[str, An
         "run": name, "variant": variant, "scheduler": label, "seed": seed, "epochs": EPOCHS, "lr": factor * PEAK[problem],
         "args": json.dumps(ARGS[label], sort_keys=True), "resolved": json.dumps(ARGS[label], sort_keys=True),
         "diverged": diverged, **figures, "test_accuracy": figures["validation_accuracy"] * 0.99,
-        "name": label, "interval": "batch" if label == "CyclicLR" else "epoch",
+        "name": label, "interval": "batch" if label == "CyclicLR" else "epoch", "warmup": 0,
         "optimizer": json.dumps({"name": "SGD", "args": {"lr": PEAK[problem]}}), "dataset": f"digest-of-{problem}",
         "device": "cpu",
     }  # fmt: skip
@@ -123,7 +129,8 @@ def run(problem: str, variant: str, label: str, seed: int) -> tuple[dict[str, An
 def write_stage(problem: str, stage: str, variant: str) -> None:
     made = [run(problem, variant, label, seed) for label in ARGS for seed in range(SEEDS)]
     runs = pd.DataFrame([row for row, _ in made])[list(RUN_COLUMNS)]
-    results.write_runs(problem, stage, runs, pd.concat([curves for _, curves in made], ignore_index=True))
+    beside = {"findings.json": results.as_json(FINDINGS)} if variant == "default" else {}
+    results.write_runs(problem, stage, runs, pd.concat([curves for _, curves in made], ignore_index=True), beside)
     if variant == "tuned":
         best = [row for row, _ in made if row["seed"] == 4]
         lines = [

@@ -1,0 +1,93 @@
+"""What is refused before anything is trained, each with its place in params.yaml."""
+
+import pytest
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+
+from pipeline.errors import ParamsError
+from pipeline.problems.inspection import inspect
+from pipeline.schedulers.registry import register
+from tests.engine.helpers import Builder
+
+FILE = """\
+seeds: 2
+problems:
+  small:
+    dataset: {name: synthetic, train: 70, validation: 40, test: 30}
+    model: {name: linear}
+    optimizer: {name: SGD, lr: 0.1}
+    epochs: 8
+    batch_size: 12
+    schedulers:
+      StepLR: {args: {step_size: 2}}
+OVERRIDES
+schedulers:
+  StepLR: {args: {step_size: 30%}}
+  ConstantLR: {args: {factor: 1.0}}
+COMMON
+report: {baseline: ConstantLR}
+"""
+CYCLIC = "CyclicLR: {args: {base_lr: 50%, max_lr: 0.01, cycle_momentum: false}}"
+NEGATIVE = "Negative: {args: {slope: 0.25}}"
+RAISING = "Raising: {args: {at: 3}, interval: batch}"
+BASE_ABOVE_MAX = "schedulers.CyclicLR.args: it cannot be built: base_lr (0.05) lies above max_lr (0.01)"  # 50% of 0.1
+BECOMES_NEGATIVE = "schedulers.Negative.args: its learning rate becomes -0.025 at epoch 6"  # 0.1 * (1 - 0.25 * 5)
+RAISES_MIDWAY = "schedulers.Raising.args: raises at its step 3 of 48: no step 3"  # 8 epochs of 6 batches
+
+
+@pytest.fixture(autouse=True)
+def impossible_schedulers(own_registries: None) -> None:
+    @register("Negative")
+    def negative(optimizer: Optimizer, total_steps: int, slope: float) -> LRScheduler:
+        return LambdaLR(optimizer, lambda step: 1 - slope * step)
+
+    @register("Raising")
+    def raising(optimizer: Optimizer, total_steps: int, at: int) -> LRScheduler:
+        def factor(step: int) -> float:
+            if step == at:
+                raise ValueError(f"no step {step}\nand a second line")
+            return 1.0
+
+        return LambdaLR(optimizer, factor)
+
+
+def refusal(new_problem: Builder, monkeypatch: pytest.MonkeyPatch, overrides: list[str], common: list[str]) -> list[str]:
+    """The lines of the error for these entries, each up to what was given."""
+    text = FILE.replace("OVERRIDES", "\n".join(f"      {line}" for line in overrides))
+    problem = new_problem.from_text(text.replace("COMMON", "\n".join(f"  {line}" for line in common)))
+    monkeypatch.chdir(new_problem.folder)
+    with pytest.raises(ParamsError) as error:
+        inspect(problem)
+    lines = [line.split(" (given: ") for line in str(error.value).splitlines()]
+    assert all("; change its arguments" in remedy for _, remedy in lines)
+    return [wrong for wrong, _ in lines]
+
+
+@pytest.mark.parametrize(
+    ("entry", "place", "message"),
+    [
+        (CYCLIC, "15:20", BASE_ABOVE_MAX),
+        (NEGATIVE, "15:20", BECOMES_NEGATIVE),
+        (RAISING, "15:19", RAISES_MIDWAY),
+    ],
+    ids=["base above max", "negative", "raises midway"],
+)
+def test_refused_with_its_place(
+    new_problem: Builder, monkeypatch: pytest.MonkeyPatch, entry: str, place: str, message: str
+) -> None:
+    """Line 15 is the first after the common schedulers; the column is that of the arguments."""
+    assert refusal(new_problem, monkeypatch, [], [entry]) == [f"params.yaml:{place}: {message}"]
+
+
+def test_several_at_once(new_problem: Builder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An override is placed, and named, under its problem; it stands in for the common one of its label."""
+    lines = refusal(new_problem, monkeypatch, [NEGATIVE], [CYCLIC, "Negative: {args: {slope: 0.0}}", RAISING])
+    assert sorted(lines) == [
+        f"params.yaml:11:24: problems.small.{BECOMES_NEGATIVE}",
+        f"params.yaml:15:20: {BASE_ABOVE_MAX}",
+        f"params.yaml:17:19: {RAISES_MIDWAY}",
+    ]
+
+
+def test_what_is_possible_passes(new_problem: Builder) -> None:
+    inspect(new_problem.from_text(FILE.replace("OVERRIDES\n", "").replace("COMMON\n", "")))
