@@ -1,5 +1,6 @@
 # make repro   the full reproducible run          make ui      MLflow and Optuna's dashboard
 # make test    checks and tests                   make mirror  rebuild both tools' stores from results/
+# make bench   every claim about speed, measured
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help repro test check ui mirror bench clean constraints
@@ -31,6 +32,9 @@ check: .venv/test.stamp
 	ruff check
 	ruff format --check
 	mypy
+
+bench: .venv/run.stamp
+	python -m benchmarks.tracing
 
 ui: .venv/run.stamp
 	@sh scripts/ui.sh $(MLFLOW_PORT) $(OPTUNA_PORT)

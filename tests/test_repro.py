@@ -71,16 +71,17 @@ def written(repository: Path) -> dict[str, str]:
 
 def test_all_results_of_the_contract_are_there(project: Path) -> None:
     per_problem = [
-        "data/{}.parquet", "results/{}/train/runs.parquet", "results/{}/train/curves.parquet", "results/{}/tune/trials.parquet",
+        "data/{}.parquet", "results/{}/train/runs.parquet", "results/{}/train/curves.parquet", "results/{}/train/findings.json",
+        "results/{}/tune/trials.parquet",
         "results/{}/tune/runs.parquet", "results/{}/tune/curves.parquet", "results/{}/tune/best.yaml",
     ]  # fmt: skip
     reports = ["comparison.csv", "comparison.md", "learning_rates.csv", "metrics.json", "report.html", "curves.csv"]
     expected = {name.format(problem) for name in per_problem for problem in ("synthetic", "digits")}
     assert set(written(project)) == expected | {f"reports/{name}" for name in reports}
     runs = pd.read_parquet(project / "results/digits/train/runs.parquet")
-    assert len(runs) == runs["run"].nunique() == 7 * 2
+    assert len(runs) == runs["run"].nunique() == 12 * 2
     comparison = pd.read_csv(project / "reports/comparison.csv")
-    assert len(comparison) == 2 * 2 * 7
+    assert len(comparison) == 2 * 2 * 12
     assert not comparison[["validation_loss", "validation_loss_low", "test_loss", "rank"]].isna().any(axis=None)
 
 

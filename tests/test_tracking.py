@@ -38,7 +38,7 @@ def describe(problem: str = "digits") -> list[dict[str, Any]]:
         {
             "run": f"{problem}-{label}-{seed}", "variant": "default", "scheduler": label, "seed": seed, "epochs": EPOCHS,
             "lr": 0.5, "args": json.dumps(args[label]), "resolved": json.dumps(resolved[label]), "name": label,
-            "interval": "epoch", "optimizer": json.dumps({"name": "SGD", "args": {"lr": 0.5, "momentum": 0.9}}),
+            "interval": "epoch", "warmup": 0, "optimizer": json.dumps({"name": "SGD", "args": {"lr": 0.5, "momentum": 0.9}}),
             "dataset": "0123456789abcdef", "device": "cpu",
         }
         for label in LABELS for seed in range(2)
@@ -158,7 +158,7 @@ def test_live_mirror_shows_everything_and_equals_the_rebuilt_one(
     assert run["status"] == "FINISHED"
     assert run["params"] == {
         "scheduler": "StepLR", "variant": "default", "seed": "1", "lr": "0.5", "epochs": "6", "name": "StepLR",
-        "interval": "epoch", "optimizer": "SGD", "optimizer.lr": "0.5", "optimizer.momentum": "0.9",
+        "interval": "epoch", "warmup": "0", "optimizer": "SGD", "optimizer.lr": "0.5", "optimizer.momentum": "0.9",
         "args.step_size": "30%", "args.gamma": "0.1", "resolved.step_size": "2", "resolved.gamma": "0.1",
     }  # fmt: skip
     expected = {"problem": "digits", "stage": "train", "seed": "1", "diverged": "false", "fingerprint": "digits-StepLR-1"}

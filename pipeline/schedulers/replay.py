@@ -153,7 +153,8 @@ def trace(schedule: Schedule, new_optimizer: NewOptimizer, lr: float, budget: Bu
 
 
 def _refuse_impossible(rates: Floats, schedule: Schedule) -> None:
-    bad = np.flatnonzero(~np.isfinite(rates) | (rates < 0))
+    # What falls to zero step by step may round to a little less, as torch's LinearLR does; nothing is trained by that.
+    bad = np.flatnonzero(~np.isfinite(rates) | (rates < -1e-9 * np.abs(rates).max()))
     if bad.size:
         unit = "epoch" if schedule.interval == "epoch" else "step"
         raise ScheduleError(f"its learning rate becomes {rates[bad[0]]:g} at {unit} {bad[0] + 1}")

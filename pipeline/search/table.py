@@ -36,7 +36,8 @@ def best_yaml(best: Mapping[str, Schedule]) -> bytes:
     yaml.width = 200
     rows = CommentedMap()
     for label, schedule in best.items():
-        rows[label] = CommentedMap(schedule.model_dump(mode="json", exclude_none=True))
+        unused = set() if schedule.warmup else {"warmup"}
+        rows[label] = CommentedMap(schedule.model_dump(mode="json", exclude_none=True, exclude=unused))
         rows[label].fa.set_flow_style()
     text = io.StringIO()
     yaml.dump(rows, text)

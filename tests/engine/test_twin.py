@@ -74,6 +74,12 @@ class Twin:
                 assert_close(ours.outcome.weights[name][index], weights[0], tolerance)
 
 
+PEAK_FIRST = ("StepLR", "MultiStepLR", "ConstantLR", "ExponentialLR", "PolynomialLR", "CosineAnnealingLR",
+              "CosineAnnealingWarmRestarts", "LinearDecay", "CosineDecay", "CosineRestarts", "InverseSqrt", "REX",
+              "TanhDecay")  # fmt: skip
+"""Those whose example begins at its peak: a warmup may lead up to it."""
+
+
 def entries() -> dict[str, dict[str, Any]]:
     """Every example under a label of its own; each scheduler's first one is also stepped at the other interval."""
     return {
@@ -81,7 +87,7 @@ def entries() -> dict[str, dict[str, Any]]:
         for name, examples in EXAMPLES.items()
         for number, args in enumerate(examples)
         for interval in (["epoch", "batch"] if number == 0 and not schedulers[name].live else [schedulers[name].interval])
-    }
+    } | {f"{name}-warmup": {"name": name, "args": EXAMPLES[name][0], "warmup": "20%"} for name in PEAK_FIRST}
 
 
 @pytest.fixture(scope="module", params=STACKS, ids="-".join)

@@ -91,3 +91,21 @@ def test_several_at_once(new_problem: Builder, monkeypatch: pytest.MonkeyPatch) 
 
 def test_what_is_possible_passes(new_problem: Builder) -> None:
     inspect(new_problem.from_text(FILE.replace("OVERRIDES\n", "").replace("COMMON\n", "")))
+
+
+@pytest.mark.parametrize(
+    ("entry", "place", "wrong"),
+    [
+        ("Late: {name: LinearDecay, warmup: 100%}", "14:37", "leaves nothing of the run's 48 steps"),
+        ("Late: {name: LinearLR, warmup: 5}", "14:34", "leads to a schedule that begins at 0.333 of its own peak"),
+    ],
+)
+def test_a_warmup_without_a_meaning(
+    new_problem: Builder, monkeypatch: pytest.MonkeyPatch, entry: str, place: str, wrong: str
+) -> None:
+    problem = new_problem.from_text(FILE.replace("OVERRIDES\n", "").replace("COMMON", f"  {entry}"))
+    monkeypatch.chdir(new_problem.folder)
+    with pytest.raises(ParamsError) as error:
+        inspect(problem)
+    assert str(error.value).startswith(f"params.yaml:{place}: schedulers.Late.warmup: {wrong} (given: ")
+    assert "; leave `warmup` out, or make it shorter" in str(error.value)

@@ -1,6 +1,6 @@
 """Traces of replayed schedulers: relative values, common curves, refusals."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from torch.optim import SGD, AdamW, Optimizer
 
 from pipeline.runs import Floats
+from pipeline.schedulers.registry import schedulers
 from pipeline.schedulers.replay import Budget, ScheduleError, resolve, trace
 from tests.schedulers.examples import CYCLED_MOMENTUM, schedule
 
@@ -35,11 +36,36 @@ def rates(name: str, args: Mapping[str, Any], epochs: int, *, lr: float = 1.0, *
 
 TENTHS = st.integers(1, 10).map(lambda tenth: f"{10 * tenth}%")
 GAMMA = st.floats(0.1, 0.9)
+FINAL = st.sampled_from(["0%", "3%"])
 SHAPES: dict[str, st.SearchStrategy[dict[str, Any]]] = {
     "StepLR": st.fixed_dictionaries({"step_size": TENTHS, "gamma": GAMMA}),
     "MultiStepLR": st.fixed_dictionaries({"milestones": st.lists(TENTHS, min_size=1, max_size=4), "gamma": GAMMA}),
     "ConstantLR": st.fixed_dictionaries({"factor": st.floats(0.1, 1.0), "total_iters": TENTHS}),
     "CosineAnnealingLR": st.fixed_dictionaries({"T_max": TENTHS, "eta_min": st.sampled_from(["0%", "10%"])}),
+    "LinearLR": st.fixed_dictionaries(
+        {"start_factor": st.floats(0.1, 1.0), "end_factor": st.floats(0.0, 1.0), "total_iters": TENTHS}
+    ),
+    "PolynomialLR": st.fixed_dictionaries({"total_iters": TENTHS, "power": st.floats(0.5, 3.0)}),
+    "ExponentialLR": st.fixed_dictionaries({"final": st.sampled_from(["0.1%", "5%", "80%"])}),
+    "CosineAnnealingWarmRestarts": st.fixed_dictionaries(
+        {"T_0": TENTHS, "T_mult": st.integers(1, 3), "eta_min": st.sampled_from(["0%", "10%"])}
+    ),
+    "LinearDecay": st.fixed_dictionaries({"final": FINAL}),
+    "CosineDecay": st.fixed_dictionaries({"final": FINAL}),
+    "CosineRestarts": st.fixed_dictionaries({"cycles": st.integers(1, 5), "final": FINAL}),
+    "WarmupStableDecay": st.integers(0, 9).flatmap(
+        lambda warmup: st.fixed_dictionaries(
+            {
+                "warmup": st.just(f"{10 * warmup}%"),
+                "decay": st.integers(1, 10 - warmup).map(lambda tenth: f"{10 * tenth}%"),
+                "cooldown": st.sampled_from(["linear", "cosine", "1-sqrt"]),
+                "final": FINAL,
+            }
+        )
+    ),
+    "InverseSqrt": st.fixed_dictionaries({"timescale": TENTHS}),
+    "REX": st.fixed_dictionaries({"final": FINAL}),
+    "TanhDecay": st.fixed_dictionaries({"lower": st.floats(-8, 0), "upper": st.floats(0, 5), "final": FINAL}),
     "CyclicLR": st.fixed_dictionaries(
         {
             "base_lr": st.just("1%"),
@@ -51,7 +77,12 @@ SHAPES: dict[str, st.SearchStrategy[dict[str, Any]]] = {
         }
     ),
 }
-"""Shapes whose every length is relative; ``ExponentialLR`` has none, its factor is one per step; plateau has no trace."""
+"""Shapes whose every length is relative. Plateau has no trace; torch's ``OneCycleLR`` counts its phases apart, see below."""
+
+
+def test_every_open_loop_scheduler_has_a_shape() -> None:
+    open_loop = {entry.name for entry in schedulers if not entry.live}
+    assert {*SHAPES, "OneCycleLR"} == open_loop, "add the new one's relative arguments to SHAPES"
 
 
 @given(name_and_args=st.sampled_from(sorted(SHAPES)).flatmap(lambda name: st.tuples(st.just(name), SHAPES[name])))
@@ -61,6 +92,71 @@ def test_one_shape_at_every_budget(name_and_args: tuple[str, dict[str, Any]]) ->
     curves = [rates(name, args, epochs, interval="epoch") for epochs in BUDGETS]
     for curve, epochs in zip(curves, BUDGETS, strict=True):
         np.testing.assert_allclose(curve[:: epochs // 10], curves[0], rtol=1e-6, atol=1e-9)
+
+
+@given(warmup=st.integers(1, 5))
+def test_one_warmup_at_every_budget(warmup: int) -> None:
+    """And what follows it is squeezed into the same rest: of 5 tenths of warmup, 5 are left to the cosine."""
+    cosines = [
+        rates("CosineAnnealingLR", {"T_max": "100%"}, epochs, interval="epoch", warmup=f"{10 * warmup}%") for epochs in BUDGETS
+    ]
+    for curve, epochs in zip(cosines, BUDGETS, strict=True):
+        np.testing.assert_allclose(curve[:: epochs // 10], cosines[0], rtol=1e-6, atol=1e-9)
+
+
+@given(
+    pct_start=st.sampled_from([0.2, 0.3, 0.5]),
+    anneal=st.sampled_from(["cos", "linear"]),
+    three=st.booleans(),
+)
+def test_one_cycle_at_every_budget(pct_start: float, anneal: str, three: bool) -> None:
+    """torch puts the ends of its phases one step early (``pct_start * total - 1``) and the last on the last step.
+
+    So a curve at n epochs lags the one of an endless run by at most 2 / n of the run, and by 1 / n of it where two of the
+    same kind are compared; where it is steepest it changes by pi / 2 times the height over the shortest phase.
+    """
+    args = {"pct_start": pct_start, "anneal_strategy": anneal, "three_phase": three, "cycle_momentum": False}
+    fine = rates("OneCycleLR", args, 1000, interval="epoch")
+    for epochs in BUDGETS[:2]:
+        curve = rates("OneCycleLR", args, epochs, interval="epoch")
+        assert_within(curve, fine, lag=2 / epochs + 2 / 1000)
+
+
+def assert_within(curve: Floats, fine: Floats, lag: float) -> None:
+    """Every rate lies between the lowest and the highest that ``fine`` has within ``lag`` (a share of the run) of it.
+
+    What ``fine`` would do behind its end is not known: the curve is compared up to there.
+    """
+    for place in range(int((1 - lag) * len(curve))):
+        here, rate = place / len(curve), curve[place]
+        near = fine[int(max(0, (here - lag) * len(fine))) : int((here + lag) * len(fine)) + 2]
+        assert near.min() - 1e-9 <= rate <= near.max() + 1e-9
+
+
+SHARES = st.integers(100, 500).map(lambda share: share / 1000)  # at least one of ten epochs
+LENGTHS: dict[str, Callable[[str], dict[str, Any]]] = {
+    "StepLR": lambda share: {"step_size": share, "gamma": 0.5},
+    "LinearLR": lambda share: {"start_factor": 1.0, "end_factor": 0.1, "total_iters": share},
+    "PolynomialLR": lambda share: {"total_iters": share, "power": 2.0},
+    "CosineAnnealingLR": lambda share: {"T_max": share},
+    "CosineAnnealingWarmRestarts": lambda share: {"T_0": share},
+    "CyclicLR": lambda share: {"base_lr": "1%", "max_lr": "100%", "step_size_up": share, "cycle_momentum": False},
+    "WarmupStableDecay": lambda share: {"warmup": share, "decay": share},
+}
+
+
+@given(name=st.sampled_from(sorted(LENGTHS)), share=SHARES, epochs=st.sampled_from(BUDGETS[:2]))
+def test_what_rounding_leaves_of_any_length(name: str, share: float, epochs: int) -> None:
+    """A length is rounded by half a step at the most, a share of 0.5 / n of the run; and k lengths one after another by k.
+
+    So a curve runs at most that much ahead of or behind the one at 1000 epochs, which itself is rounded by 0.5 / 1000 each.
+    """
+    if name == "WarmupStableDecay" and share > 0.45:
+        share = 0.45  # rounded, two of them still fit
+    args = LENGTHS[name](f"{100 * share:.1f}%")
+    curve, fine = (rates(name, args, n, interval="epoch") for n in (epochs, 1000))
+    lengths = np.ceil(1 / share)
+    assert_within(curve, fine, lag=lengths * (0.5 / epochs + 0.5 / 1000) + 1 / 1000)
 
 
 @given(share=st.integers(1, 1000), epochs=st.sampled_from(BUDGETS))
@@ -135,7 +231,69 @@ def test_momentum_of_one_is_refused() -> None:
         schedule("CyclicLR", {**CYCLED_MOMENTUM, "max_momentum": 1.0})
 
 
+# Warmup
+
+
+def test_a_warmup_makes_a_schedule_be_stepped_per_batch() -> None:
+    """As everywhere; per epoch, the first would be trained at rate 0. It can be asked for all the same."""
+    assert schedule("StepLR", {"step_size": 3}, warmup="5%").interval == "batch"
+    assert schedule("StepLR", {"step_size": 3}, warmup=0).interval == "epoch"
+    assert schedule("StepLR", {"step_size": 3}, warmup=2, interval="epoch").interval == "epoch"
+
+
+def test_behind_a_warmup_the_run_is_that_much_shorter() -> None:
+    """Steps of 30% of the 16 epochs that are left of 20: 4.8, so 5."""
+    stepped = schedule("StepLR", {"step_size": "30%", "gamma": 0.5}, warmup="20%", interval="epoch")
+    resolved = resolve(stepped, 0.4, Budget(20, 3))
+    assert (resolved.warmup, resolved.args["step_size"]) == (4, 5)
+    expected = [0.0, 0.1, 0.2, 0.3] + 5 * [0.4] + 5 * [0.2] + 5 * [0.1] + [0.05]
+    np.testing.assert_allclose(trace(stepped, sgd, 0.4, Budget(20, 1)).lr, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [
+        ("CyclicLR", {"base_lr": "1%", "max_lr": "100%", "step_size_up": 4, "cycle_momentum": False}),
+        ("OneCycleLR", {"cycle_momentum": False}),
+        ("WarmupStableDecay", {}),
+        ("LinearLR", {"start_factor": 0.5}),
+        ("ConstantLR", {"factor": 0.5}),
+        ("StepLR", {"step_size": 5, "gamma": 2.0}),
+    ],
+)
+def test_a_warmup_needs_a_schedule_that_begins_at_its_peak(name: str, args: dict[str, Any]) -> None:
+    with pytest.raises(ScheduleError, match=r"leads to a schedule that begins at .* of its own peak") as error:
+        rates(name, args, 40, warmup=4)
+    assert error.value.key == "warmup"
+
+
+@pytest.mark.parametrize("warmup", ["100%", 20, 21])
+def test_a_warmup_must_leave_something(warmup: object) -> None:
+    with pytest.raises(ScheduleError, match="leaves nothing of the run's 20 steps") as error:
+        rates("LinearDecay", {}, 20, warmup=warmup)
+    assert error.value.key == "warmup"
+
+
+def test_no_warmup_before_a_schedule_that_reacts_to_the_loss() -> None:
+    with pytest.raises(ValidationError, match="has no meaning before ReduceLROnPlateau"):
+        schedule("ReduceLROnPlateau", {}, warmup="5%")
+
+
 # Refusals
+
+
+def test_a_rate_that_torch_rounds_below_zero_is_followed() -> None:
+    """torch's LinearLR multiplies its way down and ends a little below 0, as it does in a plain loop."""
+    found = rates("LinearLR", {"start_factor": 0.4065326593407692, "end_factor": 0.0, "total_iters": 10}, 20)
+    assert -1e-15 < found[-1] < 0
+
+
+def test_one_cycle_is_refused_where_torch_would_divide_by_zero() -> None:
+    """A first phase of one step, from the rate at step 0 to that at step 0."""
+    with pytest.raises(ScheduleError, match=r"pct_start \(0\.1\) makes a first phase of a single step"):
+        rates("OneCycleLR", {"pct_start": 0.1, "cycle_momentum": False}, 10)
+    with pytest.raises(ScheduleError, match="leaves no room for three phases"):
+        rates("OneCycleLR", {"pct_start": 0.6, "three_phase": True, "cycle_momentum": False}, 10)
 
 
 def test_base_above_max_is_refused_at_the_peak_where_it_happens() -> None:

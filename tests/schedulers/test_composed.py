@@ -1,0 +1,121 @@
+"""Closed forms against formulas written here from the papers and from Hugging Face's definitions, at lr 1 and by hand."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.optim import SGD, Optimizer
+
+from pipeline.runs import Floats
+from pipeline.schedulers.replay import Budget, ScheduleError, trace
+from tests.schedulers.examples import schedule
+
+
+def sgd(parameters: list[torch.Tensor], lr: float) -> Optimizer:
+    return SGD(parameters, lr)
+
+
+def rates(name: str, args: Mapping[str, Any], steps: int, lr: float = 1.0, **more: Any) -> Floats:
+    return trace(schedule(name, args, **more), sgd, lr, Budget(1, steps)).lr
+
+
+HALF = math.sqrt(0.5)
+BY_HAND: dict[str, tuple[str, dict[str, Any], list[float]]] = {
+    # one fifth less at each of five steps; zero would come at the sixth
+    "linear": ("LinearDecay", {}, [1.0, 0.8, 0.6, 0.4, 0.2]),
+    # the same, between 1 and a half
+    "linear to a half": ("LinearDecay", {"final": "50%"}, [1.0, 0.9, 0.8, 0.7, 0.6]),
+    # (1 + cos(k pi / 4)) / 2 for k = 0 … 3, squeezed between 0.1 and 1
+    "cosine with the usual floor": ("CosineDecay", {}, [1.0, 0.1 + 0.9 * (1 + HALF) / 2, 0.55, 0.1 + 0.9 * (1 - HALF) / 2]),
+    # two half cosines of four steps each
+    "hard restarts": ("CosineRestarts", {"cycles": 2}, 2 * [1.0, (1 + HALF) / 2, 0.5, (1 - HALF) / 2]),
+    # three cycles in eight steps: the second begins between steps 2 and 3, and step 3 is 1/8 into it
+    "cycles that are no whole steps": (
+        "CosineRestarts", {"cycles": 3}, [(1 + math.cos(math.pi * (3 * k / 8 - 3 * k // 8))) / 2 for k in range(8)],
+    ),
+    # up in two steps, 1 for three, and five to come down: 1, 4/5, 3/5 …
+    "a linear cooldown": (
+        "WarmupStableDecay", {"warmup": "20%", "decay": "50%", "cooldown": "linear"},
+        [0.0, 0.5, 1.0, 1.0, 1.0, 1.0, 0.8, 0.6, 0.4, 0.2],
+    ),
+    # 1 - sqrt(0), 1 - sqrt(1/4), 1 - sqrt(1/2), 1 - sqrt(3/4)
+    "1-sqrt": (
+        "WarmupStableDecay", {"warmup": 0, "decay": 4, "cooldown": "1-sqrt"}, [1.0, 1.0, 0.5, 1 - HALF, 1 - math.sqrt(0.75)],
+    ),
+    # from 1 down to a fifth
+    "a cosine cooldown that ends above 0": (
+        "WarmupStableDecay", {"warmup": 1, "decay": 2, "cooldown": "cosine", "final": "20%"}, [0.0, 1.0, 1.0, 0.6],
+    ),
+    # 1 / sqrt(1 + k / 3) is 1/2 at k = 9
+    "inverse square root": ("InverseSqrt", {"timescale": 3}, [1 / math.sqrt(1 + k / 3) for k in range(9)] + [0.5]),
+    # (1 - t) / (1/2 + (1 - t) / 2) at t = 0, 1/4, 1/2, 3/4
+    "REX": ("REX", {}, [1.0, 0.75 / 0.875, 0.5 / 0.75, 0.25 / 0.625]),
+    # tanh is 0 where -2 + 4 t is, halfway, and (1 - tanh(x)) / 2 is 1 / (1 + exp(2 x))
+    "tanh": ("TanhDecay", {"lower": -2.0, "upper": 2.0}, [1 / (1 + math.exp(2 * x)) for x in (-2.0, -1.0, 0.0, 1.0)]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BY_HAND)
+def test_by_hand(case: str) -> None:
+    name, args, expected = BY_HAND[case]
+    np.testing.assert_allclose(rates(name, args, len(expected)), expected, rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(rates(name, args, len(expected), lr=0.03), 0.03 * np.array(expected), rtol=1e-12, atol=1e-15)
+
+
+def linear(t: int, w: int, total: int) -> float:
+    return t / w if t < w else (total - t) / (total - w)
+
+
+def cosine(t: int, w: int, total: int) -> float:
+    return t / w if t < w else 0.5 * (1 + math.cos(math.pi * (t - w) / (total - w)))
+
+
+def hard_restarts(t: int, w: int, total: int) -> float:
+    return t / w if t < w else 0.5 * (1 + math.cos(math.pi * ((3 * (t - w) / (total - w)) % 1)))
+
+
+def polynomial(t: int, w: int, total: int) -> float:
+    return t / w if t < w else (1 - (t - w) / (total - w)) ** 2
+
+
+def inverse_sqrt(t: int, w: int, total: int) -> float:
+    return t / w if t < w else 1 / math.sqrt((t + 40 - w) / 40)
+
+
+def constant(t: int, w: int, total: int) -> float:
+    return t / w if t < w else 1.0
+
+
+HUGGING_FACE: dict[str, tuple[Callable[[int, int, int], float], str, dict[str, Any]]] = {
+    "linear": (linear, "LinearDecay", {}),
+    "torch's linear": (linear, "LinearLR", {"start_factor": 1.0, "end_factor": 0.0, "total_iters": "100%"}),
+    "cosine": (cosine, "CosineAnnealingLR", {"T_max": "100%"}),
+    "cosine as a closed form": (cosine, "CosineDecay", {"final": "0%"}),
+    "cosine with hard restarts": (hard_restarts, "CosineRestarts", {"cycles": 3}),
+    "polynomial": (polynomial, "PolynomialLR", {"total_iters": "100%", "power": 2.0}),
+    "inverse square root": (inverse_sqrt, "InverseSqrt", {"timescale": 40}),
+    "constant": (constant, "ConstantLR", {"factor": 1.0}),
+}
+
+
+@pytest.mark.parametrize("warmup", [1, 30, 40])
+@pytest.mark.parametrize("case", HUGGING_FACE)
+def test_warmup_is_that_of_hugging_face(case: str, warmup: int) -> None:
+    """From 0 at the first step to the peak at step ``warmup``; what follows has the rest of the run as its horizon."""
+    factor, name, args = HUGGING_FACE[case]
+    found = rates(name, args, 200, lr=0.5, warmup=warmup)  # per batch: a warmup makes it so
+    np.testing.assert_allclose(found, [0.5 * factor(t, warmup, 200) for t in range(200)], rtol=1e-9, atol=1e-12)
+
+
+def test_a_share_of_warmup_is_one_of_the_whole_run() -> None:
+    found = rates("LinearDecay", {}, 40, warmup="25%")
+    assert np.argmax(found) == 10
+    np.testing.assert_array_equal(found, rates("LinearDecay", {}, 40, warmup=10))
+
+
+def test_phases_that_are_longer_than_the_run() -> None:
+    with pytest.raises(ScheduleError, match=r"warmup \(6\) and decay \(5\) are longer than the run's 10 steps"):
+        rates("WarmupStableDecay", {"warmup": "60%", "decay": "50%"}, 10)

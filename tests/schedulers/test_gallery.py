@@ -1,0 +1,63 @@
+"""``python -m pipeline.schedulers``: every configured schedule with its traps, without training; and the table of all."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.catalogue import CATALOGUE
+from pipeline.schedulers import __main__ as gallery
+from tests.conftest import ROOT, Edited
+
+
+def printed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: str) -> str:
+    monkeypatch.setattr("sys.argv", ["schedulers", *words])
+    gallery.main()
+    return capsys.readouterr().out
+
+
+def test_every_configured_schedule_is_drawn(
+    edited: Edited, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params = edited()
+    text = printed(capsys, monkeypatch)
+    for name, problem in params.problems.items():
+        assert f"{name}: {problem.epochs} epochs of" in text
+    for label in params.schedulers:
+        assert len(re.findall(rf"^{label}\b", text, re.MULTILINE)) == 2
+    assert "  ! " not in text  # the default file has no trap
+    assert not Path("data").exists()
+
+
+def test_one_problem_with_its_findings(
+    edited: Edited, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edited(("T_max: 100%", "T_max: 50%"), ("max_lr: 100%, step_size_up: 10%, ", "max_lr: 0.5%, step_size_up: 10%, "))
+    text = printed(capsys, monkeypatch, "synthetic")
+    assert "digits" not in text
+    assert "  ! CosineAnnealingLR, epoch 51: the rate rises again" in text
+    assert "  ! CyclicLR, epoch 1: it cannot be built: base_lr (0.01) lies above max_lr (0.005)" in text
+
+
+def test_a_misspelt_problem_is_told(
+    repository: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        printed(capsys, monkeypatch, "digit")
+    assert end.value.code == 2
+    assert "there is no problem 'digit' in params.yaml; did you mean digits?" in capsys.readouterr().err
+
+
+def test_a_drawing_is_as_high_as_its_peak_and_shows_what_is_little() -> None:
+    assert gallery.drawn(np.array([1.0, 0.5, 0.001, 0.0])) == [f"{row:<72}" for row in ("█", "█▄", "██▁")]
+    assert gallery.drawn(np.zeros(5)) == [" " * 72] * 3
+    assert {len(row) for row in gallery.drawn(np.linspace(0, 1, 1000))} == {72}
+
+
+def test_the_readme_has_the_table_of_all(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    table = printed(capsys, monkeypatch, "--table")
+    assert table in (ROOT / "README.md").read_text(encoding="utf-8"), (
+        "paste what `python -m pipeline.schedulers --table` prints"
+    )
+    assert all(f"| `{entry.name}` |" in table for entry in CATALOGUE.schedulers)
