@@ -1,9 +1,10 @@
 # make repro   the full reproducible run          make ui      MLflow and Optuna's dashboard
 # make test    checks and tests                   make mirror  rebuild both tools' stores from results/
-# make bench   every claim about speed, measured
+# make bench   every claim about speed, measured  make calibrate  false alarms among equal schedulers
+# make published  published findings in miniature
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help repro test check ui mirror bench clean constraints
+.PHONY: help repro test check ui mirror bench calibrate published clean constraints
 
 PYTHON ?= python3
 WORKERS ?= auto
@@ -35,6 +36,12 @@ check: .venv/test.stamp
 
 bench: .venv/run.stamp
 	python -m benchmarks.tracing
+
+calibrate: .venv/run.stamp
+	python -m benchmarks.calibrate
+
+published: .venv/run.stamp
+	python -m benchmarks.published
 
 ui: .venv/run.stamp
 	@sh scripts/ui.sh $(MLFLOW_PORT) $(OPTUNA_PORT)

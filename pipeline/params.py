@@ -29,7 +29,7 @@ from pipeline.document import Loc, Mistake
 from pipeline.errors import ParamsError
 from pipeline.registry import STRICT, Registry
 from pipeline.spaces import PeakRates, Range, SearchSpace, refuse_unfit
-from pipeline.units import LengthOrZero, PositiveRate
+from pipeline.units import Length, LengthOrZero, Percentage, PositiveRate, share_of
 from pipeline.wording import in_words, mistake, suggestion
 
 PARAMS_FILE = Path("params.yaml")
@@ -201,6 +201,16 @@ class TuneParams(BaseModel):
         return batch
 
 
+class SweepParams(BaseModel):
+    """``sweep``: peak rates tried on each recommended shape, over the range of ``tune.lr``; budgets beside the full one."""
+
+    model_config = STRICT
+
+    points: int = Field(default=10, ge=2, le=1000)
+    budgets: list[Length] = Field(default=["10%", "25%", "50%"], max_length=100, validate_default=True)
+    """Epochs, or shares of the problem's."""
+
+
 class ReportParams(BaseModel):
     """``report``: the tutorial's table shows every ``every``-th epoch; differences are taken to ``baseline``."""
 
@@ -208,6 +218,13 @@ class ReportParams(BaseModel):
 
     every: int = Field(default=10, ge=1, le=100_000)
     baseline: str
+    matters: Percentage = "1%"
+    """The smallest difference of interest, as a share of the loss it is compared with."""
+
+    @property
+    def margin(self) -> float:
+        """``matters`` as a number from 0 to 1."""
+        return share_of(self.matters)
 
 
 class Params(BaseModel):
@@ -220,6 +237,7 @@ class Params(BaseModel):
     problems: dict[Label, ProblemParams] = Field(min_length=1)
     schedulers: Schedules = Field(min_length=1)
     tune: TuneParams = TuneParams()
+    sweep: SweepParams = SweepParams()
     report: ReportParams
 
     def problem(self, name: str) -> ProblemParams:
@@ -284,6 +302,8 @@ def _known_keys(loc: Loc) -> Iterable[str]:
             return ProblemParams.model_fields
         case ("report", _):
             return ReportParams.model_fields
+        case ("sweep", _):
+            return SweepParams.model_fields
         case ("tune", _):
             return TuneParams.model_fields
         case ("tune", "lr", _):

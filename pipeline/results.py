@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from pipeline.errors import PipelineError
 from pipeline.runs import CURVES, History
@@ -29,6 +31,11 @@ RUN_COLUMNS = (
 TRIAL_COLUMNS = (
     "scheduler", "seed", "number", "state", "value", "lr", "args", "study", "fingerprint", "sampler", "params", "distributions",
 )  # fmt: skip
+SWEEP_COLUMNS = (
+    "run", "kind", "variant", "scheduler", "seed", "epochs", "lr", "diverged", "train_loss", "validation_loss",
+    "validation_accuracy",
+)  # fmt: skip
+IMPORTANCE_COLUMNS = ("scheduler", "seed", "parameter", "importance")
 CURVE_COLUMNS = ("run", "variant", "scheduler", "seed", "epoch", *CURVES)
 
 
@@ -105,6 +112,32 @@ def read_runs(problem: str, stage: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     source = f"{stage}@{problem}"
     runs = _read(stage_path(problem, stage, "runs.parquet"), source)
     return runs, _read(stage_path(problem, stage, "curves.parquet"), source)
+
+
+def read_sweep(problem: str) -> pd.DataFrame:
+    """``runs.parquet`` of stage sweep."""
+    return _read(stage_path(problem, "sweep", "runs.parquet"), f"sweep@{problem}")
+
+
+def read_tuning(problem: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """``trials.parquet`` and ``importances.parquet`` of stage tune."""
+    source = f"tune@{problem}"
+    trials = _read(stage_path(problem, "tune", "trials.parquet"), source)
+    return trials, _read(stage_path(problem, "tune", "importances.parquet"), source)
+
+
+def read_best(problem: str) -> dict[str, dict[str, Any]]:
+    """``best.yaml``: scheduler → recommended configuration."""
+    path = stage_path(problem, "tune", "best.yaml")
+    remedy = f"`dvc repro tune@{problem}` writes it"
+    try:
+        best = YAML(typ="safe", pure=True).load(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise ResultsError(f"{path} is not there; {remedy}") from None
+    except (OSError, ValueError, YAMLError) as error:
+        line = str(error).splitlines()[0]
+        raise ResultsError(f"{path} cannot be read ({line}); delete it, then {remedy} anew") from None
+    return best if isinstance(best, dict) else {}
 
 
 def read_findings(problem: str) -> list[dict[str, Any]]:

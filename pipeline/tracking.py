@@ -9,6 +9,7 @@ answers each; what is logged meanwhile goes along with the next. Whatever fails 
 """
 
 import contextlib
+import hashlib
 import json
 import logging
 import math
@@ -23,6 +24,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self, cast
+from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
@@ -39,6 +41,7 @@ PATIENCE = 60.0  # seconds that a stage waits for MLflow after training, and one
 LOCK_SECONDS = 20.0  # that a write waits for another process's; MLflow's own value
 FIGURES = ("test_loss", "test_accuracy")
 MAX_BATCH = 1000  # metrics in one `log_batch`; MLflow's own limit
+REPORT = "report"  # the name of the report's experiment and runs
 COMMIT_EVERY = 100  # runs; no other process has to wait for long
 
 # A server that is not there should fail in seconds; MLflow's defaults try for minutes.
@@ -144,6 +147,19 @@ class Mirror:
             child.tell("log", blocks)
 
 
+def publish(folder: Path, inputs: Sequence[tuple[str, str]]) -> None:
+    """Keep the files in ``folder`` as artifacts of a run ``report`` that links the runs of ``inputs``, (problem, stage) each.
+
+    The same files again add nothing. A failure is one warning.
+    """
+    try:
+        with _Child() as child:
+            child.tell("publish", folder, inputs)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the report is written
+        words = "The report is not in MLflow: %s. No result depends on it; `make mirror` tries again."
+        logger.warning(words, _one_line(error))
+
+
 class _Child:
     """The process that talks to MLflow."""
 
@@ -205,6 +221,8 @@ def follow() -> None:
             try:
                 if name == "begin":
                     recorder = Recorder(*arguments)
+                elif name == "publish":
+                    _publish(*arguments)
                 else:
                     getattr(recorder, name)(*arguments)
                 answer = "ok"
@@ -228,7 +246,7 @@ def _next_message() -> tuple[Any, ...] | None:
 
 def rebuild() -> None:
     """Mirror all results there are; what MLflow knows already stays as it is."""
-    paths = sorted(results.RESULTS.glob("*/*/runs.parquet"))
+    paths = sorted(results.RESULTS.glob("*/*/curves.parquet"))
     if not paths:
         logger.warning("there are no results to mirror; `dvc repro` writes them")
     for path in paths:
@@ -238,6 +256,58 @@ def rebuild() -> None:
         recorder.log([_whole(runs, curves)])
         recorder.finish(_figures(runs))
         logger.info("%s, %s: %d runs", problem, stage, len(runs))
+    if (results.REPORTS / "report.html").exists():
+        _publish(results.REPORTS, [path.parts[-3:-1] for path in paths])
+        logger.info("the report")
+
+
+def _publish(folder: Path, inputs: Sequence[Sequence[str]]) -> None:
+    """The child's part of :func:`publish`."""
+    digest = _digest(folder)
+    client, experiment, _ = _connect(REPORT)
+    if client.search_runs([experiment], f"tags.fingerprint = '{digest}' and attributes.status = 'FINISHED'", max_results=1):
+        return
+    links, known = _links(client, inputs)
+    tags = {"fingerprint": digest, "mlflow.note.content": "\n".join(links), **_revision()}
+    run_id = client.create_run(experiment, run_name=REPORT, tags=tags).info.run_id
+    client.log_dict(run_id, known, "inputs.json")
+    client.log_artifacts(run_id, str(folder))
+    client.set_terminated(run_id, "FINISHED")
+
+
+def _digest(folder: Path) -> str:
+    """A name for all files in the folder."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    parts = [f"{path.relative_to(folder)} {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in files]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def _links(client: "MlflowClient", inputs: Sequence[Sequence[str]]) -> tuple[list[str], dict[str, str]]:
+    """A Markdown line for each input that MLflow has runs of, and the runs: fingerprint → MLflow's run id."""
+    lines: list[str] = []
+    known: dict[str, str] = {}
+    for problem, stage in inputs:
+        experiment = client.get_experiment_by_name(problem)
+        if experiment is None:
+            continue
+        of_stage = _runs_of(client, experiment.experiment_id, stage)
+        known |= {fingerprint: str(run.info.run_id) for fingerprint, run in of_stage.items()}
+        query = quote(f'tags.stage = "{stage}"')
+        where = f"#/experiments/{experiment.experiment_id}/runs?searchFilter={query}"
+        lines.append(f"- [{problem}, {stage}: {len(of_stage)} runs]({where})")
+    return lines, known
+
+
+def _runs_of(client: "MlflowClient", experiment: str, stage: str) -> dict[str, "Run"]:
+    """The stage's runs that MLflow has, by fingerprint; of two with the same, the finished one."""
+    search = partial(client.search_runs, [experiment], f"tags.stage = '{stage}'", max_results=1000)
+    page = search()
+    found = list(page)
+    while page.token:
+        page = search(page_token=page.token)
+        found += page
+    found.sort(key=lambda run: run.info.status == "FINISHED")
+    return {run.data.tags["fingerprint"]: run for run in found if "fingerprint" in run.data.tags}
 
 
 def _whole(runs: pd.DataFrame, curves: pd.DataFrame) -> Block:
@@ -254,7 +324,7 @@ class Recorder:
         self._client, self._experiment, self._write = _connect(problem)
         self._tags = {"problem": problem, "stage": stage, "diverged": "false", **_revision()}
         self._measured: set[str] = set()
-        known = self._known(stage)
+        known = _runs_of(self._client, self._experiment, stage)
         # The runs to be written: fingerprint → (place in the stack, MLflow's run id)
         self._open = {
             row["run"]: (place, self._opened(row, known.get(row["run"])))
@@ -297,17 +367,6 @@ class Recorder:
         while self._open:
             _, (_, run_id) = self._open.popitem()
             self._client.set_terminated(run_id, status)
-
-    def _known(self, stage: str) -> dict[str, "Run"]:
-        """The stage's runs that MLflow has, by fingerprint; of two with the same, the finished one."""
-        search = partial(self._client.search_runs, [self._experiment], f"tags.stage = '{stage}'", max_results=1000)
-        page = search()
-        found = list(page)
-        while page.token:
-            page = search(page_token=page.token)
-            found += page
-        found.sort(key=lambda run: run.info.status == "FINISHED")
-        return {run.data.tags["fingerprint"]: run for run in found if "fingerprint" in run.data.tags}
 
     def _opened(self, row: Description, run: "Run | None") -> str:
         """The id of the run as described, new or gone on with; the params and inputs it lacks are added."""

@@ -116,6 +116,28 @@ class RateUnit:
         return float(value)
 
 
+@dataclass(frozen=True)
+class ShareUnit:
+    """A percentage from 0% to 100%, kept as written; :func:`share_of` has its number."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self.validate)
+
+    def validate(self, value: Any) -> str:
+        """``value`` as written."""
+        number = percent(value) if isinstance(value, str) else None
+        if number is None or number > 100:
+            raise mistake("is not a share", "write a percentage from 0% to 100%, such as 1%")
+        return str(value)
+
+
+def share_of(written: str) -> float:
+    """The number from 0 to 1 that a valid share stands for."""
+    return float((percent(written) or Fraction(0)) / 100)
+
+
+Percentage = Annotated[str, ShareUnit()]
+"""A percentage from 0% to 100%."""
 Length = Annotated[int, LengthUnit()]
 """A length of at least one scheduler step."""
 LengthOrZero = Annotated[int, LengthUnit(minimum=0)]

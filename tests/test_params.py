@@ -99,7 +99,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     "a huge batch": ("batch_size: 32", "batch_size: ¦99999999", f"{PROBLEM}.batch_size: must be at most 1000000 (given: 99999999); write 1000000 or less"),
     "5000 digits": ("seeds: 10", f"seeds: ¦{'9' * 5000}", f"seeds: cannot be read as its type (given: {'9' * 57}…); write a usual number, true or false"),
     "5000 hexadecimal digits": ("seeds: 10", f"seeds: ¦0x{'f' * 5000}", f"seeds: must be at most 1000 (given: 0x{'f' * 55}…); write 1000 or less"),
-    "400 digits": ("noise: 0.1", f"noise: ¦{'9' * 400}", f"{PROBLEM}.dataset.noise: is not a number (given: {'9' * 57}…); write one, such as 0.1"),
+    "400 digits": ("noise: 0.05", f"noise: ¦{'9' * 400}", f"{PROBLEM}.dataset.noise: is not a number (given: {'9' * 57}…); write one, such as 0.1"),
     "yes for true": ("resample: true", "resample: ¦yes", f"{PROBLEM}.resample: is not true or false (given: yes); write true or false"),
     "1 for true": ("resample: true", "resample: ¦1", f"{PROBLEM}.resample: is not true or false (given: 1); write true or false"),
     "an unknown device": ("device: auto", "device: ¦gpu", "device: is not a device (given: gpu); write auto, cpu, cuda, cuda:0, cuda:1 … or mps"),
@@ -107,9 +107,9 @@ WRONG: dict[str, tuple[str, ...]] = {
     "a number for a device": ("device: auto", "device: ¦0", "device: is not text (given: 0); write a word, or put it in quotes"),
     # keys
     "a misspelt key": ("seeds: 10", "¦seed: 10", f"seed: is not known here (given: seed); did you mean seeds? (one of {TOP})"),
-    "a misspelt section": ("report: {every: 10, baseline: ConstantLR}", "¦reprot: {every: 10, baseline: ConstantLR}", f"reprot: is not known here (given: reprot); did you mean report? (one of {TOP})"),
+    "a misspelt section": ("report: {every: 10, baseline: ConstantLR, matters: 1%}", "¦reprot: {every: 10, baseline: ConstantLR}", f"reprot: is not known here (given: reprot); did you mean report? (one of {TOP})"),
     "a misspelt key of a problem": ("    batch_size: 32", "    batch_size: 32\n    ¦bach_size: 3", f"{PROBLEM}.bach_size: is not known here (given: bach_size); did you mean batch_size? (one of {PROBLEM_KEYS})"),
-    "a misspelt key of the report": ("every: 10", "¦evry: 10", "report.evry: is not known here (given: evry); did you mean every? (one of every, baseline)"),
+    "a misspelt key of the report": ("every: 10", "¦evry: 10", "report.evry: is not known here (given: evry); did you mean every? (one of every, baseline, matters)"),
     "a misspelt key of a schedule": (EXPONENTIAL, "  ExponentialLR: {args: {gamma: 0.95}, ¦intervall: epoch}", f"schedulers.ExponentialLR.intervall: is not known here (given: intervall); did you mean interval? (one of {ENTRY})"),
     "an argument outside args": (EXPONENTIAL, "  ExponentialLR: {args: {gamma: 0.95}, ¦gamma: 0.9}", f"schedulers.ExponentialLR.gamma: is not known here (given: gamma); write one of {ENTRY}"),
     "a key twice": ("seeds: 10", "seeds: 10\n¦seeds: 11", "seeds: is there twice, first in line 4 (given: seeds); remove one of the two"),
@@ -123,8 +123,8 @@ WRONG: dict[str, tuple[str, ...]] = {
     "a problem with a dot": ("  synthetic:", "  ¦syn.thetic:", f"problems.syn.thetic: is not a usable name (given: syn.thetic); {LABEL}"),
     "a problem with a slash": ("  synthetic:", "  ¦../x:", f"problems.../x: is not a usable name (given: ../x); {LABEL}"),
     "a misspelt dataset": ("{name: synthetic", "{name: ¦syntetic", f"{PROBLEM}.dataset.name: is not a registered dataset (given: syntetic); did you mean synthetic? (one of synthetic, digits)"),
-    "a misspelt argument of a dataset": ("train: 1000", "¦trane: 1000", f"{PROBLEM}.dataset.trane: is not known here (given: trane); did you mean train? (one of train, validation, test, features, classes, noise, condition, seed)"),
-    "a share above one": ("noise: 0.1", "noise: ¦2", f"{PROBLEM}.dataset.noise: must be at most 1 (given: 2); write 1 or less"),
+    "a misspelt argument of a dataset": ("train: 1000", "¦trane: 1000", f"{PROBLEM}.dataset.trane: is not known here (given: trane); did you mean train? (one of train, validation, test, features, classes, noise, condition, spare, seed)"),
+    "a share above one": ("noise: 0.05", "noise: ¦2", f"{PROBLEM}.dataset.noise: must be at most 1 (given: 2); write 1 or less"),
     "a dataset without a name": ("dataset: {name: digits, seed: 0}", "dataset: ¦{seed: 0}", "problems.digits.dataset.name: is missing (given: nothing); add `name:` with one of synthetic, digits"),
     "a word for a mapping": (SGD, "optimizer: ¦SGD", f"{PROBLEM}.optimizer: is not a mapping (given: SGD); {MAPPING}"),
     "an optimizer in lower case": (SGD, "optimizer: {name: ¦sgd, lr: 1}", f"{PROBLEM}.optimizer.name: is not a registered optimizer (given: sgd); did you mean SGD? (one of SGD, AdamW)"),
@@ -189,9 +189,15 @@ WRONG: dict[str, tuple[str, ...]] = {
     "an override": (OVERRIDES, "schedulers: {StepLR: {args: {step_size: ¦0}}}", f"{PROBLEM}.schedulers.StepLR.args.step_size: must lie between 1 and 1000000000 (given: 0); {LENGTH}"),
     # report
     "a baseline that is no label": ("baseline: ConstantLR", "baseline: ¦ConstantLr", f"report.baseline: is not the label of a scheduler in every problem (given: ConstantLr); did you mean ConstantLR? (one of {LABELS})"),
-    "no baseline": (", baseline: ConstantLR}", "}", "report.baseline: is missing (given: nothing); add `baseline:`"),
+    "no baseline": (", baseline: ConstantLR, matters: 1%}", "}", "report.baseline: is missing (given: nothing); add `baseline:`"),
     "a number for a baseline": ("baseline: ConstantLR", "baseline: ¦3", "report.baseline: is not text (given: 3); write a word, or put it in quotes"),
-    "an empty report": ("report: {every: 10, baseline: ConstantLR}", "¦report:", f"report: is not a mapping (given: nothing); {MAPPING}"),
+    "an empty report": ("report: {every: 10, baseline: ConstantLR, matters: 1%}", "¦report:", f"report: is not a mapping (given: nothing); {MAPPING}"),
+    "a number that matters": ("matters: 1%", "matters: ¦0.01", "report.matters: is not a share (given: 0.01); write a percentage from 0% to 100%, such as 1%"),
+    "more than all matters": ("matters: 1%", "matters: ¦101%", "report.matters: is not a share (given: 101%); write a percentage from 0% to 100%, such as 1%"),
+    # sweep
+    "a single point": ("points: 10", "points: ¦1", "sweep.points: must be at least 2 (given: 1); write 2 or more"),
+    "a budget that is none": ("budgets: [10%, 25%", "budgets: [¦ten, 25%", f"sweep.budgets.0: is not a length (given: ten); {LENGTH}"),
+    "a misspelt key of the sweep": ("sweep: {points", "sweep: {¦pionts", "sweep.pionts: is not known here (given: pionts); did you mean points? (one of points, budgets)"),
     # YAML's more remote corners
     "a date": ("seeds: 10", "seeds: ¦2026-01-01", kind("2026-01-01")),
     "a date that is none": ("seeds: 10", "seeds: ¦2026-13-45", kind("2026-13-45")),
@@ -296,7 +302,7 @@ def test_every_mistake_at_once(tmp_path: Path) -> None:
     """Across sections, several in one entry, and in a problem's own schedulers; in the order of the file."""
     edits = [
         ("seeds: 10", "seeds: ¦x"),
-        ("condition: 100", "condition: ¦.nan"),
+        ("condition: 10", "condition: ¦.nan"),
         ("epochs: 100", "epochs: ¦0"),
         (OVERRIDES, "schedulers: {StepLR: {args: {step_size: ¦0, ¦gama: 1}, lr: ¦-3}, Own: ¦{}}"),
         (EXPONENTIAL, "  ExponentialLR: {args: {¦gama: 0.95}, lr: ¦-1, interval: ¦day}"),
@@ -378,7 +384,7 @@ def test_the_default_file(edited: Edited) -> None:
         ("  StepLR: {", "  StepLR: {interval: batch, lr: 200%, ", lambda p: (p.schedulers["StepLR"].interval, p.schedulers["StepLR"].lr) == ("batch", "200%")),
         ("device: auto", "device: cuda:1", lambda p: p.device == "cuda:1"),
         ("device: auto", "", lambda p: p.device == "auto"),
-        ("report: {every: 10, baseline: ConstantLR}", "report:\n  <<: {every: 5}\n  baseline: StepLR", lambda p: (p.report.every, p.report.baseline) == (5, "StepLR")),
+        ("report: {every: 10, baseline: ConstantLR, matters: 1%}", "report:\n  <<: {every: 5}\n  baseline: StepLR", lambda p: (p.report.every, p.report.baseline) == (5, "StepLR")),
     ],
 )  # fmt: skip
 def test_right(old: str, new: str, read: Any, edited: Edited) -> None:

@@ -17,6 +17,7 @@ COPIED = ("pipeline", "dvc.yaml", "params.yaml", "requirements.txt", "constraint
 SMALLER = (
     ("seeds: 10", "seeds: 2"),
     ("train: 1000, validation: 1000, test: 4000", "train: 100, validation: 60, test: 80"),
+    ("spare: 24000", "spare: 60"),
     ("epochs: 100", "epochs: 5"),
     ("epochs: 50", "epochs: 4"),
     ("hidden: [32]", "hidden: [4]"),
@@ -74,10 +75,14 @@ def test_all_results_of_the_contract_are_there(project: Path) -> None:
         "data/{}.parquet", "results/{}/train/runs.parquet", "results/{}/train/curves.parquet", "results/{}/train/findings.json",
         "results/{}/tune/trials.parquet",
         "results/{}/tune/runs.parquet", "results/{}/tune/curves.parquet", "results/{}/tune/best.yaml",
+        "results/{}/tune/importances.parquet", "results/{}/sweep/runs.parquet", "reports/best/{}.py",
     ]  # fmt: skip
     reports = ["comparison.csv", "comparison.md", "learning_rates.csv", "metrics.json", "report.html", "curves.csv"]
     expected = {name.format(problem) for name in per_problem for problem in ("synthetic", "digits")}
-    assert set(written(project)) == expected | {f"reports/{name}" for name in reports}
+    found = set(written(project))
+    more = {name for name in found if name.startswith(("reports/evidence/", "reports/figures/"))}
+    assert found - more == expected | {f"reports/{name}" for name in reports}
+    assert {Path(name).suffix for name in more} == {".csv", ".md", ".svg"}
     runs = pd.read_parquet(project / "results/digits/train/runs.parquet")
     assert len(runs) == runs["run"].nunique() == 12 * 2
     comparison = pd.read_csv(project / "reports/comparison.csv")

@@ -21,7 +21,7 @@ LAYERS = (
     ("problems", "custom"),
     ("engine", "catalogue", "cli"),
     ("analysis", "search", "tracking"),
-    ("record",),
+    ("record", "sweeps"),
     ("stages",),
 )
 LAYER_OF = {name: number for number, names in enumerate(LAYERS) for name in names}
@@ -79,7 +79,13 @@ def test_deps_are_the_files_a_stage_imports(stage: str) -> None:
 @pytest.mark.parametrize("stage", STAGES)
 def test_deps_hold_the_pinned_requirements_and_what_earlier_stages_write(stage: str) -> None:
     other = {dep for dep in declared(stage)["deps"] if not dep.startswith("pipeline")}
-    inputs = {"dataset": set(), "train": {"data/${key}.parquet"}, "tune": {"data/${key}.parquet"}, "report": {"results"}}
+    inputs = {
+        "dataset": set(),
+        "train": {"data/${key}.parquet"},
+        "tune": {"data/${key}.parquet"},
+        "sweep": {"data/${key}.parquet", "results/${key}/tune/best.yaml"},
+        "report": {"results", "data"},
+    }
     assert other == ALWAYS | inputs[stage]
 
 

@@ -1,8 +1,9 @@
 """The report as one HTML page that needs nothing but itself."""
 
 import platform
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from io import StringIO
@@ -10,18 +11,21 @@ from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from ruamel.yaml import YAML
 
 from pipeline.analysis import figures, summary
+from pipeline.analysis.across import friedman
 from pipeline.analysis.figures import Panel, Styles
 from pipeline.analysis.statistics import finished, tuning_gain
 from pipeline.analysis.summary import Finding
 from pipeline.analysis.tables import ProblemResults, Recommendation, recommendations
-from pipeline.params import Params
+from pipeline.params import Params, ReportParams
 
 ROWS = 100  # of learning rates on the page; the CSV file has them all
 PACKAGES = ("torch", "numpy", "scipy", "pandas", "matplotlib")
 Row = dict[str, Any]
+Frames = Mapping[str, pd.DataFrame]
 
 
 @dataclass(frozen=True)
@@ -55,18 +59,28 @@ class Section:
     gallery: Figure
     traps: Sequence[Mapping[str, Any]]
     digests: str
+    verdict: str
+    evidence: Mapping[str, Sequence[Row]]
+    """The problem's rows of the tables ``targets``, ``area``, ``widths`` and ``winners``."""
+    probes: Mapping[str, Figure]
+    """The figures of those and of the searches, by name; only those there is something to draw of."""
 
 
-def render(params: Params, problems: Iterable[ProblemResults], comparison: pd.DataFrame, rates: pd.DataFrame) -> str:
-    """The page; ``comparison`` and ``rates`` are the tables of the report, over all problems."""
+def render(
+    params: Params, problems: Iterable[ProblemResults], tables: Frames, evidence: Frames
+) -> tuple[str, dict[str, Markup]]:
+    """The page, and its drawings by name; ``tables`` and ``evidence`` are those of the report, over all problems."""
     problems = list(problems)
-    style = figures.styles(list(dict.fromkeys(label for results in problems for label in results.labels)))
+    style = style_of(problems)
     sections = [
-        section(results, _of(comparison, results.name), _of(rates, results.name), style, params.report.baseline)
-        for results in problems
+        section(results, _own(tables, results.name), _own(evidence, results.name), style, params.report) for results in problems
     ]
-    return _environment().get_template("report.html.j2").render(
+    across = _across(tables["comparison"], evidence, style)
+    html = _environment().get_template("report.html.j2").render(
         sections=sections,
+        across=across,
+        missing=friedman(tables["comparison"], across.variants[-1]).missing,
+        matters=params.report.matters,
         style=style,
         palettes=[figures.palette(theme) for theme in (0, 1)],
         baseline=params.report.baseline,
@@ -75,19 +89,27 @@ def render(params: Params, problems: Iterable[ProblemResults], comparison: pd.Da
         params=_yaml(params),
         versions={"Python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
     )  # fmt: skip
+    return html, _drawings(sections, across)
 
 
-def section(results: ProblemResults, comparison: pd.DataFrame, rates: pd.DataFrame, style: Styles, baseline: str) -> Section:
+def style_of(problems: Iterable[ProblemResults]) -> Styles:
+    """One look for each scheduler, the same in every figure of the report."""
+    return figures.styles(list(dict.fromkeys(label for results in problems for label in results.labels)))
+
+
+def section(results: ProblemResults, tables: Frames, evidence: Frames, style: Styles, asked: ReportParams) -> Section:
     """One problem's part of the page, figures drawn."""
+    baseline, comparison, rates = asked.baseline, tables["comparison"], tables["learning_rates"]
     ranked = _best_first(comparison, results.variants)
     labels = tuple(dict.fromkeys(ranked["scheduler"]))
-    gains = _sorted(tuning_gain(results.runs), labels)
+    gains = _sorted(tuning_gain(results.runs, results.overlap), labels)
+    found = summary.findings(results, comparison, baseline)
     return Section(
         name=results.name,
         variants=results.variants,
         labels=labels,
         conditions=summary.conditions(results),
-        findings=summary.findings(results, comparison, baseline),
+        findings=found,
         cells={str(v): {row["scheduler"]: row for row in _records(own)} for v, own in ranked.groupby("variant")},
         rates=_by_epoch(rates),
         gains=_records(gains),
@@ -98,7 +120,67 @@ def section(results: ProblemResults, comparison: pd.DataFrame, rates: pd.DataFra
         gallery=_gallery(results, style),
         traps=results.traps,
         digests=summary.listing(sorted(str(digest) for digest in results.runs["dataset"].unique())),
+        verdict=summary.verdict(results, found),
+        evidence={name: _records(evidence[name]) for name in ("targets", "area", "widths", "winners")},
+        probes=_probes(results.name, evidence, style),
     )
+
+
+def _probes(name: str, evidence: Frames, style: Styles) -> dict[str, Figure]:
+    """Figures of the sweep and of the searches."""
+    drawn = {
+        "Sensitivity to the peak rate": figures.sensitivity(name, evidence["sensitivity"], style),
+        "Loss by budget": figures.budget(name, evidence["budgets"], style),
+        "Best so far": figures.best_so_far(name, evidence["best_so_far"], style),
+        "Importances": figures.importances(name, evidence["importances"], style),
+    }
+    return {title: Figure(title, panels) for title, panels in drawn.items() if panels}
+
+
+def _across(comparison: pd.DataFrame, evidence: Frames, style: Styles) -> "Across":
+    """What all problems say together."""
+    profiles, ranks = evidence["profiles"], evidence["ranks"]
+    variants = tuple(dict.fromkeys(ranks["variant"]))
+    drawn = [
+        replace(panel, variant=variant)
+        for variant in variants
+        for panel in figures.profile(f"all-{variant}", profiles[profiles["variant"] == variant], style)
+    ]
+    test = friedman(comparison, variants[-1])
+    if test.critical_difference is not None:
+        last = ranks[ranks["variant"] == variants[-1]].set_index("scheduler")["rank"]
+        diagram = figures.critical_difference("all", last.to_dict(), test.critical_difference, style)
+        return Across(variants, _records(ranks), Figure("Performance profiles", drawn), Figure("Average ranks", diagram))
+    return Across(variants, _records(ranks), Figure("Performance profiles", drawn), None)
+
+
+@dataclass(frozen=True)
+class Across:
+    """The part of the page on all problems together."""
+
+    variants: Sequence[str]
+    ranks: Sequence[Row]
+    profiles: Figure
+    diagram: Figure | None
+
+
+def _drawings(sections: Sequence[Section], across: Across) -> dict[str, Markup]:
+    """Every drawing of the page by the name of its file."""
+    named = {"all": [across.profiles, *([across.diagram] if across.diagram else [])]}
+    for own in sections:
+        more = [own.gain] if own.gain else []
+        named[own.name] = [own.differences, *more, *own.losses, own.gallery, *own.probes.values()]
+    return {
+        re.sub(r"[^a-z0-9]+", "-", f"{name} {figure.title} {panel.variant}".lower()).strip("-"): panel.svg
+        for name, shown in named.items()
+        for figure in shown
+        for panel in figure.panels
+    }
+
+
+def _own(frames: Frames, problem: str) -> dict[str, pd.DataFrame]:
+    """A problem's rows of the tables that have some for each."""
+    return {name: frame[frame["problem"] == problem] for name, frame in frames.items() if "problem" in frame}
 
 
 def _differences(name: str, ranked: pd.DataFrame, style: Styles, baseline: str) -> Figure:
@@ -125,10 +207,6 @@ def _losses(results: ProblemResults, style: Styles) -> list[Figure]:
 def _gallery(results: ProblemResults, style: Styles) -> Figure:
     highlight = {found.scheduler: found.run for found in recommendations(results) if found.run is not None}
     return Figure("Learning rates", figures.learning_rate_gallery(results.name, results.curves, style, highlight))
-
-
-def _of(table: pd.DataFrame, problem: str) -> pd.DataFrame:
-    return table[table["problem"] == problem]
 
 
 def _records(table: pd.DataFrame) -> list[Row]:
@@ -180,6 +258,7 @@ def _environment() -> Environment:
         "number": summary.number,
         "signed": summary.signed,
         "rate": summary.rate,
+        "torch": summary.in_torch,
         "share": summary.share,
         "listing": summary.listing,
         "swatch": figures.swatch,

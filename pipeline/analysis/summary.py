@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.analysis.statistics import CRITERION, Interval, lead
+from pipeline.analysis.statistics import CRITERION, Interval
 from pipeline.analysis.tables import ProblemResults
 
 MISSING = "\N{EN DASH}"
@@ -43,6 +43,16 @@ def rate(value: float | None) -> str:
     return MISSING if value is None or not math.isfinite(value) else f"{value:.4g}".replace("-", _MINUS)
 
 
+def probability(value: float) -> str:
+    """A p value; below a thousandth only that."""
+    return "below 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def in_torch(value: Any) -> str:
+    """An argument as one would type it: numbers to ten digits, which hides what binary fractions add."""
+    return f"{value:.10g}" if isinstance(value, float) else str(value)
+
+
 def share(value: float | None) -> str:
     """A share from 0 to 1 in percent."""
     return MISSING if value is None or not math.isfinite(value) else f"{100 * value:.1f}%".replace("-", _MINUS)
@@ -51,6 +61,16 @@ def share(value: float | None) -> str:
 def listing(names: Sequence[str]) -> str:
     """Names as one speaks them: ``a``, ``a and b``, ``a, b and c``."""
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def verdict(results: ProblemResults, found: Sequence[Finding]) -> str:
+    """One paragraph about a problem, for somebody who has never seen the project: verdict, how sure, under which conditions."""
+    last = found[-1]
+    told = {"default": "As written in params.yaml", "tuned": "Each tuned on its own"}[last.variant]
+    facts = conditions(results)
+    trials = f", {results.trials_per_study} trials for each of them" if results.trials_per_study else ""
+    where = f"{facts['Budget']}, {facts['Seeds']}{trials}; {facts['Model']}, {facts['Optimizer']}, on {facts['Device']}"
+    return f"{told}: {' '.join(last.sentences)} This holds for {results.name} under these conditions: {where}."
 
 
 def findings(results: ProblemResults, comparison: pd.DataFrame, baseline: str) -> list[Finding]:
@@ -78,17 +98,19 @@ def _finding(results: ProblemResults, rows: pd.DataFrame, baseline: str) -> Find
     if math.isnan(first[CRITERION]):
         return Finding(first["variant"], (), ("No run finished: every scheduler diverged on every seed.",))
     leaders = tuple(rows.loc[rows["rank"] == 1, "scheduler"])
-    sentences = [_leads(leaders, first), _against_baseline(leaders, first, baseline)]
-    behind = rows[rows["rank"] > 1]
-    if len(behind):
-        sentences.append(_runner_up(results, first, {str(key): value for key, value in behind.iloc[0].items()}))
-    return Finding(first["variant"], leaders, tuple(s for s in [*sentences, _diverged(rows)] if s))
+    sentences = [
+        _leads(leaders, first),
+        _against_baseline(leaders, first, baseline),
+        *_others(rows[rows["rank"] > 1], leaders[0]),
+        _diverged(rows),
+    ]
+    return Finding(first["variant"], leaders, tuple(sentence for sentence in sentences if sentence))
 
 
 def _leads(leaders: Sequence[str], first: dict[str, Any]) -> str:
-    verb = "leads" if len(leaders) == 1 else "share the lead"
+    verb = "has" if len(leaders) == 1 else "share"
     interval = Interval(*(first[f"{CRITERION}{end}"] for end in ("", "_low", "_high")))
-    return f"{listing(leaders)} {verb} with a mean validation loss of {number(interval.mean)}{_between(interval)}."
+    return f"{listing(leaders)} {verb} the lowest mean validation loss, {number(interval.mean)}{_between(interval)}."
 
 
 def _between(interval: Interval) -> str:
@@ -98,30 +120,41 @@ def _between(interval: Interval) -> str:
 
 
 def _against_baseline(leaders: Sequence[str], first: dict[str, Any], baseline: str) -> str:
+    """How the leader compares with the baseline, by its verdict."""
+    verdict = first["verdict"]
     if baseline in leaders:
         return f"{baseline} is the baseline: no scheduler does better than it."
-    lower = Interval(-first["difference"], -first["difference_high"], -first["difference_low"])
-    if math.isnan(lower.mean):
+    if verdict == "diverged":
         return f"No seed is left to compare it with the baseline {baseline}."
-    way = "lower" if lower.mean >= 0 else "higher"
-    return f"That is {number(abs(lower.mean))} {way} than the baseline {baseline}; {_verdict(lower)}"
+    difference = Interval(first["difference"], first["difference_low"], first["difference_high"])
+    if math.isnan(difference.low):
+        return f"Against {baseline} the difference is {signed(difference.mean)}; one seed says nothing about how sure that is."
+    said = f"{signed(difference.mean)} (95% interval {signed(difference.low)} to {signed(difference.high)})"
+    if verdict == "practically equal":
+        return f"It is practically equal to the baseline {baseline}: the difference of {said} is too small to matter."
+    if verdict == "not separable yet":
+        return (
+            f"Whether it beats the baseline {baseline} is not settled: the difference is {said}. {_more(first['seeds_needed'])}"
+        )
+    return f"It is {verdict} than the baseline {baseline}: the difference is {said}, Holm-adjusted p {probability(first['p'])}."
 
 
-def _verdict(interval: Interval) -> str:
-    if math.isnan(interval.low):
-        return "one seed says nothing about how sure that is."
-    ends = f"the 95% interval of the lead, {signed(interval.low)} to {signed(interval.high)},"
-    return f"{ends} excludes zero." if interval.excludes_zero else f"{ends} includes zero: it may be chance."
+def _more(seeds: float) -> str:
+    """How many seeds the observed spread asks for."""
+    if math.isinf(seeds):
+        return "More seeds on these data would not settle it: their splits overlap too much. More data would."
+    return "" if math.isnan(seeds) else f"With this spread, about {seeds:.0f} seeds in all would settle it."
 
 
-def _runner_up(results: ProblemResults, first: dict[str, Any], second: dict[str, Any]) -> str:
-    label = second["scheduler"]
-    ahead = lead(results.runs, first["variant"], first["scheduler"], label)
-    if math.isnan(ahead.low):
-        return f"Next is {label}."
-    ends = f"{signed(ahead.mean)} (95% interval {signed(ahead.low)} to {signed(ahead.high)})"
-    apart = "the gap excludes zero" if ahead.excludes_zero else "these seeds do not tell the two apart"
-    return f"Next is {label}, at {ends}: {apart}."
+def _others(rows: pd.DataFrame, leader: str) -> list[str]:
+    """The other schedulers by how they compare with the leader."""
+    words = {
+        "practically equal": "Practically equal to {leader}: {names}.",
+        "not separable yet": "Not told apart from {leader} by these seeds: {names}.",
+        "worse": "Worse than {leader}, beyond the luck of the seeds: {names}.",
+    }
+    groups = ((text, rows.loc[rows["behind_verdict"] == verdict, "scheduler"].tolist()) for verdict, text in words.items())
+    return [text.format(leader=leader, names=listing(names)) for text, names in groups if names]
 
 
 def _diverged(rows: pd.DataFrame) -> str:

@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from pipeline.analysis.statistics import NO_OVERLAP, Overlap
 from pipeline.params import ProblemParams
+from pipeline.results import IMPORTANCE_COLUMNS, SWEEP_COLUMNS, TRIAL_COLUMNS
 from pipeline.runs import as_json
 from pipeline.units import percent
 
@@ -21,16 +23,28 @@ class ProblemResults:
     """Everything the stages found out about one problem.
 
     ``runs`` and ``curves`` have the columns of the parquet files, of all variants together, schedulers in the order of
-    params.yaml. ``best`` is what ``best.yaml`` holds: label → recommended configuration; empty where nothing was tuned.
+    params.yaml. ``best`` is what ``best.yaml`` holds: label → recommended configuration. It is empty where nothing was
+    tuned, and so are ``trials``, ``importances`` and ``sweep``.
     """
 
     name: str
     params: ProblemParams
     runs: pd.DataFrame
     curves: pd.DataFrame
-    best: Mapping[str, Mapping[str, Any]]
+    best: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     traps: Sequence[Mapping[str, Any]] = ()
     """What ``findings.json`` holds."""
+    trials: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(TRIAL_COLUMNS)))
+    importances: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(IMPORTANCE_COLUMNS)))
+    sweep: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(SWEEP_COLUMNS)))
+    overlap: Overlap = NO_OVERLAP
+    batches: int = 1
+    """Optimizer steps in an epoch."""
+
+    @property
+    def trials_per_study(self) -> int:
+        """Trials of each study; 0 where nothing was tuned."""
+        return 0 if self.trials.empty else int(self.trials["number"].max()) + 1
 
     @property
     def variants(self) -> tuple[str, ...]:
@@ -49,12 +63,14 @@ def gather(
     params: ProblemParams,
     labels: Iterable[str],
     parts: Sequence[tuple[pd.DataFrame, pd.DataFrame]],
-    best: Mapping[str, Mapping[str, Any]],
-    traps: Sequence[Mapping[str, Any]] = (),
+    **more: Any,
 ) -> ProblemResults:
-    """The results of a problem from ``parts``, the (runs, curves) of each stage; rows in the order of ``labels``."""
+    """The results of a problem from ``parts``, the (runs, curves) of each stage; rows in the order of ``labels``.
+
+    ``more`` are further attributes of :class:`ProblemResults`.
+    """
     runs, curves = (pd.concat(frames, ignore_index=True) for frames in zip(*parts, strict=True))
-    return ProblemResults(name, params, _in_order(runs, labels), _in_order(curves, labels), best, traps)
+    return ProblemResults(name, params, _in_order(runs, labels), _in_order(curves, labels), **more)
 
 
 def _in_order(frame: pd.DataFrame, labels: Iterable[str]) -> pd.DataFrame:
@@ -90,6 +106,13 @@ def learning_rates(means: pd.DataFrame, every: int) -> pd.DataFrame:
     """The tutorial's output: the mean curves' ``lr`` at epochs 1, 1 + ``every`` …"""
     shown = (means["epoch"] - 1) % every == 0
     return means.loc[shown, [column for column in means if column not in ("train_loss", "validation_loss")]]
+
+
+def mean_importances(importances: pd.DataFrame) -> pd.DataFrame:
+    """Rows of (scheduler, parameter, importance, low, high): mean and quartiles over the seeds' studies."""
+    groups = importances.groupby(["scheduler", "parameter"], sort=False)["importance"]
+    table = groups.agg(importance="mean", low=lambda v: v.quantile(0.25), high=lambda v: v.quantile(0.75)).reset_index()
+    return table.sort_values("importance", ascending=False, kind="stable").reset_index(drop=True)
 
 
 def metrics(comparison: pd.DataFrame) -> dict[str, dict[str, dict[str, dict[str, float]]]]:

@@ -7,7 +7,7 @@ import numpy as np
 from pipeline.problems.problem import Problem
 from pipeline.runs import Floats, Run
 from pipeline.schedulers.registry import schedulers
-from pipeline.schedulers.replay import Replay, Trace, trace
+from pipeline.schedulers.replay import Replay, ScheduleError, Trace, trace
 
 
 class Rates:
@@ -57,3 +57,12 @@ class Rates:
         """Step the live schedules, each with its own run's training loss of the epoch just trained; (runs,)."""
         for run, replay in self._live.items():
             replay.step(float(train_loss[run]))
+
+
+def can_be_followed(problem: Problem, run: Run) -> bool:
+    """Whether the run's schedule can be followed to its end."""
+    try:
+        Rates(problem, [run])
+    except ScheduleError:
+        return False
+    return True

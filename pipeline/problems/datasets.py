@@ -1,6 +1,6 @@
 """Datasets by name: each is one function that returns a frame with the columns ``split``, ``y``, ``x0``, ``x1`` …
 
-``split`` is one of train, validation, test; ``y`` is a class from 0 up.
+``split`` is one of train, validation, test, or spare: samples that only a ``resample`` draws on. ``y`` is a class from 0 up.
 """
 
 from collections.abc import Callable
@@ -46,6 +46,7 @@ def synthetic(
     classes: Annotated[int, Field(ge=2, le=10_000)] = 2,
     noise: Annotated[float, Field(ge=0, le=1)] = 0.1,
     condition: Annotated[float, Field(ge=1, le=1e12)] = 100.0,
+    spare: Annotated[int, Field(ge=0, le=10_000_000)] = 0,
     seed: Seed = 0,
 ) -> pd.DataFrame:
     """The tutorial's data, made learnable: Gaussian inputs labelled by a random linear teacher.
@@ -53,10 +54,10 @@ def synthetic(
     ``noise`` is the share of labels replaced by another class, drawn uniformly. ``condition`` is the condition number of
     the inputs' covariance: the features' scales are spaced evenly in the logarithm with mean square 1, so that some
     directions are learnt slowly and the learning rate matters. The teacher's weights are divided by the scales, so that
-    every feature matters equally.
+    every feature matters equally. ``spare`` samples more let each seed of a ``resample`` draw nearly all of its own.
     """
     draw = np.random.default_rng(seed)
-    size = train + validation + test
+    size = train + validation + test + spare
     scales = np.geomspace(1, condition**-0.5, features)
     scales /= np.sqrt(np.mean(scales**2))
     standard = draw.standard_normal((size, features))
@@ -64,7 +65,7 @@ def synthetic(
     y = (standard @ teacher).argmax(axis=1)
     flipped = draw.random(size) < noise
     y = np.where(flipped, (y + draw.integers(1, classes, size)) % classes, y)
-    split = np.repeat(["train", "validation", "test"], [train, validation, test])
+    split = np.repeat(["train", "validation", "test", "spare"], [train, validation, test, spare])
     return frame(standard * scales, y, split)
 
 

@@ -83,10 +83,10 @@ class Problem:
         from sklearn.model_selection import train_test_split  # late: half a second that only this needs
 
         draw = stream("split", self.name, seed) % 2**32
-        everything, validate = np.arange(len(self.y)), len(given.validation)
+        sizes = {"train_size": len(given.train), "test_size": len(given.validation)}
         try:
-            rest, test = train_test_split(everything, test_size=len(given.test), stratify=self.y, random_state=draw)
-            train, validation = train_test_split(rest, test_size=validate, stratify=self.y[rest], random_state=draw)
+            rest, test = train_test_split(np.arange(len(self.y)), test_size=len(given.test), stratify=self.y, random_state=draw)
+            train, validation = train_test_split(rest, **sizes, stratify=self.y[rest], random_state=draw)
         except ValueError as error:
             raise ProblemError(
                 f"params.yaml: problems.{self.name}: no stratified split can be drawn of its data ({error}); "

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from pipeline.engine.rates import Rates
+from pipeline.engine.rates import can_be_followed
 from pipeline.engine.shards import train
 from pipeline.params import Schedule, TuneParams
 from pipeline.problems.problem import Problem
@@ -82,7 +82,7 @@ def evaluate(problem: Problem, configurations: Sequence[tuple[str, Schedule, int
     try:
         return _losses(problem, runs, device, title)
     except ScheduleError:
-        possible = [i for i, run in enumerate(runs) if _can_be_followed(problem, run)]
+        possible = [i for i, run in enumerate(runs) if can_be_followed(problem, run)]
     values = np.full(len(runs), np.inf)
     if possible:
         values[possible] = _losses(problem, [runs[i] for i in possible], device, title)
@@ -94,14 +94,6 @@ def _losses(problem: Problem, runs: Sequence[Run], device: torch.device, title: 
     history = collect(runs, train(problem, runs, device=device, search=True), show)
     losses = history.curves.validation_loss[-1]
     return np.where(history.diverged | ~np.isfinite(losses), np.inf, losses)
-
-
-def _can_be_followed(problem: Problem, run: Run) -> bool:
-    try:
-        Rates(problem, [run])
-    except ScheduleError:
-        return False
-    return True
 
 
 def winners(studies: Sequence[Study], epochs: int) -> list[Run]:

@@ -91,6 +91,10 @@ class Study:
         """What a trial trains: trial 0 is params.yaml to the letter."""
         return self.space.base if trial.number == 0 else self.space.schedule(trial.params)
 
+    def as_optuna(self) -> optuna.Study:
+        """Optuna's own study with all finished trials."""
+        return self._rebuilt()[0]
+
     def _rebuilt(self) -> tuple[optuna.Study, InMemoryStorage, int]:
         sampler = new_sampler(self.sampler, stream("sampler", self.name), stream("sampler", self.name, len(self.rounds)))
         storage = InMemoryStorage()

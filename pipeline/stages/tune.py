@@ -9,12 +9,13 @@ from pipeline.problems.problem import load_problem
 from pipeline.record import record
 from pipeline.results import parquet
 from pipeline.search import storage
+from pipeline.search.importances import importances
 from pipeline.search.rounds import recommend, search, winners
 from pipeline.search.table import best_yaml, trial_table
 
 
 def main(problem_name: str) -> None:
-    """Write ``trials.parquet``, ``best.yaml``, ``runs.parquet`` and ``curves.parquet`` under ``results/P/tune``."""
+    """Write ``trials``, ``runs``, ``curves`` and ``importances.parquet`` and ``best.yaml`` under ``results/P/tune``."""
     params = load_params(CATALOGUE)
     device = find_device(params.device)
     problem = load_problem(params, problem_name)
@@ -22,7 +23,7 @@ def main(problem_name: str) -> None:
     mirror = storage.Mirror()
     studies = search(problem, params.tune, params.seeds, device, lambda s: mirror.update(trial_table(problem, s)))
     trials, best = parquet(trial_table(problem, studies)), best_yaml(recommend(problem, studies, device))
-    beside = {"trials.parquet": trials, "best.yaml": best}
+    beside = {"trials.parquet": trials, "best.yaml": best, "importances.parquet": parquet(importances(studies))}
     record(problem, "tune", winners(studies, problem.params.epochs), device, beside)
 
 

@@ -1,11 +1,16 @@
 """Small tables of runs and curves, written by hand."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 import pytest
 
+CONSTANT = json.dumps({"factor": 1.0, "total_iters": 5})
+SGD = json.dumps(
+    {"name": "SGD", "args": {"lr": 1.0, "momentum": 0.0, "dampening": 0.0, "weight_decay": 0.0, "nesterov": False}}
+)
 Losses = Mapping[tuple[str, str], Sequence[float]]
 MakeRuns = Callable[[Losses], pd.DataFrame]
 
@@ -18,9 +23,9 @@ def make_runs() -> MakeRuns:
         rows = [
             {
                 "run": f"{variant}-{scheduler}-{seed}", "variant": variant, "scheduler": scheduler, "seed": seed, "epochs": 2,
-                "lr": 1.0, "args": "{}", "resolved": "{}", "diverged": bool(np.isnan(loss)), "train_loss": loss,
+                "lr": 1.0, "args": "{}", "resolved": CONSTANT, "diverged": bool(np.isnan(loss)), "train_loss": loss,
                 "validation_loss": loss, "validation_accuracy": 1 - loss, "test_loss": loss, "test_accuracy": 1 - loss,
-                "name": scheduler, "interval": "epoch", "warmup": 0, "optimizer": "{}", "dataset": "d1", "device": "cpu",
+                "name": "ConstantLR", "interval": "epoch", "warmup": 0, "optimizer": SGD, "dataset": "d1", "device": "cpu",
             }
             for (variant, scheduler), values in losses.items()
             for seed, loss in enumerate(values)

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from pipeline.analysis import summary
-from pipeline.analysis.page import render
+from pipeline.analysis.assembled import assemble, files
 from pipeline.analysis.statistics import compare
-from pipeline.analysis.tables import ProblemResults, gather, learning_rates, mean_curves
+from pipeline.analysis.tables import ProblemResults, gather
 from pipeline.catalogue import CATALOGUE
 from pipeline.params import Params, load_params
 
@@ -36,7 +36,7 @@ def params(tmp_path: Path) -> Params:
 def sentences(params: Params, make_runs: MakeRuns, make_curves: MakeCurves) -> Callable[[Losses], str]:
     def say(losses: Losses) -> str:
         runs = make_runs(losses)
-        results = gather("P", params.problems["P"], ["base"], [(runs, make_curves(runs, 2))], {})
+        results = gather("P", params.problems["P"], ["base"], [(runs, make_curves(runs, 2))])
         found = summary.findings(results, compare(runs, "base"), "base")
         return " ".join(found[-1].sentences)
 
@@ -45,14 +45,16 @@ def sentences(params: Params, make_runs: MakeRuns, make_curves: MakeCurves) -> C
 
 def test_a_clear_lead_is_said_with_its_interval(sentences: Callable[[Losses], str]) -> None:
     text = sentences({("default", "base"): [0.5, 0.6, 0.7], ("default", "A"): [0.4, 0.5, 0.6]})
-    assert "A leads with a mean validation loss of 0.5000 (95% interval 0.2516 to 0.7484)." in text
-    assert "0.1000 lower than the baseline base; the 95% interval of the lead, +0.1000 to +0.1000, excludes zero." in text
+    assert "A has the lowest mean validation loss, 0.5000 (95% interval 0.2516 to 0.7484)." in text
+    assert "It is better than the baseline base: the difference is −0.1000 (95% interval −0.1000 to −0.1000)," in text
+    assert "Holm-adjusted p below 0.001." in text
+    assert "Worse than A, beyond the luck of the seeds: base." in text
 
 
 def test_a_lead_that_may_be_chance_is_said_to_be(sentences: Callable[[Losses], str]) -> None:
     text = sentences({("default", "base"): [0.5, 0.6, 0.7], ("default", "A"): [0.6, 0.5, 0.6]})
-    assert "includes zero: it may be chance" in text
-    assert "these seeds do not tell the two apart" in text
+    assert "Whether it beats the baseline base is not settled" in text
+    assert "Not told apart from A by these seeds: base." in text
 
 
 def test_a_leading_baseline_says_that_no_schedule_helps(sentences: Callable[[Losses], str]) -> None:
@@ -61,12 +63,12 @@ def test_a_leading_baseline_says_that_no_schedule_helps(sentences: Callable[[Los
 
 def test_equals_share_the_lead(sentences: Callable[[Losses], str]) -> None:
     text = sentences({("default", "base"): [0.5, 0.6], ("default", "A"): [0.1, 0.2], ("default", "B"): [0.1, 0.2]})
-    assert text.startswith("A and B share the lead")
+    assert text.startswith("A and B share the lowest mean validation loss, 0.1500")
 
 
 def test_divergence_is_said(sentences: Callable[[Losses], str]) -> None:
     text = sentences({("default", "base"): [0.5, 0.6], ("default", "A"): [0.1, NAN], ("default", "B"): [NAN, NAN]})
-    assert "base leads" in text
+    assert "base has the lowest" in text
     assert "A on 1 of 2 seeds and B on 2 of 2 seeds" in text
     assert "No run finished" in sentences({("default", "base"): [NAN, NAN]})
 
@@ -99,9 +101,7 @@ def test_what_users_write_is_escaped(params: Params, make_runs: MakeRuns, make_c
     runs["device"] = runs["dataset"] = evil
     best = {evil: {"name": evil, "lr": evil[:5] + "%", "args": {"a": evil}}}
     best[evil]["lr"] = "100%"
-    results: ProblemResults = gather(evil, params.problems["P"], ["base", evil], [(runs, make_curves(runs, 2))], best)
-    comparison = compare(runs, "base").assign(problem=evil)
-    rates = learning_rates(mean_curves(results), 1).assign(problem=evil)
-    html = render(params, [results], comparison, rates)
+    results: ProblemResults = gather(evil, params.problems["P"], ["base", evil], [(runs, make_curves(runs, 2))], best=best)
+    html = files(assemble(params, [results]))["report.html"].decode().partition("<script>\n//")[0]
     assert "<script" not in html
     assert "&lt;script&gt;" in html

@@ -1,19 +1,50 @@
 """Intervals against hand-computed and published values; what divergence, ties and few seeds do to a comparison."""
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from pipeline.analysis.statistics import Interval, compare, lead, mean_interval, paired_interval, tuning_gain
+from pipeline.analysis.statistics import (
+    Interval,
+    Overlap,
+    compare,
+    holm,
+    lead,
+    mean_interval,
+    p_value,
+    paired_interval,
+    seeds_needed,
+    tuning_gain,
+    verdict,
+)
 
 NAN = float("nan")
 MakeRuns = Callable[[dict[tuple[str, str], list[float]]], pd.DataFrame]
 values = st.lists(st.floats(-1e6, 1e6).map(lambda x: round(x, 3)), min_size=2, max_size=30)
+# Multiples of 1/1024, which are shifted by whole numbers and scaled by powers of two without rounding.
+losses = st.lists(st.tuples(*[st.integers(1, 2048).map(lambda x: x / 1024)] * 2), min_size=2, max_size=12)
+SLEEP = np.array([1.2, 2.4, 1.3, 1.3, 0.0, 1.0, 1.8, 0.8, 4.6, 1.4])  # the ten differences of Student's sleep data, below
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _light_garbage() -> Iterator[None]:
+    """Statsmodels' Holm collects garbage at every call, a tenth of a second with all that is imported here."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+def two(a: list[float], b: list[float]) -> pd.DataFrame:
+    """Runs of schedulers A and B."""
+    rows = pd.DataFrame({"scheduler": ["A"] * len(a) + ["B"] * len(b), "seed": [*range(len(a)), *range(len(b))]})
+    losses = {key: [*a, *b] for key in ("validation_loss", "validation_accuracy", "test_loss", "test_accuracy")}
+    return rows.assign(variant="default", diverged=False, **losses)
 
 
 def test_interval_of_students_sleep_data() -> None:
@@ -152,3 +183,231 @@ def test_tuning_gain_is_paired_and_needs_both_variants(make_runs: MakeRuns) -> N
 @pytest.mark.parametrize(("low", "high", "excludes"), [(0.1, 0.2, True), (-0.2, -0.1, True), (-0.1, 0.1, False), (0, 0, False)])
 def test_an_interval_excludes_zero_where_it_lies_on_one_side(low: float, high: float, excludes: bool) -> None:
     assert Interval((low + high) / 2, low, high).excludes_zero is excludes
+
+
+def test_overlap_by_hand() -> None:
+    # Train on 80 and evaluate on 20 of 100: Nadeau and Bengio's variance of the mean of three is s² (1/3 + 20/80), and with
+    # s = 1 and t = 4.303 the half width is 4.303 * 0.76376. The same 20/80 is rho/(1-rho) at rho = 20/100.
+    assert mean_interval([1, 2, 3], overlap=0.2) == pytest.approx((2, 2 - 4.303 * 0.76376, 2 + 4.303 * 0.76376), abs=1e-3)
+
+
+def test_overlap_is_that_of_the_metrics_split() -> None:
+    overlap = Overlap(validation=0.2, test=0.5)
+    found = [overlap.of(metric) for metric in ("validation_loss", "validation_accuracy", "test_loss", "train_loss")]
+    assert found == [0.2, 0.2, 0.5, 0.0]
+
+
+@pytest.mark.parametrize("overlap", [-0.1, 1.0, NAN])
+def test_an_overlap_that_cannot_be_is_refused(overlap: float) -> None:
+    with pytest.raises(ValueError, match="overlap"):
+        mean_interval([1, 2], overlap=overlap)
+    with pytest.raises(ValueError, match="overlap"):
+        p_value([1, 2], overlap=overlap)
+
+
+def test_every_interval_takes_the_overlap(make_runs: MakeRuns) -> None:
+    cases = {("default", "A"): [0.1, 0.2, 0.4], ("default", "B"): [0.5, 0.3, 0.2], ("tuned", "A"): [0.2, 0.2, 0.1]}
+    runs = make_runs(cases)
+    wide = Overlap(0.2, 0.5)
+    # √(1/3 + 1/4) and √(1/3 + 1) against √(1/3)
+    stretch = {"validation": np.sqrt(7 / 4), "test": 2.0}
+    for plain, wider in ((compare(runs, "B"), compare(runs, "B", wide)), (tuning_gain(runs), tuning_gain(runs, wide))):
+        for split, factor in stretch.items():
+            own, other = (table[f"{split}_loss_high"] - table[f"{split}_loss"] for table in (wider, plain))
+            assert own.to_numpy() == pytest.approx(factor * other.to_numpy())
+    ahead, wider_lead = lead(runs, "default", "A", "B"), lead(runs, "default", "A", "B", wide)
+    assert wider_lead.high - wider_lead.mean == pytest.approx(stretch["validation"] * (ahead.high - ahead.mean))
+    row = compare(runs, "B", wide).iloc[0]
+    assert row["difference"] - row["difference_low"] == pytest.approx(wider_lead.high - wider_lead.mean)
+
+
+@pytest.mark.parametrize("seeds", [6, 10, 20])
+def test_the_interval_covers_as_often_as_it_says(seeds: int) -> None:
+    draws = np.random.default_rng(seeds).normal(0.3, 2, (4000, seeds))
+    found = [mean_interval(draw) for draw in draws]
+    assert 0.94 < np.mean([interval.low <= 0.3 <= interval.high for interval in found]) < 0.96  # three binomial errors
+
+
+def test_only_the_corrected_interval_covers_where_splits_overlap() -> None:
+    # Ten seeds each evaluate a random 50 of the same 200 samples; the differences of all samples are normal about 0. What
+    # is to be covered is the mean of that population and not of the 200 that happened to be drawn.
+    rng = np.random.default_rng(0)
+    pools = np.repeat(rng.normal(size=(2000, 1, 200)), 10, axis=1)
+    means = rng.permuted(pools, axis=2)[:, :, :50].mean(axis=2)
+    covered = {rho: np.mean([not mean_interval(own, overlap=rho).excludes_zero for own in means]) for rho in (0, 50 / 200)}
+    assert covered[0] < 0.75
+    assert 0.935 < covered[0.25] < 0.965
+
+
+def test_p_of_students_sleep_data() -> None:
+    # R prints t = 4.0621 and p = 0.002833. An overlap of 0.2 divides t by √((1/10 + 1/4) / (1/10)), which makes 2.1713.
+    assert p_value(SLEEP) == pytest.approx(0.002833, abs=1e-6)
+    assert p_value(SLEEP, 0.2) == pytest.approx(2 * stats.t.sf(2.1713, 9), abs=1e-5)
+
+
+def test_equal_differences_have_a_defined_p() -> None:
+    assert (p_value([0.0] * 5), p_value([0.1] * 5), p_value([-1e-300] * 2)) == (1, 0, 0)
+    assert np.isnan([p_value([0.1]), p_value([]), p_value([NAN, 1.0])]).all()
+
+
+@given(values, st.floats(0, 0.9))
+def test_p_and_interval_say_the_same(x: list[float], overlap: float) -> None:
+    p = p_value(x, overlap)
+    if abs(p - 0.05) > 1e-6:
+        assert (p < 0.05) is mean_interval(x, overlap=overlap).excludes_zero
+
+
+def test_holm_by_hand() -> None:
+    # 3 * 0.01, 2 * 0.03, and for the largest, 1 * 0.04, no less than the one before; the NaN is not counted.
+    assert holm([0.01, 0.04, NAN, 0.03]) == pytest.approx([0.03, 0.06, NAN, 0.06], nan_ok=True)
+    assert np.isnan(holm([NAN])).all()
+    assert holm([]).size == 0
+
+
+def test_eleven_equal_schedulers_raise_a_false_alarm_in_one_of_twenty_comparisons_at_most() -> None:
+    losses = np.random.default_rng(1).normal(size=(2000, 10, 12))  # comparisons, seeds, the baseline and eleven others
+    raw = [[p_value(own) for own in (run[:, 1:] - run[:, :1]).T] for run in losses]
+    allowed = 0.05 + 2 * np.sqrt(0.05 * 0.95 / len(losses))  # two binomial errors
+    assert np.mean([holm(p).min() < 0.05 for p in raw]) <= allowed
+    assert np.mean([min(p) < 0.05 for p in raw]) > 0.2  # what an unadjusted report would raise
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "p", "said"),
+    [
+        (-0.3, -0.1, 0.01, "better"),
+        (0.1, 0.3, 0.01, "worse"),
+        (0.1, 0.3, 0.06, "not separable yet"),  # alone it excludes zero; among its family it does not
+        (-0.3, 0.1, 0.2, "not separable yet"),
+        (-0.05, 0.05, 0.9, "practically equal"),
+        (0.01, 0.05, 0.001, "practically equal"),  # surely different, by too little to matter
+        (NAN, NAN, NAN, "not separable yet"),  # a single pair
+    ],
+)
+def test_verdicts(low: float, high: float, p: float, said: str) -> None:
+    mean = 0.2 if np.isnan(low) else (low + high) / 2
+    assert verdict(Interval(mean, low, high), p, margin=0.05) == said
+
+
+def test_seeds_needed_by_hand() -> None:
+    # Mean and s are 1. t / √n is 2.5706 / 2.4495 > 1 for 6 seeds and 2.4469 / 2.6458 < 1 for 7; at 1%, a fifth of the
+    # level, 3.2498 / 3.1623 > 1 for 10 and 3.1693 / 3.3166 < 1 for 11.
+    assert seeds_needed([0, 1, 2], margin=0) == 7
+    assert seeds_needed([0, 1, 2], margin=0, family=5) == 11
+    # About zero the same width has to fit into the margin instead, however many tests there are.
+    assert seeds_needed([-1, 0, 1], margin=1, family=5) == 7
+    # At an overlap of 0.5, rho/(1-rho) = 1: the half width stays above 1.96 for ever.
+    assert seeds_needed([0, 1, 2], margin=0, overlap=0.5) == np.inf
+    assert seeds_needed([-1, 0, 1], margin=0) == np.inf
+    assert np.isnan([seeds_needed([1], margin=0), seeds_needed([1, np.inf], margin=0)]).all()
+
+
+def test_seeds_needed_are_more_than_there_are_where_nothing_is_settled() -> None:
+    rng = np.random.default_rng(2)
+    runs = pd.concat([two(list(a), list(b)) for a, b in rng.normal(1, 0.1, (1, 2, 8))])
+    more = [two(list(own), []).assign(scheduler=f"S{n}") for n, own in enumerate(rng.normal(1.05, 0.1, (9, 8)))]
+    table = compare(pd.concat([runs, *more]), "A")
+    open_ones = table["verdict"] == "not separable yet"
+    assert open_ones.any()
+    assert (table.loc[open_ones, "seeds_needed"] > 8).all()
+    assert table.loc[~open_ones, "seeds_needed"].isna().all()
+
+
+def test_comparison_judges_against_the_baseline_and_the_best(make_runs: MakeRuns) -> None:
+    # Differences to the baseline are -2, -1, -3 times 1/16 for A, and 0, 1, -1 times 1/16 for B.
+    base = np.array([1.0, 1.25, 1.5])
+    a, b = base - np.array([2, 1, 3]) / 16, base + np.array([0, 1, -1]) / 16
+    table = compare(make_runs({("default", "base"): [*base], ("default", "A"): [*a], ("default", "B"): [*b]}), "base")
+    # t is -2 / (1/√3) = -3.4641 and 0, with 2 degrees of freedom: p = 0.07418 and 1; Holm doubles the first.
+    assert list(table["p"]) == pytest.approx([NAN, 0.14836, 1], abs=1e-5, nan_ok=True)
+    assert list(table["verdict"]) == ["baseline", "not separable yet", "not separable yet"]
+    # Two tests: 2.5% two-sided. t √(1/n) ≤ 2 holds for 4 seeds (4.1765 / 2 > 2) not yet, for 5 (3.4954 / 2.2361) it does.
+    # B has to fit into the margin of 1.25 / 100: t √(1/n) ≤ 0.2 needs 99 (1.98447 / 9.94987; at 98, 1.98472 / 9.89949).
+    assert list(table["seeds_needed"]) == pytest.approx([NAN, 5, 99], nan_ok=True)
+    # Behind A are base by 2, 1, 3 and B by 2, 2, 2: an interval of no width. Three pairs: 3 * 0, 2 * 0.07418, 1.
+    assert list(table["behind"]) == [0.125, 0, 0.125]
+    assert list(table["behind_p"]) == pytest.approx([0.14836, NAN, 0], abs=1e-5, nan_ok=True)
+    assert list(table["behind_verdict"]) == ["not separable yet", "best", "worse"]
+
+
+def test_new_columns_come_after_the_old_ones(make_runs: MakeRuns) -> None:
+    columns = list(compare(make_runs({("default", "A"): [0.1, 0.2]}), "A"))
+    assert columns[columns.index("rank") :] == [
+        "rank", "difference", "difference_low", "difference_high", "p", "verdict", "seeds_needed",
+        "behind", "behind_low", "behind_high", "behind_p", "behind_verdict", "validation_loss_median", "validation_loss_iqm",
+    ]  # fmt: skip
+
+
+def test_equals_are_practically_equal_whatever_matters(make_runs: MakeRuns) -> None:
+    runs = make_runs({("default", "A"): [0.1, 0.3, 0.2], ("default", "B"): [0.1, 0.3, 0.2]})
+    row = compare(runs, "A", Overlap(0.2, 0.2), matters=0).iloc[1]
+    assert (row["verdict"], row["p"], row["behind_verdict"]) == ("practically equal", 1, "practically equal")
+
+
+def test_the_margin_is_a_share_of_the_references_mean(make_runs: MakeRuns) -> None:
+    # B is worse by 1/64 on every seed; the reference's mean is 1, so it matters at 1% and not at 2%.
+    runs = make_runs({("default", "A"): [0.5, 1.5], ("default", "B"): [0.515625, 1.515625]})
+    assert [compare(runs, "A", matters=share).loc[1, "verdict"] for share in (0.01, 0.02)] == ["worse", "practically equal"]
+
+
+def test_what_cannot_be_judged_is_said(make_runs: MakeRuns) -> None:
+    cases = {("default", "base"): [0.3, 0.4], ("default", "one"): [0.1, NAN], ("default", "gone"): [NAN, NAN]}
+    table = compare(make_runs(cases), "base").set_index("scheduler")
+    assert table["verdict"].to_dict() == {"base": "baseline", "one": "not separable yet", "gone": "diverged"}
+    assert table["behind_verdict"].to_dict() == {"base": "best", "one": "not separable yet", "gone": "diverged"}
+    assert table[["p", "seeds_needed", "behind_p"]].isna().all(axis=None)
+    assert set(compare(make_runs(cases), "absent")["verdict"]) == {""}
+
+
+def test_where_all_diverged_none_is_best(make_runs: MakeRuns) -> None:
+    table = compare(make_runs({("default", "A"): [NAN, NAN], ("default", "B"): [NAN, NAN]}), "A")
+    assert list(table["verdict"]) == ["baseline", "diverged"]
+    assert list(table["behind_verdict"]) == ["diverged", "diverged"]
+
+
+def test_the_first_of_equals_is_the_best(make_runs: MakeRuns) -> None:
+    table = compare(make_runs({("default", s): [0.2, 0.3] for s in "BAC"}), "C")
+    assert list(table["behind_verdict"]) == ["best", "practically equal", "practically equal"]
+
+
+def test_variants_are_judged_apart_whatever_the_order_of_rows(make_runs: MakeRuns) -> None:
+    cases = {
+        ("default", "A"): [0.5, 0.5],
+        ("tuned", "A"): [0.25, 0.25],
+        ("default", "B"): [0.25, 0.25],
+        ("tuned", "B"): [0.5, 0.5],
+    }
+    table = compare(make_runs(cases), "A").set_index(["variant", "scheduler"])
+    assert table.loc[("default", "B"), "verdict"] == "better"
+    assert table.loc[("tuned", "B"), "verdict"] == "worse"
+    assert table.loc[("tuned", "A"), "behind_verdict"] == "best"
+
+
+def test_median_and_interquartile_mean_by_hand(make_runs: MakeRuns) -> None:
+    # Of eight, two are cut at either end: the mean of 3, 4, 5 and 6 is 4.5, which is the median too; 100 moves neither.
+    row = compare(make_runs({("default", "A"): [8, 3, 1, 5, 2, 100, 4, 6, NAN]}), "A").iloc[0]
+    assert (row["validation_loss_median"], row["validation_loss_iqm"]) == (4.5, 4.5)
+
+
+@settings(max_examples=30)
+@given(losses)
+def test_what_is_better_one_way_is_worse_the_other(pairs: list[tuple[float, float]]) -> None:
+    runs = two([a for a, _ in pairs], [b for _, b in pairs])
+    there, back = compare(runs, "A", matters=0).iloc[1], compare(runs, "B", matters=0).iloc[0]
+    mirror = {"better": "worse", "worse": "better"}
+    assert back["verdict"] == mirror.get(there["verdict"], there["verdict"])
+    assert back["p"] == there["p"]
+    assert (back["difference"], back["difference_low"]) == (-there["difference"], -there["difference_high"])
+
+
+@settings(max_examples=20)
+@given(losses, st.integers(1, 1000), st.integers(-20, 20))
+def test_shifts_and_scales_change_no_verdict(pairs: list[tuple[float, float]], shift: int, power: int) -> None:
+    a, b = np.array(pairs).T
+    told = ["verdict", "p", "seeds_needed"]
+
+    def judged(first: "np.ndarray[tuple[int], np.dtype[np.float64]]", second: object, matters: float) -> "pd.Series[float]":
+        return compare(two(list(first), list(np.asarray(second))), "A", matters=matters).iloc[1][told]
+
+    pd.testing.assert_series_equal(judged(a + shift, b + shift, 0), judged(a, b, 0))
+    pd.testing.assert_series_equal(judged(a * 2.0**power, b * 2.0**power, 0.01), judged(a, b, 0.01))

@@ -36,7 +36,7 @@ def test_rows_come_by_variant_and_in_the_order_of_the_parameters(
     train = make_runs({("default", "old"): [0.1], ("default", "B"): [0.2, 0.1], ("default", "A"): [0.3, 0.1]})
     tune = make_runs({("tuned", "B"): [0.2], ("tuned", "A"): [0.1]})
     parts = [(runs, make_curves(runs, 3)) for runs in (tune, train)]
-    results = gather("P", problem, ["A", "B"], parts, {})
+    results = gather("P", problem, ["A", "B"], parts)
     assert results.variants == ("default", "tuned")
     assert results.labels == ("A", "B", "old")
     assert list(results.runs["run"]) == [
@@ -52,7 +52,7 @@ def test_mean_losses_leave_out_diverged_runs_and_rates_do_not(
     curves = make_curves(runs, 2)
     curves.loc[curves["seed"] == 2, "lr"] = 0.4
     curves.loc[curves["seed"] == 2, "train_loss"] = 1e9  # finite, and yet of a run that diverged
-    means = mean_curves(gather("P", problem, ["A", "B"], [(runs, curves)], {})).set_index(["scheduler", "epoch"])
+    means = mean_curves(gather("P", problem, ["A", "B"], [(runs, curves)])).set_index(["scheduler", "epoch"])
     assert means.loc[("A", 2), "validation_loss"] == pytest.approx(0.2)
     assert means.loc[("A", 2), "train_loss"] == pytest.approx(0.2)
     assert means.loc[("B", 1), ["train_loss", "validation_loss"]].isna().all()
@@ -64,7 +64,7 @@ def test_a_rate_that_all_seeds_share_is_kept_to_the_last_bit(
     problem: ProblemParams, make_runs: MakeRuns, make_curves: MakeCurves, seeds: int
 ) -> None:
     runs = make_runs({("default", "A"): [0.1] * seeds})
-    means = mean_curves(gather("P", problem, ["A"], [(runs, make_curves(runs, 2))], {}))
+    means = mean_curves(gather("P", problem, ["A"], [(runs, make_curves(runs, 2))]))
     assert list(means["lr"]) == [0.1, 0.1]
 
 
@@ -101,7 +101,7 @@ def recommend(problem: ProblemParams, make_runs: MakeRuns, make_curves: MakeCurv
     runs["args"] = ["{}", '{"gamma": 0.1, "step_size": "40%"}']
     runs["resolved"] = ["{}", '{"gamma": 0.1, "step_size": 4}']
     parts = [(runs, make_curves(runs, 2))]
-    return lambda best: recommendations(gather("P", problem, ["A"], parts, {"A": best}))[0]
+    return lambda best: recommendations(gather("P", problem, ["A"], parts, best={"A": best}))[0]
 
 
 @pytest.mark.parametrize("lr", ["300%", 1.5])

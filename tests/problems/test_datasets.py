@@ -43,6 +43,13 @@ def test_a_dataset_follows_from_its_arguments(each: Registered) -> None:
         assert not built(each).equals(built(each, seed=1))
 
 
+def test_spare_samples_come_behind_all_others() -> None:
+    """So that the others stay the same."""
+    frame = synthetic(train=30, validation=20, test=10, spare=40)
+    assert frame["split"].tolist()[-40:] == ["spare"] * 40
+    assert frame["split"].value_counts().to_dict() == {"train": 30, "validation": 20, "test": 10, "spare": 40}
+
+
 def test_sizes_are_those_asked_for() -> None:
     frame = synthetic(train=30, validation=20, test=10, features=4, classes=3)
     assert frame["split"].value_counts().to_dict() == {"train": 30, "validation": 20, "test": 10}

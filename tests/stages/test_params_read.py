@@ -19,7 +19,8 @@ SECTIONS = set(Params.model_fields)
 WORK = {
     "dataset": ("results.write_dataset",),
     "train": ("record",),
-    "tune": ("search", "recommend", "winners", "trial_table", "best_yaml", "parquet", "record"),
+    "tune": ("search", "recommend", "winners", "trial_table", "best_yaml", "importances", "parquet", "record"),
+    "sweep": ("results.read_best", "over_rates", "over_budgets", "possible", "trained", "parquet", "write_files"),
 }
 
 
@@ -49,7 +50,7 @@ def test_a_stage_reads_what_is_declared(stage: str, repository: Path, monkeypatc
     module = importlib.import_module(f"pipeline.stages.{stage}")
     for name in WORK[stage]:
         target = f"pipeline.stages.{stage}.{name}"
-        monkeypatch.setattr(target, lambda *args, **kwargs: b"")
+        monkeypatch.setattr(target, lambda *args, **kwargs: {})
     monkeypatch.setattr(module, "load_params", lambda catalogue: recorder)
     READ.clear()
     module.main("synthetic")

@@ -18,11 +18,11 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 
-from pipeline import results
+from pipeline import results, tracking
 from pipeline.analysis.tables import recommendations
 from pipeline.catalogue import CATALOGUE
 from pipeline.params import load_params
-from pipeline.results import CURVE_COLUMNS, RUN_COLUMNS
+from pipeline.results import CURVE_COLUMNS, RUN_COLUMNS, SWEEP_COLUMNS, TRIAL_COLUMNS
 from pipeline.stages import report
 
 EPOCHS, SEEDS = 100, 10
@@ -58,10 +58,16 @@ ARGS: dict[str, dict[str, Any]] = {
     "MultiStepLR": {"milestones": [30, 80], "gamma": 0.1},
     "ExponentialLR": {"gamma": 0.95},
     "CosineAnnealingLR": {"T_max": 100, "eta_min": 0.0},
-    "ReduceLROnPlateau": {"factor": 0.1, "patience": 10},
-    "CyclicLR": {"base_lr": 0.01, "max_lr": 1.0, "step_size_up": 320},
+    "ReduceLROnPlateau": {
+        "factor": 0.1, "patience": 10, "threshold": 1e-4, "threshold_mode": "rel", "cooldown": 0, "min_lr": 0.0, "eps": 1e-8,
+    },
+    "CyclicLR": {
+        "base_lr": 0.01, "max_lr": 1.0, "step_size_up": 320, "step_size_down": None, "mode": "triangular", "gamma": 1.0,
+        "cycle_momentum": False, "base_momentum": 0.8, "max_momentum": 0.9,
+    },
     "ConstantLR": {"factor": 1.0, "total_iters": 5},
-}
+}  # fmt: skip
+SGD = {"momentum": 0.0, "dampening": 0.0, "weight_decay": 0.0, "nesterov": False}
 FINDINGS = [
     {
         "scheduler": "CyclicLR", "trap": "momentum", "epoch": 1, "what": "the momentum becomes 0.8 to 0.9",
@@ -73,7 +79,8 @@ COMPARISON = [
     "validation_loss", "validation_loss_low", "validation_loss_high",
     "validation_accuracy", "validation_accuracy_low", "validation_accuracy_high",
     "test_loss", "test_loss_low", "test_loss_high", "test_accuracy", "test_accuracy_low", "test_accuracy_high", "rank",
-    "difference", "difference_low", "difference_high",
+    "difference", "difference_low", "difference_high", "p", "verdict", "seeds_needed",
+    "behind", "behind_low", "behind_high", "behind_p", "behind_verdict", "validation_loss_median", "validation_loss_iqm",
 ]  # fmt: skip
 
 
@@ -117,7 +124,7 @@ def run(problem: str, variant: str, label: str, seed: int) -> tuple[dict[str, An
         "args": json.dumps(ARGS[label], sort_keys=True), "resolved": json.dumps(ARGS[label], sort_keys=True),
         "diverged": diverged, **figures, "test_accuracy": figures["validation_accuracy"] * 0.99,
         "name": label, "interval": "batch" if label == "CyclicLR" else "epoch", "warmup": 0,
-        "optimizer": json.dumps({"name": "SGD", "args": {"lr": PEAK[problem]}}), "dataset": f"digest-of-{problem}",
+        "optimizer": json.dumps({"name": "SGD", "args": {"lr": PEAK[problem], **SGD}}), "dataset": f"digest-of-{problem}",
         "device": "cpu",
     }  # fmt: skip
     curves = {"lr": lr, "momentum": 0.0, "train_loss": train, "validation_loss": validation}
@@ -137,7 +144,65 @@ def write_stage(problem: str, stage: str, variant: str) -> None:
             f"{r['scheduler']}: {{name: {r['name']}, lr: {100 * r['lr'] / PEAK[problem]:.10g}%, args: {r['args']}}}"
             for r in best
         ]
-        results.write_files([(results.stage_path(problem, stage, "best.yaml"), "\n".join(lines).encode())])
+        searched = {"trials.parquet": trials(problem), "importances.parquet": importances(), "runs.parquet": sweep(problem)}
+        places = {"trials.parquet": "tune", "importances.parquet": "tune", "runs.parquet": "sweep"}
+        results.write_files(
+            [
+                (results.stage_path(problem, stage, "best.yaml"), "\n".join(lines).encode()),
+                *((results.stage_path(problem, places[n], n), results.parquet(frame)) for n, frame in searched.items()),
+            ]
+        )
+
+
+def trials(problem: str) -> pd.DataFrame:
+    """Eight trials of every study, each better than the last or diverged."""
+    draw = np.random.default_rng(len(problem))
+    rows = [
+        {
+            "scheduler": label,
+            "seed": seed,
+            "number": number,
+            "state": "COMPLETE",
+            "value": 0.5 - 0.01 * number + draw.normal(0, 0.01),
+        }
+        for label, seed, number in itertools.product(ARGS, range(SEEDS), range(8))
+    ]
+    table = pd.DataFrame(rows).reindex(columns=list(TRIAL_COLUMNS))
+    pruned = table["number"] % 5 == 4
+    return table.assign(state=table["state"].mask(pruned, "PRUNED"), value=table["value"].mask(pruned))
+
+
+def importances() -> pd.DataFrame:
+    """Nine tenths are the peak rate's."""
+    rows = [
+        {"scheduler": label, "seed": seed, "parameter": parameter, "importance": importance}
+        for label, seed in itertools.product(ARGS, range(SEEDS))
+        for parameter, importance in (("lr %", 0.9), ("shape", 0.1))
+        if label != "ConstantLR"
+    ]
+    return pd.DataFrame(rows)
+
+
+def sweep(problem: str) -> pd.DataFrame:
+    """Losses that rise to both sides of a best rate, and fall with the budget."""
+    draw = np.random.default_rng(len(problem))
+    rates = [("rate", "tuned", lr, EPOCHS) for lr in np.geomspace(0.01, 10, 7)]
+    budgets = [("budget", variant, 1.0, epochs) for variant in ("default", "tuned") for epochs in (10, 50, EPOCHS)]
+    rows = [
+        {
+            "run": f"{kind}-{variant}-{lr:.3g}-{epochs}-{label}-{seed}", "kind": kind, "variant": variant, "scheduler": label,
+            "seed": seed, "epochs": epochs, "lr": lr, "diverged": bool(lr > 9 and seed > 6), "train_loss": 0.3,
+            "validation_loss": 0.3 + 0.05 * np.log10(lr) ** 2 + 1 / epochs + draw.normal(0, 0.002), "validation_accuracy": 0.9,
+        }
+        for (kind, variant, lr, epochs), label, seed in itertools.product([*rates, *budgets], ARGS, range(SEEDS))
+    ]  # fmt: skip
+    return pd.DataFrame(rows)[list(SWEEP_COLUMNS)]
+
+
+def dataset() -> pd.DataFrame:
+    """Parts of the sizes of the synthetic problem, nearly without features."""
+    split = np.repeat(["train", "validation", "test", "spare"], [1000, 1000, 1000, 17000])
+    return pd.DataFrame({"split": split, "y": np.arange(len(split)) % 2, "x0": np.float32(0.5)})
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +211,8 @@ def results_of_both(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("results")
     (path / "params.yaml").write_text(PARAMS)
     with contextlib.chdir(path):
+        for problem in PEAK:
+            results.write_dataset(problem, dataset())
         for problem, (stage, variant) in itertools.product(PEAK, (("train", "default"), ("tune", "tuned"))):
             write_stage(problem, stage, variant)
     return path
@@ -156,7 +223,8 @@ def reported(results_of_both: Path, tmp_path_factory: pytest.TempPathFactory) ->
     """A repository with its report; not to be changed."""
     path = shutil.copytree(results_of_both, tmp_path_factory.mktemp("reported"), dirs_exist_ok=True)
     load_params.cache_clear()
-    with contextlib.chdir(path):
+    with contextlib.chdir(path), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tracking, "publish", lambda folder, inputs: None)  # MLflow takes seconds
         report.main()
     load_params.cache_clear()
     return path
@@ -166,6 +234,7 @@ def reported(results_of_both: Path, tmp_path_factory: pytest.TempPathFactory) ->
 def tuned_repository(results_of_both: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A repository in which the stages train and tune are done, as the working directory."""
     monkeypatch.chdir(shutil.copytree(results_of_both, tmp_path, dirs_exist_ok=True))
+    monkeypatch.setattr(tracking, "publish", lambda folder, inputs: None)
     load_params.cache_clear()
     yield tmp_path
     load_params.cache_clear()
@@ -176,6 +245,7 @@ def repository(tuned_repository: Path) -> Path:
     """The same before stage tune."""
     for problem in PEAK:
         shutil.rmtree(results.stage_path(problem, "tune", ""))
+        shutil.rmtree(results.stage_path(problem, "sweep", ""))
     return tuned_repository
 
 
@@ -185,7 +255,8 @@ def page(reported: Path) -> "Page":
 
 
 def outputs(repository: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted((repository / "reports").iterdir())}
+    folder = repository / "reports"
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def comparison(repository: Path) -> pd.DataFrame:
@@ -221,12 +292,15 @@ def test_before_tuning_the_report_shows_the_default_variant_alone(repository: Pa
 
 
 def test_a_second_run_writes_the_same_bytes(tuned_repository: Path, reported: Path) -> None:
-    script = "from pipeline.stages import report; report.main()"  # another process: nothing may hang on its hash seed
+    # Another process: nothing may hang on its hash seed.
+    script = "from pipeline.stages import report; report.tracking.publish = print; report.main()"
     environment = {**os.environ, "PYTHONPATH": str(Path(report.__file__).parents[2]), "PYTHONHASHSEED": "7"}
     subprocess.run([sys.executable, "-W", "error", "-c", script], check=True, cwd=tuned_repository, env=environment)
     first = outputs(reported)
     assert outputs(tuned_repository) == first
-    assert set(first) == {"comparison.csv", "comparison.md", "curves.csv", "learning_rates.csv", "metrics.json", "report.html"}
+    top = {name for name in first if "/" not in name}
+    assert top == {"comparison.csv", "comparison.md", "curves.csv", "learning_rates.csv", "metrics.json", "report.html"}
+    assert {name for name in first if name.startswith("best/")} == {"best/digits.py", "best/synthetic.py"}
 
 
 def test_with_tuning_every_table_and_figure_has_both_variants(reported: Path, page: Page) -> None:
@@ -234,7 +308,9 @@ def test_with_tuning_every_table_and_figure_has_both_variants(reported: Path, pa
     assert len(table) == 2 * 2 * len(ARGS)
     assert page.text.count("What tuning changed") == 2
     drawings = [figure for figure in page.all("svg") if figure.get("role") == "img"]
-    assert len(drawings) == 2 * (2 * 4 + 1)  # forest, two losses, gallery for each variant, and the gain
+    # forest, two losses, gallery and budgets for each variant; gain, sensitivity, best so far, importances; two profiles
+    assert len(drawings) == 2 * (2 * 5 + 4) + 2
+    assert len([name for name in outputs(reported) if name.endswith(".svg")]) == len(drawings)
     assert all(drawing["aria-label"] for drawing in drawings)
     markdown = (reported / "reports" / "comparison.md").read_text().splitlines()
     assert markdown[0] == f"| {' | '.join(COMPARISON)} |"
@@ -279,7 +355,7 @@ def test_curves_for_dvc_are_in_long_form(reported: Path, page: Page) -> None:
 def test_the_page_needs_no_network_and_stays_small(reported: Path, page: Page) -> None:
     html = (reported / "reports" / "report.html").read_text()
     assert len(html) < 5_000_000
-    assert not page.all("script") + page.all("link") + page.all("img") + page.all("iframe")
+    assert not page.all("link") + page.all("img") + page.all("iframe")
     assert not re.search(r"url\((?!#)|@import|(?:href|src)=\"(?!#)", html)
 
 
@@ -300,12 +376,12 @@ def test_the_recommendation_is_in_torchs_numbers(page: Page) -> None:
     assert "step_size=30" in page.text
 
 
-def test_a_missing_best_yaml_leaves_the_recommendation_out(tuned_repository: Path) -> None:
+def test_a_missing_best_yaml_is_told(tuned_repository: Path) -> None:
     params = load_params(CATALOGUE)
     assert recommendations(report.read(params, "digits"))
     results.stage_path("digits", "tune", "best.yaml").unlink()
-    assert report.read(params, "digits").variants == ("default", "tuned")
-    assert not recommendations(report.read(params, "digits"))
+    with pytest.raises(results.ResultsError, match=r"best\.yaml is not there; `dvc repro tune@digits` writes it"):
+        report.read(params, "digits")
 
 
 @pytest.mark.parametrize("broken", ["a: [", "a: 1\na: 2\n", "\x00"])
@@ -321,3 +397,40 @@ def test_missing_results_name_the_stage_that_writes_them(repository: Path) -> No
     with pytest.raises(results.ResultsError, match="dvc repro train@digits"):
         report.main()
     assert not (repository / "reports").exists()
+
+
+def test_the_conditions_of_the_verdict_are_said(page: Page) -> None:
+    """So that the paragraph can be quoted by itself."""
+    assert page.text.count("This holds for synthetic under these conditions: 100 epochs, batches of 32, 10 seeds") == 1
+    assert "8 trials for each of them" in page.text
+
+
+def test_the_overlap_is_that_of_the_data(tuned_repository: Path) -> None:
+    """1000 of 20,000 samples are drawn for validation, and for the test: two seeds share a twentieth of them."""
+    read = report.read(load_params(CATALOGUE), "digits")
+    assert (read.overlap.validation, read.overlap.test) == (0.05, 0.05)
+    assert read.batches == 32  # 1000 samples in batches of 32
+    text = PARAMS.replace("    batch_size: 32\nschedulers", "    batch_size: 32\n    resample: false\nschedulers")
+    Path("params.yaml").write_text(text)
+    load_params.cache_clear()
+    assert report.read(load_params(CATALOGUE), "digits").overlap.validation == 0
+
+
+def test_a_problem_that_is_no_more_leaves_nothing_behind(tuned_repository: Path) -> None:
+    report.main()
+    assert (tuned_repository / "reports/best/synthetic.py").exists()
+    start, end = PARAMS.index("  synthetic:"), PARAMS.index("  digits:")
+    Path("params.yaml").write_text(PARAMS[:start] + PARAMS[end:])
+    load_params.cache_clear()
+    report.main()
+    assert not [name for name in outputs(tuned_repository) if "synthetic" in name]
+
+
+def test_the_scripts_print_the_reported_rates(reported: Path) -> None:
+    """Those of the first in rank, as its curve has them."""
+    table = comparison(reported)
+    for problem in PEAK:
+        first = table.query("problem == @problem and variant == 'tuned' and rank == 1")["scheduler"].item()
+        text = (reported / f"reports/best/{problem}.py").read_text()
+        assert text.startswith(f'"""{first} on {problem}')
+        compile(text, problem, "exec")

@@ -1,0 +1,52 @@
+"""Whole studies through the pipeline's own stages, in a folder of their own."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from pipeline import results
+from pipeline.analysis.tables import ProblemResults
+from pipeline.catalogue import CATALOGUE
+from pipeline.params import load_params
+from pipeline.stages.report import read
+
+ROOT = Path(__file__).parents[1]
+STAGES = ("dataset", "train", "tune")
+
+
+def default_params() -> dict[str, Any]:
+    """The repository's params.yaml as plain mappings."""
+    loaded: dict[str, Any] = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    return loaded
+
+
+def study(folder: Path, params: Mapping[str, Any], stages: Sequence[str] = STAGES) -> dict[str, ProblemResults]:
+    """Run the stages of every problem as processes in ``folder`` and read what they wrote; what is there goes on."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "params.yaml").open("w", encoding="utf-8") as file:
+        YAML().dump(dict(params), file)
+    # Mirrors are for people to look at: these go where nobody does.
+    unseen = {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db", "OPTUNA_STORAGE": str(folder / "journal")}
+    for problem in params["problems"]:
+        for stage in stages:
+            command = [sys.executable, "-m", f"pipeline.stages.{stage}", problem]
+            subprocess.run(command, cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT), **unseen}, check=True)
+    here = Path.cwd()
+    os.chdir(folder)
+    try:
+        load_params.cache_clear()
+        loaded = load_params(CATALOGUE)
+        return {problem: read(loaded, problem) for problem in loaded.problems}
+    finally:
+        os.chdir(here)
+        load_params.cache_clear()
+
+
+def scratch(name: str) -> Path:
+    """Where the study of that name lies: it can be interrupted and goes on."""
+    return ROOT / results.STATE / "studies" / name

@@ -1,0 +1,81 @@
+"""What is compared across problems: average ranks, Friedman's test, and Nemenyi's pairs.
+
+The problem is the unit here, and its ranks are all that is looked at, as Demšar (2006), "Statistical comparisons of
+classifiers over multiple data sets", recommends. They carry the mean validation losses and the rule that divergence never
+helps. Frames are comparisons (see :func:`pipeline.analysis.statistics.compare`) of several problems, with the columns
+``problem``, ``variant``, ``scheduler`` and ``rank``.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.stats import friedmanchisquare, studentized_range
+
+from pipeline.analysis.statistics import LEVEL
+
+ENOUGH = 5
+"""Problems; with fewer, chi-squared is no fair approximation of Friedman's statistic."""
+_SCHEDULERS = 3  # what Friedman's test needs at least
+
+
+@dataclass(frozen=True)
+class Friedman:
+    """Friedman's test that all schedulers rank alike over the problems; None where it could not be done.
+
+    ``missing`` problems keep it from being done (0: none do). Two schedulers whose average ranks lie further apart than
+    ``critical_difference`` differ at 5%, all pairs at once; ``pairs`` holds Nemenyi's ps, shape (schedulers, schedulers).
+    Either is to be read only where ``p`` is small.
+    """
+
+    missing: int
+    p: float | None = None
+    critical_difference: float | None = None
+    pairs: pd.DataFrame | None = None
+
+
+def average_ranks(comparison: pd.DataFrame) -> pd.DataFrame:
+    """``variant``, ``scheduler``, ``rank`` (the mean over problems) and ``problems`` (their number), in order of appearance.
+
+    Schedulers that share a rank within a problem share the mean of the places they take, as in Friedman's test.
+    """
+    places = comparison.groupby(["problem", "variant"], sort=False)["rank"].rank("average")
+    groups = comparison.assign(rank=places).groupby(["variant", "scheduler"], sort=False)["rank"]
+    return groups.agg(rank="mean", problems="size").reset_index()
+
+
+def friedman(comparison: pd.DataFrame, variant: str) -> Friedman:
+    """The test of one variant, over the schedulers that all its problems have; with fewer than three of them there is none."""
+    ranks = _ranks(comparison[comparison["variant"] == variant])
+    problems, schedulers = ranks.shape
+    if problems < ENOUGH or schedulers < _SCHEDULERS:
+        return Friedman(max(0, ENOUGH - problems))
+    return Friedman(0, _p(ranks), critical_difference(problems, schedulers), _nemenyi(ranks))
+
+
+def critical_difference(problems: int, schedulers: int) -> float:
+    """Nemenyi's critical difference of average ranks at 5%: q √(k (k + 1) / (6 N)) for k schedulers on N problems.
+
+    q is the quantile of the studentized range with infinite degrees of freedom over √2 (Demšar 2006, table 5).
+    """
+    q = float(studentized_range.ppf(1 - LEVEL, schedulers, np.inf)) / np.sqrt(2)
+    return float(q * np.sqrt(schedulers * (schedulers + 1) / (6 * problems)))
+
+
+def _ranks(rows: pd.DataFrame) -> pd.DataFrame:
+    """Problems × schedulers, both in order of appearance; only schedulers that every problem has."""
+    table = rows.pivot(index="problem", columns="scheduler", values="rank")
+    return table.loc[rows["problem"].unique(), rows["scheduler"].unique()].dropna(axis="columns").rank(axis="columns")
+
+
+def _p(ranks: pd.DataFrame) -> float:
+    if (ranks.nunique(axis="columns") == 1).all():  # the statistic is 0 / 0 where every problem finds all equal
+        return 1.0
+    return float(friedmanchisquare(*ranks.to_numpy(float).T).pvalue)
+
+
+def _nemenyi(ranks: pd.DataFrame) -> pd.DataFrame:
+    from scikit_posthocs import posthoc_nemenyi_friedman  # type: ignore[import-untyped]  # late: it brings seaborn
+
+    pairs: pd.DataFrame = posthoc_nemenyi_friedman(ranks.rename_axis(index=None, columns=None))
+    return pairs

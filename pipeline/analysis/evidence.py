@@ -1,0 +1,292 @@
+"""Evidence behind a comparison, as small tables: how fast, how safely, how robustly a scheduler gets where it gets.
+
+Frames of runs, curves and trials have the columns of the parquet files and hold one problem; a frame of a stage that was
+not run may be empty, with or without columns, and gives an empty table. Losses are validation losses, means over samples;
+the test split enters nothing here. A run that diverged is counted and enters no mean. Rows come in order of appearance;
+the order of the rows of the input changes nothing else, to the last bit.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from pipeline.analysis.statistics import CRITERION, finished, mean_interval
+from pipeline.runs import Floats
+
+FARTHEST = 4.0
+"""Up to how many times the fastest scheduler's epochs a profile looks; as in AlgoPerf."""
+QUARTILES = (0.5, 0.25, 0.75)
+_RUN = ["variant", "scheduler", "seed"]
+
+
+@dataclass(frozen=True)
+class Targets:
+    """A loss to reach, and when each run reached it.
+
+    ``loss`` is NaN where there is none. ``epochs`` has a row of (variant, scheduler, seed, epochs) per run: the first
+    epoch, from 1, at whose end the validation loss was at most ``loss``; NaN where it never was.
+    """
+
+    loss: float
+    epochs: pd.DataFrame
+
+
+def targets(runs: pd.DataFrame, curves: pd.DataFrame, baseline: str, variant: str = "default") -> Targets:
+    """The median over seeds of the final loss of ``baseline`` in ``variant``, and when each run of any variant reached it.
+
+    The median is over the runs that finished. A miss is a miss, however close; a run that diverged misses even where it
+    had been at the target before, for what it came to is of no use.
+    """
+    columns = (*_RUN, "epochs")
+    if runs.empty or curves.empty:
+        return Targets(np.nan, _table([], columns))
+    own = finished(runs[(runs["variant"] == variant) & (runs["scheduler"] == baseline)])
+    loss = float(own[CRITERION].median())
+    first = curves[curves[CRITERION] <= loss].groupby(_RUN)["epoch"].min().astype(float).rename("reached")
+    reached_at = runs.join(first, on=_RUN)["reached"].where(~runs["diverged"].astype(bool))
+    return Targets(loss, runs[_RUN].assign(epochs=reached_at).reset_index(drop=True))
+
+
+def epochs_to_target(runs: pd.DataFrame, curves: pd.DataFrame, baseline: str, variant: str = "default") -> pd.DataFrame:
+    """The table of :func:`targets` alone, as :func:`reached` and :func:`profiles` take it."""
+    return targets(runs, curves, baseline, variant).epochs
+
+
+def reached(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of (variant, scheduler, hits, seeds, median) from a table of :func:`epochs_to_target`.
+
+    ``hits`` of ``seeds`` runs reached the target. ``median`` is over all of them, in epochs; a miss counts as later than
+    any hit, so that the median is NaN where it is, or lies beside, a miss.
+    """
+    rows = (
+        (*key, int(own["epochs"].notna().sum()), len(own), _quantile(_worst(own["epochs"])[None], 0.5)[0])
+        for key, own in _groups(table, ["variant", "scheduler"])
+    )
+    return _table(rows, ("variant", "scheduler", "hits", "seeds", "median"))
+
+
+def profiles(per_problem: Mapping[str, pd.DataFrame], variant: str) -> pd.DataFrame:
+    """Rows of (scheduler, tau, share): performance profiles over problems, from a table of :func:`epochs_to_target` each.
+
+    An instance is a problem and a seed. ``share`` is the share of all instances on which the scheduler reached the
+    target in at most ``tau`` times the epochs of the fastest scheduler there; an instance that it missed, that it was not
+    run on, or that nobody solved, counts against it. A scheduler's ``tau`` are 1, :data:`FARTHEST`, and between them all
+    at which its share changes: it is a step function, constant from each ``tau`` up to the next.
+
+    Sources: Dolan and Moré (2002), https://arxiv.org/abs/cs/0102001; Dahl et al. (2023), https://arxiv.org/abs/2306.07179.
+    """
+    ratios = _ratios(per_problem, variant)
+    rows = ((label, tau, share) for label in ratios for tau, share in _profile(_worst(ratios[label])))
+    return _table(rows, ("scheduler", "tau", "share"))
+
+
+def profile_score(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of (scheduler, score) from :func:`profiles`: the mean share from ``tau`` 1 to :data:`FARTHEST`, 0 to 1.
+
+    It is AlgoPerf's benchmark score, the area under the profile divided by its width; 1 is who was the fastest everywhere.
+    """
+    sorted_groups = ((key, own.sort_values("tau")) for key, own in _groups(table, ["scheduler"]))
+    rows = (
+        (*key, float(np.sum(own["share"].to_numpy(float)[:-1] * np.diff(own["tau"].to_numpy(float)))) / (FARTHEST - 1))
+        for key, own in sorted_groups
+    )
+    return _table(rows, ("scheduler", "score"))
+
+
+def area(curves: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """Rows of (variant, scheduler, area, low, high): how low the loss was all the way, not only at the end.
+
+    ``area`` is the mean over epochs of the validation loss, then over the seeds that finished, with its 95% interval.
+    """
+    columns = ("variant", "scheduler", "area", "low", "high")
+    if runs.empty or curves.empty:
+        return _table([], columns)
+    # In order of the epochs, so that rounding does not depend on the order of the rows.
+    whole = curves.sort_values("epoch").groupby(_RUN)[CRITERION].mean().rename("area")
+    joined = runs.join(whole, on=_RUN)
+    rows = ((*key, *_mean(own, "area")) for key, own in _groups(joined, ["variant", "scheduler"]))
+    return _table(rows, columns)
+
+
+def sensitivity(sweep: pd.DataFrame) -> pd.DataFrame:
+    """Rows of (scheduler, lr, validation_loss, low, high, diverged, seeds) from the sweep over peak rates, rates ascending.
+
+    The loss is the mean over the seeds that finished, with its 95% interval; ``diverged`` of ``seeds`` runs did not.
+    """
+    rows = (
+        (*scheduler, *rate, *_mean(runs, CRITERION), _diverged(runs), len(runs))
+        for scheduler, own in _groups(_of_kind(sweep, "rate"), ["scheduler"])
+        for rate, runs in _groups(own.sort_values("lr"), ["lr"])
+    )
+    return _table(rows, ("scheduler", "lr", CRITERION, "low", "high", "diverged", "seeds"))
+
+
+def widths(table: pd.DataFrame, within: float = 0.05) -> pd.DataFrame:
+    """How wide the range of good peak rates is, from :func:`sensitivity`: a wide one forgives a bad guess.
+
+    Rows of (scheduler, best_lr, best_loss, lowest_lr, highest_lr, decades, at_edge). ``best_lr`` is the rate of the grid
+    with the lowest mean loss among those at which nobody diverged (the lowest such rate among equals; NaN, and all else
+    with it, where there is none). From ``lowest_lr`` to ``highest_lr`` the mean loss exceeds ``best_loss`` by at most the
+    share ``within``; each end lies where the line between two points of the grid, its rates on a logarithmic axis, does.
+    Towards a rate at which any seed diverged the range ends at the last point of the grid that is good. ``decades`` is the
+    range's width. ``at_edge`` says that it touches an end of the grid and may go on beyond it.
+    """
+    rows = ((*key, *_width(own.sort_values("lr"), within)) for key, own in _groups(table, ["scheduler"]))
+    return _table(rows, ("scheduler", "best_lr", "best_loss", "lowest_lr", "highest_lr", "decades", "at_edge"))
+
+
+def best_so_far(trials: pd.DataFrame) -> pd.DataFrame:
+    """Rows of (scheduler, trial, middle, low, high): what tuning had found after each trial, from 1.
+
+    Of each study (scheduler and seed) the lowest value so far; a pruned trial improves nothing, and a study that is over
+    keeps what it found. ``middle``, ``low`` and ``high`` are the median and the quartiles over the seeds; a study that has
+    nothing yet counts as worse than any other, and NaN is where that leaves none.
+    """
+    rows = ((*key, number + 1, *figures) for key, own in _groups(trials, ["scheduler"]) for number, figures in _progress(own))
+    return _table(rows, ("scheduler", "trial", "middle", "low", "high"))
+
+
+def budgets(sweep: pd.DataFrame) -> pd.DataFrame:
+    """Rows of (variant, epochs, scheduler, validation_loss, low, high, diverged, rank) from the sweep over budgets.
+
+    ``epochs`` ascend within a variant. The loss is the mean over the seeds that finished, with its 95% interval. ``rank``
+    is within variant and epochs: fewest diverged seeds first, then the lowest mean; equals share the better rank.
+    """
+    rows = (
+        (*variant, *epochs, *row)
+        for variant, own in _groups(_of_kind(sweep, "budget"), ["variant"])
+        for epochs, runs in _groups(own.sort_values("epochs", kind="stable"), ["epochs"])
+        for row in _ranked(runs)
+    )
+    return _table(rows, ("variant", "epochs", "scheduler", CRITERION, "low", "high", "diverged", "rank"))
+
+
+def winners(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of (variant, epochs, scheduler, runner_up) from :func:`budgets`: who ranks first and second at each budget.
+
+    Among equals the first in the alphabet; missing where too few schedulers have a run that finished.
+    """
+    rows = ((*key, *_podium(own)) for key, own in _groups(table, ["variant", "epochs"]))
+    return _table(rows, ("variant", "epochs", "scheduler", "runner_up"))
+
+
+def _table(rows: Iterable[Sequence[Any]], columns: Sequence[str]) -> pd.DataFrame:
+    return pd.DataFrame(list(rows), columns=list(columns))
+
+
+def _groups(rows: pd.DataFrame, by: list[str]) -> Iterator[tuple[tuple[Any, ...], pd.DataFrame]]:
+    """Keys and rows in order of appearance; nothing of an empty frame, which need not even have the columns."""
+    if not rows.empty:
+        yield from rows.groupby(by, sort=False)
+
+
+def _of_kind(sweep: pd.DataFrame, kind: str) -> pd.DataFrame:
+    return sweep if sweep.empty else sweep[sweep["kind"] == kind]
+
+
+def _mean(runs: pd.DataFrame, column: str) -> tuple[float, float, float]:
+    """Mean of the runs that finished, and its interval; in order of the seeds, so that rounding is always the same."""
+    found = mean_interval(finished(runs).sort_values("seed")[column].to_numpy(float))
+    return found.mean, found.low, found.high
+
+
+def _diverged(runs: pd.DataFrame) -> int:
+    return int(runs["diverged"].astype(bool).sum())
+
+
+def _worst(values: "pd.Series[float]") -> Floats:
+    """The values, with infinity for those that are missing: worse than any other."""
+    x = values.to_numpy(float)
+    return np.where(np.isfinite(x), x, np.inf)
+
+
+def _quantile(values: Floats, share: float) -> Floats:
+    """Quantile of each row of ``values``, shape (rows, seeds), between neighbours by a straight line as numpy's.
+
+    NaN where it is infinite or between a number and infinity; numpy would warn there, and for a quantile that falls onto
+    the last finite value give NaN too.
+    """
+    place = share * (values.shape[1] - 1)
+    below, above = np.sort(values, axis=1)[:, [int(np.floor(place)), int(np.ceil(place))]].T
+    known = np.isfinite(above)
+    found = np.full(len(values), np.nan)
+    found[known] = below[known] + place % 1 * (above[known] - below[known])
+    return found
+
+
+def _ratios(per_problem: Mapping[str, pd.DataFrame], variant: str) -> pd.DataFrame:
+    """Each scheduler's epochs over the fewest, NaN for a miss: one column per scheduler, one row per (problem, seed)."""
+    named = [table.assign(problem=name) for name, table in per_problem.items() if not table.empty]
+    if not named:
+        return pd.DataFrame()
+    rows = pd.concat(named)
+    rows = rows[rows["variant"] == variant]
+    epochs = rows.pivot(index=["problem", "seed"], columns="scheduler", values="epochs")[rows["scheduler"].unique()]
+    return epochs.div(epochs.min(axis="columns"), axis="index")
+
+
+def _profile(ratios: Floats) -> list[tuple[float, float]]:
+    """The steps (tau, share) of ``ratios``, shape (instances,), infinite where the target was missed."""
+    taus = np.unique([1.0, *ratios[ratios <= FARTHEST], FARTHEST])
+    shares = (ratios[:, None] <= taus).mean(axis=0)
+    return list(zip(taus.tolist(), shares.tolist(), strict=True))
+
+
+def _width(own: pd.DataFrame, within: float) -> tuple[float, float, float, float, float, bool]:
+    """The figures of :func:`widths` for one scheduler, rates ascending."""
+    rates = own["lr"].to_numpy(float)
+    losses = _worst(own[CRITERION].where(own["diverged"] == 0))
+    best = int(np.argmin(losses))
+    if np.isinf(losses[best]):
+        return np.nan, np.nan, np.nan, np.nan, np.nan, False
+    ceiling = float(losses[best] * (1 + within))  # a loss is never negative
+    first, last = (_last_good(losses <= ceiling, best, step) for step in (-1, 1))
+    lowest, highest = _end(rates, losses, ceiling, first, -1), _end(rates, losses, ceiling, last, 1)
+    decades = float(np.log10(highest / lowest))
+    return float(rates[best]), float(losses[best]), lowest, highest, decades, first == 0 or last == len(rates) - 1
+
+
+def _last_good(good: npt.NDArray[np.bool_], place: int, step: int) -> int:
+    """How far one can go from ``place`` in the direction ``step`` without a gap."""
+    while 0 <= place + step < len(good) and good[place + step]:
+        place += step
+    return place
+
+
+def _end(rates: Floats, losses: Floats, ceiling: float, inner: int, step: int) -> float:
+    """Where the loss crosses ``ceiling`` beyond the point ``inner``, the last good one in the direction ``step``."""
+    outer = inner + step
+    if not 0 <= outer < len(rates) or np.isinf(losses[outer]):
+        return float(rates[inner])
+    share = (ceiling - losses[inner]) / (losses[outer] - losses[inner])
+    # A power of the ratio and not exp(log …): no rounding can put the end on the wrong side of a point that is good.
+    return float(rates[inner] * (rates[outer] / rates[inner]) ** share)
+
+
+def _progress(trials: pd.DataFrame) -> Iterator[tuple[int, tuple[float, ...]]]:
+    """Trial number, median and quartiles over the studies of one scheduler."""
+    values = trials["value"].where(trials["state"] == "COMPLETE")
+    table = trials.assign(value=_worst(values)).pivot(index="number", columns="seed", values="value")
+    best = np.minimum.accumulate(table.fillna(np.inf).to_numpy(float), axis=0)
+    figures = np.column_stack([_quantile(best, share) for share in QUARTILES])
+    for number, row in zip(table.index, figures.tolist(), strict=True):
+        yield int(number), tuple(row)
+
+
+def _ranked(runs: pd.DataFrame) -> Iterator[tuple[Any, ...]]:
+    """Rows of (scheduler, mean, low, high, diverged, rank) of one variant and budget."""
+    rows = [(*key, *_mean(own, CRITERION), _diverged(own)) for key, own in _groups(runs, ["scheduler"])]
+    keys = [(diverged, np.inf if np.isnan(mean) else mean) for _, mean, _, _, diverged in rows]
+    for row, own in zip(rows, keys, strict=True):
+        yield (*row, 1 + sum(other < own for other in keys))
+
+
+def _podium(rows: pd.DataFrame) -> tuple[str | None, str | None]:
+    """Winner and runner-up among the schedulers that have a mean."""
+    labels = rows[rows[CRITERION].notna()].sort_values(["rank", "scheduler"])["scheduler"].tolist()
+    first, second, *_ = [*labels, None, None]
+    return first, second

@@ -1,0 +1,169 @@
+"""What all figures are drawn on: the size, the fonts, the axes, and the way from matplotlib to an element of the page."""
+
+import io
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from markupsafe import Markup
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+from pipeline.runs import Floats
+
+WIDTH = 360  # points; on the narrowest phone a point is about a pixel
+POINTS = 180  # per line: about what a line of that width can show
+
+# Stand-ins that matplotlib can draw with, each replaced by the page's own colour.
+INK, GRID, PAPER = "#fe0000", "#fe0001", "#fe0002"
+_THEMED = {INK: "currentColor", GRID: "var(--grid)", PAPER: "var(--card)"}
+_NUMBER = re.compile(r"(?<![#\w.])-?\d+\.\d{3,}")
+SETTINGS: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "font.family": ["DejaVu Sans"],  # it comes with matplotlib: the layout is the same everywhere
+    "font.size": 8.5,
+    "path.simplify": True,
+    "axes.titlesize": 8.5,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "xtick.minor.size": 0,
+    "ytick.minor.size": 0,
+    **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color", "axes.edgecolor"), INK),
+}
+"""matplotlib's settings while a figure is drawn."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One drawing: the variant it shows (empty where it is of none), and its SVG element."""
+
+    variant: str
+    svg: Markup
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Limits of an axis, in its own unit, and whether it is logarithmic."""
+
+    low: float
+    high: float
+    log: bool
+
+
+def variants(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """The rows by their ``variant``, in order; all under the empty one where there is no such column."""
+    if "variant" not in rows:
+        return [("", rows)] if len(rows) else []
+    return [(str(variant), own) for variant, own in rows.groupby("variant", sort=False)]
+
+
+def thinned(length: int, most: int = POINTS) -> npt.NDArray[np.int64]:
+    """At most ``most`` positions of ``length``, evenly spaced, the first and the last among them."""
+    return np.unique(np.linspace(0, length - 1, min(length, most)).round().astype(np.int64))
+
+
+def near_the_lowest(values: Floats, times: float = 3.0) -> Scale:
+    """Linear from the lowest value up to ``times`` as much; what lies far above leaves the panel.
+
+    Where not all values are positive, to ``times`` as far above the lowest as the median lies.
+    """
+    known = values[np.isfinite(values)]
+    if not known.size:
+        return Scale(0, 1, False)
+    low, high = float(known.min()), float(known.max())
+    reach = (times - 1) * low if low > 0 else times * (float(np.median(known)) - low)
+    top = min(high, low + reach) if reach > 0 else high
+    room = 0.05 * (top - low) or 0.05 * abs(top) or 1.0
+    return Scale(low - room, top + room, False)
+
+
+def charts(
+    plot: float, left: float, rows: int = 1, columns: int = 1, top: float = 6, right: float = 10, bottom: float = 34
+) -> tuple[Figure, list[Axes]]:
+    """Charts ``plot`` points high within margins in points; no layout engine, which would take most of the time."""
+    gap = 24
+    height = top + rows * plot + (rows - 1) * gap + bottom
+    width = (WIDTH - left - right - (columns - 1) * gap / 2) / columns
+    figure = Figure(figsize=(WIDTH / 72, height / 72))
+    figure.patch.set_visible(False)
+    figure.subplots_adjust(left / WIDTH, bottom / height, 1 - right / WIDTH, 1 - top / height, gap / 2 / width, gap / plot)
+    grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+    every = [axes for row in grid for axes in row]
+    for axes in every:
+        axes.patch.set_visible(False)  # the page shows through
+    return figure, every
+
+
+def dress(axes: Axes, scale: Scale) -> None:
+    """Limits of the vertical axis, few ticks, plain numbers."""
+    axes.margins(x=0)
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    if scale.log:
+        axes.set_yscale("log", nonpositive="mask")
+        near = scale.high / scale.low < 30
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if near else (1.0,), numticks=8))
+        axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(plain))
+    axes.set_ylim(scale.low, scale.high)
+
+
+def plain(value: float, position: int | None) -> str:
+    """A tick's number without exponent or false precision."""
+    return f"{value:.6g}".replace("-", "\N{MINUS SIGN}")
+
+
+def signed(value: float, position: int | None) -> str:
+    """A tick's number with its sign, for differences."""
+    return f"{value:+.6g}".replace("-", "\N{MINUS SIGN}") if abs(value) > 1e-12 else "0"
+
+
+def as_svg(figure: Figure, name: str, description: str) -> Markup:
+    """The figure as an element of an HTML page, described for those who do not see it; ids begin with ``name``."""
+    text = io.StringIO()
+    with rc_context({"svg.hashsalt": name}):
+        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    drawing = text.getvalue().partition("<svg ")[2]
+    body = _themed(_unique_ids(_slim(drawing.partition(">")[2]), re.sub(r"[^\w-]", "_", name)))
+    box = f"0 0 {WIDTH} {figure.get_figheight() * 72:g}"
+    opening = Markup('<svg role="img" aria-label="{}" viewBox="{}">').format(description, box)
+    return opening + Markup(body)
+
+
+def _slim(svg: str) -> str:
+    """Without matplotlib's own style sheet, empty lines and false precision: a hundredth of a point is enough."""
+    svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->|<style.*?</style>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<defs>\s*</defs>", "", svg)
+    svg = re.sub(r"<[^>]*>", lambda tag: _NUMBER.sub(lambda match: _rounded(match[0]), tag[0]), svg)
+    return re.sub(r"\s*\n\s*", "\n", svg)
+
+
+def _rounded(digits: str) -> str:
+    return f"{float(digits):.2f}".rstrip("0").rstrip(".")
+
+
+def _unique_ids(svg: str, prefix: str) -> str:
+    """Ids that are referred to get the prefix, since all panels share one page; the others go."""
+    used = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', svg))
+    svg = re.sub(r' id="([^"]*)"', lambda match: f' id="{prefix}-{match[1]}"' if match[1] in used else "", svg)
+    return re.sub(r'(url\(#|href="#)', rf"\1{prefix}-", svg)
+
+
+def _themed(svg: str) -> str:
+    """The stand-ins for colours and fonts replaced by the page's."""
+    svg = re.sub(r"#fe10([0-9a-f]{2})", lambda match: f"var(--scheduler-{int(match[1], 16)})", svg)
+    for stand_in, colour in _THEMED.items():
+        svg = svg.replace(stand_in, colour)
+    return re.sub(r" font-family: [^;\"]*;", "", svg)

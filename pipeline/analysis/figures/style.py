@@ -1,0 +1,66 @@
+"""How a scheduler looks: its colour and dashes, the same in every figure and beside every name."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from markupsafe import Markup
+
+# (light page, dark page). Chosen so that any two stay apart, in normal sight and under simulated protanopia, deuteranopia
+# and tritanopia, and every one stands out from its page by at least 3:1; tests/analysis/test_figures.py measures it.
+PALETTE = (
+    ("#0f2fdc", "#3b86ff"),
+    ("#a04000", "#e66f19"),
+    ("#347154", "#22e08a"),
+    ("#8c2a8f", "#e190e2"),
+    ("#b98600", "#f7e640"),
+    ("#0b99ff", "#c8fbf0"),
+    ("#33373c", "#7a808a"),
+)
+DASHES: tuple[tuple[float, ...], ...] = ((), (5, 2), (1.5, 1.5), (6, 2, 1.5, 2), (9, 2, 1.5, 2, 1.5, 2))
+
+STAND_IN = "#fe10{:02x}"
+"""What matplotlib draws in place of the colour with that number; the page's own replaces it."""
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a scheduler is drawn: the number of its colour in :data:`PALETTE`, and its dashes in line widths."""
+
+    colour: int
+    dashes: tuple[float, ...]
+
+    @property
+    def line(self) -> dict[str, Any]:
+        """Keyword arguments of a line."""
+        return {"color": self.fill, "linestyle": (0, self.dashes) if self.dashes else "solid"}
+
+    @property
+    def fill(self) -> str:
+        """The colour's stand-in."""
+        return STAND_IN.format(self.colour)
+
+
+Styles = Mapping[str, Style]
+"""Scheduler → how it is drawn."""
+
+
+def palette(theme: int) -> dict[str, str]:
+    """The CSS variables of the schedulers' colours, for a light (0) or a dark (1) page."""
+    return {f"--scheduler-{number}": colours[theme] for number, colours in enumerate(PALETTE)}
+
+
+def styles(labels: Sequence[str]) -> dict[str, Style]:
+    """One style per label, by position: all colours solid, then all of them dashed, and so on."""
+    looks = [Style(colour, dashes) for dashes, colour in product(DASHES, range(len(PALETTE)))]
+    return {label: looks[position % len(looks)] for position, label in enumerate(labels)}
+
+
+def swatch(style: Style) -> Markup:
+    """A short line in a scheduler's style, for legends and tables."""
+    dashes = Markup(' stroke-dasharray="{}"').format(" ".join(f"{2 * d:g}" for d in style.dashes)) if style.dashes else ""
+    return Markup(
+        '<svg class="swatch" viewBox="0 0 28 8" aria-hidden="true"><path d="M0 4H28" fill="none"'
+        ' stroke="var(--scheduler-{})" stroke-width="3"{}/></svg>'
+    ).format(style.colour, dashes)

@@ -1,0 +1,31 @@
+"""Stage ``sweep@P``: each recommended configuration over a grid of peak rates, and at several budgets."""
+
+from pipeline import cli, results
+from pipeline.catalogue import CATALOGUE
+from pipeline.engine.device import find_device
+from pipeline.params import Schedule, load_params
+from pipeline.problems.problem import load_problem
+from pipeline.results import parquet, stage_path, write_files
+from pipeline.sweeps import epochs_of, grid, over_budgets, over_rates, possible, trained
+
+
+def main(problem_name: str) -> None:
+    """Write ``results/P/sweep/runs.parquet``."""
+    params = load_params(CATALOGUE)
+    device = find_device(params.device)
+    problem = load_problem(params, problem_name)
+    written = results.read_best(problem_name)
+    best = {label: Schedule.model_validate(entry, context=CATALOGUE) for label, entry in written.items()}
+    epochs = problem.params.epochs
+    rates = grid(params.tune.lr, params.sweep.points)
+    probes = [
+        *over_rates(best, rates, params.seeds, epochs),
+        *over_budgets(problem.schedules, best, epochs_of(params.sweep, epochs), params.seeds),
+    ]
+    write_files(
+        [(stage_path(problem_name, "sweep", "runs.parquet"), parquet(trained(problem, possible(problem, probes), device)))]
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,358 @@
+"""The script of the winner: what it builds is what was studied, and it runs without the pipeline."""
+
+import ast
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+
+from pipeline.analysis.script import script
+from pipeline.catalogue import CATALOGUE
+from pipeline.params import ProblemParams, Schedule
+from pipeline.problems.datasets import frame
+from pipeline.problems.models import models
+from pipeline.problems.models import register as register_model
+from pipeline.problems.optimizers import optimizers
+from pipeline.runs import as_json
+from pipeline.schedulers.registry import register, schedulers
+from pipeline.schedulers.replay import Budget, resolve, trace
+from pipeline.units import Length, Rate
+from tests.schedulers.examples import CYCLED_MOMENTUM, EXAMPLES, schedule
+
+ROOT = Path(__file__).parents[2]
+BUDGET = Budget(epochs=20, steps_per_epoch=7)
+LR = 0.3  # no power of two: a changed order of operations shows in its last bits
+SGD: dict[str, Any] = {"name": "SGD", "lr": LR}
+HALF = 0.5  # used by a scheduler below
+LIVE = [entry.name for entry in schedulers if entry.live]
+OPEN_LOOP = [(name, args) for name, examples in EXAMPLES.items() if name not in LIVE for args in examples]
+BELOW_ITS_PEAK = {"LinearLR", "CyclicLR", "OneCycleLR", "WarmupStableDecay"}
+"""Those whose first example begins there, so that a warmup is refused."""
+
+
+def problem(model: Mapping[str, Any] | None = None, optimizer: Mapping[str, Any] = SGD, **more: Any) -> ProblemParams:
+    given = {"dataset": {"name": "synthetic"}, "model": model or {"name": "linear"}, "optimizer": optimizer, "batch_size": 4}
+    return ProblemParams.model_validate({**given, "epochs": BUDGET.epochs, **more}, context=CATALOGUE)
+
+
+def row(studied: Schedule, params: ProblemParams, budget: Budget = BUDGET) -> dict[str, Any]:
+    """What ``runs.parquet`` holds of a run."""
+    resolved = resolve(studied, float(params.optimizer.args["lr"]), budget)
+    return {
+        "scheduler": "Label", "name": studied.name, "epochs": budget.epochs, "lr": np.float64(resolved.lr),
+        "resolved": as_json(resolved.args), "interval": studied.interval, "warmup": np.int64(resolved.warmup),
+        "optimizer": as_json({"name": params.optimizer.name, "args": dict(params.optimizer.args)}),
+    }  # fmt: skip
+
+
+def written(
+    name: str,
+    args: Mapping[str, Any],
+    params: ProblemParams | None = None,
+    budget: Budget = BUDGET,
+    summary: str = "It leads.",
+    **more: Any,
+) -> str:
+    params = params or problem()
+    return script("tiny", params, row(schedule(name, args, **more), params, budget), budget.steps_per_epoch, summary)
+
+
+def program(source: str) -> dict[str, Any]:
+    """The script's names, as its import would give them."""
+    namespace: dict[str, Any] = {"__name__": "best"}
+    exec(compile(source, "best.py", "exec"), namespace)
+    return namespace
+
+
+def assert_same_rates(source: str, studied: Schedule, optimizer: Mapping[str, Any] = SGD) -> None:
+    component = problem(optimizer=optimizer).optimizer
+
+    def new_optimizer(parameters: list[torch.Tensor], lr: float) -> Optimizer:
+        made: Optimizer = optimizers[component.name].function(parameters, **{**component.args, "lr": lr})
+        return made
+
+    lr = float(component.args["lr"])
+    expected = trace(studied, new_optimizer, lr, BUDGET).lr[:: BUDGET.steps_per_epoch]
+    assert program(source)["rates"]() == expected.tolist()  # to the last bit
+
+
+def assert_clean(folder: Path, *texts: str) -> None:
+    """Nothing for ruff to say, by the rules of this repository, and lines of up to 120 characters."""
+    for number, text in enumerate(texts):
+        (folder / f"best{number}.py").write_text(text, encoding="utf-8")
+    shared = ["--no-cache", "--config", str(ROOT / "pyproject.toml"), "--config", "line-length = 120", str(folder)]
+    for command in (["check"], ["format", "--diff"]):
+        done = subprocess.run([sys.executable, "-m", "ruff", *command, *shared], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+# The scheduler
+
+
+@pytest.mark.parametrize("interval", ["epoch", "batch"])
+@pytest.mark.parametrize(("name", "args"), OPEN_LOOP)
+def test_rates_are_those_of_the_study(name: str, args: dict[str, Any], interval: str) -> None:
+    more: dict[str, Any] = {"interval": interval, "lr": "70%"}
+    assert_same_rates(written(name, args, **more), schedule(name, args, **more))
+
+
+@pytest.mark.parametrize("name", sorted(EXAMPLES.keys() - BELOW_ITS_PEAK - set(LIVE)))
+@pytest.mark.parametrize("warmup", ["10%", 3])
+def test_rates_behind_a_warmup_are_those_of_the_study(name: str, warmup: str | int) -> None:
+    """Among them ExponentialLR by `final`, whose gamma counts the steps behind the warmup."""
+    args = EXAMPLES[name][-1 if name == "ExponentialLR" else 0]
+    assert_same_rates(written(name, args, warmup=warmup), schedule(name, args, warmup=warmup))
+
+
+@pytest.mark.parametrize("optimizer", [{"name": "SGD", "lr": LR, "momentum": 0.9}, {"name": "AdamW", "lr": LR}])
+@pytest.mark.parametrize(("name", "args"), [("CyclicLR", CYCLED_MOMENTUM), ("OneCycleLR", {})])
+def test_momentum_is_cycled_too(name: str, args: Mapping[str, Any], optimizer: dict[str, Any]) -> None:
+    source = written(name, args, problem(optimizer=optimizer))
+    assert_same_rates(source, schedule(name, args), optimizer)
+    assert "cycle_momentum=True" in source
+
+
+def test_every_registered_scheduler_has_an_example() -> None:
+    """So that one that is added is tested here."""
+    assert {entry.name for entry in schedulers} == set(EXAMPLES)
+
+
+def test_torchs_own_schedulers_are_called_as_one_would_write_it() -> None:
+    # 30% of 20 epochs is 6; ExponentialLR reaches 1% of its rate in 20 epochs
+    assert "    return lr_scheduler.StepLR(optimizer, step_size=6, gamma=0.3)\n" in written(
+        "StepLR", {"step_size": "30%", "gamma": 0.3}
+    )
+    assert f"ExponentialLR(optimizer, gamma={(0.01 * LR / LR) ** (1 / 20)!r})" in written("ExponentialLR", {"final": "1%"})
+    assert "total_steps=140" in written("OneCycleLR", {})  # 20 epochs of 7 batches
+
+
+def test_only_a_schedule_with_a_warmup_has_one() -> None:
+    assert "SequentialLR" not in written("REX", {})
+    assert "SequentialLR(optimizer, [warmup, after], milestones=[14])" in written("REX", {}, warmup="10%")  # of 140
+
+
+def test_what_reacts_to_the_loss_has_no_rates_in_advance(capsys: pytest.CaptureFixture[str]) -> None:
+    program(written("ReduceLROnPlateau", {"patience": 0}))["main"](["--rates"])
+    said = capsys.readouterr()
+    assert json.loads(said.out) == [LR]
+    assert "depend on the training loss" in said.err
+
+
+def test_rates_are_printed_as_json_and_need_no_data(capsys: pytest.CaptureFixture[str]) -> None:
+    program(written("StepLR", {"step_size": 10, "gamma": 0.5}))["main"](["no/such/file.parquet", "--rates"])
+    assert json.loads(capsys.readouterr().out) == [LR] * 10 + [LR / 2] * 10
+
+
+# Model and optimizer
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        {"name": "linear"},
+        {"name": "mlp", "hidden": [8]},
+        {"name": "mlp", "hidden": [8, 4], "activation": "gelu"},
+        {"name": "mlp", "hidden": [16] * 9, "activation": "tanh"},  # longer than a line
+    ],
+)
+def test_model_is_that_of_the_study(model: dict[str, Any]) -> None:
+    params = problem(model)
+    expected = models[params.model.name].function(5, 3, **params.model.args)
+    assert str(program(written("StepLR", {"step_size": 5}, params))["new_model"](5, 3)) == str(expected)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        {"name": "SGD", "lr": 1e-05},
+        {"name": "SGD", "lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 1e-4},
+        {"name": "AdamW", "lr": 0.01, "betas": [0.8, 0.95], "eps": 1e-6},
+    ],
+)
+def test_optimizer_is_that_of_the_study_at_the_peak_rate_of_the_run(optimizer: dict[str, Any]) -> None:
+    params = problem(optimizer=optimizer)
+    weights = [torch.zeros(1, requires_grad=True)]
+    made = program(written("StepLR", {"step_size": 5}, params, lr="250%"))["new_optimizer"](weights)
+    peak = 2.5 * optimizer["lr"]
+    expected = optimizers[params.optimizer.name].function(weights, **{**params.optimizer.args, "lr": peak})
+    assert type(made) is type(expected)
+    assert made.defaults == expected.defaults
+
+
+# Functions of the user's own
+
+
+def _fraction(step: int, whole: int = 2 * 70) -> float:
+    """The share of a run of so many steps."""
+    return step / whole
+
+
+@pytest.mark.usefixtures("own_registries")
+def test_own_scheduler_is_carried_over_with_all_that_it_uses(tmp_path: Path) -> None:
+    """A helper, a constant and two imports; the annotations and the default in percent go."""
+
+    @register("Waves", interval="batch")
+    def waves(optimizer: Optimizer, total_steps: int, length: Length, lowest: Rate = "10%") -> LRScheduler:  # type: ignore[assignment]
+        """A cosine around a half."""
+        # a comment that stays
+        share = lowest / optimizer.param_groups[0]["lr"]
+        return LambdaLR(optimizer, lambda step: share + HALF * (1 + math.cos(_fraction(step) * total_steps / length)))
+
+    source = written("Waves", {"length": "20%"})
+    assert_same_rates(source, schedule("Waves", {"length": "20%"}))
+    assert "def waves(optimizer, total_steps, length, lowest):" in source
+    assert "# a comment that stays" in source
+    assert "    return waves(optimizer, 140, length=28, lowest=0.03)\n" in source
+    assert_clean(tmp_path, source)
+
+
+@pytest.mark.usefixtures("own_registries")
+def test_own_scheduler_that_needs_more_is_to_be_pasted(tmp_path: Path) -> None:
+    around = 0.25
+
+    @register("Enclosed")
+    def enclosed(optimizer: Optimizer, total_steps: int) -> LRScheduler:
+        return LambdaLR(optimizer, lambda step: around)
+
+    @register("Asking")
+    def asking(optimizer: Optimizer, total_steps: int) -> LRScheduler:
+        return LambdaLR(optimizer, lambda step: BUDGET.epochs / total_steps)
+
+    @register("Importing")
+    def importing(optimizer: Optimizer, total_steps: int) -> LRScheduler:
+        from pipeline.schedulers.composed import rex
+
+        return rex(optimizer, total_steps)
+
+    @register("Clashing")
+    def train(optimizer: Optimizer, total_steps: int) -> LRScheduler:
+        return LambdaLR(optimizer, lambda step: 1.0)
+
+    for name in ("Enclosed", "Asking", "Importing", "Clashing"):
+        with pytest.raises(NotImplementedError, match=f"paste the source of the scheduler registered as '{name}'"):
+            program(written(name, {}))["main"](["--rates"])
+        assert_clean(tmp_path, written(name, {}))
+
+
+@pytest.mark.usefixtures("own_registries")
+def test_own_model_is_carried_over() -> None:
+    @register_model("bottleneck")
+    def bottleneck(inputs: int, outputs: int, width: int = 8) -> nn.Module:
+        return nn.Sequential(nn.Linear(inputs, width), nn.LayerNorm(width), nn.Linear(width, outputs))
+
+    made = program(written("StepLR", {"step_size": 5}, problem({"name": "bottleneck"})))["new_model"](5, 3)
+    assert str(made) == str(bottleneck(5, 3, 8))
+
+
+@pytest.mark.usefixtures("own_registries")
+def test_functions_that_clash_are_not_mixed_up() -> None:
+    @register_model("first")
+    def same(inputs: int, outputs: int) -> nn.Module:
+        return nn.Linear(inputs, outputs)
+
+    params = problem({"name": "first"})
+
+    def other() -> Any:
+        @register("Second")
+        def same(optimizer: Optimizer, total_steps: int) -> LRScheduler:
+            return LambdaLR(optimizer, lambda step: 1.0)
+
+        return same
+
+    other()
+    namespace = program(written("Second", {}, params))
+    assert isinstance(namespace["new_model"](5, 3), nn.Linear)
+    with pytest.raises(NotImplementedError, match="paste the source of the scheduler"):
+        namespace["rates"]()
+
+
+# The script as a text
+
+
+@settings(max_examples=30)
+@given(st.text() | st.text(alphabet='"\\\n {}%#N').filter(str.strip))
+@example('""" + __import__("os").system("true") + """')
+@example('ends with a quote" \\')
+@example("\\N{BULLET} \\u0022 {{ title }} {% if %}\0\r\x0c\u2028\u202e")
+@example("long" * 100)
+def test_summary_stays_inside_the_docstring(summary: str) -> None:
+    plain, hostile = (ast.parse(written("REX", {}, summary=text)) for text in ("", summary))
+    assert [ast.dump(node) for node in hostile.body[1:]] == [ast.dump(node) for node in plain.body[1:]]
+    doc = ast.get_docstring(hostile, clean=False) or ""
+    assert "".join(summary.split()) in "".join(doc.split())
+
+
+def test_it_imports_nothing_but_torch_pandas_and_the_standard_library() -> None:
+    nodes = list(ast.walk(ast.parse(written("WarmupStableDecay", {}))))
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)]
+    assert {name.partition(".")[0] for name in names} - sys.stdlib_module_names == {"torch", "pandas"}
+
+
+def test_it_is_clean_and_formatted(tmp_path: Path) -> None:
+    mlp = problem({"name": "mlp", "hidden": [16] * 9}, {"name": "AdamW", "lr": 1e-05})
+    texts = [written(name, args, mlp if n % 2 else None) for name, all_ in EXAMPLES.items() for n, args in enumerate(all_)]
+    texts += [written("REX", {"final": 1e-30}, warmup="10%", summary='"""\\ and so on, ' * 9)]
+    texts += [written("MultiStepLR", {"milestones": list(range(1, 100))}), written("CosineRestarts", {}, lr=1e9)]
+    assert_clean(tmp_path, *texts)
+
+
+# Training
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """12 samples to train on and 4 in each other part; the class is the sign of the second feature."""
+    x = np.random.default_rng(0).standard_normal((20, 3))
+    split = np.repeat(["train", "validation", "test"], [12, 4, 4])
+    path = tmp_path / "tiny.parquet"
+    frame(x, x[:, 1] > 0, split).to_parquet(path)
+    return path
+
+
+def test_it_trains_where_nothing_of_the_pipeline_is(data: Path) -> None:
+    budget = Budget(epochs=2, steps_per_epoch=3)
+    best = data.with_name("best.py")
+    best.write_text(written("LinearDecay", {}, budget=budget), encoding="utf-8")
+    command = [sys.executable, "-W", "error", "-I", best.name, data.name]
+    done = subprocess.run(command, cwd=data.parent, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines()]
+    # six steps: the second epoch begins at the fourth, half of the rate gone
+    assert [line[:4] for line in lines] == [["epoch", "1", "lr", "0.3"], ["epoch", "2", "lr", "0.15"]]
+    assert all(0 <= float(line[-1]) <= 1 for line in lines)
+
+
+def test_plateau_is_stepped_with_the_training_loss(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # No loss is 1000 below the first one: after it, every epoch is a bad one, and halves the rate.
+    args = {"patience": 0, "threshold": 1000.0, "threshold_mode": "abs", "factor": 0.5}
+    program(written("ReduceLROnPlateau", args, budget=Budget(4, 3)))["main"]([str(data)])
+    shown = [float(line.split()[3]) for line in capsys.readouterr().out.splitlines()]
+    assert shown == [0.3, 0.3, 0.15, 0.075]
+
+
+def test_the_loss_falls_and_the_figures_are_those_of_the_last_epoch(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    program(written("ConstantLR", {"factor": 1.0}, budget=Budget(50, 3)))["main"]([str(data)])
+    lines = capsys.readouterr().out.splitlines()
+    epochs = [int(line.split()[1]) for line in lines]
+    assert epochs == [1, *range(5, 51, 5)]  # the first, then every tenth of the run
+    losses = [float(line.partition("training loss ")[2].split()[0]) for line in lines]
+    assert losses[-1] < 0.5 * losses[0]  # a line divides these classes
+
+
+def test_a_schedule_in_batches_refuses_data_of_another_size(data: Path) -> None:
+    # Five batches an epoch were studied; twelve samples in batches of four make three.
+    with pytest.raises(SystemExit, match="another number of samples"):
+        program(written("LinearDecay", {}, budget=Budget(2, 5)))["main"]([str(data)])
