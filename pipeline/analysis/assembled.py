@@ -40,7 +40,7 @@ def assemble(params: Params, problems: Sequence[ProblemResults]) -> Report:
         "area": lambda p: evidence.area(p.curves, p.runs),
         "sensitivity": lambda p: evidence.sensitivity(p.sweep),
         "widths": lambda p: evidence.widths(evidence.sensitivity(p.sweep)),
-        "best_so_far": lambda p: evidence.best_so_far(p.trials),
+        "best_so_far": lambda p: evidence.best_so_far(evidence.above_best(p.trials)),
         "importances": lambda p: tables.mean_importances(p.importances),
         "budgets": lambda p: evidence.budgets(p.sweep),
         "winners": lambda p: evidence.winners(evidence.budgets(p.sweep)),

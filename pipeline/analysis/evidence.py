@@ -139,8 +139,16 @@ def widths(table: pd.DataFrame, within: float = 0.05) -> pd.DataFrame:
     return _table(rows, ("scheduler", "best_lr", "best_loss", "lowest_lr", "highest_lr", "decades", "at_edge"))
 
 
+def above_best(trials: pd.DataFrame) -> pd.DataFrame:
+    """The trials with their values above the lowest that any study of their seed found.
+
+    Some seeds' splits are harder than others', which would hide how the searches go.
+    """
+    return trials.assign(value=trials["value"] - trials.groupby("seed")["value"].transform("min")) if len(trials) else trials
+
+
 def best_so_far(trials: pd.DataFrame) -> pd.DataFrame:
-    """Rows of (scheduler, trial, middle, low, high): what tuning had found after each trial, from 1.
+    """Rows of (scheduler, trial, middle, low, high): how far tuning had come after each trial, from 1.
 
     Of each study (scheduler and seed) the lowest value so far; a pruned trial improves nothing, and a study that is over
     keeps what it found. ``middle``, ``low`` and ``high`` are the median and the quartiles over the seeds; a study that has

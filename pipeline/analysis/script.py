@@ -166,11 +166,12 @@ def _layers(hidden: Sequence[int], activation: str) -> Iterator[str]:
 def _optimizer(run: Mapping[str, Any]) -> Part:
     given = json.loads(run["optimizer"])
     name, arguments = given["name"], {**given["args"], "lr": float(run["lr"])}
-    if name in ("SGD", "AdamW"):
+    function = optimizers[name].function
+    if function.__module__ == f"{OWN}.problems.optimizers":
         if "betas" in arguments:  # JSON knows no tuples
             arguments["betas"] = tuple(arguments["betas"])
         return Part(_call(f"torch.optim.{name}", ["parameters"], _ordered(optimizers[name], arguments)))
-    return _carried("optimizer", name, optimizers[name].function, ["parameters"], arguments)
+    return _carried("optimizer", name, function, ["parameters"], arguments)
 
 
 def _scheduler(run: Mapping[str, Any], batches: int) -> Part:

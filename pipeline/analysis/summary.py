@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 import pandas as pd
@@ -17,10 +18,11 @@ _MINUS = "\N{MINUS SIGN}"
 
 @dataclass(frozen=True)
 class Finding:
-    """What one variant's runs say: its leading schedulers (none where no run finished), and sentences about them."""
+    """What one variant's runs say: its leading schedulers (none where no run finished), the answer, and why it is that."""
 
     variant: str
     leaders: tuple[str, ...]
+    headline: str
     sentences: tuple[str, ...]
 
 
@@ -69,8 +71,10 @@ def verdict(results: ProblemResults, found: Sequence[Finding]) -> str:
     told = {"default": "As written in params.yaml", "tuned": "Each tuned on its own"}[last.variant]
     facts = conditions(results)
     trials = f", {results.trials_per_study} trials for each of them" if results.trials_per_study else ""
-    where = f"{facts['Budget']}, {facts['Seeds']}{trials}; {facts['Model']}, {facts['Optimizer']}, on {facts['Device']}"
-    return f"{told}: {' '.join(last.sentences)} This holds for {results.name} under these conditions: {where}."
+    what = f"{facts['Model']}, {facts['Optimizer']}, on {facts['Device']} with torch {version('torch').partition('+')[0]}"
+    where = f"{facts['Budget']}, {facts['Seeds']}{trials}; {what}"
+    said = " ".join([last.headline, *last.sentences])
+    return f"{told}: {said} This holds for {results.name} under these conditions: {where}."
 
 
 def findings(results: ProblemResults, comparison: pd.DataFrame, baseline: str) -> list[Finding]:
@@ -96,7 +100,7 @@ def _finding(results: ProblemResults, rows: pd.DataFrame, baseline: str) -> Find
     rows = rows.sort_values("rank", kind="stable")
     first: dict[str, Any] = {str(key): value for key, value in rows.iloc[0].items()}
     if math.isnan(first[CRITERION]):
-        return Finding(first["variant"], (), ("No run finished: every scheduler diverged on every seed.",))
+        return Finding(first["variant"], (), "No run finished: every scheduler diverged on every seed.", ())
     leaders = tuple(rows.loc[rows["rank"] == 1, "scheduler"])
     sentences = [
         _leads(leaders, first),
@@ -104,7 +108,23 @@ def _finding(results: ProblemResults, rows: pd.DataFrame, baseline: str) -> Find
         *_others(rows[rows["rank"] > 1], leaders[0]),
         _diverged(rows),
     ]
-    return Finding(first["variant"], leaders, tuple(sentence for sentence in sentences if sentence))
+    headline = _headline(rows, leaders, str(first["verdict"]), baseline)
+    return Finding(first["variant"], leaders, headline, tuple(sentence for sentence in sentences if sentence))
+
+
+def _headline(rows: pd.DataFrame, leaders: Sequence[str], verdict: str, baseline: str) -> str:
+    """The answer in one sentence."""
+    equal = rows.loc[rows["behind_verdict"].eq("practically equal") & ~rows["scheduler"].isin(leaders), "scheduler"].tolist()
+    if len(equal) + len(leaders) == len(rows) > 1:
+        return f"Take any: all {len(rows)} schedulers are practically equal here."
+    if baseline in leaders:
+        return f"Keep {baseline}: no schedule is shown to do better."
+    also = f" or, practically equal to it, {' or '.join(equal)}" if equal else ""
+    if verdict == "better":
+        return f"Use {listing(leaders)}{also}: better than {baseline}, beyond the luck of the seeds."
+    if verdict == "practically equal":
+        return f"{listing(leaders)} leads, practically equal to {baseline}."
+    return f"{listing(leaders)} leads, but that it beats {baseline} is not settled."
 
 
 def _leads(leaders: Sequence[str], first: dict[str, Any]) -> str:

@@ -5,26 +5,34 @@ that the update needs, in float64 on the host; ``update`` is then plain arithmet
 run's state, so that it fits one compiled graph and a run can never touch its neighbour.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from pipeline.errors import PipelineError
 from pipeline.runs import Floats
 
 State = tuple[Tensor, ...]
 
 
+class OptimizerError(PipelineError):
+    """Rates or momenta at which the torch optimizer itself would raise."""
+
+
 class StackedOptimizer(Protocol):
     """The stacked form of a ``torch.optim`` class."""
 
-    slots: int
-    """How many tensors of a parameter's shape the optimizer keeps for each parameter."""
+    starts: tuple[float, ...]
+    """What the tensors that the optimizer keeps for each parameter, each of the parameter's shape, are filled with at first."""
 
     def coefficients(self, lr: Floats, momentum: Floats) -> npt.NDArray[np.float64]:
-        """Numbers for ``update`` of shape (steps, kinds, runs), from (steps, runs) each; called once per epoch, in order."""
+        """Numbers for ``update`` of shape (steps, kinds, runs), from (steps, runs) each; called once per epoch, in order.
+
+        Raises :class:`OptimizerError` where torch's optimizer would raise.
+        """
         ...
 
     def update(self, parameter: Tensor, gradient: Tensor, state: State, numbers: Tensor) -> tuple[Tensor, State]:
@@ -35,6 +43,30 @@ class StackedOptimizer(Protocol):
 def _per_run(numbers: Tensor, like: Tensor) -> tuple[Tensor, ...]:
     """Each kind of number, shaped to multiply a stacked parameter run by run."""
     return numbers.reshape(*numbers.shape, *[1] * (like.dim() - 1)).unbind()
+
+
+def _with_decay(gradient: Tensor, parameter: Tensor, weight_decay: float) -> Tensor:
+    """The gradient with that of the L2 penalty on the weights."""
+    return gradient + weight_decay * parameter if weight_decay else gradient
+
+
+def _follow(step: Tensor, buffer: Tensor, numbers: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """What to subtract at rate 1, and the new buffer; ``numbers`` are keep, add, follow and direct of :class:`StackedSGD`."""
+    keep, add, follow, direct = numbers
+    buffer = keep * buffer + add * step
+    return follow * buffer + direct * step, buffer
+
+
+class _Count:
+    """The numbers of an optimizer's steps, from 1, carried from epoch to epoch."""
+
+    def __init__(self) -> None:
+        self._last = 0
+
+    def next(self, steps: int) -> Floats:
+        """Those of the next ``steps``, of shape (steps, 1)."""
+        first, self._last = self._last + 1, self._last + steps
+        return np.arange(first, self._last + 1, dtype=np.float64)[:, None]
 
 
 class StackedSGD:
@@ -50,11 +82,11 @@ class StackedSGD:
         self._weight_decay = arguments["weight_decay"]
         self._nesterov = arguments["nesterov"]
         self._has_buffer = np.zeros(runs, dtype=bool)
-        self.slots = int(has_momentum)
+        self.starts = (0.0,) * has_momentum
 
     def coefficients(self, lr: Floats, momentum: Floats) -> npt.NDArray[np.float64]:
         """Rows: rate, keep, add, follow, direct; the rate alone where no run ever has momentum."""
-        if not self.slots:
+        if not self.starts:
             return lr[:, None]
         on = momentum != 0
         filled = np.logical_or.accumulate(np.vstack([self._has_buffer, on]))
@@ -68,30 +100,27 @@ class StackedSGD:
     def update(self, parameter: Tensor, gradient: Tensor, state: State, numbers: Tensor) -> tuple[Tensor, State]:
         """One step; see the class for the arithmetic."""
         lr, *rest = _per_run(numbers, parameter)
-        if self._weight_decay:
-            gradient = gradient + self._weight_decay * parameter
-        if not self.slots:
+        gradient = _with_decay(gradient, parameter, self._weight_decay)
+        if not state:
             return parameter - lr * gradient, ()
-        keep, add, follow, direct = rest
-        buffer = keep * state[0] + add * gradient
-        return parameter - lr * (follow * buffer + direct * gradient), (buffer,)
+        step, buffer = _follow(gradient, state[0], rest)
+        return parameter - lr * step, (buffer,)
 
 
 class StackedAdamW:
     """``torch.optim.AdamW`` (Loshchilov and Hutter, 2019) with rate and beta1 per run."""
 
-    slots = 2
+    starts = (0.0, 0.0)
 
     def __init__(self, arguments: Mapping[str, Any], runs: int, *, has_momentum: bool) -> None:
         self._beta2 = float(arguments["betas"][1])
         self._eps = arguments["eps"]
         self._weight_decay = arguments["weight_decay"]
-        self._steps = 0
+        self._count = _Count()
 
     def coefficients(self, lr: Floats, momentum: Floats) -> npt.NDArray[np.float64]:
         """Rows: decay of the weights, 1 - beta1, rate over its bias correction, root of the second bias correction."""
-        step = self._steps + np.arange(1, len(lr) + 1)[:, None]
-        self._steps += len(lr)
+        step = self._count.next(len(lr))
         rate = lr / (1 - momentum**step)
         root = np.sqrt(1 - self._beta2**step) + np.zeros_like(lr)
         return np.stack([1 - lr * self._weight_decay, 1 - momentum, rate, root], axis=1)
@@ -104,5 +133,133 @@ class StackedAdamW:
         return parameter * decay - rate * mean / (square.sqrt() / root + self._eps), (mean, square)
 
 
-STACKED: Mapping[str, Callable[..., StackedOptimizer]] = {"SGD": StackedSGD, "AdamW": StackedAdamW}
+class StackedAdam(StackedAdamW):
+    """``torch.optim.Adam`` (Kingma and Ba, 2015) with rate and beta1 per run: the weights decay by their gradients alone."""
+
+    def __init__(self, arguments: Mapping[str, Any], runs: int, *, has_momentum: bool) -> None:
+        super().__init__({**arguments, "weight_decay": 0.0}, runs, has_momentum=has_momentum)
+        self._penalty = arguments["weight_decay"]
+
+    def update(self, parameter: Tensor, gradient: Tensor, state: State, numbers: Tensor) -> tuple[Tensor, State]:
+        """One step of AdamW without its decay."""
+        return super().update(parameter, _with_decay(gradient, parameter, self._penalty), state, numbers)
+
+
+class StackedNAdam:
+    """``torch.optim.NAdam`` (Dozat, 2016) with rate and beta1 per run.
+
+    A step looks ahead along the mean of the gradients: it follows the gradient at rate ``(1 - mu) / (1 - product)`` and the
+    mean at ``ahead / (1 - product * ahead)``. ``mu`` is beta1 warmed up, ``ahead`` that of the next step at the same beta1,
+    ``product`` that of all ``mu`` so far, of every beta1 the run has had.
+    """
+
+    starts = (0.0, 0.0)
+
+    def __init__(self, arguments: Mapping[str, Any], runs: int, *, has_momentum: bool) -> None:
+        self._beta2 = float(arguments["betas"][1])
+        self._eps = arguments["eps"]
+        self._momentum_decay = arguments["momentum_decay"]
+        decay, decoupled = arguments["weight_decay"], arguments["decoupled_weight_decay"]
+        self._weight_decay, self._penalty = (decay, 0.0) if decoupled else (0.0, decay)
+        self._count = _Count()
+        self._product = np.ones(runs, dtype=np.float32)  # torch keeps it in single precision, whatever the parameter's
+
+    def coefficients(self, lr: Floats, momentum: Floats) -> npt.NDArray[np.float64]:
+        """Rows: decay of the weights, 1 - beta1, rates of gradient and mean, second bias correction."""
+        step = self._count.next(len(lr))
+        mu, ahead = momentum * self._warmed_up(step), momentum * self._warmed_up(step + 1)
+        products = np.multiply.accumulate(np.vstack([self._product, mu.astype(np.float32)]))
+        self._product, product = products[-1], products[1:].astype(np.float64)
+        of_gradient, of_mean = lr * (1 - mu) / (1 - product), lr * ahead / (1 - product * ahead)
+        correction = 1 - self._beta2**step + np.zeros_like(lr)
+        return np.stack([1 - lr * self._weight_decay, 1 - momentum, of_gradient, of_mean, correction], axis=1)
+
+    def _warmed_up(self, step: Floats) -> Floats:
+        """The share of beta1 that counts at a step."""
+        share: Floats = 1 - 0.5 * 0.96 ** (step * self._momentum_decay)
+        return share
+
+    def update(self, parameter: Tensor, gradient: Tensor, state: State, numbers: Tensor) -> tuple[Tensor, State]:
+        """One step; see the class for the arithmetic."""
+        decay, fresh, of_gradient, of_mean, correction = _per_run(numbers, parameter)
+        gradient = _with_decay(gradient, parameter, self._penalty)
+        mean = state[0] + fresh * (gradient - state[0])
+        square = self._beta2 * state[1] + (1 - self._beta2) * gradient * gradient
+        scale = (square / correction).sqrt() + self._eps
+        return parameter * decay - of_gradient * gradient / scale - of_mean * mean / scale, (mean, square)
+
+
+class StackedRMSprop:
+    """``torch.optim.RMSprop`` (Tieleman and Hinton, 2012; centred: Graves, 2013) with rate and momentum per run.
+
+    torch leaves the buffer alone while a scheduler sets momentum to 0. It makes one at the first step or never: momentum
+    that is switched on later finds none, and raises.
+    """
+
+    def __init__(self, arguments: Mapping[str, Any], runs: int, *, has_momentum: bool) -> None:
+        self._alpha = arguments["alpha"]
+        self._eps = arguments["eps"]
+        self._weight_decay = arguments["weight_decay"]
+        self._centered = arguments["centered"]
+        self._has_momentum = has_momentum
+        self._has_buffer: npt.NDArray[np.bool_] | None = None
+        self.starts = (0.0,) * (1 + self._centered + has_momentum)
+
+    def coefficients(self, lr: Floats, momentum: Floats) -> npt.NDArray[np.float64]:
+        """Rows: rate, keep, add, follow, direct, as those of SGD; the rate alone where no run ever has momentum."""
+        if not self._has_momentum:
+            return lr[:, None]
+        on = momentum > 0
+        self._has_buffer = on[0] if self._has_buffer is None else self._has_buffer
+        if (on & ~self._has_buffer).any():
+            raise OptimizerError(
+                "a schedule switches the momentum of RMSprop on after its first step, where torch.optim.RMSprop raises "
+                "KeyError: 'momentum_buffer'; let the schedule begin with a momentum above 0, or leave it at 0"
+            )
+        return np.stack([lr, np.where(on, momentum, 1.0), on, on, ~on], axis=1)
+
+    def update(self, parameter: Tensor, gradient: Tensor, state: State, numbers: Tensor) -> tuple[Tensor, State]:
+        """One step: the gradient over its root mean square, or where centred over its standard deviation."""
+        lr, *rest = _per_run(numbers, parameter)
+        gradient = _with_decay(gradient, parameter, self._weight_decay)
+        square = self._alpha * state[0] + (1 - self._alpha) * gradient * gradient
+        mean = (state[1].lerp(gradient, 1 - self._alpha),) if self._centered else ()
+        variance = square - mean[0] * mean[0] if mean else square
+        step = gradient / (variance.sqrt() + self._eps)
+        if not self._has_momentum:
+            return parameter - lr * step, (square, *mean)
+        step, buffer = _follow(step, state[-1], rest)
+        return parameter - lr * step, (square, *mean, buffer)
+
+
+class StackedAdagrad:
+    """``torch.optim.Adagrad`` (Duchi et al., 2011) with the rate per run; it has no momentum that could be cycled."""
+
+    def __init__(self, arguments: Mapping[str, Any], runs: int, *, has_momentum: bool) -> None:
+        self._lr_decay = arguments["lr_decay"]
+        self._weight_decay = arguments["weight_decay"]
+        self._eps = arguments["eps"]
+        self._count = _Count()
+        self.starts = (float(arguments["initial_accumulator_value"]),)
+
+    def coefficients(self, lr: Floats, momentum: Floats) -> npt.NDArray[np.float64]:
+        """One row: the rate, decayed by the optimizer itself on top of its schedule."""
+        return (lr / (1 + (self._count.next(len(lr)) - 1) * self._lr_decay))[:, None]
+
+    def update(self, parameter: Tensor, gradient: Tensor, state: State, numbers: Tensor) -> tuple[Tensor, State]:
+        """One step, in torch's order of operations."""
+        (lr,) = _per_run(numbers, parameter)
+        gradient = _with_decay(gradient, parameter, self._weight_decay)
+        total = state[0] + gradient * gradient
+        return parameter - lr * gradient / (total.sqrt() + self._eps), (total,)
+
+
+STACKED: Mapping[str, Callable[..., StackedOptimizer]] = {
+    "SGD": StackedSGD,
+    "AdamW": StackedAdamW,
+    "Adam": StackedAdam,
+    "NAdam": StackedNAdam,
+    "RMSprop": StackedRMSprop,
+    "Adagrad": StackedAdagrad,
+}
 """Registered optimizer → its stacked form."""

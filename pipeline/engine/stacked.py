@@ -85,7 +85,7 @@ class Stack:
         self.rates = rates
         self._optimizer = STACKED[component.name](component.args, len(runs), has_momentum=rates.have_momentum)
         self._state: dict[str, State] = {
-            name: tuple(torch.zeros_like(values) for _ in range(self._optimizer.slots))
+            name: tuple(torch.full_like(values, start) for start in self._optimizer.starts)
             for name, values in self.parameters.items()
         }
         budget = self._problem.budget(runs[0].epochs)

@@ -17,6 +17,7 @@ Parameters = list[torch.Tensor]
 LearningRate = Annotated[float, Field(gt=0, le=1e9)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 NotNegative = Annotated[float, Field(ge=0, le=1e9)]
+Betas = Annotated[list[Share], Field(min_length=2, max_length=2)]
 
 optimizers: Registry[Registered] = Registry("optimizer")
 
@@ -48,9 +49,62 @@ def sgd(
 def adamw(
     parameters: Parameters,
     lr: LearningRate = 1e-3,
-    betas: Annotated[list[Share], Field(min_length=2, max_length=2)] = [0.9, 0.999],  # noqa: B006  # pydantic copies it
+    betas: Betas = [0.9, 0.999],  # noqa: B006  # pydantic copies it
     eps: NotNegative = 1e-8,
     weight_decay: NotNegative = 1e-2,
 ) -> Optimizer:
     """``torch.optim.AdamW``."""
     return torch.optim.AdamW(parameters, lr, (betas[0], betas[1]), eps, weight_decay)
+
+
+@register("Adam")
+def adam(
+    parameters: Parameters,
+    lr: LearningRate = 1e-3,
+    betas: Betas = [0.9, 0.999],  # noqa: B006  # pydantic copies it
+    eps: NotNegative = 1e-8,
+    weight_decay: NotNegative = 0.0,
+) -> Optimizer:
+    """``torch.optim.Adam``."""
+    return torch.optim.Adam(parameters, lr, (betas[0], betas[1]), eps, weight_decay)
+
+
+@register("NAdam")
+def nadam(
+    parameters: Parameters,
+    lr: LearningRate = 2e-3,
+    betas: Betas = [0.9, 0.999],  # noqa: B006  # pydantic copies it
+    eps: NotNegative = 1e-8,
+    weight_decay: NotNegative = 0.0,
+    momentum_decay: NotNegative = 4e-3,
+    decoupled_weight_decay: bool = False,
+) -> Optimizer:
+    """``torch.optim.NAdam``."""
+    return torch.optim.NAdam(parameters, lr, (betas[0], betas[1]), eps, weight_decay, momentum_decay, decoupled_weight_decay)
+
+
+@register("RMSprop")
+def rmsprop(
+    parameters: Parameters,
+    lr: LearningRate = 1e-2,
+    alpha: Share = 0.99,
+    eps: NotNegative = 1e-8,
+    weight_decay: NotNegative = 0.0,
+    momentum: Share = 0.0,
+    centered: bool = False,
+) -> Optimizer:
+    """``torch.optim.RMSprop``."""
+    return torch.optim.RMSprop(parameters, lr, alpha, eps, weight_decay, momentum, centered)
+
+
+@register("Adagrad")
+def adagrad(
+    parameters: Parameters,
+    lr: LearningRate = 1e-2,
+    lr_decay: NotNegative = 0.0,
+    weight_decay: NotNegative = 0.0,
+    initial_accumulator_value: NotNegative = 0.0,
+    eps: NotNegative = 1e-10,
+) -> Optimizer:
+    """``torch.optim.Adagrad``."""
+    return torch.optim.Adagrad(parameters, lr, lr_decay, weight_decay, initial_accumulator_value, eps)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.analysis import evidence
 from pipeline.analysis.evidence import (
+    above_best,
     area,
     best_so_far,
     budgets,
@@ -475,3 +476,10 @@ def test_the_order_of_a_sweep_changes_nothing(uneven: list[list[float]], seed: i
 def test_the_order_of_trials_changes_nothing(uneven: list[list[float]], seed: int) -> None:
     trials = studied({(label, number): own for label in "AB" for number, own in enumerate(uneven)})
     assert_same(best_so_far(mixed(trials, seed)), best_so_far(trials), ["scheduler", "trial"])
+
+
+def test_values_above_the_best_of_their_seed() -> None:
+    """Seed 0's best is A's 2, seed 1's is B's 4; what was pruned stays without a value."""
+    trials = studied({("A", 0): [5, 2], ("A", 1): [NAN, 6], ("B", 0): [3, 3], ("B", 1): [4, 7]})
+    np.testing.assert_array_equal(above_best(trials)["value"], [3, 0, NAN, 2, 1, 1, 0, 3])
+    assert above_best(trials.iloc[:0]).empty

@@ -434,3 +434,71 @@ def test_the_scripts_print_the_reported_rates(reported: Path) -> None:
         text = (reported / f"reports/best/{problem}.py").read_text()
         assert text.startswith(f'"""{first} on {problem}')
         compile(text, problem, "exec")
+
+
+# In a browser
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Debian's Chromium without a window; `.ci/run` installs it."""
+    if CHROMIUM is None:
+        pytest.skip("there is no chromium on the path (Debian: `apt install chromium`)")
+    from playwright.sync_api import sync_playwright
+
+    quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=quiet)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(params=[(1280, "light"), (375, "dark")], ids=["desktop", "phone"])
+def opened(request: pytest.FixtureRequest, browser: Any, reported: Path) -> Iterator[Any]:
+    """The report in a tab of its own, with the network off; any error on its console fails the test."""
+    width, scheme = request.param
+    context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme, offline=True)
+    tab = context.new_page()
+    wrong: list[str] = []
+    tab.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+    tab.on("pageerror", lambda error: wrong.append(str(error)))
+    tab.on("requestfailed", lambda asked: wrong.append(asked.url))
+    tab.goto((reported / "reports/report.html").as_uri())
+    yield tab
+    context.close()
+    assert not wrong
+
+
+def test_nothing_is_wider_than_the_window(opened: Any) -> None:
+    """Wide tables scroll by themselves."""
+    assert opened.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_every_figure_is_drawn(opened: Any) -> None:
+    sizes = opened.evaluate("[...document.querySelectorAll('figure svg')].map(s => s.getBoundingClientRect().height)")
+    assert len(sizes) == 2 * (2 * 5 + 4) + 2
+    assert min(sizes) > 50
+    assert opened.evaluate("[...document.querySelectorAll('figure svg')].every(s => s.getAttribute('aria-label'))")
+
+
+def test_a_table_sorts_by_the_heading_that_is_pressed(opened: Any) -> None:
+    """Also with the keyboard: first up, then down."""
+    table = opened.locator("#digits table").first
+    head = table.get_by_role("columnheader", name="Test loss").first
+    head.get_by_role("button").focus()
+    for key, way in (("Enter", "ascending"), ("Space", "descending")):
+        opened.keyboard.press(key)
+        assert head.get_attribute("aria-sort") == way
+        shown = table.evaluate("t => [...t.tBodies[0].rows].map(r => Number(r.cells[6].dataset.value))")
+        assert shown == sorted(shown, reverse=way == "descending")
+        assert len(set(shown)) > 1
+
+
+def test_it_can_be_printed(opened: Any) -> None:
+    """In print everything is dark on white and nothing is cut off by a scroll bar."""
+    opened.emulate_media(media="print")
+    assert opened.evaluate("getComputedStyle(document.querySelector('.scroll')).overflowX") == "visible"
+    ink = opened.evaluate("getComputedStyle(document.body).color")
+    assert [int(part) for part in re.findall(r"\d+", ink)[:3]] < [80, 80, 80]

@@ -55,7 +55,7 @@ def budget(name: str, table: pd.DataFrame, style: Styles) -> list[Panel]:
 
 
 def best_so_far(name: str, table: pd.DataFrame, style: Styles) -> list[Panel]:
-    """The lowest validation loss found up to each trial: median over studies, with a band.
+    """How far the lowest validation loss up to each trial lies above the seed's best: median over studies, with a band.
 
     ``table`` has ``scheduler``, ``trial`` (from 1), ``middle``, and ``low`` and ``high`` of the band; NaN or
     infinite where nothing has been found yet.
@@ -155,7 +155,7 @@ def _steps_panel(name: str, rows: pd.DataFrame, scale: Scale, style: Styles) -> 
             axes.plot(line["trial"], line["middle"], linewidth=1.4, drawstyle="steps-post", **style[label].line)
         dress(axes, scale)
         axes.set_xlabel("trial")
-        return as_svg(figure, name, f"Lowest validation loss found up to each trial: {', '.join(labels)}")
+        return as_svg(figure, name, f"Lowest validation loss up to each trial, above the best of the seed: {', '.join(labels)}")
 
 
 def _band(axes: Axes, steps: pd.DataFrame, style: Style) -> None:
