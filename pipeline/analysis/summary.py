@@ -13,6 +13,8 @@ from pipeline.analysis.statistics import CRITERION, Interval
 from pipeline.analysis.tables import ProblemResults
 
 MISSING = "\N{EN DASH}"
+FEW = 3
+"""Schedulers that a headline names."""
 _MINUS = "\N{MINUS SIGN}"
 
 
@@ -119,7 +121,8 @@ def _headline(rows: pd.DataFrame, leaders: Sequence[str], verdict: str, baseline
         return f"Take any: all {len(rows)} schedulers are practically equal here."
     if baseline in leaders:
         return f"Keep {baseline}: no schedule is shown to do better."
-    also = f" or, practically equal to it, {' or '.join(equal)}" if equal else ""
+    named = " or ".join(equal) if len(equal) <= FEW else f"any of the {len(equal)} named below"
+    also = f" or, practically equal to it, {named}" if equal else ""
     if verdict == "better":
         return f"Use {listing(leaders)}{also}: better than {baseline}, beyond the luck of the seeds."
     if verdict == "practically equal":

@@ -1,11 +1,13 @@
 """Stage ``sweep@P``: each recommended configuration over a grid of peak rates, and at several budgets."""
 
+from pydantic import ValidationError
+
 from pipeline import cli, results
 from pipeline.catalogue import CATALOGUE
 from pipeline.engine.device import find_device
 from pipeline.params import Schedule, load_params
 from pipeline.problems.problem import load_problem
-from pipeline.results import parquet, stage_path, write_files
+from pipeline.results import ResultsError, parquet, stage_path, write_files
 from pipeline.sweeps import epochs_of, grid, over_budgets, over_rates, possible, trained
 
 
@@ -14,8 +16,7 @@ def main(problem_name: str) -> None:
     params = load_params(CATALOGUE)
     device = find_device(params.device)
     problem = load_problem(params, problem_name)
-    written = results.read_best(problem_name)
-    best = {label: Schedule.model_validate(entry, context=CATALOGUE) for label, entry in written.items()}
+    best = recommended(problem_name)
     epochs = problem.params.epochs
     rates = grid(params.tune.lr, params.sweep.points)
     probes = [
@@ -25,6 +26,17 @@ def main(problem_name: str) -> None:
     write_files(
         [(stage_path(problem_name, "sweep", "runs.parquet"), parquet(trained(problem, possible(problem, probes), device)))]
     )
+
+
+def recommended(problem_name: str) -> dict[str, Schedule]:
+    """The recommended configurations; :class:`pipeline.results.ResultsError` where ``best.yaml`` holds anything else."""
+    try:
+        written = results.read_best(problem_name).items()
+        return {label: Schedule.model_validate(entry, context=CATALOGUE) for label, entry in written}
+    except ValidationError as error:
+        path, wrong = stage_path(problem_name, "tune", "best.yaml"), error.errors()[0]["msg"]
+        remedy = f"`dvc repro -f tune@{problem_name}` writes it anew"
+        raise ResultsError(f"{path} does not hold configurations as params.yaml has them ({wrong}); {remedy}") from None
 
 
 if __name__ == "__main__":

@@ -52,6 +52,10 @@ def sentences(params: Params, make_runs: MakeRuns, make_curves: MakeCurves) -> C
             {"base": [0.5, 0.6, 0.7], "A": [0.4, 0.5, 0.6], "B": [0.4005, 0.5005, 0.6005]},
             "Use A or, practically equal to it, B: better than base, beyond the luck of the seeds.",
         ),
+        (
+            {"base": [0.5, 0.6, 0.7], **{label: [0.4, 0.5, 0.6 + 1e-4 * place] for place, label in enumerate("ABCDE")}},
+            "Use A or, practically equal to it, any of the 4 named below: better than base, beyond the luck of the seeds.",
+        ),
         ({"base": [0.5, 0.6, 0.7], "A": [0.501, 0.601, 0.701]}, "Take any: all 2 schedulers are practically equal here."),
         ({"base": [0.4, 0.5, 0.6], "A": [0.5, 0.6, 0.7]}, "Keep base: no schedule is shown to do better."),
         ({"base": [0.5, 0.6, 0.7], "A": [0.6, 0.5, 0.6]}, "A leads, but that it beats base is not settled."),

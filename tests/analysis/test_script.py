@@ -179,6 +179,10 @@ def test_model_is_that_of_the_study(model: dict[str, Any]) -> None:
         {"name": "SGD", "lr": 1e-05},
         {"name": "SGD", "lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 1e-4},
         {"name": "AdamW", "lr": 0.01, "betas": [0.8, 0.95], "eps": 1e-6},
+        {"name": "Adam", "lr": 0.01, "betas": [0.8, 0.95], "weight_decay": 0.1},
+        {"name": "NAdam", "lr": 0.01, "momentum_decay": 0.1, "decoupled_weight_decay": True},
+        {"name": "RMSprop", "lr": 0.01, "alpha": 0.9, "momentum": 0.5, "centered": True},
+        {"name": "Adagrad", "lr": 0.01, "lr_decay": 1e-3, "initial_accumulator_value": 0.1},
     ],
 )
 def test_optimizer_is_that_of_the_study_at_the_peak_rate_of_the_run(optimizer: dict[str, Any]) -> None:
@@ -189,6 +193,16 @@ def test_optimizer_is_that_of_the_study_at_the_peak_rate_of_the_run(optimizer: d
     expected = optimizers[params.optimizer.name].function(weights, **{**params.optimizer.args, "lr": peak})
     assert type(made) is type(expected)
     assert made.defaults == expected.defaults
+
+
+@pytest.mark.parametrize("name", [entry.name for entry in optimizers])
+def test_every_optimizer_is_written_as_torchs_own_call(name: str) -> None:
+    """With all its arguments by name, and nothing of this package."""
+    source = written("StepLR", {"step_size": 5}, problem(optimizer={"name": name, "lr": LR}))
+    body = source.partition('"""At the peak learning rate."""')[2].partition("\n\n")[0]
+    (call,) = [node for node in ast.walk(ast.parse(body.strip().removeprefix("return "))) if isinstance(node, ast.Call)]
+    assert ast.unparse(call).startswith(f"torch.optim.{name}(parameters, ")
+    assert [keyword.arg for keyword in call.keywords] == list(optimizers[name].arguments.model_fields)
 
 
 # Functions of the user's own

@@ -1,0 +1,76 @@
+"""torch's own schedulers as registered: small cases worked out by hand at learning rate 1, stepped at every batch."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.schedulers.test_composed import HALF, rates
+
+BY_HAND: dict[str, tuple[str, dict[str, Any], list[float]]] = {
+    # half after every second step
+    "StepLR": ("StepLR", {"step_size": 2, "gamma": 0.5}, [1, 1, 0.5, 0.5, 0.25, 0.25]),
+    # a tenth at steps 1 and 4
+    "MultiStepLR": ("MultiStepLR", {"milestones": [1, 4], "gamma": 0.1}, [1, 0.1, 0.1, 0.1, 0.01, 0.01]),
+    # half for three steps
+    "ConstantLR": ("ConstantLR", {"factor": 0.5, "total_iters": 3}, [0.5, 0.5, 0.5, 1, 1]),
+    # from a half to 1 in four equal steps, then 1
+    "LinearLR": ("LinearLR", {"start_factor": 0.5, "total_iters": 4}, [0.5, 0.625, 0.75, 0.875, 1, 1]),
+    "ExponentialLR by its factor": ("ExponentialLR", {"gamma": 0.5}, [1, 0.5, 0.25, 0.125]),
+    # a hundredth over four steps is the fourth root of 0.01 at each, 10 to the power of -1/2; it would be reached at step 4
+    "ExponentialLR by its end": ("ExponentialLR", {"final": "1%"}, [1, 10**-0.5, 0.1, 10**-1.5]),
+    # (1 - k/4) squared, then zero
+    "PolynomialLR": ("PolynomialLR", {"total_iters": 4, "power": 2.0}, [1, 0.5625, 0.25, 0.0625, 0, 0]),
+    # half a cosine in four steps between 0.2 and 1: the middle is 0.6
+    "CosineAnnealingLR": (
+        "CosineAnnealingLR", {"T_max": 4, "eta_min": 0.2},
+        [1, 0.2 + 0.8 * (1 + HALF) / 2, 0.6, 0.2 + 0.8 * (1 - HALF) / 2, 0.2],
+    ),
+    # a cycle of two steps, then one of four, then one of eight
+    "CosineAnnealingWarmRestarts": (
+        "CosineAnnealingWarmRestarts", {"T_0": 2, "T_mult": 2},
+        [1, 0.5, 1, (1 + HALF) / 2, 0.5, (1 - HALF) / 2, 1, (1 + math.cos(math.pi / 8)) / 2],
+    ),
+    # up in two steps and down in two
+    "CyclicLR triangular": (
+        "CyclicLR", {"base_lr": 0.1, "max_lr": 1.1, "step_size_up": 2, "cycle_momentum": False},
+        [0.1, 0.6, 1.1, 0.6, 0.1, 0.6, 1.1, 0.6],
+    ),
+    # the second cycle is half as high
+    "CyclicLR triangular2": (
+        "CyclicLR", {"base_lr": 0.1, "max_lr": 1.1, "step_size_up": 2, "mode": "triangular2", "cycle_momentum": False},
+        [0.1, 0.6, 1.1, 0.6, 0.1, 0.35, 0.6, 0.35],
+    ),
+    # 0.5 to the power of the step shrinks the height: 1/2, 1, 1/2 of it times 0.5, 0.25, 0.125
+    "CyclicLR exp_range": (
+        "CyclicLR",
+        {"base_lr": 0.1, "max_lr": 1.1, "step_size_up": 2, "mode": "exp_range", "gamma": 0.5, "cycle_momentum": False},
+        [0.1, 0.35, 0.35, 0.1625, 0.1],
+    ),
+    # from 1/2 in a straight line to 1 at step 0.6 * 5 - 1 = 2, and to a tenth of 1/2 at the last, step 4
+    "OneCycleLR in two phases": (
+        "OneCycleLR",
+        {"pct_start": 0.6, "anneal_strategy": "linear", "div_factor": 2.0, "final_div_factor": 10.0, "cycle_momentum": False},
+        [0.5, 0.75, 1, 0.525, 0.05],
+    ),
+    # up to step 0.4 * 10 - 1 = 3, down again to step 2 * 0.4 * 10 - 2 = 6, and from there to 0 (a millionth of 0.1) at step 9
+    "OneCycleLR in three phases": (
+        "OneCycleLR",
+        {"pct_start": 0.4, "anneal_strategy": "linear", "div_factor": 10.0, "final_div_factor": 1e6, "three_phase": True,
+         "cycle_momentum": False},
+        [0.1, 0.4, 0.7, 1, 0.7, 0.4, 0.1, 0.1 - 0.1 / 3, 0.1 - 0.2 / 3, 1e-7],
+    ),
+    # the same curve along cosines: halfway between two ends at half the way
+    "OneCycleLR along cosines": (
+        "OneCycleLR", {"pct_start": 0.6, "div_factor": 2.0, "final_div_factor": 10.0, "cycle_momentum": False},
+        [0.5, 0.75, 1, 0.525, 0.05],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BY_HAND)
+def test_by_hand(case: str) -> None:
+    name, args, expected = BY_HAND[case]
+    found = rates(name, args, len(expected), interval="batch")
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7)
