@@ -82,7 +82,7 @@ class StackedSGD:
         self._weight_decay = arguments["weight_decay"]
         self._nesterov = arguments["nesterov"]
         self._has_buffer = np.zeros(runs, dtype=bool)
-        self.starts = (0.0,) * has_momentum
+        self.starts: tuple[float, ...] = (0.0,) * has_momentum
 
     def coefficients(self, lr: Floats, momentum: Floats) -> npt.NDArray[np.float64]:
         """Rows: rate, keep, add, follow, direct; the rate alone where no run ever has momentum."""
@@ -110,7 +110,7 @@ class StackedSGD:
 class StackedAdamW:
     """``torch.optim.AdamW`` (Loshchilov and Hutter, 2019) with rate and beta1 per run."""
 
-    starts = (0.0, 0.0)
+    starts: tuple[float, ...] = (0.0, 0.0)
 
     def __init__(self, arguments: Mapping[str, Any], runs: int, *, has_momentum: bool) -> None:
         self._beta2 = float(arguments["betas"][1])
@@ -153,14 +153,15 @@ class StackedNAdam:
     ``product`` that of all ``mu`` so far, of every beta1 the run has had.
     """
 
-    starts = (0.0, 0.0)
+    starts: tuple[float, ...] = (0.0, 0.0)
 
     def __init__(self, arguments: Mapping[str, Any], runs: int, *, has_momentum: bool) -> None:
         self._beta2 = float(arguments["betas"][1])
         self._eps = arguments["eps"]
         self._momentum_decay = arguments["momentum_decay"]
-        decay, decoupled = arguments["weight_decay"], arguments["decoupled_weight_decay"]
-        self._weight_decay, self._penalty = (decay, 0.0) if decoupled else (0.0, decay)
+        decoupled = arguments["decoupled_weight_decay"]
+        self._weight_decay = arguments["weight_decay"] if decoupled else 0.0
+        self._penalty = 0.0 if decoupled else arguments["weight_decay"]
         self._count = _Count()
         self._product = np.ones(runs, dtype=np.float32)  # torch keeps it in single precision, whatever the parameter's
 
@@ -203,7 +204,7 @@ class StackedRMSprop:
         self._centered = arguments["centered"]
         self._has_momentum = has_momentum
         self._has_buffer: npt.NDArray[np.bool_] | None = None
-        self.starts = (0.0,) * (1 + self._centered + has_momentum)
+        self.starts: tuple[float, ...] = (0.0,) * (1 + self._centered + has_momentum)
 
     def coefficients(self, lr: Floats, momentum: Floats) -> npt.NDArray[np.float64]:
         """Rows: rate, keep, add, follow, direct, as those of SGD; the rate alone where no run ever has momentum."""
@@ -240,11 +241,13 @@ class StackedAdagrad:
         self._weight_decay = arguments["weight_decay"]
         self._eps = arguments["eps"]
         self._count = _Count()
-        self.starts = (float(arguments["initial_accumulator_value"]),)
+        self.starts: tuple[float, ...] = (arguments["initial_accumulator_value"],)
 
     def coefficients(self, lr: Floats, momentum: Floats) -> npt.NDArray[np.float64]:
         """One row: the rate, decayed by the optimizer itself on top of its schedule."""
-        return (lr / (1 + (self._count.next(len(lr)) - 1) * self._lr_decay))[:, None]
+        before = self._count.next(len(lr)) - 1
+        rate: Floats = lr / (1 + before * self._lr_decay)
+        return rate[:, None]
 
     def update(self, parameter: Tensor, gradient: Tensor, state: State, numbers: Tensor) -> tuple[Tensor, State]:
         """One step, in torch's order of operations."""

@@ -126,7 +126,7 @@ def watched_optimizers() -> Iterator[list[tuple[float, float]]]:
 
     def note(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         (group,) = optimizer.param_groups
-        steps.append((group["lr"], group["betas"][0] if "betas" in group else group["momentum"]))
+        steps.append((group["lr"], group["betas"][0] if "betas" in group else group.get("momentum", 0.0)))
 
     handle = register_optimizer_step_pre_hook(note)
     try:

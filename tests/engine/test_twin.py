@@ -9,10 +9,12 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from pipeline.engine import loop
+from pipeline.problems.optimizers import optimizers
 from pipeline.problems.problem import Problem
-from pipeline.runs import Run
+from pipeline.runs import History, Run, collect
 from pipeline.schedulers.registry import schedulers
-from tests.engine.helpers import MLP, Builder, Watched, assert_close, run_of, watch_loop, watch_stacked
+from tests.engine.helpers import CPU, MLP, Builder, Watched, assert_close, run_of, train, watch_loop, watch_stacked
 from tests.schedulers.examples import CYCLED_MOMENTUM, EXAMPLES
 
 # Stable settings: at a high rate, or with much momentum, training is chaotic and rounding alone parts the two.
@@ -28,11 +30,28 @@ OPTIMIZERS: Mapping[str, Mapping[str, Any]] = {
     "AdamW": {"name": "AdamW", "lr": 0.01},
     "AdamW-betas": {"name": "AdamW", "lr": 0.01, "betas": [0.5, 0.9], "weight_decay": 0.3},
     "AdamW-beta1-0": {"name": "AdamW", "lr": 0.01, "betas": [0.0, 0.99], "weight_decay": 0.0, "eps": 1e-3},
+    "Adam": {"name": "Adam", "lr": 0.01},
+    "Adam-betas": {"name": "Adam", "lr": 0.01, "betas": [0.5, 0.9], "weight_decay": 0.05},
+    "NAdam": {"name": "NAdam", "lr": 0.01},
+    "NAdam-decay": {"name": "NAdam", "lr": 0.01, "betas": [0.5, 0.9], "weight_decay": 0.05, "momentum_decay": 0.1},
+    "NAdam-decoupled": {"name": "NAdam", "lr": 0.01, "weight_decay": 0.3, "decoupled_weight_decay": True},
+    "RMSprop": {"name": "RMSprop", "lr": 0.005},
+    "RMSprop-momentum": {"name": "RMSprop", "lr": 0.002, "alpha": 0.9, "momentum": 0.8, "weight_decay": 0.05},
+    "RMSprop-centered": {"name": "RMSprop", "lr": 0.005, "alpha": 0.9, "centered": True, "eps": 1e-3},
+    "RMSprop-centered-momentum": {"name": "RMSprop", "lr": 0.002, "centered": True, "momentum": 0.5, "eps": 1e-3},
+    "Adagrad": {"name": "Adagrad", "lr": 0.05, "initial_accumulator_value": 0.1},
+    "Adagrad-decay": {"name": "Adagrad", "lr": 0.05, "lr_decay": 0.01, "weight_decay": 0.05, "eps": 1e-3},
 }
 MODELS: Mapping[str, Mapping[str, Any]] = {"linear": {"name": "linear"}, "mlp": MLP}
 ON_LINEAR = ("SGD", "SGD-momentum", "AdamW")
-SINGLE = [("linear", "SGD"), ("mlp", "SGD-dampening-decay"), ("mlp", "SGD-nesterov"), ("mlp", "AdamW-betas"), ("mlp", "AdamW")]
-STACKS = [("linear", optimizer) for optimizer in ON_LINEAR] + [("mlp", optimizer) for optimizer in OPTIMIZERS]
+SINGLE = [("linear", "SGD"), ("mlp", "SGD-dampening-decay"), ("mlp", "SGD-nesterov"), ("mlp", "AdamW-betas"), ("mlp", "AdamW"),
+          ("mlp", "NAdam"), ("mlp", "RMSprop-momentum")]  # fmt: skip
+FEW = ("StepLR", "OneCycleLR", "ReduceLROnPlateau")
+"""An open loop by epoch, one by batch and a live one: enough where the rates are those of the other stacks."""
+ON_FEW = [name for name, given in OPTIMIZERS.items() if given["name"] not in ("SGD", "AdamW")]
+STACKS = [("linear", optimizer) for optimizer in ON_LINEAR] + [
+    ("mlp", optimizer) for optimizer in OPTIMIZERS if optimizer not in ON_FEW
+]
 SCHEDULERS = [scheduler.name for scheduler in schedulers]
 
 
@@ -59,19 +78,21 @@ class Twin:
     def assert_same_training(self, scheduler: str, tolerance: float) -> None:
         """Losses and final weights are the same to ``tolerance``; rates in the curves and the flag exactly."""
         for index, plain in self.of(scheduler):
-            ours, theirs = self.stacked.history, plain.history
-            for name in ("lr", "momentum", "validation_accuracy"):
-                np.testing.assert_array_equal(getattr(ours.curves, name)[:, index], getattr(theirs.curves, name)[:, 0])
-            for name in ("train_loss", "validation_loss"):
-                np.testing.assert_allclose(
-                    getattr(ours.curves, name)[:, index], getattr(theirs.curves, name)[:, 0], rtol=tolerance
-                )
-            for name in ("initial_loss", "test_loss", "test_accuracy"):
-                np.testing.assert_allclose(getattr(ours.outcome, name)[index], getattr(theirs.outcome, name)[0], rtol=tolerance)
-            assert ours.outcome.finite[index] == theirs.outcome.finite[0]
-            assert ours.outcome.weights.keys() == theirs.outcome.weights.keys()
-            for name, weights in theirs.outcome.weights.items():
-                assert_close(ours.outcome.weights[name][index], weights[0], tolerance)
+            assert_same_history(self.stacked.history, index, plain.history, tolerance)
+
+
+def assert_same_history(ours: History, index: int, theirs: History, tolerance: float) -> None:
+    """Run ``index`` of ``ours`` is the only one of ``theirs``: losses and weights to ``tolerance``, all else exactly."""
+    for name in ("lr", "momentum", "validation_accuracy"):
+        np.testing.assert_array_equal(getattr(ours.curves, name)[:, index], getattr(theirs.curves, name)[:, 0])
+    for name in ("train_loss", "validation_loss"):
+        np.testing.assert_allclose(getattr(ours.curves, name)[:, index], getattr(theirs.curves, name)[:, 0], rtol=tolerance)
+    for name in ("initial_loss", "test_loss", "test_accuracy"):
+        np.testing.assert_allclose(getattr(ours.outcome, name)[index], getattr(theirs.outcome, name)[0], rtol=tolerance)
+    assert ours.outcome.finite[index] == theirs.outcome.finite[0]
+    assert ours.outcome.weights.keys() == theirs.outcome.weights.keys()
+    for name, weights in theirs.outcome.weights.items():
+        assert_close(ours.outcome.weights[name][index], weights[0], tolerance)
 
 
 PEAK_FIRST = ("StepLR", "MultiStepLR", "ConstantLR", "ExponentialLR", "PolynomialLR", "CosineAnnealingLR",
@@ -112,6 +133,22 @@ def test_losses_and_weights_equal_the_loop(twin: Twin, scheduler: str) -> None:
     twin.assert_same_training(scheduler, tolerance=1e-10)
 
 
+@pytest.mark.parametrize("optimizer", ON_FEW)
+def test_other_optimizers_equal_the_loop(new_problem: Builder, optimizer: str) -> None:
+    """On a few schedulers, each with all its examples."""
+    few = {label: entry for label, entry in entries().items() if entry["name"] in FEW}
+    problem = new_problem(few, optimizer=OPTIMIZERS[optimizer], model=MLP, epochs=5)
+    runs = [run_of(problem, label, seed=number % 3) for number, label in enumerate(few)]
+    ours = train(problem, runs)
+    for index, run in enumerate(runs):
+        theirs = collect([run], loop.train(problem, run, device=CPU, dtype=torch.float64))
+        assert_same_history(ours, index, theirs, tolerance=1e-10)
+
+
+def test_every_registered_optimizer_is_compared() -> None:
+    assert {given["name"] for given in OPTIMIZERS.values()} == {each.name for each in optimizers}
+
+
 def test_the_examples_move_the_rate(new_problem: Builder) -> None:
     """Otherwise equal rates would say little."""
     problem = new_problem(entries(), epochs=5)
@@ -129,13 +166,14 @@ def test_one_epoch_in_single_precision(new_problem: Builder, model: str, optimiz
         twin.assert_same_training(scheduler, tolerance=1e-5)
 
 
-CYCLED = ("SGD", "SGD-decay", "SGD-momentum", "SGD-dampening", "SGD-nesterov", "AdamW", "AdamW-betas", "AdamW-beta1-0")
+CYCLED = ("SGD", "SGD-decay", "SGD-momentum", "SGD-dampening", "SGD-nesterov", "AdamW", "AdamW-betas", "AdamW-beta1-0",
+          "Adam-betas", "NAdam", "NAdam-decay", "RMSprop", "RMSprop-centered-momentum")  # fmt: skip
 
 
 @pytest.mark.parametrize("interval", ["batch", "epoch"])
 @pytest.mark.parametrize("optimizer", CYCLED)
 def test_cycled_momentum(new_problem: Builder, optimizer: str, interval: str) -> None:
-    """CyclicLR switches momentum on, also where the optimizer was given none, and off again; AdamW's beta1 likewise."""
+    """CyclicLR switches momentum (or beta1) on, also where the optimizer was given none, and off again."""
     cycled = {"Cycled": {"name": "CyclicLR", "args": CYCLED_MOMENTUM, "interval": interval}}
     problem = new_problem(cycled, optimizer=OPTIMIZERS[optimizer], model=MLP, epochs=10)
     twin = Twin(problem, [run_of(problem, "Baseline"), run_of(problem, "Cycled"), run_of(problem, "Cycled", seed=1)])
@@ -146,7 +184,7 @@ def test_cycled_momentum(new_problem: Builder, optimizer: str, interval: str) ->
     assert momentum[0] == 0.9  # max_momentum, whatever the optimizer was given
     assert (momentum == 0).any()  # base_momentum, at the highest rate
     given = OPTIMIZERS[optimizer]
-    own = given.get("momentum", 0.0) if given["name"] == "SGD" else given.get("betas", [0.9])[0]
+    own = given.get("betas", [0.9])[0] if "Adam" in given["name"] else given.get("momentum", 0.0)
     assert (twin.stacked.momentum[:, 0] == own).all()  # the neighbour keeps its own
 
 
