@@ -36,6 +36,8 @@ check: .venv/test.stamp
 
 bench: .venv/run.stamp
 	python -m benchmarks.tracing
+	python -m benchmarks.throughput
+	python -m benchmarks.scaling
 
 calibrate: .venv/run.stamp
 	python -m benchmarks.calibrate

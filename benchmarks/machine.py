@@ -10,9 +10,13 @@ PACKAGES = ("torch", "numpy")
 
 def conditions() -> str:
     """One line: processor, cores this process may use, Python and package versions."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
-    return f"{_processor()}, {cores} cores, Python {platform.python_version()}, {versions}"
+    return f"{_processor()}, {len(cores())} cores, Python {platform.python_version()}, {versions}"
+
+
+def cores() -> list[int]:
+    """Numbers of the cores this process may use."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
 
 
 def _processor() -> str:

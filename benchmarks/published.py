@@ -38,10 +38,10 @@ def main() -> None:
     params["report"] = params["report"] | {"baseline": "Constant"}
     found = study(scratch("published"), params)
     print(f"{conditions()}; {params['seeds']} seeds, {params['tune']['trials']} trials a study, all tuned")
-    print("| claim | problem | difference in validation loss (95% interval) | here |")
-    print("|---|---|---|---|")
-    for row in rows(found):
-        print(f"| {' | '.join(row)} |")
+    print(f"| claim | {' | '.join(found)} |")
+    print(f"|---{'|---' * len(found)}|")
+    for claim, cells in rows(found):
+        print(f"| {' | '.join([claim, *cells])} |")
 
 
 def problems(given: dict[str, Any]) -> dict[str, Any]:
@@ -55,16 +55,19 @@ def problems(given: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def rows(found: dict[str, ProblemResults]) -> Iterator[tuple[str, ...]]:
-    """Every claim on every problem, with what was found."""
+def rows(found: dict[str, ProblemResults]) -> Iterator[tuple[str, list[str]]]:
+    """Every claim, and for each problem the interval and what it says of it."""
     for one, other, claim in CLAIMS:
-        for name, results in found.items():
-            first, second = tuned(results, one), tuned(results, other)
-            difference = paired_interval(first, second, overlap=results.overlap)
-            yield claim, name, shown(difference, "+.4f"), verdict(difference, MATTERS * float(second["validation_loss"].mean()))
-    for name, results in found.items():
-        ratio = log_ratio(tuned(results, "Constant"), tuned(results, "Linear"), results)
-        yield PEAKS, name, f"ratio {shown(Interval(*np.exp(ratio)), '.2f')}", verdict(ratio)
+        yield claim, [compared(results, one, other) for results in found.values()]
+    ratios = [log_ratio(tuned(results, "Constant"), tuned(results, "Linear"), results) for results in found.values()]
+    yield PEAKS, [f"ratio {shown(Interval(*np.exp(ratio)), '.2f')}: {verdict(ratio)}" for ratio in ratios]
+
+
+def compared(results: ProblemResults, one: str, other: str) -> str:
+    """The paired difference in validation loss, and its verdict."""
+    first, second = tuned(results, one), tuned(results, other)
+    difference = paired_interval(first, second, overlap=results.overlap)
+    return f"{shown(difference, '+.4f')}: {verdict(difference, MATTERS * float(second['validation_loss'].mean()))}"
 
 
 def tuned(results: ProblemResults, label: str) -> pd.DataFrame:

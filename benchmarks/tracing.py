@@ -5,19 +5,18 @@ time of the whole training (as the tune stage trains a round, tracing included),
 ratio.
 """
 
-import statistics
 import time
 from collections.abc import Iterator
 
 import torch
 
 from benchmarks.machine import conditions
+from benchmarks.problems import in_memory, medians
 from pipeline.catalogue import CATALOGUE
 from pipeline.engine.rates import Rates
 from pipeline.engine.shards import train
 from pipeline.params import Params, Schedule, load_params
-from pipeline.problems.datasets import datasets
-from pipeline.problems.problem import Problem, from_frame
+from pipeline.problems.problem import Problem
 from pipeline.runs import Run, collect
 from pipeline.schedulers.registry import schedulers
 from pipeline.search.space import study_space
@@ -33,11 +32,11 @@ def main() -> None:
     print("| problem | steps a run | tracing | training | tracing / training |")
     print("|---|---|---|---|---|")
     for name, entry in params.problems.items():
-        problem = from_frame(params, name, datasets[entry.dataset.name].function(**entry.dataset.args))
+        problem = in_memory(params, name)
         chosen = sampled(params, problem)
         runs = [Run("any", chosen[i % SCHEDULES], i // SCHEDULES, entry.epochs, stream="tune") for i in range(RUNS)]
         timed = [(seconds_of_tracing(problem, runs), seconds_of_training(problem, runs)) for _ in range(REPEATS)]
-        tracing, training = (statistics.median(column) for column in zip(*timed, strict=True))
+        tracing, training = medians(timed)
         steps = problem.budget().epochs * problem.budget().steps_per_epoch
         print(f"| {name} | {steps} | {tracing:.2f} s | {training:.1f} s | {tracing / training:.1%} |", flush=True)
 

@@ -102,7 +102,7 @@ def test_a_mistake_ends_the_process_and_leaves_the_last_data(repository: Path) -
 
 def test_a_stage_writes_its_data_and_nothing_else(stage: Stage, repository: Path) -> None:
     assert stage("synthetic") == Ended(0, "")
-    assert len(results.read_dataset("synthetic")) == 6000
+    assert len(results.read_dataset("synthetic")) == 30000
     assert [path.name for path in (repository / "data").iterdir()] == ["synthetic.parquet"]
 
 

@@ -1,5 +1,6 @@
 """How much of a study's differences each hyperparameter explains."""
 
+import warnings
 from collections.abc import Sequence
 
 import optuna
@@ -23,10 +24,12 @@ def importances(studies: Sequence[Study]) -> pd.DataFrame:
         (study.label, study.seed, parameter, importance)
         for study in studies
         if len(study.space.dimensions) > 1 and sum(trial.value is not None for trial in study.trials) >= ENOUGH
-        for parameter, importance in _of(study.as_optuna()).items()
+        for parameter, importance in _of(study).items()
     ]
     return pd.DataFrame(rows, columns=list(IMPORTANCE_COLUMNS)).astype({"seed": "int64", "importance": float})
 
 
-def _of(study: optuna.Study) -> dict[str, float]:
-    return get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
+def _of(study: Study) -> dict[str, float]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # of the sampler, which is not asked here
+        return get_param_importances(study.as_optuna(), evaluator=PedAnovaImportanceEvaluator())

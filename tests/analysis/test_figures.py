@@ -451,3 +451,15 @@ def test_a_standalone_file_has_the_colours_of_the_light_page(large: dict[str, li
 def test_only_a_figure_becomes_a_file() -> None:
     with pytest.raises(ValueError, match="not an SVG element"):
         standalone("<p>no</p>")
+
+
+def test_a_drawing_does_not_hang_on_the_styles_of_others() -> None:
+    """Others in the process, or a matplotlibrc, may have set anything; here all that matplotlib's ggplot style does."""
+    import matplotlib.pyplot as plt
+
+    table = pd.DataFrame({"scheduler": ["A"] * 3, "trial": [1, 2, 3], "middle": [3.0, 2.0, 2.0]})
+    table = table.assign(low=table["middle"] - 0.5, high=table["middle"] + 0.5)
+    style = figures.styles(["A"])
+    before = figures.best_so_far("P", table, style)
+    with plt.style.context("ggplot"):
+        assert figures.best_so_far("P", table, style) == before

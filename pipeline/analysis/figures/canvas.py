@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from markupsafe import Markup
-from matplotlib import rc_context
+from matplotlib import rc_context, rcParamsDefault
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
@@ -23,7 +23,9 @@ POINTS = 180  # per line: about what a line of that width can show
 INK, GRID, PAPER = "#fe0000", "#fe0001", "#fe0002"
 _THEMED = {INK: "currentColor", GRID: "var(--grid)", PAPER: "var(--card)"}
 _NUMBER = re.compile(r"(?<![#\w.])-?\d+\.\d{3,}")
+# From matplotlib's own defaults: neither a matplotlibrc nor what others set in this process may show in a drawing.
 SETTINGS: dict[Any, Any] = {
+    **{name: value for name, value in rcParamsDefault.items() if not name.startswith(("backend", "interactive", "toolbar"))},
     "svg.fonttype": "none",
     "text.parse_math": False,
     "font.family": ["DejaVu Sans"],  # it comes with matplotlib: the layout is the same everywhere

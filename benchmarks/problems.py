@@ -1,0 +1,37 @@
+"""What benchmarks train: the problems of params.yaml, their data in memory, and stacks of runs at a constant rate."""
+
+import statistics
+from collections.abc import Iterable, Sequence
+
+from pipeline.params import Params, Schedule
+from pipeline.problems.datasets import datasets
+from pipeline.problems.problem import Problem, from_frame
+from pipeline.runs import Run
+
+SEEDS, SCHEDULERS = 10, 12
+"""A stack grows as a study does: first the twelve schedulers of one seed, then more seeds, then more trials for each."""
+
+
+def in_memory(params: Params, name: str) -> Problem:
+    """The problem of that name with its data made anew; nothing is read from or written to ``data/``."""
+    dataset = params.problems[name].dataset
+    return from_frame(params, name, datasets[dataset.name].function(**dataset.args))
+
+
+def seeds_of(count: int) -> int:
+    """Replicates among ``count`` runs."""
+    return min(SEEDS, -(-count // SCHEDULERS))
+
+
+def constant_runs(problem: Problem, count: int, epochs: int | None = None) -> list[Run]:
+    """``count`` runs at the optimizer's own rate, dealt out over the replicates; of the problem's epochs where not given."""
+    schedule = Schedule(name="ConstantLR", args={"factor": 1.0}, interval="epoch")
+    return [
+        Run("any", schedule, number % seeds_of(count), epochs or problem.params.epochs, stream="tune")
+        for number in range(count)
+    ]
+
+
+def medians(repeats: Iterable[Sequence[float]]) -> tuple[float, ...]:
+    """The median of each column of (repeats, figures)."""
+    return tuple(statistics.median(column) for column in zip(*repeats, strict=True))
