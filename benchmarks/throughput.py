@@ -30,8 +30,8 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from benchmarks.jax_client import Prepared, Setting, export, installed, settings
-from benchmarks.machine import conditions
-from benchmarks.problems import constant_runs, cores, in_memory, medians
+from benchmarks.machine import conditions, cores
+from benchmarks.problems import constant_runs, in_memory, medians
 from pipeline.catalogue import CATALOGUE
 from pipeline.engine import shards, stacked
 from pipeline.params import load_params
