@@ -228,6 +228,14 @@ def test_the_interval_covers_as_often_as_it_says(seeds: int) -> None:
     assert 0.94 < np.mean([interval.low <= 0.3 <= interval.high for interval in found]) < 0.96  # three binomial errors
 
 
+@pytest.mark.parametrize(("seeds", "share"), [(6, 0.81), (10, 0.84), (20, 0.87)])
+def test_the_interval_covers_less_where_the_differences_are_skewed(seeds: int, share: float) -> None:
+    """The lognormal distribution's, with a mean of √e: README.md reports these shares."""
+    draws = np.random.default_rng(seeds).lognormal(0, 1, (4000, seeds))
+    found = [mean_interval(draw) for draw in draws]
+    assert np.mean([interval.low <= np.exp(0.5) <= interval.high for interval in found]) == pytest.approx(share, abs=0.02)
+
+
 def test_only_the_corrected_interval_covers_where_splits_overlap() -> None:
     # Ten seeds each evaluate a random 50 of the same 200 samples; the differences of all samples are normal about 0. What
     # is to be covered is the mean of that population and not of the 200 that happened to be drawn.
