@@ -15,6 +15,7 @@ from pipeline.schedulers.registry import schedulers
 from tests.engine.helpers import Builder
 
 ROOT = Path(__file__).parent.parent
+LONGEST = ("test_repro.py", "test_tracking.py", "test_resume.py", "test_twin.py", "test_report.py", "test_storage.py")
 settings.register_profile(
     "repeatable", derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -22,8 +23,8 @@ settings.load_profile("repeatable")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest file first, so that two workers end together."""
-    items.sort(key=lambda item: item.path.name != "test_repro.py")
+    """The longest files first, so that two workers end together."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,7 @@ SMALLER = (
     ("epochs: 50", "epochs: 4"),
     ("hidden: [32]", "hidden: [4]"),
     ("trials: 32, batch: 8", "trials: 4, batch: 2"),
+    ("points: 10, budgets: [10%, 25%, 50%]", "points: 2, budgets: [50%]"),
 )
 
 
@@ -80,7 +81,8 @@ def test_the_winners_script_runs_and_has_the_reported_rates(project: Path, probl
     printed = run(project, sys.executable, f"reports/best/{problem}.py", "--rates").stdout
     rates = json.loads(printed.splitlines()[-1])
     assert rates in [of_run[: len(rates)] for of_run in of_runs]
-    assert "validation loss" in run(project, sys.executable, f"reports/best/{problem}.py").stdout
+    if problem == "digits":
+        assert "validation loss" in run(project, sys.executable, f"reports/best/{problem}.py").stdout
 
 
 def test_all_results_of_the_contract_are_there(project: Path) -> None:
