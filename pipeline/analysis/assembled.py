@@ -1,6 +1,6 @@
 """The whole report: every table, figure and script of it, and the page that shows them."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -10,10 +10,9 @@ from pipeline.analysis import evidence, figures, page, summary, tables
 from pipeline.analysis.across import average_ranks
 from pipeline.analysis.script import script
 from pipeline.analysis.statistics import compare
-from pipeline.analysis.tables import ProblemResults, recommendations
+from pipeline.analysis.tables import Frames, ProblemResults, recommendations
 from pipeline.params import Params
 
-Frames = Mapping[str, pd.DataFrame]
 LONG = {"curves", "learning_rates", "sensitivity", "best_so_far", "profiles", "epochs_to_target"}
 """Tables that nobody reads as text."""
 
@@ -34,28 +33,35 @@ def assemble(params: Params, problems: Sequence[ProblemResults]) -> Report:
     comparison = joined({p.name: compare(p.runs, baseline, p.overlap, matters) for p in problems})
     curves = joined({p.name: tables.mean_curves(p) for p in problems})
     first = {"comparison": comparison, "curves": curves, "learning_rates": tables.learning_rates(curves, params.report.every)}
-    makers: dict[str, Callable[[ProblemResults], pd.DataFrame]] = {
-        "epochs_to_target": lambda p: evidence.epochs_to_target(p.runs, p.curves, baseline),
-        "targets": lambda p: evidence.reached(evidence.epochs_to_target(p.runs, p.curves, baseline)),
-        "area": lambda p: evidence.area(p.curves, p.runs),
-        "sensitivity": lambda p: evidence.sensitivity(p.sweep),
-        "widths": lambda p: evidence.widths(evidence.sensitivity(p.sweep)),
-        "best_so_far": lambda p: evidence.best_so_far(evidence.above_best(p.trials)),
-        "importances": lambda p: tables.mean_importances(p.importances),
-        "budgets": lambda p: evidence.budgets(p.sweep),
-        "winners": lambda p: evidence.winners(evidence.budgets(p.sweep)),
-    }
-    more = {name: joined({p.name: make(p) for p in problems}) for name, make in makers.items()}
-    more |= {"profiles": profiles(problems, baseline), "ranks": average_ranks(comparison)}
+    found = {p.name: evidence_of(p, baseline) for p in problems}
+    more = {name: joined({problem: own[name] for problem, own in found.items()}) for name in next(iter(found.values()))}
+    more |= {"profiles": profiles(problems, found), "ranks": average_ranks(comparison)}
     return Report(params, problems, first, more)
 
 
-def profiles(problems: Sequence[ProblemResults], baseline: str) -> pd.DataFrame:
-    """Performance profiles over all problems and seeds, one for each variant."""
-    reached = {p.name: evidence.epochs_to_target(p.runs, p.curves, baseline) for p in problems}
+def evidence_of(problem: ProblemResults, baseline: str) -> Frames:
+    """A problem's tables of ``reports/evidence``, by name."""
+    reached = evidence.epochs_to_target(problem.runs, problem.curves, baseline)
+    sensitivity, budgets = evidence.sensitivity(problem.sweep), evidence.budgets(problem.sweep)
+    return {
+        "epochs_to_target": reached,
+        "targets": evidence.reached(reached),
+        "area": evidence.area(problem.curves, problem.runs),
+        "sensitivity": sensitivity,
+        "widths": evidence.widths(sensitivity),
+        "best_so_far": evidence.best_so_far(evidence.above_best(problem.trials)),
+        "importances": tables.mean_importances(problem.importances),
+        "budgets": budgets,
+        "winners": evidence.winners(budgets),
+    }
+
+
+def profiles(problems: Sequence[ProblemResults], found: Mapping[str, Frames]) -> pd.DataFrame:
+    """Performance profiles over all problems and seeds, one for each variant; ``found`` is each problem's evidence."""
+    reached = {name: own["epochs_to_target"] for name, own in found.items()}
     variants = dict.fromkeys(variant for p in problems for variant in p.variants)
-    found = {variant: evidence.profiles(reached, variant) for variant in variants}
-    return pd.concat(found, names=["variant"]).reset_index(level=0).reset_index(drop=True)
+    of_variant = {variant: evidence.profiles(reached, variant) for variant in variants}
+    return pd.concat(of_variant, names=["variant"]).reset_index(level=0).reset_index(drop=True)
 
 
 def joined(frames: Frames) -> pd.DataFrame:

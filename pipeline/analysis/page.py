@@ -19,13 +19,12 @@ from pipeline.analysis.across import friedman
 from pipeline.analysis.figures import Panel, Styles
 from pipeline.analysis.statistics import finished, tuning_gain
 from pipeline.analysis.summary import Finding
-from pipeline.analysis.tables import ProblemResults, Recommendation, recommendations
+from pipeline.analysis.tables import Frames, ProblemResults, Recommendation, recommendations
 from pipeline.params import Params, ReportParams
 
 ROWS = 100  # of learning rates on the page; the CSV file has them all
 PACKAGES = ("torch", "numpy", "scipy", "pandas", "matplotlib")
 Row = dict[str, Any]
-Frames = Mapping[str, pd.DataFrame]
 
 
 @dataclass(frozen=True)
@@ -66,6 +65,17 @@ class Section:
     """The figures of those and of the searches, by name; only those there is something to draw of."""
 
 
+@dataclass(frozen=True)
+class Across:
+    """The part of the page on all problems together; ``missing`` problems keep the test across them from being done."""
+
+    variants: Sequence[str]
+    ranks: Sequence[Row]
+    profiles: Figure
+    diagram: Figure | None
+    missing: int
+
+
 def render(
     params: Params, problems: Iterable[ProblemResults], tables: Frames, evidence: Frames
 ) -> tuple[str, dict[str, Markup]]:
@@ -79,7 +89,6 @@ def render(
     html = _environment().get_template("report.html.j2").render(
         sections=sections,
         across=across,
-        missing=friedman(tables["comparison"], across.variants[-1]).missing,
         matters=params.report.matters,
         style=style,
         palettes=[figures.palette(theme) for theme in (0, 1)],
@@ -137,7 +146,7 @@ def _probes(name: str, evidence: Frames, style: Styles) -> dict[str, Figure]:
     return {title: Figure(title, panels) for title, panels in drawn.items() if panels}
 
 
-def _across(comparison: pd.DataFrame, evidence: Frames, style: Styles) -> "Across":
+def _across(comparison: pd.DataFrame, evidence: Frames, style: Styles) -> Across:
     """What all problems say together."""
     profiles, ranks = evidence["profiles"], evidence["ranks"]
     variants = tuple(dict.fromkeys(ranks["variant"]))
@@ -146,32 +155,22 @@ def _across(comparison: pd.DataFrame, evidence: Frames, style: Styles) -> "Acros
         for variant in variants
         for panel in figures.profile(f"all-{variant}", profiles[profiles["variant"] == variant], style)
     ]
-    test = friedman(comparison, variants[-1])
+    test, diagram = friedman(comparison, variants[-1]), None
     if test.critical_difference is not None:
         last = ranks[ranks["variant"] == variants[-1]].set_index("scheduler")["rank"]
-        diagram = figures.critical_difference("all", last.to_dict(), test.critical_difference, style)
-        return Across(variants, _records(ranks), Figure("Performance profiles", drawn), Figure("Average ranks", diagram))
-    return Across(variants, _records(ranks), Figure("Performance profiles", drawn), None)
-
-
-@dataclass(frozen=True)
-class Across:
-    """The part of the page on all problems together."""
-
-    variants: Sequence[str]
-    ranks: Sequence[Row]
-    profiles: Figure
-    diagram: Figure | None
+        drawing = figures.critical_difference("all", last.to_dict(), test.critical_difference, style)
+        diagram = Figure("Average ranks", drawing)
+    return Across(variants, _records(ranks), Figure("Performance profiles", drawn), diagram, test.missing)
 
 
 def _drawings(sections: Sequence[Section], across: Across) -> dict[str, Markup]:
-    """Every drawing of the page by the name of its file."""
+    """Every drawing of the page by the name of its file: the problem's own, as it is, and what the drawing shows."""
     named = {"all": [across.profiles, *([across.diagram] if across.diagram else [])]}
     for own in sections:
         more = [own.gain] if own.gain else []
         named[own.name] = [own.differences, *more, *own.losses, own.gallery, *own.probes.values()]
     return {
-        re.sub(r"[^a-z0-9]+", "-", f"{name} {figure.title} {panel.variant}".lower()).strip("-"): panel.svg
+        f"{name}-{re.sub(r'[^a-z0-9]+', '-', f'{figure.title} {panel.variant}'.lower()).strip('-')}": panel.svg
         for name, shown in named.items()
         for figure in shown
         for panel in figure.panels

@@ -15,6 +15,8 @@ from pipeline.runs import as_json
 from pipeline.units import percent
 
 VARIANTS = ("default", "tuned")
+Frames = Mapping[str, pd.DataFrame]
+"""Tables by name."""
 CURVE_MEANS = ("lr", "train_loss", "validation_loss")
 
 

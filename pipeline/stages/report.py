@@ -18,7 +18,8 @@ def main() -> None:
     problems = [read(params, name) for name in params.problems]
     written = {REPORTS / name: content for name, content in files(assemble(params, problems)).items()}
     results.write_files(written.items())
-    forget(REPORTS, set(written))
+    for folder in ("best", "evidence", "figures"):
+        forget(REPORTS / folder, set(written))
     tracking.publish(REPORTS, [(p.name, stage) for p in problems for stage in ("train", "tune")])
 
 
@@ -41,9 +42,9 @@ def read(params: Params, name: str) -> ProblemResults:
 
 
 def forget(folder: Path, written: set[Path]) -> None:
-    """Take away what an earlier report had, of a problem that is no more, say."""
-    for path in folder.rglob("*"):
-        if path.is_file() and path not in written and path.name != ".gitignore":
+    """Take away what an earlier report had in a folder of its own, of a problem that is no more, say."""
+    for path in folder.iterdir():
+        if path.is_file() and path not in written:
             path.unlink()
 
 

@@ -287,7 +287,10 @@ def test_before_tuning_the_report_shows_the_default_variant_alone(repository: Pa
     earlier = repository / "reports/best/gone.py"
     earlier.parent.mkdir(parents=True)
     earlier.write_text("print()")
+    notes = repository / "reports/notes.txt"
+    notes.write_text("the user's own")
     report.main()
+    assert notes.read_text() == "the user's own"
     assert sorted(path.name for path in earlier.parent.iterdir()) == ["digits.py", "synthetic.py"]
     table = comparison(repository)
     assert list(table.columns) == COMPARISON
