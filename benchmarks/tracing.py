@@ -14,7 +14,7 @@ from benchmarks.machine import conditions
 from benchmarks.problems import in_memory, medians
 from pipeline.catalogue import CATALOGUE
 from pipeline.engine.rates import Rates
-from pipeline.engine.shards import train
+from pipeline.engine.training import train
 from pipeline.params import Params, Schedule, load_params
 from pipeline.problems.problem import Problem
 from pipeline.runs import Run, collect

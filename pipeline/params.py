@@ -178,6 +178,8 @@ class ProblemParams(BaseModel):
     optimizer: Annotated[Component, ComponentOf("optimizers")]
     epochs: int = Field(ge=1, le=100_000)
     batch_size: int = Field(ge=1, le=1_000_000)
+    compile: Literal["auto"] | bool = "auto"
+    """Whether training is compiled: always, never, or where it is long enough to be worth the seconds."""
     schedulers: Schedules = Field(default_factory=dict)
 
 

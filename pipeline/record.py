@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 
 from pipeline import results
-from pipeline.engine.shards import train
+from pipeline.engine.training import train
 from pipeline.problems.problem import Problem, describe
 from pipeline.progress import progress
 from pipeline.runs import History, Run, collect

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from pipeline import compiler
 from pipeline.params import Schedule
 
 if TYPE_CHECKING:
@@ -130,6 +131,7 @@ _DEFINING = (
     "registry.py",
     "runs.py",
     "custom.py",
+    "compiler.py",
     "problems",
     "engine",
     *(f"schedulers/{name}.py" for name in ("registry", "builtin", "composed", "replay")),
@@ -145,10 +147,14 @@ def code_fingerprint(*more: str) -> str:
 
     package = Path(__file__).parent
     files = [
-        f for part in (*_DEFINING, *more) for f in sorted([package / part, *(package / part).rglob("*.py")]) if f.is_file()
+        f
+        for part in (*_DEFINING, *more)
+        for f in sorted([package / part, *(package / part).rglob("*.py"), *(package / part).rglob("*.c")])
+        if f.is_file()
     ]
     sources = {str(f.relative_to(package)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
-    return fingerprint(sources, torch.__version__, np.__version__, platform.machine(), platform.python_version())
+    versions = torch.__version__, np.__version__, platform.machine(), platform.python_version(), compiler.identity()
+    return fingerprint(sources, *versions)
 
 
 def run_fingerprint(run: Run, problem_fingerprint: str) -> str:

@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 
 from pipeline.engine.rates import can_be_followed
-from pipeline.engine.shards import train
+from pipeline.engine.training import train
 from pipeline.params import Schedule, SweepParams
 from pipeline.problems.problem import Problem, describe
 from pipeline.progress import progress

@@ -7,6 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 MIRRORS = {"pipeline.tracking"}  # they decide no result
+FOLDERS = ("pipeline/analysis", "pipeline/engine/lanes")  # with files that are no modules
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
     for path in (ROOT / "pipeline").rglob("*.py")
@@ -44,8 +45,10 @@ def files(stage: str) -> list[str]:
     """The stage's files, sorted; a folder where it needs all of one with templates."""
     paths = {MODULES[name].relative_to(ROOT).as_posix() for name in closure(f"pipeline.stages.{stage}")}
     code = {path for path in paths if not path.endswith("__init__.py")}
-    analysis = {path for path in code if path.startswith("pipeline/analysis/")}
-    return sorted(code - analysis | ({"pipeline/analysis"} if analysis else set()))
+    for folder in FOLDERS:
+        inside = {path for path in code if path.startswith(f"{folder}/")}
+        code = code - inside | ({folder} if inside else set())
+    return sorted(code)
 
 
 def main() -> None:

@@ -29,7 +29,7 @@ def train(problem: Problem, run: Run, *, device: torch.device, dtype: torch.dtyp
     finite = True
     for epoch in range(1, run.epochs + 1):
         lr, momentum = rate_of(optimizer), momentum_of(optimizer)
-        total = 0.0
+        total, has_ended = 0.0, not finite  # of a run that has diverged there is nothing more to tell
         for batch in torch.randperm(len(training), generator=order).split(problem.params.batch_size):  # type: ignore[no-untyped-call]
             rows = training[batch.to(device)]
             loss = cross_entropy(model(x[rows]), y[rows])
@@ -40,13 +40,15 @@ def train(problem: Problem, run: Run, *, device: torch.device, dtype: torch.dtyp
                 scheduler.step()
             total += loss.item() * len(rows)
             finite = finite and bool(loss.isfinite())
-        train_loss = total / len(training)
+        train_loss = np.nan if has_ended else total / len(training)
         if run.schedule.interval == "epoch":
             scheduler.step(*([train_loss] if schedulers[run.schedule.name].live else []))
-        figures = (lr, momentum, train_loss, *evaluate(model, x[validation], y[validation]))
+        validated = (np.nan, np.nan) if has_ended else evaluate(model, x[validation], y[validation])
+        figures = (lr, momentum, train_loss, *validated)
         finite = finite and bool(np.isfinite(figures).all())
         yield Block(epoch, *(np.array([[figure]]) for figure in figures))
-    test_loss, test_accuracy = (np.array([figure]) for figure in evaluate(model, x[test], y[test]))
+    tested = evaluate(model, x[test], y[test]) if finite else (np.nan, np.nan)
+    test_loss, test_accuracy = (np.array([figure]) for figure in tested)
     weights = {name: value.detach()[None] for name, value in model.named_parameters()}
     return Outcome(np.array([initial_loss]), np.array([finite]), test_loss, test_accuracy, weights)
 

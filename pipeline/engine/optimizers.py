@@ -1,8 +1,8 @@
 """Stacked updates: one optimizer step for many runs at once, each with its own learning rate and momentum.
 
-An update is split in two. ``coefficients`` turns the rates and momenta of an epoch into the few numbers per step and run
-that the update needs, in float64 on the host; ``update`` is then plain arithmetic on tensors, without a branch on any
-run's state, so that it fits one compiled graph and a run can never touch its neighbour.
+An update is split in two. ``coefficients`` turns the rates and momenta of all runs into the few numbers per step and run
+that the update needs, in float64 on the host; ``update`` is then plain arithmetic on one run's tensors, without a branch on
+its state, which both programs run for many: a run can never touch its neighbour.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -29,20 +29,15 @@ class StackedOptimizer(Protocol):
     """What the tensors that the optimizer keeps for each parameter, each of the parameter's shape, are filled with at first."""
 
     def coefficients(self, lr: Floats, momentum: Floats) -> npt.NDArray[np.float64]:
-        """Numbers for ``update`` of shape (steps, kinds, runs), from (steps, runs) each; called once per epoch, in order.
+        """Numbers for ``update``, (steps, kinds, runs), from (steps, runs) each; called for consecutive steps, in order.
 
         Raises :class:`OptimizerError` where torch's optimizer would raise.
         """
         ...
 
     def update(self, parameter: Tensor, gradient: Tensor, state: State, numbers: Tensor) -> tuple[Tensor, State]:
-        """The new parameter and state, each (runs, ...), given ``numbers`` of one step, (kinds, runs)."""
+        """A run's new parameter and state, given its ``numbers`` of the step, (kinds,)."""
         ...
-
-
-def _per_run(numbers: Tensor, like: Tensor) -> tuple[Tensor, ...]:
-    """Each kind of number, shaped to multiply a stacked parameter run by run."""
-    return numbers.reshape(*numbers.shape, *[1] * (like.dim() - 1)).unbind()
 
 
 def _with_decay(gradient: Tensor, parameter: Tensor, weight_decay: float) -> Tensor:
@@ -99,7 +94,7 @@ class StackedSGD:
 
     def update(self, parameter: Tensor, gradient: Tensor, state: State, numbers: Tensor) -> tuple[Tensor, State]:
         """One step; see the class for the arithmetic."""
-        lr, *rest = _per_run(numbers, parameter)
+        lr, *rest = numbers.unbind()
         gradient = _with_decay(gradient, parameter, self._weight_decay)
         if not state:
             return parameter - lr * gradient, ()
@@ -127,7 +122,7 @@ class StackedAdamW:
 
     def update(self, parameter: Tensor, gradient: Tensor, state: State, numbers: Tensor) -> tuple[Tensor, State]:
         """One step, in torch's order of operations."""
-        decay, fresh, rate, root = _per_run(numbers, parameter)
+        decay, fresh, rate, root = numbers.unbind()
         mean = state[0] + fresh * (gradient - state[0])
         square = self._beta2 * state[1] + (1 - self._beta2) * gradient * gradient
         return parameter * decay - rate * mean / (square.sqrt() / root + self._eps), (mean, square)
@@ -182,7 +177,7 @@ class StackedNAdam:
 
     def update(self, parameter: Tensor, gradient: Tensor, state: State, numbers: Tensor) -> tuple[Tensor, State]:
         """One step; see the class for the arithmetic."""
-        decay, fresh, of_gradient, of_mean, correction = _per_run(numbers, parameter)
+        decay, fresh, of_gradient, of_mean, correction = numbers.unbind()
         gradient = _with_decay(gradient, parameter, self._penalty)
         mean = state[0] + fresh * (gradient - state[0])
         square = self._beta2 * state[1] + (1 - self._beta2) * gradient * gradient
@@ -221,7 +216,7 @@ class StackedRMSprop:
 
     def update(self, parameter: Tensor, gradient: Tensor, state: State, numbers: Tensor) -> tuple[Tensor, State]:
         """One step: the gradient over its root mean square, or where centred over its standard deviation."""
-        lr, *rest = _per_run(numbers, parameter)
+        lr, *rest = numbers.unbind()
         gradient = _with_decay(gradient, parameter, self._weight_decay)
         square = self._alpha * state[0] + (1 - self._alpha) * gradient * gradient
         mean = (state[1].lerp(gradient, 1 - self._alpha),) if self._centered else ()
@@ -251,7 +246,7 @@ class StackedAdagrad:
 
     def update(self, parameter: Tensor, gradient: Tensor, state: State, numbers: Tensor) -> tuple[Tensor, State]:
         """One step, in torch's order of operations."""
-        (lr,) = _per_run(numbers, parameter)
+        (lr,) = numbers.unbind()
         gradient = _with_decay(gradient, parameter, self._weight_decay)
         total = state[0] + gradient * gradient
         return parameter - lr * gradient / (total.sqrt() + self._eps), (total,)

@@ -77,6 +77,16 @@ class Problem:
 
     def split(self, seed: int) -> Split:
         """The seed's own stratified split of the same sizes, or the dataset's own where ``resample`` is off."""
+        if seed not in self._splits:
+            self._splits[seed] = self._new_split(seed)
+        return self._splits[seed]
+
+    @cached_property
+    def _splits(self) -> dict[int, Split]:
+        """Those that were drawn: every round of a search needs the same."""
+        return {}
+
+    def _new_split(self, seed: int) -> Split:
         given = Split(*(np.flatnonzero(self.part == part) for part in ("train", "validation", "test")))
         if not self.params.resample:
             return given

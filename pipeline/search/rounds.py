@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from pipeline.engine.rates import can_be_followed
-from pipeline.engine.shards import train
+from pipeline.engine.training import train
 from pipeline.params import Schedule, TuneParams
 from pipeline.problems.problem import Problem
 from pipeline.progress import progress

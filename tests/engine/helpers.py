@@ -90,9 +90,16 @@ class Watched:
     momentum: Floats
 
 
-def train(problem: Problem, runs: Sequence[Run], dtype: torch.dtype = torch.float64, *, search: bool = False) -> History:
-    """Train the runs as one stack."""
-    return collect(runs, stacked.train(problem, runs, device=CPU, dtype=dtype, search=search))
+def train(
+    problem: Problem,
+    runs: Sequence[Run],
+    dtype: torch.dtype = torch.float64,
+    *,
+    search: bool = False,
+    make: stacked.Make | None = None,
+) -> History:
+    """Train the runs as one stack, of tensors or of what ``make`` makes."""
+    return collect(runs, stacked.train(problem, runs, device=CPU, dtype=dtype, search=search, make=make))
 
 
 def watch_stacked(problem: Problem, runs: Sequence[Run], dtype: torch.dtype = torch.float64) -> Watched:

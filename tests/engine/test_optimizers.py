@@ -1,6 +1,6 @@
 """The stacked optimizers stepped side by side with torch's own, on the same gradients, compared at every step."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.func import vmap
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.optim import Optimizer
 
@@ -135,7 +136,7 @@ def test_adagrad_starts_where_it_is_told() -> None:
     parameter, gradient = torch.ones(1, 1), torch.full((1, 1), 3.0)
     state = tuple(torch.full_like(parameter, start) for start in ours.starts)
     for numbers in torch.from_numpy(ours.coefficients(np.ones((2, 1)), np.zeros((2, 1)))).float():
-        parameter, state = ours.update(parameter, gradient, state, numbers)
+        parameter, state = of_all_runs(ours)(parameter, gradient, state, numbers)
     assert state[0].item() == 25
     assert parameter.item() == pytest.approx(1 - 3 / 4 - 0.5 * 3 / 5)
 
@@ -156,12 +157,14 @@ def test_an_update_traced_once_serves_every_step(name: str, has_momentum: bool) 
     lr, momentum = np.linspace([0.0] * RUNS, [0.1] * RUNS, 4), np.array([0.9, 0.0, 0.5, 0.0])[:, None] * np.ones(RUNS)
     numbers = torch.from_numpy(ours.coefficients(lr, momentum * has_momentum)).float()
 
-    def update(*given: Any) -> Any:  # make_fx would count the method's own self among the arguments
-        return ours.update(*given)
+    update = of_all_runs(ours)
 
-    traced = make_fx(update)(parameter, gradients[0], state, numbers[0])
+    def counted(parameter: Any, gradient: Any, state: Any, numbers: Any) -> Any:  # make_fx counts the arguments
+        return update(parameter, gradient, state, numbers)
+
+    traced = make_fx(counted)(parameter, gradients[0], state, numbers[0])
     for gradient, of_step in zip(gradients, numbers, strict=True):
-        following = ours.update(parameter, gradient, state, of_step)
+        following = update(parameter, gradient, state, of_step)
         torch.testing.assert_close(traced(parameter, gradient, state, of_step), following, rtol=0, atol=0)
         parameter, state = following
 
@@ -179,12 +182,17 @@ def step_side_by_side(name: str, given: Mapping[str, Any], epochs: list[tuple[Fl
         numbers = torch.from_numpy(ours.coefficients(lr, momentum))
         for step in range(len(lr)):
             gradient = torch.randn((RUNS, *SHAPE), generator=draw, dtype=torch.float64)
-            parameter, state = ours.update(parameter, gradient, state, numbers[step])
+            parameter, state = of_all_runs(ours)(parameter, gradient, state, numbers[step])
             for run in range(RUNS):
                 set_rates(theirs[run], lr[step, run], momentum[step, run])
                 real[run].grad = gradient[run].clone()
                 theirs[run].step()
             torch.testing.assert_close(parameter, torch.stack(real).detach(), rtol=1e-11, atol=1e-11)
+
+
+def of_all_runs(ours: StackedOptimizer) -> Callable[..., Any]:
+    """The update of all runs at once: parameters, gradients and states (runs, …), numbers (kinds, runs)."""
+    return vmap(ours.update, in_dims=(0, 0, 0, 1))
 
 
 def set_rates(optimizer: Optimizer, lr: float, momentum: float) -> None:

@@ -1,0 +1,106 @@
+"""C text → a loaded library, compiled once for this machine and kept for all later processes."""
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+FLAGS = (
+    "-O3",
+    "-march=native",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-fopenmp-simd",
+    "-std=gnu11",
+    "-shared",
+    "-fPIC",
+    "-w",
+)
+
+
+class NoCompilerError(Exception):
+    """There is no C compiler, or it refuses; the message says which."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a C compiler makes of this processor: its name for it, bytes in a vector and vector registers."""
+
+    compiler: str
+    target: str
+    vector: int
+    registers: int
+
+
+@functools.cache
+def machine() -> Machine:
+    """This machine; raises :class:`NoCompilerError`."""
+    compiler = shutil.which(os.environ.get("CC", "cc")) or shutil.which("gcc")
+    if compiler is None:
+        raise NoCompilerError("there is no C compiler (`apt install gcc` brings one)")
+    text = _call([compiler, "-march=native", "-dM", "-E", "-x", "c", os.devnull])
+    version = _call([compiler, "--version"]).splitlines()[0]
+    target = hashlib.sha256((version + text).encode()).hexdigest()[:16]
+    if "__AVX512F__" in text:
+        return Machine(compiler, target, vector=64, registers=32)
+    if "__AVX__" in text:
+        return Machine(compiler, target, vector=32, registers=16)
+    return Machine(compiler, target, vector=16, registers=32 if "__aarch64__" in text else 16)
+
+
+def identity() -> str:
+    """A name for what this machine compiles with, or that it does not: compiled code may round in another way."""
+    try:
+        return machine().target
+    except NoCompilerError:
+        return "none"
+
+
+def kept(key: str, write: Callable[[], str]) -> ctypes.CDLL:
+    """The library of the C text that ``write`` returns, compiled unless one was kept under ``key``.
+
+    ``key`` has to name all that the text follows from. Raises :class:`NoCompilerError` where it cannot be made.
+    """
+    here = machine()
+    name = hashlib.sha256("\n".join([key, here.target, *FLAGS]).encode()).hexdigest()[:32]
+    library = folder() / f"{name}.so"
+    if not library.exists():
+        text = write()
+        library.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=library.parent) as temporary:
+            written = Path(temporary) / "lanes.c"
+            written.write_text(text, "utf-8")
+            made = written.with_suffix(".so")
+            _call([here.compiler, *FLAGS, str(written), "-o", str(made), *_libraries()])
+            made.replace(library)  # whole or not at all, whoever else is at it
+    return ctypes.CDLL(str(library))
+
+
+def folder() -> Path:
+    """Where compiled code is kept: for all repositories of this user, since its name says all that it follows from."""
+    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(caches) / "lr-pipeline"
+
+
+def _libraries() -> list[str]:
+    """The mathematical functions; those for whole vectors where glibc has them, on x86."""
+    wide = platform.machine() == "x86_64" and platform.libc_ver()[0] == "glibc"
+    return ["-lmvec", "-lm"] if wide else ["-lm"]
+
+
+def _call(command: list[str]) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise NoCompilerError(f"{command[0]} does not run ({error})") from None
+    if done.returncode:
+        line = (done.stderr.strip().splitlines() or ["it says nothing"])[0]
+        raise NoCompilerError(f"{command[0]} fails: {line[:200]}")
+    return done.stdout

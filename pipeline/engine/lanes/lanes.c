@@ -1,0 +1,160 @@
+/* Many runs of one training at once, one in each lane of the processor's vectors.
+
+   The bodies of step and evaluation are generated; see translate.py. A block is up to LANES runs of one replicate, which see
+   the same batches: data is uniform, parameters vary from lane to lane. Memory of a varying tensor: element by element, LANES
+   numbers each. Blocks are independent of each other, so that they may be dealt out to threads in any way. */
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef $real real;
+typedef $input input;   /* an element of a sample */
+typedef $target target; /* what is to be predicted */
+#define F(name) $function
+#define LANES $lanes
+#define BATCH $batch         /* samples in a training step */
+#define EVALUATED $evaluated /* samples in an evaluation step */
+#define FEATURES $features   /* elements in a sample */
+#define STATE $state         /* varying numbers that a run keeps: parameters and the optimizer's own */
+#define KINDS $kinds         /* numbers that an update needs per step */
+
+typedef real vec __attribute__((vector_size(LANES * sizeof(real)), aligned(sizeof(real)), may_alias));
+#define VEC(name, place) (*(vec *)&(name)[(place) * LANES])
+#define ALL_LANES _Pragma("omp simd") for (int l = 0; l < LANES; l++)
+#define ONE_LANE for (int l = 0; l < 1; l++)
+
+/* glibc has these for whole vectors. */
+#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
+#define WIDE __attribute__((__simd__("notinbranch"))) extern
+WIDE real F(exp)(real);
+WIDE real F(log)(real);
+WIDE real F(sin)(real);
+WIDE real F(cos)(real);
+WIDE real F(pow)(real, real);
+#if __GLIBC__ > 2 || __GLIBC_MINOR__ >= 35
+WIDE real F(tanh)(real);
+WIDE real F(erf)(real);
+WIDE real F(expm1)(real);
+WIDE real F(log1p)(real);
+#endif
+#endif
+
+/* As torch has them: NaN spreads. */
+static inline real maximum(real a, real b) { return a != a || a > b ? a : b; }
+static inline real minimum(real a, real b) { return a != a || a < b ? a : b; }
+static inline real at_least(real a, real b) { return a < b ? b : a; }
+static inline real at_most(real a, real b) { return a > b ? b : a; }
+static inline real relu(real a) { return a <= 0 ? 0 : a; }
+static inline real absolute(real a) { return a < 0 ? -a : a; }
+static inline real sign(real a) { return (a > 0) - (a < 0); }
+static inline real square(real a) { return a * a; }
+static inline real cube(real a) { return a * a * a; }
+static inline int is_before(real a, real b) { return (a > b || a != a) && b == b; }
+
+struct step_scratch { $step_scratch };
+struct evaluation_scratch { $evaluation_scratch };
+
+struct work {
+  input x[(BATCH > EVALUATED ? BATCH : EVALUATED) * FEATURES] __attribute__((aligned(64)));
+  target y[BATCH > EVALUATED ? BATCH : EVALUATED] __attribute__((aligned(64)));
+  real w[EVALUATED] __attribute__((aligned(64)));
+  real state[STATE * LANES] __attribute__((aligned(64)));
+  real next[STATE * LANES] __attribute__((aligned(64)));
+  real numbers[KINDS * LANES] __attribute__((aligned(64)));
+  real sums[2 * LANES] __attribute__((aligned(64)));
+  struct step_scratch step;
+  struct evaluation_scratch evaluation;
+};
+
+/* One optimizer step of the runs in a block: their state, the numbers of the step, the batch → their next state, their loss. */
+static void step(struct step_scratch *restrict scratch, const real *restrict state, const real *restrict numbers,
+                 const input *restrict x, const target *restrict y, const real *restrict w, real *restrict next,
+                 real *restrict loss) {
+$step
+}
+
+/* The weighted sums of losses and hits of the runs in a block over a few samples. */
+static void evaluation(struct evaluation_scratch *restrict scratch, const real *restrict state, const input *restrict x,
+                       const target *restrict y, const real *restrict w, real *restrict loss, real *restrict hits) {
+$evaluation
+}
+
+struct job {
+  int64_t runs, replicates, epochs, steps, evaluated;
+  const int64_t *runs_of;   /* the runs in each block, (blocks, LANES); one that stands twice only fills a lane */
+  const int64_t *counts;    /* of runs in each block, (blocks,) */
+  const int64_t *replicate; /* of each run, (runs,) */
+  const input *x;           /* (samples, FEATURES) */
+  const target *y;          /* (samples,) */
+  const int32_t *rows;      /* samples of each step: (epochs, steps, replicates, BATCH) */
+  const real *weights;      /* of the samples in a batch's mean: (steps, BATCH) */
+  const double *numbers;    /* of the update: (epochs, steps, KINDS, runs) */
+  real *state;              /* (runs, STATE), in and out */
+  double *losses;           /* (epochs, steps, runs), out */
+  const uint8_t *is_evaluated;              /* after each epoch: (epochs,) */
+  const int32_t *evaluated_rows;            /* (replicates, evaluated) */
+  double *evaluated_losses, *evaluated_hits; /* sums over the samples: (epochs, runs), out */
+};
+
+static void gather(const struct job *job, struct work *work, const int32_t *rows, int64_t count) {
+  for (int64_t i = 0; i < count; i++) {
+    memcpy(work->x + i * FEATURES, job->x + (int64_t)rows[i] * FEATURES, FEATURES * sizeof(input));
+    work->y[i] = job->y[rows[i]];
+  }
+}
+
+static void evaluate(const struct job *job, struct work *work, int64_t epoch, int64_t block) {
+  const int64_t *runs = job->runs_of + block * LANES;
+  const int32_t *rows = job->evaluated_rows + job->replicate[runs[0]] * job->evaluated;
+  double losses[LANES] = {0}, hits[LANES] = {0};
+  for (int64_t done = 0; done < job->evaluated; done += EVALUATED) {
+    const int64_t count = job->evaluated - done < EVALUATED ? job->evaluated - done : EVALUATED;
+    gather(job, work, rows + done, count);
+    for (int64_t i = 0; i < EVALUATED; i++) work->w[i] = i < count;
+    evaluation(&work->evaluation, work->state, work->x, work->y, work->w, work->sums, work->sums + LANES);
+    for (int l = 0; l < LANES; l++) losses[l] += work->sums[l];
+    for (int l = 0; l < LANES; l++) hits[l] += work->sums[LANES + l];
+  }
+  for (int64_t l = 0; l < job->counts[block]; l++) {
+    job->evaluated_losses[epoch * job->runs + runs[l]] = losses[l];
+    job->evaluated_hits[epoch * job->runs + runs[l]] = hits[l];
+  }
+}
+
+static void train(const struct job *job, struct work *work, int64_t epoch, int64_t block) {
+  const int64_t *runs = job->runs_of + block * LANES;
+  for (int64_t of_epoch = 0; of_epoch < job->steps; of_epoch++) {
+    const int64_t s = epoch * job->steps + of_epoch;
+    gather(job, work, job->rows + (s * job->replicates + job->replicate[runs[0]]) * BATCH, BATCH);
+    for (int64_t k = 0; k < KINDS; k++)
+      for (int l = 0; l < LANES; l++) work->numbers[k * LANES + l] = job->numbers[(s * KINDS + k) * job->runs + runs[l]];
+    step(&work->step, work->state, work->numbers, work->x, work->y, job->weights + of_epoch * BATCH, work->next, work->sums);
+    memcpy(work->state, work->next, sizeof work->state);
+    for (int64_t l = 0; l < job->counts[block]; l++) job->losses[s * job->runs + runs[l]] = work->sums[l];
+  }
+}
+
+/* The runs of a block through all epochs of the job; where it has none, they are evaluated. */
+static void run_block(const struct job *job, struct work *work, int64_t block) {
+  const int64_t *runs = job->runs_of + block * LANES;
+  for (int l = 0; l < LANES; l++)
+    for (int64_t i = 0; i < STATE; i++) work->state[i * LANES + l] = job->state[runs[l] * STATE + i];
+  if (job->epochs == 0) evaluate(job, work, 0, block);
+  for (int64_t epoch = 0; epoch < job->epochs; epoch++) {
+    train(job, work, epoch, block);
+    if (job->is_evaluated[epoch]) evaluate(job, work, epoch, block);
+  }
+  for (int64_t l = 0; l < job->counts[block]; l++)
+    for (int64_t i = 0; i < STATE; i++) job->state[runs[l] * STATE + i] = work->state[i * LANES + l];
+}
+
+/* Every stride-th block from the first on. 0, or 1 where there is no memory. */
+int run(const struct job *job, int64_t blocks, int64_t first, int64_t stride) {
+  struct work *work = aligned_alloc(64, (sizeof(struct work) + 63) / 64 * 64);
+  if (work == NULL) return 1;
+  memset(work, 0, sizeof(struct work));
+  for (int64_t block = first; block < blocks; block += stride) run_block(job, work, block);
+  free(work);
+  return 0;
+}

@@ -1,0 +1,136 @@
+"""Runs in training in compiled code on the CPU: one run in each lane of the processor's vectors, blocks on all its cores."""
+
+import ctypes
+import functools
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from pipeline.compiler import kept, machine
+from pipeline.engine.lanes.source import lanes_of, source, traced
+from pipeline.engine.program import Epochs, Runs, Trained
+from pipeline.runs import Floats
+
+NUMBERS_AT_ONCE = 8_000_000
+"""Numbers of the optimizer's update that are handed over in one call, which bounds its memory."""
+
+
+class Job(ctypes.Structure):
+    """``struct job`` in lanes.c, which says what each is."""
+
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in ("runs", "replicates", "epochs", "steps", "evaluated")),
+        *((name, ctypes.c_void_p) for name in (
+            "runs_of", "counts", "replicate", "x", "y", "rows", "weights", "numbers", "state", "losses",
+            "is_evaluated", "evaluated_rows", "evaluated_losses", "evaluated_hits",
+        )),
+    ]  # fmt: skip
+
+
+class LaneProgram:
+    """A program in compiled code. No run's arithmetic depends on which runs are beside it, nor on the number of threads.
+
+    Raises :class:`pipeline.engine.lanes.indexing.UntranslatableError` for functions that cannot be compiled and
+    :class:`pipeline.compiler.NoCompilerError` where nothing can be.
+    """
+
+    leaves_at = 0.0
+
+    def __init__(self, runs: Runs) -> None:
+        self._runs = runs
+        self._library = kept(runs.key, lambda: source(traced(runs), machine()))
+        self._lanes = lanes_of(runs.state[0].dtype, machine())
+        self._x, self._y = runs.x.reshape(len(runs.x), -1).contiguous().numpy(), runs.y.contiguous().numpy()
+        self._parts = {name: np.ascontiguousarray(rows.numpy().astype(np.int32)) for name, rows in runs.parts.items()}
+        self._replicate = runs.of_run.numpy().astype(np.int64)
+        self._shapes = [values.shape[1:] for values in runs.state]
+        self._state = torch.cat([values.reshape(len(values), -1) for values in runs.state], dim=1).contiguous().numpy()
+        self._blocks = blocks(self._replicate, self._lanes)
+
+    def train(self, epochs: Epochs) -> Trained:
+        """Train all runs through the epochs, as many at a time as memory allows."""
+        per_epoch = max(1, epochs.numbers.size // len(epochs.rows))
+        at_once = max(1, NUMBERS_AT_ONCE // per_epoch)
+        parts = [self._train(epochs, slice(i, i + at_once)) for i in range(0, len(epochs.rows), at_once)]
+        return Trained(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+    def _train(self, epochs: Epochs, some: slice) -> tuple[Floats, Floats, Floats]:
+        rows = np.ascontiguousarray(epochs.rows[some].numpy().astype(np.int32))
+        count, steps, runs = len(rows), rows.shape[1], len(self._state)
+        evaluated = epochs.is_evaluated[some]
+        losses = np.empty((count, steps, runs))
+        sums = self._call(
+            rows=rows,
+            weights=epochs.weights.contiguous().numpy(),
+            numbers=np.ascontiguousarray(epochs.numbers[some.start * steps : some.start * steps + count * steps]),
+            losses=losses,
+            is_evaluated=evaluated.astype(np.uint8),
+            part="validation",
+        )
+        return losses, *sums
+
+    def evaluate(self, part: str) -> tuple[Floats, Floats]:
+        """Mean loss and accuracy of every run on that part, each (runs,)."""
+        loss, hits = self._call(part=part)
+        return loss[0], hits[0]
+
+    def parameters(self) -> dict[str, Tensor]:
+        """The runs' parameters by name."""
+        names = self._runs.functions.names
+        columns = torch.from_numpy(self._state).split([shape.numel() for shape in self._shapes], dim=1)  # type: ignore[no-untyped-call]
+        return {
+            name: values.reshape(len(values), *shape).clone()
+            for name, values, shape in zip(names, columns, self._shapes, strict=False)
+        }
+
+    def keep(self, runs: npt.NDArray[np.int64]) -> None:
+        """Go on with these runs alone."""
+        self._state, self._replicate = np.ascontiguousarray(self._state[runs]), self._replicate[runs]
+        self._blocks = blocks(self._replicate, self._lanes)
+
+    def _call(self, part: str, **arrays: npt.NDArray[Any]) -> tuple[Floats, Floats]:
+        """Run the compiled code on all cores; means over the samples of the part after each epoch, (epochs, runs) each."""
+        runs_of, counts = self._blocks
+        rows = self._parts[part]
+        epochs, steps = arrays["rows"].shape[:2] if arrays else (0, 0)
+        sums = np.full((2, max(epochs, 1), len(self._state)), np.nan)
+        arrays |= {
+            "runs_of": runs_of, "counts": counts, "replicate": self._replicate, "x": self._x, "y": self._y,
+            "state": self._state, "evaluated_rows": rows, "evaluated_losses": sums[0], "evaluated_hits": sums[1],
+        }  # fmt: skip
+        job = Job(len(self._state), len(rows), epochs, steps, rows.shape[1])
+        for name, values in arrays.items():
+            setattr(job, name, values.ctypes.data)
+        if any(_threads().map(lambda first: self._library.run(ctypes.byref(job), len(counts), first, cores()), range(cores()))):
+            raise MemoryError("no memory for a block of runs")
+        loss, hits = sums / rows.shape[1]
+        return loss, hits
+
+
+def blocks(replicate: npt.NDArray[np.int64], lanes: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Runs of one replicate side by side: the runs in each block, (blocks, lanes), and how many they are, (blocks,).
+
+    A lane that is left over repeats the block's first run. The longest blocks come first, for equal hands.
+    """
+    groups: list[npt.NDArray[np.int64]] = []
+    for number in np.unique(replicate):
+        runs = np.flatnonzero(replicate == number)
+        groups += [runs[i : i + lanes] for i in range(0, len(runs), lanes)]
+    filled = [np.concatenate([group, np.repeat(group[:1], lanes - len(group))]) for group in groups]
+    return np.array(filled), np.array([len(group) for group in groups])
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@functools.cache
+def _threads() -> ThreadPoolExecutor:
+    """Threads for the compiled code, which does not hold Python's lock."""
+    return ThreadPoolExecutor(cores(), thread_name_prefix="lanes")

@@ -1,0 +1,126 @@
+"""The C text of a problem's training step and evaluation."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from string import Template
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._decomp import decomposition_table
+from torch.func import functionalize
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from pipeline.compiler import Machine
+from pipeline.engine.lanes.indexing import OTHERS, VIEWS, UntranslatableError
+from pipeline.engine.lanes.operations import POINTWISE, REDUCTIONS
+from pipeline.engine.lanes.translate import KINDS, PRODUCTS, Translator
+from pipeline.engine.lanes.values import Value, stored
+from pipeline.engine.program import Runs
+
+Function = Callable[..., tuple[Tensor, ...]]
+KNOWN = {*POINTWISE, *REDUCTIONS, *VIEWS, *OTHERS, *PRODUCTS, "argmax", "var"}
+"""Operations that have a translation; torch breaks up all others that it can."""
+EVALUATED = 64
+"""Samples in a step of an evaluation."""
+C_OF = {torch.float32: "float", torch.float64: "double", torch.int64: "int64_t"}
+
+
+@dataclass(frozen=True)
+class Traced:
+    """What is compiled: functions of one run, and examples of what they are called with.
+
+    ``step(state, numbers, x, y, weights) -> (*state, loss)`` and ``evaluation(state, x, y, weights) -> (losses, hits)``, with
+    ``state`` a list of tensors, x (samples, *shape), y (samples, …), weights (samples,).
+    """
+
+    step: Function
+    evaluation: Function
+    state: Sequence[Tensor]
+    numbers: Tensor
+    batch: tuple[Tensor, Tensor, Tensor]
+    evaluated: tuple[Tensor, Tensor, Tensor]
+
+
+def source(traced: Traced, here: Machine) -> str:
+    """The C text; raises :class:`pipeline.engine.lanes.indexing.UntranslatableError`."""
+    dtype = traced.state[0].dtype
+    step = _translated(traced.step, (list(traced.state), traced.numbers, *traced.batch), here)
+    evaluation = _translated(traced.evaluation, (list(traced.state), *traced.evaluated), here)
+    places = _places(traced.state)
+    for value, place in zip(step.outputs, places, strict=False):
+        step.store(value, f"(next + {place} * LANES)")
+    step.store(step.outputs[-1], "loss")
+    evaluation.store(evaluation.outputs[0], "loss")
+    evaluation.store(evaluation.outputs[1], "hits")
+    x, y, _ = traced.batch
+    return Template(files(__package__).joinpath("lanes.c").read_text("utf-8")).substitute(
+        real=C_OF[dtype],
+        function="name##f" if dtype == torch.float32 else "name",
+        input=C_OF[x.dtype],
+        target=C_OF[y.dtype],
+        lanes=lanes_of(dtype, here),
+        batch=len(x),
+        evaluated=len(traced.evaluated[0]),
+        features=x[0].numel(),
+        state=sum(value.numel() for value in traced.state),
+        kinds=len(traced.numbers),
+        step=step.code(),
+        evaluation=evaluation.code(),
+        step_scratch=step.scratch,
+        evaluation_scratch=evaluation.scratch,
+    )
+
+
+def lanes_of(dtype: torch.dtype, here: Machine) -> int:
+    """Runs in a block."""
+    return here.vector // dtype.itemsize
+
+
+def _places(state: Sequence[Tensor]) -> list[int]:
+    """Where each tensor of the state begins, in elements."""
+    places, end = [], 0
+    for value in state:
+        places.append(end)
+        end += value.numel()
+    return places
+
+
+def _translated(function: Function, arguments: tuple[Any, ...], here: Machine) -> Translator:
+    try:
+        table: Any = {operation: parts for operation, parts in decomposition_table.items() if _name(operation) not in KNOWN}
+        pure = functionalize(lambda *given: list(function(*given)), remove="mutations")
+        graph = make_fx(pure, decomposition_table=table)(*arguments).graph
+    except Exception as error:
+        raise UntranslatableError(f"it cannot be traced ({error})") from error
+    graph.eliminate_dead_code()
+    state, *rest = arguments
+    names = ["numbers", "x", "y", "w"][-len(rest) :]
+    inputs: list[Value] = [
+        stored(f"(state + {place} * LANES)", value.shape, "real", True)
+        for value, place in zip(state, _places(state), strict=True)
+    ]
+    inputs += [
+        stored(name, tensor.shape, KINDS[tensor.dtype], name == "numbers") for name, tensor in zip(names, rest, strict=True)
+    ]
+    return Translator(graph, inputs, here.registers)
+
+
+def traced(runs: Runs) -> Traced:
+    """The runs' functions, with examples of what they are called with."""
+    state = [torch.zeros_like(values[0]) for values in runs.state]
+    ones = torch.ones(max(runs.batch_size, EVALUATED), dtype=state[0].dtype)
+    batch, evaluated = (
+        (
+            torch.zeros(count, *runs.x.shape[1:], dtype=runs.x.dtype),
+            torch.zeros(count, *runs.y.shape[1:], dtype=runs.y.dtype),
+            ones[:count],
+        )
+        for count in (runs.batch_size, EVALUATED)
+    )
+    return Traced(runs.functions.step, runs.functions.evaluation, state, ones.new_zeros(runs.kinds), batch, evaluated)
+
+
+def _name(operation: Any) -> str:
+    return str(getattr(operation, "__name__", operation)).split(".")[0]

@@ -1,0 +1,130 @@
+"""Compiled training against the same as tensors, which the twin tests hold to the plain loop; and what it promises beyond."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.engine import stacked
+from pipeline.engine.lanes import program
+from pipeline.engine.lanes.program import LaneProgram, blocks
+from pipeline.engine.program import Runs
+from pipeline.runs import History, collect, select
+from tests.engine.helpers import CPU, MLP, Builder, assert_close, assert_same_bits, numbers_of, run_of, train
+from tests.engine.test_twin import OPTIMIZERS
+
+SCHEDULES: dict[str, dict[str, Any]] = {
+    "Cycled": {"name": "CyclicLR", "args": {"base_lr": "10%", "max_lr": "100%", "step_size_up": 4, "cycle_momentum": False}},
+    "Plateau": {"name": "ReduceLROnPlateau", "args": {"patience": 0, "threshold": 0.05}},
+    "Bad": {"name": "ExponentialLR", "args": {"gamma": 1e6}, "lr": 1e9},
+}
+GOOD = ("Cycled", "Plateau", "Baseline")
+
+
+def assert_same_numbers(one: History, other: History, tolerance: float) -> None:
+    for name, values in numbers_of(other).items():
+        assert_close(numbers_of(one)[name], values, tolerance)
+
+
+@pytest.mark.parametrize("model", [{"name": "linear"}, MLP, {"name": "mlp", "hidden": [7, 5], "activation": "gelu"},
+                                   {"name": "mlp", "hidden": [4], "activation": "tanh"}], ids=str)  # fmt: skip
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+def test_every_model_trains_as_with_tensors(new_problem: Builder, model: dict[str, Any], dtype: torch.dtype) -> None:
+    """In float32 for one epoch: rounding parts them later on."""
+    problem = new_problem(SCHEDULES, model=model)
+    epochs = 8 if dtype == torch.float64 else 1
+    runs = [run_of(problem, label, seed, epochs=epochs) for label in GOOD for seed in range(3)]
+    tolerance = 1e-10 if dtype == torch.float64 else 1e-5
+    assert_same_numbers(train(problem, runs, dtype, make=LaneProgram), train(problem, runs, dtype), tolerance)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
+def test_every_optimizer_trains_as_with_tensors(new_problem: Builder, optimizer: dict[str, Any]) -> None:
+    problem = new_problem(SCHEDULES, model=MLP, optimizer=optimizer)
+    runs = [run_of(problem, label, seed) for label in GOOD for seed in range(2)]
+    assert_same_numbers(train(problem, runs, make=LaneProgram), train(problem, runs), 1e-10)
+
+
+def test_a_search_trains_the_same(new_problem: Builder) -> None:
+    problem = new_problem(SCHEDULES)
+    runs = [run_of(problem, label, seed, stream="tune") for label in GOOD for seed in range(2)]
+    search, full = train(problem, runs, search=True, make=LaneProgram), train(problem, runs, make=LaneProgram)
+    np.testing.assert_array_equal(search.curves.validation_loss[-1], full.curves.validation_loss[-1])
+    np.testing.assert_array_equal(search.curves.train_loss, full.curves.train_loss)
+    assert np.isnan(search.curves.validation_loss[:-1]).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+@pytest.mark.parametrize("seeds", [1, 2, 7])
+def test_no_run_hangs_on_those_beside_it(new_problem: Builder, seeds: int, dtype: torch.dtype) -> None:
+    """To the last bit, at sizes that are no multiple of anything, and when a neighbour diverges and leaves."""
+    problem = new_problem(SCHEDULES, model={"name": "mlp", "hidden": [7, 5]})
+    runs = [run_of(problem, label, seed) for label in GOOD for seed in range(seeds)]
+    alone = [train(problem, [run], dtype, make=LaneProgram) for run in runs]
+    mixed = [run_of(problem, "Bad", seed=seeds - 1), *runs, run_of(problem, "Bad")]
+    together = train(problem, mixed, dtype, make=LaneProgram)
+    assert together.diverged[[0, -1]].all()
+    assert dtype == torch.float64 or np.isnan(together.curves.train_loss[-1, [0, -1]]).all()
+    for place, history in enumerate(alone, start=1):
+        assert_same_bits(select(together, [place]), history)
+
+
+@pytest.mark.parametrize("cores", [1, 2, 3, 16])
+def test_the_same_bytes_on_any_number_of_cores(new_problem: Builder, monkeypatch: pytest.MonkeyPatch, cores: int) -> None:
+    problem = new_problem(SCHEDULES, model=MLP)
+    runs = [run_of(problem, label, seed) for label in [*GOOD, "Bad"] for seed in range(5)]
+    expected = train(problem, runs, torch.float32, make=LaneProgram)
+    monkeypatch.setattr(program, "cores", lambda: cores)
+    assert_same_bits(train(problem, runs, torch.float32, make=LaneProgram), expected)
+
+
+def test_the_same_bytes_however_much_is_handed_over_at_once(new_problem: Builder, monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = new_problem({"StepLR": {"args": {"step_size": 3}}}, epochs=12)
+    runs = [run_of(problem, label, seed) for label in ("StepLR", "Baseline") for seed in range(2)]
+    expected = train(problem, runs, make=LaneProgram)
+    monkeypatch.setattr(program, "NUMBERS_AT_ONCE", 100)
+    assert_same_bits(train(problem, runs, make=LaneProgram), expected)
+
+
+def test_diverged_runs_cost_nothing_further(new_problem: Builder, monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = new_problem(SCHEDULES)
+    trained: list[int] = []
+
+    class Counting(LaneProgram):
+        def train(self, epochs: Any) -> Any:
+            trained.append(epochs.numbers.shape[2])
+            return super().train(epochs)
+
+    runs = [run_of(problem, label) for label in ("Bad", "Plateau", "Bad", "Baseline")]
+    history = collect(runs, stacked.train(problem, runs, device=CPU, make=Counting))
+    assert not history.outcome.finite[[0, 2]].any()
+    assert trained[0] == 4
+    assert trained[-1] == 2
+    assert history.diverged.tolist() == [True, False, True, False]
+    assert all(len(values) == 4 for values in history.outcome.weights.values())
+
+
+@pytest.mark.parametrize("runs", [1, 15, 16, 17, 100])
+def test_blocks_hold_every_run_once_and_one_replicate_each(runs: int) -> None:
+    replicate = np.arange(runs) % 3
+    runs_of, counts = blocks(replicate, 16)
+    assert sorted(run for row, count in zip(runs_of, counts, strict=True) for run in row[:count]) == list(range(runs))
+    assert all(len(set(replicate[row])) == 1 for row in runs_of)
+
+
+def test_what_is_compiled_once_is_loaded_ever_after(
+    new_problem: Builder, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    """By any process: nothing is traced or compiled again, whatever the number of runs."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    problem = new_problem(SCHEDULES)
+    first = train(problem, [run_of(problem, "Cycled")], make=LaneProgram)
+
+    def refuse(runs: Runs) -> None:
+        raise AssertionError("traced again")
+
+    monkeypatch.setattr(program, "traced", refuse)
+    both = train(problem, [run_of(problem, "Cycled"), run_of(problem, "Plateau", seed=4)], make=LaneProgram)
+    assert_same_bits(select(both, [0]), first)
+    assert [path.suffix for path in (tmp_path / "lr-pipeline").iterdir()] == [".so"]

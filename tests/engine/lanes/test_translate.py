@@ -1,0 +1,183 @@
+"""Each operation in C against torch's own: small functions, run as a program of tensors and as a compiled one."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as f
+
+from pipeline.engine.lanes.indexing import UntranslatableError
+from pipeline.engine.lanes.products import block_of
+from pipeline.engine.lanes.program import LaneProgram
+from pipeline.engine.program import Epochs, Runs
+from pipeline.engine.tensors import TensorProgram
+from pipeline.runs import code_fingerprint
+
+SAMPLES, FEATURES, RUNS = 6, 4, 5
+Step = Callable[[Tensor, Tensor, Tensor, Tensor], Any]
+
+
+@dataclass(frozen=True)
+class OneFunction:
+    """A run with a state of one tensor, whose step is the function under test."""
+
+    function: Step
+    names = ("only",)
+
+    def step(self, state: list[Tensor], numbers: Tensor, x: Tensor, y: Tensor, weights: Tensor) -> tuple[Tensor, ...]:
+        new = self.function(state[0], x, y, weights)
+        return new.expand(state[0].shape), (new * numbers[0]).mean()
+
+    def evaluation(self, state: list[Tensor], x: Tensor, y: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        return (weights * (x @ state[0][0])).sum(), (weights * (y == 1)).sum()
+
+
+def runs_of(function: Step, key: str) -> Runs:
+    draw = torch.Generator().manual_seed(0)
+    state = torch.randn((RUNS, 3, FEATURES), generator=draw, dtype=torch.float64)
+    x = torch.randn((20, FEATURES), generator=draw, dtype=torch.float64)
+    parts = {"validation": torch.arange(20).reshape(2, 10)}
+    of_run, y = torch.tensor([0, 1, 0, 0, 1]), torch.randint(0, 3, (20,), generator=draw)
+    given: Any = OneFunction(function)
+    return Runs(given, x, y, parts, of_run, [state], SAMPLES, 1, f"{key} {code_fingerprint()}")
+
+
+EPOCHS = Epochs(
+    torch.arange(24).reshape(1, 2, 2, SAMPLES) % 20,
+    torch.linspace(0.1, 1, 2 * SAMPLES, dtype=torch.float64).reshape(2, SAMPLES),
+    np.linspace(1, 2, 2 * RUNS).reshape(2, 1, RUNS),
+    np.array([True]),
+)
+
+
+def assert_same(function: Step, name: str) -> None:
+    results = []
+    for make in (lambda runs: TensorProgram(runs, 0), LaneProgram):
+        made = make(runs_of(function, f"test_translate {name}"))
+        trained = made.train(EPOCHS)
+        results.append(
+            (trained.losses, trained.validation_loss, trained.validation_accuracy, made.parameters()["only"].numpy())
+        )
+    for ours, theirs in zip(results[1], results[0], strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-13)
+
+
+POINTWISE: dict[str, Step] = {
+    "add with alpha": lambda s, x, y, w: torch.add(s, s * s, alpha=3),
+    "sub": lambda s, x, y, w: torch.sub(s, x[:3], alpha=2),
+    "rsub": lambda s, x, y, w: 1 - s,
+    "div": lambda s, x, y, w: s / (2 + x[:3].abs()),
+    "reciprocal": lambda s, x, y, w: 1 / (2 + s.abs()),
+    "sign": lambda s, x, y, w: s.sign() + s.abs(),
+    "activations": lambda s, x, y, w: f.relu(s) + f.gelu(s) + torch.tanh(s) + torch.sigmoid(s) + f.silu(s) + f.elu(s),
+    "more activations": lambda s, x, y, w: f.leaky_relu(s) + f.softplus(s) + f.hardtanh(s) + f.gelu(s, approximate="tanh"),
+    "clamp": lambda s, x, y, w: s.clamp(-0.5, 0.5) + s.clamp(min=0.1) + s.clamp(max=0.2),
+    "maximum": lambda s, x, y, w: torch.maximum(s, x[:3]) - torch.minimum(s, x[:3]),
+    "powers": lambda s, x, y, w: s**2 + s**3 + s.abs() ** 1.5 + s.abs().sqrt() + s.abs().rsqrt(),
+    "exponentials": lambda s, x, y, w: s.exp() + s.abs().log() + torch.expm1(s) + torch.log1p(s.abs()) + s.erf(),
+    "waves": lambda s, x, y, w: s.sin() + s.cos(),
+    "choices": lambda s, x, y, w: torch.where((s > 0) & (s < 1) | (s == 2), s, -s) + torch.where(~(s >= 0), s, 0.5),
+    "whole numbers": lambda s, x, y, w: s + (y[:4] != 1) * 2.0 + (y[:4] + 1).double(),
+}  # fmt: skip
+REDUCTIONS: dict[str, Step] = {
+    "sums": lambda s, x, y, w: s + s.sum() + s.sum(dim=0) + s.sum(dim=1, keepdim=True),
+    "means": lambda s, x, y, w: s + s.mean() + s.mean(dim=-1, keepdim=True),
+    "extremes": lambda s, x, y, w: s + s.amax(dim=1, keepdim=True) - s.amin(),
+    "of data": lambda s, x, y, w: s + x.sum(dim=0) + w.sum() + (x * w[:, None]).mean(),
+    "variance": lambda s, x, y, w: s / (s.var(dim=1, keepdim=True, unbiased=False) + s.var(dim=0) + 1e-5).sqrt(),
+    "argmax": lambda s, x, y, w: s + s.argmax(dim=0) + s.argmax(dim=1, keepdim=True),
+    "norm": lambda s, x, y, w: s / torch.linalg.vector_norm(s),
+    "softmax": lambda s, x, y, w: s.softmax(dim=1) + s.log_softmax(dim=0),
+    "layer norm": lambda s, x, y, w: f.layer_norm(s, (FEATURES,)),
+}  # fmt: skip
+PRODUCTS: dict[str, Step] = {
+    "by data": lambda s, x, y, w: (x @ s.T).T @ x,
+    "by itself": lambda s, x, y, w: s @ s.T @ s,
+    "batched": lambda s, x, y, w: torch.bmm(s.reshape(1, 3, 4).expand(2, 3, 4), x.reshape(2, 3, 4).transpose(1, 2)).sum() + s,
+    "a linear layer": lambda s, x, y, w: f.linear(x, s, s[:, 0]).T @ x,
+    "of data alone": lambda s, x, y, w: s + (x.T @ x)[:3],
+}
+VIEWS: dict[str, Step] = {
+    "reshapes": lambda s, x, y, w: s.reshape(2, 6).T.reshape(3, 4) + s.flatten().reshape(4, 3).T,
+    "slices": lambda s, x, y, w: s + s[1:2] + s[:, ::2].repeat(1, 2) + s[-1] + x[2, 1],
+    "joins": lambda s, x, y, w: torch.cat([s[:1], x[:1], s[2:]]) + torch.stack([s[0], s[1], x[0]]),
+    "choices": lambda s, x, y, w: s[y[:3]] + s.gather(1, y[:3, None]) + f.embedding(y[:3], s),
+    "constants": lambda s, x, y, w: s + torch.ones_like(s) + torch.full((4,), 0.5) + torch.arange(4) + torch.zeros(3, 1),
+    "scatter": lambda s, x, y, w: s + torch.zeros_like(s).scatter(1, y[:3, None], 2.0),
+}
+
+
+@pytest.mark.parametrize("name", POINTWISE)
+def test_pointwise(name: str) -> None:
+    assert_same(POINTWISE[name], f"pointwise {name}")
+
+
+@pytest.mark.parametrize("name", REDUCTIONS)
+def test_reductions(name: str) -> None:
+    assert_same(REDUCTIONS[name], f"reductions {name}")
+
+
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_products(name: str) -> None:
+    assert_same(PRODUCTS[name], f"products {name}")
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_views_and_choices(name: str) -> None:
+    assert_same(VIEWS[name], f"views {name}")
+
+
+def test_nan_spreads_as_in_torch() -> None:
+    def poisoned(s: Tensor, x: Tensor, y: Tensor, w: Tensor) -> Tensor:
+        bad = s / torch.where(s > 0.5, 0.0, 1.0) * torch.where(s > 0.5, 0.0, 1.0)  # NaN where s is large
+        return (
+            f.relu(bad)
+            + bad.clamp(0, 1)
+            + torch.maximum(bad, s)
+            + bad.amax(dim=1, keepdim=True)
+            + bad.argmax(dim=1, keepdim=True)
+        )
+
+    assert_same(poisoned, "nan")
+
+
+def test_gradients() -> None:
+    def descended(s: Tensor, x: Tensor, y: Tensor, w: Tensor) -> Tensor:
+        def loss(s: Tensor) -> Any:
+            logits = torch.tanh(x @ s.T)
+            return (w * f.cross_entropy(logits, y, reduction="none", label_smoothing=0.1)).sum() + f.huber_loss(
+                logits, logits * 0
+            )
+
+        gradient: Tensor = torch.func.grad(loss)(s)
+        return s - 0.1 * gradient
+
+    assert_same(descended, "gradients")
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda s, x, y, w: s.sort(dim=1).values, "sort"),
+        (lambda s, x, y, w: torch.fft.fft(s).real, "complex"),
+        (lambda s, x, y, w: s[s[:, :3].argmax(dim=1)], "differs between runs"),
+        (lambda s, x, y, w: s.half().double(), "float16"),
+        (lambda s, x, y, w: s if s.sum() > 0 else -s, "traced"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_translated_is_named(function: Step, message: str) -> None:
+    with pytest.raises(UntranslatableError, match=message):
+        LaneProgram(runs_of(function, f"refused {message}"))
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (32, 2), (64, 32), (997, 13), (3, 1000)])
+@pytest.mark.parametrize("registers", [16, 32])
+def test_a_block_of_a_product_fits_the_registers(rows: int, columns: int, registers: int) -> None:
+    high, wide = block_of(rows, columns, registers)
+    assert 1 <= high <= rows
+    assert 1 <= wide <= columns
+    assert high * wide + high + wide < registers

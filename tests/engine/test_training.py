@@ -1,0 +1,117 @@
+"""How a training is done: in compiled code, or as tensors where that is asked for, not worth it, or not possible."""
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pipeline import compiler
+from pipeline.engine import stacked, training
+from pipeline.problems.models import register as register_model
+from pipeline.problems.problem import Problem
+from pipeline.runs import History, collect
+from tests.engine.helpers import CPU, Builder, assert_close, numbers_of, run_of
+
+SCHEDULES: dict[str, dict[str, Any]] = {"StepLR": {"args": {"step_size": "30%"}}}
+
+
+@pytest.fixture(autouse=True)
+def nothing_told_yet() -> Iterator[None]:
+    training._warn.cache_clear()
+    compiler.machine.cache_clear()
+    yield
+    compiler.machine.cache_clear()
+
+
+@pytest.fixture
+def makes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the programs that were made."""
+    made: list[str] = []
+    for module, name in ((training, "LaneProgram"), (stacked, "TensorProgram")):
+        original = getattr(module, name)
+
+        def note(*given: Any, original: Any = original, name: str = name) -> Any:
+            program = original(*given)
+            made.append(name)
+            return program
+
+        monkeypatch.setattr(module, name, note)
+    return made
+
+
+def trained(problem: Problem, seeds: int = 2) -> History:
+    runs = [run_of(problem, "StepLR", seed) for seed in range(seeds)]
+    return collect(runs, training.train(problem, runs, device=CPU, dtype=torch.float64))
+
+
+@pytest.mark.parametrize(
+    ("asked", "epochs", "program"),
+    [("auto", 8, "TensorProgram"), ("auto", 2000, "LaneProgram"), (True, 8, "LaneProgram"), (False, 2000, "TensorProgram")],
+)
+def test_counts_decide_what_is_compiled(
+    new_problem: Builder, makes: list[str], asked: str | bool, epochs: int, program: str
+) -> None:
+    """2 runs of 2000 epochs of 6 steps are 24,000 run-steps."""
+    problem = new_problem(SCHEDULES, epochs=epochs, compile=asked)
+    runs = [run_of(problem, "StepLR", seed) for seed in range(2)]
+    next(training.train(problem, runs, device=CPU))
+    assert makes == [program]
+
+
+@pytest.mark.parametrize("broken", ["no-such-compiler", "false"])
+def test_without_a_compiler_tensors_do_it_and_one_line_says_so(
+    new_problem: Builder,
+    makes: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    broken: str,
+    tmp_path: Any,
+) -> None:
+    problem = new_problem(SCHEDULES, compile=True)
+    expected = trained(problem)
+    compiler.machine.cache_clear()
+    monkeypatch.setenv("CC", broken)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    if broken == "no-such-compiler":
+        monkeypatch.setattr("shutil.which", lambda name: None)
+    with caplog.at_level(logging.WARNING):
+        found = [trained(problem), trained(problem)]
+    assert makes == ["LaneProgram", "TensorProgram", "TensorProgram"]
+    (record,) = caplog.records
+    assert "training without compiled code, which is slower: " in record.getMessage()
+    assert ("apt install gcc" if broken == "no-such-compiler" else "false fails") in record.getMessage()
+    for name, values in numbers_of(expected).items():
+        assert_close(numbers_of(found[0])[name], values, 1e-10)
+
+
+@pytest.mark.usefixtures("own_registries")
+def test_a_model_that_cannot_be_compiled_trains_as_tensors(
+    new_problem: Builder, makes: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    class Sorted(nn.Module):
+        def __init__(self, inputs: int, outputs: int) -> None:
+            super().__init__()
+            self.layer = nn.Linear(inputs, outputs)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.layer(x.sort(dim=1).values)  # type: ignore[no-any-return]
+
+    register_model("sorted")(Sorted)
+    problem = new_problem(SCHEDULES, model={"name": "sorted"}, compile=True)
+    with caplog.at_level(logging.WARNING):
+        trained(problem)
+    assert makes == ["TensorProgram"]
+    (record,) = caplog.records
+    assert record.getMessage().startswith("problem small: training without compiled code, which is slower: ")
+    assert "sort" in record.getMessage()
+
+
+def test_fingerprints_name_the_compiler(new_problem: Builder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiled code may round in another way, so that results of both are never taken for the same."""
+    problem, same = new_problem(SCHEDULES), new_problem(SCHEDULES)
+    assert problem.fingerprint == same.fingerprint
+    monkeypatch.setattr(compiler, "identity", lambda: "another")
+    assert new_problem(SCHEDULES).fingerprint != problem.fingerprint
