@@ -7,6 +7,8 @@ import pipeline.custom
 import pipeline.schedulers.builtin
 import pipeline.schedulers.composed  # noqa: F401
 from pipeline.problems.datasets import datasets
+from pipeline.problems.losses import RegisteredLoss, losses
+from pipeline.problems.metrics import RegisteredMetric, metrics
 from pipeline.problems.models import models
 from pipeline.problems.optimizers import optimizers
 from pipeline.registry import Registered, Registry
@@ -20,7 +22,9 @@ class Registries:
     datasets: Registry[Registered]
     models: Registry[Registered]
     optimizers: Registry[Registered]
+    losses: Registry[RegisteredLoss]
+    metrics: Registry[RegisteredMetric]
     schedulers: Registry[Scheduler]
 
 
-CATALOGUE = Registries(datasets, models, optimizers, schedulers)
+CATALOGUE = Registries(datasets, models, optimizers, losses, metrics, schedulers)

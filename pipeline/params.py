@@ -47,6 +47,10 @@ class Catalogue(Protocol):
     @property
     def optimizers(self) -> Registry[Any]: ...  # noqa: D102
     @property
+    def losses(self) -> Registry[Any]: ...  # noqa: D102
+    @property
+    def metrics(self) -> Registry[Any]: ...  # noqa: D102
+    @property
     def schedulers(self) -> Registry[Any]: ...  # noqa: D102
 
 
@@ -176,6 +180,8 @@ class ProblemParams(BaseModel):
     resample: bool = True
     model: Annotated[Component, ComponentOf("models")]
     optimizer: Annotated[Component, ComponentOf("optimizers")]
+    loss: Annotated[Component, ComponentOf("losses")] | None = None
+    metric: Annotated[Component, ComponentOf("metrics")] | None = None
     epochs: int = Field(ge=1, le=100_000)
     batch_size: int = Field(ge=1, le=1_000_000)
     compile: Literal["auto"] | bool = "auto"

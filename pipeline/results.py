@@ -25,15 +25,15 @@ STATE = Path(".state")
 
 RUN_COLUMNS = (
     "run", "variant", "scheduler", "seed", "epochs", "lr", "args", "resolved", "diverged", "train_loss",
-    "validation_loss", "validation_accuracy", "test_loss", "test_accuracy",
-    "name", "interval", "warmup", "optimizer", "dataset", "device",
+    "validation_loss", "validation_metric", "test_loss", "test_metric",
+    "metric", "name", "interval", "warmup", "optimizer", "dataset", "device",
 )  # fmt: skip
 TRIAL_COLUMNS = (
     "scheduler", "seed", "number", "state", "value", "lr", "args", "study", "fingerprint", "sampler", "params", "distributions",
 )  # fmt: skip
 SWEEP_COLUMNS = (
     "run", "kind", "variant", "scheduler", "seed", "epochs", "lr", "diverged", "train_loss", "validation_loss",
-    "validation_accuracy",
+    "validation_metric",
 )  # fmt: skip
 IMPORTANCE_COLUMNS = ("scheduler", "seed", "parameter", "importance")
 CURVE_COLUMNS = ("run", "variant", "scheduler", "seed", "epoch", *CURVES)
@@ -165,9 +165,9 @@ def run_table(history: History, described: list[dict[str, Any]]) -> pd.DataFrame
     rows = pd.DataFrame(described)
     last, outcome = history.curves, history.outcome
     rows["diverged"] = history.diverged
-    for name in ("train_loss", "validation_loss", "validation_accuracy"):
+    for name in ("train_loss", "validation_loss", "validation_metric"):
         rows[name] = getattr(last, name)[-1]
-    rows["test_loss"], rows["test_accuracy"] = outcome.test_loss, outcome.test_accuracy
+    rows["test_loss"], rows["test_metric"] = outcome.test_loss, outcome.test_metric
     return rows[list(RUN_COLUMNS)]
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Stream = Literal["final", "tune"]
 Floats = npt.NDArray[np.float64]
-CURVES = ("lr", "momentum", "train_loss", "validation_loss", "validation_accuracy")
+CURVES = ("lr", "momentum", "train_loss", "validation_loss", "validation_metric")
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Block:
     momentum: Floats
     train_loss: Floats
     validation_loss: Floats
-    validation_accuracy: Floats
+    validation_metric: Floats
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Outcome:
     initial_loss: Floats
     finite: npt.NDArray[np.bool_]
     test_loss: Floats
-    test_accuracy: Floats
+    test_metric: Floats
     weights: Mapping[str, "torch.Tensor"]
 
 

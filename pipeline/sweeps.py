@@ -78,7 +78,7 @@ def trained(problem: Problem, probes: Sequence[Probe], device: torch.device) -> 
         runs = [probes[number].run for number in chosen]
         show = progress(f"sweep@{problem.name}", epochs, len(runs))
         history = collect(runs, train(problem, runs, device=device, search=True), show)
-        last = {name: getattr(history.curves, name)[-1] for name in ("train_loss", "validation_loss", "validation_accuracy")}
+        last = {name: getattr(history.curves, name)[-1] for name in ("train_loss", "validation_loss", "validation_metric")}
         for place, number in enumerate(chosen):
             described = describe(problem, replace(runs[place], variant=f"sweep-{runs[place].variant}"), device)
             figures = {name: values[place] for name, values in last.items()}

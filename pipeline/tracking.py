@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 FLUSH_SECONDS = 2.0
 PATIENCE = 60.0  # seconds that a stage waits for MLflow after training, and one more for each run; only what hangs takes them
 LOCK_SECONDS = 20.0  # that a write waits for another process's; MLflow's own value
-FIGURES = ("test_loss", "test_accuracy")
+FIGURES = ("test_loss", "test_metric")
 MAX_BATCH = 1000  # metrics in one `log_batch`; MLflow's own limit
 REPORT = "report"  # the name of the report's experiment and runs
 COMMIT_EVERY = 100  # runs; no other process has to wait for long
@@ -384,7 +384,7 @@ class Recorder:
 
 
 def _tags(row: Description) -> dict[str, str]:
-    named = {name: str(row[name]) for name in ("variant", "scheduler", "seed", "device")}
+    named = {name: str(row[name]) for name in ("variant", "scheduler", "seed", "device", "metric")}
     return named | {"fingerprint": row["run"]}
 
 

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 
 from pipeline.catalogue import CATALOGUE
 from pipeline.params import Params, load_params
+from pipeline.problems.datasets import datasets
 from pipeline.problems.models import models
 from pipeline.schedulers.registry import schedulers
 from tests.engine.helpers import Builder
@@ -36,7 +37,7 @@ def new_problem(tmp_path_factory: pytest.TempPathFactory) -> Builder:
 @pytest.fixture
 def own_registries(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test registers is forgotten after it."""
-    for registry in (models, schedulers):
+    for registry in (datasets, models, schedulers):
         monkeypatch.setattr(registry, "_entries", dict(registry._entries))
 
 

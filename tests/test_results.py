@@ -129,7 +129,7 @@ def test_the_run_table_holds_the_last_epoch_of_each_run() -> None:
     table = results.run_table(*history())
     assert tuple(table.columns) == RUN_COLUMNS
     assert table["train_loss"].tolist() == [2030.0, 2031.0]
-    assert table["validation_accuracy"].tolist() == [4030.0, 4031.0]
+    assert table["validation_metric"].tolist() == [4030.0, 4031.0]
     assert table["test_loss"].tolist() == [7.0, 8.0]
     assert table["diverged"].tolist() == [False, True]
 

@@ -59,7 +59,7 @@ def test_chosen_runs_keep_all_that_is_theirs() -> None:
     assert chosen.outcome.initial_loss.tolist() == [7.0, 6.0]
     assert chosen.outcome.finite.tolist() == [True, False]
     assert chosen.outcome.test_loss.tolist() == [2.0, 1.0]
-    assert chosen.outcome.test_accuracy.tolist() == [0.2, 0.1]
+    assert chosen.outcome.test_metric.tolist() == [0.2, 0.1]
     assert chosen.outcome.weights["w"].tolist() == [[2.0], [1.0]]
 
 

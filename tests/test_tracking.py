@@ -39,7 +39,7 @@ def describe(problem: str = "digits") -> list[dict[str, Any]]:
             "run": f"{problem}-{label}-{seed}", "variant": "default", "scheduler": label, "seed": seed, "epochs": EPOCHS,
             "lr": 0.5, "args": json.dumps(args[label]), "resolved": json.dumps(resolved[label]), "name": label,
             "interval": "epoch", "warmup": 0, "optimizer": json.dumps({"name": "SGD", "args": {"lr": 0.5, "momentum": 0.9}}),
-            "dataset": "0123456789abcdef", "device": "cpu",
+            "dataset": "0123456789abcdef", "device": "cpu", "metric": "Accuracy",
         }
         for label in LABELS for seed in range(2)
     ]  # fmt: skip
@@ -52,7 +52,7 @@ def train(problem: str = "digits") -> tuple[list[Block], pd.DataFrame, pd.DataFr
     curves = {name: random.random((EPOCHS, len(described))) for name in CURVES}
     curves["momentum"][:] = np.nan
     ones = np.ones(len(described))
-    outcome = Outcome(initial_loss=ones, finite=ones > 0, test_loss=ones / 4, test_accuracy=ones / 2, weights={})
+    outcome = Outcome(initial_loss=ones, finite=ones > 0, test_loss=ones / 4, test_metric=ones / 2, weights={})
     history = History((), Block(first_epoch=1, **curves), outcome)
     blocks = [Block(first + 1, **{k: v[first : first + 2] for k, v in curves.items()}) for first in range(0, EPOCHS, 2)]
     return blocks, results.run_table(history, described), results.curve_table(history, described)

@@ -30,7 +30,7 @@ class Report:
 def assemble(params: Params, problems: Sequence[ProblemResults]) -> Report:
     """All tables of the report."""
     baseline, matters = params.report.baseline, params.report.margin
-    comparison = joined({p.name: compare(p.runs, baseline, p.overlap, matters) for p in problems})
+    comparison = joined({p.name: compare(p.runs, baseline, p.overlap, matters).assign(metric=p.metric.name) for p in problems})
     curves = joined({p.name: tables.mean_curves(p) for p in problems})
     first = {"comparison": comparison, "curves": curves, "learning_rates": tables.learning_rates(curves, params.report.every)}
     found = {p.name: evidence_of(p, baseline) for p in problems}

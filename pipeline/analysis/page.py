@@ -21,6 +21,7 @@ from pipeline.analysis.statistics import finished, tuning_gain
 from pipeline.analysis.summary import Finding
 from pipeline.analysis.tables import Frames, ProblemResults, Recommendation, recommendations
 from pipeline.params import Params, ReportParams
+from pipeline.problems.metrics import RegisteredMetric
 
 ROWS = 100  # of learning rates on the page; the CSV file has them all
 PACKAGES = ("torch", "numpy", "scipy", "pandas", "matplotlib")
@@ -59,6 +60,7 @@ class Section:
     traps: Sequence[Mapping[str, Any]]
     digests: str
     verdict: str
+    metric: RegisteredMetric
     evidence: Mapping[str, Sequence[Row]]
     """The problem's rows of the tables ``targets``, ``area``, ``widths`` and ``winners``."""
     probes: Mapping[str, Figure]
@@ -130,6 +132,7 @@ def section(results: ProblemResults, tables: Frames, evidence: Frames, style: St
         traps=results.traps,
         digests=summary.listing(sorted(str(digest) for digest in results.runs["dataset"].unique())),
         verdict=summary.verdict(results, found),
+        metric=results.metric,
         evidence={name: _records(evidence[name]) for name in ("targets", "area", "widths", "winners")},
         probes=_probes(results.name, evidence, style),
     )

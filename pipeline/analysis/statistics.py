@@ -25,7 +25,7 @@ from statsmodels.stats.multitest import multipletests  # type: ignore[import-unt
 LEVEL = 0.05
 CONFIDENCE = 1 - LEVEL
 CRITERION = "validation_loss"
-METRICS = (CRITERION, "validation_accuracy", "test_loss", "test_accuracy")
+METRICS = (CRITERION, "validation_metric", "test_loss", "test_metric")
 MATTERS = 0.01
 """The smallest difference in loss that is of interest, as a share of the reference's mean loss."""
 MOST_SEEDS = 1000

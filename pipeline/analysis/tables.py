@@ -10,6 +10,8 @@ import pandas as pd
 
 from pipeline.analysis.statistics import NO_OVERLAP, Overlap
 from pipeline.params import ProblemParams
+from pipeline.problems.metrics import RegisteredMetric
+from pipeline.problems.metrics import metrics as headline
 from pipeline.results import IMPORTANCE_COLUMNS, SWEEP_COLUMNS, TRIAL_COLUMNS
 from pipeline.runs import as_json
 from pipeline.units import percent
@@ -42,6 +44,11 @@ class ProblemResults:
     overlap: Overlap = NO_OVERLAP
     batches: int = 1
     """Optimizer steps in an epoch."""
+
+    @property
+    def metric(self) -> RegisteredMetric:
+        """The problem's headline metric."""
+        return headline[str(self.runs["metric"].iloc[0])]
 
     @property
     def trials_per_study(self) -> int:

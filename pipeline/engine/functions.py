@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad_and_value
-from torch.nn.functional import cross_entropy
+from torch.func import functional_call, grad_and_value, vmap
 
 from pipeline.engine.optimizers import StackedOptimizer
+from pipeline.problems.losses import Loss
+from pipeline.problems.metrics import Metric
 
 State = list[Tensor]
 """A run's parameters, then what its optimizer keeps for each of them."""
@@ -23,6 +24,8 @@ class Functions:
 
     model: nn.Module
     optimizer: StackedOptimizer
+    loss: Loss
+    metric: Metric
 
     @property
     def names(self) -> list[str]:
@@ -47,7 +50,10 @@ class Functions:
         count = len(self.names)
 
         def mean_loss(parameters: State) -> Tensor:
-            return (weights * cross_entropy(self.outputs(parameters, x), y, reduction="none")).sum()
+            outputs = self.outputs(parameters, x)
+            total = (weights * self.loss.per_sample(outputs, y)).sum()
+            counts = self.loss.counts(y, like=outputs)
+            return total if counts is None else total / (weights * counts).sum()
 
         gradients, loss = grad_and_value(mean_loss)(state[:count])
         per = len(self.optimizer.starts)
@@ -58,7 +64,17 @@ class Functions:
         return (*(new for new, _ in updated), *(kept for _, all_kept in updated for kept in all_kept), loss)
 
     def evaluation(self, state: State, x: Tensor, y: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-        """The sums of losses and of hits over the samples, each counted ``weights`` times."""
+        """The sums over the samples of their losses and of their metric, each counted ``weights`` times.
+
+        The second is 0 for a metric that is no mean over samples.
+        """
         outputs = self.outputs(state, x)
-        losses = cross_entropy(outputs, y, reduction="none")
-        return (weights * losses).sum(), (weights * (outputs.argmax(dim=1) == y)).sum()
+        loss = (weights * self.loss.per_sample(outputs, y)).sum()
+        if self.metric.per_sample is None:
+            return loss, torch.zeros_like(loss)
+        return loss, (weights * self.metric.per_sample(outputs, y)).sum()
+
+    def all_outputs(self, parameters: State, x: Tensor) -> Tensor:
+        """The outputs (runs, samples, outputs) of stacked runs, each for its own samples, (runs, samples, …)."""
+        outputs: Tensor = vmap(self.outputs)(parameters, x)
+        return outputs

@@ -6,8 +6,8 @@ The reference that the stacked engine is tested against.
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
+from pipeline.engine.stacked import on_device
 from pipeline.problems.problem import Problem
 from pipeline.runs import Block, Outcome, Run, Training
 from pipeline.schedulers.registry import schedulers
@@ -16,23 +16,24 @@ from pipeline.schedulers.replay import build, momentum_of, rate_of, resolve
 
 def train(problem: Problem, run: Run, *, device: torch.device, dtype: torch.dtype = torch.float32) -> Training:
     """Train one run; yields one block per epoch and returns the outcome, with a runs axis of length 1."""
-    x, y = torch.tensor(problem.x, device=device, dtype=dtype), torch.tensor(problem.y, device=device)
-    split = problem.split(run.seed)
-    training, validation, test = (torch.from_numpy(part).to(device) for part in (split.train, split.validation, split.test))
+    samples = problem.samples([run.seed])
+    x, y = on_device(samples.x, device, dtype), on_device(samples.y, device, dtype)
+    training, validation, test = (torch.from_numpy(rows[0]).to(device) for rows in samples.parts.values())
+    criterion, scale = problem.loss.mean, float(samples.scale[0])
     model = problem.new_model(run.seed, run.stream).to(device, dtype)
     budget = problem.budget(run.epochs)
     resolved = resolve(run.schedule, problem.lr, budget)
     optimizer = problem.new_optimizer(list(model.parameters()), resolved.lr)
     scheduler = build(run.schedule, optimizer, resolved, budget)
     order = problem.new_order(run.seed, run.stream)
-    initial_loss, _ = evaluate(model, x[training], y[training])
+    initial_loss, _ = evaluate(problem, model, x[training], y[training], scale)
     finite = True
     for epoch in range(1, run.epochs + 1):
         lr, momentum = rate_of(optimizer), momentum_of(optimizer)
         total, has_ended = 0.0, not finite  # of a run that has diverged there is nothing more to tell
         for batch in torch.randperm(len(training), generator=order).split(problem.params.batch_size):  # type: ignore[no-untyped-call]
             rows = training[batch.to(device)]
-            loss = cross_entropy(model(x[rows]), y[rows])
+            loss = criterion(model(x[rows]), y[rows])
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -43,18 +44,22 @@ def train(problem: Problem, run: Run, *, device: torch.device, dtype: torch.dtyp
         train_loss = np.nan if has_ended else total / len(training)
         if run.schedule.interval == "epoch":
             scheduler.step(*([train_loss] if schedulers[run.schedule.name].live else []))
-        validated = (np.nan, np.nan) if has_ended else evaluate(model, x[validation], y[validation])
+        validated = (np.nan, np.nan) if has_ended else evaluate(problem, model, x[validation], y[validation], scale)
         figures = (lr, momentum, train_loss, *validated)
         finite = finite and bool(np.isfinite(figures).all())
         yield Block(epoch, *(np.array([[figure]]) for figure in figures))
-    tested = evaluate(model, x[test], y[test]) if finite else (np.nan, np.nan)
-    test_loss, test_accuracy = (np.array([figure]) for figure in tested)
+    tested = evaluate(problem, model, x[test], y[test], scale) if finite else (np.nan, np.nan)
+    test_loss, test_metric = (np.array([figure]) for figure in tested)
     weights = {name: value.detach()[None] for name, value in model.named_parameters()}
-    return Outcome(np.array([initial_loss]), np.array([finite]), test_loss, test_accuracy, weights)
+    return Outcome(np.array([initial_loss]), np.array([finite]), test_loss, test_metric, weights)
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, x: Tensor, y: Tensor) -> tuple[float, float]:
-    """Mean loss and accuracy of the model on the samples."""
-    logits = model(x)
-    return cross_entropy(logits, y).item(), (logits.argmax(dim=1) == y).double().mean().item()
+def evaluate(problem: Problem, model: nn.Module, x: Tensor, y: Tensor, scale: float) -> tuple[float, float]:
+    """Loss and metric of the model on the samples; 1 in ``y`` is worth ``scale``."""
+    model.eval()
+    outputs = model(x)
+    model.train()
+    metric = problem.metric
+    measured = float(metric.of_runs(outputs[None], y[None])[0]) * scale**metric.power
+    return problem.loss.mean(outputs, y).item(), measured

@@ -52,11 +52,14 @@ class Epochs:
 
 @dataclass(frozen=True)
 class Trained:
-    """What came of it: each batch's mean loss, (epochs, steps, runs); validation loss and accuracy, (epochs, runs) or NaN."""
+    """What came of it: each batch's mean loss, (epochs, steps, runs); validation figures, (epochs, runs).
+
+    Where an epoch was not evaluated they are NaN. They are means over the samples, of each sample's loss and of its metric.
+    """
 
     losses: Floats
     validation_loss: Floats
-    validation_accuracy: Floats
+    validation_metric: Floats
 
 
 class Program(Protocol):
@@ -70,7 +73,7 @@ class Program(Protocol):
         ...
 
     def evaluate(self, part: str) -> tuple[Floats, Floats]:
-        """Mean loss and accuracy of every run on that part of its replicate, each (runs,)."""
+        """Means of loss and metric over the samples of that part of every run's replicate, each (runs,)."""
         ...
 
     def parameters(self) -> dict[str, torch.Tensor]:

@@ -39,7 +39,7 @@ def train(
 ) -> Training:
     """Train like :func:`pipeline.engine.stacked.train`, on all cores; on a device of its own as one stack."""
     cuts = cut(len(runs)) if device.type == "cpu" else [list(range(len(runs)))]
-    how: dict[str, Any] = {"device": device, "dtype": dtype, "search": search, "whole": Whole.of(runs)}
+    how: dict[str, Any] = {"device": device, "dtype": dtype, "search": search, "whole": Whole.of(problem, runs)}
     with _one_thread():
         if len(cuts) == 1:
             return (yield from stacked.train(problem, runs, **how))

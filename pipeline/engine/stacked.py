@@ -6,6 +6,7 @@ weights and data order. A run can reach no other. A *program* does the arithmeti
 
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +27,8 @@ from pipeline.schedulers.replay import Trace
 
 BLOCK = 10
 """Epochs per block while no live schedule is in the stack."""
-PARTS = ("train", "validation", "test")
+RUNS_AT_ONCE = 64
+"""Runs whose outputs for all samples are in memory at once, for metrics that need them."""
 
 Replicate = tuple[int, str]
 Make = Callable[[Runs], Program]
@@ -49,10 +51,10 @@ class Whole:
     traces: dict[str, Trace] = field(default_factory=dict, compare=False)
 
     @classmethod
-    def of(cls, runs: Sequence[Run]) -> "Whole":
-        """The whole of ``runs``: blocks of one epoch where a live schedule among them needs its loss."""
+    def of(cls, problem: Problem, runs: Sequence[Run]) -> "Whole":
+        """The whole of ``runs``: blocks of one epoch where a live schedule needs its loss, or the metric all samples."""
         alive = any(schedulers[run.schedule.name].live for run in runs)
-        return cls(len(runs), 1 if alive else BLOCK)
+        return cls(len(runs), 1 if alive or problem.metric.per_sample is None else BLOCK)
 
 
 class Stack:
@@ -65,10 +67,10 @@ class Stack:
         self.rates = Rates(problem, runs, whole.traces)
         replicates: list[Replicate] = list(dict.fromkeys((run.seed, run.stream) for run in runs))
         self._orders = [problem.new_order(seed, of) for seed, of in replicates]  # type: ignore[arg-type]
-        self._rows = _parts(problem, replicates)
+        self._samples = problem.samples([seed for seed, _ in replicates])
+        self._replicate = np.array([replicates.index((run.seed, run.stream)) for run in runs])
         self._optimizer = self._new_optimizer(len(runs))
-        of_run = torch.tensor([replicates.index((run.seed, run.stream)) for run in runs])
-        stacked = self._stacked(replicates, of_run, device, dtype)
+        self._runs = stacked = self._stacked(replicates, device, dtype)
         budget = problem.budget(runs[0].epochs)
         self.program = make(stacked) if make else TensorProgram(stacked, whole.runs * budget.epochs * budget.steps_per_epoch)
         self._here: npt.NDArray[np.int64] = np.arange(len(runs))
@@ -80,22 +82,24 @@ class Stack:
         component = self._problem.params.optimizer
         return STACKED[component.name](component.args, runs, has_momentum=self.rates.have_momentum)
 
-    def _stacked(self, replicates: Sequence[Replicate], of_run: Tensor, device: torch.device, dtype: torch.dtype) -> Runs:
+    def _stacked(self, replicates: Sequence[Replicate], device: torch.device, dtype: torch.dtype) -> Runs:
         problem = self._problem
         models = [problem.new_model(seed, of).to(device, dtype) for seed, of in replicates]  # type: ignore[arg-type]
         _refuse_unstackable(problem, models[0])
-        functions = Functions(models[0], self._optimizer)
+        self._metric, self._loss = problem.metric, problem.loss
+        functions = Functions(models[0], self._optimizer, self._loss, self._metric)
+        of_run = torch.from_numpy(self._replicate).to(device)
         initial, _ = stack_module_state(models)
         kinds = self._new_optimizer(1).coefficients(np.ones((1, 1)), np.zeros((1, 1))).shape[1]
-        params = problem.params.model_dump(include={"model", "optimizer", "batch_size"})
-        shapes = [str(dtype), problem.x.shape[1:], problem.outputs, kinds, self._optimizer.starts]
+        params = problem.params.model_dump(include={"model", "optimizer", "batch_size", "loss", "metric"})
+        shapes = [str(dtype), problem.inputs, problem.classes, problem.task, kinds, self._optimizer.starts]
         return Runs(
             functions,
-            x=torch.tensor(problem.x, device=device, dtype=dtype),
-            y=torch.tensor(problem.y, device=device),
-            parts={part: rows.to(device) for part, rows in self._rows.items()},
-            of_run=of_run.to(device),
-            state=functions.initial([initial[name].detach()[of_run.to(device)] for name in functions.names]),
+            x=on_device(self._samples.x, device, dtype),
+            y=on_device(self._samples.y, device, dtype),
+            parts={part: torch.from_numpy(rows).to(device) for part, rows in self._samples.parts.items()},
+            of_run=of_run,
+            state=functions.initial([initial[name].detach()[of_run] for name in functions.names]),
             batch_size=problem.params.batch_size,
             kinds=kinds,
             key=fingerprint(code_fingerprint(), params, shapes),
@@ -109,22 +113,22 @@ class Stack:
         is_evaluated = np.array([epoch in evaluated for epoch in epochs])
         rows, weights = self._batches(len(epochs))
         trained = self.program.train(Epochs(rows, weights, numbers, is_evaluated))
-        curves = self._curves(trained, is_evaluated)
+        curves = self._curves(trained, self._measured(trained, is_evaluated), is_evaluated)
         self.rates.feed(curves[0][-1])
         firsts = slice(None, None, rows.shape[1])
         return Block(epochs[0], lr[firsts], momentum[firsts], *curves)
 
-    def _curves(self, trained: Trained, is_evaluated: npt.NDArray[np.bool_]) -> list[Floats]:
-        """Training loss, validation loss and accuracy of all runs, (epochs, runs) each.
+    def _curves(self, trained: Trained, measured: tuple[Floats, Floats], is_evaluated: npt.NDArray[np.bool_]) -> list[Floats]:
+        """Training loss, validation loss and metric of all runs, (epochs, runs) each.
 
         From the epoch after the first loss that is not finite on, there is nothing to tell of a run.
         """
-        good = np.isfinite(trained.losses).all(axis=1) & (np.isfinite(trained.validation_loss) | ~is_evaluated[:, None])
+        good = np.isfinite(trained.losses).all(axis=1) & (np.isfinite(measured[0]) | ~is_evaluated[:, None])
         over = ~np.logical_and.accumulate(np.vstack([self.finite[self._here], good[:-1]]))
         with np.errstate(over="ignore", invalid="ignore"):
             train_loss = np.average(trained.losses, axis=1, weights=self._batch_sizes)
         columns = []
-        for values in (train_loss, trained.validation_loss, trained.validation_accuracy):
+        for values in (train_loss, *measured):
             columns.append(np.full((len(values), self._count), np.nan))
             columns[-1][:, self._here] = np.where(over, np.nan, values)
         self.finite[self._here] &= good.all(axis=0)
@@ -132,7 +136,7 @@ class Stack:
 
     @property
     def _batch_sizes(self) -> list[int]:
-        size, samples = self._problem.params.batch_size, self._rows["train"].shape[1]
+        size, samples = self._problem.params.batch_size, self._samples.parts["train"].shape[1]
         return [min(size, samples - start) for start in range(0, samples, size)]
 
     def _batches(self, epochs: int) -> tuple[Tensor, Tensor]:
@@ -140,22 +144,56 @@ class Stack:
 
         The last batch is filled up with samples of weight 0, so that all steps have one shape.
         """
-        size, samples = self._problem.params.batch_size, self._rows["train"].shape[1]
+        size, samples = self._problem.params.batch_size, self._samples.parts["train"].shape[1]
         steps = -(-samples // size)
         filled = torch.zeros(epochs, len(self._orders), steps * size, dtype=torch.int64)
         for epoch in range(epochs):
             for number, order in enumerate(self._orders):
                 filled[epoch, number, :samples] = torch.randperm(samples, generator=order)
-        train = self._rows["train"].expand(epochs, -1, -1)
+        train = torch.from_numpy(self._samples.parts["train"]).expand(epochs, -1, -1)
         rows = train.gather(2, filled).reshape(epochs, -1, steps, size).transpose(1, 2)
         real = (torch.arange(steps * size) < samples).reshape(steps, size)
         return rows, real.to(self._dtype) / real.sum(dim=1, keepdim=True)
 
     def evaluate(self, part: str) -> tuple[Floats, Floats]:
-        """Mean loss and accuracy on that part of every run that is still here, else NaN; (runs,) each."""
+        """Loss and metric on that part of every run that is still here, else NaN; (runs,) each."""
         found = np.full((2, self._count), np.nan)
-        found[:, self._here] = self.program.evaluate(part)
+        found[:, self._here] = self._finished(part, *self.program.evaluate(part))
         return found[0], found[1]
+
+    def _measured(self, trained: Trained, is_evaluated: npt.NDArray[np.bool_]) -> tuple[Floats, Floats]:
+        """Validation loss and metric of the runs that are here, (epochs, runs) each."""
+        if self._metric.per_sample is None and not is_evaluated[-1]:
+            return trained.validation_loss, np.full_like(trained.validation_loss, np.nan)
+        return self._finished("validation", trained.validation_loss, trained.validation_metric)
+
+    def _finished(self, part: str, loss: Floats, measured: Floats) -> tuple[Floats, Floats]:
+        """Loss and metric from their means over the samples, the runs along the last axis."""
+        rows = self._samples.parts[part]
+        targets, replicate = self._samples.y[rows], self._replicate[self._here]
+        counts = self._loss.counts(torch.from_numpy(targets), like=torch.zeros(0, dtype=torch.float64))
+        if counts is not None:
+            loss = loss / counts.mean(dim=1).numpy()[replicate]
+        scale = self._samples.scale[replicate] ** self._metric.power
+        if self._metric.per_sample is not None:
+            of_replicate = [self._metric.finish(measured[..., replicate == i], y) for i, y in enumerate(targets)]
+            measured = np.concatenate(of_replicate, axis=-1)[..., np.argsort(np.argsort(replicate, kind="stable"))]
+        else:
+            measured = np.broadcast_to(self._of_all_samples(part), loss.shape)
+        return loss, measured * scale
+
+    def _of_all_samples(self, part: str) -> Floats:
+        """A metric that is no mean over samples, of the runs as they are now, (runs,)."""
+        parameters = list(self.program.parameters().values())
+        rows = torch.from_numpy(self._samples.parts[part])
+        found = []
+        for start in range(0, len(self._here), RUNS_AT_ONCE):
+            some = slice(start, start + RUNS_AT_ONCE)
+            mine = rows[torch.from_numpy(self._replicate[self._here[some]])].to(self._runs.x.device)
+            with torch.no_grad():
+                outputs = self._runs.functions.all_outputs([values[some] for values in parameters], self._runs.x[mine])
+            found.append(self._metric.of_runs(outputs, self._runs.y[mine]))
+        return np.concatenate(found)
 
     def leave(self) -> None:
         """Go on without the runs whose losses are not finite any more, where that pays."""
@@ -194,7 +232,7 @@ def train(
     :class:`pipeline.schedulers.replay.ScheduleError` for a schedule that cannot be followed to the end.
     """
     epochs = _common_epochs(runs)
-    whole = whole or Whole.of(runs)
+    whole = whole or Whole.of(problem, runs)
     stack = Stack(problem, runs, device, dtype, whole, make)
     initial_loss, _ = stack.evaluate("train")
     for first in range(1, epochs + 1, whole.block):
@@ -204,14 +242,14 @@ def train(
     nothing = np.full(len(runs), np.nan)
     tested = (nothing, nothing) if search else stack.evaluate("test")
     finite = stack.finite & np.isfinite(initial_loss)
-    test_loss, test_accuracy = (np.where(finite, values, np.nan) for values in tested)
-    return Outcome(initial_loss, finite, test_loss, test_accuracy, stack.parameters())
+    test_loss, test_metric = (np.where(finite, values, np.nan) for values in tested)
+    return Outcome(initial_loss, finite, test_loss, test_metric, stack.parameters())
 
 
-def _parts(problem: Problem, replicates: Sequence[Replicate]) -> dict[str, Tensor]:
-    """The rows of each part, (replicates, samples in the part)."""
-    splits = [problem.split(seed) for seed, _ in replicates]
-    return {part: torch.from_numpy(np.stack([getattr(split, part) for split in splits])) for part in PARTS}
+def on_device(values: npt.NDArray[Any], device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Whole numbers as they are, all others as ``dtype``."""
+    is_whole = np.issubdtype(values.dtype, np.integer)
+    return torch.tensor(values, device=device, dtype=torch.int64 if is_whole else dtype)
 
 
 def _common_epochs(runs: Sequence[Run]) -> int:

@@ -44,12 +44,12 @@ class TensorProgram:
                 )
                 losses.append(loss)
             evaluations.append(self.evaluate("validation") if is_evaluated else (nothing, nothing))
-        loss, accuracy = (np.stack(column) for column in zip(*evaluations, strict=True))
-        return Trained(_to_host(torch.stack(losses)).reshape(len(rows), -1, len(nothing)), loss, accuracy)
+        loss, measured = (np.stack(column) for column in zip(*evaluations, strict=True))
+        return Trained(_to_host(torch.stack(losses)).reshape(len(rows), -1, len(nothing)), loss, measured)
 
     @torch.no_grad()
     def evaluate(self, part: str) -> tuple[Floats, Floats]:
-        """Mean loss and accuracy of every run on that part, each (runs,)."""
+        """Means of loss and metric over the samples of that part, each (runs,)."""
         rows = self._runs.parts[part]
         evaluation = vmap(self._runs.functions.evaluation, in_dims=(0, 0, 0, None))
         sums: list[Tensor] | None = None
@@ -59,8 +59,8 @@ class TensorProgram:
             found = evaluation(self._state, self._runs.x[mine], self._runs.y[mine], ones)
             sums = [a + b for a, b in zip(sums, found, strict=True)] if sums else list(found)
         assert sums is not None  # no part is empty
-        loss, hits = (_to_host(values) / rows.shape[1] for values in sums)
-        return loss, hits
+        loss, measured = (_to_host(values) / rows.shape[1] for values in sums)
+        return loss, measured
 
     def parameters(self) -> dict[str, Tensor]:
         """The runs' parameters by name."""

@@ -30,10 +30,18 @@ def register(name: str) -> Callable[[Builder], Builder]:
 
 
 def frame(x: np.ndarray, y: np.ndarray, split: np.ndarray) -> pd.DataFrame:
-    """The table of a dataset: ``x`` (samples, features), ``y`` (samples,) classes, ``split`` (samples,) names."""
-    columns = pd.DataFrame(x.astype(np.float32), columns=[f"x{i}" for i in range(x.shape[1])])
-    columns.insert(0, "y", y.astype(np.int64))
+    """The table of a dataset: ``x`` (samples, *shape), ``y`` (samples,) and ``split`` (samples,) names.
+
+    Whole numbers in ``y`` are classes from 0 up, all others are to be predicted themselves. Whole numbers in ``x`` stay what
+    they are (token ids); the shape of a sample that is no plain row is kept in the frame's ``attrs``.
+    """
+    flat = x.reshape(len(x), -1)
+    kind = np.int64 if np.issubdtype(x.dtype, np.integer) else np.float32
+    columns = pd.DataFrame(flat.astype(kind), columns=[f"x{i}" for i in range(flat.shape[1])])
+    columns.insert(0, "y", y.astype(np.int64 if np.issubdtype(y.dtype, np.integer) else np.float32))
     columns.insert(0, "split", split)
+    if x.ndim > 2:  # samples and features
+        columns.attrs["shape"] = list(x.shape[1:])
     return columns
 
 

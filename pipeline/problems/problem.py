@@ -1,7 +1,7 @@
 """A problem: data, model, optimizer and budget put together, and the replicate that each seed draws of it."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,9 +16,13 @@ from torch.optim import Optimizer
 from pipeline import results
 from pipeline.errors import PipelineError
 from pipeline.params import Params, ProblemParams, Schedule
+from pipeline.problems.encoding import Column, encode
+from pipeline.problems.losses import Loss, Task
+from pipeline.problems.metrics import Metric, metrics
 from pipeline.problems.models import models
 from pipeline.problems.optimizers import optimizers
-from pipeline.runs import Run, Stream, as_json, code_fingerprint, fingerprint, run_fingerprint, stream
+from pipeline.problems.splits import PARTS, SplitError, at_random, by_group
+from pipeline.runs import Floats, Run, Stream, as_json, code_fingerprint, fingerprint, run_fingerprint, stream
 from pipeline.schedulers.replay import Budget, resolve
 
 Indices = npt.NDArray[np.int64]
@@ -38,15 +42,34 @@ class Split:
 
 
 @dataclass(frozen=True)
+class Samples:
+    """The samples of some replicates, ready for a model.
+
+    ``x`` (samples, *shape), ``y`` (samples,); ``parts`` name the rows of each replicate's parts, (replicates, samples in the
+    part). ``scale`` (replicates,) is what 1 in ``y`` is worth in the dataset's own numbers.
+    """
+
+    x: npt.NDArray[np.generic]
+    y: npt.NDArray[np.generic]
+    parts: Mapping[str, Indices]
+    scale: Floats
+
+
+@dataclass(frozen=True)
 class Problem:
-    """One test problem with its data in memory: ``x`` (samples, features), ``y`` (samples,), ``part`` (samples,)."""
+    """One test problem with its data in memory: ``x`` (samples, *shape), ``y`` (samples,), ``part`` (samples,).
+
+    ``columns`` say how ``x`` is to be encoded where it is a raw table; ``group`` (samples,) names what must not be split.
+    """
 
     name: str
     params: ProblemParams
     schedules: Mapping[str, Schedule]
-    x: npt.NDArray[np.float32]
-    y: Indices
+    x: npt.NDArray[Any]
+    y: npt.NDArray[Any]
     part: npt.NDArray[np.str_]
+    columns: tuple[Column, ...] = ()
+    group: npt.NDArray[np.generic] | None = None
 
     @property
     def lr(self) -> float:
@@ -54,9 +77,47 @@ class Problem:
         return float(self.params.optimizer.args["lr"])
 
     @property
+    def task(self) -> Task:
+        """What is predicted: classes (whole numbers) or a number."""
+        return "classification" if np.issubdtype(self.y.dtype, np.integer) else "regression"
+
+    @property
+    def classes(self) -> int:
+        """Number of classes; 1 in a regression."""
+        return int(self.y.max()) + 1 if self.task == "classification" else 1
+
+    @property
+    def loss(self) -> Loss:
+        """The loss of params.yaml, else the usual one of the task."""
+        given = self.params.loss
+        usual = "CrossEntropyLoss" if self.task == "classification" else "MSELoss"
+        return Loss(given.name, dict(given.args)) if given else Loss(usual, {})
+
+    @property
+    def metric_name(self) -> str:
+        """The headline metric of params.yaml, else the usual one of the task."""
+        usual = "Accuracy" if self.task == "classification" else "R2Score"
+        return self.params.metric.name if self.params.metric else usual
+
+    @property
+    def metric(self) -> Metric:
+        """The headline metric."""
+        arguments = self.params.metric.args if self.params.metric else {}
+        found: Metric = metrics[self.metric_name].function(self.classes, **arguments)
+        return found
+
+    @property
     def outputs(self) -> int:
-        """Number of classes."""
-        return int(self.y.max()) + 1
+        """Number of the model's outputs."""
+        return self.loss.outputs(self.classes)
+
+    @property
+    def inputs(self) -> int | tuple[int, ...]:
+        """Number of the model's inputs; the shape of a sample that is no plain row."""
+        if self.columns:
+            return sum(column.width for column in self.columns)
+        shape = self.x.shape[1:]
+        return shape[0] if len(shape) == 1 and not np.issubdtype(self.x.dtype, np.integer) else tuple(shape)
 
     def budget(self, epochs: int | None = None) -> Budget:
         """A run's length in epochs (the problem's own where not given) and optimizer steps."""
@@ -67,7 +128,10 @@ class Problem:
     def digest(self) -> str:
         """A name for the data."""
         values = [self.x, self.y, np.char.encode(self.part, "utf-8")]
-        return hashlib.sha256(b"".join(np.ascontiguousarray(value).tobytes() for value in values)).hexdigest()[:16]
+        names = as_json([column.as_dict() for column in self.columns]).encode()
+        content = [np.ascontiguousarray(value).tobytes() for value in values]
+        group = [] if self.group is None else [as_json(self.group.tolist()).encode()]
+        return hashlib.sha256(b"".join([*content, names * bool(self.columns), *group])).hexdigest()[:16]
 
     @cached_property
     def fingerprint(self) -> str:
@@ -76,7 +140,7 @@ class Problem:
         return fingerprint(self.name, self.digest, parts, code_fingerprint())
 
     def split(self, seed: int) -> Split:
-        """The seed's own stratified split of the same sizes, or the dataset's own where ``resample`` is off."""
+        """The seed's own split of the same sizes, or the dataset's own where ``resample`` is off."""
         if seed not in self._splits:
             self._splits[seed] = self._new_split(seed)
         return self._splits[seed]
@@ -87,29 +151,56 @@ class Problem:
         return {}
 
     def _new_split(self, seed: int) -> Split:
-        given = Split(*(np.flatnonzero(self.part == part) for part in ("train", "validation", "test")))
+        given = {part: np.flatnonzero(self.part == part) for part in PARTS}
         if not self.params.resample:
-            return given
-        from sklearn.model_selection import train_test_split  # late: half a second that only this needs
-
+            return Split(**given)
         draw = stream("split", self.name, seed) % 2**32
-        sizes = {"train_size": len(given.train), "test_size": len(given.validation)}
+        sizes = {part: len(rows) for part, rows in given.items()}
         try:
-            rest, test = train_test_split(np.arange(len(self.y)), test_size=len(given.test), stratify=self.y, random_state=draw)
-            train, validation = train_test_split(rest, **sizes, stratify=self.y[rest], random_state=draw)
-        except ValueError as error:
+            if self.group is None:
+                return Split(**at_random(self.y, sizes, draw))
+            return Split(**_of_sizes(by_group(self.group, sizes, draw), sizes, draw))
+        except SplitError as error:
             raise ProblemError(
-                f"params.yaml: problems.{self.name}: no stratified split can be drawn of its data ({error}); "
-                "give every part more samples, or write `resample: false`"
+                f"params.yaml: problems.{self.name}: {error}; give every part more samples, or write `resample: false`"
             ) from None
-        return Split(train, validation, test)
+
+    def samples(self, seeds: Sequence[int]) -> Samples:
+        """The samples of one replicate for each seed, encoded by its own training part where they are a raw table."""
+        splits = [self.split(seed) for seed in seeds]
+        parts = {part: np.stack([getattr(split, part) for split in splits]) for part in PARTS}
+        if not self.columns:
+            return Samples(self.x, self.y, parts, np.ones(len(seeds)))
+        known = {seed: self._encoded(seed) for seed in dict.fromkeys(seeds)}
+        place = {seed: number * len(self.y) for number, seed in enumerate(known)}
+        offsets = np.array([place[seed] for seed in seeds])[:, None]
+        x, y, scale = zip(*known.values(), strict=True)
+        of_seed = dict(zip(known, scale, strict=True))
+        moved = {part: rows + offsets for part, rows in parts.items()}
+        return Samples(np.concatenate(x), np.concatenate(y), moved, np.array([of_seed[seed] for seed in seeds]))
+
+    def _encoded(self, seed: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.generic], float]:
+        """All inputs, targets and the targets' scale, by the training part of the seed; kept, for each round needs them."""
+        if seed not in self._known:
+            train = self.split(seed).train
+            x = encode(self.x, self.columns, train)
+            if self.task == "classification":
+                self._known[seed] = (x, self.y, 1.0)
+            else:
+                mean, scale = float(self.y[train].mean(dtype=np.float64)), float(self.y[train].std(dtype=np.float64)) or 1.0
+                self._known[seed] = (x, ((self.y - mean) / scale).astype(np.float32), scale)
+        return self._known[seed]
+
+    @cached_property
+    def _known(self) -> dict[int, tuple[npt.NDArray[np.float32], npt.NDArray[np.generic], float]]:
+        return {}
 
     def new_model(self, seed: int, of: Stream) -> nn.Module:
         """The model with the initial weights of a replicate: the same for every scheduler."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stream("weights", self.name, of, seed))
             component = self.params.model
-            model: nn.Module = models[component.name].function(self.x.shape[1], self.outputs, **component.args)
+            model: nn.Module = models[component.name].function(self.inputs, self.outputs, **component.args)
         return model
 
     def new_order(self, seed: int, of: Stream) -> torch.Generator:
@@ -130,16 +221,37 @@ def load_problem(params: Params, name: str) -> Problem:
 
 
 def from_frame(params: Params, name: str, data: pd.DataFrame) -> Problem:
-    """The problem of that name on the samples in ``data`` (columns ``split``, ``y``, ``x0`` …)."""
-    features = [column for column in data.columns if column not in ("split", "y")]
+    """The problem of that name on the samples in ``data`` (columns ``split``, ``y``, ``x0`` …, perhaps ``group``).
+
+    The frame's ``attrs`` hold the ``shape`` of a sample that is no plain row, and the ``columns`` of a raw table.
+    """
+    x = data[[column for column in data.columns if column not in ("split", "y", "group")]].to_numpy()
+    x = x.astype(np.int64 if np.issubdtype(x.dtype, np.integer) else np.float32, copy=False)
+    y = data["y"].to_numpy()
     return Problem(
         name=name,
         params=params.problem(name),
         schedules=params.schedules(name),
-        x=data[features].to_numpy(np.float32),
-        y=data["y"].to_numpy(np.int64),
+        x=x.reshape(len(x), *data.attrs.get("shape", x.shape[1:])),
+        y=y.astype(np.int64 if np.issubdtype(y.dtype, np.integer) else np.float32, copy=False),
         part=data["split"].to_numpy(str),
+        columns=tuple(Column.from_dict(column) for column in data.attrs.get("columns", ())),
+        group=data["group"].to_numpy() if "group" in data else None,
     )
+
+
+def _of_sizes(parts: Mapping[str, Indices], sizes: Mapping[str, int], seed: int) -> dict[str, Indices]:
+    """Parts of exactly these sizes, so that all replicates have one shape: samples left out, or drawn once more, at random.
+
+    Whole groups seldom meet the sizes. No sample moves to another part.
+    """
+    draw = np.random.default_rng(seed)
+    found = {}
+    for part, rows in parts.items():
+        more = max(0, sizes[part] - len(rows))
+        filled = np.concatenate([rows, draw.choice(rows, more)]) if more else draw.permutation(rows)[: sizes[part]]
+        found[part] = np.sort(filled)
+    return found
 
 
 def describe(problem: Problem, run: Run, device: torch.device) -> dict[str, Any]:
@@ -158,6 +270,7 @@ def describe(problem: Problem, run: Run, device: torch.device) -> dict[str, Any]
         "name": run.schedule.name,
         "interval": run.schedule.interval,
         "warmup": resolved.warmup,
+        "metric": problem.metric_name,
         "optimizer": as_json({"name": optimizer.name, "args": dict(optimizer.args)}),
         "dataset": problem.digest,
         "device": str(device),

@@ -24,7 +24,8 @@ def make_runs() -> MakeRuns:
             {
                 "run": f"{variant}-{scheduler}-{seed}", "variant": variant, "scheduler": scheduler, "seed": seed, "epochs": 2,
                 "lr": 1.0, "args": "{}", "resolved": CONSTANT, "diverged": bool(np.isnan(loss)), "train_loss": loss,
-                "validation_loss": loss, "validation_accuracy": 1 - loss, "test_loss": loss, "test_accuracy": 1 - loss,
+                "validation_loss": loss, "validation_metric": 1 - loss, "test_loss": loss, "test_metric": 1 - loss,
+                "metric": "Accuracy",
                 "name": "ConstantLR", "interval": "epoch", "warmup": 0, "optimizer": SGD, "dataset": "d1", "device": "cpu",
             }
             for (variant, scheduler), values in losses.items()
@@ -44,7 +45,7 @@ def make_curves() -> Callable[[pd.DataFrame, int], pd.DataFrame]:
         curves = identity.loc[identity.index.repeat(epochs)].reset_index(drop=True)
         curves["epoch"] = np.tile(np.arange(1, epochs + 1), len(runs))
         factor = np.tile(np.linspace(2, 1, epochs), len(runs))
-        for metric in ("train_loss", "validation_loss", "validation_accuracy"):
+        for metric in ("train_loss", "validation_loss", "validation_metric"):
             curves[metric] = np.repeat(runs["validation_loss"].to_numpy(float), epochs) * factor
         return curves.assign(lr=0.1, momentum=0.0)
 

@@ -43,7 +43,7 @@ def _light_garbage() -> Iterator[None]:
 def two(a: list[float], b: list[float]) -> pd.DataFrame:
     """Runs of schedulers A and B."""
     rows = pd.DataFrame({"scheduler": ["A"] * len(a) + ["B"] * len(b), "seed": [*range(len(a)), *range(len(b))]})
-    losses = {key: [*a, *b] for key in ("validation_loss", "validation_accuracy", "test_loss", "test_accuracy")}
+    losses = {key: [*a, *b] for key in ("validation_loss", "validation_metric", "test_loss", "test_metric")}
     return rows.assign(variant="default", diverged=False, **losses)
 
 
@@ -144,9 +144,7 @@ def test_a_diverged_run_with_a_finite_loss_stays_out_of_the_means(make_runs: Mak
 @given(st.permutations([0.1, 0.2, 0.3, 0.4]))
 def test_test_figures_enter_no_rank(test_losses: list[float]) -> None:
     frame = pd.DataFrame({"scheduler": list("ABCD"), "variant": "default", "seed": 0, "diverged": False})
-    frame = frame.assign(
-        validation_loss=[0.4, 0.3, 0.2, 0.1], validation_accuracy=0.5, test_accuracy=0.5, test_loss=test_losses
-    )
+    frame = frame.assign(validation_loss=[0.4, 0.3, 0.2, 0.1], validation_metric=0.5, test_metric=0.5, test_loss=test_losses)
     assert list(compare(frame, "A")["rank"]) == [4, 3, 2, 1]
 
 
@@ -193,7 +191,7 @@ def test_overlap_by_hand() -> None:
 
 def test_overlap_is_that_of_the_metrics_split() -> None:
     overlap = Overlap(validation=0.2, test=0.5)
-    found = [overlap.of(metric) for metric in ("validation_loss", "validation_accuracy", "test_loss", "train_loss")]
+    found = [overlap.of(metric) for metric in ("validation_loss", "validation_metric", "test_loss", "train_loss")]
     assert found == [0.2, 0.2, 0.5, 0.0]
 
 

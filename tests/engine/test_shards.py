@@ -34,7 +34,7 @@ def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
 def assert_same(one: History, other: History) -> None:
     for name in CURVES:
         assert np.array_equal(getattr(one.curves, name), getattr(other.curves, name), equal_nan=True), name
-    for name in ("initial_loss", "finite", "test_loss", "test_accuracy"):
+    for name in ("initial_loss", "finite", "test_loss", "test_metric"):
         assert np.array_equal(getattr(one.outcome, name), getattr(other.outcome, name), equal_nan=True), name
     for name, values in one.outcome.weights.items():
         assert torch.equal(values.nan_to_num(), other.outcome.weights[name].nan_to_num())

@@ -81,13 +81,13 @@ def searched(problem: Problem) -> tuple[History, History]:
 
 def test_a_search_evaluates_only_what_a_choice_needs(new_problem: Builder) -> None:
     search, full = searched(new_problem(SCHEDULES, model=MLP))
-    for name in ("validation_loss", "validation_accuracy"):
+    for name in ("validation_loss", "validation_metric"):
         assert np.isnan(getattr(search.curves, name)[:-1]).all()
         np.testing.assert_array_equal(getattr(search.curves, name)[-1], getattr(full.curves, name)[-1])
     for name in ("lr", "momentum", "train_loss"):
         np.testing.assert_array_equal(getattr(search.curves, name), getattr(full.curves, name))
     assert np.isnan(search.outcome.test_loss).all()
-    assert np.isnan(search.outcome.test_accuracy).all()
+    assert np.isnan(search.outcome.test_metric).all()
     assert np.isfinite(full.outcome.test_loss).all()
     np.testing.assert_array_equal(search.diverged, full.diverged)
     for name, values in full.outcome.weights.items():

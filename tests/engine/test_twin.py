@@ -5,16 +5,20 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from pipeline.engine import loop
+from pipeline.engine import loop, stacked
+from pipeline.engine.lanes.program import LaneProgram
+from pipeline.problems.datasets import frame
+from pipeline.problems.datasets import register as register_dataset
 from pipeline.problems.optimizers import optimizers
 from pipeline.problems.problem import Problem
 from pipeline.runs import History, Run, collect
 from pipeline.schedulers.registry import schedulers
-from tests.engine.helpers import CPU, MLP, Builder, Watched, assert_close, run_of, train, watch_loop, watch_stacked
+from tests.engine.helpers import CPU, MLP, SMALL, Builder, Watched, assert_close, run_of, train, watch_loop, watch_stacked
 from tests.schedulers.examples import CYCLED_MOMENTUM, EXAMPLES
 
 # Stable settings: at a high rate, or with much momentum, training is chaotic and rounding alone parts the two.
@@ -42,6 +46,7 @@ OPTIMIZERS: Mapping[str, Mapping[str, Any]] = {
     "Adagrad": {"name": "Adagrad", "lr": 0.05, "initial_accumulator_value": 0.1},
     "Adagrad-decay": {"name": "Adagrad", "lr": 0.05, "lr_decay": 0.01, "weight_decay": 0.05, "eps": 1e-3},
 }
+REGRESSION: Mapping[str, Any] = {"name": "a line"}
 MODELS: Mapping[str, Mapping[str, Any]] = {"linear": {"name": "linear"}, "mlp": MLP}
 ON_LINEAR = ("SGD", "SGD-momentum", "AdamW")
 SINGLE = [("linear", "SGD"), ("mlp", "SGD-dampening-decay"), ("mlp", "SGD-nesterov"), ("mlp", "AdamW-betas"), ("mlp", "AdamW"),
@@ -81,13 +86,19 @@ class Twin:
             assert_same_history(self.stacked.history, index, plain.history, tolerance)
 
 
-def assert_same_history(ours: History, index: int, theirs: History, tolerance: float) -> None:
+def assert_same_history(
+    ours: History,
+    index: int,
+    theirs: History,
+    tolerance: float,
+    exactly: Sequence[str] = ("lr", "momentum", "validation_metric"),
+) -> None:
     """Run ``index`` of ``ours`` is the only one of ``theirs``: losses and weights to ``tolerance``, all else exactly."""
-    for name in ("lr", "momentum", "validation_accuracy"):
+    for name in exactly:
         np.testing.assert_array_equal(getattr(ours.curves, name)[:, index], getattr(theirs.curves, name)[:, 0])
     for name in ("train_loss", "validation_loss"):
         np.testing.assert_allclose(getattr(ours.curves, name)[:, index], getattr(theirs.curves, name)[:, 0], rtol=tolerance)
-    for name in ("initial_loss", "test_loss", "test_accuracy"):
+    for name in ("initial_loss", "test_loss", *(["test_metric"] if "validation_metric" in exactly else [])):
         np.testing.assert_allclose(getattr(ours.outcome, name)[index], getattr(theirs.outcome, name)[0], rtol=tolerance)
     assert ours.outcome.finite[index] == theirs.outcome.finite[0]
     assert ours.outcome.weights.keys() == theirs.outcome.weights.keys()
@@ -211,3 +222,45 @@ def test_plateau_replayed_on_the_recorded_losses(new_problem: Builder, seed: int
         scheduler.step(loss)
     assert len(set(expected)) >= 3, "the loss must reach a plateau more than once"
     np.testing.assert_array_equal(history.curves.lr[:, 1], expected)
+
+
+LOSSES: Mapping[str, Mapping[str, Any]] = {
+    "smoothed": {"loss": {"name": "CrossEntropyLoss", "label_smoothing": 0.2}},
+    "weighted": {"loss": {"name": "CrossEntropyLoss", "weight": [0.2, 1.0, 3.0], "label_smoothing": 0.1}},
+    "F1": {"metric": {"name": "F1Score"}},
+    "binary": {"loss": {"name": "BCEWithLogitsLoss", "pos_weight": 2.0}, "metric": {"name": "AUROC"},
+               "dataset": {**SMALL, "classes": 2}},
+    "balanced": {"metric": {"name": "BalancedAccuracy"}},
+    "squared": {"dataset": REGRESSION},
+    "huber": {"dataset": REGRESSION, "loss": {"name": "HuberLoss", "delta": 0.3}, "metric": {"name": "MeanAbsoluteError"}},
+    "absolute": {"dataset": REGRESSION, "loss": {"name": "L1Loss"}, "metric": {"name": "SpearmanCorrCoef"}},
+    "smooth": {"dataset": REGRESSION, "loss": {"name": "SmoothL1Loss"},
+               "metric": {"name": "MeanSquaredError", "squared": False}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("make", [None, LaneProgram], ids=["tensors", "compiled"])
+@pytest.mark.parametrize("given", LOSSES.values(), ids=LOSSES)
+@pytest.mark.usefixtures("own_registries")
+def test_every_loss_and_metric_as_in_the_loop(
+    new_problem: Builder, given: Mapping[str, Any], make: stacked.Make | None
+) -> None:
+    """Open loop alone, so that blocks hold several epochs, and two seeds in the stack."""
+    register_dataset("a line")(a_line)
+    problem = new_problem({"StepLR": {"args": {"step_size": "30%"}}}, **{"optimizer": OPTIMIZERS["SGD"], "model": MLP, **given})
+    runs = [run_of(problem, label, seed) for seed in (1, 0) for label in ("StepLR", "Baseline")]
+    ours = train(problem, runs, make=make)
+    for index, run in enumerate(runs):
+        theirs = collect([run], loop.train(problem, run, device=CPU, dtype=torch.float64))
+        for name in ("validation_metric",):
+            np.testing.assert_allclose(getattr(ours.curves, name)[:, index], getattr(theirs.curves, name)[:, 0], rtol=1e-9)
+        np.testing.assert_allclose(ours.outcome.test_metric[index], theirs.outcome.test_metric[0], rtol=1e-9)
+        assert_same_history(ours, index, theirs, 1e-10, exactly=("lr", "momentum"))
+
+
+def a_line(samples: int = 140) -> pd.DataFrame:
+    """A number to predict, linear in five others."""
+    draw = np.random.default_rng(0)
+    x = draw.standard_normal((samples, 5))
+    split = np.repeat(["train", "validation", "test"], [70, 40, samples - 110])
+    return frame(x, (x @ np.arange(5.0) + draw.standard_normal(samples)).astype(np.float32), split)

@@ -77,10 +77,11 @@ FINDINGS = [
 COMPARISON = [
     "problem", "variant", "scheduler", "seeds", "diverged",
     "validation_loss", "validation_loss_low", "validation_loss_high",
-    "validation_accuracy", "validation_accuracy_low", "validation_accuracy_high",
-    "test_loss", "test_loss_low", "test_loss_high", "test_accuracy", "test_accuracy_low", "test_accuracy_high", "rank",
+    "validation_metric", "validation_metric_low", "validation_metric_high",
+    "test_loss", "test_loss_low", "test_loss_high", "test_metric", "test_metric_low", "test_metric_high", "rank",
     "difference", "difference_low", "difference_high", "p", "verdict", "seeds_needed",
     "behind", "behind_low", "behind_high", "behind_p", "behind_verdict", "validation_loss_median", "validation_loss_iqm",
+    "metric",
 ]  # fmt: skip
 
 
@@ -118,18 +119,18 @@ def run(problem: str, variant: str, label: str, seed: int) -> tuple[dict[str, An
         train[60:], validation[60:] = np.nan, np.nan
     name = f"{problem}-{variant}-{label}-{seed}"
     figures = {"train_loss": train[-1], "validation_loss": validation[-1]}
-    figures |= {"test_loss": validation[-1] * 1.02, "validation_accuracy": np.exp(-validation[-1])}
+    figures |= {"test_loss": validation[-1] * 1.02, "validation_metric": np.exp(-validation[-1])}
     row = {
         "run": name, "variant": variant, "scheduler": label, "seed": seed, "epochs": EPOCHS, "lr": factor * PEAK[problem],
         "args": json.dumps(ARGS[label], sort_keys=True), "resolved": json.dumps(ARGS[label], sort_keys=True),
-        "diverged": diverged, **figures, "test_accuracy": figures["validation_accuracy"] * 0.99,
-        "name": label, "interval": "batch" if label == "CyclicLR" else "epoch", "warmup": 0,
+        "diverged": diverged, **figures, "test_metric": figures["validation_metric"] * 0.99,
+        "metric": "Accuracy", "name": label, "interval": "batch" if label == "CyclicLR" else "epoch", "warmup": 0,
         "optimizer": json.dumps({"name": "SGD", "args": {"lr": PEAK[problem], **SGD}}), "dataset": f"digest-of-{problem}",
         "device": "cpu",
     }  # fmt: skip
     curves = {"lr": lr, "momentum": 0.0, "train_loss": train, "validation_loss": validation}
     identity = {key: row[key] for key in ("run", "variant", "scheduler", "seed")}
-    frame = pd.DataFrame({**identity, "epoch": np.arange(1, EPOCHS + 1), **curves, "validation_accuracy": np.exp(-validation)})
+    frame = pd.DataFrame({**identity, "epoch": np.arange(1, EPOCHS + 1), **curves, "validation_metric": np.exp(-validation)})
     return row, frame[list(CURVE_COLUMNS)]
 
 
@@ -192,7 +193,7 @@ def sweep(problem: str) -> pd.DataFrame:
         {
             "run": f"{kind}-{variant}-{lr:.3g}-{epochs}-{label}-{seed}", "kind": kind, "variant": variant, "scheduler": label,
             "seed": seed, "epochs": epochs, "lr": lr, "diverged": bool(lr > 9 and seed > 6), "train_loss": 0.3,
-            "validation_loss": 0.3 + 0.05 * np.log10(lr) ** 2 + 1 / epochs + draw.normal(0, 0.002), "validation_accuracy": 0.9,
+            "validation_loss": 0.3 + 0.05 * np.log10(lr) ** 2 + 1 / epochs + draw.normal(0, 0.002), "validation_metric": 0.9,
         }
         for (kind, variant, lr, epochs), label, seed in itertools.product([*rates, *budgets], ARGS, range(SEEDS))
     ]  # fmt: skip

@@ -98,6 +98,10 @@ def _converted(args: list[Any], shape: Shape, kind: Kind) -> Value:
     )
 
 
+def _copied(args: list[Any], shape: Shape, kind: Kind) -> Value:
+    return _converted([broadcast(args[1], shape)], shape, kind)
+
+
 def _gathered(args: list[Any], shape: Shape, kind: Kind) -> Value:
     source, axis, where = args[:3]
     axis %= len(source.shape)
@@ -176,6 +180,7 @@ OTHERS: dict[str, Make] = {
     "scalar_tensor": _constant_of(0),
     "arange": _counted,
     "_to_copy": _converted,
+    "copy_": _copied,
     "gather": _gathered,
     "scatter": _scattered,
     "index": _indexed,

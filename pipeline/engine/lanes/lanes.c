@@ -74,9 +74,9 @@ static void step(struct step_scratch *restrict scratch, const real *restrict sta
 $step
 }
 
-/* The weighted sums of losses and hits of the runs in a block over a few samples. */
+/* The weighted sums of losses and metrics of the runs in a block over a few samples. */
 static void evaluation(struct evaluation_scratch *restrict scratch, const real *restrict state, const input *restrict x,
-                       const target *restrict y, const real *restrict w, real *restrict loss, real *restrict hits) {
+                       const target *restrict y, const real *restrict w, real *restrict loss, real *restrict metric) {
 $evaluation
 }
 
@@ -94,7 +94,7 @@ struct job {
   double *losses;           /* (epochs, steps, runs), out */
   const uint8_t *is_evaluated;              /* after each epoch: (epochs,) */
   const int32_t *evaluated_rows;            /* (replicates, evaluated) */
-  double *evaluated_losses, *evaluated_hits; /* sums over the samples: (epochs, runs), out */
+  double *evaluated_losses, *evaluated_metrics; /* sums over the samples: (epochs, runs), out */
 };
 
 static void gather(const struct job *job, struct work *work, const int32_t *rows, int64_t count) {
@@ -107,18 +107,18 @@ static void gather(const struct job *job, struct work *work, const int32_t *rows
 static void evaluate(const struct job *job, struct work *work, int64_t epoch, int64_t block) {
   const int64_t *runs = job->runs_of + block * LANES;
   const int32_t *rows = job->evaluated_rows + job->replicate[runs[0]] * job->evaluated;
-  double losses[LANES] = {0}, hits[LANES] = {0};
+  double losses[LANES] = {0}, metrics[LANES] = {0};
   for (int64_t done = 0; done < job->evaluated; done += EVALUATED) {
     const int64_t count = job->evaluated - done < EVALUATED ? job->evaluated - done : EVALUATED;
     gather(job, work, rows + done, count);
     for (int64_t i = 0; i < EVALUATED; i++) work->w[i] = i < count;
     evaluation(&work->evaluation, work->state, work->x, work->y, work->w, work->sums, work->sums + LANES);
     for (int l = 0; l < LANES; l++) losses[l] += work->sums[l];
-    for (int l = 0; l < LANES; l++) hits[l] += work->sums[LANES + l];
+    for (int l = 0; l < LANES; l++) metrics[l] += work->sums[LANES + l];
   }
   for (int64_t l = 0; l < job->counts[block]; l++) {
     job->evaluated_losses[epoch * job->runs + runs[l]] = losses[l];
-    job->evaluated_hits[epoch * job->runs + runs[l]] = hits[l];
+    job->evaluated_metrics[epoch * job->runs + runs[l]] = metrics[l];
   }
 }
 

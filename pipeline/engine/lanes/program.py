@@ -27,7 +27,7 @@ class Job(ctypes.Structure):
         *((name, ctypes.c_int64) for name in ("runs", "replicates", "epochs", "steps", "evaluated")),
         *((name, ctypes.c_void_p) for name in (
             "runs_of", "counts", "replicate", "x", "y", "rows", "weights", "numbers", "state", "losses",
-            "is_evaluated", "evaluated_rows", "evaluated_losses", "evaluated_hits",
+            "is_evaluated", "evaluated_rows", "evaluated_losses", "evaluated_metrics",
         )),
     ]  # fmt: skip
 
@@ -75,9 +75,9 @@ class LaneProgram:
         return losses, *sums
 
     def evaluate(self, part: str) -> tuple[Floats, Floats]:
-        """Mean loss and accuracy of every run on that part, each (runs,)."""
-        loss, hits = self._call(part=part)
-        return loss[0], hits[0]
+        """Means of loss and metric over the samples of that part, each (runs,)."""
+        loss, measured = self._call(part=part)
+        return loss[0], measured[0]
 
     def parameters(self) -> dict[str, Tensor]:
         """The runs' parameters by name."""
@@ -101,15 +101,15 @@ class LaneProgram:
         sums = np.full((2, max(epochs, 1), len(self._state)), np.nan)
         arrays |= {
             "runs_of": runs_of, "counts": counts, "replicate": self._replicate, "x": self._x, "y": self._y,
-            "state": self._state, "evaluated_rows": rows, "evaluated_losses": sums[0], "evaluated_hits": sums[1],
+            "state": self._state, "evaluated_rows": rows, "evaluated_losses": sums[0], "evaluated_metrics": sums[1],
         }  # fmt: skip
         job = Job(len(self._state), len(rows), epochs, steps, rows.shape[1])
         for name, values in arrays.items():
             setattr(job, name, values.ctypes.data)
         if any(_threads().map(lambda first: self._library.run(ctypes.byref(job), len(counts), first, cores()), range(cores()))):
             raise MemoryError("no memory for a block of runs")
-        loss, hits = sums / rows.shape[1]
-        return loss, hits
+        loss, measured = sums / rows.shape[1]
+        return loss, measured
 
 
 def blocks(replicate: npt.NDArray[np.int64], lanes: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

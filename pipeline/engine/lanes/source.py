@@ -31,7 +31,7 @@ C_OF = {torch.float32: "float", torch.float64: "double", torch.int64: "int64_t"}
 class Traced:
     """What is compiled: functions of one run, and examples of what they are called with.
 
-    ``step(state, numbers, x, y, weights) -> (*state, loss)`` and ``evaluation(state, x, y, weights) -> (losses, hits)``, with
+    ``step(state, numbers, x, y, weights) -> (*state, loss)``, ``evaluation(state, x, y, weights) -> (loss, metric)``, with
     ``state`` a list of tensors, x (samples, *shape), y (samples, …), weights (samples,).
     """
 
@@ -53,7 +53,7 @@ def source(traced: Traced, here: Machine) -> str:
         step.store(value, f"(next + {place} * LANES)")
     step.store(step.outputs[-1], "loss")
     evaluation.store(evaluation.outputs[0], "loss")
-    evaluation.store(evaluation.outputs[1], "hits")
+    evaluation.store(evaluation.outputs[1], "metric")
     x, y, _ = traced.batch
     return Template(files(__package__).joinpath("lanes.c").read_text("utf-8")).substitute(
         real=C_OF[dtype],
@@ -91,10 +91,10 @@ def _translated(function: Function, arguments: tuple[Any, ...], here: Machine) -
     try:
         table: Any = {operation: parts for operation, parts in decomposition_table.items() if _name(operation) not in KNOWN}
         pure = functionalize(lambda *given: list(function(*given)), remove="mutations")
-        graph = make_fx(pure, decomposition_table=table)(*arguments).graph
+        module = make_fx(pure, decomposition_table=table)(*arguments)
     except Exception as error:
         raise UntranslatableError(f"it cannot be traced ({error})") from error
-    graph.eliminate_dead_code()
+    module.graph.eliminate_dead_code()
     state, *rest = arguments
     names = ["numbers", "x", "y", "w"][-len(rest) :]
     inputs: list[Value] = [
@@ -104,7 +104,7 @@ def _translated(function: Function, arguments: tuple[Any, ...], here: Machine) -
     inputs += [
         stored(name, tensor.shape, KINDS[tensor.dtype], name == "numbers") for name, tensor in zip(names, rest, strict=True)
     ]
-    return Translator(graph, inputs, here.registers)
+    return Translator(module, inputs, here.registers)
 
 
 def traced(runs: Runs) -> Traced:

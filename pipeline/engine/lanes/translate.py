@@ -25,19 +25,23 @@ KINDS: dict[torch.dtype, Kind] = {
     torch.bool: "bool",
 }
 PRODUCTS = ("mm", "bmm")
+LARGEST_CONSTANT = 100_000
+"""Elements that are written into the code."""
 REPEATED_AT_MOST = 64
 """How often a cheap operation may be done anew instead of being stored."""
 
 
 class Translator:
-    """Translates one graph; ``inputs`` are the values of its placeholders, in order.
+    """Translates one traced module; ``inputs`` are the values of its placeholders, in order.
 
     Raises :class:`pipeline.engine.lanes.indexing.UntranslatableError`.
     """
 
-    def __init__(self, graph: fx.Graph, inputs: Sequence[Value], registers: int) -> None:
+    def __init__(self, module: fx.GraphModule, inputs: Sequence[Value], registers: int) -> None:
+        graph = module.graph
         self._lines: list[str] = []
         self._scratch: list[str] = []
+        self._constants: list[str] = []
         self._registers = registers
         self._consumers = _consumers(graph)
         placeholders = [node for node in graph.nodes if node.op == "placeholder"]
@@ -45,8 +49,10 @@ class Translator:
         for node in graph.nodes:
             if node.op == "call_function":
                 self._values[node] = self._translated(node)
+                if _name(node) == "copy_" and isinstance(node.args[0], fx.Node):  # some decompositions work in place
+                    self._values[node.args[0]] = self._values[node]
             elif node.op == "get_attr":
-                raise UntranslatableError(f"the constant tensor {node.target}")
+                self._values[node] = self._constant(getattr(module, str(node.target)))
         self.outputs: list[Value] = [self._values[node] for node in graph.output_node().args[0]]  # type: ignore[union-attr, index]
 
     @property
@@ -61,7 +67,9 @@ class Translator:
     def code(self) -> str:
         """The statements, in order; what they keep lies in the struct ``scratch``."""
         names = [member.split("[")[0].split() for member in self._scratch]
-        return "\n".join([*(f"{kind} *restrict {name} = scratch->{name};" for kind, name in names), *self._lines])
+        return "\n".join(
+            [*self._constants, *(f"{kind} *restrict {name} = scratch->{name};" for kind, name in names), *self._lines]
+        )
 
     def _translated(self, node: fx.Node) -> Value:
         name, args = _name(node), [self._operand(argument) for argument in node.args]
@@ -71,6 +79,15 @@ class Translator:
         except (TypeError, KeyError, IndexError, AttributeError, ValueError) as error:
             raise UntranslatableError(f"{name} as it is used here ({error})") from error
         return value if value.cheap or self._is_used_once(node, name, value) else self._stored(value)
+
+    def _constant(self, values: torch.Tensor) -> Value:
+        """A tensor that is the same in every call, written out."""
+        if values.numel() > LARGEST_CONSTANT or values.dtype not in KINDS:
+            raise UntranslatableError(f"a constant tensor of {values.numel()} {values.dtype}")
+        kind, name = KINDS[values.dtype], f"c{len(self._constants)}"
+        numbers = ", ".join(literal(number, is_real=kind == "real") for number in values.flatten().tolist())
+        self._constants.append(f"static const {C_TYPES[kind]} {name}[] = {{{numbers}}};")
+        return stored(name, values.shape, kind, varying=False)
 
     def _operand(self, argument: Any) -> Any:
         if isinstance(argument, fx.Node):

@@ -59,9 +59,7 @@ def assert_same(function: Step, name: str) -> None:
     for make in (lambda runs: TensorProgram(runs, 0), LaneProgram):
         made = make(runs_of(function, f"test_translate {name}"))
         trained = made.train(EPOCHS)
-        results.append(
-            (trained.losses, trained.validation_loss, trained.validation_accuracy, made.parameters()["only"].numpy())
-        )
+        results.append((trained.losses, trained.validation_loss, trained.validation_metric, made.parameters()["only"].numpy()))
     for ours, theirs in zip(results[1], results[0], strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-13)
 

@@ -1,0 +1,57 @@
+"""Table columns as model inputs: numbers standardised, categories one-hot, fitted on the training part alone.
+
+scikit-learn's transformers do it. A dataset that needs it says so beside its samples (:class:`Column`); one that has inputs as
+they are says nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class Column:
+    """A feature: a number, or one of ``categories``, stored as its place among them; NaN where it is missing."""
+
+    name: str
+    categories: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """For a file's metadata."""
+        return {**asdict(self), "categories": list(self.categories)}
+
+    @classmethod
+    def from_dict(cls, given: dict[str, Any]) -> "Column":
+        """What :meth:`as_dict` gave."""
+        return cls(given["name"], tuple(given["categories"]))
+
+    @property
+    def width(self) -> int:
+        """How many inputs it becomes."""
+        return len(self.categories) or 1
+
+
+def encode(x: npt.NDArray[np.generic], columns: Sequence[Column], train: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """Inputs (samples, widths of all columns) from raw columns (samples, columns), fitted on the rows ``train``.
+
+    A missing number becomes the training part's median, a missing category its most frequent one.
+    """
+    from sklearn.compose import ColumnTransformer  # late: a second that only this needs
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+    steps: list[Any] = []
+    for number, column in enumerate(columns):
+        if column.categories:
+            places = [np.arange(len(column.categories), dtype=np.float64)]
+            parts = SimpleImputer(strategy="most_frequent"), OneHotEncoder(categories=places, sparse_output=False)
+        else:
+            parts = SimpleImputer(strategy="median"), StandardScaler()
+        steps.append((str(number), make_pipeline(*parts), [number]))
+    transformer = ColumnTransformer(steps).fit(x[train].astype(np.float64))
+    encoded: npt.NDArray[np.float32] = transformer.transform(x.astype(np.float64)).astype(np.float32)
+    return encoded
