@@ -67,6 +67,8 @@ class ComponentOf:
         """The component with all its arguments, defaults filled in."""
         arguments = dict(_mapping(value))
         registry: Registry[Any] = getattr(info.context, self.kind)
+        if self.kind == "datasets" and "path" in arguments:
+            arguments.setdefault("name", "file")
         if "name" not in arguments:
             names = ", ".join(entry.name for entry in registry)
             raise _nested("name", None, mistake("is missing", f"add `name:` with one of {names}"))
@@ -177,7 +179,7 @@ class ProblemParams(BaseModel):
     model_config = STRICT
 
     dataset: Annotated[Component, ComponentOf("datasets")]
-    resample: bool = True
+    resample: bool = Field(default=True, validate_default=True)
     model: Annotated[Component, ComponentOf("models")]
     optimizer: Annotated[Component, ComponentOf("optimizers")]
     loss: Annotated[Component, ComponentOf("losses")] | None = None
@@ -187,6 +189,14 @@ class ProblemParams(BaseModel):
     compile: Literal["auto"] | bool = "auto"
     """Whether training is compiled: always, never, or where it is long enough to be worth the seconds."""
     schedulers: Schedules = Field(default_factory=dict)
+
+    @field_validator("resample")
+    @classmethod
+    def _a_series_stays_in_order(cls, resample: bool, info: ValidationInfo) -> bool:
+        dataset = info.data.get("dataset")
+        if resample and isinstance(dataset, Component) and dataset.args.get("order") is not None:
+            raise mistake("would draw samples of a series at random, past before future or not", "write `resample: false`")
+        return resample
 
 
 class TuneParams(BaseModel):

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 ROOT = Path(__file__).parents[1]
-COPIED = ("pipeline", "dvc.yaml", "params.yaml", "requirements.txt", "constraints.txt", ".dvc/config", ".dvc/plots",
+COPIED = ("pipeline", "inputs", "dvc.yaml", "params.yaml", "requirements.txt", "constraints.txt", ".dvc/config", ".dvc/plots",
           ".dvc/.gitignore", ".dvcignore", ".gitignore")  # fmt: skip
 SMALLER = (
     ("seeds: 10", "seeds: 2"),

@@ -80,7 +80,7 @@ def test_deps_are_the_files_a_stage_imports(stage: str) -> None:
 def test_deps_hold_the_pinned_requirements_and_what_earlier_stages_write(stage: str) -> None:
     other = {dep for dep in declared(stage)["deps"] if not dep.startswith("pipeline")}
     inputs = {
-        "dataset": set(),
+        "dataset": {"inputs"},
         "train": {"data/${key}.parquet"},
         "tune": {"data/${key}.parquet"},
         "sweep": {"data/${key}.parquet", "results/${key}/tune/best.yaml"},

@@ -99,7 +99,10 @@ def scripts(report: Report) -> Iterator[tuple[str, str]]:
             own = problem.runs[(problem.runs["scheduler"] == leaders[0]) & (problem.runs["variant"] == found[-1].variant)]
             chosen = own[own["run"] == recommended] if recommended in set(own["run"]) else own
             run = {str(key): value for key, value in chosen.iloc[0].items()}
-            yield problem.name, script(problem.name, problem.params, run, problem.batches, summary.verdict(problem, found))
+            yield (
+                problem.name,
+                script(problem.name, problem.params, run, problem.batches, summary.verdict(problem, found), problem.data),
+            )
 
 
 def csv(frame: pd.DataFrame) -> bytes:

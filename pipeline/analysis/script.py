@@ -18,9 +18,11 @@ from itertools import groupby, pairwise
 from types import FunctionType
 from typing import Any
 
+import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pipeline.params import Component, ProblemParams
+from pipeline.problems.losses import losses
 from pipeline.problems.models import models
 from pipeline.problems.optimizers import optimizers
 from pipeline.registry import Registered
@@ -30,8 +32,8 @@ WIDTH = 88
 ROOM = 100  # for a call, beside the `return` before it; a longer one takes a line per argument
 OWN = __name__.partition(".")[0]
 USED = frozenset(
-    {"EPOCHS", "BATCH_SIZE", "STEPS_PER_EPOCH", "new_model", "new_optimizer", "new_scheduler"}
-    | {"rates", "load", "evaluate", "train", "main", "factor"}
+    {"EPOCHS", "BATCH_SIZE", "STEPS_PER_EPOCH", "CRITERION", "new_model", "new_optimizer", "new_scheduler"}
+    | {"rates", "load", "encoded", "evaluate", "train", "main", "factor"}
 )
 """Names that the script has given away already."""
 
@@ -80,11 +82,19 @@ class Lifted:
 BASE = frozenset(
     {
         Import("argparse"), Import("json"), Import("pandas", alias="pd"), Import("torch"),
-        Import("torch", "Tensor"), Import("torch", "nn"), Import("torch.nn.functional", "cross_entropy"),
+        Import("torch", "Tensor"), Import("torch", "nn"),
         Import("torch.optim", "Optimizer"), Import("torch.optim", "lr_scheduler"),
     }
 )  # fmt: skip
 """What every script imports."""
+TABLES = frozenset(
+    {
+        Import("sklearn.compose", "ColumnTransformer"), Import("sklearn.impute", "SimpleImputer"),
+        Import("sklearn.pipeline", "make_pipeline"), Import("sklearn.preprocessing", "OneHotEncoder"),
+        Import("sklearn.preprocessing", "StandardScaler"),
+    }
+)  # fmt: skip
+"""What encoding a raw table takes beside it."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +118,23 @@ class Part:
         return opening + textwrap.indent(self.call, indent).lstrip()
 
 
-def script(problem_name: str, problem: ProblemParams, run: Mapping[str, Any], batches: int, summary: str) -> str:
+@dataclass(frozen=True)
+class Data:
+    """What the script has to know of the data: whether a number is to be predicted, a raw table encoded, a row reshaped."""
+
+    is_regression: bool = False
+    is_table: bool = False
+    is_shaped: bool = False
+
+    @classmethod
+    def of(cls, data: pd.DataFrame) -> "Data":
+        """What ``data/P.parquet`` holds."""
+        return cls(not pd.api.types.is_integer_dtype(data["y"]), "columns" in data.attrs, "shape" in data.attrs)
+
+
+def script(
+    problem_name: str, problem: ProblemParams, run: Mapping[str, Any], batches: int, summary: str, data: Data = Data()
+) -> str:
     """The Python source that trains ``problem`` with the configuration of ``run``, a row of ``runs.parquet``.
 
     ``batches`` is the number of optimizer steps in an epoch. ``summary``, plain text, goes into the module's docstring;
@@ -117,13 +143,19 @@ def script(problem_name: str, problem: ProblemParams, run: Mapping[str, Any], ba
     """
     parts = {"model": _model(problem.model), "optimizer": _optimizer(run), "scheduler": _scheduler(run, batches)}
     parts, lifted = _together(parts)
+    loss = problem.loss or Component("MSELoss" if data.is_regression else "CrossEntropyLoss", {})
+    given = {key: value for key, value in loss.args.items() if value is not None}
     per_batch, live = run["interval"] == "batch", schedulers[run["name"]].live
     return _environment().get_template("best.py.j2").render(
         **parts,
         title=_prose(f"{run.get('scheduler', run['name'])} on {problem_name}"),
         summary=_paragraph(summary),
-        data=f"data/{problem_name}.parquet",
-        imports=_import_block(lifted.imports | _needed(parts["scheduler"], uses_sys=per_batch or live)),
+        data=f"data/{problem_name}.parquet", kind=data, is_binary=losses[loss.name].is_binary,
+        single=".squeeze(1)" if data.is_regression or losses[loss.name].is_binary else "",
+        criterion=_call(f"nn.{loss.name}", [], given, tensors=("weight", "pos_weight")),
+        imports=_import_block(
+            lifted.imports | (TABLES if data.is_table else set()) | _needed(parts["scheduler"], uses_sys=per_batch or live)
+        ),
         definitions=list(lifted.definitions.values()),
         formula=[parts["scheduler"].formula] if parts["scheduler"].formula else [],
         epochs=int(run["epochs"]), batch_size=problem.batch_size, batches=batches, warmup=int(run["warmup"]),
@@ -252,8 +284,10 @@ def _together(parts: Mapping[str, Part]) -> tuple[dict[str, Part], Lifted]:
 # Python source
 
 
-def _call(function: str, given: Sequence[str], arguments: Mapping[str, Any]) -> str:
-    return _group(f"{function}(", [*given, *(f"{key}={_literal(value)}" for key, value in arguments.items())], ")")
+def _call(function: str, given: Sequence[str], arguments: Mapping[str, Any], tensors: Sequence[str] = ()) -> str:
+    written = {key: _literal(value) for key, value in arguments.items()}
+    written |= {key: f"torch.tensor({text})" for key, text in written.items() if key in tensors}
+    return _group(f"{function}(", [*given, *(f"{key}={text}" for key, text in written.items())], ")")
 
 
 def _group(opening: str, items: Sequence[str], closing: str) -> str:

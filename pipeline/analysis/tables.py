@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pipeline.analysis.script import Data
 from pipeline.analysis.statistics import NO_OVERLAP, Overlap
 from pipeline.params import ProblemParams
 from pipeline.problems.metrics import RegisteredMetric
@@ -42,6 +43,7 @@ class ProblemResults:
     importances: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(IMPORTANCE_COLUMNS)))
     sweep: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(SWEEP_COLUMNS)))
     overlap: Overlap = NO_OVERLAP
+    data: Data = field(default_factory=Data)
     batches: int = 1
     """Optimizer steps in an epoch."""
 

@@ -4,17 +4,33 @@
 """
 
 from collections.abc import Callable
-from typing import Annotated
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from pipeline.problems.tables import Task, dataset_of, read_table
 from pipeline.registry import Registered, Registry, arguments_of
+from pipeline.units import Percentage, share_of
+from pipeline.wording import mistake
 
 Builder = Callable[..., pd.DataFrame]
 Size = Annotated[int, Field(ge=1, le=10_000_000)]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
+
+
+def _is_inside(path: str) -> str:
+    """Files lie under one folder, for DVC to watch."""
+    if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
+        raise mistake("leads out of the folder inputs/", "put the file there and write its path below that folder")
+    return path
+
+
+FilePath = Annotated[str, Field(min_length=1), AfterValidator(_is_inside)]
+Name = Annotated[str, Field(min_length=1)]
+Shares = Annotated[list[Percentage], Field(min_length=3, max_length=3)]
 
 datasets: Registry[Registered] = Registry("dataset")
 
@@ -78,8 +94,11 @@ def synthetic(
 
 
 @register("digits")
-def digits(seed: Seed = 0) -> pd.DataFrame:
-    """The 1797 8×8 images of digits bundled with scikit-learn, 60/20/20 stratified, scaled by their constant maximum of 16."""
+def digits(seed: Seed = 0, images: bool = False) -> pd.DataFrame:
+    """The 1797 8×8 images of digits bundled with scikit-learn, 60/20/20 stratified, scaled by their constant maximum of 16.
+
+    A sample is a row of 64 numbers, or of shape (1, 8, 8) as ``images``.
+    """
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
@@ -88,4 +107,46 @@ def digits(seed: Seed = 0) -> pd.DataFrame:
     train, validation = train_test_split(rest, test_size=0.25, stratify=y[rest], random_state=seed)
     split = np.empty(len(y), dtype=object)
     split[train], split[validation], split[test] = "train", "validation", "test"
-    return frame(x / 16.0, y, split)
+    return frame((x / 16.0).reshape(-1, 1, 8, 8) if images else x / 16.0, y, split)
+
+
+@register("file")
+def file(
+    path: FilePath,
+    target: Name,
+    task: Task = "auto",
+    features: list[Name] | None = None,
+    drop: list[Name] = [],  # noqa: B006  # pydantic copies it
+    categorical: list[Name] = [],  # noqa: B006
+    split: Name | None = None,
+    shares: Shares = ["60%", "20%", "20%"],  # noqa: B006
+    group: Name | None = None,
+    order: Name | None = None,
+    missing: Literal["error", "impute"] = "error",
+    seed: Seed = 0,
+) -> pd.DataFrame:
+    """A CSV or Parquet file under ``inputs/``, one row per sample; see :func:`pipeline.problems.tables.dataset_of`.
+
+    Parts are those of the column ``split``, else ``shares`` for train, validation and test: stratified for classes, whole
+    groups where ``group`` names a column, the earliest first where ``order`` does.
+    """
+    return dataset_of(
+        read_table(path), target, task=task, features=features, drop=drop, categorical=categorical, split=split,
+        shares=[share_of(share) for share in shares], group=group, order=order, missing=missing, seed=seed,
+    )  # fmt: skip
+
+
+def _bundled(name: str) -> Callable[..., pd.DataFrame]:
+    def load(seed: Seed = 0) -> pd.DataFrame:
+        import sklearn.datasets
+
+        bunch: Any = getattr(sklearn.datasets, f"load_{name}")(as_frame=True)
+        return dataset_of(bunch.frame, "target", task="regression" if name == "diabetes" else "classification", seed=seed)
+
+    load.__name__ = name
+    load.__doc__ = f"``sklearn.datasets.load_{name}``, bundled with scikit-learn; 60/20/20, standardised on the training part."
+    return load
+
+
+for _name in ("iris", "wine", "breast_cancer", "diabetes"):
+    register(_name)(_bundled(_name))

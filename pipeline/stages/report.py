@@ -5,6 +5,7 @@ from typing import Any
 
 from pipeline import cli, results, tracking
 from pipeline.analysis.assembled import assemble, files
+from pipeline.analysis.script import Data
 from pipeline.analysis.statistics import Overlap
 from pipeline.analysis.tables import ProblemResults, gather
 from pipeline.catalogue import CATALOGUE
@@ -34,11 +35,12 @@ def read(params: Params, name: str) -> ProblemResults:
         more |= {"best": results.read_best(name), "trials": trials, "importances": importances}
     if swept:
         more |= {"sweep": results.read_sweep(name)}
-    sizes = results.read_dataset(name)["split"].value_counts()
+    data = results.read_dataset(name)
+    sizes = data["split"].value_counts()
     shares = {part: sizes[part] / sizes.sum() for part in ("validation", "test")}
     batches = -(-int(sizes["train"]) // entry.batch_size)
     overlap = Overlap(**shares) if entry.resample else Overlap()
-    return gather(name, entry, params.schedules(name), parts, overlap=overlap, batches=batches, **more)
+    return gather(name, entry, params.schedules(name), parts, overlap=overlap, batches=batches, data=Data.of(data), **more)
 
 
 def forget(folder: Path, written: set[Path]) -> None:

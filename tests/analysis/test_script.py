@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import example, given, settings
@@ -18,13 +19,15 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
-from pipeline.analysis.script import script
+from pipeline.analysis.script import Data, script
 from pipeline.catalogue import CATALOGUE
 from pipeline.params import ProblemParams, Schedule
 from pipeline.problems.datasets import frame
+from pipeline.problems.encoding import Column, encode
 from pipeline.problems.models import models
 from pipeline.problems.models import register as register_model
 from pipeline.problems.optimizers import optimizers
+from pipeline.problems.tables import dataset_of
 from pipeline.runs import as_json
 from pipeline.schedulers.registry import register, schedulers
 from pipeline.schedulers.replay import Budget, resolve, trace
@@ -370,3 +373,40 @@ def test_a_schedule_in_batches_refuses_data_of_another_size(data: Path) -> None:
     # Five batches an epoch were studied; twelve samples in batches of four make three.
     with pytest.raises(SystemExit, match="another number of samples"):
         program(written("LinearDecay", {}, budget=Budget(2, 5)))["main"]([str(data)])
+
+
+# The data and the loss
+
+
+@pytest.mark.parametrize(
+    ("loss", "data"),
+    [
+        (None, Data(is_regression=True, is_table=True)),
+        ({"name": "HuberLoss", "delta": 0.3}, Data(is_regression=True, is_table=True)),
+        ({"name": "CrossEntropyLoss", "weight": [1.0, 2.0], "label_smoothing": 0.1}, Data(is_table=True)),
+        ({"name": "BCEWithLogitsLoss", "pos_weight": 2.0}, Data(is_table=True)),
+    ],
+)
+def test_a_raw_table_trains_with_its_own_loss(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], loss: dict[str, Any] | None, data: Data
+) -> None:
+    """Encoded as in the study: the script's inputs are those of the problem on the file's own split."""
+    draw = np.random.default_rng(0)
+    table = pd.DataFrame({"a": draw.normal(5, 2, 80), "b": np.resize(["u", "v", "w"], 80)})
+    table["goal"] = table["a"] * 2 + (table["b"] == "u") + draw.normal(0, 0.1, 80)
+    if not data.is_regression:
+        table["goal"] = np.where(table["goal"] > 10, "high", "low")
+    made = dataset_of(table, "goal")
+    made.to_parquet(tmp_path / "tiny.parquet", index=False)
+    assert Data.of(made) == data
+    params = problem(**({"loss": loss} if loss else {}))
+    budget = Budget(BUDGET.epochs, 48 // params.batch_size)
+    source = script("tiny", params, row(schedule("LinearDecay", {}), params, budget), budget.steps_per_epoch, "It leads.", data)
+    assert_clean(tmp_path, source)
+    names = program(source)
+    parts = names["load"](str(tmp_path / "tiny.parquet"))
+    columns = [Column.from_dict(column) for column in made.attrs["columns"]]
+    train = np.flatnonzero(made["split"] == "train")
+    np.testing.assert_allclose(parts["train"][0], encode(made[["x0", "x1"]].to_numpy(), columns, train)[train], rtol=1e-5)
+    names["train"](str(tmp_path / "tiny.parquet"))
+    assert ("R²" if data.is_regression else "accuracy") in capsys.readouterr().out

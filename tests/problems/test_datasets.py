@@ -7,7 +7,7 @@ import pytest
 from pipeline.problems.datasets import datasets, digits, synthetic
 from pipeline.registry import Registered
 
-EVERY = [pytest.param(each, id=each.name) for each in datasets]
+EVERY = [pytest.param(each, id=each.name) for each in datasets if each.name != "file"]  # test_tables.py has that
 
 
 def built(each: Registered, **arguments: object) -> pd.DataFrame:
@@ -25,13 +25,15 @@ def test_a_dataset_has_the_agreed_columns(each: Registered) -> None:
     width = len(frame.columns) - 2
     assert list(frame.columns) == ["split", "y", *(f"x{i}" for i in range(width))]
     assert set(frame["split"]) == {"train", "validation", "test"}
-    assert frame["y"].dtype == np.int64
+    assert frame["y"].dtype == (np.float32 if each.name == "diabetes" else np.int64)
     assert features(frame).dtype == np.float32
     assert np.isfinite(features(frame)).all()
 
 
 @pytest.mark.parametrize("each", EVERY)
 def test_every_part_holds_every_class(each: Registered) -> None:
+    if each.name == "diabetes":
+        pytest.skip("a regression")
     classes = built(each).groupby("split")["y"].unique()
     assert [sorted(found) for found in classes] == [list(range(max(classes["train"]) + 1))] * 3
 

@@ -1,0 +1,227 @@
+"""The user's own tables: CSV and Parquet files and frames, made a dataset, with every trouble named by column and row."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from pipeline.problems.encoding import Column
+from pipeline.problems.splits import PARTS, SplitError, at_random, by_group, in_order, sizes_of
+from pipeline.wording import suggestion
+
+INPUTS = Path("inputs")
+"""Where the user's files lie; DVC watches it."""
+MOST_CATEGORIES = 100
+FEW_NUMBERS = 10
+"""Up to so many distinct whole numbers are classes."""
+SHOWN = 5
+
+Task = Literal["auto", "classification", "regression"]
+
+
+class DatasetError(Exception):
+    """Data that no dataset can be made of: the argument it is about, what is wrong and what would be right."""
+
+    def __init__(self, key: str, wrong: str, right: str) -> None:
+        super().__init__(f"{key}: {wrong}; {right}")
+        self.key, self.wrong, self.right = key, wrong, right
+
+
+def read_table(path: str) -> pd.DataFrame:
+    """The table in ``inputs/path``, as the file has it."""
+    file = INPUTS / path
+    if not file.is_file():
+        there = sorted(p.relative_to(INPUTS).as_posix() for p in INPUTS.rglob("*") if p.is_file()) if INPUTS.is_dir() else []
+        near = suggestion(path, there) if there else "the folder is empty"
+        raise DatasetError("path", f"there is no file {file.as_posix()}", f"put it there; {near}")
+    try:
+        table = pd.read_parquet(file) if file.suffix in (".parquet", ".pq") else _read_csv(file)
+    except UnicodeDecodeError as error:
+        raise DatasetError("path", f"{file} is no UTF-8 text (byte {error.start})", "save it as UTF-8") from None
+    except (ValueError, OSError) as error:  # pandas' and pyarrow's errors are ValueErrors
+        line = str(error).strip().splitlines()[0]
+        raise DatasetError("path", f"{file} cannot be read ({line})", "write it anew as CSV or Parquet") from None
+    if table.empty:
+        raise DatasetError("path", f"{file} has no rows", "give it a header and one line per sample")
+    return table.rename(columns=str)
+
+
+def _read_csv(file: Path) -> pd.DataFrame:
+    with file.open(encoding="utf-8-sig", newline="") as text:
+        header = next(csv.reader(text), [])
+    if not header:
+        raise DatasetError("path", f"{file} is empty", "give it a header and one line per sample")
+    if twice := [name for name in dict.fromkeys(header) if header.count(name) > 1]:
+        raise DatasetError(
+            "path", f"{file} has {_names(twice)} more than once in its header", "give every column a name of its own"
+        )
+    if len(header) == 1 and (other := [mark for mark in ";\t|" if mark in header[0]]):
+        right = "write the file with commas"
+        raise DatasetError("path", f"{file} has one column only; its delimiter seems to be {other[0]!r}", right)
+    return pd.read_csv(file, encoding="utf-8-sig")
+
+
+def dataset_of(
+    table: pd.DataFrame,
+    target: str,
+    *,
+    task: Task = "auto",
+    features: Sequence[str] | None = None,
+    drop: Sequence[str] = (),
+    categorical: Sequence[str] = (),
+    split: str | None = None,
+    shares: Sequence[float] = (0.6, 0.2, 0.2),
+    group: str | None = None,
+    order: str | None = None,
+    missing: Literal["error", "impute"] = "error",
+    seed: int = 0,
+) -> pd.DataFrame:
+    """The table as a dataset: raw numbers and categories' places, to be encoded for each seed by its training part.
+
+    Columns ``split``, ``y``, ``x0`` … and ``group`` where there is one; ``attrs["columns"]`` says what each feature is.
+    Raises :class:`DatasetError`.
+    """
+    told = {"target": [target], "features": features or [], "drop": drop, "categorical": categorical}
+    told |= {key: [name] for key, name in (("split", split), ("group", group), ("order", order)) if name is not None}
+    for key, names in told.items():
+        _refuse_unknown(key, names, table)
+    taken = {target, split, group, order, *drop}
+    chosen = [name for name in (features or table.columns) if name not in taken]
+    if not chosen:
+        raise DatasetError("features" if features else "target", "leaves no feature", "give the table more columns")
+    y = _target(table[target], target, task)
+    columns, x = zip(*(_feature(table[name], name, name in categorical, missing) for name in chosen), strict=True)
+    data = pd.DataFrame({f"x{i}": values for i, values in enumerate(x)}).astype(np.float32)
+    data.insert(0, "y", y)
+    data.insert(0, "split", _parts(table, y, split, shares, group, order, seed))
+    if group is not None:
+        data["group"] = pd.factorize(table[group].astype(str))[0]
+    data.attrs["columns"] = [column.as_dict() for column in columns]
+    return data
+
+
+def described(data: pd.DataFrame) -> str:
+    """A line about a dataset that was made of a table: what was found in it."""
+    columns = [Column.from_dict(column) for column in data.attrs["columns"]]
+    categories = [column.name for column in columns if column.categories]
+    y, sizes = data["y"], data["split"].value_counts()
+    is_classes = pd.api.types.is_integer_dtype(y)
+    what = f"{y.nunique()} classes" if is_classes else f"a number from {y.min():.4g} to {y.max():.4g}"
+    constant = [column.name for i, column in enumerate(columns) if data[f"x{i}"].nunique(dropna=False) == 1]
+    parts = ", ".join(f"{sizes[part]} {part}" for part in PARTS)
+    said = f"{len(data)} samples ({parts}), {len(columns)} features ({len(categories)} of them categories), to predict {what}"
+    return said + (f"; the same in every row and of no use: {', '.join(constant)}" if constant else "")
+
+
+def _refuse_unknown(key: str, names: Sequence[str], table: pd.DataFrame) -> None:
+    for name in names:
+        if name not in table:
+            raise DatasetError(key, f"there is no column {name!r}", suggestion(name, table.columns))
+
+
+def _target(values: "pd.Series[Any]", name: str, task: Task) -> npt.NDArray[np.generic]:
+    """Classes from 0 up, in the order of their names, or the numbers to be predicted."""
+    if (rows := _rows(values.isna())) is not None:
+        raise DatasetError("target", f"{name} is missing in {rows}", "complete these rows or take them out")
+    is_number = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+    if task == "auto":
+        is_whole = is_number and bool((values == values.round()).all())
+        task = "regression" if is_number and not (is_whole and values.nunique() <= FEW_NUMBERS) else "classification"
+    if task == "regression":
+        if not is_number:
+            raise DatasetError("target", f"{name} is no number, as a regression needs", "write `task: classification`")
+        _refuse_infinite(values, name, "target")
+        if values.nunique() == 1:
+            raise DatasetError("target", f"{name} is the same in every row", "name a column that varies")
+        return values.to_numpy(np.float32)
+    codes, classes = pd.factorize(values, sort=True)
+    if len(classes) == 1:
+        raise DatasetError("target", f"{name} has one class only ({classes[0]})", "name a column with two classes or more")
+    if len(classes) > len(values) / 2:
+        right = "write `task: regression`" if is_number else "name another column"
+        raise DatasetError("target", f"{name} has {len(classes)} classes in {len(values)} rows", right)
+    return codes.astype(np.int64)
+
+
+def _feature(values: "pd.Series[Any]", name: str, as_category: bool, missing: str) -> tuple[Column, npt.NDArray[np.float64]]:
+    """What the column is, and its numbers; NaN where one is missing and to be imputed."""
+    if (rows := _rows(values.isna())) is not None and missing == "error":
+        right = "complete these rows, take them out, or write `missing: impute`"
+        raise DatasetError("missing", f"the column {name} is empty in {rows}", right)
+    if values.isna().all():
+        raise DatasetError("drop", f"the column {name} is empty", f"write `drop: [{name}]`")
+    if pd.api.types.is_numeric_dtype(values) and not as_category:
+        _refuse_infinite(values, name, "path")
+        return Column(name), values.to_numpy(np.float64, na_value=np.nan)
+    texts = values.astype("string")
+    numbers = pd.to_numeric(texts, errors="coerce")
+    wrong = numbers.isna() & texts.notna()
+    if not as_category and wrong.any() and wrong.mean() < 0.1 and numbers.notna().any():  # a few slips
+        shown = ", ".join(repr(str(text)) for text in texts[wrong].head(SHOWN))
+        raise DatasetError("path", f"the column {name} holds numbers, but {shown} in {_rows(wrong)}", "correct these cells")
+    codes, categories = pd.factorize(texts, sort=True)
+    if len(categories) > min(MOST_CATEGORIES, max(len(values) / 2, 1)):
+        what = f"the column {name} has {len(categories)} different texts in {len(values)} rows"
+        raise DatasetError("drop", f"{what}, as an identifier has", f"write `drop: [{name}]`")
+    return Column(name, tuple(map(str, categories))), np.where(codes < 0, np.nan, codes.astype(np.float64))
+
+
+def _refuse_infinite(values: "pd.Series[Any]", name: str, key: str) -> None:
+    if (rows := _rows(np.isinf(values.to_numpy(np.float64, na_value=np.nan)))) is not None:
+        raise DatasetError(key, f"the column {name} is infinite in {rows}", "correct these rows or take them out")
+
+
+def _parts(
+    table: pd.DataFrame,
+    y: npt.NDArray[np.generic],
+    split: str | None,
+    shares: Sequence[float],
+    group: str | None,
+    order: str | None,
+    seed: int,
+) -> npt.NDArray[np.object_]:
+    if split is not None:
+        return _given_parts(table[split].astype(str), split)
+    if abs(sum(shares) - 1) > 1e-9 or len(shares) != len(PARTS):  # rounding
+        raise DatasetError(
+            "shares", f"are {len(shares)} that add up to {sum(shares):.0%}", "write three, such as [60%, 20%, 20%]"
+        )
+    try:
+        sizes = sizes_of(len(table), dict(zip(PARTS, shares, strict=True)))
+        if order is not None:
+            rows = in_order(table[order].to_numpy(), sizes)
+        else:
+            rows = at_random(y, sizes, seed) if group is None else by_group(pd.factorize(table[group])[0], sizes, seed)
+    except SplitError as error:
+        raise DatasetError(
+            "shares", str(error), "give the table more rows of each class or group, or name a `split` column"
+        ) from None
+    parts = np.empty(len(table), dtype=object)
+    for part, chosen in rows.items():
+        parts[chosen] = part
+    return parts
+
+
+def _given_parts(values: "pd.Series[Any]", name: str) -> npt.NDArray[np.object_]:
+    if unknown := sorted(set(values) - set(PARTS)):
+        raise DatasetError("split", f"the column {name} holds {_names(unknown)}", f"write {', '.join(PARTS)} in it")
+    if empty := [part for part in PARTS if part not in set(values)]:
+        raise DatasetError("split", f"the column {name} never says {_names(empty)}", "every part needs samples")
+    return values.to_numpy(dtype=object)
+
+
+def _rows(wrong: "pd.Series[bool] | npt.NDArray[np.bool_]") -> str | None:
+    """The first rows where it is, counted from 1 as lines below the header; None where it is nowhere."""
+    found = np.flatnonzero(np.asarray(wrong)) + 1
+    if not found.size:
+        return None
+    more = f" and {found.size - SHOWN} more" if found.size > SHOWN else ""
+    return f"row{'s' * (found.size > 1)} {', '.join(map(str, found[:SHOWN]))}{more}"
+
+
+def _names(names: Sequence[str]) -> str:
+    return ", ".join(repr(name) for name in names[:SHOWN])

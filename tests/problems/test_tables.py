@@ -1,0 +1,261 @@
+"""The user's own tables: what becomes of them, and every kind of trouble in one clear sentence."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline import cli, results
+from pipeline.problems import splits
+from pipeline.problems.datasets import datasets
+from pipeline.problems.encoding import Column, encode
+from pipeline.problems.problem import Problem, from_frame
+from pipeline.problems.tables import DatasetError, dataset_of, described, read_table
+from pipeline.stages.dataset import main
+from tests.engine.helpers import Builder, run_of, train
+
+ROWS = 60
+
+
+def a_table(rows: int = ROWS, **columns: Any) -> pd.DataFrame:
+    draw = np.random.default_rng(0)
+    size, colour = draw.normal(50, 9, rows), np.resize(["red", "green", "blue"], rows)
+    price = size * 2 + (colour == "red") * 10 + draw.normal(0, 1, rows)
+    return pd.DataFrame({"size": size, "colour": colour, "rooms": np.arange(rows) % 4, "price": price, **columns})
+
+
+@pytest.fixture
+def written(repository: Path) -> Callable[..., str]:
+    """Writes text or a frame to inputs/NAME and returns the name."""
+
+    def write(content: str | bytes | pd.DataFrame, name: str = "my.csv") -> str:
+        (repository / "inputs").mkdir(exist_ok=True)
+        file = repository / "inputs" / name
+        if isinstance(content, pd.DataFrame):
+            content = content.to_parquet() if name.endswith(".parquet") else content.to_csv(index=False)
+        file.write_bytes(content.encode() if isinstance(content, str) else content)
+        return name
+
+    return write
+
+
+# What becomes of a table
+
+
+@pytest.mark.parametrize("name", ["my.csv", "my.parquet"])
+def test_a_file_becomes_a_dataset(written: Callable[..., str], name: str) -> None:
+    data = dataset_of(read_table(written(a_table(), name)), "price")
+    assert list(data.columns) == ["split", "y", "x0", "x1", "x2"]
+    assert data["split"].value_counts().to_dict() == {"train": 36, "validation": 12, "test": 12}
+    assert data["y"].dtype == np.float32
+    columns = [Column.from_dict(column) for column in data.attrs["columns"]]
+    assert columns == [Column("size"), Column("colour", ("blue", "green", "red")), Column("rooms")]
+    np.testing.assert_array_equal(data["x1"][:3], [2, 1, 0])
+    assert described(data).startswith("60 samples (36 train, 12 validation, 12 test), 3 features (1 of them categories)")
+
+
+@pytest.mark.parametrize(
+    ("target", "task", "kind"),
+    [
+        (np.resize(["yes", "no"], ROWS), "auto", np.int64),
+        (np.resize([True, False, False], ROWS), "auto", np.int64),
+        (np.resize([3, 5, 9], ROWS), "auto", np.int64),
+        (np.arange(ROWS), "auto", np.float32),
+        (np.linspace(0, 1, ROWS), "auto", np.float32),
+        (np.resize([3, 5, 9], ROWS), "regression", np.float32),
+        (np.resize(np.linspace(0, 1, 4), ROWS), "classification", np.int64),
+    ],
+)
+def test_what_is_predicted_follows_from_the_target(target: Any, task: Any, kind: type) -> None:
+    data = dataset_of(a_table(goal=target), "goal", task=task)
+    assert data["y"].dtype == kind
+    if kind is np.int64:
+        assert sorted(data["y"].unique()) == list(range(data["y"].nunique()))
+
+
+def test_features_are_chosen_and_dropped() -> None:
+    def names(**how: Any) -> list[str]:
+        return [column["name"] for column in dataset_of(a_table(), "price", **how).attrs["columns"]]
+
+    assert names(features=["rooms", "size"]) == ["rooms", "size"]
+    assert names(drop=["colour"]) == ["size", "rooms"]
+    data = dataset_of(a_table(), "price", categorical=["rooms"])
+    assert data.attrs["columns"][2]["categories"] == ["0", "1", "2", "3"]
+
+
+def test_a_column_may_say_the_parts() -> None:
+    parts = np.resize(["train", "train", "test", "validation"], ROWS)
+    data = dataset_of(a_table(part=parts), "price", split="part")
+    assert (data["split"] == parts).all()
+    assert "part" not in [column["name"] for column in data.attrs["columns"]]
+
+
+def test_inputs_are_standardised_by_the_training_part_alone() -> None:
+    columns = (Column("a"), Column("b", ("x", "y", "z")))
+    x = np.array([[1.0, 0], [3, 1], [100, 2], [np.nan, np.nan]])
+    encoded = encode(x, columns, np.array([0, 1]))
+    # mean 2 and deviation 1 of the first two; what is missing is their median 2, and the first of the equally frequent
+    np.testing.assert_allclose(encoded, [[-1, 1, 0, 0], [1, 0, 1, 0], [98, 0, 0, 1], [0, 1, 0, 0]])
+    changed = x.copy()
+    changed[2] = [-7, 0]
+    np.testing.assert_array_equal(encode(changed, columns, np.array([0, 1]))[:2], encoded[:2])
+
+
+def test_a_constant_column_is_no_harm() -> None:
+    data = dataset_of(a_table(same=7.0), "price")
+    assert described(data).endswith("; the same in every row and of no use: same")
+
+
+def a_problem(new_problem: Builder, data: pd.DataFrame) -> Problem:
+    other = new_problem({"StepLR": {"args": {"step_size": "50%"}}})
+    params = new_problem.params((new_problem.folder / "params.yaml").read_text())
+    return from_frame(params, other.name, data)
+
+
+def test_every_seed_is_encoded_by_its_own_training_part(new_problem: Builder) -> None:
+    problem = a_problem(new_problem, dataset_of(a_table(), "price"))
+    samples = problem.samples([3, 5, 3])
+    assert problem.inputs == 5
+    assert problem.task == "regression"
+    for number in range(3):
+        train_x, train_y = (values[samples.parts["train"][number]] for values in (samples.x, samples.y))
+        np.testing.assert_allclose(train_x[:, [0, -1]].mean(axis=0), 0, atol=1e-6)
+        np.testing.assert_allclose(train_y.std(), 1, rtol=1e-5)
+    raw = problem.y[problem.split(3).test]
+    scaled = samples.y[samples.parts["test"][0]] * samples.scale[0]
+    np.testing.assert_allclose(np.diff(scaled), np.diff(raw), rtol=1e-3)
+    assert samples.scale[0] == samples.scale[2] != samples.scale[1]
+    assert train(problem, [run_of(problem, "StepLR")]).outcome.finite.all()
+
+
+# Splits never leak
+
+
+@given(groups=st.lists(st.integers(0, 8), min_size=12, max_size=80), seed=st.integers(0, 2**16))
+@settings(max_examples=100)
+def test_a_group_is_in_one_part_and_none_is_empty(groups: list[int], seed: int) -> None:
+    names = np.array(groups)
+    if len(np.unique(names)) < 3:
+        with pytest.raises(splits.SplitError, match="groups for the three parts"):
+            splits.by_group(names, {"train": 6, "validation": 3, "test": 3}, seed)
+        return
+    parts = splits.by_group(names, splits.sizes_of(len(names), {"validation": 0.2, "test": 0.2}), seed)
+    assert sorted(np.concatenate(list(parts.values()))) == list(range(len(names)))
+    held = [set(names[rows]) for rows in parts.values()]
+    assert all(held)
+    assert sum(map(len, held)) == len(set(groups))
+
+
+@given(order=st.lists(st.integers(0, 50), min_size=3, max_size=80))
+def test_no_part_of_a_series_looks_ahead(order: list[int]) -> None:
+    when = np.array(order)
+    parts = splits.in_order(when, splits.sizes_of(len(when), {"validation": 0.2, "test": 0.2}))
+    assert sorted(np.concatenate(list(parts.values()))) == list(range(len(when)))
+    assert when[parts["train"]].max() <= when[parts["validation"]].min()
+    assert when[parts["validation"]].max() <= when[parts["test"]].min()
+
+
+def test_groups_stay_together_in_every_seeds_split(new_problem: Builder) -> None:
+    data = dataset_of(a_table(house=np.arange(ROWS) // 4), "price", group="house")
+    problem = a_problem(new_problem, data)
+    assert problem.group is not None
+    for seed in range(5):
+        split = problem.split(seed)
+        parts = [set(problem.group[rows]) for rows in (split.train, split.validation, split.test)]
+        assert not parts[0] & parts[1] | parts[0] & parts[2] | parts[1] & parts[2]
+        assert [len(split.train), len(split.validation), len(split.test)] == [(problem.part == p).sum() for p in splits.PARTS]
+
+
+# Trouble
+
+
+@pytest.mark.parametrize(
+    ("content", "given", "message"),
+    [
+        ("", {}, "path: inputs/my.csv is empty; give it a header"),
+        ("size,price\n", {}, "path: inputs/my.csv has no rows"),
+        ("size;price\n1;2\n", {}, "path: inputs/my.csv has one column only; its delimiter seems to be ';'"),
+        ("size,price,size\n1,2,3\n", {}, "path: inputs/my.csv has 'size' more than once in its header"),
+        (b"size,price\n\xff\xfe,2\n", {}, "path: inputs/my.csv is no UTF-8 text"),
+        ("size,price\n1,2,3\n1\n1,2,3,4,5\n", {}, "path: inputs/my.csv cannot be read"),
+        (a_table(), {"target": "prize"}, r"target: there is no column 'prize'; did you mean price\?"),
+        (a_table(), {"drop": ["colr"]}, r"drop: there is no column 'colr'; did you mean colour\?"),
+        (a_table(), {"group": "house"}, "group: there is no column 'house'"),
+        (a_table(), {"split": "rooms"}, "split: the column rooms holds '0', '1', '2', '3'; write train, validation, test"),
+        (a_table(part="train"), {"split": "part"}, "split: the column part never says 'validation', 'test'"),
+        (a_table(), {"features": ["price"]}, "features: leaves no feature"),
+        (a_table(price=[None] * 7 + [1.5] * (ROWS - 7)), {}, "target: price is missing in rows 1, 2, 3, 4, 5 and 2 more"),
+        (a_table(size=[1.0, None] + [2.0] * (ROWS - 2)), {}, "missing: the column size is empty in row 2; complete"),
+        (a_table(size=[None] * ROWS), {"missing": "impute"}, r"drop: the column size is empty; write `drop: \[size\]`"),
+        (a_table(size=[np.inf] + [2.0] * (ROWS - 1)), {}, "path: the column size is infinite in row 1"),
+        (a_table(size=["n/a?", *map(str, range(ROWS - 1))]), {}, "path: the column size holds numbers, but 'n/a.' in row 1"),
+        (a_table(key=[f"id{i}" for i in range(ROWS)]), {}, "drop: the column key has 60 different texts in 60 rows, as an id"),
+        (a_table(price="dear"), {}, r"target: price has one class only \(dear\)"),
+        (a_table(price=3.5), {}, "target: price is the same in every row"),
+        (a_table(), {"task": "classification"}, "target: price has 60 classes in 60 rows; write `task: regression`"),
+        (a_table(), {"target": "colour", "task": "regression"}, "target: colour is no number"),
+        (a_table(price=["a"] * (ROWS - 1) + ["b"]), {}, "shares: no stratified split can be drawn"),
+        (a_table(), {"shares": [0.5, 0.2, 0.2]}, "shares: are 3 that add up to 90%; write three"),
+        (a_table(2, price=[1.5, 2.5]), {"features": ["size"]}, "shares: 2 samples are too few for three parts"),
+        (a_table(house="one"), {"group": "house"}, "shares: there are only 1 groups for the three parts"),
+    ],
+)  # fmt: skip
+def test_trouble_is_named(written: Callable[..., str], content: Any, given: dict[str, Any], message: str) -> None:
+    name = written(content)
+    with pytest.raises(DatasetError, match=message):
+        dataset_of(read_table(name), **{"target": "price", **given})
+
+
+def test_missing_values_are_imputed_when_asked() -> None:
+    data = dataset_of(a_table(size=[1.0, None] + [2.0] * (ROWS - 2)), "price", missing="impute")
+    assert data["x0"].isna().sum() == 1
+
+
+def test_a_hundred_thousand_rows(written: Callable[..., str]) -> None:
+    data = dataset_of(read_table(written(a_table(100_000))), "price")
+    assert len(data) == 100_000
+
+
+@pytest.mark.parametrize(
+    ("dataset", "message"),
+    [
+        (
+            "{path: no.csv, target: price}",
+            r"dataset\.path: there is no file inputs/no\.csv .*put it there; did you mean my\.csv",
+        ),
+        ("{path: my.csv, target: prise}", r"dataset\.target: there is no column 'prise' .*did you mean price\?"),
+        ("{path: ../my.csv, target: price}", r"dataset\.path: leads out of the folder inputs/"),
+        ("{path: my.csv}", r"dataset\.target: is missing"),
+        (
+            "{path: my.csv, target: price, order: size}",
+            r"resample: would draw samples of a series at random.*resample: false",
+        ),
+    ],
+)
+def test_the_stage_tells_the_place(
+    repository: Path, written: Callable[..., str], monkeypatch: pytest.MonkeyPatch, capsys: Any, dataset: str, message: str
+) -> None:
+    written(a_table())
+    text = (repository / "params.yaml").read_text()
+    (repository / "params.yaml").write_text(text.replace("dataset: {name: digits, seed: 0}", f"dataset: {dataset}"))
+    monkeypatch.setattr("sys.argv", ["pipeline/stages/dataset.py", "digits"])
+    with pytest.raises(SystemExit) as end:
+        cli.run(main)
+    told = capsys.readouterr().err
+    assert end.value.code == 2
+    assert re.search(r"params\.yaml:\d+:\d+: problems\.digits\." + message, told), told
+    assert not results.dataset_path("digits").exists()
+
+
+@pytest.mark.parametrize(("name", "task"), [("iris", "classification"), ("wine", "classification"),
+                                            ("breast_cancer", "classification"), ("diabetes", "regression")])  # fmt: skip
+def test_datasets_bundled_with_scikit_learn(name: str, task: str) -> None:
+    data = datasets[name].function(**datasets[name].complete({}))
+    assert data["y"].dtype == (np.int64 if task == "classification" else np.float32)
+    assert set(data["split"]) == set(splits.PARTS)
