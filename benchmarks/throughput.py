@@ -7,8 +7,8 @@
 - ``loop, one thread``: the same after ``torch.set_num_threads(1)``; ratios are to the faster of the two;
 - ``loop in processes``: the same in as many processes as cores, one thread each, their start excluded;
 - ``stacked``: all runs as one tensor program in one process and thread, as PyTorch runs it operation by operation;
-- ``auto``: the whole training as the stages ask for it, on all cores. Replaying schedules, tracing or compiling, and the
-  evaluations of a search are in its time; only the start of its worker processes is not;
+- ``auto``: the whole training as the stages ask for it, on all cores. Replaying schedules, drawing the data order and the
+  evaluations of a search are in its time; compiling is not, since that is done once and kept for all later processes;
 - ``jax``: the same arithmetic on the same batches with jit, vmap and scan, the better of its settings. Compiling and drawing
   the data order are not in its time.
 
@@ -33,7 +33,8 @@ from benchmarks.jax_client import Prepared, Setting, export, installed, settings
 from benchmarks.machine import conditions, cores
 from benchmarks.problems import constant_runs, in_memory, medians
 from pipeline.catalogue import CATALOGUE
-from pipeline.engine import shards, stacked
+from pipeline.engine import stacked
+from pipeline.engine.training import train
 from pipeline.params import load_params
 from pipeline.problems.problem import Problem
 from pipeline.runs import Run, collect
@@ -80,7 +81,7 @@ def main() -> None:
     print(f"{conditions()}; run-steps per second, medians of {REPEATS} alternating repeats")
     print(
         f"Threads: loop {torch.get_num_threads()} or 1 in one process; loop in processes {len(cores())} x 1; stacked 1; "
-        f"auto {len(cores())} x 1 from {shards.SMALLEST_CUT + 1} runs, else 1; jax as named."
+        f"auto {len(cores())}; jax as named."
     )
     with TemporaryDirectory() as folder, settings(installed()) as jax, processes() as workers:
         for name in params.problems:
@@ -113,8 +114,8 @@ def speeds(repeats: Sequence[tuple[float, ...]], compiled: Compiled) -> Speeds:
 
 
 def warm_up(problem: Problem, workers: Workers) -> None:
-    """Start the engine's worker processes and load what every process loads once."""
-    collect([], shards.train(problem, constant_runs(problem, shards.SMALLEST_CUT + 1, epochs=1), device=CPU, search=True))
+    """Compile what is compiled once, start what is started once."""
+    collect([], train(problem, constant_runs(problem, 200), device=CPU, search=True))
     rate_in_processes(problem, workers, seconds=0.1)
 
 
@@ -196,7 +197,7 @@ def auto_rates(problem: Problem, runs: Sequence[Run]) -> tuple[float, float, flo
     """Run-steps per second of the whole training and after its first block, and the seconds that were lost before that."""
     per_epoch = problem.budget().steps_per_epoch * len(runs)
     begun = time.perf_counter()
-    training = shards.train(problem, runs, device=CPU, search=True)
+    training = train(problem, runs, device=CPU, search=True)
     first = len(next(training).lr)
     blocked = time.perf_counter()
     later = sum(len(block.lr) for block in training)

@@ -22,8 +22,8 @@ from pipeline.runs import Run, collect
 import torch
 
 params = load_params(CATALOGUE)
-component = params.problems["wine"].dataset
-problem = from_frame(params, "wine", datasets[component.name].function(**component.args))
+component = params.problems["moons"].dataset
+problem = from_frame(params, "moons", datasets[component.name].function(**component.args))
 runs = [Run(label, schedule, 0, 8) for label, schedule in problem.schedules.items()]
 history = collect(runs, stacked.train(problem, runs, device=torch.device("cpu")))
 assert not history.diverged.any()
@@ -32,8 +32,8 @@ print(history.curves.lr[:, 0].tolist())
 PARAMS = """
 seeds: 2
 problems:
-  wine:
-    dataset: {name: wine}
+  moons:
+    dataset: {name: moons, samples: 200}
     model: {name: bottleneck, width: 4}
     optimizer: {name: SGD, lr: 0.1}
     epochs: 8

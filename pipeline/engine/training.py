@@ -8,12 +8,13 @@ import torch
 
 from pipeline.compiler import NoCompilerError
 from pipeline.engine import shards, stacked
-from pipeline.engine.compiling import WORTH_TRACING
 from pipeline.engine.lanes.indexing import UntranslatableError
 from pipeline.engine.lanes.program import LaneProgram
 from pipeline.problems.problem import Problem
 from pipeline.runs import Run, Training
 
+WORTH_COMPILING = 5_000
+"""Run-steps (runs × optimizer steps) of a training from which two seconds for compiling are earned back; it is done once."""
 _log = logging.getLogger(__name__)
 
 
@@ -37,7 +38,7 @@ def _is_compiled(problem: Problem, runs: Sequence[Run]) -> bool:
     if asked != "auto" or not runs:
         return asked is True
     budget = problem.budget(runs[0].epochs)
-    return len(runs) * budget.epochs * budget.steps_per_epoch >= WORTH_TRACING
+    return len(runs) * budget.epochs * budget.steps_per_epoch >= WORTH_COMPILING
 
 
 @functools.cache

@@ -28,8 +28,14 @@ def _is_inside(path: str) -> str:
     return path
 
 
-FilePath = Annotated[str, Field(min_length=1), AfterValidator(_is_inside)]
-Name = Annotated[str, Field(min_length=1)]
+def _is_printable(name: str) -> str:
+    if not name.isprintable():
+        raise mistake("has characters that no name has", "write it as the file does, without control characters")
+    return name
+
+
+Name = Annotated[str, Field(min_length=1), AfterValidator(_is_printable)]
+FilePath = Annotated[Name, AfterValidator(_is_inside)]
 Shares = Annotated[list[Percentage], Field(min_length=3, max_length=3)]
 
 datasets: Registry[Registered] = Registry("dataset")

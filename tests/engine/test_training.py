@@ -49,12 +49,12 @@ def trained(problem: Problem, seeds: int = 2) -> History:
 
 @pytest.mark.parametrize(
     ("asked", "epochs", "program"),
-    [("auto", 8, "TensorProgram"), ("auto", 2000, "LaneProgram"), (True, 8, "LaneProgram"), (False, 2000, "TensorProgram")],
+    [("auto", 8, "TensorProgram"), ("auto", 500, "LaneProgram"), (True, 8, "LaneProgram"), (False, 500, "TensorProgram")],
 )
 def test_counts_decide_what_is_compiled(
     new_problem: Builder, makes: list[str], asked: str | bool, epochs: int, program: str
 ) -> None:
-    """2 runs of 2000 epochs of 6 steps are 24,000 run-steps."""
+    """2 runs of 500 epochs of 6 steps are 6,000 run-steps."""
     problem = new_problem(SCHEDULES, epochs=epochs, compile=asked)
     runs = [run_of(problem, "StepLR", seed) for seed in range(2)]
     next(training.train(problem, runs, device=CPU))

@@ -91,7 +91,7 @@ struct job {
   const real *weights;      /* of the samples in a batch's mean: (steps, BATCH) */
   const double *numbers;    /* of the update: (epochs, steps, KINDS, runs) */
   real *state;              /* (runs, STATE), in and out */
-  double *losses;           /* (epochs, steps, runs), out */
+  real *losses;             /* (blocks, epochs, steps, LANES), out: no two blocks write to one line of the cache */
   const uint8_t *is_evaluated;              /* after each epoch: (epochs,) */
   const int32_t *evaluated_rows;            /* (replicates, evaluated) */
   double *evaluated_losses, *evaluated_metrics; /* sums over the samples: (epochs, runs), out */
@@ -129,9 +129,9 @@ static void train(const struct job *job, struct work *work, int64_t epoch, int64
     gather(job, work, job->rows + (s * job->replicates + job->replicate[runs[0]]) * BATCH, BATCH);
     for (int64_t k = 0; k < KINDS; k++)
       for (int l = 0; l < LANES; l++) work->numbers[k * LANES + l] = job->numbers[(s * KINDS + k) * job->runs + runs[l]];
-    step(&work->step, work->state, work->numbers, work->x, work->y, job->weights + of_epoch * BATCH, work->next, work->sums);
+    step(&work->step, work->state, work->numbers, work->x, work->y, job->weights + of_epoch * BATCH, work->next,
+         job->losses + (block * job->epochs * job->steps + s) * LANES);
     memcpy(work->state, work->next, sizeof work->state);
-    for (int64_t l = 0; l < job->counts[block]; l++) job->losses[s * job->runs + runs[l]] = work->sums[l];
   }
 }
 

@@ -63,7 +63,8 @@ class LaneProgram:
         rows = np.ascontiguousarray(epochs.rows[some].numpy().astype(np.int32))
         count, steps, runs = len(rows), rows.shape[1], len(self._state)
         evaluated = epochs.is_evaluated[some]
-        losses = np.empty((count, steps, runs))
+        runs_of, counts = self._blocks
+        losses = np.empty((len(counts), count * steps, self._lanes), dtype=self._state.dtype)
         sums = self._call(
             rows=rows,
             weights=epochs.weights.contiguous().numpy(),
@@ -72,7 +73,10 @@ class LaneProgram:
             is_evaluated=evaluated.astype(np.uint8),
             part="validation",
         )
-        return losses, *sums
+        is_run = np.arange(self._lanes) < counts[:, None]
+        of_run = np.empty((count * steps, runs))
+        of_run[:, runs_of[is_run]] = losses.transpose(1, 0, 2)[:, is_run]
+        return of_run.reshape(count, steps, runs), *sums
 
     def evaluate(self, part: str) -> tuple[Floats, Floats]:
         """Means of loss and metric over the samples of that part, each (runs,)."""
