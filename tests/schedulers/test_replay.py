@@ -10,9 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch.optim import SGD, AdamW, Optimizer
+from torch.optim.lr_scheduler import (
+    ChainedScheduler,
+    ConstantLR,
+    CosineAnnealingLR,
+    ExponentialLR,
+    LRScheduler,
+    SequentialLR,
+)
 
 from pipeline.runs import Floats
-from pipeline.schedulers.registry import schedulers
+from pipeline.schedulers.registry import register, schedulers
 from pipeline.schedulers.replay import Budget, ScheduleError, resolve, trace
 from tests.schedulers.examples import CYCLED_MOMENTUM, schedule
 
@@ -308,3 +316,44 @@ def test_a_rate_that_overflows_is_refused() -> None:
     """1e6 times as much each epoch is infinite after 52: 1e6 ** 52 lies above the largest double, 1.8e308."""
     with pytest.raises(ScheduleError, match=r"its learning rate becomes inf at epoch 53"):
         rates("ExponentialLR", {"gamma": 1e6}, 60)
+
+
+# Schedulers of the user's own are stepped by their own `step`
+
+
+class Halting(CosineAnnealingLR):
+    """Steps of its own: every second one does nothing."""
+
+    def step(self, epoch: int | None = None) -> None:
+        """Half as often."""
+        self.calls = getattr(self, "calls", -1) + 1
+        if self.calls % 2 == 0:
+            super().step(epoch)
+
+
+def in_sequence(optimizer: Optimizer, total_steps: int) -> LRScheduler:
+    half = total_steps // 2
+    return SequentialLR(optimizer, [ConstantLR(optimizer, 0.25, half), CosineAnnealingLR(optimizer, half)], [half])
+
+
+def chained(optimizer: Optimizer, total_steps: int) -> LRScheduler:
+    return ChainedScheduler([ConstantLR(optimizer, 0.5, total_steps // 2), ExponentialLR(optimizer, 0.9)])
+
+
+def halting(optimizer: Optimizer, total_steps: int) -> LRScheduler:
+    return Halting(optimizer, total_steps)
+
+
+@pytest.mark.parametrize("builder", [in_sequence, chained, halting], ids=lambda builder: builder.__name__)
+@pytest.mark.usefixtures("own_registries")
+def test_composed_and_overridden_steps_are_followed(builder: Callable[[Optimizer, int], LRScheduler]) -> None:
+    register("Own", interval="batch")(builder)
+    optimizer = sgd([torch.zeros(1, requires_grad=True)], 0.1)
+    original = builder(optimizer, 40)
+    expected = []
+    for _ in range(40):
+        expected.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        original.step()
+    assert len(set(expected)) > 10
+    assert trace(schedule("Own", {}), sgd, 0.1, Budget(10, 4)).lr.tolist() == expected
