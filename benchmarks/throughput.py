@@ -153,7 +153,7 @@ def plain_loop(problem: Problem, run: Run) -> Iterator[None]:
     rows = problem.split(run.seed).train
     x, y = torch.tensor(problem.x[rows]), torch.tensor(problem.y[rows])
     model = problem.new_model(run.seed, run.stream)
-    optimizer = problem.new_optimizer(list(model.parameters()), problem.lr)
+    optimizer = problem.optimizers_for(next(iter(problem.schedules.values())))(list(model.parameters()), problem.lr)
     order = problem.new_order(run.seed, run.stream)
     while True:
         for batch in torch.randperm(len(x), generator=order).split(problem.params.batch_size):  # type: ignore[no-untyped-call]

@@ -21,6 +21,7 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCustomError, core_schema
 
@@ -173,6 +174,21 @@ Label = Annotated[str, AfterValidator(_is_label)]
 Schedules = Annotated[dict[Label, Schedule], BeforeValidator(_named_after_label)]
 
 
+class Clipping(BaseModel):
+    """``clip``: either the largest ``norm`` of all gradients together, or the largest absolute ``value`` of each number."""
+
+    model_config = STRICT
+
+    norm: float | None = Field(default=None, gt=0, le=1e9)
+    value: float | None = Field(default=None, gt=0, le=1e9)
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> "Clipping":
+        if (self.norm is None) == (self.value is None):
+            raise mistake(f"has {'neither' if self.norm is None else 'both'} of norm and value", "write either norm or value")
+        return self
+
+
 class ProblemParams(BaseModel):
     """One entry under ``problems``: data, model, optimizer and budget; ``schedulers`` overrides whole labels."""
 
@@ -186,6 +202,10 @@ class ProblemParams(BaseModel):
     metric: Annotated[Component, ComponentOf("metrics")] | None = None
     epochs: int = Field(ge=1, le=100_000)
     batch_size: int = Field(ge=1, le=1_000_000)
+    clip: Clipping | None = None
+    """Bound on the gradients of each step."""
+    engine: Literal["auto", "stacked", "loop"] = "auto"
+    """Whether runs are trained as one stack, or each by itself; ``auto`` stacks what can be."""
     compile: Literal["auto"] | bool = "auto"
     """Whether training is compiled: always, never, or where it is long enough to be worth the seconds."""
     schedulers: Schedules = Field(default_factory=dict)
@@ -316,6 +336,8 @@ def _known_keys(loc: Loc) -> Iterable[str]:
     match loc:
         case (_,):
             return Params.model_fields
+        case ("problems", _, "clip", _):
+            return Clipping.model_fields
         case ("problems", _, _):
             return ProblemParams.model_fields
         case ("report", _):

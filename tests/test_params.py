@@ -28,6 +28,7 @@ WHOLE = "write one without quotes, point or exponent, such as 100"
 LENGTH = "write a whole number from 1 up, or a percentage of the run such as 30%"
 RATE = "write a number from 0 up, or a percentage of the optimizer's learning rate such as 10%"
 PEAK = RATE.replace("from 0 up", "above 0")
+OPTIMIZERS = ", ".join(each.name for each in CATALOGUE.optimizers)
 MAPPING = "write `key: value`, one a line, or {key: value, …}"
 LABEL = "use up to 64 letters, digits, _ and -, beginning with a letter or digit"
 KIND = "write text (in quotes if need be), a number, true, false, a list or a mapping"
@@ -127,9 +128,9 @@ WRONG: dict[str, tuple[str, ...]] = {
     "a share above one": ("noise: 0.05", "noise: ¦2", f"{PROBLEM}.dataset.noise: must be at most 1 (given: 2); write 1 or less"),
     "a dataset without a name": ("dataset: {name: digits, seed: 0}", "dataset: ¦{seed: 0}", "problems.digits.dataset.name: is missing (given: nothing); add `name:` with one of synthetic, digits, file, iris, wine, breast_cancer, diabetes"),
     "a word for a mapping": (SGD, "optimizer: ¦SGD", f"{PROBLEM}.optimizer: is not a mapping (given: SGD); {MAPPING}"),
-    "an optimizer in lower case": (SGD, "optimizer: {name: ¦sgd, lr: 1}", f"{PROBLEM}.optimizer.name: is not a registered optimizer (given: sgd); did you mean SGD? (one of SGD, AdamW, Adam, NAdam, RMSprop, Adagrad)"),
-    "a list for a name": (SGD, "optimizer: {name: ¦[SGD], lr: 1}", f"{PROBLEM}.optimizer.name: is not a registered optimizer (given: [SGD]); did you mean SGD? (one of SGD, AdamW, Adam, NAdam, RMSprop, Adagrad)"),
-    "nothing for a name": (SGD, "optimizer: {¦name: , lr: 1}", f"{PROBLEM}.optimizer.name: is not a registered optimizer (given: nothing); write one of SGD, AdamW, Adam, NAdam, RMSprop, Adagrad"),
+    "an optimizer in lower case": (SGD, "optimizer: {name: ¦sgd, lr: 1}", f"{PROBLEM}.optimizer.name: is not a registered optimizer (given: sgd); did you mean SGD? (one of {OPTIMIZERS})"),
+    "a list for a name": (SGD, "optimizer: {name: ¦[SGD], lr: 1}", f"{PROBLEM}.optimizer.name: is not a registered optimizer (given: [SGD]); did you mean SGD? (one of {OPTIMIZERS})"),
+    "nothing for a name": (SGD, "optimizer: {¦name: , lr: 1}", f"{PROBLEM}.optimizer.name: is not a registered optimizer (given: nothing); write one of {OPTIMIZERS}"),
     "an optimizer without a rate": (SGD, "optimizer: ¦{name: SGD}", f"{PROBLEM}.optimizer.lr: is missing (given: nothing); add `lr:`"),
     "a rate of zero": (SGD, "optimizer: {name: SGD, lr: ¦0}", f"{PROBLEM}.optimizer.lr: must be above 0 (given: 0); write a number above 0"),
     "a percentage of nothing": (SGD, "optimizer: {name: SGD, lr: ¦1%}", f"{PROBLEM}.optimizer.lr: is neither a length nor a rate, so it has no percentage (given: 1%); write a number"),

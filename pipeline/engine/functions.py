@@ -4,13 +4,17 @@ They are stated once. :mod:`pipeline.engine.tensors` runs them for many runs wit
 :mod:`pipeline.engine.lanes` compiles them to C.
 """
 
-from dataclasses import dataclass
+import copy
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 
 from pipeline.engine.optimizers import StackedOptimizer
+from pipeline.params import Clipping
+from pipeline.problems.dropout import draws_of
 from pipeline.problems.losses import Loss
 from pipeline.problems.metrics import Metric
 
@@ -26,39 +30,53 @@ class Functions:
     optimizer: StackedOptimizer
     loss: Loss
     metric: Metric
+    clip: Clipping | None = None
+    _evaluated: nn.Module = field(init=False, repr=False)
+    """The model in evaluation mode."""
 
-    @property
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_evaluated", copy.deepcopy(self.model).eval())
+
+    @cached_property
     def names(self) -> list[str]:
         """The parameters' names, in the order of a state."""
         return [name for name, _ in self.model.named_parameters()]
 
+    @cached_property
+    def draws(self) -> list[str]:
+        """The buffers that take two random numbers of the run's own at every step: those of its dropout layers."""
+        return [name for name, _ in draws_of(self.model)]
+
     def initial(self, parameters: list[Tensor]) -> State:
         """The state of a run, or of stacked runs, that begins at ``parameters``."""
-        kept = [torch.full_like(values, start) for values in parameters for start in self.optimizer.starts]
+        kept = [
+            values.clone() if start is None else torch.full_like(values, start)
+            for values in parameters
+            for start in self.optimizer.starts
+        ]
         return [*parameters, *kept]
-
-    def outputs(self, state: State, x: Tensor) -> Tensor:
-        """The model's outputs (samples, outputs) for the samples ``x``."""
-        outputs: Tensor = functional_call(self.model, dict(zip(self.names, state, strict=False)), (x,))
-        return outputs
 
     def step(self, state: State, numbers: Tensor, x: Tensor, y: Tensor, weights: Tensor) -> tuple[Tensor, ...]:
         """One optimizer step: the new state, then the batch's loss.
 
-        ``numbers`` (kinds,) are those of the optimizer's update; ``weights`` (samples,) those of each sample in the mean.
+        ``numbers`` (kinds,) are those of the optimizer's update, then two random ones where the model has dropout;
+        ``weights`` (samples,) those of each sample in the mean.
         """
         count = len(self.names)
+        of_update, draw = (numbers[:-2], numbers[-2:]) if self.draws else (numbers, numbers)
 
         def mean_loss(parameters: State) -> Tensor:
-            outputs = self.outputs(parameters, x)
+            tensors = dict(zip(self.names, parameters, strict=True)) | dict.fromkeys(self.draws, draw)
+            outputs = functional_call(self.model, tensors, (x,))
             total = (weights * self.loss.per_sample(outputs, y)).sum()
             counts = self.loss.counts(y, like=outputs)
             return total if counts is None else total / (weights * counts).sum()
 
         gradients, loss = grad_and_value(mean_loss)(state[:count])
+        gradients = _clipped(gradients, self.clip)
         per = len(self.optimizer.starts)
         updated = [
-            self.optimizer.update(state[i], gradients[i], tuple(state[count + i * per : count + (i + 1) * per]), numbers)
+            self.optimizer.update(state[i], gradients[i], tuple(state[count + i * per : count + (i + 1) * per]), of_update)
             for i in range(count)
         ]
         return (*(new for new, _ in updated), *(kept for _, all_kept in updated for kept in all_kept), loss)
@@ -68,13 +86,34 @@ class Functions:
 
         The second is 0 for a metric that is no mean over samples.
         """
-        outputs = self.outputs(state, x)
+        outputs = self._outputs(self.evaluated(state), x)
         loss = (weights * self.loss.per_sample(outputs, y)).sum()
         if self.metric.per_sample is None:
             return loss, torch.zeros_like(loss)
         return loss, (weights * self.metric.per_sample(outputs, y)).sum()
 
+    def evaluated(self, state: State) -> list[Tensor]:
+        """The parameters to evaluate a run, or stacked runs, at; they are those that are trained but for some optimizers."""
+        count, per = len(self.names), len(self.optimizer.starts)
+        return [self.optimizer.evaluated(state[i], tuple(state[count + i * per : count + (i + 1) * per])) for i in range(count)]
+
     def all_outputs(self, parameters: State, x: Tensor) -> Tensor:
         """The outputs (runs, samples, outputs) of stacked runs, each for its own samples, (runs, samples, …)."""
-        outputs: Tensor = vmap(self.outputs)(parameters, x)
+        outputs: Tensor = vmap(self._outputs)(parameters, x)
         return outputs
+
+    def _outputs(self, parameters: State, x: Tensor) -> Tensor:
+        outputs: Tensor = functional_call(self._evaluated, dict(zip(self.names, parameters, strict=True)), (x,))
+        return outputs
+
+
+def _clipped(gradients: State, clip: Clipping | None) -> State:
+    """``torch.nn.utils.clip_grad_norm_`` or ``clip_grad_value_``."""
+    if clip is None:
+        return gradients
+    if clip.value is not None:
+        return [gradient.clamp(-clip.value, clip.value) for gradient in gradients]
+    assert clip.norm is not None  # exactly one of the two
+    norm = torch.stack([(gradient * gradient).sum() for gradient in gradients]).sum().sqrt()
+    share = (clip.norm / (norm + 1e-6)).clamp(max=1.0)
+    return [gradient * share for gradient in gradients]

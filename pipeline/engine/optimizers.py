@@ -25,8 +25,18 @@ class OptimizerError(PipelineError):
 class StackedOptimizer(Protocol):
     """The stacked form of a ``torch.optim`` class."""
 
-    starts: tuple[float, ...]
-    """What the tensors that the optimizer keeps for each parameter, each of the parameter's shape, are filled with at first."""
+    @property
+    def starts(self) -> tuple[float | None, ...]:
+        """What the tensors that the optimizer keeps for each parameter, each of its shape, are filled with at first.
+
+        None stands for the parameter itself.
+        """
+        ...
+
+    @property
+    def kinds(self) -> int:
+        """How many numbers an update needs."""
+        ...
 
     def coefficients(self, lr: Floats, momentum: Floats) -> npt.NDArray[np.float64]:
         """Numbers for ``update``, (steps, kinds, runs), from (steps, runs) each; called for consecutive steps, in order.
@@ -38,6 +48,18 @@ class StackedOptimizer(Protocol):
     def update(self, parameter: Tensor, gradient: Tensor, state: State, numbers: Tensor) -> tuple[Tensor, State]:
         """A run's new parameter and state, given its ``numbers`` of the step, (kinds,)."""
         ...
+
+    def evaluated(self, parameter: Tensor, state: State) -> Tensor:
+        """The parameter to evaluate a run at."""
+        ...
+
+
+class _EvaluatedAsTrained:
+    """Nearly all optimizers."""
+
+    def evaluated(self, parameter: Tensor, state: State) -> Tensor:
+        """The parameter itself."""
+        return parameter
 
 
 def _with_decay(gradient: Tensor, parameter: Tensor, weight_decay: float) -> Tensor:
@@ -64,7 +86,7 @@ class _Count:
         return np.arange(first, self._last + 1, dtype=np.float64)[:, None]
 
 
-class StackedSGD:
+class StackedSGD(_EvaluatedAsTrained):
     """``torch.optim.SGD`` with rate and momentum per run.
 
     torch keeps no buffer while momentum is 0, copies the first gradient undampened when it first is not, and leaves the
@@ -78,6 +100,7 @@ class StackedSGD:
         self._nesterov = arguments["nesterov"]
         self._has_buffer = np.zeros(runs, dtype=bool)
         self.starts: tuple[float, ...] = (0.0,) * has_momentum
+        self.kinds = 5 if has_momentum else 1
 
     def coefficients(self, lr: Floats, momentum: Floats) -> npt.NDArray[np.float64]:
         """Rows: rate, keep, add, follow, direct; the rate alone where no run ever has momentum."""
@@ -102,10 +125,11 @@ class StackedSGD:
         return parameter - lr * step, (buffer,)
 
 
-class StackedAdamW:
+class StackedAdamW(_EvaluatedAsTrained):
     """``torch.optim.AdamW`` (Loshchilov and Hutter, 2019) with rate and beta1 per run."""
 
     starts: tuple[float, ...] = (0.0, 0.0)
+    kinds = 4
 
     def __init__(self, arguments: Mapping[str, Any], runs: int, *, has_momentum: bool) -> None:
         self._beta2 = float(arguments["betas"][1])
@@ -140,7 +164,7 @@ class StackedAdam(StackedAdamW):
         return super().update(parameter, _with_decay(gradient, parameter, self._penalty), state, numbers)
 
 
-class StackedNAdam:
+class StackedNAdam(_EvaluatedAsTrained):
     """``torch.optim.NAdam`` (Dozat, 2016) with rate and beta1 per run.
 
     A step looks ahead along the mean of the gradients: it follows the gradient at rate ``(1 - mu) / (1 - product)`` and the
@@ -149,6 +173,7 @@ class StackedNAdam:
     """
 
     starts: tuple[float, ...] = (0.0, 0.0)
+    kinds = 5
 
     def __init__(self, arguments: Mapping[str, Any], runs: int, *, has_momentum: bool) -> None:
         self._beta2 = float(arguments["betas"][1])
@@ -185,7 +210,7 @@ class StackedNAdam:
         return parameter * decay - of_gradient * gradient / scale - of_mean * mean / scale, (mean, square)
 
 
-class StackedRMSprop:
+class StackedRMSprop(_EvaluatedAsTrained):
     """``torch.optim.RMSprop`` (Tieleman and Hinton, 2012; centred: Graves, 2013) with rate and momentum per run.
 
     torch leaves the buffer alone while a scheduler sets momentum to 0. It makes one at the first step or never: momentum
@@ -200,6 +225,7 @@ class StackedRMSprop:
         self._has_momentum = has_momentum
         self._has_buffer: npt.NDArray[np.bool_] | None = None
         self.starts: tuple[float, ...] = (0.0,) * (1 + self._centered + has_momentum)
+        self.kinds = 5 if has_momentum else 1
 
     def coefficients(self, lr: Floats, momentum: Floats) -> npt.NDArray[np.float64]:
         """Rows: rate, keep, add, follow, direct, as those of SGD; the rate alone where no run ever has momentum."""
@@ -228,8 +254,10 @@ class StackedRMSprop:
         return parameter - lr * step, (square, *mean, buffer)
 
 
-class StackedAdagrad:
+class StackedAdagrad(_EvaluatedAsTrained):
     """``torch.optim.Adagrad`` (Duchi et al., 2011) with the rate per run; it has no momentum that could be cycled."""
+
+    kinds = 1
 
     def __init__(self, arguments: Mapping[str, Any], runs: int, *, has_momentum: bool) -> None:
         self._lr_decay = arguments["lr_decay"]
@@ -252,6 +280,81 @@ class StackedAdagrad:
         return parameter - lr * gradient / (total.sqrt() + self._eps), (total,)
 
 
+class _Averaging:
+    """What the schedule-free optimizers have in common (Defazio et al., 2024, arXiv:2405.15682).
+
+    Gradients are taken at y, which is trained; z follows them; x, their weighted mean, is evaluated. Only y and z are kept:
+    ``y = (1 - momentum) z + momentum x``.
+    """
+
+    def __init__(self, arguments: Mapping[str, Any], runs: int, momentum: float) -> None:
+        self._momentum = momentum
+        self._weight_decay = arguments["weight_decay"]
+        self._r, self._power = arguments["r"], arguments["weight_lr_power"]
+        self._count = _Count()
+        self._highest, self._total = np.zeros(runs), np.zeros(runs)
+
+    def _shares(self, lr: Floats, momentum: Floats) -> tuple[Floats, Floats, Floats]:
+        """Numbers of the steps, from 1, (steps, 1); share of z in the mean, and rate at which y follows, (steps, runs)."""
+        if (momentum != self._momentum).any():
+            raise OptimizerError("a schedule changes the momentum of a schedule-free optimizer, whose averages rest on it")
+        steps = self._count.next(len(lr))
+        highest = np.maximum.accumulate(np.vstack([self._highest, lr]))
+        weights = steps**self._r * highest[1:] ** self._power
+        totals = np.cumsum(np.vstack([self._total, weights]), axis=0)
+        self._highest, self._total = highest[-1], totals[-1]
+        share = np.divide(weights, totals[1:], out=np.zeros_like(lr), where=totals[1:] != 0)
+        return steps, share, lr * (self._momentum * (1 - share) - 1)
+
+    def evaluated(self, parameter: Tensor, state: State) -> Tensor:
+        """The mean x, from y and z."""
+        return parameter + (1 - 1 / self._momentum) * (state[0] - parameter)
+
+
+class StackedSGDScheduleFree(_Averaging):
+    """``schedulefree.SGDScheduleFree`` with the rate per run."""
+
+    starts: tuple[float | None, ...] = (None,)
+    kinds = 3
+
+    def __init__(self, arguments: Mapping[str, Any], runs: int, *, has_momentum: bool) -> None:
+        super().__init__(arguments, runs, arguments["momentum"])
+
+    def coefficients(self, lr: Floats, momentum: Floats) -> npt.NDArray[np.float64]:
+        """Rows: rate, share of z in the mean, rate at which y follows the gradient."""
+        _, share, of_y = self._shares(lr, momentum)
+        return np.stack([lr, share, of_y], axis=1)
+
+    def update(self, parameter: Tensor, gradient: Tensor, state: State, numbers: Tensor) -> tuple[Tensor, State]:
+        """One step: y goes towards z, then both follow the gradient."""
+        lr, share, of_y = numbers.unbind()
+        gradient = _with_decay(gradient, parameter, self._weight_decay)
+        return parameter + share * (state[0] - parameter) + of_y * gradient, (state[0] - lr * gradient,)
+
+
+class StackedAdamWScheduleFree(_Averaging):
+    """``schedulefree.AdamWScheduleFree`` with the rate per run."""
+
+    starts: tuple[float | None, ...] = (None, 0.0)
+    kinds = 4
+
+    def __init__(self, arguments: Mapping[str, Any], runs: int, *, has_momentum: bool) -> None:
+        super().__init__(arguments, runs, arguments["betas"][0])
+        self._beta2, self._eps = float(arguments["betas"][1]), arguments["eps"]
+
+    def coefficients(self, lr: Floats, momentum: Floats) -> npt.NDArray[np.float64]:
+        """Rows: rate, share of z in the mean, rate at which y follows, second bias correction."""
+        steps, share, of_y = self._shares(lr, momentum)
+        return np.stack([lr, share, of_y, 1 - self._beta2**steps + np.zeros_like(lr)], axis=1)
+
+    def update(self, parameter: Tensor, gradient: Tensor, state: State, numbers: Tensor) -> tuple[Tensor, State]:
+        """One step, in the package's order of operations: the decay is that at y, and not divided by the root mean square."""
+        lr, share, of_y, correction = numbers.unbind()
+        square = self._beta2 * state[1] + (1 - self._beta2) * gradient * gradient
+        step = _with_decay(gradient / ((square / correction).sqrt() + self._eps), parameter, self._weight_decay)
+        return parameter + share * (state[0] - parameter) + of_y * step, (state[0] - lr * step, square)
+
+
 STACKED: Mapping[str, Callable[..., StackedOptimizer]] = {
     "SGD": StackedSGD,
     "AdamW": StackedAdamW,
@@ -259,5 +362,7 @@ STACKED: Mapping[str, Callable[..., StackedOptimizer]] = {
     "NAdam": StackedNAdam,
     "RMSprop": StackedRMSprop,
     "Adagrad": StackedAdagrad,
+    "SGDScheduleFree": StackedSGDScheduleFree,
+    "AdamWScheduleFree": StackedAdamWScheduleFree,
 }
 """Registered optimizer → its stacked form."""

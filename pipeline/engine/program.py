@@ -77,7 +77,7 @@ class Program(Protocol):
         ...
 
     def parameters(self) -> dict[str, torch.Tensor]:
-        """The runs' parameters by name, each (runs, …)."""
+        """The parameters to evaluate the runs at by name, each (runs, …)."""
         ...
 
     def keep(self, runs: npt.NDArray[np.int64]) -> None:

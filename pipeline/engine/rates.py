@@ -21,14 +21,14 @@ class Rates:
     def __init__(self, problem: Problem, runs: Sequence[Run], known: dict[str, Trace] | None = None) -> None:
         known = {} if known is None else known
         self._budget = problem.budget(runs[0].epochs)
-        new, lr = problem.new_optimizer, problem.lr
+        new, lr = problem.optimizers_for, problem.lr
         alive = [schedulers[run.schedule.name].live for run in runs]
-        self._live = {i: Replay(run.schedule, new, lr, self._budget) for i, run in enumerate(runs) if alive[i]}
+        self._live = {i: Replay(run.schedule, new(run.schedule), lr, self._budget) for i, run in enumerate(runs) if alive[i]}
         traces: dict[str, Trace] = {}
         for run, is_live in zip(runs, alive, strict=True):
             if not is_live and run.schedule.key not in traces:
                 if run.schedule.key not in known:
-                    known[run.schedule.key] = trace(run.schedule, new, lr, self._budget)
+                    known[run.schedule.key] = trace(run.schedule, new(run.schedule), lr, self._budget)
                 traces[run.schedule.key] = known[run.schedule.key]
         self._traces = list(traces.values())
         numbers = {key: number for number, key in enumerate(traces)}

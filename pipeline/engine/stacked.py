@@ -11,17 +11,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import stack_module_state
 
 from pipeline.engine.functions import Functions
-from pipeline.engine.optimizers import STACKED, StackedOptimizer
+from pipeline.engine.optimizers import STACKED
 from pipeline.engine.program import Epochs, Program, Runs, Trained
 from pipeline.engine.rates import Rates
+from pipeline.engine.stackable import obstacle
 from pipeline.engine.tensors import TensorProgram
 from pipeline.errors import PipelineError
+from pipeline.params import Component
+from pipeline.problems.dropout import drawn
 from pipeline.problems.problem import Problem
-from pipeline.runs import Block, Floats, Outcome, Run, Training, code_fingerprint, fingerprint
+from pipeline.runs import Block, Floats, Outcome, Run, Training, as_json, code_fingerprint, fingerprint
 from pipeline.schedulers.registry import schedulers
 from pipeline.schedulers.replay import Trace
 
@@ -69,8 +72,10 @@ class Stack:
         self._orders = [problem.new_order(seed, of) for seed, of in replicates]  # type: ignore[arg-type]
         self._samples = problem.samples([seed for seed, _ in replicates])
         self._replicate = np.array([replicates.index((run.seed, run.stream)) for run in runs])
-        self._optimizer = self._new_optimizer(len(runs))
-        self._runs = stacked = self._stacked(replicates, device, dtype)
+        component = problem.optimizer_of(runs[0].schedule)
+        self._optimizer = STACKED[component.name](component.args, len(runs), has_momentum=self.rates.have_momentum)
+        self._draws = [problem.new_draws(run) for run in runs]
+        self._runs = stacked = self._stacked(replicates, component, device, dtype)
         budget = problem.budget(runs[0].epochs)
         self.program = make(stacked) if make else TensorProgram(stacked, whole.runs * budget.epochs * budget.steps_per_epoch)
         self._here: npt.NDArray[np.int64] = np.arange(len(runs))
@@ -78,21 +83,18 @@ class Stack:
         self.finite = np.ones(len(runs), dtype=bool)
         """Whose losses all were finite so far, (runs,)."""
 
-    def _new_optimizer(self, runs: int) -> StackedOptimizer:
-        component = self._problem.params.optimizer
-        return STACKED[component.name](component.args, runs, has_momentum=self.rates.have_momentum)
-
-    def _stacked(self, replicates: Sequence[Replicate], device: torch.device, dtype: torch.dtype) -> Runs:
+    def _stacked(self, replicates: Sequence[Replicate], component: Component, device: torch.device, dtype: torch.dtype) -> Runs:
         problem = self._problem
         models = [problem.new_model(seed, of).to(device, dtype) for seed, of in replicates]  # type: ignore[arg-type]
-        _refuse_unstackable(problem, models[0])
         self._metric, self._loss = problem.metric, problem.loss
-        functions = Functions(models[0], self._optimizer, self._loss, self._metric)
+        functions = Functions(models[0], self._optimizer, self._loss, self._metric, problem.params.clip)
         of_run = torch.from_numpy(self._replicate).to(device)
         initial, _ = stack_module_state(models)
-        kinds = self._new_optimizer(1).coefficients(np.ones((1, 1)), np.zeros((1, 1))).shape[1]
-        params = problem.params.model_dump(include={"model", "optimizer", "batch_size", "loss", "metric"})
-        shapes = [str(dtype), problem.inputs, problem.classes, problem.task, kinds, self._optimizer.starts]
+        self._has_draws = bool(functions.draws)
+        kinds = self._optimizer.kinds + 2 * self._has_draws
+        params = problem.params.model_dump(include={"model", "batch_size", "loss", "metric", "clip"})
+        optimizer = [component.name, component.args, self._optimizer.starts]
+        shapes = [str(dtype), problem.inputs, problem.classes, problem.task, kinds]
         return Runs(
             functions,
             x=on_device(self._samples.x, device, dtype),
@@ -102,14 +104,14 @@ class Stack:
             state=functions.initial([initial[name].detach()[of_run] for name in functions.names]),
             batch_size=problem.params.batch_size,
             kinds=kinds,
-            key=fingerprint(code_fingerprint(), params, shapes),
+            key=fingerprint(code_fingerprint(), params, optimizer, shapes, repr(models[0])),
         )
 
     def train_block(self, epochs: range, evaluated: Set[int]) -> Block:
         """Consecutive epochs, validated after those in ``evaluated``."""
         rates = [self.rates.epoch(epoch) for epoch in epochs]
         lr, momentum = (np.concatenate(column) for column in zip(*rates, strict=True))
-        numbers = self._optimizer.coefficients(lr, momentum)[:, :, self._here]
+        numbers = self._numbers(lr, momentum)
         is_evaluated = np.array([epoch in evaluated for epoch in epochs])
         rows, weights = self._batches(len(epochs))
         trained = self.program.train(Epochs(rows, weights, numbers, is_evaluated))
@@ -117,6 +119,14 @@ class Stack:
         self.rates.feed(curves[0][-1])
         firsts = slice(None, None, rows.shape[1])
         return Block(epochs[0], lr[firsts], momentum[firsts], *curves)
+
+    def _numbers(self, lr: Floats, momentum: Floats) -> npt.NDArray[np.float64]:
+        """What the step of a program needs of each run that is here, (steps, kinds, runs)."""
+        numbers = self._optimizer.coefficients(lr, momentum)[:, :, self._here]
+        if not self._has_draws:
+            return numbers
+        draws = np.stack([drawn(self._draws[run], len(lr)) for run in self._here], axis=2)
+        return np.concatenate([numbers, draws], axis=1)
 
     def _curves(self, trained: Trained, measured: tuple[Floats, Floats], is_evaluated: npt.NDArray[np.bool_]) -> list[Floats]:
         """Training loss, validation loss and metric of all runs, (epochs, runs) each.
@@ -232,6 +242,7 @@ def train(
     :class:`pipeline.schedulers.replay.ScheduleError` for a schedule that cannot be followed to the end.
     """
     epochs = _common_epochs(runs)
+    _refuse_unstackable(problem, runs)
     whole = whole or Whole.of(problem, runs)
     stack = Stack(problem, runs, device, dtype, whole, make)
     initial_loss, _ = stack.evaluate("train")
@@ -261,12 +272,12 @@ def _common_epochs(runs: Sequence[Run]) -> int:
     return epochs.pop()
 
 
-def _refuse_unstackable(problem: Problem, model: nn.Module) -> None:
-    name = problem.params.model.name
-    if buffers := [name for name, _ in model.named_buffers()]:
+def _refuse_unstackable(problem: Problem, runs: Sequence[Run]) -> None:
+    optimizers = {as_json([c.name, dict(c.args)]): c for c in (problem.optimizer_of(run.schedule) for run in runs)}
+    if len(optimizers) > 1:
+        names = ", ".join(component.name for component in optimizers.values())
+        raise StackError(f"a stack has one optimizer, these runs have {names}; train the runs of each by themselves")
+    if wrong := obstacle(problem, *optimizers.values()):
         raise StackError(
-            f"the model {name!r} keeps {', '.join(buffers)} beside its parameters and cannot be stacked; "
-            "use a layer without running statistics, such as GroupNorm instead of BatchNorm"
+            f"problem {problem.name} cannot be stacked: {wrong}. Write `engine: auto`, and it is trained run by run"
         )
-    if any("Dropout" in type(module).__name__ for module in model.modules()):
-        raise StackError(f"the model {name!r} has dropout and cannot be stacked yet; leave it out, or use weight_decay")

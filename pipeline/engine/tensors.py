@@ -64,7 +64,7 @@ class TensorProgram:
 
     def parameters(self) -> dict[str, Tensor]:
         """The runs' parameters by name."""
-        return dict(zip(self._runs.functions.names, self._state, strict=False))
+        return dict(zip(self._runs.functions.names, self._runs.functions.evaluated(self._state), strict=True))
 
     def keep(self, runs: npt.NDArray[np.int64]) -> None:
         """Go on with these runs alone."""

@@ -3,15 +3,18 @@
 import functools
 import logging
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 
 from pipeline.compiler import NoCompilerError
-from pipeline.engine import shards, stacked
+from pipeline.engine import loop, shards, stacked
 from pipeline.engine.lanes.indexing import UntranslatableError
 from pipeline.engine.lanes.program import LaneProgram
+from pipeline.engine.merging import Places, merged
+from pipeline.engine.stackable import obstacle
 from pipeline.problems.problem import Problem
-from pipeline.runs import Run, Training
+from pipeline.runs import Run, Training, as_json
 
 WORTH_COMPILING = 5_000
 """Run-steps (runs × optimizer steps) of a training from which two seconds for compiling are earned back; it is done once."""
@@ -21,16 +24,47 @@ _log = logging.getLogger(__name__)
 def train(
     problem: Problem, runs: Sequence[Run], *, device: torch.device, dtype: torch.dtype = torch.float32, search: bool = False
 ) -> Training:
-    """Train like :func:`pipeline.engine.stacked.train`: on the CPU in compiled code where that is worth it, else as tensors.
+    """Train all runs: those of one optimizer as one stack, or run by run what cannot be stacked.
 
-    Which it is follows from params.yaml, the number of run-steps and the machine, never from a clock.
+    How follows from params.yaml, the number of run-steps and the machine, never from a clock. ``search`` is that of
+    :func:`pipeline.engine.stacked.train`, whose errors it raises.
     """
+    groups = _of_one_optimizer(problem, runs)
+    how = partial(_of_a_group, problem, device=device, dtype=dtype, search=search)
+    if len(groups) <= 1:
+        return (yield from how(runs))
+    trainings = [how([runs[place] for place in places]) for places in groups]
+    return (yield from merged(trainings, [], [place for places in groups for place in places]))
+
+
+def _of_one_optimizer(problem: Problem, runs: Sequence[Run]) -> list[Places]:
+    """The places of the runs that are trained with the same optimizer, for each there is."""
+    found: dict[str, Places] = {}
+    for place, run in enumerate(runs):
+        component = problem.optimizer_of(run.schedule)
+        found.setdefault(as_json([component.name, dict(component.args)]), []).append(place)
+    return list(found.values())
+
+
+def _of_a_group(problem: Problem, runs: Sequence[Run], *, device: torch.device, dtype: torch.dtype, search: bool) -> Training:
+    if _is_looped(problem, runs):
+        return (yield from loop.train_all(problem, runs, device=device, dtype=dtype, search=search))
     if device.type == "cpu" and _is_compiled(problem, runs):
         try:
             return (yield from stacked.train(problem, runs, device=device, dtype=dtype, search=search, make=LaneProgram))
         except (NoCompilerError, UntranslatableError) as error:  # raised before the first block
             _warn(f"problem {problem.name}: training without compiled code, which is slower: {error}")
     return (yield from shards.train(problem, runs, device=device, dtype=dtype, search=search))
+
+
+def _is_looped(problem: Problem, runs: Sequence[Run]) -> bool:
+    asked = problem.params.engine
+    if asked != "auto" or not runs:
+        return asked == "loop"
+    wrong = obstacle(problem, problem.optimizer_of(runs[0].schedule))
+    if wrong:
+        _warn(f"problem {problem.name}: training run by run, which is slower: {wrong}")
+    return bool(wrong)
 
 
 def _is_compiled(problem: Problem, runs: Sequence[Run]) -> bool:

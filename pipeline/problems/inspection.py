@@ -15,7 +15,7 @@ def inspect(problem: Problem) -> list[Followed]:
     followed, mistakes = [], []
     for label, schedule in problem.schedules.items():
         try:
-            followed.append(follow(label, schedule, problem.new_optimizer, problem.lr, problem.budget()))
+            followed.append(follow(label, schedule, problem.optimizers_for(schedule), problem.lr, problem.budget()))
         except ScheduleError as error:
             own: Loc = ("problems", problem.name) if label in problem.params.schedulers else ()
             right = f"change its arguments; README.md and torch's own page on {schedule.name} say what they mean"

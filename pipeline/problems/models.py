@@ -1,20 +1,24 @@
 """Models by name: each is one function ``f(inputs, outputs, **arguments) -> torch.nn.Module``.
 
-``inputs`` is the number of features, ``outputs`` the number of classes; the module maps (batch, inputs) to logits
-(batch, outputs).
+``inputs`` is the number of features where a sample is a plain row, else the shape of a sample: (channels, height, width) of
+an image, (length, channels) of a sequence of vectors, (length,) of a sequence of token ids. The module maps (batch, …) to
+(batch, ``outputs``): one output per class, one for a number.
 """
 
+import math
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Annotated, Literal
 
+import torch
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 
 from pipeline.registry import Registered, Registry, arguments_of
 
 Builder = Callable[..., nn.Module]
 Width = Annotated[int, Field(ge=1, le=1_000_000)]
+Dropped = Annotated[float, Field(ge=0, lt=1)]
 
 models: Registry[Registered] = Registry("model")
 
@@ -41,10 +45,122 @@ def mlp(
     outputs: int,
     hidden: Annotated[list[Width], Field(min_length=1, max_length=100)],
     activation: Literal["relu", "gelu", "tanh"] = "relu",
+    dropout: Dropped = 0.0,
 ) -> nn.Module:
-    """Fully connected layers of the ``hidden`` sizes with an activation behind each, then one to the classes."""
+    """Fully connected layers of the ``hidden`` sizes, an activation (and dropout) behind each, then one to the outputs."""
     functions: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh}
     layers: list[nn.Module] = []
     for size_in, size_out in pairwise([inputs, *hidden]):
         layers += [nn.Linear(size_in, size_out), functions[activation]()]
+        layers += [nn.Dropout(dropout)] if dropout else []
     return nn.Sequential(*layers, nn.Linear(hidden[-1], outputs))
+
+
+@register("cnn")
+def cnn(
+    inputs: tuple[int, int, int],
+    outputs: int,
+    channels: Annotated[list[Width], Field(min_length=1, max_length=20)] = [8, 16],  # noqa: B006  # pydantic copies it
+    groups: Width = 4,
+    dropout: Dropped = 0.0,
+) -> nn.Module:
+    """For images: 3×3 convolutions that halve each side, group normalisation (Wu and He, 2018), then one linear layer."""
+    if isinstance(inputs, int) or len(inputs) != 3:
+        raise ValueError(f"cnn needs images of shape (channels, height, width), and a sample is of shape {inputs}")
+    if wrong := [size for size in channels if size % groups]:
+        raise ValueError(f"cnn needs channels that are multiples of its {groups} groups, and {wrong[0]} is not")
+    layers: list[nn.Module] = []
+    height, width = inputs[1:]
+    for size_in, size_out in pairwise([inputs[0], *channels]):
+        layers += [nn.Conv2d(size_in, size_out, 3, stride=2, padding=1), nn.GroupNorm(groups, size_out), nn.ReLU()]
+        height, width = -(-height // 2), -(-width // 2)
+    layers += [nn.Dropout(dropout)] if dropout else []
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels[-1] * height * width, outputs))
+
+
+@register("transformer")
+def transformer(
+    inputs: int | tuple[int, ...],
+    outputs: int,
+    vocabulary: Annotated[int, Field(ge=1, le=10_000_000)] | None = None,
+    width: Width = 32,
+    heads: Annotated[int, Field(ge=1, le=1000)] = 4,
+    layers: Annotated[int, Field(ge=1, le=100)] = 2,
+    dropout: Dropped = 0.0,
+) -> nn.Module:
+    """A transformer encoder with its norms before each part (Vaswani et al., 2017; Xiong et al., 2020), and their mean.
+
+    Token ids below ``vocabulary`` are embedded, vectors projected; each row of an image is a vector, each number of a plain
+    row one of length 1.
+    """
+    return Transformer(inputs, outputs, vocabulary, width, heads, layers, dropout)
+
+
+class Transformer(nn.Module):
+    """See :func:`transformer`."""
+
+    def __init__(
+        self,
+        inputs: int | tuple[int, ...],
+        outputs: int,
+        vocabulary: int | None,
+        width: int,
+        heads: int,
+        layers: int,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"transformer needs a width that is a multiple of its {heads} heads, and {width} is not")
+        shape = (inputs, 1) if isinstance(inputs, int) else inputs
+        if (vocabulary is None) == (len(shape) == 1):
+            needs = "token ids need the size of their" if vocabulary is None else "only token ids have a"
+            raise ValueError(f"transformer: {needs} `vocabulary`, and a sample is of shape {shape}")
+        if vocabulary is None:
+            # An image (channels, height, width) is read row by row.
+            self.length, size = (shape[-2], math.prod(shape) // shape[-2])
+            self.embedding: nn.Module = nn.Linear(size, width)
+        else:
+            self.length = shape[0]
+            self.embedding = nn.Embedding(vocabulary, width)
+        self.is_of_tokens = vocabulary is not None
+        self.position = nn.Parameter(0.02 * torch.randn(self.length, width))
+        self.layers = nn.ModuleList(_EncoderLayer(width, heads, dropout) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """From (batch, *shape) to (batch, outputs)."""
+        if not self.is_of_tokens:
+            x = x.transpose(1, -2).reshape(len(x), self.length, -1) if x.dim() > 2 else x.unsqueeze(-1)
+        hidden = self.embedding(x) + self.position
+        for layer in self.layers:
+            hidden = layer(hidden)
+        outputs: Tensor = self.head(self.norm(hidden).mean(dim=1))
+        return outputs
+
+
+class _EncoderLayer(nn.Module):
+    """Self-attention and a feed-forward part four times as wide, each beside its input."""
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm, self.norm_forward = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.queries, self.keys, self.values = (nn.Linear(width, width) for _ in range(3))
+        self.out = nn.Linear(width, width)
+        self.forward_part = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+        self.dropout, self.dropout_forward = nn.Dropout(dropout), nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """From (batch, length, width) to the same."""
+        normed = self.norm(x)
+        queries, keys, values = (self._of_heads(part(normed)) for part in (self.queries, self.keys, self.values))
+        weights = (queries @ keys.transpose(-2, -1) / math.sqrt(queries.shape[-1])).softmax(dim=-1)
+        x = x + self.dropout(self.out((weights @ values).transpose(1, 2).reshape(x.shape)))
+        passed: Tensor = x + self.dropout_forward(self.forward_part(self.norm_forward(x)))
+        return passed
+
+    def _of_heads(self, x: Tensor) -> Tensor:
+        """(batch, heads, length, width of a head)."""
+        return x.reshape(*x.shape[:2], self.heads, -1).transpose(1, 2)

@@ -1,21 +1,27 @@
 """Optimizers by name: each is one function that builds the real ``torch.optim`` object.
 
-The stacked updates that reproduce them are in ``pipeline.engine.optimizers``.
+The stacked updates that reproduce them are in ``pipeline.engine.optimizers``; what is not there is trained run by run.
 """
 
-from collections.abc import Callable
-from typing import Annotated
+import functools
+import inspect
+import operator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated, Any, get_args, get_type_hints
 
 import torch
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from torch.optim import Optimizer
 
+from pipeline.params import Component
 from pipeline.registry import Registered, Registry, arguments_of
+from pipeline.wording import mistake
 
 Builder = Callable[..., Optimizer]
 Parameters = list[torch.Tensor]
 LearningRate = Annotated[float, Field(gt=0, le=1e9)]
 Share = Annotated[float, Field(ge=0, lt=1)]
+ShareAboveZero = Annotated[float, Field(gt=0, lt=1)]
 NotNegative = Annotated[float, Field(ge=0, le=1e9)]
 Betas = Annotated[list[Share], Field(min_length=2, max_length=2)]
 
@@ -108,3 +114,128 @@ def adagrad(
 ) -> Optimizer:
     """``torch.optim.Adagrad``."""
     return torch.optim.Adagrad(parameters, lr, lr_decay, weight_decay, initial_accumulator_value, eps)
+
+
+# The weights that are trained on (y) and those to evaluate (x) differ: the optimizer is in train mode from the start, and
+# whoever evaluates calls `optimizer.eval()` before and `optimizer.train()` after.
+
+
+@register("SGDScheduleFree")
+def sgd_schedule_free(
+    parameters: Parameters,
+    lr: LearningRate = 1.0,
+    momentum: ShareAboveZero = 0.9,
+    weight_decay: NotNegative = 0.0,
+    r: NotNegative = 0.0,
+    weight_lr_power: NotNegative = 2.0,
+) -> Optimizer:
+    """``schedulefree.SGDScheduleFree`` (Defazio et al., 2024, arXiv:2405.15682)."""
+    from schedulefree import SGDScheduleFree
+
+    optimizer = SGDScheduleFree(parameters, lr, momentum, weight_decay, r=r, weight_lr_power=weight_lr_power)
+    return _in_train_mode(optimizer)
+
+
+@register("AdamWScheduleFree")
+def adamw_schedule_free(
+    parameters: Parameters,
+    lr: LearningRate = 2.5e-3,
+    betas: Annotated[list[ShareAboveZero], Field(min_length=2, max_length=2)] = [0.9, 0.999],  # noqa: B006
+    eps: NotNegative = 1e-8,
+    weight_decay: NotNegative = 0.0,
+    r: NotNegative = 0.0,
+    weight_lr_power: NotNegative = 2.0,
+) -> Optimizer:
+    """``schedulefree.AdamWScheduleFree`` (Defazio et al., 2024, arXiv:2405.15682)."""
+    from schedulefree import AdamWScheduleFree
+
+    given = (betas[0], betas[1]), eps, weight_decay
+    return _in_train_mode(AdamWScheduleFree(parameters, lr, *given, r=r, weight_lr_power=weight_lr_power))
+
+
+def _in_train_mode(optimizer: Any) -> Optimizer:
+    optimizer.train()
+    trained: Optimizer = optimizer
+    return trained
+
+
+SCHEDULE_FREE: Mapping[str, str] = {
+    "SGD": "SGDScheduleFree",
+    "SGDScheduleFree": "SGDScheduleFree",
+    **dict.fromkeys(("Adam", "AdamW", "NAdam", "AdamWScheduleFree"), "AdamWScheduleFree"),
+}
+"""Optimizer → the schedule-free one that stands in for it."""
+
+
+def schedule_free(optimizer: Component, momentum: float) -> Component | None:
+    """The schedule-free form of a problem's optimizer, with its rate, decay and the rest; None where there is none.
+
+    ``momentum`` (AdamW: beta1) is the weight of the averaged weights in those that gradients are taken at.
+    """
+    name = SCHEDULE_FREE.get(optimizer.name)
+    if name is None:
+        return None
+    known = optimizers[name].arguments.model_fields
+    kept = {key: value for key, value in optimizer.args.items() if key in known}
+    own = {"momentum": momentum} if "momentum" in known else {"betas": [momentum, kept["betas"][1]]}
+    return Component(name, optimizers[name].complete(kept | own))
+
+
+# All other classes of torch.optim, with the arguments of their own signatures.
+
+HOW_IT_IS_DONE = ("foreach", "maximize", "capturable", "differentiable", "fused")
+"""Arguments of torch's optimizers that are about the machine, or turn the problem round."""
+
+
+def _as_registered(kind: type[Optimizer]) -> Builder:
+    hints = get_type_hints(kind.__init__)
+    own = [p for p in inspect.signature(kind).parameters.values() if p.name not in HOW_IT_IS_DONE]
+
+    def build(parameters: Parameters, **arguments: Any) -> Optimizer:
+        given: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in arguments.items()}
+        return kind(parameters, **given)
+
+    annotations = {p.name: LearningRate if p.name == "lr" else _annotation(hints[p.name]) for p in own[1:]}
+    build.__name__ = build.__qualname__ = kind.__name__
+    build.__doc__ = f"``torch.optim.{kind.__name__}``."
+    build.__annotations__ = {"parameters": Parameters, **annotations}
+    defaults = [p.replace(default=list(p.default) if isinstance(p.default, tuple) else p.default) for p in own]
+    build.__signature__ = inspect.Signature(defaults)  # type: ignore[attr-defined]
+    return build
+
+
+def _is_word(text: str) -> str:
+    if not text.isidentifier():
+        raise mistake("is not the name of anything", "write a word, as torch's own page has it")
+    return text
+
+
+BOUNDED: Mapping[Any, Any] = {
+    float: Annotated[float, Field(ge=-1e9, le=1e9)],
+    int: Annotated[int, Field(ge=0, le=1_000_000)],
+    str: Annotated[str, AfterValidator(_is_word)],
+}
+"""What torch's annotations are here; narrower bounds are torch's to know."""
+
+
+def _annotation(hint: Any) -> Any:
+    """Of an argument of torch's: a tuple is a list in YAML."""
+    parts = get_args(hint)
+    if getattr(hint, "__origin__", None) is tuple:
+        return Annotated[list[_any_of(parts)], Field(min_length=len(parts), max_length=len(parts))]  # type: ignore[misc]
+    return _any_of(parts or (hint,))
+
+
+def _any_of(hints: tuple[Any, ...]) -> Any:
+    return functools.reduce(operator.or_, [BOUNDED.get(hint, hint) for hint in dict.fromkeys(hints)])
+
+
+def _others() -> Iterator[type[Optimizer]]:
+    names = {entry.name for entry in optimizers}
+    for name, kind in sorted(vars(torch.optim).items()):
+        if isinstance(kind, type) and issubclass(kind, Optimizer) and kind is not Optimizer and name not in names:
+            yield kind
+
+
+for _kind in list(_others()):
+    register(_kind.__name__)(_as_registered(_kind))

@@ -15,15 +15,17 @@ from torch.optim import Optimizer
 
 from pipeline import results
 from pipeline.errors import PipelineError
-from pipeline.params import Params, ProblemParams, Schedule
+from pipeline.params import Component, Params, ProblemParams, Schedule
+from pipeline.problems.dropout import counted
 from pipeline.problems.encoding import Column, encode
 from pipeline.problems.losses import Loss, Task
 from pipeline.problems.metrics import Metric, metrics
 from pipeline.problems.models import models
-from pipeline.problems.optimizers import optimizers
+from pipeline.problems.optimizers import SCHEDULE_FREE, optimizers, schedule_free
 from pipeline.problems.splits import PARTS, SplitError, at_random, by_group
 from pipeline.runs import Floats, Run, Stream, as_json, code_fingerprint, fingerprint, run_fingerprint, stream
-from pipeline.schedulers.replay import Budget, resolve
+from pipeline.schedulers.registry import schedulers
+from pipeline.schedulers.replay import Budget, NewOptimizer, ScheduleError, resolve
 
 Indices = npt.NDArray[np.int64]
 
@@ -201,17 +203,37 @@ class Problem:
             torch.manual_seed(stream("weights", self.name, of, seed))
             component = self.params.model
             model: nn.Module = models[component.name].function(self.inputs, self.outputs, **component.args)
-        return model
+        return counted(model)
+
+    def new_draws(self, run: Run) -> np.random.Generator:
+        """The generator of a run's dropout masks: no two runs share them, however much else they do."""
+        of = run.label, run.schedule.key, run.seed, run.stream
+        return np.random.Generator(np.random.Philox(stream("dropout", self.name, *of)))
 
     def new_order(self, seed: int, of: Stream) -> torch.Generator:
         """The generator that a replicate's data order is drawn from, one ``torch.randperm`` an epoch."""
         return torch.Generator().manual_seed(stream("order", self.name, of, seed))
 
-    def new_optimizer(self, parameters: list[torch.Tensor], lr: float) -> Optimizer:
-        """The real torch optimizer over ``parameters`` at learning rate ``lr``."""
-        arguments: dict[str, Any] = {**self.params.optimizer.args, "lr": lr}
-        optimizer: Optimizer = optimizers[self.params.optimizer.name].function(parameters, **arguments)
-        return optimizer
+    def optimizer_of(self, schedule: Schedule) -> Component:
+        """The optimizer that runs with that schedule are trained with: the problem's own, or its schedule-free form."""
+        own, entry = self.params.optimizer, schedulers[schedule.name]
+        if not entry.schedule_free:
+            return own
+        free = schedule_free(own, entry.complete(schedule.args)["momentum"])
+        if free is None:
+            raise ScheduleError(f"{own.name} has no schedule-free form, as {', '.join(SCHEDULE_FREE)} have")
+        return free
+
+    def optimizers_for(self, schedule: Schedule) -> NewOptimizer:
+        """Builds the real torch optimizer of runs with that schedule, over some parameters at a learning rate."""
+        component = self.optimizer_of(schedule)
+
+        def build(parameters: list[torch.Tensor], lr: float) -> Optimizer:
+            arguments: dict[str, Any] = {**component.args, "lr": lr}
+            optimizer: Optimizer = optimizers[component.name].function(parameters, **arguments)
+            return optimizer
+
+        return build
 
 
 def load_problem(params: Params, name: str) -> Problem:
@@ -257,7 +279,7 @@ def _of_sizes(parts: Mapping[str, Indices], sizes: Mapping[str, int], seed: int)
 def describe(problem: Problem, run: Run, device: torch.device) -> dict[str, Any]:
     """What is known of a run before it is trained: the first columns of ``runs.parquet``."""
     resolved = resolve(run.schedule, problem.lr, problem.budget(run.epochs))
-    optimizer = problem.params.optimizer
+    optimizer = problem.optimizer_of(run.schedule)
     return {
         "run": run_fingerprint(run, f"{problem.fingerprint} {device}"),
         "variant": run.variant,

@@ -57,7 +57,7 @@ def _entry(problem: Problem, label: str, schedule: Schedule, baseline: str) -> I
     """A schedule's name and arguments, its curve, and what is wrong with it."""
     yield f"{label}  {_written(label, schedule)}".rstrip()
     try:
-        followed = follow(label, schedule, problem.new_optimizer, problem.lr, problem.budget())
+        followed = follow(label, schedule, problem.optimizers_for(schedule), problem.lr, problem.budget())
     except ScheduleError as error:
         yield f"  ! {impossible(label, error)}"
         return

@@ -117,3 +117,13 @@ def tanh_decay(
 ) -> LRScheduler:
     """(1 - tanh(``lower`` + (``upper`` - ``lower``) t)) / 2 (Hsueh et al., 2019, arXiv:1806.01593; timm's ``tanh``)."""
     return _to(final, optimizer, lambda step: (1 - math.tanh(lower + (upper - lower) * step / total_steps)) / 2)
+
+
+@register("ScheduleFree", interval="batch", search={"momentum": Range(low=0.5, high=0.98)}, schedule_free=True)
+def schedule_free(optimizer: Optimizer, total_steps: int, momentum: Annotated[float, Field(gt=0, lt=1)] = 0.9) -> LRScheduler:
+    """No schedule, but averaged weights (Defazio et al., 2024, The Road Less Scheduled, arXiv:2405.15682).
+
+    The problem's optimizer gives way to ``SGDScheduleFree`` or ``AdamWScheduleFree`` of the package schedulefree.
+    ``momentum`` (there beta1 for AdamW) is the weight of the averaged weights where gradients are taken.
+    """
+    return LambdaLR(optimizer, lambda step: 1.0)

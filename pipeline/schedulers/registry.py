@@ -20,11 +20,15 @@ Builder = Callable[..., LRScheduler]
 
 @dataclass(frozen=True)
 class Scheduler(Registered):
-    """A registered scheduler: when it is stepped, whether it reacts to the loss (``live``), what a study searches."""
+    """A registered scheduler: when it is stepped, whether it reacts to the loss (``live``), what a study searches.
+
+    One that is ``schedule_free`` brings an optimizer along that needs no schedule; its argument ``momentum`` is that one's.
+    """
 
     interval: Interval
     live: bool
     search: Space
+    schedule_free: bool = False
 
 
 schedulers: Registry[Scheduler] = Registry("scheduler")
@@ -37,6 +41,7 @@ def register(
     live: bool = False,
     search: Space | None = None,
     one_of: Sequence[str] = (),
+    schedule_free: bool = False,
 ) -> Callable[[Builder], Builder]:
     """Make a function known under ``name``; it is stepped once per epoch unless ``interval`` says ``batch``.
 
@@ -47,7 +52,8 @@ def register(
     """
 
     def add(function: Builder) -> Builder:
-        entry = Scheduler(name, function, arguments_of(function, given=2, one_of=one_of), interval, live, search or {})
+        arguments = arguments_of(function, given=2, one_of=one_of)
+        entry = Scheduler(name, function, arguments, interval, live, search or {}, schedule_free)
         if unknown := entry.search.keys() - entry.arguments.model_fields.keys():
             raise ValueError(f"the scheduler {name!r} has no argument {', '.join(sorted(unknown))} that could be searched")
         schedulers.add(entry)

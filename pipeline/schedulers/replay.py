@@ -124,7 +124,8 @@ class Replay:
         self._optimizer = new_optimizer([torch.zeros(1, requires_grad=True)], resolved.lr)
         self._scheduler = build(schedule, self._optimizer, resolved, budget)
         self._is_warmed_up = resolved.warmup > 0
-        self._optimizer.step()  # without gradients it changes nothing; torch warns where a scheduler is stepped before it
+        # Without gradients it changes nothing; torch warns where a scheduler is stepped before it. Some need a closure.
+        self._optimizer.step(lambda: 0.0)
 
     @property
     def now(self) -> tuple[float, float]:

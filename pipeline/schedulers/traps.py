@@ -130,7 +130,7 @@ def _on_a_constant_loss(schedule: Schedule, new_optimizer: NewOptimizer, lr: flo
 
 
 def _never_changes(s: Followed) -> Iterator[Finding]:
-    if not s.is_live and np.ptp(s.rates) == 0:
+    if not s.is_live and np.ptp(s.rates) == 0 and not schedulers[s.schedule.name].schedule_free:
         why = "it is the constant rate under another name"
         yield s.found(
             "never changes", 0, f"the rate is {s.peak:.3g} from the first step to the last", why, "change its arguments"

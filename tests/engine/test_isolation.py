@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.engine import training
 from pipeline.problems.problem import Problem
-from pipeline.runs import Run, select
+from pipeline.runs import Run, collect, select
 from pipeline.schedulers.registry import schedulers
-from tests.engine.helpers import MLP, Builder, assert_close, assert_same_bits, numbers_of, run_of, train, watch_loop
+from tests.engine.helpers import CPU, MLP, Builder, assert_close, assert_same_bits, numbers_of, run_of, train, watch_loop
 from tests.schedulers.examples import CYCLED_MOMENTUM, EXAMPLES, FLAT, NEVER_FLAT
 
 BAD: dict[str, dict[str, Any]] = {
@@ -119,7 +120,8 @@ def test_schedulers_of_one_seed_share_split_weights_and_order(new_problem: Build
 
 def test_every_scheduler_starts_from_the_same_loss(new_problem: Builder) -> None:
     problem = new_problem({name: {"args": examples[0]} for name, examples in EXAMPLES.items()}, model=MLP, epochs=2)
-    history = train(problem, [run_of(problem, name, seed) for seed in range(3) for name in EXAMPLES])
+    runs = [run_of(problem, name, seed) for seed in range(3) for name in EXAMPLES]
+    history = collect(runs, training.train(problem, runs, device=CPU, dtype=torch.float64))
     initial = history.outcome.initial_loss.reshape(3, -1)
     assert (initial == initial[:, :1]).all()
     assert np.unique(initial).size == 3

@@ -134,15 +134,52 @@ def test_adagrad_starts_where_it_is_told() -> None:
     given = {"lr": 1.0, "initial_accumulator_value": 7.0, "lr_decay": 1.0, "eps": 0.0}
     ours = STACKED["Adagrad"](optimizers["Adagrad"].complete(given), 1, has_momentum=False)
     parameter, gradient = torch.ones(1, 1), torch.full((1, 1), 3.0)
-    state = tuple(torch.full_like(parameter, start) for start in ours.starts)
+    state = started(parameter, ours)
     for numbers in torch.from_numpy(ours.coefficients(np.ones((2, 1)), np.zeros((2, 1)))).float():
         parameter, state = of_all_runs(ours)(parameter, gradient, state, numbers)
     assert state[0].item() == 25
     assert parameter.item() == pytest.approx(1 - 3 / 4 - 0.5 * 3 / 5)
 
 
-def test_every_registered_optimizer_has_a_stacked_form() -> None:
-    assert {each.name for each in optimizers} == set(STACKED)
+AVERAGING: Arguments = st.builds(
+    dict, weight_decay=DECAYS, r=st.sampled_from([0.0, 0.5, 2.0]), weight_lr_power=st.sampled_from([0.0, 1.0, 2.0])
+)
+OWN_MOMENTUM = st.sampled_from([0.5, 0.9, 0.98])
+
+
+@given(arguments=AVERAGING, momentum=OWN_MOMENTUM, epochs=epochs_of_rates(), seed=st.integers(0, 2**16))
+@settings(max_examples=60)
+def test_sgd_schedule_free(arguments: dict[str, Any], momentum: float, epochs: list[tuple[Floats, Floats]], seed: int) -> None:
+    """Rates of 0 among them, which the mean leaves out."""
+    kept = [(lr, np.full_like(lr, momentum)) for lr, _ in epochs]
+    step_side_by_side("SGDScheduleFree", {**arguments, "momentum": momentum}, kept, seed)
+
+
+@given(arguments=AVERAGING, momentum=OWN_MOMENTUM, epochs=epochs_of_rates(), seed=st.integers(0, 2**16))
+@settings(max_examples=60)
+def test_adamw_schedule_free(
+    arguments: dict[str, Any], momentum: float, epochs: list[tuple[Floats, Floats]], seed: int
+) -> None:
+    kept = [(lr, np.full_like(lr, momentum)) for lr, _ in epochs]
+    step_side_by_side("AdamWScheduleFree", {**arguments, "betas": [momentum, 0.95]}, kept, seed)
+
+
+@pytest.mark.parametrize("name", ["SGDScheduleFree", "AdamWScheduleFree"])
+def test_the_momentum_of_averages_cannot_be_cycled(name: str) -> None:
+    ours = STACKED[name](optimizers[name].complete({"lr": 0.1}), 1, has_momentum=True)
+    with pytest.raises(OptimizerError, match="changes the momentum of a schedule-free optimizer"):
+        ours.coefficients(np.ones((2, 1)), np.array([[0.9], [0.8]]))
+
+
+def test_every_stacked_form_is_of_a_registered_optimizer() -> None:
+    assert set(STACKED) < {each.name for each in optimizers}
+
+
+@pytest.mark.parametrize("has_momentum", [False, True])
+@pytest.mark.parametrize("name", STACKED)
+def test_an_update_needs_as_many_numbers_as_it_says(name: str, has_momentum: bool) -> None:
+    ours = STACKED[name](optimizers[name].complete({"lr": 0.1}), RUNS, has_momentum=has_momentum)
+    assert ours.coefficients(np.ones((2, RUNS)), np.full((2, RUNS), 0.9)).shape == (2, ours.kinds, RUNS)
 
 
 @pytest.mark.parametrize("has_momentum", [False, True])
@@ -153,8 +190,10 @@ def test_an_update_traced_once_serves_every_step(name: str, has_momentum: bool) 
     ours = STACKED[name](arguments, RUNS, has_momentum=has_momentum)
     draw = torch.Generator().manual_seed(0)
     parameter, *gradients = torch.randn((5, RUNS, *SHAPE), generator=draw)
-    state = tuple(torch.full_like(parameter, start) for start in ours.starts)
-    lr, momentum = np.linspace([0.0] * RUNS, [0.1] * RUNS, 4), np.array([0.9, 0.0, 0.5, 0.0])[:, None] * np.ones(RUNS)
+    state = started(parameter, ours)
+    cycled = [0.9] * 4 if "ScheduleFree" in name else [0.9, 0.0, 0.5, 0.0]
+    lr, momentum = np.linspace([0.0] * RUNS, [0.1] * RUNS, 4), np.array(cycled)[:, None] * np.ones(RUNS)
+    has_momentum = has_momentum or "ScheduleFree" in name
     numbers = torch.from_numpy(ours.coefficients(lr, momentum * has_momentum)).float()
 
     update = of_all_runs(ours)
@@ -177,7 +216,7 @@ def step_side_by_side(name: str, given: Mapping[str, Any], epochs: list[tuple[Fl
     real = [values.clone().requires_grad_() for values in parameter]
     theirs: list[Optimizer] = [optimizers[name].function([values], **arguments) for values in real]
     ours = STACKED[name](arguments, RUNS, has_momentum=any(m.any() for _, m in epochs))
-    state = tuple(torch.full_like(parameter, start) for start in ours.starts)
+    state = started(parameter, ours)
     for lr, momentum in epochs:
         numbers = torch.from_numpy(ours.coefficients(lr, momentum))
         for step in range(len(lr)):
@@ -188,6 +227,16 @@ def step_side_by_side(name: str, given: Mapping[str, Any], epochs: list[tuple[Fl
                 real[run].grad = gradient[run].clone()
                 theirs[run].step()
             torch.testing.assert_close(parameter, torch.stack(real).detach(), rtol=1e-11, atol=1e-11)
+        for each in theirs:
+            getattr(each, "eval", list)()  # schedule-free ones evaluate other weights than they train
+        torch.testing.assert_close(ours.evaluated(parameter, state), torch.stack(real).detach(), rtol=1e-11, atol=1e-11)
+        for each in theirs:
+            getattr(each, "train", list)()
+
+
+def started(parameter: torch.Tensor, ours: StackedOptimizer) -> tuple[torch.Tensor, ...]:
+    """What the optimizer keeps for a parameter at first."""
+    return tuple(parameter.clone() if start is None else torch.full_like(parameter, start) for start in ours.starts)
 
 
 def of_all_runs(ours: StackedOptimizer) -> Callable[..., Any]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.engine import shards, stacked
+from pipeline.engine import shards, stacked, workers
 from pipeline.runs import CURVES, History, collect
 from tests.engine.helpers import Builder, run_of
 
@@ -22,7 +22,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(autouse=True)
 def no_workers_left() -> Any:
     yield
-    shards.end_workers()
+    workers.end_workers()
 
 
 @pytest.fixture
@@ -40,10 +40,10 @@ def assert_same(one: History, other: History) -> None:
         assert torch.equal(values.nan_to_num(), other.outcome.weights[name].nan_to_num())
 
 
-@pytest.mark.parametrize("workers", [1, 2, 3])
+@pytest.mark.parametrize("count", [1, 2, 3])
 @pytest.mark.usefixtures("small_shards")
-def test_the_same_bytes_for_any_number_of_workers(new_problem: Builder, monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
-    monkeypatch.setattr(shards, "_cores", lambda: workers)
+def test_the_same_bytes_for_any_number_of_workers(new_problem: Builder, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    monkeypatch.setattr(workers, "cores", lambda: count)
     problem = new_problem(SCHEDULES)
     runs = [run_of(problem, label, seed=seed) for label in SCHEDULES for seed in range(4)]
     whole = collect(runs, stacked.train(problem, runs, device=CPU))
@@ -58,7 +58,7 @@ def test_the_same_bytes_for_any_number_of_workers(new_problem: Builder, monkeypa
 def test_a_training_left_in_the_middle_does_not_reach_into_the_next(
     new_problem: Builder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shards, "_cores", lambda: 2)
+    monkeypatch.setattr(workers, "cores", lambda: 2)
     problem = new_problem(SCHEDULES)
     runs = [run_of(problem, label, seed=seed) for label in SCHEDULES for seed in range(2)]
     left = shards.train(problem, runs, device=CPU)

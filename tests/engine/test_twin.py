@@ -12,9 +12,9 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from pipeline.engine import loop, stacked
 from pipeline.engine.lanes.program import LaneProgram
+from pipeline.engine.optimizers import STACKED
 from pipeline.problems.datasets import frame
 from pipeline.problems.datasets import register as register_dataset
-from pipeline.problems.optimizers import optimizers
 from pipeline.problems.problem import Problem
 from pipeline.runs import History, Run, collect
 from pipeline.schedulers.registry import schedulers
@@ -44,6 +44,8 @@ OPTIMIZERS: Mapping[str, Mapping[str, Any]] = {
     "RMSprop-centered": {"name": "RMSprop", "lr": 0.005, "alpha": 0.9, "centered": True, "eps": 1e-3},
     "RMSprop-centered-momentum": {"name": "RMSprop", "lr": 0.002, "centered": True, "momentum": 0.5, "eps": 1e-3},
     "Adagrad": {"name": "Adagrad", "lr": 0.05, "initial_accumulator_value": 0.1},
+    "SGDScheduleFree": {"name": "SGDScheduleFree", "lr": 0.5, "weight_decay": 0.05},
+    "AdamWScheduleFree": {"name": "AdamWScheduleFree", "lr": 0.02, "weight_decay": 0.05, "r": 0.5},
     "Adagrad-decay": {"name": "Adagrad", "lr": 0.05, "lr_decay": 0.01, "weight_decay": 0.05, "eps": 1e-3},
 }
 REGRESSION: Mapping[str, Any] = {"name": "a line"}
@@ -57,7 +59,8 @@ ON_FEW = [name for name, given in OPTIMIZERS.items() if given["name"] not in ("S
 STACKS = [("linear", optimizer) for optimizer in ON_LINEAR] + [
     ("mlp", optimizer) for optimizer in OPTIMIZERS if optimizer not in ON_FEW
 ]
-SCHEDULERS = [scheduler.name for scheduler in schedulers]
+SCHEDULERS = [scheduler.name for scheduler in schedulers if not scheduler.schedule_free]
+"""Those that a problem's own optimizer is trained with; the others have no stack in common with them."""
 
 
 class Twin:
@@ -117,6 +120,7 @@ def entries() -> dict[str, dict[str, Any]]:
     return {
         f"{name}-{number}-{interval}": {"name": name, "args": args, "interval": interval}
         for name, examples in EXAMPLES.items()
+        if name in SCHEDULERS
         for number, args in enumerate(examples)
         for interval in (["epoch", "batch"] if number == 0 and not schedulers[name].live else [schedulers[name].interval])
     } | {f"{name}-warmup": {"name": name, "args": EXAMPLES[name][0], "warmup": "20%"} for name in PEAK_FIRST}
@@ -131,7 +135,9 @@ def twin(request: pytest.FixtureRequest, new_problem: Builder) -> Twin:
 
 
 def test_every_registered_scheduler_has_an_example() -> None:
-    assert sorted(EXAMPLES) == sorted(SCHEDULERS), "add the new scheduler's arguments to tests/schedulers/examples.py"
+    assert sorted(EXAMPLES) == sorted(each.name for each in schedulers), (
+        "add the new scheduler's arguments to tests/schedulers/examples.py"
+    )
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
@@ -157,7 +163,8 @@ def test_other_optimizers_equal_the_loop(new_problem: Builder, optimizer: str) -
 
 
 def test_every_registered_optimizer_is_compared() -> None:
-    assert {given["name"] for given in OPTIMIZERS.values()} == {each.name for each in optimizers}
+    """In the stack where it has a stacked form."""
+    assert {given["name"] for given in OPTIMIZERS.values()} == set(STACKED)
 
 
 def test_the_examples_move_the_rate(new_problem: Builder) -> None:

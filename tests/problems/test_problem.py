@@ -111,7 +111,7 @@ def test_the_budget_counts_the_last_smaller_batch(problem: Problem) -> None:
 def test_the_model_and_the_optimizer_are_those_of_the_params(problem: Problem) -> None:
     model = problem.new_model(0, "final")
     assert model(torch.zeros(1, 4)).shape == (1, 3)
-    optimizer = problem.new_optimizer(list(model.parameters()), 0.25)
+    optimizer = problem.optimizers_for(next(iter(problem.schedules.values())))(list(model.parameters()), 0.25)
     assert isinstance(optimizer, torch.optim.SGD)
     assert optimizer.param_groups[0]["lr"] == 0.25
 

@@ -46,6 +46,7 @@ EXAMPLES: Mapping[str, list[dict[str, Any]]] = {
     "InverseSqrt": [{"timescale": "10%"}, {"timescale": 3}],
     "REX": [{}, {"final": "10%"}],
     "TanhDecay": [{}, {"lower": -4.0, "upper": 4.0, "final": "1%"}],
+    "ScheduleFree": [{}, {"momentum": 0.5}],
 }
 """Scheduler → arguments; none of them touches the momentum."""
 
@@ -70,7 +71,7 @@ FLAT: Mapping[str, dict[str, Any]] = {
 }
 """Scheduler → arguments at which its rate never leaves the optimizer's own."""
 
-NEVER_FLAT = {"InverseSqrt"}
+NEVER_FLAT = {"InverseSqrt", "ScheduleFree"}
 """Those that have no such arguments."""
 
 CYCLED_MOMENTUM: Mapping[str, Any] = {

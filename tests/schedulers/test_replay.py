@@ -74,6 +74,7 @@ SHAPES: dict[str, st.SearchStrategy[dict[str, Any]]] = {
     "InverseSqrt": st.fixed_dictionaries({"timescale": TENTHS}),
     "REX": st.fixed_dictionaries({"final": FINAL}),
     "TanhDecay": st.fixed_dictionaries({"lower": st.floats(-8, 0), "upper": st.floats(0, 5), "final": FINAL}),
+    "ScheduleFree": st.fixed_dictionaries({"momentum": st.floats(0.1, 0.9)}),
     "CyclicLR": st.fixed_dictionaries(
         {
             "base_lr": st.just("1%"),

@@ -162,7 +162,7 @@ def _refuse_varying(index: Value) -> None:
 
 
 VIEWS: dict[str, Make] = {
-    **dict.fromkeys(("alias", "detach", "clone", "lift_fresh_copy"), _same),
+    **dict.fromkeys(("alias", "detach", "detach_", "clone", "lift_fresh_copy"), _same),
     **dict.fromkeys(("view", "_unsafe_view", "reshape", "unsqueeze", "squeeze"), _reshaped),
     **dict.fromkeys(("transpose", "t"), _transposed),
     "expand": _expanded,

@@ -96,6 +96,8 @@ POINTWISE: dict[str, Pointwise] = {
     "bitwise_and": Pointwise(_operator("&")),
     "bitwise_or": Pointwise(_operator("|")),
     "bitwise_xor": Pointwise(_operator("^")),
+    "bitwise_right_shift": Pointwise(_operator(">>")),
+    "__rshift__": Pointwise(_operator(">>")),
     "bitwise_not": Pointwise(lambda a: f"(!({a}))", "bool"),
     "isnan": Pointwise(lambda a: f"isnan({a})", "bool"),
     "clone": Pointwise(lambda a: a),

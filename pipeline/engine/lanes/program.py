@@ -2,7 +2,6 @@
 
 import ctypes
 import functools
-import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -14,6 +13,7 @@ from torch import Tensor
 from pipeline.compiler import kept, machine
 from pipeline.engine.lanes.source import lanes_of, source, traced
 from pipeline.engine.program import Epochs, Runs, Trained
+from pipeline.engine.workers import cores
 from pipeline.runs import Floats
 
 NUMBERS_AT_ONCE = 8_000_000
@@ -85,12 +85,10 @@ class LaneProgram:
 
     def parameters(self) -> dict[str, Tensor]:
         """The runs' parameters by name."""
-        names = self._runs.functions.names
         columns = torch.from_numpy(self._state).split([shape.numel() for shape in self._shapes], dim=1)  # type: ignore[no-untyped-call]
-        return {
-            name: values.reshape(len(values), *shape).clone()
-            for name, values, shape in zip(names, columns, self._shapes, strict=False)
-        }
+        state = [values.reshape(len(values), *shape) for values, shape in zip(columns, self._shapes, strict=True)]
+        functions = self._runs.functions
+        return {name: values.clone() for name, values in zip(functions.names, functions.evaluated(state), strict=True)}
 
     def keep(self, runs: npt.NDArray[np.int64]) -> None:
         """Go on with these runs alone."""
@@ -127,11 +125,6 @@ def blocks(replicate: npt.NDArray[np.int64], lanes: int) -> tuple[npt.NDArray[np
         groups += [runs[i : i + lanes] for i in range(0, len(runs), lanes)]
     filled = [np.concatenate([group, np.repeat(group[:1], lanes - len(group))]) for group in groups]
     return np.array(filled), np.array([len(group) for group in groups])
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @functools.cache

@@ -13,6 +13,7 @@ from torch.func import functionalize
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from pipeline.compiler import Machine
+from pipeline.engine.lanes.decompositions import DECOMPOSITIONS
 from pipeline.engine.lanes.indexing import OTHERS, VIEWS, UntranslatableError
 from pipeline.engine.lanes.operations import POINTWISE, REDUCTIONS
 from pipeline.engine.lanes.translate import KINDS, PRODUCTS, Translator
@@ -90,6 +91,7 @@ def _places(state: Sequence[Tensor]) -> list[int]:
 def _translated(function: Function, arguments: tuple[Any, ...], here: Machine) -> Translator:
     try:
         table: Any = {operation: parts for operation, parts in decomposition_table.items() if _name(operation) not in KNOWN}
+        table |= DECOMPOSITIONS
         pure = functionalize(lambda *given: list(function(*given)), remove="mutations")
         module = make_fx(pure, decomposition_table=table)(*arguments)
     except Exception as error:

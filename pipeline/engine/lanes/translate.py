@@ -50,6 +50,8 @@ class Translator:
             if node.op == "call_function":
                 self._values[node] = self._translated(node)
                 if _name(node) == "copy_" and isinstance(node.args[0], fx.Node):  # some decompositions work in place
+                    if _name(node.args[0]) in VIEWS:
+                        raise UntranslatableError("a change in place of a part of a tensor")
                     self._values[node.args[0]] = self._values[node]
             elif node.op == "get_attr":
                 self._values[node] = self._constant(getattr(module, str(node.target)))

@@ -32,6 +32,10 @@ class OneFunction:
         new = self.function(state[0], x, y, weights)
         return new.expand(state[0].shape), (new * numbers[0]).mean()
 
+    @staticmethod
+    def evaluated(state: list[Tensor]) -> list[Tensor]:
+        return state
+
     def evaluation(self, state: list[Tensor], x: Tensor, y: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         return (weights * (x @ state[0][0])).sum(), (weights * (y == 1)).sum()
 
@@ -107,6 +111,61 @@ VIEWS: dict[str, Step] = {
     "constants": lambda s, x, y, w: s + torch.ones_like(s) + torch.full((4,), 0.5) + torch.arange(4) + torch.zeros(3, 1),
     "scatter": lambda s, x, y, w: s + torch.zeros_like(s).scatter(1, y[:3, None], 2.0),
 }
+
+
+def _gradient(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    found: Callable[[Tensor], Tensor] = torch.func.grad(lambda s: (function(s) ** 2).sum())
+    return found
+
+
+LAYERS: dict[str, Step] = {
+    "convolution of data": lambda s, x, y, w: s + f.conv2d(x.reshape(6, 1, 2, 2), s.reshape(3, 1, 2, 2), s[:, 0]).sum(),
+    "padded": lambda s, x, y, w: (
+        s + f.conv2d(s.reshape(3, 1, 2, 2), x.flatten()[:9].reshape(1, 1, 3, 3), padding=1).reshape(3, 4)
+    ),
+    "strided": lambda s, x, y, w: s + f.conv2d(s.reshape(1, 1, 3, 4), s.flatten()[:6].reshape(1, 1, 3, 2), stride=(2, 1)).sum(),
+    "dilated": lambda s, x, y, w: s + f.conv2d(s.reshape(1, 1, 3, 4), s[:2, :2].reshape(1, 1, 2, 2), dilation=2).sum(),
+    "in one dimension": lambda s, x, y, w: s + f.conv1d(x.reshape(6, 2, 2), s.reshape(3, 2, 2), padding=1).mean(),
+    "gradient by the weights": lambda s, x, y, w: _gradient(
+        lambda s: f.conv2d(x.reshape(6, 1, 2, 2), s.flatten()[:9].reshape(1, 1, 3, 3), s[0, :1], padding=1)
+    )(s),
+    "gradient by the input": lambda s, x, y, w: _gradient(
+        lambda s: f.conv2d(s.reshape(3, 1, 2, 2), x.flatten()[:9].reshape(1, 1, 3, 3), padding=1)
+    )(s),
+    "gradient by both": lambda s, x, y, w: _gradient(
+        lambda s: f.conv2d(s.reshape(3, 2, 2, 1), s.reshape(2, 2, 3, 1), padding=(1, 0), stride=2)
+    )(s),
+    "group norm": lambda s, x, y, w: f.group_norm(s.reshape(1, 4, 3, 1), 2, s[0], s[1]).reshape(3, 4),
+    "gradient of group norm": lambda s, x, y, w: _gradient(
+        lambda s: f.group_norm(s.reshape(1, 4, 3, 1), 2, s[0], s[1]).exp()
+    )(s),
+    "gradient of an embedding": lambda s, x, y, w: _gradient(lambda s: f.embedding(y, s) + f.embedding(y[:2], s).sum())(s),
+    "attention": lambda s, x, y, w: _gradient(lambda s: (x @ s.T @ s @ x.T).softmax(dim=-1) @ x)(s),
+    "bits": lambda s, x, y, w: s + ((y[:4] * 77) >> 2 ^ 5) + (((s * 1000).long() ^ 12345) >> 3 & 255),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers(name: str) -> None:
+    assert_same(LAYERS[name], f"layers {name}")
+
+
+def test_a_grouped_convolution_is_refused() -> None:
+    def grouped(s: Tensor, x: Tensor, y: Tensor, w: Tensor) -> Tensor:
+        return s + f.conv1d(x.reshape(6, 2, 2), s.reshape(6, 1, 2), groups=2).sum()
+
+    with pytest.raises(UntranslatableError, match="grouped convolution"):
+        LaneProgram(runs_of(grouped, "grouped"))
+
+
+def test_a_part_changed_in_place_is_refused() -> None:
+    def changing(s: Tensor, x: Tensor, y: Tensor, w: Tensor) -> Tensor:
+        constant = torch.zeros(4)
+        constant[2] = 1.0
+        return s * constant
+
+    with pytest.raises(UntranslatableError, match="the operation copy"):
+        LaneProgram(runs_of(changing, "changed in place"))
 
 
 @pytest.mark.parametrize("name", POINTWISE)

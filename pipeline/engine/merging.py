@@ -1,0 +1,76 @@
+"""Several trainings of one length as one: their blocks side by side, their outcomes together."""
+
+from collections.abc import Generator, Sequence
+from dataclasses import fields, replace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from pipeline.runs import CURVES, Block, Floats, Outcome, Training
+
+Places = list[int]
+
+
+class Several(Protocol):
+    """Trainings that go on elsewhere."""
+
+    def next(self) -> list[Any]:
+        """The next block of each; after the last, their outcomes."""
+        ...
+
+
+def lockstep(trainings: Sequence[Training]) -> Generator[list[Block], None, list[Outcome]]:
+    """The blocks of several trainings of one length, each time those of the same epochs, then their outcomes."""
+    waiting: list[Block | None] = [None] * len(trainings)
+    while True:
+        outcomes = []
+        for number, training in enumerate(trainings):
+            if waiting[number] is None:
+                try:
+                    waiting[number] = next(training)
+                except StopIteration as end:
+                    outcomes.append(end.value)
+        if outcomes:
+            return outcomes
+        ready = [block for block in waiting if block is not None]
+        count = min(len(block.lr) for block in ready)
+        yield [_epochs(block, slice(count)) for block in ready]
+        waiting = [_epochs(block, slice(count, None)) if len(block.lr) > count else None for block in ready]
+
+
+def merged(own: Sequence[Training], elsewhere: Sequence[Several], places: Places) -> Training:
+    """The blocks and the outcome of all trainings as of one.
+
+    ``places`` are the places that the runs of the trainings, side by side in the order given, have in it.
+    """
+    progress, columns = lockstep(own), np.argsort(places).tolist()
+    while True:
+        try:
+            blocks = next(progress)
+        except StopIteration as end:
+            outcomes: list[Outcome] = end.value
+            break
+        yield _joined([*blocks, *(block for others in elsewhere for block in others.next())], columns)
+    return _outcome([*outcomes, *(outcome for others in elsewhere for outcome in others.next())], columns)
+
+
+def _epochs(block: Block, some: slice) -> Block:
+    curves = {name: getattr(block, name)[some] for name in CURVES}
+    return replace(block, first_epoch=block.first_epoch + (some.start or 0), **curves)
+
+
+def _outcome(parts: list[Outcome], columns: Places) -> Outcome:
+    names = [field.name for field in fields(Outcome) if field.name != "weights"]
+    figures: dict[str, Any] = {name: _together([getattr(part, name) for part in parts], columns) for name in names}
+    weights = {name: torch.cat([part.weights[name] for part in parts])[columns] for name in parts[0].weights}
+    return Outcome(**figures, weights=weights)
+
+
+def _joined(parts: list[Block], columns: Places) -> Block:
+    curves = {name: _together([getattr(part, name) for part in parts], columns) for name in CURVES}
+    return Block(parts[0].first_epoch, **curves)
+
+
+def _together(parts: list[Floats], columns: Places) -> Floats:
+    return np.concatenate(parts, axis=-1)[..., columns]

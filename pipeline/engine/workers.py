@@ -1,0 +1,135 @@
+"""Trainings spread over worker processes, one thread in each.
+
+Waiting for each other at every small operation, threads lose more than they gain, above all on a machine that has something
+else to do.
+"""
+
+import atexit
+import os
+import pickle
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from typing import Any
+
+import torch
+
+import pipeline.catalogue  # noqa: F401  # a worker process knows every registered name
+from pipeline.engine.merging import Places, lockstep, merged
+from pipeline.runs import Run, Training
+
+Train = Callable[[Sequence[Run]], Training]
+"""Trains some runs; a module's function, or a partial of one, so that another process can be told of it."""
+
+
+def spread(train: Train, runs: Sequence[Run], cuts: Sequence[Places], processes: int | None = None) -> Training:
+    """Train the runs, those of each cut by themselves, in as many processes as there are cores, or in fewer if asked.
+
+    The number of workers changes no byte, since a run's arithmetic depends on its own cut alone.
+    """
+    with one_thread():
+        workers = _workers(min(processes or cores(), len(cuts)) - 1)
+        hands = [list(cuts[number :: len(workers) + 1]) for number in range(len(workers) + 1)]
+        for worker, hand in zip(workers, hands[1:], strict=True):
+            worker.begin(train, [[runs[i] for i in places] for places in hand])
+        own = [train([runs[i] for i in places]) for places in hands[0]]
+        places = [place for hand in hands for cut in hand for place in cut]
+        return (yield from merged(own, workers, places))
+
+
+class Worker:
+    """A process that trains, block by block; kept for the next training, since starting one takes seconds."""
+
+    def __init__(self) -> None:
+        context = get_context("spawn")  # a fork would share what torch's threads hold at that moment
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
+        self._process.start()
+        theirs.close()
+        self.is_busy = False
+
+    def begin(self, train: Train, cuts: list[list[Run]]) -> None:
+        """Start training; its blocks are read with :meth:`next`."""
+        self.is_busy = True
+        self._pipe.send_bytes(pickle.dumps((train, cuts)))
+
+    def next(self) -> list[Any]:
+        """The next block of each of its cuts; after the last, their outcomes. Raises what training raised there."""
+        kind, content = pickle.loads(self._pipe.recv_bytes())
+        self.is_busy = kind == "blocks"
+        if kind == "error":
+            raise content
+        found: list[Any] = content
+        return found
+
+    def end(self) -> None:
+        """End the process: it ends by itself when nobody is left to speak to, unless it is in the middle of a training."""
+        self._pipe.close()
+        if self.is_busy:
+            self._process.kill()
+        self._process.join()
+
+
+_pool: list[Worker] = []
+
+
+def _workers(count: int) -> list[Worker]:
+    """``count`` idle workers. One whose training was left in the middle is replaced."""
+    for worker in [worker for worker in _pool if worker.is_busy]:
+        worker.end()
+        _pool.remove(worker)
+    while len(_pool) < count:
+        _pool.append(Worker())
+    return _pool[:count]
+
+
+@atexit.register
+def end_workers() -> None:
+    """End all workers; the next training that needs some starts new ones."""
+    while _pool:
+        _pool.pop().end()
+
+
+def _serve(pipe: Connection) -> None:
+    """A worker's life: one job after the other until the other end is gone."""
+    torch.set_num_threads(1)
+    while True:
+        try:
+            _train_all(pipe, *pickle.loads(pipe.recv_bytes()))
+        except (EOFError, BrokenPipeError, KeyboardInterrupt):
+            return
+
+
+def _train_all(pipe: Connection, train: Train, cuts: list[list[Run]]) -> None:
+    progress = lockstep([train(runs) for runs in cuts])
+    try:
+        while True:
+            _send(pipe, "blocks", next(progress))
+    except StopIteration as end:
+        _send(pipe, "outcomes", end.value)
+    except (BrokenPipeError, KeyboardInterrupt):
+        raise
+    except Exception as error:  # noqa: BLE001  # it is raised again at the other end
+        _send(pipe, "error", error)
+
+
+def _send(pipe: Connection, kind: str, content: Any) -> None:
+    # As plain bytes: torch would hand every tensor over in shared memory, each with a file of its own.
+    pipe.send_bytes(pickle.dumps((kind, content)))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """In the block, torch uses one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

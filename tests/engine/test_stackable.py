@@ -1,0 +1,306 @@
+"""What cannot be stacked is found out before training, told with its remedy, and trained run by run."""
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pipeline.engine import loop, stacked, training, workers
+from pipeline.engine.optimizers import STACKED
+from pipeline.engine.stackable import obstacle
+from pipeline.problems.models import register
+from pipeline.problems.optimizers import optimizers
+from pipeline.problems.problem import Problem
+from pipeline.runs import collect
+from tests.engine.helpers import CPU, MLP, Builder, numbers_of, run_of
+from tests.engine.test_twin import assert_same_history
+
+SCHEDULES: dict[str, dict[str, Any]] = {
+    "StepLR": {"args": {"step_size": "30%"}},
+    "ReduceLROnPlateau": {"args": {"patience": 0}},
+}
+
+
+class Branching(nn.Linear):
+    def forward(self, x: Tensor) -> Tensor:
+        outputs = super().forward(x)
+        return outputs if outputs.sum() > 0 else 2 * outputs
+
+
+class Noisy(nn.Linear):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x + 0.1 * torch.randn_like(x)) if self.training else super().forward(x)
+
+
+class Counting(nn.Linear):
+    count: Tensor
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs)
+        self.register_buffer("count", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.count += 1
+        return super().forward(x)
+
+
+class Projecting(nn.Linear):
+    projection: Tensor
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs)
+        self.register_buffer("projection", torch.randn(inputs, inputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x @ self.projection)
+
+
+class Idle(nn.Linear):
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs)
+        self.unused = nn.Parameter(torch.ones(3))
+
+
+def frozen(inputs: int, outputs: int) -> nn.Module:
+    layer = nn.Linear(inputs, outputs)
+    layer.bias.requires_grad_(False)
+    return layer
+
+
+def normed(inputs: int, outputs: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(inputs, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, outputs))
+
+
+def of_the_batch(inputs: int, outputs: int) -> nn.Module:
+    return nn.Sequential(nn.BatchNorm1d(inputs, track_running_stats=False), nn.Linear(inputs, outputs))
+
+
+OBSTACLES: Mapping[str, tuple[Callable[[int, int], nn.Module], str]] = {
+    "running statistics": (normed, r"changes its buffers .* \(1: BatchNorm1d\); .* GroupNorm or LayerNorm"),
+    "statistics of the batch": (of_the_batch, r"mixes the samples of a batch \(0: BatchNorm1d\); .* GroupNorm"),
+    "control flow": (Branching, r"depends on the values of tensors \(an `if`.*use torch\.where"),
+    "random numbers": (Noisy, r"draws random numbers of its own; nn\.Dropout is what can be stacked"),
+    "a buffer in place": (Counting, r"changes its buffers as it is trained \(itself: Counting\)"),
+    "a random buffer": (Projecting, r"draws its buffers anew for every seed \(projection\)"),
+    "a frozen parameter": (frozen, r"has frozen parameters \(bias\)"),
+    "an idle parameter": (Idle, r"parameters that take no part in its output \(unused\)"),
+}
+
+
+@pytest.fixture(autouse=True)
+def here_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In this process, which alone knows the models of these tests."""
+    monkeypatch.setattr(workers, "cores", lambda: 1)
+    training._warn.cache_clear()
+
+
+@pytest.mark.parametrize("kind", OBSTACLES)
+@pytest.mark.usefixtures("own_registries")
+def test_an_obstacle_is_told_and_the_runs_train_as_by_hand(
+    new_problem: Builder, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    builder, words = OBSTACLES[kind]
+
+    @register("odd")
+    def odd(inputs: int, outputs: int) -> nn.Module:
+        return builder(inputs, outputs)
+
+    problem = new_problem(SCHEDULES, model={"name": "odd"})
+    runs = [run_of(problem, label, seed) for label in problem.schedules for seed in range(2)]
+    with pytest.raises(
+        stacked.StackError, match=rf"problem small cannot be stacked: .*the model odd .*{words}.*`engine: auto`"
+    ):
+        next(stacked.train(problem, runs, device=CPU))
+    with caplog.at_level(logging.WARNING):
+        history = collect(runs, training.train(problem, runs, device=CPU, dtype=torch.float64))
+    assert [record.message.partition(":")[0] for record in caplog.records] == ["problem small"]
+    assert "training run by run, which is slower: " in caplog.text
+    for index, run in enumerate(runs):
+        theirs = collect([run], loop.train(problem, run, device=CPU, dtype=torch.float64))
+        assert_same_history(history, index, theirs, tolerance=0)
+
+
+@pytest.mark.usefixtures("own_registries")
+def test_running_statistics_are_trained_as_by_hand(new_problem: Builder) -> None:
+    """Against a loop that is written out here."""
+    register("normed")(normed)
+    problem = new_problem({}, model={"name": "normed"}, epochs=3)
+    run = run_of(problem, "Baseline")
+    history = collect([run], training.train(problem, [run], device=CPU, dtype=torch.float64))
+
+    model, split = problem.new_model(0, "final").double(), problem.split(0)
+    x, y = torch.tensor(problem.x).double(), torch.tensor(problem.y)
+    optimizer, order = torch.optim.SGD(model.parameters(), 0.1), problem.new_order(0, "final")
+    for epoch in range(3):
+        for batch in torch.randperm(70, generator=order).split(12):  # type: ignore[no-untyped-call]
+            rows = torch.tensor(split.train)[batch]
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(x[rows]), y[rows]).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+        with torch.no_grad():
+            validation = torch.tensor(split.validation)
+            loss = nn.functional.cross_entropy(model.eval()(x[validation]), y[validation]).item()
+        model.train()
+        assert history.curves.validation_loss[epoch, 0] == pytest.approx(loss, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", [each.name for each in optimizers if each.name not in STACKED])
+def test_any_other_optimizer_of_torch_trains_run_by_run(new_problem: Builder, name: str) -> None:
+    """SparseAdam and Muon refuse this model, as they do by hand."""
+    problem = new_problem(SCHEDULES, optimizer={"name": name, "lr": 0.05}, model=MLP)
+    assert f"the optimizer {name} has no stacked form" in str(obstacle(problem, problem.params.optimizer))
+    runs = [run_of(problem, label, seed) for label in problem.schedules for seed in range(2)]
+    if name in ("SparseAdam", "Muon"):
+        with pytest.raises((RuntimeError, ValueError), match=r"dense gradients|only supports 2D"):
+            collect(runs, training.train(problem, runs, device=CPU))
+        return
+    history = collect(runs, training.train(problem, runs, device=CPU))
+    if name != "LBFGS":  # it is made for whole batches
+        assert (history.curves.train_loss[-1] < history.outcome.initial_loss).all()
+    assert np.isfinite(history.outcome.test_loss).all()
+
+
+def test_a_constant_buffer_is_no_obstacle(new_problem: Builder) -> None:
+    problem = new_problem(SCHEDULES, model=MLP)
+    assert obstacle(problem, problem.params.optimizer) is None
+
+
+@pytest.mark.usefixtures("own_registries")
+def test_models_with_constant_buffers_are_stacked(new_problem: Builder) -> None:
+    class Weighing(nn.Linear):
+        weights: Tensor
+
+        def __init__(self, inputs: int, outputs: int) -> None:
+            super().__init__(inputs, outputs)
+            self.register_buffer("weights", torch.arange(inputs) / 3.0)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x * self.weights)
+
+    @register("weighing")
+    def weighing(inputs: int, outputs: int) -> nn.Module:
+        return Weighing(inputs, outputs)
+
+    assert_as_in_the_loop(new_problem(SCHEDULES, model={"name": "weighing"}))
+
+
+@pytest.mark.parametrize("dropout", [nn.Dropout, nn.Dropout1d], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("compiled", [False, True], ids=["tensors", "compiled"])
+@pytest.mark.usefixtures("own_registries")
+def test_dropout_in_a_stack_is_that_of_the_loop(new_problem: Builder, dropout: type[nn.Module], compiled: bool) -> None:
+    """The same masks, also in the last batch, which a stack fills up."""
+
+    class Dropping(nn.Module):
+        def __init__(self, inputs: int, outputs: int) -> None:
+            super().__init__()
+            self.first, self.last = nn.Linear(inputs, 12), nn.Linear(12, outputs)
+            self.drop, self.again = dropout(0.3), nn.Dropout(0.1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            hidden = self.drop(self.first(x).relu().reshape(len(x), 4, 3)).reshape(len(x), 12)
+            outputs: Tensor = self.last(self.again(hidden))
+            return outputs
+
+    @register("dropping")
+    def dropping(inputs: int, outputs: int) -> nn.Module:
+        return Dropping(inputs, outputs)
+
+    assert_as_in_the_loop(new_problem(SCHEDULES, model={"name": "dropping"}, compile=compiled))
+
+
+@pytest.mark.usefixtures("own_registries")
+def test_dropout_masks_differ_between_runs_and_repeat(new_problem: Builder) -> None:
+    """Equal schedules under two labels share split, weights and order, and part by their masks alone."""
+
+    @register("dropping")
+    def dropping(inputs: int, outputs: int) -> nn.Module:
+        return nn.Sequential(nn.Linear(inputs, 16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, outputs))
+
+    twice = {label: {"name": "StepLR", "args": {"step_size": "30%"}} for label in ("One", "Other")}
+    problem = new_problem(twice, model={"name": "dropping"})
+    runs = [run_of(problem, label) for label in twice]
+    first, second = (collect(runs, training.train(problem, runs, device=CPU)) for _ in range(2))
+    for name, values in numbers_of(first).items():
+        np.testing.assert_array_equal(values, numbers_of(second)[name])
+    assert first.outcome.initial_loss[0] == first.outcome.initial_loss[1]
+    assert (first.curves.train_loss[:, 0] != first.curves.train_loss[:, 1]).all()
+
+
+@pytest.mark.parametrize("clip", [{"norm": 0.05}, {"value": 0.01}, {"norm": 1e6}], ids=str)
+@pytest.mark.parametrize("compiled", [False, True], ids=["tensors", "compiled"])
+def test_clipped_gradients_are_torchs(new_problem: Builder, clip: dict[str, float], compiled: bool) -> None:
+    problem = new_problem(SCHEDULES, model=MLP, clip=clip, compile=compiled)
+    assert_as_in_the_loop(problem)
+    unclipped = new_problem(SCHEDULES, model=MLP)
+    run = run_of(problem, "Baseline")
+    ours, free = (collect([run], loop.train(p, run, device=CPU, dtype=torch.float64)) for p in (problem, unclipped))
+    is_same = np.allclose(ours.curves.train_loss, free.curves.train_loss, rtol=1e-12)
+    assert is_same == ("norm" in clip and clip["norm"] == 1e6), "the bound is felt exactly where it is meant to be"
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [{"name": "SGD", "lr": 0.5, "momentum": 0.9, "weight_decay": 0.01}, {"name": "AdamW", "lr": 0.02, "weight_decay": 0.1}],
+    ids=lambda given: str(given["name"]),
+)
+@pytest.mark.parametrize("compiled", [False, True], ids=["tensors", "compiled"])
+def test_schedule_free_competitors_beside_schedules(new_problem: Builder, optimizer: dict[str, Any], compiled: bool) -> None:
+    """Runs of two optimizers in one training, a live schedule among them, each as in the loop."""
+    free: dict[str, dict[str, Any]] = {
+        "Free": {"name": "ScheduleFree", "args": {"momentum": 0.8}, "warmup": "10%"},
+        "Plain": {"name": "ScheduleFree"},
+    }
+    problem = new_problem({**SCHEDULES, **free}, optimizer=optimizer, model=MLP, compile=compiled)
+    assert_as_in_the_loop(problem)
+    component = problem.optimizer_of(problem.schedules["Free"])
+    assert component.name == f"{optimizer['name']}ScheduleFree"
+    kept = {"lr": optimizer["lr"], "weight_decay": optimizer["weight_decay"]}
+    assert {key: component.args[key] for key in kept} == kept
+
+
+def assert_as_in_the_loop(problem: Problem) -> None:
+    """All schedules of the problem, trained as the stages do, none of them run by run, against the plain loop."""
+    runs = [run_of(problem, label, seed) for seed in (1, 0) for label in problem.schedules]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "train_all", None)
+        ours = collect(runs, training.train(problem, runs, device=CPU, dtype=torch.float64))
+    for index, run in enumerate(runs):
+        theirs = collect([run], loop.train(problem, run, device=CPU, dtype=torch.float64))
+        assert_same_history(ours, index, theirs, tolerance=1e-10)
+
+
+def test_forced_loop_is_the_stack_to_rounding_in_processes(new_problem: Builder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "cores", lambda: 2)
+    stack, alone = (new_problem(SCHEDULES, model=MLP, engine=engine) for engine in ("stacked", "loop"))
+    runs = [run_of(stack, label, seed) for label in stack.schedules for seed in range(2)]
+    one, other = (collect(runs, training.train(p, runs, device=CPU, dtype=torch.float64)) for p in (stack, alone))
+    workers.end_workers()
+    for name, values in numbers_of(one).items():
+        np.testing.assert_allclose(values, numbers_of(other)[name], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("search", [False, True])
+def test_runs_that_do_not_fit_into_memory_together(new_problem: Builder, monkeypatch: pytest.MonkeyPatch, search: bool) -> None:
+    """One after the other, with the same numbers."""
+    problem = new_problem(SCHEDULES, engine="loop")
+    runs = [run_of(problem, label) for label in problem.schedules]
+    together = collect(runs, training.train(problem, runs, device=CPU, search=search))
+    monkeypatch.setattr(loop, "IN_MEMORY", 100)
+    blocks: list[int] = []
+    apart = collect(runs, training.train(problem, runs, device=CPU, search=search), lambda block: blocks.append(len(block.lr)))
+    assert blocks == [problem.params.epochs]
+    for name, values in numbers_of(together).items():
+        np.testing.assert_array_equal(values, numbers_of(apart)[name])
+
+
+@pytest.mark.usefixtures("own_registries")
+def test_forced_stacking_of_what_cannot_be_is_an_error(new_problem: Builder) -> None:
+    register("normed")(normed)
+    problem = new_problem(SCHEDULES, model={"name": "normed"}, engine="stacked")
+    runs = [run_of(problem, "StepLR")]
+    with pytest.raises(stacked.StackError, match=r"Write `engine: auto`, and it is trained run by run"):
+        next(training.train(problem, runs, device=CPU))
