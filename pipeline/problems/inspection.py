@@ -1,17 +1,34 @@
-"""Every schedule of a problem followed to the end of its run, before anything is trained."""
+"""A problem tried out before anything is trained: its parts on its data, and every schedule to the end of its run."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
 
 from pipeline.document import Loc
 from pipeline.params import placed_in
+from pipeline.problems.losses import losses
+from pipeline.problems.metrics import metrics
 from pipeline.problems.problem import Problem
 from pipeline.schedulers.replay import ScheduleError
 from pipeline.schedulers.traps import Followed, follow
+
+SAMPLES = 8
+"""Samples that the model is tried on."""
+Mistake = tuple[Loc, Any, str, str]
+"""Place in params.yaml, what is given there, what is wrong with it, what would be right."""
 
 
 def inspect(problem: Problem) -> list[Followed]:
     """All schedules of the problem, in order; :func:`pipeline.schedulers.traps.findings` names the traps in each.
 
-    Raises :class:`pipeline.params.ParamsError` with a placed line for each that cannot be followed.
+    Raises :class:`pipeline.params.ParamsError` with a placed line for each part of the problem that does not fit its data,
+    and for each schedule that cannot be followed.
     """
+    if parts := [*_of_the_task(problem)] or [*_of_the_model(problem)]:
+        raise placed_in(parts)
     followed, mistakes = [], []
     for label, schedule in problem.schedules.items():
         try:
@@ -25,3 +42,86 @@ def inspect(problem: Problem) -> list[Followed]:
     if mistakes:
         raise placed_in(mistakes)
     return followed
+
+
+def _of_the_task(problem: Problem) -> Iterator[Mistake]:
+    """A loss or a metric that is made for other targets."""
+    place: Loc = ("problems", problem.name)
+    have = f"{problem.classes} classes" if problem.task == "classification" else "numbers to be predicted"
+    loss, metric = problem.loss, metrics[problem.metric_name]
+    if losses[loss.name].task != problem.task:
+        fitting = ", ".join(entry.name for entry in losses if entry.task == problem.task)
+        yield (
+            (*place, "loss", "name"),
+            loss.name,
+            f"is for {losses[loss.name].task}, and the targets are {have}",
+            _one_of(fitting),
+        )
+    elif loss.is_binary and problem.classes != 2:
+        yield (
+            (*place, "loss", "name"),
+            loss.name,
+            f"is for 2 classes, and there are {problem.classes}",
+            "write CrossEntropyLoss",
+        )
+    elif (weight := loss.arguments.get("weight")) is not None and len(weight) != problem.classes:
+        wrong = f"has {len(weight)} weights, and there are {problem.classes} classes"
+        yield (*place, "loss", "weight"), weight, wrong, "write one weight per class, in the order of the classes"
+    if metric.task != problem.task:
+        fitting = ", ".join(entry.name for entry in metrics if entry.task == problem.task)
+        yield (*place, "metric", "name"), metric.name, f"is for {metric.task}, and the targets are {have}", _one_of(fitting)
+
+
+def _one_of(names: str) -> str:
+    return f"write one of {names}"
+
+
+def _of_the_model(problem: Problem) -> Iterator[Mistake]:
+    """A model that cannot be built or applied to the data, or an optimizer that refuses it: one step is tried."""
+    place: Loc = ("problems", problem.name)
+    name, optimizer = problem.params.model.name, problem.params.optimizer.name
+    see = "change its arguments, or the dataset; its function says what it takes"
+    try:
+        model = problem.new_model(0, "final")
+    except Exception as error:  # noqa: BLE001  # a model of the user's own may raise anything
+        yield (*place, "model"), name, f"cannot be built for samples of shape {_shape(problem)}: {_told(error)}", see
+        return
+    x, y = _samples(problem)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        try:
+            outputs = model(x)
+        except Exception as error:  # noqa: BLE001
+            yield (*place, "model"), name, f"cannot be applied to samples of shape {_shape(problem)}: {_told(error)}", see
+            return
+        if outputs.shape != (len(x), problem.outputs):
+            wrong = f"gives outputs of shape {tuple(outputs.shape)} for {len(x)} samples, and {problem.outputs} each are needed"
+            yield (*place, "model"), name, wrong, f"let it end in {problem.outputs} outputs per sample"
+            return
+        problem.loss.mean(outputs, y).backward()  # type: ignore[no-untyped-call]
+        try:
+            own = next(iter(problem.schedules.values()))
+            problem.optimizers_for(own)(list(model.parameters()), problem.lr).step(lambda: 0.0)
+        except ScheduleError:
+            return  # told of the schedule
+        except Exception as error:  # noqa: BLE001
+            right = "change its arguments, or take another one; torch's own page says what it trains"
+            yield (*place, "optimizer"), optimizer, f"cannot train the model {name}: {_told(error)}", right
+
+
+def _shape(problem: Problem) -> tuple[int, ...]:
+    return (problem.inputs,) if isinstance(problem.inputs, int) else problem.inputs
+
+
+def _samples(problem: Problem) -> tuple[Tensor, Tensor]:
+    """A few training samples, and those with the smallest and the largest number of all: a token id may be beyond a table."""
+    samples = problem.samples([0])
+    flat = samples.x.reshape(len(samples.x), -1)
+    ends = [int(np.argmin(flat.min(axis=1))), int(np.argmax(flat.max(axis=1)))]
+    rows = [*ends, *samples.parts["train"][0][:SAMPLES].tolist()]
+    return torch.tensor(samples.x[rows]), torch.tensor(samples.y[rows])
+
+
+def _told(error: Exception) -> str:
+    line = " ".join(str(error).split())[:200]
+    return line if isinstance(error, ValueError) and line else f"{type(error).__name__}: {line}"

@@ -121,7 +121,7 @@ class Replay:
     def __init__(self, schedule: Schedule, new_optimizer: NewOptimizer, lr: float, budget: Budget) -> None:
         resolved = resolve(schedule, lr, budget)
         # A new optimizer for each: a used one would hand its `initial_lr` to the next scheduler.
-        self._optimizer = new_optimizer([torch.zeros(1, requires_grad=True)], resolved.lr)
+        self._optimizer = new_optimizer([torch.zeros(1, 1, requires_grad=True)], resolved.lr)
         self._scheduler = build(schedule, self._optimizer, resolved, budget)
         self._is_warmed_up = resolved.warmup > 0
         # Without gradients it changes nothing; torch warns where a scheduler is stepped before it. Some need a closure.

@@ -103,7 +103,7 @@ def follow(label: str, schedule: Schedule, new_optimizer: NewOptimizer, lr: floa
     resolved = resolve(schedule, lr, budget)
     alive = schedulers[schedule.name].live
     traced = _on_a_constant_loss(schedule, new_optimizer, lr, budget) if alive else trace(schedule, new_optimizer, lr, budget)
-    own = momentum_of(new_optimizer([torch.zeros(1)], resolved.lr))
+    own = momentum_of(new_optimizer([torch.zeros(1, 1)], resolved.lr))
     return Followed(label, schedule, resolved, traced, budget, own)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,8 @@ from torch import Tensor, nn
 from pipeline.engine import loop, stacked, training, workers
 from pipeline.engine.optimizers import STACKED
 from pipeline.engine.stackable import obstacle
+from pipeline.problems.datasets import frame
+from pipeline.problems.datasets import register as register_dataset
 from pipeline.problems.models import register
 from pipeline.problems.optimizers import optimizers
 from pipeline.problems.problem import Problem
@@ -228,6 +231,44 @@ def test_dropout_masks_differ_between_runs_and_repeat(new_problem: Builder) -> N
         np.testing.assert_array_equal(values, numbers_of(second)[name])
     assert first.outcome.initial_loss[0] == first.outcome.initial_loss[1]
     assert (first.curves.train_loss[:, 0] != first.curves.train_loss[:, 1]).all()
+
+
+def tokens() -> pd.DataFrame:
+    """Sequences of five token ids; the class is that of the first."""
+    draw = np.random.default_rng(0)
+    x = draw.integers(7, size=(150, 5))
+    return frame(x, x[:, 0] % 3, np.resize(["train", "train", "train", "validation", "test"], 150))
+
+
+def images() -> pd.DataFrame:
+    """Of 2 channels, 5 by 4 pixels."""
+    x = np.random.default_rng(0).normal(size=(150, 2, 5, 4))
+    return frame(x, (x[:, 0].mean(axis=(1, 2)) > 0).astype(int), np.resize(["train", "train", "validation", "test"], 150))
+
+
+MODELS: Mapping[str, Mapping[str, Any]] = {
+    "cnn": {"model": {"name": "cnn", "channels": [4, 4], "groups": 2, "dropout": 0.2}, "dataset": {"name": "images"}},
+    "transformer on images": {"model": {"name": "transformer", "width": 8, "heads": 2}, "dataset": {"name": "images"}},
+    "transformer on tokens": {
+        "model": {"name": "transformer", "width": 8, "heads": 2, "layers": 1, "vocabulary": 7, "dropout": 0.1},
+        "dataset": {"name": "tokens"},
+    },
+    "mlp": {"model": {"name": "mlp", "hidden": [8, 8], "activation": "gelu", "dropout": 0.5}},
+}
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["tensors", "compiled"])
+@pytest.mark.parametrize("given", MODELS.values(), ids=MODELS)
+@pytest.mark.usefixtures("own_registries")
+def test_every_model_in_a_stack_is_that_of_the_loop(
+    new_problem: Builder, given: Mapping[str, Any], compiled: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    register_dataset("tokens")(tokens)
+    register_dataset("images")(images)
+    optimizer = {"name": "AdamW", "lr": 0.01, "eps": 1e-3}
+    with caplog.at_level(logging.WARNING):
+        assert_as_in_the_loop(new_problem(SCHEDULES, optimizer=optimizer, epochs=3, compile=compiled, **given))
+    assert not caplog.records, "none of them falls back"
 
 
 @pytest.mark.parametrize("clip", [{"norm": 0.05}, {"value": 0.01}, {"norm": 1e6}], ids=str)

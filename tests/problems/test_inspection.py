@@ -1,11 +1,21 @@
 """What is refused before anything is trained, each with its place in params.yaml."""
 
+import json
+import re
+
+import numpy as np
+import pandas as pd
 import pytest
+from ruamel.yaml import YAML
+from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from pipeline.errors import ParamsError
+from pipeline.problems.datasets import frame
+from pipeline.problems.datasets import register as register_dataset
 from pipeline.problems.inspection import inspect
+from pipeline.problems.models import register as register_model
 from pipeline.schedulers.registry import register
 from tests.engine.helpers import Builder
 
@@ -109,3 +119,76 @@ def test_a_warmup_without_a_meaning(
         inspect(problem)
     assert str(error.value).startswith(f"params.yaml:{place}: schedulers.Late.warmup: {wrong} (given: ")
     assert "; leave `warmup` out, or make it shorter" in str(error.value)
+
+
+# The parts of a problem and its data
+
+FOR_CLASSES, FOR_NUMBERS = "and the targets are 2 classes", "and the targets are numbers to be predicted"
+PARTS: dict[str, tuple[str, str, str, str]] = {
+    "a loss for numbers": (
+        "loss: {name: MSELoss}", "loss.name", f"is for regression, {FOR_CLASSES}",
+        "write one of CrossEntropyLoss, BCEWithLogitsLoss"),
+    "a loss for classes": (
+        "dataset: {name: diabetes}, loss: {name: CrossEntropyLoss}", "loss.name", f"is for classification, {FOR_NUMBERS}",
+        "write one of MSELoss, L1Loss"),
+    "a binary loss": (
+        "dataset: {name: iris}, loss: {name: BCEWithLogitsLoss}", "loss.name", "is for 2 classes, and there are 3",
+        "write CrossEntropyLoss"),
+    "weights of other classes": (
+        "loss: {name: CrossEntropyLoss, weight: [1.0, 2.0, 3.0]}", "loss.weight", "has 3 weights, and there are 2 classes",
+        "write one weight per class"),
+    "a metric for numbers": (
+        "metric: {name: R2Score}", "metric.name", f"is for regression, {FOR_CLASSES}", "write one of Accuracy, "),
+    "a model for images": (
+        "model: {name: cnn}", "model", "cannot be built for samples of shape (10,): cnn needs images of shape (channels",
+        "change its arguments, or the dataset"),
+    "a token beyond the table": (
+        "dataset: {name: tokens}, model: {name: transformer, vocabulary: 6}", "model",
+        "cannot be applied to samples of shape (5,): IndexError: index out of range in self", "change its arguments"),
+    "too few outputs": (
+        "model: {name: narrow}", "model", "gives outputs of shape (10, 1) for 10 samples, and 2 each are needed",
+        "let it end in 2 outputs per sample"),
+    "an optimizer for matrices": (
+        "optimizer: {name: Muon, lr: 0.1}", "optimizer", "cannot train the model linear: Muon only supports 2D parameters",
+        "change its arguments, or take another one"),
+    "an optimizer for sparse gradients": (
+        "optimizer: {name: SparseAdam, lr: 0.1}", "optimizer",
+        "cannot train the model linear: RuntimeError: SparseAdam does not support dense gradients", "change its arguments"),
+    "arguments that torch refuses": (
+        "optimizer: {name: Adadelta, lr: 0.1, rho: 1.5}", "optimizer", "cannot train the model linear: Invalid rho value: 1.5",
+        "change its arguments"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("entry", "place", "wrong", "right"), PARTS.values(), ids=PARTS)
+def test_parts_that_do_not_fit_the_data(
+    new_problem: Builder, monkeypatch: pytest.MonkeyPatch, entry: str, place: str, wrong: str, right: str
+) -> None:
+    @register_dataset("tokens")
+    def tokens() -> pd.DataFrame:
+        x = np.random.default_rng(0).integers(7, size=(60, 5))
+        return frame(x, x[:, 0] % 2, np.resize(["train", "validation", "test"], 60))
+
+    @register_model("narrow")
+    def narrow(inputs: int, outputs: int) -> nn.Module:
+        return nn.Linear(inputs, 1)
+
+    usual = {"dataset": {"name": "synthetic"}, "model": {"name": "linear"}, "optimizer": {"name": "SGD", "lr": 0.1}}
+    problem = {**usual, **YAML(typ="safe").load(f"{{{entry}}}"), "epochs": 8, "batch_size": 12}
+    given = {"problems": {"small": problem}, "schedulers": {"ConstantLR": {"args": {"factor": 1.0}}}}
+    made = new_problem.from_text(json.dumps({"seeds": 2, **given, "report": {"baseline": "ConstantLR"}}))
+    monkeypatch.chdir(new_problem.folder)
+    with pytest.raises(ParamsError) as error:
+        inspect(made)
+    (line,) = str(error.value).splitlines()
+    assert re.match(r"params\.yaml:1:\d+: ", line)
+    assert f"problems.small.{place}: {wrong}" in line
+    assert f"); {right}" in line
+
+
+def test_a_schedule_free_form_that_there_is_not(new_problem: Builder, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = FILE.replace("SGD, lr", "RMSprop, lr").replace("OVERRIDES", "").replace("COMMON", "  ScheduleFree: {}")
+    problem = new_problem.from_text(text)
+    monkeypatch.chdir(new_problem.folder)
+    with pytest.raises(ParamsError, match=r"schedulers\.ScheduleFree.*: RMSprop has no schedule-free form, as SGD, "):
+        inspect(problem)

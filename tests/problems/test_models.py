@@ -19,11 +19,23 @@ def completed(each: Registered) -> dict[str, object]:
     return each.complete({name: REQUIRED[name] for name, field in each.arguments.model_fields.items() if field.is_required()})
 
 
-@pytest.mark.parametrize("each", EVERY_MODEL)
-@pytest.mark.parametrize(("inputs", "outputs"), [(10, 2), (1, 5)])
-def test_a_model_maps_features_to_classes(each: Registered, inputs: int, outputs: int) -> None:
+SHAPES: dict[str, list[int | tuple[int, ...]]] = {
+    "linear": [10, 1],
+    "mlp": [10, 1],
+    "cnn": [(1, 8, 8), (3, 5, 2)],
+    "transformer": [10, (1, 8, 8), (3, 5, 2), (7, 2)],
+}
+"""Shapes of samples that a model takes: plain rows, images, sequences of vectors."""
+
+
+@pytest.mark.parametrize(
+    ("each", "inputs"), [pytest.param(each, i, id=f"{each.name}-{i}") for each in models for i in SHAPES[each.name]]
+)
+@pytest.mark.parametrize("outputs", [2, 1])
+def test_a_model_maps_samples_to_outputs(each: Registered, inputs: int | tuple[int, ...], outputs: int) -> None:
     model = each.function(inputs, outputs, **completed(each))
-    assert model(torch.zeros(7, inputs)).shape == (7, outputs)
+    x = torch.zeros(7, *([inputs] if isinstance(inputs, int) else inputs))
+    assert model(x).shape == (7, outputs)
 
 
 @pytest.mark.parametrize("each", EVERY_MODEL)
@@ -31,18 +43,47 @@ def test_a_model_follows_from_torchs_seed_alone(each: Registered) -> None:
     drawn = []
     for seed in (3, 3, 4):
         torch.manual_seed(seed)
-        drawn.append(torch.cat([p.detach().flatten() for p in each.function(6, 3, **completed(each)).parameters()]))
+        model = each.function(SHAPES[each.name][0], 3, **completed(each))
+        drawn.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
     assert torch.equal(drawn[0], drawn[1])
     assert not torch.equal(drawn[0], drawn[2])
 
 
-@pytest.mark.parametrize("each", EVERY_MODEL)
-def test_a_model_stacks(each: Registered) -> None:
-    """Parameters only, and no dropout: what the stacked training relies on."""
-    model = each.function(6, 3, **completed(each))
-    x = torch.ones(2, 6)
-    assert list(model.buffers()) == []
-    assert torch.equal(model.train()(x), model.eval()(x))
+def test_tokens_are_embedded() -> None:
+    """Order matters, and so does each token."""
+    torch.manual_seed(0)
+    model = models["transformer"].function((5,), 2, vocabulary=9, width=8, heads=2)
+    x = torch.tensor([[0, 1, 2, 3, 8], [1, 0, 2, 3, 8], [0, 1, 2, 3, 7]])
+    first, swapped, other = model(x)
+    assert not torch.allclose(first, swapped)
+    assert not torch.allclose(first, other)
+
+
+def test_a_transformer_reads_the_rows_of_an_image() -> None:
+    """What is embedded at a place is the row at that height, of all channels."""
+    model = models["transformer"].function((2, 3, 4), 1, width=8)
+    seen: list[torch.Tensor] = []
+    model.embedding.register_forward_hook(lambda module, given, result: seen.append(given[0]))
+    x = torch.arange(24.0).reshape(1, 2, 3, 4)
+    model(x)
+    assert seen[0][0].tolist() == [[*x[0, 0, row].tolist(), *x[0, 1, row].tolist()] for row in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs", "arguments", "words"),
+    [
+        ("cnn", 64, {}, r"images of shape \(channels, height, width\), and a sample is of shape 64"),
+        ("cnn", (1, 8, 8), {"channels": [8, 10]}, r"multiples of its 4 groups, and 10 is not"),
+        ("transformer", (5,), {}, r"token ids need the size of their `vocabulary`"),
+        ("transformer", (5, 2), {"vocabulary": 7}, r"only token ids have a `vocabulary`, .* \(5, 2\)"),
+        ("transformer", 5, {"width": 10}, r"multiple of its 4 heads, and 10 is not"),
+    ],
+)
+def test_what_a_model_cannot_take_is_refused(
+    name: str, inputs: int | tuple[int, ...], arguments: dict[str, object], words: str
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        models[name].function(inputs, 2, **{**completed(models[name]), **arguments})
 
 
 @pytest.mark.parametrize(("activation", "module"), [("relu", nn.ReLU), ("gelu", nn.GELU), ("tanh", nn.Tanh)])
