@@ -123,10 +123,10 @@ WRONG: dict[str, tuple[str, ...]] = {
     # problems
     "a problem with a dot": ("  synthetic:", "  ¦syn.thetic:", f"problems.syn.thetic: is not a usable name (given: syn.thetic); {LABEL}"),
     "a problem with a slash": ("  synthetic:", "  ¦../x:", f"problems.../x: is not a usable name (given: ../x); {LABEL}"),
-    "a misspelt dataset": ("{name: synthetic", "{name: ¦syntetic", f"{PROBLEM}.dataset.name: is not a registered dataset (given: syntetic); did you mean synthetic? (one of synthetic, digits, file, iris, wine, breast_cancer, diabetes)"),
+    "a misspelt dataset": ("{name: synthetic", "{name: ¦syntetic", f"{PROBLEM}.dataset.name: is not a registered dataset (given: syntetic); did you mean synthetic? (one of synthetic, digits, file, iris, wine, breast_cancer, diabetes, linnerud)"),
     "a misspelt argument of a dataset": ("train: 1000", "¦trane: 1000", f"{PROBLEM}.dataset.trane: is not known here (given: trane); did you mean train? (one of train, validation, test, features, classes, noise, condition, spare, seed)"),
     "a share above one": ("noise: 0.05", "noise: ¦2", f"{PROBLEM}.dataset.noise: must be at most 1 (given: 2); write 1 or less"),
-    "a dataset without a name": ("dataset: {name: digits, seed: 0}", "dataset: ¦{seed: 0}", "problems.digits.dataset.name: is missing (given: nothing); add `name:` with one of synthetic, digits, file, iris, wine, breast_cancer, diabetes"),
+    "a dataset without a name": ("dataset: {name: digits, seed: 0}", "dataset: ¦{seed: 0}", "problems.digits.dataset.name: is missing (given: nothing); add `name:` with one of synthetic, digits, file, iris, wine, breast_cancer, diabetes, linnerud"),
     "a word for a mapping": (SGD, "optimizer: ¦SGD", f"{PROBLEM}.optimizer: is not a mapping (given: SGD); {MAPPING}"),
     "an optimizer in lower case": (SGD, "optimizer: {name: ¦sgd, lr: 1}", f"{PROBLEM}.optimizer.name: is not a registered optimizer (given: sgd); did you mean SGD? (one of {OPTIMIZERS})"),
     "a list for a name": (SGD, "optimizer: {name: ¦[SGD], lr: 1}", f"{PROBLEM}.optimizer.name: is not a registered optimizer (given: [SGD]); did you mean SGD? (one of {OPTIMIZERS})"),

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 from pydantic import AfterValidator, Field
 
-from pipeline.problems.tables import Task, dataset_of, read_table
+from pipeline.problems.tables import DatasetError, Task, dataset_of, dataset_of_arrays, read_arrays, read_table
+from pipeline.problems.tables import frame as frame  # noqa: PLC0414  # for datasets of the user's own
 from pipeline.registry import Registered, Registry, arguments_of
 from pipeline.units import Percentage, share_of
 from pipeline.wording import mistake
@@ -49,22 +50,6 @@ def register(name: str) -> Callable[[Builder], Builder]:
         return function
 
     return add
-
-
-def frame(x: np.ndarray, y: np.ndarray, split: np.ndarray) -> pd.DataFrame:
-    """The table of a dataset: ``x`` (samples, *shape), ``y`` (samples,) and ``split`` (samples,) names.
-
-    Whole numbers in ``y`` are classes from 0 up, all others are to be predicted themselves. Whole numbers in ``x`` stay what
-    they are (token ids); the shape of a sample that is no plain row is kept in the frame's ``attrs``.
-    """
-    flat = x.reshape(len(x), -1)
-    kind = np.int64 if np.issubdtype(x.dtype, np.integer) else np.float32
-    columns = pd.DataFrame(flat.astype(kind), columns=[f"x{i}" for i in range(flat.shape[1])])
-    columns.insert(0, "y", y.astype(np.int64 if np.issubdtype(y.dtype, np.integer) else np.float32))
-    columns.insert(0, "split", split)
-    if x.ndim > 2:  # samples and features
-        columns.attrs["shape"] = list(x.shape[1:])
-    return columns
 
 
 @register("synthetic")
@@ -131,15 +116,21 @@ def file(
     missing: Literal["error", "impute"] = "error",
     seed: Seed = 0,
 ) -> pd.DataFrame:
-    """A CSV or Parquet file under ``inputs/``, one row per sample; see :func:`pipeline.problems.tables.dataset_of`.
+    """A CSV, Parquet or npz file under ``inputs/``, one row per sample; see :mod:`pipeline.problems.tables`.
 
     Parts are those of the column ``split``, else ``shares`` for train, validation and test: stratified for classes, whole
     groups where ``group`` names a column, the earliest first where ``order`` does.
     """
-    return dataset_of(
-        read_table(path), target, task=task, features=features, drop=drop, categorical=categorical, split=split,
-        shares=[share_of(share) for share in shares], group=group, order=order, missing=missing, seed=seed,
-    )  # fmt: skip
+    how: dict[str, Any] = {
+        "task": task, "features": features, "split": split, "shares": [share_of(share) for share in shares],
+        "group": group, "order": order, "missing": missing, "seed": seed,
+    }  # fmt: skip
+    if PurePosixPath(path).suffix != ".npz":
+        return dataset_of(read_table(path), target, drop=drop, categorical=categorical, **how)
+    for key, given in {"drop": drop, "categorical": categorical}.items():
+        if given:
+            raise DatasetError(key, "is for tables, and this is a file of arrays", f"leave `{key}` out")
+    return dataset_of_arrays(read_arrays(path), target, **how)
 
 
 def _bundled(name: str) -> Callable[..., pd.DataFrame]:
@@ -156,3 +147,12 @@ def _bundled(name: str) -> Callable[..., pd.DataFrame]:
 
 for _name in ("iris", "wine", "breast_cancer", "diabetes"):
     register(_name)(_bundled(_name))
+
+
+@register("linnerud")
+def linnerud(target: Literal["Weight", "Waist", "Pulse"] = "Weight", seed: Seed = 0) -> pd.DataFrame:
+    """``sklearn.datasets.load_linnerud``: one of its three targets, from exercises; 20 samples in all."""
+    from sklearn.datasets import load_linnerud
+
+    others = [name for name in ("Weight", "Waist", "Pulse") if name != target]
+    return dataset_of(load_linnerud(as_frame=True).frame, target, task="regression", drop=others, seed=seed)

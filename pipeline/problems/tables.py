@@ -1,9 +1,10 @@
-"""The user's own tables: CSV and Parquet files and frames, made a dataset, with every trouble named by column and row."""
+"""The user's own files: tables (CSV, Parquet) and arrays (``.npz``) made datasets, every trouble named by column and row."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -33,11 +34,7 @@ class DatasetError(Exception):
 
 def read_table(path: str) -> pd.DataFrame:
     """The table in ``inputs/path``, as the file has it."""
-    file = INPUTS / path
-    if not file.is_file():
-        there = sorted(p.relative_to(INPUTS).as_posix() for p in INPUTS.rglob("*") if p.is_file()) if INPUTS.is_dir() else []
-        near = suggestion(path, there) if there else "the folder is empty"
-        raise DatasetError("path", f"there is no file {file.as_posix()}", f"put it there; {near}")
+    file = _found(path)
     try:
         table = pd.read_parquet(file) if file.suffix in (".parquet", ".pq") else _read_csv(file)
     except UnicodeDecodeError as error:
@@ -48,6 +45,31 @@ def read_table(path: str) -> pd.DataFrame:
     if table.empty:
         raise DatasetError("path", f"{file} has no rows", "give it a header and one line per sample")
     return table.rename(columns=str)
+
+
+def read_arrays(path: str) -> dict[str, npt.NDArray[Any]]:
+    """The arrays in ``inputs/path``, a file of ``numpy.savez``: all of one length, the number of samples."""
+    file = _found(path)
+    try:
+        with np.load(file, allow_pickle=False) as content:
+            arrays = {name: content[name] for name in content.files}
+    except (ValueError, OSError, BadZipFile) as error:
+        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise DatasetError("path", f"{file} cannot be read ({line})", "write it with numpy.savez, without objects") from None
+    lengths = {name: len(values) if values.ndim else 0 for name, values in arrays.items()}
+    if not arrays or len(set(lengths.values())) > 1 or 0 in lengths.values():
+        what = ", ".join(f"{name}: {length}" for name, length in lengths.items()) or "nothing"
+        raise DatasetError("path", f"{file} holds arrays of {what} samples", "give all arrays one length, a sample each")
+    return arrays
+
+
+def _found(path: str) -> Path:
+    file = INPUTS / path
+    if not file.is_file():
+        there = sorted(p.relative_to(INPUTS).as_posix() for p in INPUTS.rglob("*") if p.is_file()) if INPUTS.is_dir() else []
+        near = suggestion(path, there) if there else "the folder is empty"
+        raise DatasetError("path", f"there is no file {file.as_posix()}", f"put it there; {near}")
+    return file
 
 
 def _read_csv(file: Path) -> pd.DataFrame:
@@ -104,16 +126,84 @@ def dataset_of(
     return data
 
 
+def dataset_of_arrays(
+    arrays: Mapping[str, npt.NDArray[Any]],
+    target: str,
+    *,
+    task: Task = "auto",
+    features: Sequence[str] | None = None,
+    split: str | None = None,
+    shares: Sequence[float] = (0.6, 0.2, 0.2),
+    group: str | None = None,
+    order: str | None = None,
+    missing: Literal["error", "impute"] = "error",
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Arrays as a dataset: the one of the inputs, (samples, …), beside ``target`` and what else is named, (samples,) each.
+
+    Inputs of shape (samples, features) that are no whole numbers are a table's columns, standardised like these; whole
+    numbers of that shape are token ids; of any other shape they stay as they are. Raises :class:`DatasetError`.
+    """
+    beside = [name for name in (target, split, group, order) if name is not None]
+    left = features or [name for name in arrays if name not in beside]
+    table = pd.DataFrame({name: values for name, values in arrays.items() if values.ndim == 1})
+    for key, names in {"features": left, "target": beside}.items():
+        for name in names:
+            if name not in arrays:
+                raise DatasetError(key, f"there is no array {name!r}", suggestion(name, arrays))
+            if key == "target" and name not in table:
+                raise DatasetError(key, f"the array {name} has the shape {arrays[name].shape}", "give it one number per sample")
+    if len(left) != 1:
+        raise DatasetError("features", f"the inputs may be any of {_names(left)}", "name the array: `features: [x]`")
+    x = arrays[left[0]]
+    if x.dtype.kind not in "iufb":
+        raise DatasetError("features", f"the array {left[0]} holds {x.dtype}, no numbers", "save its numbers")
+    if x.ndim <= 2 and x.dtype.kind == "f":
+        columns = pd.DataFrame(x.reshape(len(x), -1)).rename(columns=lambda number: f"{left[0]}[{number}]")
+        given = {"task": task, "split": split, "shares": shares, "group": group, "order": order, "missing": missing}
+        others = table[beside].copy()
+        return dataset_of(pd.concat([others, columns], axis=1), target, seed=seed, **given)  # type: ignore[arg-type]
+    if (rows := _rows(~np.isfinite(x.reshape(len(x), -1)).all(axis=1))) is not None:
+        right = "complete these samples or take them out; only plain rows can be imputed"
+        raise DatasetError("missing", f"the array {left[0]} is not finite in {rows}", right)
+    y = _target(table[target], target, task)
+    inputs = x.astype(np.int64) if x.ndim == 2 else x.astype(np.float32)
+    data = frame(inputs, y, _parts(table, y, split, shares, group, order, seed))
+    if group is not None:
+        data["group"] = pd.factorize(table[group].astype(str))[0]
+    return data
+
+
+def frame(x: npt.NDArray[Any], y: npt.NDArray[Any], split: npt.NDArray[Any]) -> pd.DataFrame:
+    """The table of a dataset: ``x`` (samples, *shape), ``y`` (samples,) and ``split`` (samples,) names.
+
+    Whole numbers in ``y`` are classes from 0 up, all others are to be predicted themselves. Whole numbers in ``x`` stay what
+    they are (token ids); the shape of a sample that is no plain row is kept in the frame's ``attrs``.
+    """
+    flat = x.reshape(len(x), -1)
+    kind = np.int64 if np.issubdtype(x.dtype, np.integer) else np.float32
+    columns = pd.DataFrame(flat.astype(kind), columns=[f"x{i}" for i in range(flat.shape[1])])
+    columns.insert(0, "y", y.astype(np.int64 if np.issubdtype(y.dtype, np.integer) else np.float32))
+    columns.insert(0, "split", split)
+    if x.ndim > 2:  # samples and features
+        columns.attrs["shape"] = list(x.shape[1:])
+    return columns
+
+
 def described(data: pd.DataFrame) -> str:
     """A line about a dataset that was made of a table: what was found in it."""
-    columns = [Column.from_dict(column) for column in data.attrs["columns"]]
+    columns = [Column.from_dict(column) for column in data.attrs.get("columns", ())]
     categories = [column.name for column in columns if column.categories]
     y, sizes = data["y"], data["split"].value_counts()
     is_classes = pd.api.types.is_integer_dtype(y)
     what = f"{y.nunique()} classes" if is_classes else f"a number from {y.min():.4g} to {y.max():.4g}"
     constant = [column.name for i, column in enumerate(columns) if data[f"x{i}"].nunique(dropna=False) == 1]
     parts = ", ".join(f"{sizes[part]} {part}" for part in PARTS)
-    said = f"{len(data)} samples ({parts}), {len(columns)} features ({len(categories)} of them categories), to predict {what}"
+    inputs = f"{len(columns)} features ({len(categories)} of them categories)"
+    if not columns:
+        width = sum(name not in ("split", "y", "group") for name in data)
+        inputs = f"inputs of shape {tuple(data.attrs.get('shape', (width,)))}"
+    said = f"{len(data)} samples ({parts}), {inputs}, to predict {what}"
     return said + (f"; the same in every row and of no use: {', '.join(constant)}" if constant else "")
 
 

@@ -1,5 +1,6 @@
 """The user's own tables: what becomes of them, and every kind of trouble in one clear sentence."""
 
+import io
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -254,8 +255,67 @@ def test_the_stage_tells_the_place(
 
 
 @pytest.mark.parametrize(("name", "task"), [("iris", "classification"), ("wine", "classification"),
-                                            ("breast_cancer", "classification"), ("diabetes", "regression")])  # fmt: skip
+                                            ("breast_cancer", "classification"), ("diabetes", "regression"),
+                                            ("linnerud", "regression")])  # fmt: skip
 def test_datasets_bundled_with_scikit_learn(name: str, task: str) -> None:
     data = datasets[name].function(**datasets[name].complete({}))
     assert data["y"].dtype == (np.int64 if task == "classification" else np.float32)
     assert set(data["split"]) == set(splits.PARTS)
+
+
+# Arrays
+
+
+def saved(**arrays: Any) -> bytes:
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    return file.getvalue()
+
+
+def test_images_in_an_npz_file(written: Callable[..., str]) -> None:
+    x = np.random.default_rng(0).integers(0, 256, size=(50, 3, 4, 4), dtype=np.uint8)
+    data = datasets["file"].function(written(saved(x=x, label=np.arange(50) % 2), "my.npz"), "label")
+    assert data.attrs["shape"] == [3, 4, 4]
+    np.testing.assert_array_equal(data.filter(like="x").to_numpy(np.float32), x.reshape(50, -1))
+    assert data["split"].value_counts().to_dict() == {"train": 30, "validation": 10, "test": 10}
+    assert described(data) == "50 samples (30 train, 10 validation, 10 test), inputs of shape (3, 4, 4), to predict 2 classes"
+
+
+def test_token_ids_in_an_npz_file(written: Callable[..., str], new_problem: Builder) -> None:
+    x, group = np.random.default_rng(0).integers(0, 9, size=(60, 5)), np.arange(60) // 6
+    data = datasets["file"].function(written(saved(x=x, y=np.arange(60) / 7, who=group), "my.npz"), "y", group="who")
+    assert data["x0"].dtype == np.int64
+    assert data.groupby("group")["split"].nunique().max() == 1
+    assert data["y"].dtype == np.float32
+
+
+def test_plain_rows_in_an_npz_file_are_a_table(written: Callable[..., str]) -> None:
+    x = np.random.default_rng(0).normal(5, 3, size=(50, 2))
+    path = written(saved(inputs=x, y=np.arange(50) % 3, when=np.arange(50)[::-1]), "my.npz")
+    data = datasets["file"].function(path, "y", order="when")
+    assert [column["name"] for column in data.attrs["columns"]] == ["inputs[0]", "inputs[1]"]
+    assert data["split"].tolist()[-30:] == ["train"] * 30
+
+
+X, Y = np.ones((50, 2, 2)), np.arange(50) % 2
+ARRAYS: dict[str, tuple[bytes, dict[str, Any], str]] = {
+    "no archive": (b"hello", {}, r"path: inputs/my\.npz cannot be read .*; write it with numpy\.savez"),
+    "objects": (saved(x=X, y=np.array([{}] * 50)), {}, r"path: inputs/my\.npz cannot be read \(Object arrays"),
+    "nothing": (saved(), {}, r"path: inputs/my\.npz holds arrays of nothing samples"),
+    "lengths": (saved(x=X, y=Y[:9]), {}, r"path: inputs/my\.npz holds arrays of x: 50, y: 9 samples; give all arrays one"),
+    "no target": (saved(x=X, y=Y), {"target": "z"}, r"target: there is no array 'z'; "),
+    "a wide target": (saved(x=X, y=X), {}, r"target: the array y has the shape \(50, 2, 2\); give it one number per"),
+    "two inputs": (saved(x=X, other=X, y=Y), {}, r"features: the inputs may be any of 'x', 'other'; name the array"),
+    "no numbers": (saved(x=np.full((50, 2, 2), "a"), y=Y), {}, r"features: the array x holds <U1, no numbers"),
+    "not finite": (saved(x=np.where(np.arange(50)[:, None, None] == 6, np.nan, X), y=Y), {},
+                   r"missing: the array x is not finite in row 7; complete"),
+    "an empty cell": (saved(x=np.where(np.arange(50)[:, None] == 6, np.nan, 1.0), y=Y), {},
+                      r"missing: the column x\[0\] is empty in row 7"),
+    "a table's argument": (saved(x=X, y=Y), {"drop": ["a"]}, r"drop: is for tables, and this is a file of arrays"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("content", "given", "message"), ARRAYS.values(), ids=ARRAYS)
+def test_trouble_with_arrays_is_named(written: Callable[..., str], content: bytes, given: dict[str, Any], message: str) -> None:
+    with pytest.raises(DatasetError, match=message):
+        datasets["file"].function(written(content, "my.npz"), **{"target": "y", **given})
