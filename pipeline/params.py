@@ -271,6 +271,8 @@ class Params(BaseModel):
     model_config = STRICT
 
     device: Annotated[str, AfterValidator(_is_device)] = "auto"
+    models: Literal["none", "best"] = "none"
+    """Whether each problem's best run is kept as a model, in reports/best and in MLflow's registry."""
     seeds: int = Field(ge=2, le=1000)
     problems: dict[Label, ProblemParams] = Field(min_length=1)
     schedulers: Schedules = Field(min_length=1)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import torch
 
 from pipeline import results
+from pipeline.champion import weights_of_best
 from pipeline.engine.training import train
 from pipeline.problems.problem import Problem, describe
 from pipeline.progress import progress
@@ -15,15 +16,17 @@ from pipeline.tracking import mirror
 def record(
     problem: Problem, stage: str, runs: list[Run], device: torch.device, beside: Mapping[str, bytes] | None = None
 ) -> History:
-    """Train ``runs`` with full curves and test figures; write ``runs.parquet`` and ``curves.parquet`` of the stage.
+    """Train ``runs`` with full curves and test figures; write the stage's ``runs.parquet`` and ``curves.parquet``.
 
-    ``beside`` holds the stage's other files, by name; all are replaced together.
+    ``weights.safetensors`` are those of the best of them. ``beside`` holds the stage's other files, by name; all are replaced
+    together.
     """
     described = [describe(problem, run, device) for run in runs]
     with mirror(problem.name, stage, described) as mirrored:
         show = progress(f"{stage}@{problem.name}", runs[0].epochs, len(runs))
         history = collect(runs, train(problem, runs, device=device), mirrored.log, show)
         table = results.run_table(history, described)
-        results.write_runs(problem.name, stage, table, results.curve_table(history, described), beside)
+        weights = {"weights.safetensors": weights_of_best(history, table["run"].tolist())}
+        results.write_runs(problem.name, stage, table, results.curve_table(history, described), {**weights, **(beside or {})})
         mirrored.finish(table)
     return history

@@ -114,6 +114,21 @@ def read_runs(problem: str, stage: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     return runs, _read(stage_path(problem, stage, "curves.parquet"), source)
 
 
+def read_weights(problem: str, stage: str) -> bytes:
+    """``weights.safetensors`` of a stage: those of its best run."""
+    path = stage_path(problem, stage, "weights.safetensors")
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ResultsError(f"{path} cannot be read ({error}); `dvc repro -f {stage}@{problem}` writes it anew") from None
+
+
+def run_of(weights: bytes) -> str:
+    """The fingerprint of the run whose weights a safetensors file holds; empty where all runs diverged."""
+    size = int.from_bytes(weights[:8], "little")  # of the header, JSON
+    return str(json.loads(weights[8 : 8 + size])["__metadata__"]["run"])
+
+
 def read_sweep(problem: str) -> pd.DataFrame:
     """``runs.parquet`` of stage sweep."""
     return _read(stage_path(problem, "sweep", "runs.parquet"), f"sweep@{problem}")

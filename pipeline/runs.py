@@ -59,7 +59,8 @@ class Outcome:
     """What is known of each run after its last epoch; every array of shape (runs,).
 
     ``initial_loss`` is the training split's mean loss at the initial weights. ``finite`` is False where any loss of the
-    run, of any batch, was not. ``weights`` are the final parameters by name, with the runs as their leading axis.
+    run, of any batch, was not. ``weights`` are the final entries of the models'
+    ``state_dict``, with the runs as their leading axis.
     """
 
     initial_loss: Floats

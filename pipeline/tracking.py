@@ -22,6 +22,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self, cast
 from urllib.parse import quote
@@ -42,6 +43,7 @@ LOCK_SECONDS = 20.0  # that a write waits for another process's; MLflow's own va
 FIGURES = ("test_loss", "test_metric")
 MAX_BATCH = 1000  # metrics in one `log_batch`; MLflow's own limit
 REPORT = "report"  # the name of the report's experiment and runs
+SERVED_WITH = ("mlflow", "numpy", "pandas", "pydantic", "ruamel.yaml", "safetensors", "scikit-learn", "torch")
 COMMIT_EVERY = 100  # runs; no other process has to wait for long
 
 # A server that is not there should fail in seconds; MLflow's defaults try for minutes.
@@ -160,6 +162,20 @@ def publish(folder: Path, inputs: Sequence[tuple[str, str]]) -> None:
         logger.warning(words, _one_line(error))
 
 
+def register(problems: Sequence[str]) -> None:
+    """Register each problem's best run, of ``reports/best``, as a model of that name with the alias ``champion``.
+
+    The same model again adds nothing. A failure is one warning.
+    """
+    for problem in problems:
+        try:
+            with _Child() as child:
+                child.tell("register", problem)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the weights are kept
+            words = "The champion of %s is not in MLflow: %s. Its weights are kept; `make mirror` tries again."
+            logger.warning(words, problem, _one_line(error))
+
+
 class _Child:
     """The process that talks to MLflow."""
 
@@ -223,6 +239,8 @@ def follow() -> None:
                     recorder = Recorder(*arguments)
                 elif name == "publish":
                     _publish(*arguments)
+                elif name == "register":
+                    _register(*arguments)
                 else:
                     getattr(recorder, name)(*arguments)
                 answer = "ok"
@@ -259,6 +277,9 @@ def rebuild() -> None:
     if (results.REPORTS / "report.html").exists():
         _publish(results.REPORTS, [path.parts[-3:-1] for path in paths])
         logger.info("the report")
+    for path in sorted((results.REPORTS / "best").glob("*.safetensors")):
+        _register(path.stem)
+        logger.info("%s: the champion", path.stem)
 
 
 def _publish(folder: Path, inputs: Sequence[Sequence[str]]) -> None:
@@ -273,6 +294,56 @@ def _publish(folder: Path, inputs: Sequence[Sequence[str]]) -> None:
     client.log_dict(run_id, known, "inputs.json")
     client.log_artifacts(run_id, str(folder))
     client.set_terminated(run_id, "FINISHED")
+
+
+def _register(problem: str) -> None:
+    """The child's part of :func:`register`."""
+    weights = (results.REPORTS / "best" / f"{problem}.safetensors").read_bytes()
+    fingerprint, digest = results.run_of(weights), hashlib.sha256(weights).hexdigest()[:16]
+    client, experiment, _ = _connect(problem)
+    if not fingerprint or _champion(client, problem) == digest:
+        return
+    runs = client.search_runs([experiment], f"tags.fingerprint = '{fingerprint}'", max_results=1)
+    if not runs:
+        raise MirrorError(f"MLflow has no run {fingerprint}; `make mirror` brings it there")
+    import mlflow
+    from mlflow.models import infer_signature
+
+    from pipeline.catalogue import CATALOGUE
+    from pipeline.champion import Champion
+    from pipeline.params import load_params
+    from pipeline.problems.problem import load_problem
+
+    classes = results.read_dataset(problem).attrs.get("classes", ())
+    seed = int(runs[0].data.params["seed"])
+    champion = Champion.of(load_problem(load_params(CATALOGUE), problem), weights, seed, classes)
+    example = champion.example()
+    mlflow.set_tracking_uri(tracking_uri())
+    mlflow.set_registry_uri(tracking_uri())
+    with mlflow.start_run(run_id=runs[0].info.run_id):
+        logged = mlflow.pyfunc.log_model(
+            name="model",
+            python_model=champion.predict,
+            code_paths=[str(Path(__file__).resolve().parent)],
+            input_example=example,
+            signature=infer_signature(example, champion.predict(example)),
+            registered_model_name=problem,
+            pip_requirements=[f"{name}=={version(name)}" for name in SERVED_WITH],
+        )
+    found = str(logged.registered_model_version)
+    client.set_model_version_tag(problem, found, "digest", digest)
+    client.set_model_version_tag(problem, found, "fingerprint", fingerprint)
+    client.set_registered_model_alias(problem, "champion", found)
+
+
+def _champion(client: "MlflowClient", problem: str) -> str:
+    """The digest of the problem's present champion, nothing where there is none."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return str(client.get_model_version_by_alias(problem, "champion").tags.get("digest", ""))
+    except MlflowException:
+        return ""
 
 
 def _digest(folder: Path) -> str:

@@ -19,7 +19,7 @@ LAYERS = (
     ("results", "progress"),
     ("schedulers",),
     ("problems", "custom"),
-    ("engine", "catalogue", "cli"),
+    ("engine", "catalogue", "champion", "cli"),
     ("analysis", "search", "tracking"),
     ("record", "sweeps"),
     ("stages",),

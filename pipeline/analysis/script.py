@@ -24,7 +24,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from pipeline.params import Component, ProblemParams
 from pipeline.problems.losses import losses
 from pipeline.problems.models import models
-from pipeline.problems.optimizers import optimizers
+from pipeline.problems.optimizers import SCHEDULE_FREE, optimizers
 from pipeline.registry import Registered
 from pipeline.schedulers.registry import schedulers
 
@@ -79,6 +79,8 @@ class Lifted:
     imports: frozenset[Import] = frozenset()
 
 
+FREE = frozenset(SCHEDULE_FREE.values())
+"""The optimizers of the package schedulefree."""
 BASE = frozenset(
     {
         Import("argparse"), Import("json"), Import("pandas", alias="pd"), Import("torch"),
@@ -120,16 +122,18 @@ class Part:
 
 @dataclass(frozen=True)
 class Data:
-    """What the script has to know of the data: whether a number is to be predicted, a raw table encoded, a row reshaped."""
+    """What the script has to know of the data: whether a number is predicted, a table encoded, a row reshaped or of tokens."""
 
     is_regression: bool = False
     is_table: bool = False
     is_shaped: bool = False
+    is_of_tokens: bool = False
 
     @classmethod
     def of(cls, data: pd.DataFrame) -> "Data":
         """What ``data/P.parquet`` holds."""
-        return cls(not pd.api.types.is_integer_dtype(data["y"]), "columns" in data.attrs, "shape" in data.attrs)
+        is_whole = pd.api.types.is_integer_dtype
+        return cls(not is_whole(data["y"]), "columns" in data.attrs, "shape" in data.attrs, is_whole(data["x0"]))
 
 
 def script(
@@ -145,6 +149,7 @@ def script(
     parts, lifted = _together(parts)
     loss = problem.loss or Component("MSELoss" if data.is_regression else "CrossEntropyLoss", {})
     given = {key: value for key, value in loss.args.items() if value is not None}
+    free = json.loads(run["optimizer"])["name"] in FREE
     per_batch, live = run["interval"] == "batch", schedulers[run["name"]].live
     return _environment().get_template("best.py.j2").render(
         **parts,
@@ -154,12 +159,16 @@ def script(
         single=".squeeze(1)" if data.is_regression or losses[loss.name].is_binary else "",
         criterion=_call(f"nn.{loss.name}", [], given, tensors=("weight", "pos_weight")),
         imports=_import_block(
-            lifted.imports | (TABLES if data.is_table else set()) | _needed(parts["scheduler"], uses_sys=per_batch or live)
+            lifted.imports
+            | (TABLES if data.is_table else set())
+            | ({Import("schedulefree")} if free else set())
+            | _needed(parts["scheduler"], uses_sys=per_batch or live)
         ),
         definitions=list(lifted.definitions.values()),
         formula=[parts["scheduler"].formula] if parts["scheduler"].formula else [],
         epochs=int(run["epochs"]), batch_size=problem.batch_size, batches=batches, warmup=int(run["warmup"]),
-        per_batch=per_batch, live=live, resample=problem.resample,
+        per_batch=per_batch, live=live, resample=problem.resample, free=free, clip=problem.clip,
+        needs_closure=json.loads(run["optimizer"])["name"] == "LBFGS",
     )  # fmt: skip
 
 
@@ -186,12 +195,14 @@ def _model(model: Component) -> Part:
     return _carried("model", model.name, models[model.name].function, ["inputs", "outputs"], model.args)
 
 
-def _layers(hidden: Sequence[int], activation: str) -> Iterator[str]:
+def _layers(hidden: Sequence[int], activation: str, dropout: float) -> Iterator[str]:
     behind = {"relu": "nn.ReLU()", "gelu": "nn.GELU()", "tanh": "nn.Tanh()"}[activation]
     sizes = ["inputs", *map(str, hidden)]
     for size_in, size_out in pairwise(sizes):
         yield f"nn.Linear({size_in}, {size_out})"
         yield behind
+        if dropout:
+            yield f"nn.Dropout({_literal(dropout)})"
     yield f"nn.Linear({sizes[-1]}, outputs)"
 
 
@@ -200,9 +211,10 @@ def _optimizer(run: Mapping[str, Any]) -> Part:
     name, arguments = given["name"], {**given["args"], "lr": float(run["lr"])}
     function = optimizers[name].function
     if function.__module__ == f"{OWN}.problems.optimizers":
-        if "betas" in arguments:  # JSON knows no tuples
-            arguments["betas"] = tuple(arguments["betas"])
-        return Part(_call(f"torch.optim.{name}", ["parameters"], _ordered(optimizers[name], arguments)))
+        # JSON knows no tuples, and torch's optimizers take no lists.
+        given = {key: tuple(value) if isinstance(value, list) else value for key, value in arguments.items()}
+        package = "schedulefree" if name in FREE else "torch.optim"
+        return Part(_call(f"{package}.{name}", ["parameters"], _ordered(optimizers[name], given)))
     return _carried("optimizer", name, function, ["parameters"], arguments)
 
 
@@ -212,6 +224,8 @@ def _scheduler(run: Mapping[str, Any], batches: int) -> Part:
     function, arguments = schedulers[name].function, _ordered(schedulers[name], arguments)
     if function.__module__ == f"{OWN}.schedulers.builtin":
         return Part(_call(f"lr_scheduler.{name}", ["optimizer"], _as_torch_takes_them(name, arguments, lr, total)))
+    if schedulers[name].schedule_free:
+        return Part("lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)")
     if name in FORMULAS or name == "WarmupStableDecay":
         return _closed_form(name, arguments, lr, total)
     return _carried("scheduler", name, function, ["optimizer", str(total)], arguments)
@@ -370,15 +384,27 @@ def _lifted(function: Callable[..., Any], seen: frozenset[str], *, registered: b
         raise NotSelfContainedError(f"{function.__name__} uses variables of the function around it")
     if function.__name__ in USED:
         raise NotSelfContainedError(f"this script uses the name {function.__name__} itself")
+    return _with_all_it_uses(function, lambda: _bare(function, registered=registered), seen)
+
+
+def _lifted_class(kind: type, seen: frozenset[str]) -> Lifted:
+    """The source of a class and of what it uses."""
+    if "<locals>" in kind.__qualname__:
+        raise NotSelfContainedError(f"{kind.__name__} is a class inside a function")
+    if kind.__name__ in USED:
+        raise NotSelfContainedError(f"this script uses the name {kind.__name__} itself")
+    return _with_all_it_uses(kind, lambda: inspect.getsource(kind).rstrip(), seen)
+
+
+def _with_all_it_uses(thing: FunctionType | type, source: Callable[[], str], seen: frozenset[str]) -> Lifted:
     try:
-        code = _bare(function, registered=registered)
-        file = ast.parse("".join(inspect.findsource(function)[0]))
+        code, file = source(), ast.parse("".join(inspect.findsource(thing)[0]))
     except (OSError, SyntaxError) as error:
-        raise NotSelfContainedError(f"the source of {function.__name__} cannot be read") from error
+        raise NotSelfContainedError(f"the source of {thing.__name__} cannot be read") from error
     lifted = Lifted({})
-    for name in sorted(_free(code) - seen - {function.__name__}):
-        lifted = _merged(lifted, _resolved(name, function, file, seen | {function.__name__}))
-    return _merged(lifted, Lifted({function.__name__: code}))
+    for name in sorted(_free(code) - seen - {thing.__name__}):
+        lifted = _merged(lifted, _resolved(name, thing, file, seen | {thing.__name__}))
+    return _merged(lifted, Lifted({thing.__name__: code}))
 
 
 def _bare(function: FunctionType, *, registered: bool) -> str:
@@ -423,20 +449,24 @@ def _free(code: str) -> set[str]:
     return names
 
 
-def _resolved(name: str, function: FunctionType, file: ast.Module, seen: frozenset[str]) -> Lifted:
-    """What makes ``name``, used in ``function``, known: an import, or the source of a function or constant in ``file``."""
-    value = function.__globals__.get(name)
-    if isinstance(value, FunctionType) and value.__module__.partition(".")[0] in (OWN, function.__module__.partition(".")[0]):
+def _resolved(name: str, user: FunctionType | type, file: ast.Module, seen: frozenset[str]) -> Lifted:
+    """What makes ``name``, used in ``user``, known: an import, or the source of what it is in ``file``."""
+    space = vars(sys.modules[user.__module__]) if isinstance(user, type) else user.__globals__
+    value = space.get(name)
+    if isinstance(value, FunctionType | type) and value.__module__.partition(".")[0] in (
+        OWN,
+        user.__module__.partition(".")[0],
+    ):
         if value.__name__ != name:
             raise NotSelfContainedError(f"it calls {value.__name__} by another name")
-        return _lifted(value, seen)
+        return _lifted_class(value, seen) if isinstance(value, type) else _lifted(value, seen)
     known = [node for node in file.body if isinstance(node, ast.Import | ast.ImportFrom) and not _is_own(node)]
     if found := frozenset(i for node in known for i in _imports_of(node) if i.bound.partition(".")[0] == name):
         return Lifted({}, found)
     for node in file.body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name and name not in USED:
             return Lifted({name: f"{name} = {_constant(name, node.value)}"})
-    if name not in function.__globals__ and hasattr(builtins, name):
+    if name not in space and hasattr(builtins, name):
         return Lifted({})
     raise NotSelfContainedError(f"it uses {name}")
 

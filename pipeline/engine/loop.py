@@ -109,7 +109,7 @@ def train(
     tested = evaluate(problem, model, optimizer, x[test], y[test], scale) if is_tested else (np.nan, np.nan)
     test_loss, test_metric = (np.array([figure]) for figure in tested)
     _set_mode(optimizer, training=False)
-    weights = {name: value.detach()[None] for name, value in model.named_parameters()}
+    weights = {name: value.detach()[None] for name, value in model.state_dict().items()}
     finite = finite and bool(np.isfinite(initial_loss))
     return Outcome(np.array([initial_loss]), np.array([finite]), test_loss, test_metric, weights)
 

@@ -13,7 +13,8 @@ import numpy.typing as npt
 from torch import Tensor
 
 from pipeline.errors import PipelineError
-from pipeline.runs import Floats
+from pipeline.params import Component
+from pipeline.runs import Floats, as_json
 
 State = tuple[Tensor, ...]
 
@@ -283,19 +284,20 @@ class StackedAdagrad(_EvaluatedAsTrained):
 class _Averaging:
     """What the schedule-free optimizers have in common (Defazio et al., 2024, arXiv:2405.15682).
 
-    Gradients are taken at y, which is trained; z follows them; x, their weighted mean, is evaluated. Only y and z are kept:
-    ``y = (1 - momentum) z + momentum x``.
+    Gradients are taken at y, which is trained; z follows them; x, the weighted mean of the z, is evaluated:
+    ``y = (1 - momentum) z + momentum x``. The package keeps y and z alone; with x the momentum is a run's own.
     """
 
-    def __init__(self, arguments: Mapping[str, Any], runs: int, momentum: float) -> None:
-        self._momentum = momentum
+    def __init__(self, arguments: Mapping[str, Any], runs: int, *, has_momentum: bool) -> None:
         self._weight_decay = arguments["weight_decay"]
         self._r, self._power = arguments["r"], arguments["weight_lr_power"]
         self._count = _Count()
         self._highest, self._total = np.zeros(runs), np.zeros(runs)
+        self._momentum: Floats | None = None
 
     def _shares(self, lr: Floats, momentum: Floats) -> tuple[Floats, Floats, Floats]:
         """Numbers of the steps, from 1, (steps, 1); share of z in the mean, and rate at which y follows, (steps, runs)."""
+        self._momentum = momentum[0] if self._momentum is None else self._momentum
         if (momentum != self._momentum).any():
             raise OptimizerError("a schedule changes the momentum of a schedule-free optimizer, whose averages rest on it")
         steps = self._count.next(len(lr))
@@ -304,21 +306,25 @@ class _Averaging:
         totals = np.cumsum(np.vstack([self._total, weights]), axis=0)
         self._highest, self._total = highest[-1], totals[-1]
         share = np.divide(weights, totals[1:], out=np.zeros_like(lr), where=totals[1:] != 0)
-        return steps, share, lr * (self._momentum * (1 - share) - 1)
+        return steps, share, lr * (momentum * (1 - share) - 1)
 
     def evaluated(self, parameter: Tensor, state: State) -> Tensor:
-        """The mean x, from y and z."""
-        return parameter + (1 - 1 / self._momentum) * (state[0] - parameter)
+        """The mean x."""
+        return state[1]
+
+
+def _averaged(y: Tensor, z: Tensor, x: Tensor, step: Tensor, numbers: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """Y goes towards z, then both follow the step, and x towards the new z; ``numbers`` are rate, share and rate of y."""
+    lr, share, of_y = numbers
+    after = z - lr * step
+    return y + share * (z - y) + of_y * step, after, x + share * (after - x)
 
 
 class StackedSGDScheduleFree(_Averaging):
-    """``schedulefree.SGDScheduleFree`` with the rate per run."""
+    """``schedulefree.SGDScheduleFree`` with rate and momentum per run."""
 
-    starts: tuple[float | None, ...] = (None,)
+    starts: tuple[float | None, ...] = (None, None)
     kinds = 3
-
-    def __init__(self, arguments: Mapping[str, Any], runs: int, *, has_momentum: bool) -> None:
-        super().__init__(arguments, runs, arguments["momentum"])
 
     def coefficients(self, lr: Floats, momentum: Floats) -> npt.NDArray[np.float64]:
         """Rows: rate, share of z in the mean, rate at which y follows the gradient."""
@@ -326,20 +332,20 @@ class StackedSGDScheduleFree(_Averaging):
         return np.stack([lr, share, of_y], axis=1)
 
     def update(self, parameter: Tensor, gradient: Tensor, state: State, numbers: Tensor) -> tuple[Tensor, State]:
-        """One step: y goes towards z, then both follow the gradient."""
-        lr, share, of_y = numbers.unbind()
+        """One step; see :func:`_averaged`."""
         gradient = _with_decay(gradient, parameter, self._weight_decay)
-        return parameter + share * (state[0] - parameter) + of_y * gradient, (state[0] - lr * gradient,)
+        y, z, x = _averaged(parameter, state[0], state[1], gradient, numbers.unbind())
+        return y, (z, x)
 
 
 class StackedAdamWScheduleFree(_Averaging):
-    """``schedulefree.AdamWScheduleFree`` with the rate per run."""
+    """``schedulefree.AdamWScheduleFree`` with rate and beta1 per run."""
 
-    starts: tuple[float | None, ...] = (None, 0.0)
+    starts: tuple[float | None, ...] = (None, None, 0.0)
     kinds = 4
 
     def __init__(self, arguments: Mapping[str, Any], runs: int, *, has_momentum: bool) -> None:
-        super().__init__(arguments, runs, arguments["betas"][0])
+        super().__init__(arguments, runs, has_momentum=has_momentum)
         self._beta2, self._eps = float(arguments["betas"][1]), arguments["eps"]
 
     def coefficients(self, lr: Floats, momentum: Floats) -> npt.NDArray[np.float64]:
@@ -349,10 +355,20 @@ class StackedAdamWScheduleFree(_Averaging):
 
     def update(self, parameter: Tensor, gradient: Tensor, state: State, numbers: Tensor) -> tuple[Tensor, State]:
         """One step, in the package's order of operations: the decay is that at y, and not divided by the root mean square."""
-        lr, share, of_y, correction = numbers.unbind()
-        square = self._beta2 * state[1] + (1 - self._beta2) * gradient * gradient
+        *of_mean, correction = numbers.unbind()
+        square = self._beta2 * state[2] + (1 - self._beta2) * gradient * gradient
         step = _with_decay(gradient / ((square / correction).sqrt() + self._eps), parameter, self._weight_decay)
-        return parameter + share * (state[0] - parameter) + of_y * step, (state[0] - lr * step, square)
+        y, z, x = _averaged(parameter, state[0], state[1], step, of_mean)
+        return y, (z, x, square)
+
+
+def in_common(optimizer: Component) -> str:
+    """What runs have to have in common to be trained as one stack: all but what is given for each, rate and momentum."""
+    own = ["lr", "momentum"] if optimizer.name == "SGDScheduleFree" else ["lr"]
+    arguments = {name: value for name, value in optimizer.args.items() if name not in own}
+    if optimizer.name == "AdamWScheduleFree":
+        arguments["betas"] = arguments["betas"][1:]
+    return as_json([optimizer.name, arguments])
 
 
 STACKED: Mapping[str, Callable[..., StackedOptimizer]] = {

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.func import stack_module_state
 
 from pipeline.engine.functions import Functions
-from pipeline.engine.optimizers import STACKED
+from pipeline.engine.optimizers import STACKED, in_common
 from pipeline.engine.program import Epochs, Program, Runs, Trained
 from pipeline.engine.rates import Rates
 from pipeline.engine.stackable import obstacle
@@ -24,7 +24,7 @@ from pipeline.errors import PipelineError
 from pipeline.params import Component
 from pipeline.problems.dropout import drawn
 from pipeline.problems.problem import Problem
-from pipeline.runs import Block, Floats, Outcome, Run, Training, as_json, code_fingerprint, fingerprint
+from pipeline.runs import Block, Floats, Outcome, Run, Training, code_fingerprint, fingerprint
 from pipeline.schedulers.registry import schedulers
 from pipeline.schedulers.replay import Trace
 
@@ -93,7 +93,7 @@ class Stack:
         self._has_draws = bool(functions.draws)
         kinds = self._optimizer.kinds + 2 * self._has_draws
         params = problem.params.model_dump(include={"model", "batch_size", "loss", "metric", "clip"})
-        optimizer = [component.name, component.args, self._optimizer.starts]
+        optimizer = [in_common(component), self._optimizer.starts]
         shapes = [str(dtype), problem.inputs, problem.classes, problem.task, kinds]
         return Runs(
             functions,
@@ -209,11 +209,17 @@ class Stack:
         """Go on without the runs whose losses are not finite any more, where that pays."""
         going = self.finite[self._here]
         if 0 < np.count_nonzero(going) <= (1 - self.program.leaves_at) * len(going) and not going.all():
-            self._left = self.parameters()
+            self._left = self._parameters()
             self.program.keep(np.flatnonzero(going))
             self._here = self._here[going]
 
-    def parameters(self) -> dict[str, Tensor]:
+    def weights(self) -> dict[str, Tensor]:
+        """What a run's ``state_dict`` holds, each (runs, …): parameters, and the buffers that all runs have in common."""
+        parameters, model = self._parameters(), self._runs.functions.model
+        common = {name: value.expand(self._count, *value.shape) for name, value in model.state_dict().items()}
+        return {name: parameters.get(name, value) for name, value in common.items()}
+
+    def _parameters(self) -> dict[str, Tensor]:
         """The parameters of all runs by name, of those that have left as they were then."""
         here = self.program.parameters()
         if not self._left:
@@ -254,7 +260,7 @@ def train(
     tested = (nothing, nothing) if search else stack.evaluate("test")
     finite = stack.finite & np.isfinite(initial_loss)
     test_loss, test_metric = (np.where(finite, values, np.nan) for values in tested)
-    return Outcome(initial_loss, finite, test_loss, test_metric, stack.parameters())
+    return Outcome(initial_loss, finite, test_loss, test_metric, stack.weights())
 
 
 def on_device(values: npt.NDArray[Any], device: torch.device, dtype: torch.dtype) -> Tensor:
@@ -273,7 +279,7 @@ def _common_epochs(runs: Sequence[Run]) -> int:
 
 
 def _refuse_unstackable(problem: Problem, runs: Sequence[Run]) -> None:
-    optimizers = {as_json([c.name, dict(c.args)]): c for c in (problem.optimizer_of(run.schedule) for run in runs)}
+    optimizers = {in_common(c): c for c in (problem.optimizer_of(run.schedule) for run in runs)}
     if len(optimizers) > 1:
         names = ", ".join(component.name for component in optimizers.values())
         raise StackError(f"a stack has one optimizer, these runs have {names}; train the runs of each by themselves")

@@ -12,9 +12,10 @@ from pipeline.engine import loop, shards, stacked
 from pipeline.engine.lanes.indexing import UntranslatableError
 from pipeline.engine.lanes.program import LaneProgram
 from pipeline.engine.merging import Places, merged
+from pipeline.engine.optimizers import in_common
 from pipeline.engine.stackable import obstacle
 from pipeline.problems.problem import Problem
-from pipeline.runs import Run, Training, as_json
+from pipeline.runs import Run, Training
 
 WORTH_COMPILING = 5_000
 """Run-steps (runs × optimizer steps) of a training from which two seconds for compiling are earned back; it is done once."""
@@ -38,11 +39,10 @@ def train(
 
 
 def _of_one_optimizer(problem: Problem, runs: Sequence[Run]) -> list[Places]:
-    """The places of the runs that are trained with the same optimizer, for each there is."""
+    """The places of the runs that can share a stack, for each optimizer there is."""
     found: dict[str, Places] = {}
     for place, run in enumerate(runs):
-        component = problem.optimizer_of(run.schedule)
-        found.setdefault(as_json([component.name, dict(component.args)]), []).append(place)
+        found.setdefault(in_common(problem.optimizer_of(run.schedule)), []).append(place)
     return list(found.values())
 
 

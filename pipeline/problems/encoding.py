@@ -35,9 +35,20 @@ class Column:
 
 
 def encode(x: npt.NDArray[np.generic], columns: Sequence[Column], train: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-    """Inputs (samples, widths of all columns) from raw columns (samples, columns), fitted on the rows ``train``.
+    """Inputs (samples, widths of all columns) from raw columns (samples, columns), fitted on the rows ``train``."""
+    return encoded(fitted(x[train], columns), x)
 
-    A missing number becomes the training part's median, a missing category its most frequent one.
+
+def encoded(transformer: Any, x: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
+    """Inputs from raw columns, as fitted."""
+    inputs: npt.NDArray[np.float32] = transformer.transform(x.astype(np.float64)).astype(np.float32)
+    return inputs
+
+
+def fitted(x: npt.NDArray[np.generic], columns: Sequence[Column]) -> Any:
+    """The transformer (of scikit-learn) of raw columns, fitted on the samples ``x``.
+
+    A missing number becomes their median, a missing category their most frequent one.
     """
     from sklearn.compose import ColumnTransformer  # late: a second that only this needs
     from sklearn.impute import SimpleImputer
@@ -52,6 +63,4 @@ def encode(x: npt.NDArray[np.generic], columns: Sequence[Column], train: npt.NDA
         else:
             parts = SimpleImputer(strategy="median"), StandardScaler()
         steps.append((str(number), make_pipeline(*parts), [number]))
-    transformer = ColumnTransformer(steps).fit(x[train].astype(np.float64))
-    encoded: npt.NDArray[np.float32] = transformer.transform(x.astype(np.float64)).astype(np.float32)
-    return encoded
+    return ColumnTransformer(steps).fit(x.astype(np.float64))

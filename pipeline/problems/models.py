@@ -64,7 +64,7 @@ def cnn(
     groups: Width = 4,
     dropout: Dropped = 0.0,
 ) -> nn.Module:
-    """For images: 3×3 convolutions that halve each side, group normalisation (Wu and He, 2018), then one linear layer."""
+    """For images: 3×3 convolutions that halve each side, group norms (Wu and He, 2018), then one linear layer."""
     if isinstance(inputs, int) or len(inputs) != 3:
         raise ValueError(f"cnn needs images of shape (channels, height, width), and a sample is of shape {inputs}")
     if wrong := [size for size in channels if size % groups]:
@@ -90,8 +90,8 @@ def transformer(
 ) -> nn.Module:
     """A transformer encoder with its norms before each part (Vaswani et al., 2017; Xiong et al., 2020), and their mean.
 
-    Token ids below ``vocabulary`` are embedded, vectors projected; each row of an image is a vector, each number of a plain
-    row one of length 1.
+    Token ids below ``vocabulary`` are embedded, vectors projected; each row of an image is a vector, each number of a
+    plain row one of length 1.
     """
     return Transformer(inputs, outputs, vocabulary, width, heads, layers, dropout)
 

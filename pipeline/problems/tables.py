@@ -104,7 +104,8 @@ def dataset_of(
 ) -> pd.DataFrame:
     """The table as a dataset: raw numbers and categories' places, to be encoded for each seed by its training part.
 
-    Columns ``split``, ``y``, ``x0`` … and ``group`` where there is one; ``attrs["columns"]`` says what each feature is.
+    Columns ``split``, ``y``, ``x0`` … and ``group`` where there is one; ``attrs["columns"]`` says what each feature is,
+    ``attrs["classes"]`` what the classes are called.
     Raises :class:`DatasetError`.
     """
     told = {"target": [target], "features": features or [], "drop": drop, "categorical": categorical}
@@ -115,7 +116,7 @@ def dataset_of(
     chosen = [name for name in (features or table.columns) if name not in taken]
     if not chosen:
         raise DatasetError("features" if features else "target", "leaves no feature", "give the table more columns")
-    y = _target(table[target], target, task)
+    y, classes = _target(table[target], target, task)
     columns, x = zip(*(_feature(table[name], name, name in categorical, missing) for name in chosen), strict=True)
     data = pd.DataFrame({f"x{i}": values for i, values in enumerate(x)}).astype(np.float32)
     data.insert(0, "y", y)
@@ -123,6 +124,7 @@ def dataset_of(
     if group is not None:
         data["group"] = pd.factorize(table[group].astype(str))[0]
     data.attrs["columns"] = [column.as_dict() for column in columns]
+    data.attrs["classes"] = classes
     return data
 
 
@@ -166,11 +168,12 @@ def dataset_of_arrays(
     if (rows := _rows(~np.isfinite(x.reshape(len(x), -1)).all(axis=1))) is not None:
         right = "complete these samples or take them out; only plain rows can be imputed"
         raise DatasetError("missing", f"the array {left[0]} is not finite in {rows}", right)
-    y = _target(table[target], target, task)
+    y, classes = _target(table[target], target, task)
     inputs = x.astype(np.int64) if x.ndim == 2 else x.astype(np.float32)
     data = frame(inputs, y, _parts(table, y, split, shares, group, order, seed))
     if group is not None:
         data["group"] = pd.factorize(table[group].astype(str))[0]
+    data.attrs["classes"] = classes
     return data
 
 
@@ -213,8 +216,8 @@ def _refuse_unknown(key: str, names: Sequence[str], table: pd.DataFrame) -> None
             raise DatasetError(key, f"there is no column {name!r}", suggestion(name, table.columns))
 
 
-def _target(values: "pd.Series[Any]", name: str, task: Task) -> npt.NDArray[np.generic]:
-    """Classes from 0 up, in the order of their names, or the numbers to be predicted."""
+def _target(values: "pd.Series[Any]", name: str, task: Task) -> tuple[npt.NDArray[np.generic], list[str]]:
+    """Classes from 0 up and their names, in order, or the numbers to be predicted."""
     if (rows := _rows(values.isna())) is not None:
         raise DatasetError("target", f"{name} is missing in {rows}", "complete these rows or take them out")
     is_number = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
@@ -227,14 +230,14 @@ def _target(values: "pd.Series[Any]", name: str, task: Task) -> npt.NDArray[np.g
         _refuse_infinite(values, name, "target")
         if values.nunique() == 1:
             raise DatasetError("target", f"{name} is the same in every row", "name a column that varies")
-        return values.to_numpy(np.float32)
+        return values.to_numpy(np.float32), []
     codes, classes = pd.factorize(values, sort=True)
     if len(classes) == 1:
         raise DatasetError("target", f"{name} has one class only ({classes[0]})", "name a column with two classes or more")
     if len(classes) > len(values) / 2:
         right = "write `task: regression`" if is_number else "name another column"
         raise DatasetError("target", f"{name} has {len(classes)} classes in {len(values)} rows", right)
-    return codes.astype(np.int64)
+    return codes.astype(np.int64), [str(name) for name in classes]
 
 
 def _feature(values: "pd.Series[Any]", name: str, as_category: bool, missing: str) -> tuple[Column, npt.NDArray[np.float64]]:

@@ -10,7 +10,7 @@ from pipeline.analysis.statistics import Overlap
 from pipeline.analysis.tables import ProblemResults, gather
 from pipeline.catalogue import CATALOGUE
 from pipeline.params import Params, load_params
-from pipeline.results import REPORTS
+from pipeline.results import REPORTS, run_of
 
 
 def main() -> None:
@@ -18,10 +18,22 @@ def main() -> None:
     params = load_params(CATALOGUE)
     problems = [read(params, name) for name in params.problems]
     written = {REPORTS / name: content for name, content in files(assemble(params, problems)).items()}
+    if params.models == "best":
+        written |= {REPORTS / "best" / f"{p.name}.safetensors": champion(p) for p in problems}
     results.write_files(written.items())
     for folder in ("best", "evidence", "figures"):
         forget(REPORTS / folder, set(written))
     tracking.publish(REPORTS, [(p.name, stage) for p in problems for stage in ("train", "tune")])
+    if params.models == "best":
+        tracking.register([p.name for p in problems])
+
+
+def champion(problem: ProblemResults) -> bytes:
+    """The weights of the problem's best run, of whichever stage."""
+    losses = problem.runs[~problem.runs["diverged"]].set_index("run")["validation_loss"]
+    stages = ["train", *(["tune"] if "tuned" in problem.variants else [])]
+    kept = {run_of(weights): weights for weights in (results.read_weights(problem.name, stage) for stage in stages)}
+    return min(kept.items(), key=lambda item: float(losses.get(item[0], float("inf"))))[1]
 
 
 def read(params: Params, name: str) -> ProblemResults:

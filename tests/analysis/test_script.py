@@ -168,6 +168,7 @@ def test_rates_are_printed_as_json_and_need_no_data(capsys: pytest.CaptureFixtur
         {"name": "mlp", "hidden": [8]},
         {"name": "mlp", "hidden": [8, 4], "activation": "gelu"},
         {"name": "mlp", "hidden": [16] * 9, "activation": "tanh"},  # longer than a line
+        {"name": "mlp", "hidden": [8], "dropout": 0.25},
     ],
 )
 def test_model_is_that_of_the_study(model: dict[str, Any]) -> None:
@@ -200,11 +201,12 @@ def test_optimizer_is_that_of_the_study_at_the_peak_rate_of_the_run(optimizer: d
 
 @pytest.mark.parametrize("name", [entry.name for entry in optimizers])
 def test_every_optimizer_is_written_as_torchs_own_call(name: str) -> None:
-    """With all its arguments by name, and nothing of this package."""
+    """Or the package schedulefree's: with all its arguments by name, and nothing of this package."""
     source = written("StepLR", {"step_size": 5}, problem(optimizer={"name": name, "lr": LR}))
-    body = source.partition('"""At the peak learning rate."""')[2].partition("\n\n")[0]
-    (call,) = [node for node in ast.walk(ast.parse(body.strip().removeprefix("return "))) if isinstance(node, ast.Call)]
-    assert ast.unparse(call).startswith(f"torch.optim.{name}(parameters, ")
+    (made,) = [node for node in ast.parse(source).body if getattr(node, "name", "") == "new_optimizer"]
+    call = next(node for node in ast.walk(made) if isinstance(node, ast.Call) and node.keywords)
+    package = "schedulefree" if "ScheduleFree" in name else "torch.optim"
+    assert ast.unparse(call).startswith(f"{package}.{name}(parameters, ")
     assert [keyword.arg for keyword in call.keywords] == list(optimizers[name].arguments.model_fields)
 
 
@@ -410,3 +412,74 @@ def test_a_raw_table_trains_with_its_own_loss(
     np.testing.assert_allclose(parts["train"][0], encode(made[["x0", "x1"]].to_numpy(), columns, train)[train], rtol=1e-5)
     names["train"](str(tmp_path / "tiny.parquet"))
     assert ("R²" if data.is_regression else "accuracy") in capsys.readouterr().out
+
+
+SHAPED: dict[str, tuple[dict[str, Any], tuple[int, ...], bool]] = {
+    "cnn": ({"name": "cnn", "dropout": 0.1}, (2, 4, 4), False),
+    "transformer": ({"name": "transformer", "width": 8, "layers": 1}, (2, 4, 4), False),
+    "transformer on tokens": ({"name": "transformer", "width": 8, "layers": 1, "vocabulary": 9}, (6,), True),
+}
+
+
+@pytest.mark.parametrize(("model", "shape", "tokens"), SHAPED.values(), ids=SHAPED)
+def test_models_for_more_than_rows_are_carried_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], model: dict[str, Any], shape: tuple[int, ...], tokens: bool
+) -> None:
+    draw = np.random.default_rng(0)
+    x = draw.integers(9, size=(40, *shape)) if tokens else draw.normal(size=(40, *shape))
+    made = frame(x, np.arange(40) % 2, np.resize(["train", "train", "validation", "test"], 40))
+    made.to_parquet(tmp_path / "tiny.parquet", index=False)
+    params, budget = problem(model), Budget(2, 5)
+    run = row(schedule("LinearDecay", {}), params, budget)
+    source = script("tiny", params, run, budget.steps_per_epoch, "It leads.", Data.of(made))
+    assert_clean(tmp_path, source)
+    names = program(source)
+    torch.manual_seed(0)
+    expected = models[params.model.name].function(shape, 2, **params.model.args)
+    torch.manual_seed(0)
+    ours = names["new_model"](shape, 2)
+    given = torch.tensor(x[:3]) if tokens else torch.tensor(x[:3], dtype=torch.float32)
+    assert torch.equal(ours.eval()(given), expected.eval()(given))
+    names["train"](str(tmp_path / "tiny.parquet"))
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+@pytest.mark.parametrize("clip", [None, {"norm": 0.5}, {"value": 0.01}], ids=str)
+@pytest.mark.parametrize("name", ["SGD", "LBFGS", "SGDScheduleFree", "AdamWScheduleFree", "Adadelta"])
+def test_every_kind_of_training_loop_runs(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, clip: dict[str, float] | None
+) -> None:
+    params = problem(optimizer={"name": name, "lr": 0.1}, clip=clip)
+    source = written("LinearDecay", {}, params, budget=Budget(2, 3))
+    assert_clean(tmp_path, source)
+    assert ("clip_grad" in source) == (clip is not None)
+    program(source)["main"]([str(data)])
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+def test_schedule_free_weights_are_evaluated_as_their_mean(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """At a high momentum the mean is far from what is trained: the figures tell which of them was evaluated."""
+    params = problem(optimizer={"name": "SGDScheduleFree", "lr": 0.5, "momentum": 0.5})
+    names = program(written("ScheduleFree", {}, params, budget=Budget(3, 3)))
+    seen: list[float] = []
+    evaluate = names["evaluate"]
+
+    def noted(model: Any, x: torch.Tensor, y: torch.Tensor) -> tuple[float, float]:
+        seen.append(float(next(model.parameters()).detach().abs().sum()))
+        loss, measured = evaluate(model, x, y)
+        return loss, measured
+
+    made: list[Any] = []
+    new_optimizer = names["new_optimizer"]
+
+    def kept(parameters: list[torch.Tensor]) -> Any:
+        made.append(new_optimizer(parameters))
+        return made[-1]
+
+    names.update(evaluate=noted, new_optimizer=kept)  # the functions look them up in here
+    names["main"]([str(data)])
+    parameter = made[0].param_groups[0]["params"][0]
+    trained = float(parameter.detach().abs().sum())
+    made[0].eval()
+    assert float(parameter.detach().abs().sum()) == pytest.approx(seen[-1], abs=1e-5)
+    assert abs(trained - seen[-1]) > 1e-3

@@ -1,7 +1,7 @@
 """What cannot be stacked is found out before training, told with its remedy, and trained run by run."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline.engine import loop, stacked, training, workers
+from pipeline.engine import loop, merging, stacked, training, workers
 from pipeline.engine.optimizers import STACKED
 from pipeline.engine.stackable import obstacle
 from pipeline.problems.datasets import frame
@@ -283,20 +283,36 @@ def test_clipped_gradients_are_torchs(new_problem: Builder, clip: dict[str, floa
     assert is_same == ("norm" in clip and clip["norm"] == 1e6), "the bound is felt exactly where it is meant to be"
 
 
+class Counted:
+    """Notes how many trainings are merged."""
+
+    def __init__(self, merged: Callable[..., Any]) -> None:
+        self.merged, self.trainings = merged, list[int]()
+
+    def __call__(self, own: Sequence[Any], *more: Any) -> Any:
+        self.trainings.append(len(own))
+        return self.merged(own, *more)
+
+
 @pytest.mark.parametrize(
     "optimizer",
     [{"name": "SGD", "lr": 0.5, "momentum": 0.9, "weight_decay": 0.01}, {"name": "AdamW", "lr": 0.02, "weight_decay": 0.1}],
     ids=lambda given: str(given["name"]),
 )
 @pytest.mark.parametrize("compiled", [False, True], ids=["tensors", "compiled"])
-def test_schedule_free_competitors_beside_schedules(new_problem: Builder, optimizer: dict[str, Any], compiled: bool) -> None:
+def test_schedule_free_competitors_beside_schedules(
+    new_problem: Builder, optimizer: dict[str, Any], compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Runs of two optimizers in one training, a live schedule among them, each as in the loop."""
     free: dict[str, dict[str, Any]] = {
         "Free": {"name": "ScheduleFree", "args": {"momentum": 0.8}, "warmup": "10%"},
         "Plain": {"name": "ScheduleFree"},
     }
+    counted = Counted(merging.merged)
+    monkeypatch.setattr("pipeline.engine.training.merged", counted)
     problem = new_problem({**SCHEDULES, **free}, optimizer=optimizer, model=MLP, compile=compiled)
     assert_as_in_the_loop(problem)
+    assert counted.trainings == [2], "the momentum is a run's own: all schedule-free runs are one stack"
     component = problem.optimizer_of(problem.schedules["Free"])
     assert component.name == f"{optimizer['name']}ScheduleFree"
     kept = {"lr": optimizer["lr"], "weight_decay": optimizer["weight_decay"]}
