@@ -37,6 +37,7 @@ check: .venv/test.stamp
 bench: .venv/run.stamp
 	python -m benchmarks.tracing
 	python -m benchmarks.throughput
+	python -m benchmarks.study
 	python -m benchmarks.scaling
 
 calibrate: .venv/run.stamp

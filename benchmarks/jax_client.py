@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -14,8 +13,6 @@ import torch
 
 from benchmarks.machine import cores
 from benchmarks.problems import seeds_of
-from benchmarks.studies import ROOT
-from pipeline import results
 from pipeline.problems.problem import Problem
 from pipeline.runs import Run
 
@@ -95,23 +92,6 @@ def settings(python: Path | None) -> Iterator[list[Setting]]:
         for setting in found:
             stack.callback(setting.end)
         yield found
-
-
-def installed() -> Path | None:
-    """The Python that has JAX as pinned, installed in ``.state/jax-venv`` where it is not there; None where it cannot be."""
-    folder = ROOT / results.STATE / "jax-venv"
-    python = folder / "bin" / "python"
-    try:
-        if not python.exists():
-            print(f"installing JAX in {folder}", file=sys.stderr)
-            subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-        # Asks no server where all is there as pinned.
-        install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*install, "-r", str(HERE / "requirements-jax.txt")], check=True, stdout=subprocess.DEVNULL)
-    except (OSError, subprocess.CalledProcessError) as error:
-        print(f"without JAX: {error}", file=sys.stderr)
-        return None
-    return python
 
 
 def export(problem: Problem, runs: Sequence[Run], file: Path) -> Path:

@@ -24,7 +24,7 @@ from benchmarks.machine import conditions
 from benchmarks.problems import constant_runs, in_memory
 from benchmarks.studies import ROOT
 from pipeline.catalogue import CATALOGUE
-from pipeline.engine import shards
+from pipeline.engine.training import train
 from pipeline.params import load_params
 from pipeline.problems.problem import Problem
 from pipeline.runs import collect
@@ -88,8 +88,7 @@ def measure(name: str, runs: int, epochs: int) -> Point:
 def here(name: str, count: int, epochs: int) -> Point:
     """A point, measured in this process."""
     problem = in_memory(load_params(CATALOGUE), name)
-    # Loads the libraries, and starts the workers where the training will use them.
-    seconds_of_training(problem, min(count, shards.SMALLEST_CUT + 1), epochs=1)
+    seconds_of_training(problem, count, epochs=1)  # loads the libraries and compiles what is compiled once
     seconds = statistics.median(seconds_of_training(problem, count, epochs) for _ in range(REPEATS))
     workers = [child.pid for child in active_children() if child.pid is not None]
     return Point(seconds, peak(os.getpid()), sum(peak(worker) for worker in workers))
@@ -99,7 +98,7 @@ def seconds_of_training(problem: Problem, count: int, epochs: int) -> float:
     """Seconds that a search takes to train ``count`` runs."""
     runs = constant_runs(problem, count, epochs)
     begun = time.perf_counter()
-    collect(runs, shards.train(problem, runs, device=torch.device("cpu"), search=True))
+    collect(runs, train(problem, runs, device=torch.device("cpu"), search=True))
     return time.perf_counter() - begun
 
 

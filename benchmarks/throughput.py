@@ -29,7 +29,8 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
-from benchmarks.jax_client import Prepared, Setting, export, installed, settings
+from benchmarks.environments import installed
+from benchmarks.jax_client import Prepared, Setting, export, settings
 from benchmarks.machine import conditions, cores
 from benchmarks.problems import constant_runs, in_memory, medians
 from pipeline.catalogue import CATALOGUE
@@ -83,7 +84,7 @@ def main() -> None:
         f"Threads: loop {torch.get_num_threads()} or 1 in one process; loop in processes {len(cores())} x 1; stacked 1; "
         f"auto {len(cores())}; jax as named."
     )
-    with TemporaryDirectory() as folder, settings(installed()) as jax, processes() as workers:
+    with TemporaryDirectory() as folder, settings(installed("jax")) as jax, processes() as workers:
         for name in params.problems:
             problem = in_memory(params, name)
             measured = measure(problem, workers, jax, Path(folder))
