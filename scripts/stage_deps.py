@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 MIRRORS = {"pipeline.tracking"}  # they decide no result
-FOLDERS = ("pipeline/analysis", "pipeline/engine/lanes")  # with files that are no modules
+FOLDERS = ("analysis", "engine", "problems", "search")  # a short dvc.lock is read sooner
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
     for path in (ROOT / "pipeline").rglob("*.py")
@@ -42,12 +42,13 @@ def closure(module: str) -> set[str]:
 
 
 def files(stage: str) -> list[str]:
-    """The stage's files, sorted; a folder where it needs all of one with templates."""
+    """The stage's files, sorted; a folder where it needs all of one."""
     paths = {MODULES[name].relative_to(ROOT).as_posix() for name in closure(f"pipeline.stages.{stage}")}
     code = {path for path in paths if not path.endswith("__init__.py")}
-    for folder in FOLDERS:
-        inside = {path for path in code if path.startswith(f"{folder}/")}
-        code = code - inside | ({folder} if inside else set())
+    for folder in (f"pipeline/{name}" for name in FOLDERS):
+        inside = {path.relative_to(ROOT).as_posix() for path in (ROOT / folder).rglob("*.py") if path.name != "__init__.py"}
+        if inside <= code:
+            code = code - inside | {folder}
     return sorted(code)
 
 
