@@ -124,7 +124,7 @@ def test_an_unknown_problem(name: str, stage: Stage, repository: Path) -> None:
 
 
 def test_the_nearest_problem_is_offered(stage: Stage) -> None:
-    assert stage("syntetic").error.endswith("did you mean synthetic? (one of synthetic, digits)\n")
+    assert stage("syntetic").error.endswith("did you mean synthetic? (one of synthetic, digits, diabetes, images)\n")
 
 
 @pytest.mark.parametrize("words", [[], ["synthetic", "digits"]])

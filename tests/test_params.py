@@ -23,7 +23,7 @@ TOP = ", ".join(Params.model_fields)
 PROBLEM_KEYS = ", ".join(ProblemParams.model_fields)
 ENTRY = ", ".join(Schedule.model_fields)
 NAMES = ", ".join(entry.name for entry in CATALOGUE.schedulers)
-LABELS = "StepLR, MultiStepLR, ExponentialLR, CosineAnnealingLR, ReduceLROnPlateau, CyclicLR, OneCycleLR, CosineWarmup, LinearDecay, WarmupStableDecay, REX, ConstantLR"
+LABELS = "StepLR, MultiStepLR, ExponentialLR, CosineAnnealingLR, ReduceLROnPlateau, CyclicLR, OneCycleLR, CosineWarmup, LinearDecay, WarmupStableDecay, REX, ScheduleFree, ConstantLR"
 WHOLE = "write one without quotes, point or exponent, such as 100"
 LENGTH = "write a whole number from 1 up, or a percentage of the run such as 30%"
 RATE = "write a number from 0 up, or a percentage of the optimizer's learning rate such as 10%"
@@ -365,7 +365,7 @@ def test_the_place_of_a_mistake_in_what_is_not_written(repository: Path) -> None
 def test_the_default_file(edited: Edited) -> None:
     params = edited()
     assert params.seeds == 10
-    assert list(params.problems) == ["synthetic", "digits"]
+    assert list(params.problems) == ["synthetic", "digits", "diabetes", "images"]
     assert list(params.schedules("synthetic")) == LABELS.split(", ")
     assert params.schedulers["StepLR"].args == {"step_size": "30%", "gamma": 0.1}
     assert params.schedulers["StepLR"].interval == "epoch"
@@ -411,7 +411,8 @@ def test_a_baseline_must_be_in_every_problem(edited: Edited) -> None:
     own = "schedulers: {Own: {name: ConstantLR}}"
     with pytest.raises(ParamsError, match=r"report\.baseline: is not the label of a scheduler in every problem \(given: Own\)"):
         edited(baseline, (OVERRIDES, own))
-    assert edited(baseline, (OVERRIDES, own), ("schedulers: {}\n", f"{own}\n")).report.baseline == "Own"
+    others = [("schedulers: {}\n", f"{own}\n")] * 3
+    assert edited(baseline, (OVERRIDES, own), *others).report.baseline == "Own"
 
 
 def test_the_key_of_a_schedule_names_all_that_defines_it(edited: Edited) -> None:

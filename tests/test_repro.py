@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -54,6 +55,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for old, new in SMALLER:
         assert old in params
         params = params.replace(old, new)
+    params = re.sub(r"^  diabetes:.*?(?=^schedulers:)", "\n", params, flags=re.DOTALL | re.MULTILINE)  # two problems will do
     (repository / "params.yaml").write_text(params, encoding="utf-8")
     git = ("git", "-c", "user.name=test", "-c", "user.email=test@localhost")
     run(repository, "git", "init", "-q")
@@ -91,6 +93,7 @@ def test_all_results_of_the_contract_are_there(project: Path) -> None:
         "results/{}/tune/trials.parquet",
         "results/{}/tune/runs.parquet", "results/{}/tune/curves.parquet", "results/{}/tune/best.yaml",
         "results/{}/tune/importances.parquet", "results/{}/sweep/runs.parquet", "reports/best/{}.py",
+        "results/{}/train/weights.safetensors", "results/{}/tune/weights.safetensors",
     ]  # fmt: skip
     reports = ["comparison.csv", "comparison.md", "learning_rates.csv", "metrics.json", "report.html", "curves.csv"]
     expected = {name.format(problem) for name in per_problem for problem in ("synthetic", "digits")}
@@ -99,9 +102,9 @@ def test_all_results_of_the_contract_are_there(project: Path) -> None:
     assert found - more == expected | {f"reports/{name}" for name in reports}
     assert {Path(name).suffix for name in more} == {".csv", ".md", ".svg"}
     runs = pd.read_parquet(project / "results/digits/train/runs.parquet")
-    assert len(runs) == runs["run"].nunique() == 12 * 2
+    assert len(runs) == runs["run"].nunique() == 13 * 2
     comparison = pd.read_csv(project / "reports/comparison.csv")
-    assert len(comparison) == 2 * 2 * 12
+    assert len(comparison) == 2 * 2 * 13
     kept = comparison[comparison["diverged"] == 0]  # with so few samples and epochs, some do
     assert len(kept) > 30
     assert not kept[["validation_loss", "validation_loss_low", "test_loss", "rank"]].isna().any(axis=None)

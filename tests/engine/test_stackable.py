@@ -154,7 +154,7 @@ def test_running_statistics_are_trained_as_by_hand(new_problem: Builder) -> None
 @pytest.mark.parametrize("name", [each.name for each in optimizers if each.name not in STACKED])
 def test_any_other_optimizer_of_torch_trains_run_by_run(new_problem: Builder, name: str) -> None:
     """SparseAdam and Muon refuse this model, as they do by hand."""
-    problem = new_problem(SCHEDULES, optimizer={"name": name, "lr": 0.05}, model=MLP)
+    problem = new_problem(SCHEDULES, optimizer={"name": name, "lr": 0.05}, model=MLP, epochs=4)
     assert f"the optimizer {name} has no stacked form" in str(obstacle(problem, problem.params.optimizer))
     runs = [run_of(problem, label, seed) for label in problem.schedules for seed in range(2)]
     if name in ("SparseAdam", "Muon"):
@@ -248,7 +248,10 @@ def images() -> pd.DataFrame:
 
 MODELS: Mapping[str, Mapping[str, Any]] = {
     "cnn": {"model": {"name": "cnn", "channels": [4, 4], "groups": 2, "dropout": 0.2}, "dataset": {"name": "images"}},
-    "transformer on images": {"model": {"name": "transformer", "width": 8, "heads": 2}, "dataset": {"name": "images"}},
+    "transformer on images": {
+        "model": {"name": "transformer", "width": 8, "heads": 2, "layers": 1},
+        "dataset": {"name": "images"},
+    },
     "transformer on tokens": {
         "model": {"name": "transformer", "width": 8, "heads": 2, "layers": 1, "vocabulary": 7, "dropout": 0.1},
         "dataset": {"name": "tokens"},
