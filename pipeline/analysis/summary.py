@@ -191,7 +191,8 @@ def _count(amount: int, unit: str) -> str:
 
 
 def _called(name: str, args: Any) -> str:
-    shown = ", ".join(f"{key} {_value(value)}" for key, value in args.items())
+    """A component with its arguments; those that ask for nothing are left out."""
+    shown = ", ".join(f"{key} {_value(value)}" for key, value in args.items() if value not in (None, []))
     return f"{name} ({shown})" if shown else name
 
 
