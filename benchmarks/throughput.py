@@ -40,6 +40,7 @@ from pipeline.params import load_params
 from pipeline.problems.problem import Problem
 from pipeline.runs import Run, collect
 
+PROBLEMS = ("synthetic", "digits")
 COUNTS = (1, 12, 120, 1000)
 REPEATS = 3
 SECONDS = 1.2
@@ -85,7 +86,7 @@ def main() -> None:
         f"auto {len(cores())}; jax as named."
     )
     with TemporaryDirectory() as folder, settings(installed("jax")) as jax, processes() as workers:
-        for name in params.problems:
+        for name in PROBLEMS:
             problem = in_memory(params, name)
             measured = measure(problem, workers, jax, Path(folder))
             print_speeds(problem, measured)
