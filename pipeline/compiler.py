@@ -38,6 +38,11 @@ class Machine:
     vector: int
     registers: int
 
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Those of the compiler here: GCC by itself leaves half of a wide vector empty."""
+        return (*FLAGS, "-mprefer-vector-width=512") if self.vector == 64 else FLAGS
+
 
 @functools.cache
 def machine() -> Machine:
@@ -69,7 +74,7 @@ def kept(key: str, write: Callable[[], str]) -> ctypes.CDLL:
     ``key`` has to name all that the text follows from. Raises :class:`NoCompilerError` where it cannot be made.
     """
     here = machine()
-    name = hashlib.sha256("\n".join([key, here.target, *FLAGS]).encode()).hexdigest()[:32]
+    name = hashlib.sha256("\n".join([key, here.target, *here.flags]).encode()).hexdigest()[:32]
     library = folder() / f"{name}.so"
     if not library.exists():
         text = write()
@@ -78,7 +83,7 @@ def kept(key: str, write: Callable[[], str]) -> ctypes.CDLL:
             written = Path(temporary) / "lanes.c"
             written.write_text(text, "utf-8")
             made = written.with_suffix(".so")
-            _call([here.compiler, *FLAGS, str(written), "-o", str(made), *_libraries()])
+            _call([here.compiler, *here.flags, str(written), "-o", str(made), *_libraries()])
             made.replace(library)  # whole or not at all, whoever else is at it
     return ctypes.CDLL(str(library))
 

@@ -1,5 +1,6 @@
 """What is trained and what comes of it: runs, blocks of epochs, histories; fingerprints and random streams."""
 
+import functools
 import hashlib
 import json
 import platform
@@ -146,16 +147,21 @@ def code_fingerprint(*more: str) -> str:
     """
     import torch
 
+    versions = torch.__version__, np.__version__, platform.machine(), platform.python_version(), compiler.identity()
+    return fingerprint(_sources((*_DEFINING, *more)), *versions)
+
+
+@functools.cache
+def _sources(parts: tuple[str, ...]) -> dict[str, str]:
+    """A name for the text of each file in these parts of the package, read once: it is the code that is running."""
     package = Path(__file__).parent
     files = [
         f
-        for part in (*_DEFINING, *more)
+        for part in parts
         for f in sorted([package / part, *(package / part).rglob("*.py"), *(package / part).rglob("*.c")])
         if f.is_file()
     ]
-    sources = {str(f.relative_to(package)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
-    versions = torch.__version__, np.__version__, platform.machine(), platform.python_version(), compiler.identity()
-    return fingerprint(sources, *versions)
+    return {str(f.relative_to(package)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
 
 
 def run_fingerprint(run: Run, problem_fingerprint: str) -> str:

@@ -1,7 +1,7 @@
-"""A step without its overhead: traced once into a flat list of tensor operations, or compiled where that pays.
+"""A step of tensors without its overhead: traced once into a flat list of operations, or compiled where that pays.
 
 Tracing (``make_fx``) takes half a second, needs no compiler and changes no arithmetic; it spares what ``vmap`` and ``grad``
-do in Python at every step. ``torch.compile`` also joins the operations, which takes 10 to 30 s.
+do in Python at every step. ``torch.compile`` also joins the operations, which takes 10 to 30 s and rounds in another way.
 """
 
 import logging
@@ -11,30 +11,42 @@ from typing import ParamSpec, TypeVar, cast
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from pipeline.problems.problem import Problem
+
 WORTH_TRACING = 20_000
 """Run-steps (runs × optimizer steps) of one training from which tracing is earned back."""
-WORTH_COMPILING = 20_000_000
-"""Run-steps from which compiling is, on top of that."""
+WORTH_COMPILING = 10_000
+"""Steps of a run from which ``torch.compile`` is, on top of that."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 
-def compiled(function: Callable[P, T], run_steps: int) -> Callable[P, T]:
-    """``function`` for a training of ``run_steps``: traced or compiled if they make it worth while, which no clock decides.
+def is_compiled(problem: Problem, worth: int) -> bool:
+    """Whether the problem's training is to be compiled: as params.yaml says, else from ``worth`` optimizer steps on.
+
+    They are those of one run at the problem's own budget. Compiled code rounds in another way, and no run's numbers may
+    hang on how many others there are, nor on a clock.
+    """
+    asked, budget = problem.params.compile, problem.budget()
+    return budget.epochs * budget.steps_per_epoch >= worth if asked == "auto" else asked
+
+
+def prepared(function: Callable[P, T], run_steps: int, *, is_compiled: bool) -> Callable[P, T]:
+    """``function`` for a training of ``run_steps``: compiled if asked, else traced if that is worth while.
 
     ``function`` must be pure and always be called with tensors of the same shapes. Where compiling fails, it is only traced;
     where tracing fails, it is left as it is.
     """
-    if run_steps < WORTH_TRACING:
+    if run_steps < WORTH_TRACING and not is_compiled:
         return function
     chosen: Callable[P, T] | None = None
 
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
         nonlocal chosen
         if chosen is None:
-            prepare = _compiled if run_steps >= WORTH_COMPILING else _traced
+            prepare = _compiled if is_compiled else _traced
             chosen = prepare(function, *args, **kwargs)
         return chosen(*args, **kwargs)
 

@@ -14,19 +14,16 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 from torch.optim import Optimizer
 
+from pipeline.engine.memory import fitting
+from pipeline.engine.merging import as_one_block
 from pipeline.engine.stacked import on_device
 from pipeline.engine.workers import spread
 from pipeline.params import Clipping
 from pipeline.problems.dropout import drawn, draws_of
 from pipeline.problems.problem import Problem
-from pipeline.runs import Block, Outcome, Run, Training, collect, stream
+from pipeline.runs import Block, Outcome, Run, Training, stream
 from pipeline.schedulers.registry import schedulers
 from pipeline.schedulers.replay import build, momentum_of, rate_of, resolve
-
-IN_MEMORY = 2**31
-"""Bytes of parameters, gradients and optimizer state up to which runs are trained epoch by epoch side by side."""
-COPIES = 4
-"""Of the parameters that a run in training holds."""
 
 
 def train_all(
@@ -37,9 +34,8 @@ def train_all(
     Where they do not all fit into memory, each is trained to its end before the next, and all epochs come as one block.
     """
     train_one = partial(_by_itself, problem, device=device, dtype=dtype, search=search)
-    size = sum(parameter.numel() for parameter in problem.new_model(0, "final").parameters()) * dtype.itemsize
-    if size * COPIES * len(runs) > IN_MEMORY:
-        train_one = partial(_at_once, train_one)
+    if len(runs) > fitting(problem, problem.params.optimizer, dtype):
+        train_one = partial(as_one_block, train_one)
     cuts = [[place] for place in range(len(runs))]
     return (yield from spread(train_one, runs, cuts, processes=None if device.type == "cpu" else 1))
 
@@ -47,12 +43,6 @@ def train_all(
 def _by_itself(problem: Problem, runs: Sequence[Run], **how: Any) -> Training:
     (run,) = runs
     return (yield from train(problem, run, **how))
-
-
-def _at_once(train_one: Any, runs: Sequence[Run]) -> Training:
-    history = collect(runs, train_one(runs))
-    yield history.curves
-    return history.outcome
 
 
 def train(

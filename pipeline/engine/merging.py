@@ -1,15 +1,17 @@
 """Several trainings of one length as one: their blocks side by side, their outcomes together."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import fields, replace
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 
-from pipeline.runs import CURVES, Block, Floats, Outcome, Training
+from pipeline.runs import CURVES, Block, Floats, Outcome, Run, Training, collect
 
 Places = list[int]
+Train = Callable[[Sequence[Run]], Training]
+"""Trains some runs; a module's function, or a partial of one, so that another process can be told of it."""
 
 
 class Several(Protocol):
@@ -53,6 +55,22 @@ def merged(own: Sequence[Training], elsewhere: Sequence[Several], places: Places
             break
         yield _joined([*blocks, *(block for others in elsewhere for block in others.next())], columns)
     return _outcome([*outcomes, *(outcome for others in elsewhere for outcome in others.next())], columns)
+
+
+def in_turns(train: Train, runs: Sequence[Run], at_once: int) -> Training:
+    """Train the runs, no more than ``at_once`` side by side; those that have to wait for others come as one block of epochs."""
+    if len(runs) <= at_once:
+        return (yield from train(runs))
+    cuts = [list(range(first, min(first + at_once, len(runs)))) for first in range(0, len(runs), at_once)]
+    trainings = [as_one_block(train, [runs[place] for place in cut]) for cut in cuts]
+    return (yield from merged(trainings, [], list(range(len(runs)))))
+
+
+def as_one_block(train: Train, runs: Sequence[Run]) -> Training:
+    """All epochs of the training as one block, when it is over."""
+    history = collect(runs, train(runs))
+    yield history.curves
+    return history.outcome
 
 
 def _epochs(block: Block, some: slice) -> Block:

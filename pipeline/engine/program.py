@@ -39,25 +39,27 @@ class Runs:
 class Epochs:
     """Consecutive epochs to be trained.
 
-    ``rows`` are the samples of every step, (epochs, steps, replicates, batch), ``weights`` those of the samples in their
-    batch's mean, (steps, batch); both on the host. ``numbers`` are those of the optimizer's update, (epochs * steps, kinds,
-    runs). ``is_evaluated`` (epochs,) says after which epochs the validation part is evaluated.
+    ``rows`` are the samples of every step, (epochs, replicates, steps, batch), ``weights`` those of the samples in their
+    batch's mean, (steps, batch), and ``sizes`` how many there are in a batch, (steps,); all on the host. ``numbers`` are those
+    of the optimizer's update, (epochs * steps, kinds, runs). ``is_evaluated`` (epochs,) says after which epochs the validation
+    part is evaluated.
     """
 
-    rows: Tensor
-    weights: Tensor
+    rows: npt.NDArray[np.int32]
+    weights: Floats
+    sizes: Floats
     numbers: npt.NDArray[np.float64]
     is_evaluated: npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What came of it: each batch's mean loss, (epochs, steps, runs); validation figures, (epochs, runs).
+    """Means over the samples, (epochs, runs) each: the training loss, as they were trained; the validation part's figures.
 
-    Where an epoch was not evaluated they are NaN. They are means over the samples, of each sample's loss and of its metric.
+    A training loss is not finite exactly where that of any batch was not; the others are NaN where they were not evaluated.
     """
 
-    losses: Floats
+    train_loss: Floats
     validation_loss: Floats
     validation_metric: Floats
 

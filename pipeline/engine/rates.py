@@ -22,28 +22,31 @@ class Rates:
         known = {} if known is None else known
         self._budget = problem.budget(runs[0].epochs)
         new, lr = problem.optimizers_for, problem.lr
-        alive = [schedulers[run.schedule.name].live for run in runs]
+        alive, keys = [schedulers[run.schedule.name].live for run in runs], keys_of(runs)
         self._live = {i: Replay(run.schedule, new(run.schedule), lr, self._budget) for i, run in enumerate(runs) if alive[i]}
         traces: dict[str, Trace] = {}
-        for run, is_live in zip(runs, alive, strict=True):
-            if not is_live and run.schedule.key not in traces:
-                if run.schedule.key not in known:
-                    known[run.schedule.key] = trace(run.schedule, new(run.schedule), lr, self._budget)
-                traces[run.schedule.key] = known[run.schedule.key]
+        for run, key, is_live in zip(runs, keys, alive, strict=True):
+            if not is_live and key not in traces:
+                if key not in known:
+                    known[key] = trace(run.schedule, new(run.schedule), lr, self._budget)
+                traces[key] = known[key]
         self._traces = list(traces.values())
         numbers = {key: number for number, key in enumerate(traces)}
-        self._trace_of_run = np.array([numbers.get(run.schedule.key, -1) for run in runs])
+        self._trace_of_run = np.array([numbers.get(key, -1) for key in keys])
 
     @property
     def have_momentum(self) -> bool:
         """Whether any run has momentum at any step."""
         return any(t.momentum.any() for t in self._traces) or any(r.now[1] != 0 for r in self._live.values())
 
-    def epoch(self, epoch: int) -> tuple[Floats, Floats]:
-        """Rate and momentum of every step of ``epoch`` (from 1), each of shape (steps, runs)."""
+    def epochs(self, epochs: range) -> tuple[Floats, Floats]:
+        """Rate and momentum of every step of consecutive ``epochs`` (from 1), each of shape (steps, runs).
+
+        Live schedules are known for the first of them alone, and as they are there.
+        """
         steps = self._budget.steps_per_epoch
-        here = slice((epoch - 1) * steps, epoch * steps)
-        lr, momentum = np.empty((steps, len(self._trace_of_run))), np.empty((steps, len(self._trace_of_run)))
+        here = slice((epochs[0] - 1) * steps, epochs[-1] * steps)
+        lr, momentum = (np.empty((steps * len(epochs), len(self._trace_of_run))) for _ in range(2))
         open_loop = np.flatnonzero(self._trace_of_run >= 0)
         if open_loop.size:
             columns = self._trace_of_run[open_loop]
@@ -57,6 +60,15 @@ class Rates:
         """Step the live schedules, each with its own run's training loss of the epoch just trained; (runs,)."""
         for run, replay in self._live.items():
             replay.step(float(train_loss[run]))
+
+
+def keys_of(runs: Sequence[Run]) -> list[str]:
+    """Each run's ``schedule.key``, made once for all runs that hold the same schedule."""
+    known: dict[int, str] = {}
+    for run in runs:
+        if id(run.schedule) not in known:
+            known[id(run.schedule)] = run.schedule.key
+    return [known[id(run.schedule)] for run in runs]
 
 
 def can_be_followed(problem: Problem, run: Run) -> bool:

@@ -10,8 +10,10 @@ from functools import partial
 import torch
 
 from pipeline.engine import stacked
-from pipeline.engine.merging import Places
+from pipeline.engine.memory import fitting
+from pipeline.engine.merging import Places, in_turns
 from pipeline.engine.stacked import Whole
+from pipeline.engine.tensors import EVALUATED_AT_ONCE
 from pipeline.engine.workers import one_thread, spread
 from pipeline.problems.problem import Problem
 from pipeline.runs import Run, Training
@@ -28,6 +30,13 @@ def train(
     problem: Problem, runs: Sequence[Run], *, device: torch.device, dtype: torch.dtype = torch.float32, search: bool = False
 ) -> Training:
     """Train like :func:`pipeline.engine.stacked.train`, on all cores; on a device of its own as one stack."""
+    on_all_cores = partial(_on_all_cores, problem, device=device, dtype=dtype, search=search)
+    samples = max(problem.params.batch_size, EVALUATED_AT_ONCE)
+    at_once = fitting(problem, problem.optimizer_of(runs[0].schedule), dtype, samples) if runs else 1
+    return (yield from in_turns(on_all_cores, runs, at_once))
+
+
+def _on_all_cores(problem: Problem, runs: Sequence[Run], *, device: torch.device, dtype: torch.dtype, search: bool) -> Training:
     cuts = cut(len(runs)) if device.type == "cpu" else [list(range(len(runs)))]
     whole = Whole.of(problem, runs)
     stack = partial(stacked.train, problem, device=device, dtype=dtype, search=search, whole=whole)

@@ -1,15 +1,18 @@
 """What keeps a problem's runs from being trained as one stack, found out before training."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 from torch.func import stack_module_state, vmap
 
 from pipeline.engine.functions import Functions
-from pipeline.engine.optimizers import STACKED
+from pipeline.engine.merging import Places
+from pipeline.engine.optimizers import STACKED, in_common
 from pipeline.params import Component
 from pipeline.problems.problem import Problem
+from pipeline.runs import Run
 
 SAMPLES = 8
 """Samples that a model is tried on."""
@@ -24,7 +27,25 @@ def obstacle(problem: Problem, optimizer: Component) -> str | None:
     """
     if optimizer.name not in STACKED:
         return f"the optimizer {optimizer.name} has no stacked form; {', '.join(STACKED)} have"
-    return next(_of_the_model(problem, optimizer), None)
+    known, key = _found.setdefault(problem, {}), in_common(optimizer)
+    if key not in known:
+        known[key] = next(_of_the_model(problem, optimizer), None)
+    return known[key]
+
+
+_found: WeakKeyDictionary[Problem, dict[str, str | None]] = WeakKeyDictionary()
+"""What was found out, since every round of a search trains the same problem."""
+
+
+def by_optimizer(problem: Problem, runs: Sequence[Run]) -> list[tuple[Component, Places]]:
+    """Each optimizer that the runs are trained with, and the places of the runs that it can train as one stack."""
+    found: dict[str, tuple[Component, Places]] = {}
+    own, own_key = problem.params.optimizer, in_common(problem.params.optimizer)
+    for place, run in enumerate(runs):
+        component = problem.optimizer_of(run.schedule)
+        key = own_key if component is own else in_common(component)
+        found.setdefault(key, (component, []))[1].append(place)
+    return list(found.values())
 
 
 def _of_the_model(problem: Problem, optimizer: Component) -> Iterator[str]:

@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 from torch.func import stack_module_state
 
+from pipeline.engine.compiling import WORTH_COMPILING, is_compiled
 from pipeline.engine.functions import Functions
 from pipeline.engine.optimizers import STACKED, in_common
 from pipeline.engine.program import Epochs, Program, Runs, Trained
 from pipeline.engine.rates import Rates
-from pipeline.engine.stackable import obstacle
+from pipeline.engine.stackable import by_optimizer, obstacle
 from pipeline.engine.tensors import TensorProgram
 from pipeline.errors import PipelineError
 from pipeline.params import Component
@@ -30,6 +31,8 @@ from pipeline.schedulers.replay import Trace
 
 BLOCK = 10
 """Epochs per block while no live schedule is in the stack."""
+RATES_AT_ONCE = 8_000_000
+"""Rates in a block, (steps, runs) in all, which bounds its memory."""
 RUNS_AT_ONCE = 64
 """Runs whose outputs for all samples are in memory at once, for metrics that need them."""
 
@@ -45,8 +48,8 @@ class StackError(PipelineError):
 class Whole:
     """What all shards of a training have in common, so that no result depends on how it was cut.
 
-    ``runs`` in all shards decide about compiling; ``block`` is the number of epochs in a block. ``traces`` that one shard
-    has made serve the others in its process.
+    ``runs`` are those in all shards; ``block`` is the number of epochs in a block. ``traces`` that one shard has made serve
+    the others in its process.
     """
 
     runs: int
@@ -57,7 +60,9 @@ class Whole:
     def of(cls, problem: Problem, runs: Sequence[Run]) -> "Whole":
         """The whole of ``runs``: blocks of one epoch where a live schedule needs its loss, or the metric all samples."""
         alive = any(schedulers[run.schedule.name].live for run in runs)
-        return cls(len(runs), 1 if alive or problem.metric.per_sample is None else BLOCK)
+        if alive or problem.metric.per_sample is None:
+            return cls(len(runs), 1)
+        return cls(len(runs), max(1, min(BLOCK, RATES_AT_ONCE // (len(runs) * problem.budget().steps_per_epoch))))
 
 
 class Stack:
@@ -74,14 +79,19 @@ class Stack:
         self._replicate = np.array([replicates.index((run.seed, run.stream)) for run in runs])
         component = problem.optimizer_of(runs[0].schedule)
         self._optimizer = STACKED[component.name](component.args, len(runs), has_momentum=self.rates.have_momentum)
-        self._draws = [problem.new_draws(run) for run in runs]
         self._runs = stacked = self._stacked(replicates, component, device, dtype)
-        budget = problem.budget(runs[0].epochs)
-        self.program = make(stacked) if make else TensorProgram(stacked, whole.runs * budget.epochs * budget.steps_per_epoch)
+        self._draws = [problem.new_draws(run) for run in runs] if stacked.functions.draws else []
+        self.program = make(stacked) if make else self._of_tensors(stacked, whole.runs * runs[0].epochs)
         self._here: npt.NDArray[np.int64] = np.arange(len(runs))
         self._left: dict[str, Tensor] = {}
         self.finite = np.ones(len(runs), dtype=bool)
         """Whose losses all were finite so far, (runs,)."""
+
+    def _of_tensors(self, runs: Runs, run_epochs: int) -> TensorProgram:
+        """What is compiled on the CPU is not tensors; those stand in for it where there is no compiler, or it refuses."""
+        run_steps = run_epochs * self._problem.budget().steps_per_epoch
+        pays = runs.x.device.type != "cpu" and is_compiled(self._problem, WORTH_COMPILING)
+        return TensorProgram(runs, run_steps, is_compiled=pays)
 
     def _stacked(self, replicates: Sequence[Replicate], component: Component, device: torch.device, dtype: torch.dtype) -> Runs:
         problem = self._problem
@@ -90,8 +100,7 @@ class Stack:
         functions = Functions(models[0], self._optimizer, self._loss, self._metric, problem.params.clip)
         of_run = torch.from_numpy(self._replicate).to(device)
         initial, _ = stack_module_state(models)
-        self._has_draws = bool(functions.draws)
-        kinds = self._optimizer.kinds + 2 * self._has_draws
+        kinds = self._optimizer.kinds + 2 * bool(functions.draws)
         params = problem.params.model_dump(include={"model", "batch_size", "loss", "metric", "clip"})
         optimizer = [in_common(component), self._optimizer.starts]
         shapes = [str(dtype), problem.inputs, problem.classes, problem.task, kinds]
@@ -109,21 +118,21 @@ class Stack:
 
     def train_block(self, epochs: range, evaluated: Set[int]) -> Block:
         """Consecutive epochs, validated after those in ``evaluated``."""
-        rates = [self.rates.epoch(epoch) for epoch in epochs]
-        lr, momentum = (np.concatenate(column) for column in zip(*rates, strict=True))
-        numbers = self._numbers(lr, momentum)
+        lr, momentum = self.rates.epochs(epochs)
         is_evaluated = np.array([epoch in evaluated for epoch in epochs])
-        rows, weights = self._batches(len(epochs))
-        trained = self.program.train(Epochs(rows, weights, numbers, is_evaluated))
+        ahead = Epochs(*self._batches(len(epochs)), self._numbers(lr, momentum), is_evaluated)
+        trained = self.program.train(ahead)
         curves = self._curves(trained, self._measured(trained, is_evaluated), is_evaluated)
         self.rates.feed(curves[0][-1])
-        firsts = slice(None, None, rows.shape[1])
+        firsts = slice(None, None, len(ahead.sizes))
         return Block(epochs[0], lr[firsts], momentum[firsts], *curves)
 
     def _numbers(self, lr: Floats, momentum: Floats) -> npt.NDArray[np.float64]:
         """What the step of a program needs of each run that is here, (steps, kinds, runs)."""
-        numbers = self._optimizer.coefficients(lr, momentum)[:, :, self._here]
-        if not self._has_draws:
+        numbers = self._optimizer.coefficients(lr, momentum)
+        if len(self._here) < self._count:
+            numbers = numbers[:, :, self._here]
+        if not self._draws:
             return numbers
         draws = np.stack([drawn(self._draws[run], len(lr)) for run in self._here], axis=2)
         return np.concatenate([numbers, draws], axis=1)
@@ -133,37 +142,31 @@ class Stack:
 
         From the epoch after the first loss that is not finite on, there is nothing to tell of a run.
         """
-        good = np.isfinite(trained.losses).all(axis=1) & (np.isfinite(measured[0]) | ~is_evaluated[:, None])
+        good = np.isfinite(trained.train_loss) & (np.isfinite(measured[0]) | ~is_evaluated[:, None])
         over = ~np.logical_and.accumulate(np.vstack([self.finite[self._here], good[:-1]]))
-        with np.errstate(over="ignore", invalid="ignore"):
-            train_loss = np.average(trained.losses, axis=1, weights=self._batch_sizes)
         columns = []
-        for values in (train_loss, *measured):
+        for values in (trained.train_loss, *measured):
             columns.append(np.full((len(values), self._count), np.nan))
             columns[-1][:, self._here] = np.where(over, np.nan, values)
         self.finite[self._here] &= good.all(axis=0)
         return columns
 
-    @property
-    def _batch_sizes(self) -> list[int]:
-        size, samples = self._problem.params.batch_size, self._samples.parts["train"].shape[1]
-        return [min(size, samples - start) for start in range(0, samples, size)]
-
-    def _batches(self, epochs: int) -> tuple[Tensor, Tensor]:
-        """The batches of the next epochs, (epochs, steps, replicates, batch), and each sample's weight in its batch's mean.
+    def _batches(self, epochs: int) -> tuple[npt.NDArray[np.int32], Floats, Floats]:
+        """The batches of the next epochs, each sample's weight in its batch's mean, and the batches' sizes; see ``Epochs``.
 
         The last batch is filled up with samples of weight 0, so that all steps have one shape.
         """
-        size, samples = self._problem.params.batch_size, self._samples.parts["train"].shape[1]
+        train, size = self._samples.parts["train"], self._problem.params.batch_size
+        samples = train.shape[1]
         steps = -(-samples // size)
-        filled = torch.zeros(epochs, len(self._orders), steps * size, dtype=torch.int64)
-        for epoch in range(epochs):
-            for number, order in enumerate(self._orders):
-                filled[epoch, number, :samples] = torch.randperm(samples, generator=order)
-        train = torch.from_numpy(self._samples.parts["train"]).expand(epochs, -1, -1)
-        rows = train.gather(2, filled).reshape(epochs, -1, steps, size).transpose(1, 2)
-        real = (torch.arange(steps * size) < samples).reshape(steps, size)
-        return rows, real.to(self._dtype) / real.sum(dim=1, keepdim=True)
+        rows = np.empty((epochs, len(train), steps * size), dtype=np.int32)
+        rows[:, :, samples:] = train[:, :1]
+        for number, order in enumerate(self._orders):
+            for epoch in range(epochs):
+                rows[epoch, number, :samples] = train[number, torch.randperm(samples, generator=order).numpy()]
+        real = (np.arange(steps * size) < samples).reshape(steps, size)
+        sizes = real.sum(axis=1).astype(float)
+        return rows.reshape(epochs, -1, steps, size), real / sizes[:, None], sizes
 
     def evaluate(self, part: str) -> tuple[Floats, Floats]:
         """Loss and metric on that part of every run that is still here, else NaN; (runs,) each."""
@@ -279,11 +282,11 @@ def _common_epochs(runs: Sequence[Run]) -> int:
 
 
 def _refuse_unstackable(problem: Problem, runs: Sequence[Run]) -> None:
-    optimizers = {in_common(c): c for c in (problem.optimizer_of(run.schedule) for run in runs)}
-    if len(optimizers) > 1:
-        names = ", ".join(component.name for component in optimizers.values())
+    (optimizer, _), *others = by_optimizer(problem, runs)
+    if others:
+        names = ", ".join(component.name for component in (optimizer, *(other for other, _ in others)))
         raise StackError(f"a stack has one optimizer, these runs have {names}; train the runs of each by themselves")
-    if wrong := obstacle(problem, *optimizers.values()):
+    if wrong := obstacle(problem, optimizer):
         raise StackError(
             f"problem {problem.name} cannot be stacked: {wrong}. Write `engine: auto`, and it is trained run by run"
         )

@@ -1,12 +1,14 @@
 """Runs in training as stacked tensors, on any device: ``torch.func.vmap`` over the functions of one run."""
 
+from functools import partial
+
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.func import vmap
 
-from pipeline.engine.compiling import compiled
+from pipeline.engine.compiling import prepared
 from pipeline.engine.functions import Functions, State
 from pipeline.engine.program import Epochs, Runs, Trained
 from pipeline.runs import Floats
@@ -18,34 +20,38 @@ EVALUATED_AT_ONCE = 512
 class TensorProgram:
     """A program of tensor operations; every operation treats the runs axis elementwise or as a batch of matrices.
 
-    ``run_steps`` of the whole training decide whether its step is traced or compiled.
+    ``run_steps`` of the whole training decide whether its step is traced.
     """
 
     leaves_at = 0.5  # a step of another shape is traced anew
 
-    def __init__(self, runs: Runs, run_steps: int) -> None:
-        self._runs, self._run_steps = runs, run_steps
-        self._of_run, self._state = runs.of_run, runs.state
-        self._step = compiled(_step_of(runs.functions), run_steps)
+    def __init__(self, runs: Runs, run_steps: int, *, is_compiled: bool = False) -> None:
+        self._runs, self._of_run, self._state = runs, runs.of_run, runs.state
+        self._new_step = partial(prepared, _step_of(runs.functions), run_steps, is_compiled=is_compiled)
+        self._step = self._new_step()
 
     @torch.no_grad()
     def train(self, epochs: Epochs) -> Trained:
         """Train all runs through the epochs; losses stay on the device until the last of them."""
         device, dtype = self._state[0].device, self._state[0].dtype
-        weights, rows = epochs.weights.to(device), epochs.rows.to(device)
+        weights = torch.from_numpy(epochs.weights).to(dtype).to(device)
+        rows = torch.from_numpy(epochs.rows).to(device, torch.int64)
         numbers = torch.from_numpy(epochs.numbers).to(dtype).to(device)
         nothing = np.full(len(self._of_run), np.nan)
         losses, evaluations = [], []
         for epoch, (of_epoch, is_evaluated) in enumerate(zip(rows, epochs.is_evaluated, strict=True)):
-            for step, of_step in enumerate(of_epoch):
-                number = epoch * len(of_epoch) + step
+            for step, of_step in enumerate(of_epoch.unbind(1)):
+                number = epoch * len(weights) + step
                 *self._state, loss = self._step(
                     self._state, numbers[number], of_step, weights[step], self._runs.x, self._runs.y, self._of_run
                 )
                 losses.append(loss)
             evaluations.append(self.evaluate("validation") if is_evaluated else (nothing, nothing))
         loss, measured = (np.stack(column) for column in zip(*evaluations, strict=True))
-        return Trained(_to_host(torch.stack(losses)).reshape(len(rows), -1, len(nothing)), loss, measured)
+        of_batches = _to_host(torch.stack(losses)).reshape(len(rows), -1, len(nothing))
+        with np.errstate(over="ignore", invalid="ignore"):
+            train_loss: Floats = np.average(of_batches, axis=1, weights=epochs.sizes)
+        return Trained(train_loss, loss, measured)
 
     @torch.no_grad()
     def evaluate(self, part: str) -> tuple[Floats, Floats]:
@@ -70,7 +76,7 @@ class TensorProgram:
         """Go on with these runs alone."""
         index = torch.from_numpy(runs).to(self._of_run.device)
         self._of_run, self._state = self._of_run[index], [values[index] for values in self._state]
-        self._step = compiled(_step_of(self._runs.functions), self._run_steps)
+        self._step = self._new_step()
 
 
 def _step_of(functions: Functions):  # type: ignore[no-untyped-def]

@@ -7,7 +7,7 @@ else to do.
 import atexit
 import os
 import pickle
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -16,11 +16,8 @@ from typing import Any
 import torch
 
 import pipeline.catalogue  # noqa: F401  # a worker process knows every registered name
-from pipeline.engine.merging import Places, lockstep, merged
+from pipeline.engine.merging import Places, Train, lockstep, merged
 from pipeline.runs import Run, Training
-
-Train = Callable[[Sequence[Run]], Training]
-"""Trains some runs; a module's function, or a partial of one, so that another process can be told of it."""
 
 
 def spread(train: Train, runs: Sequence[Run], cuts: Sequence[Places], processes: int | None = None) -> Training:

@@ -57,7 +57,7 @@ class Samples:
     scale: Floats
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Problem:
     """One test problem with its data in memory: ``x`` (samples, *shape), ``y`` (samples,), ``part`` (samples,).
 

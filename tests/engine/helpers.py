@@ -104,17 +104,17 @@ def train(
 
 def watch_stacked(problem: Problem, runs: Sequence[Run], dtype: torch.dtype = torch.float64) -> Watched:
     """Train the runs as one stack and note the rates it asks for."""
-    epochs: dict[int, tuple[Floats, Floats]] = {}
-    ask = Rates.epoch
+    asked: list[tuple[Floats, Floats]] = []
+    ask = Rates.epochs
 
-    def noted(self: Rates, epoch: int) -> tuple[Floats, Floats]:
-        epochs[epoch] = ask(self, epoch)
-        return epochs[epoch]
+    def noted(self: Rates, epochs: range) -> tuple[Floats, Floats]:
+        asked.append(ask(self, epochs))
+        return asked[-1]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Rates, "epoch", noted)
+        patch.setattr(Rates, "epochs", noted)
         history = train(problem, runs, dtype)
-    lr, momentum = (np.concatenate([epochs[epoch][i] for epoch in sorted(epochs)]) for i in (0, 1))
+    lr, momentum = (np.concatenate(column) for column in zip(*asked, strict=True))
     return Watched(history, lr, momentum)
 
 

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline.engine import compiling
-from pipeline.engine.compiling import compiled
+from pipeline.engine import compiling, stacked
+from pipeline.engine.compiling import prepared
+from pipeline.engine.tensors import TensorProgram
 from pipeline.runs import select
 from tests.engine.helpers import Builder, assert_close, numbers_of, run_of, train
 
@@ -15,14 +16,15 @@ from tests.engine.helpers import Builder, assert_close, numbers_of, run_of, trai
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 
 
-def test_only_long_trainings_are_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_long_trainings_are_traced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", lambda function, **options: function)
 
     def double(x: int) -> int:
         return 2 * x
 
-    assert compiled(double, compiling.WORTH_TRACING - 1) is double
-    assert compiled(double, compiling.WORTH_TRACING) is not double
+    assert prepared(double, compiling.WORTH_TRACING - 1, is_compiled=False) is double
+    assert prepared(double, compiling.WORTH_TRACING, is_compiled=False) is not double
+    assert prepared(double, 1, is_compiled=True) is not double
 
 
 def test_without_a_compiler_the_plain_function_answers(
@@ -35,7 +37,7 @@ def test_without_a_compiler_the_plain_function_answers(
         return call
 
     monkeypatch.setattr(torch, "compile", broken)
-    double = compiled(lambda x: 2 * x, compiling.WORTH_COMPILING)
+    double = prepared(lambda x: 2 * x, 1, is_compiled=True)
     with caplog.at_level(logging.WARNING):
         assert [double(torch.tensor(1)), double(torch.tensor(2))] == [2, 4]
     (record,) = caplog.records  # told once
@@ -55,8 +57,9 @@ def test_compiled_training_equals_the_plain_one(
     good = [run_of(problem, "Cycled"), run_of(problem, "Plateau"), run_of(problem, "Cycled", seed=1)]
     runs = [*good[:1], run_of(problem, "Bad"), *good[1:]]
     plain = train(problem, good)
-    monkeypatch.setattr(compiling, "WORTH_TRACING", 0)
-    monkeypatch.setattr(compiling, "WORTH_COMPILING", 0)
+    monkeypatch.setattr(
+        stacked, "TensorProgram", lambda runs, run_steps, is_compiled: TensorProgram(runs, run_steps, is_compiled=True)
+    )
     with caplog.at_level(logging.WARNING):
         fast = train(problem, runs)
     if caplog.records:

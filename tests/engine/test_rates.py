@@ -34,7 +34,7 @@ def test_equal_schedules_share_a_trace(new_problem: Builder, built: list[float])
     }
     problem = new_problem(schedules)
     runs = [run_of(problem, label, seed) for label in schedules for seed in range(3)]
-    lr, _ = Rates(problem, runs).epoch(1)
+    lr, _ = Rates(problem, runs).epochs(range(1, 2))
     assert built == [0.5, 0.25, 0.5]
     np.testing.assert_allclose(lr[0], np.repeat([0.05, 0.05, 0.025, 0.025], 3))
 
@@ -45,12 +45,12 @@ def test_live_schedules_share_nothing(new_problem: Builder) -> None:
     rates = Rates(problem, [run_of(problem, "Plateau"), run_of(problem, "Baseline"), run_of(problem, "Plateau", 1)])
     seen = []
     for epoch, losses in enumerate(([1.0, 1.0, 1.0], [0.5, 9.0, 2.0], [np.nan, 9.0, 0.5]), start=1):
-        lr, momentum = rates.epoch(epoch)
+        lr, momentum = rates.epochs(range(epoch, epoch + 1))
         assert (lr == lr[0]).all()
         assert not momentum.any()
         seen.append(lr[0])
         rates.feed(np.array(losses))
-    seen.append(rates.epoch(4)[0][0])
+    seen.append(rates.epochs(range(4, 5))[0][0])
     np.testing.assert_allclose(seen, [[0.1, 0.1, 0.1], [0.1, 0.1, 0.1], [0.1, 0.1, 0.01], [0.01, 0.1, 0.01]])
 
 
@@ -59,4 +59,4 @@ def test_a_live_schedule_ignores_its_neighbours_losses(new_problem: Builder) -> 
     rates = Rates(problem, [run_of(problem, "Baseline"), run_of(problem, "Plateau")])
     for losses in ([1.0, 0.9], [5.0, 0.8], [np.nan, 0.7]):
         rates.feed(np.array(losses))
-    assert rates.epoch(4)[0][0].tolist() == [0.1, 0.1]
+    assert rates.epochs(range(4, 5))[0][0].tolist() == [0.1, 0.1]

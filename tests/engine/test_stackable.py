@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline.engine import loop, merging, stacked, training, workers
+from pipeline.engine import loop, memory, merging, stacked, training, workers
 from pipeline.engine.optimizers import STACKED
 from pipeline.engine.stackable import obstacle
 from pipeline.problems.datasets import frame
@@ -344,12 +344,15 @@ def test_forced_loop_is_the_stack_to_rounding_in_processes(new_problem: Builder,
 
 
 @pytest.mark.parametrize("search", [False, True])
-def test_runs_that_do_not_fit_into_memory_together(new_problem: Builder, monkeypatch: pytest.MonkeyPatch, search: bool) -> None:
+@pytest.mark.parametrize("how", [{"engine": "loop"}, {"compile": True}, {"compile": False}], ids=str)
+def test_runs_that_do_not_fit_into_memory_together(
+    new_problem: Builder, monkeypatch: pytest.MonkeyPatch, search: bool, how: dict[str, Any]
+) -> None:
     """One after the other, with the same numbers."""
-    problem = new_problem(SCHEDULES, engine="loop")
+    problem = new_problem(SCHEDULES, **how)
     runs = [run_of(problem, label) for label in problem.schedules]
     together = collect(runs, training.train(problem, runs, device=CPU, search=search))
-    monkeypatch.setattr(loop, "IN_MEMORY", 100)
+    monkeypatch.setattr(memory, "IN_MEMORY", 100)
     blocks: list[int] = []
     apart = collect(runs, training.train(problem, runs, device=CPU, search=search), lambda block: blocks.append(len(block.lr)))
     assert blocks == [problem.params.epochs]

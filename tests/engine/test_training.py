@@ -33,8 +33,8 @@ def makes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     for module, name in ((training, "LaneProgram"), (stacked, "TensorProgram")):
         original = getattr(module, name)
 
-        def note(*given: Any, original: Any = original, name: str = name) -> Any:
-            program = original(*given)
+        def note(*given: Any, original: Any = original, name: str = name, **options: Any) -> Any:
+            program = original(*given, **options)
             made.append(name)
             return program
 
@@ -49,16 +49,17 @@ def trained(problem: Problem, seeds: int = 2) -> History:
 
 @pytest.mark.parametrize(
     ("asked", "epochs", "program"),
-    [("auto", 8, "TensorProgram"), ("auto", 500, "LaneProgram"), (True, 8, "LaneProgram"), (False, 500, "TensorProgram")],
+    [("auto", 16, "TensorProgram"), ("auto", 17, "LaneProgram"), (True, 8, "LaneProgram"), (False, 500, "TensorProgram")],
 )
-def test_counts_decide_what_is_compiled(
+def test_steps_decide_what_is_compiled(
     new_problem: Builder, makes: list[str], asked: str | bool, epochs: int, program: str
 ) -> None:
-    """2 runs of 500 epochs of 6 steps are 6,000 run-steps."""
+    """17 epochs of 6 steps are 102. The number of runs has no say, nor has a smaller budget."""
     problem = new_problem(SCHEDULES, epochs=epochs, compile=asked)
-    runs = [run_of(problem, "StepLR", seed) for seed in range(2)]
-    next(training.train(problem, runs, device=CPU))
-    assert makes == [program]
+    for seeds, budget in ((1, epochs), (3, epochs), (2, 1)):
+        runs = [run_of(problem, "StepLR", seed, epochs=budget) for seed in range(seeds)]
+        next(training.train(problem, runs, device=CPU))
+    assert makes == [program] * 3
 
 
 @pytest.mark.parametrize("broken", ["no-such-compiler", "false"])

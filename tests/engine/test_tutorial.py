@@ -75,7 +75,7 @@ def rates(problem: Problem, label: str, loss: Callable[[int], float] = lambda _:
     asked = Rates(problem, [run_of(problem, label)])
     first = []
     for epoch in range(1, 101):
-        lr, _ = asked.epoch(epoch)
+        lr, _ = asked.epochs(range(epoch, epoch + 1))
         assert lr.shape == (32, 1)
         first.append(lr[0, 0])
         asked.feed(np.array([loss(epoch)]))
@@ -99,6 +99,6 @@ def test_every_scheduler_of_the_tutorial_is_expected(tutorial: Problem) -> None:
 
 def test_cyclic_moves_every_batch(tutorial: Problem) -> None:
     """Up by 0.99 / 320 with every batch of the first ten epochs."""
-    lr, momentum = Rates(tutorial, [run_of(tutorial, "CyclicLR")]).epoch(1)
+    lr, momentum = Rates(tutorial, [run_of(tutorial, "CyclicLR")]).epochs(range(1, 2))
     np.testing.assert_allclose(lr[:, 0], [0.01 + 0.99 / 320 * batch for batch in range(32)], rtol=1e-9)
     assert not momentum.any()

@@ -3,10 +3,14 @@
    The bodies of step and evaluation are generated; see translate.py. A block is up to LANES runs of one replicate, which see
    the same batches: data is uniform, parameters vary from lane to lane. Memory of a varying tensor: element by element, LANES
    numbers each. Blocks are independent of each other, so that they may be dealt out to threads in any way. */
+#define _GNU_SOURCE /* for MADV_HUGEPAGE */
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
 
 typedef $real real;
 typedef $input input;   /* an element of a sample */
@@ -18,6 +22,7 @@ typedef $target target; /* what is to be predicted */
 #define FEATURES $features   /* elements in a sample */
 #define STATE $state         /* varying numbers that a run keeps: parameters and the optimizer's own */
 #define KINDS $kinds         /* numbers that an update needs per step */
+#define LARGE_PAGE (2 << 20) /* bytes */
 
 typedef real vec __attribute__((vector_size(LANES * sizeof(real)), aligned(sizeof(real)), may_alias));
 #define VEC(name, place) (*(vec *)&(name)[(place) * LANES])
@@ -59,10 +64,11 @@ struct work {
   input x[(BATCH > EVALUATED ? BATCH : EVALUATED) * FEATURES] __attribute__((aligned(64)));
   target y[BATCH > EVALUATED ? BATCH : EVALUATED] __attribute__((aligned(64)));
   real w[EVALUATED] __attribute__((aligned(64)));
-  real state[STATE * LANES] __attribute__((aligned(64)));
-  real next[STATE * LANES] __attribute__((aligned(64)));
+  real states[2][STATE * LANES] __attribute__((aligned(64))); /* before and after a step, in turns */
+  real *state, *next;
   real numbers[KINDS * LANES] __attribute__((aligned(64)));
   real sums[2 * LANES] __attribute__((aligned(64)));
+  double losses[LANES];
   struct step_scratch step;
   struct evaluation_scratch evaluation;
 };
@@ -87,11 +93,12 @@ struct job {
   const int64_t *replicate; /* of each run, (runs,) */
   const input *x;           /* (samples, FEATURES) */
   const target *y;          /* (samples,) */
-  const int32_t *rows;      /* samples of each step: (epochs, steps, replicates, BATCH) */
+  const int32_t *rows;      /* samples of each step: (epochs, replicates, steps, BATCH) */
   const real *weights;      /* of the samples in a batch's mean: (steps, BATCH) */
+  const double *sizes;      /* samples in a batch: (steps,) */
   const double *numbers;    /* of the update: (epochs, steps, KINDS, runs) */
   real *state;              /* (runs, STATE), in and out */
-  real *losses;             /* (blocks, epochs, steps, LANES), out: no two blocks write to one line of the cache */
+  double *losses;           /* the samples' sum of each epoch: (epochs, runs), out */
   const uint8_t *is_evaluated;              /* after each epoch: (epochs,) */
   const int32_t *evaluated_rows;            /* (replicates, evaluated) */
   double *evaluated_losses, *evaluated_metrics; /* sums over the samples: (epochs, runs), out */
@@ -124,20 +131,27 @@ static void evaluate(const struct job *job, struct work *work, int64_t epoch, in
 
 static void train(const struct job *job, struct work *work, int64_t epoch, int64_t block) {
   const int64_t *runs = job->runs_of + block * LANES;
-  for (int64_t of_epoch = 0; of_epoch < job->steps; of_epoch++) {
-    const int64_t s = epoch * job->steps + of_epoch;
-    gather(job, work, job->rows + (s * job->replicates + job->replicate[runs[0]]) * BATCH, BATCH);
+  const int32_t *rows = job->rows + (epoch * job->replicates + job->replicate[runs[0]]) * job->steps * BATCH;
+  memset(work->losses, 0, sizeof work->losses);
+  for (int64_t s = 0; s < job->steps; s++) {
+    const double *numbers = job->numbers + (epoch * job->steps + s) * KINDS * job->runs;
+    gather(job, work, rows + s * BATCH, BATCH);
     for (int64_t k = 0; k < KINDS; k++)
-      for (int l = 0; l < LANES; l++) work->numbers[k * LANES + l] = job->numbers[(s * KINDS + k) * job->runs + runs[l]];
-    step(&work->step, work->state, work->numbers, work->x, work->y, job->weights + of_epoch * BATCH, work->next,
-         job->losses + (block * job->epochs * job->steps + s) * LANES);
-    memcpy(work->state, work->next, sizeof work->state);
+      for (int l = 0; l < LANES; l++) work->numbers[k * LANES + l] = numbers[k * job->runs + runs[l]];
+    step(&work->step, work->state, work->numbers, work->x, work->y, job->weights + s * BATCH, work->next, work->sums);
+    for (int l = 0; l < LANES; l++) work->losses[l] += job->sizes[s] * work->sums[l];
+    real *before = work->state;
+    work->state = work->next;
+    work->next = before;
   }
+  for (int64_t l = 0; l < job->counts[block]; l++) job->losses[epoch * job->runs + runs[l]] = work->losses[l];
 }
 
 /* The runs of a block through all epochs of the job; where it has none, they are evaluated. */
 static void run_block(const struct job *job, struct work *work, int64_t block) {
   const int64_t *runs = job->runs_of + block * LANES;
+  work->state = work->states[0];
+  work->next = work->states[1];
   for (int l = 0; l < LANES; l++)
     for (int64_t i = 0; i < STATE; i++) work->state[i * LANES + l] = job->state[runs[l] * STATE + i];
   if (job->epochs == 0) evaluate(job, work, 0, block);
@@ -149,12 +163,24 @@ static void run_block(const struct job *job, struct work *work, int64_t block) {
     for (int64_t i = 0; i < STATE; i++) job->state[runs[l] * STATE + i] = work->state[i * LANES + l];
 }
 
-/* Every stride-th block from the first on. 0, or 1 where there is no memory. */
-int run(const struct job *job, int64_t blocks, int64_t first, int64_t stride) {
-  struct work *work = aligned_alloc(64, (sizeof(struct work) + 63) / 64 * 64);
+/* Zeroed, or NULL. In pages as large as there are: of small ones, which lie scattered, some get in each other's way in the
+   caches, and products take half as long again. */
+static struct work *new_work(void) {
+  const size_t page = sizeof(struct work) < LARGE_PAGE / 2 ? 64 : LARGE_PAGE;
+  const size_t size = (sizeof(struct work) + page - 1) / page * page;
+  struct work *work = aligned_alloc(page, size);
+  if (work == NULL) return NULL;
+#ifdef MADV_HUGEPAGE
+  if (page == LARGE_PAGE) madvise(work, size, MADV_HUGEPAGE);
+#endif
+  return memset(work, 0, sizeof(struct work));
+}
+
+/* Block after block, while there are any; `next` is the first that nobody has begun. 0, or 1 where there is no memory. */
+int run(const struct job *job, int64_t blocks, int64_t *next) {
+  struct work *work = new_work();
   if (work == NULL) return 1;
-  memset(work, 0, sizeof(struct work));
-  for (int64_t block = first; block < blocks; block += stride) run_block(job, work, block);
+  for (int64_t block; (block = __atomic_fetch_add(next, 1, __ATOMIC_RELAXED)) < blocks;) run_block(job, work, block);
   free(work);
   return 0;
 }

@@ -16,9 +16,6 @@ from pipeline.engine.program import Epochs, Runs, Trained
 from pipeline.engine.workers import cores
 from pipeline.runs import Floats
 
-NUMBERS_AT_ONCE = 8_000_000
-"""Numbers of the optimizer's update that are handed over in one call, which bounds its memory."""
-
 
 class Job(ctypes.Structure):
     """``struct job`` in lanes.c, which says what each is."""
@@ -26,7 +23,7 @@ class Job(ctypes.Structure):
     _fields_ = [
         *((name, ctypes.c_int64) for name in ("runs", "replicates", "epochs", "steps", "evaluated")),
         *((name, ctypes.c_void_p) for name in (
-            "runs_of", "counts", "replicate", "x", "y", "rows", "weights", "numbers", "state", "losses",
+            "runs_of", "counts", "replicate", "x", "y", "rows", "weights", "sizes", "numbers", "state", "losses",
             "is_evaluated", "evaluated_rows", "evaluated_losses", "evaluated_metrics",
         )),
     ]  # fmt: skip
@@ -53,30 +50,18 @@ class LaneProgram:
         self._blocks = blocks(self._replicate, self._lanes)
 
     def train(self, epochs: Epochs) -> Trained:
-        """Train all runs through the epochs, as many at a time as memory allows."""
-        per_epoch = max(1, epochs.numbers.size // len(epochs.rows))
-        at_once = max(1, NUMBERS_AT_ONCE // per_epoch)
-        parts = [self._train(epochs, slice(i, i + at_once)) for i in range(0, len(epochs.rows), at_once)]
-        return Trained(*(np.concatenate(column) for column in zip(*parts, strict=True)))
-
-    def _train(self, epochs: Epochs, some: slice) -> tuple[Floats, Floats, Floats]:
-        rows = np.ascontiguousarray(epochs.rows[some].numpy().astype(np.int32))
-        count, steps, runs = len(rows), rows.shape[1], len(self._state)
-        evaluated = epochs.is_evaluated[some]
-        runs_of, counts = self._blocks
-        losses = np.empty((len(counts), count * steps, self._lanes), dtype=self._state.dtype)
+        """Train all runs through the epochs."""
+        losses = np.empty((len(epochs.rows), len(self._state)))
         sums = self._call(
-            rows=rows,
-            weights=epochs.weights.contiguous().numpy(),
-            numbers=np.ascontiguousarray(epochs.numbers[some.start * steps : some.start * steps + count * steps]),
+            rows=np.ascontiguousarray(epochs.rows, dtype=np.int32),
+            weights=np.ascontiguousarray(epochs.weights, dtype=self._state.dtype),
+            sizes=np.ascontiguousarray(epochs.sizes, dtype=np.float64),
+            numbers=np.ascontiguousarray(epochs.numbers, dtype=np.float64),
             losses=losses,
-            is_evaluated=evaluated.astype(np.uint8),
+            is_evaluated=epochs.is_evaluated.astype(np.uint8),
             part="validation",
         )
-        is_run = np.arange(self._lanes) < counts[:, None]
-        of_run = np.empty((count * steps, runs))
-        of_run[:, runs_of[is_run]] = losses.transpose(1, 0, 2)[:, is_run]
-        return of_run.reshape(count, steps, runs), *sums
+        return Trained(losses / epochs.sizes.sum(), *sums)
 
     def evaluate(self, part: str) -> tuple[Floats, Floats]:
         """Means of loss and metric over the samples of that part, each (runs,)."""
@@ -99,7 +84,7 @@ class LaneProgram:
         """Run the compiled code on all cores; means over the samples of the part after each epoch, (epochs, runs) each."""
         runs_of, counts = self._blocks
         rows = self._parts[part]
-        epochs, steps = arrays["rows"].shape[:2] if arrays else (0, 0)
+        epochs, _, steps, _ = arrays["rows"].shape if arrays else (0, 0, 0, 0)
         sums = np.full((2, max(epochs, 1), len(self._state)), np.nan)
         arrays |= {
             "runs_of": runs_of, "counts": counts, "replicate": self._replicate, "x": self._x, "y": self._y,
@@ -108,7 +93,9 @@ class LaneProgram:
         job = Job(len(self._state), len(rows), epochs, steps, rows.shape[1])
         for name, values in arrays.items():
             setattr(job, name, values.ctypes.data)
-        if any(_threads().map(lambda first: self._library.run(ctypes.byref(job), len(counts), first, cores()), range(cores()))):
+        begun = ctypes.c_int64(0)
+        hands = min(cores(), len(counts))
+        if any(_threads().map(lambda _: self._library.run(ctypes.byref(job), len(counts), ctypes.byref(begun)), range(hands))):
             raise MemoryError("no memory for a block of runs")
         loss, measured = sums / rows.shape[1]
         return loss, measured

@@ -47,14 +47,9 @@ class Traced:
 def source(traced: Traced, here: Machine) -> str:
     """The C text; raises :class:`pipeline.engine.lanes.indexing.UntranslatableError`."""
     dtype = traced.state[0].dtype
-    step = _translated(traced.step, (list(traced.state), traced.numbers, *traced.batch), here)
-    evaluation = _translated(traced.evaluation, (list(traced.state), *traced.evaluated), here)
-    places = _places(traced.state)
-    for value, place in zip(step.outputs, places, strict=False):
-        step.store(value, f"(next + {place} * LANES)")
-    step.store(step.outputs[-1], "loss")
-    evaluation.store(evaluation.outputs[0], "loss")
-    evaluation.store(evaluation.outputs[1], "metric")
+    updated = [f"(next + {place} * LANES)" for place in _places(traced.state)]
+    step = _translated(traced.step, (list(traced.state), traced.numbers, *traced.batch), [*updated, "loss"], here)
+    evaluation = _translated(traced.evaluation, (list(traced.state), *traced.evaluated), ["loss", "metric"], here)
     x, y, _ = traced.batch
     return Template(files(__package__).joinpath("lanes.c").read_text("utf-8")).substitute(
         real=C_OF[dtype],
@@ -88,7 +83,7 @@ def _places(state: Sequence[Tensor]) -> list[int]:
     return places
 
 
-def _translated(function: Function, arguments: tuple[Any, ...], here: Machine) -> Translator:
+def _translated(function: Function, arguments: tuple[Any, ...], outputs: Sequence[str], here: Machine) -> Translator:
     try:
         table: Any = {operation: parts for operation, parts in decomposition_table.items() if _name(operation) not in KNOWN}
         table |= DECOMPOSITIONS
@@ -106,7 +101,7 @@ def _translated(function: Function, arguments: tuple[Any, ...], here: Machine) -
     inputs += [
         stored(name, tensor.shape, KINDS[tensor.dtype], name == "numbers") for name, tensor in zip(names, rest, strict=True)
     ]
-    return Translator(module, inputs, here.registers)
+    return Translator(module, inputs, outputs, here.registers)
 
 
 def traced(runs: Runs) -> Traced:

@@ -6,6 +6,7 @@ can reach another. Pointwise operations are joined where nothing is computed twi
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -14,8 +15,8 @@ from torch import fx
 
 from pipeline.engine.lanes.indexing import OTHERS, VIEWS, Shape, UntranslatableError, literal
 from pipeline.engine.lanes.operations import POINTWISE, REDUCTIONS
-from pipeline.engine.lanes.products import multiplied
-from pipeline.engine.lanes.values import C_TYPES, Index, Kind, Value, broadcast, computed, linear, stored
+from pipeline.engine.lanes.products import ELEMENT, multiplied
+from pipeline.engine.lanes.values import C_TYPES, Index, Kind, Product, Value, broadcast, computed, linear, stored
 
 KINDS: dict[torch.dtype, Kind] = {
     torch.float32: "real",
@@ -32,18 +33,21 @@ REPEATED_AT_MOST = 64
 
 
 class Translator:
-    """Translates one traced module; ``inputs`` are the values of its placeholders, in order.
+    """Translates one traced module.
 
-    Raises :class:`pipeline.engine.lanes.indexing.UntranslatableError`.
+    ``inputs`` are the values of its placeholders, in order; ``outputs`` name the memory that its results are written to, for
+    every lane. Raises :class:`pipeline.engine.lanes.indexing.UntranslatableError`.
     """
 
-    def __init__(self, module: fx.GraphModule, inputs: Sequence[Value], registers: int) -> None:
+    def __init__(self, module: fx.GraphModule, inputs: Sequence[Value], outputs: Sequence[str], registers: int) -> None:
         graph = module.graph
         self._lines: list[str] = []
         self._scratch: list[str] = []
         self._constants: list[str] = []
         self._registers = registers
         self._consumers = _consumers(graph)
+        results: Any = graph.output_node().args[0]
+        self._memory_of = dict(zip(reversed(results), reversed(outputs), strict=True))
         placeholders = [node for node in graph.nodes if node.op == "placeholder"]
         self._values: dict[fx.Node, Any] = dict(zip(placeholders, inputs, strict=True))
         for node in graph.nodes:
@@ -55,16 +59,14 @@ class Translator:
                     self._values[node.args[0]] = self._values[node]
             elif node.op == "get_attr":
                 self._values[node] = self._constant(getattr(module, str(node.target)))
-        self.outputs: list[Value] = [self._values[node] for node in graph.output_node().args[0]]  # type: ignore[union-attr, index]
+        for node, name in zip(results, outputs, strict=True):
+            if self._values[node].name != name:
+                self._write(self._values[node], stored(name, self._values[node].shape, "real", varying=True))
 
     @property
     def scratch(self) -> str:
         """The members of a C struct for what the code keeps between its operations."""
         return " ".join(self._scratch) or "char nothing;"
-
-    def store(self, value: Value, name: str) -> None:
-        """Write a value to memory that the caller provides, for every lane."""
-        self._write(value, stored(name, value.shape, "real", varying=True))
 
     def code(self) -> str:
         """The statements, in order; what they keep lies in the struct ``scratch``."""
@@ -74,13 +76,17 @@ class Translator:
         )
 
     def _translated(self, node: fx.Node) -> Value:
-        name, args = _name(node), [self._operand(argument) for argument in node.args]
+        name = _name(node)
+        # Only what goes element by element can be done to a product before it is in memory.
+        args = [self._operand(argument, settled=name not in POINTWISE) for argument in node.args]
         shape, kind = _shape_and_kind(node)
         try:
             value = self._apply(name, args, {key: self._operand(a) for key, a in node.kwargs.items()}, shape, kind)
         except (TypeError, KeyError, IndexError, AttributeError, ValueError) as error:
             raise UntranslatableError(f"{name} as it is used here ({error})") from error
-        return value if value.cheap or self._is_used_once(node, name, value) else self._stored(value)
+        if value.cheap or self._is_used_once(node, name, value):
+            return value
+        return self._stored(value, self._memory_of.get(node, "") if value.varying and kind == "real" else "")
 
     def _constant(self, values: torch.Tensor) -> Value:
         """A tensor that is the same in every call, written out."""
@@ -91,16 +97,17 @@ class Translator:
         self._constants.append(f"static const {C_TYPES[kind]} {name}[] = {{{numbers}}};")
         return stored(name, values.shape, kind, varying=False)
 
-    def _operand(self, argument: Any) -> Any:
+    def _operand(self, argument: Any, *, settled: bool = True) -> Any:
         if isinstance(argument, fx.Node):
-            return self._values[argument]
+            value = self._values[argument]
+            return self._stored(value) if settled and value.product else value
         return [self._operand(a) for a in argument] if isinstance(argument, (list, tuple)) else argument
 
     def _apply(self, name: str, args: list[Any], keywords: Mapping[str, Any], shape: Shape, kind: Kind) -> Value:
         if make := VIEWS.get(name) or OTHERS.get(name):
             return make(args, shape, kind)
         if name in POINTWISE:
-            return _pointwise(name, args, keywords, shape, kind)
+            return _pointwise(name, self._with_one_product(args, shape), keywords, shape, kind)
         if name in REDUCTIONS:
             return self._reduced(name, args, shape, kind)
         if name in PRODUCTS and kind == "real":
@@ -111,11 +118,19 @@ class Translator:
             return self._variance(args, keywords, shape)
         raise UntranslatableError(f"the operation {name}")
 
+    def _with_one_product(self, args: list[Any], shape: Shape) -> list[Any]:
+        """The operands, all products but the first that has the result's shape in memory."""
+        pending = [a for a in args if isinstance(a, Value) and a.product]
+        first = next((a for a in pending if a.shape == shape), None)
+        return [self._stored(a) if isinstance(a, Value) and a.product and a is not first else a for a in args]
+
     def _is_used_once(self, node: fx.Node, name: str, value: Value) -> bool:
         """Whether it may be computed where it is used: nothing dear is computed twice."""
         if len(self._consumers[node]) != 1:
             return False
         (consumer,) = self._consumers[node]
+        if consumer.op == "output":
+            return node in self._memory_of  # not a view of it, whose elements may lie elsewhere
         seen = consumer.args[0] if _name(consumer) in REDUCTIONS else consumer if _name(consumer) in POINTWISE else None
         if not isinstance(seen, fx.Node):
             return False
@@ -179,15 +194,16 @@ class Translator:
 
     def _product(self, args: list[Any], shape: Shape) -> Value:
         left, right = (self._stored(argument) for argument in args)
-        result = self._allocated(shape, "real", left.varying or right.varying)
-        self._lines += multiplied(result, left, right, self._registers)
-        return result
+        varying = left.varying or right.varying
+        element = f"{ELEMENT}[{'l' if varying else '0'}]"
+        return replace(computed(shape, "real", varying, lambda i: element), product=Product(left, right))
 
-    def _stored(self, value: Value) -> Value:
-        """The value in memory."""
+    def _stored(self, value: Value, name: str = "") -> Value:
+        """The value in memory: at ``name``, or where there is room."""
         if value.place is not None:
             return value
-        result = self._allocated(value.shape, value.kind, value.varying)
+        result = stored(name, value.shape, value.kind, value.varying) if name else None
+        result = result or self._allocated(value.shape, value.kind, value.varying)
         self._write(value, result)
         return result
 
@@ -197,6 +213,9 @@ class Translator:
         return stored(name, shape, kind, varying)
 
     def _write(self, value: Value, target: Value) -> None:
+        if value.product:
+            self._lines += multiplied(target, value, value.product, self._registers)
+            return
         index = tuple(f"i{axis}" for axis in range(len(value.shape)))
         loops = [_for(i, size) for i, size in zip(index, value.shape, strict=True)]
         self._lines += [*loops, _lanes(target, f"{target.at(index)} = {value.at(index)};")]
@@ -214,9 +233,10 @@ def _pointwise(name: str, args: list[Any], keywords: Mapping[str, Any], shape: S
         return None if operand is None else literal(operand, is_real=is_real)
 
     varying = any(isinstance(a, Value) and a.varying for a in args)
-    return computed(
+    value = computed(
         shape, operation.kind or kind, varying, lambda i: operation.write(*(write(a, i) for a in operands), **alpha)
     )
+    return replace(value, product=next((a.product for a in args if isinstance(a, Value) and a.product), None))
 
 
 def _name(node: fx.Node) -> str:

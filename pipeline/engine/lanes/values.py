@@ -21,7 +21,8 @@ class Value:
     """A tensor: ``at`` gives the C expression of the element at an index, of lane ``l`` where it varies.
 
     ``place`` gives the element's number in the memory at ``name``, for tensors (and views of tensors) that are stored.
-    ``cheap`` values are computed anew wherever they are used.
+    ``cheap`` values are computed anew wherever they are used. One that follows element by element from a ``product`` has
+    elements only while that is being computed.
     """
 
     shape: tuple[int, ...]
@@ -31,6 +32,7 @@ class Value:
     name: str = ""
     place: At | None = None
     cheap: bool = False
+    product: "Product | None" = None
 
     @property
     def size(self) -> int:
@@ -46,6 +48,14 @@ class Value:
             at=lambda i: at(index(i)),
             place=None if place is None else lambda i: place(index(i)),
         )
+
+
+@dataclass(frozen=True)
+class Product:
+    """A matrix product that is yet to be computed, of stored values."""
+
+    left: Value
+    right: Value
 
 
 def stored(name: str, shape: Sequence[int], kind: Kind, varying: bool) -> Value:

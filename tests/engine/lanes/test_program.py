@@ -79,14 +79,6 @@ def test_the_same_bytes_on_any_number_of_cores(new_problem: Builder, monkeypatch
     assert_same_bits(train(problem, runs, torch.float32, make=LaneProgram), expected)
 
 
-def test_the_same_bytes_however_much_is_handed_over_at_once(new_problem: Builder, monkeypatch: pytest.MonkeyPatch) -> None:
-    problem = new_problem({"StepLR": {"args": {"step_size": 3}}}, epochs=12)
-    runs = [run_of(problem, label, seed) for label in ("StepLR", "Baseline") for seed in range(2)]
-    expected = train(problem, runs, make=LaneProgram)
-    monkeypatch.setattr(program, "NUMBERS_AT_ONCE", 100)
-    assert_same_bits(train(problem, runs, make=LaneProgram), expected)
-
-
 def test_diverged_runs_cost_nothing_further(new_problem: Builder, monkeypatch: pytest.MonkeyPatch) -> None:
     problem = new_problem(SCHEDULES)
     trained: list[int] = []

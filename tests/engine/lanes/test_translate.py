@@ -51,8 +51,9 @@ def runs_of(function: Step, key: str) -> Runs:
 
 
 EPOCHS = Epochs(
-    torch.arange(24).reshape(1, 2, 2, SAMPLES) % 20,
-    torch.linspace(0.1, 1, 2 * SAMPLES, dtype=torch.float64).reshape(2, SAMPLES),
+    np.arange(24, dtype=np.int32).reshape(1, 2, 2, SAMPLES) % 20,
+    np.linspace(0.1, 1, 2 * SAMPLES).reshape(2, SAMPLES),
+    np.array([6.0, 3.0]),
     np.linspace(1, 2, 2 * RUNS).reshape(2, 1, RUNS),
     np.array([True]),
 )
@@ -63,7 +64,9 @@ def assert_same(function: Step, name: str) -> None:
     for make in (lambda runs: TensorProgram(runs, 0), LaneProgram):
         made = make(runs_of(function, f"test_translate {name}"))
         trained = made.train(EPOCHS)
-        results.append((trained.losses, trained.validation_loss, trained.validation_metric, made.parameters()["only"].numpy()))
+        results.append(
+            (trained.train_loss, trained.validation_loss, trained.validation_metric, made.parameters()["only"].numpy())
+        )
     for ours, theirs in zip(results[1], results[0], strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-13)
 

@@ -1,0 +1,44 @@
+"""How many runs fit into memory side by side: estimated from the problem alone, so that all machines cut alike."""
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.engine.optimizers import STACKED
+from pipeline.params import Component
+from pipeline.problems.problem import Problem
+
+IN_MEMORY = 2**31
+"""Bytes that all runs in training may take."""
+COPIES = 4
+"""Of its state that a run in training holds: before and after a step, at the beginning and at the end."""
+PASSES = 3
+"""Of its activations that a step of tensors holds: forwards, backwards, and what is on the way."""
+
+
+def fitting(problem: Problem, optimizer: Component, dtype: torch.dtype, samples: int = 0) -> int:
+    """Runs that fit into ``IN_MEMORY``, at least one; each with its activations for so many ``samples``."""
+    of_run = COPIES * numbers_of_state(problem, optimizer) + PASSES * samples * (activations(problem) if samples else 0)
+    return max(1, IN_MEMORY // (of_run * dtype.itemsize))
+
+
+def numbers_of_state(problem: Problem, optimizer: Component) -> int:
+    """A run's parameters, and what the optimizer keeps for each of them (two numbers, where it is not known here)."""
+    parameters = sum(parameter.numel() for parameter in problem.new_model(0, "final").parameters())
+    kept = len(STACKED[optimizer.name](optimizer.args, 1, has_momentum=True).starts) if optimizer.name in STACKED else 2
+    return parameters * (1 + kept)
+
+
+def activations(problem: Problem) -> int:
+    """Numbers that the model's layers put out for one sample, the sample itself included."""
+    x = torch.tensor(problem.samples([0]).x[:1])
+    model, found = problem.new_model(0, "final").eval(), [x.numel()]
+
+    def count(layer: nn.Module, given: object, output: object) -> None:
+        found.append(output.numel() if isinstance(output, Tensor) else 0)
+
+    for layer in model.modules():
+        if not any(True for _ in layer.children()):
+            layer.register_forward_hook(count)
+    with torch.no_grad():
+        model(x)
+    return sum(found)
