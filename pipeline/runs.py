@@ -136,7 +136,7 @@ _DEFINING = (
     "compiler.py",
     "problems",
     "engine",
-    *(f"schedulers/{name}.py" for name in ("registry", "builtin", "composed", "replay")),
+    *(f"schedulers/{name}.py" for name in ("registry", "builtin", "closed_form", "composed", "replay")),
 )
 
 

@@ -123,8 +123,11 @@ class Problem:
 
     def budget(self, epochs: int | None = None) -> Budget:
         """A run's length in epochs (the problem's own where not given) and optimizer steps."""
-        train = int((self.part == "train").sum())
-        return Budget(epochs or self.params.epochs, -(-train // self.params.batch_size))
+        return Budget(epochs or self.params.epochs, -(-self._train_size // self.params.batch_size))
+
+    @cached_property
+    def _train_size(self) -> int:
+        return int((self.part == "train").sum())
 
     @cached_property
     def digest(self) -> str:

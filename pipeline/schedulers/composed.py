@@ -5,14 +5,15 @@ at progress 0, and progress 1 lies one step behind the last. Rates fall from the
 per batch by default.
 """
 
-import math
-from collections.abc import Callable
 from typing import Annotated, Literal
 
+import numpy as np
 from pydantic import Field
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
+from pipeline.runs import Floats
+from pipeline.schedulers.closed_form import ClosedForm, Formula, cos, tanh
 from pipeline.schedulers.registry import register
 from pipeline.spaces import Range
 from pipeline.units import Length, LengthOrZero, Rate
@@ -20,15 +21,16 @@ from pipeline.units import Length, LengthOrZero, Rate
 Cooldown = Literal["linear", "cosine", "1-sqrt"]
 
 
-def _to(final: float, optimizer: Optimizer, shape: Callable[[int], float]) -> LambdaLR:
+def _to(final: float, optimizer: Optimizer, shape: Formula) -> LambdaLR:
     """From the optimizer's rate, where ``shape`` (of the step) is 1, down to ``final``, where it is 0."""
     lowest = final / optimizer.param_groups[0]["lr"]
-    return LambdaLR(optimizer, lambda step: lowest + (1 - lowest) * shape(step))
+    return LambdaLR(optimizer, ClosedForm(lambda step: lowest + (1 - lowest) * shape(step)))
 
 
-def _cosine(progress: float) -> float:
+def _cosine(progress: Floats) -> Floats:
     """Half a cosine from 1 to 0."""
-    return (1 + math.cos(math.pi * progress)) / 2
+    falling: Floats = (1 + cos(np.pi * progress)) / 2
+    return falling
 
 
 @register("LinearDecay", interval="batch", search={"final": Range(low="0%", high="20%")})
@@ -75,21 +77,19 @@ def warmup_stable_decay(
     """
     if warmup + decay > total_steps:
         raise ValueError(f"warmup ({warmup}) and decay ({decay}) are longer than the run's {total_steps} steps")
-    shapes: dict[Cooldown, Callable[[float], float]] = {
+    shapes: dict[Cooldown, Formula] = {
         "linear": lambda progress: 1 - progress,
         "cosine": _cosine,
-        "1-sqrt": lambda progress: 1 - math.sqrt(progress),
+        "1-sqrt": lambda progress: 1 - np.sqrt(progress),
     }
     decays_from = total_steps - decay
     lowest = final / optimizer.param_groups[0]["lr"]
 
-    def factor(step: int) -> float:
-        if step < warmup:
-            return step / warmup
-        fallen = max(step - decays_from, 0) / decay
-        return float(lowest + (1 - lowest) * shapes[cooldown](fallen))
+    def factor(step: Floats) -> Floats:
+        fallen = np.maximum(step - decays_from, 0) / decay
+        return np.where(step < warmup, step / max(warmup, 1), lowest + (1 - lowest) * shapes[cooldown](fallen))
 
-    return LambdaLR(optimizer, factor)
+    return LambdaLR(optimizer, ClosedForm(factor))
 
 
 @register("InverseSqrt", interval="batch", search={"timescale": Range(low="0.5%", high="50%", log=True)})
@@ -98,7 +98,7 @@ def inverse_sqrt(optimizer: Optimizer, total_steps: int, timescale: Length) -> L
 
     The paper's own schedule is the one with ``warmup`` as long as ``timescale``.
     """
-    return LambdaLR(optimizer, lambda step: 1 / math.sqrt(1 + step / timescale))
+    return LambdaLR(optimizer, ClosedForm(lambda step: 1 / np.sqrt(1 + step / timescale)))
 
 
 @register("REX", interval="batch", search={"final": Range(low="0%", high="20%")})
@@ -116,7 +116,7 @@ def tanh_decay(
     final: Rate = 0.0,
 ) -> LRScheduler:
     """(1 - tanh(``lower`` + (``upper`` - ``lower``) t)) / 2 (Hsueh et al., 2019, arXiv:1806.01593; timm's ``tanh``)."""
-    return _to(final, optimizer, lambda step: (1 - math.tanh(lower + (upper - lower) * step / total_steps)) / 2)
+    return _to(final, optimizer, lambda step: (1 - tanh(lower + (upper - lower) * step / total_steps)) / 2)
 
 
 @register("ScheduleFree", interval="batch", search={"momentum": Range(low=0.5, high=0.98)}, schedule_free=True)
@@ -126,4 +126,4 @@ def schedule_free(optimizer: Optimizer, total_steps: int, momentum: Annotated[fl
     The problem's optimizer gives way to ``SGDScheduleFree`` or ``AdamWScheduleFree`` of the package schedulefree.
     ``momentum`` (there beta1 for AdamW) is the weight of the averaged weights where gradients are taken.
     """
-    return LambdaLR(optimizer, lambda step: 1.0)
+    return LambdaLR(optimizer, ClosedForm(lambda step: 1.0))

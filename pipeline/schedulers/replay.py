@@ -17,6 +17,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, SequentialLR
 
 from pipeline.params import Schedule
 from pipeline.runs import Floats
+from pipeline.schedulers.closed_form import ClosedForm
 from pipeline.schedulers.registry import schedulers
 from pipeline.units import Scale, plain_length, plain_rate
 
@@ -109,7 +110,7 @@ def build(schedule: Schedule, optimizer: Optimizer, resolved: Resolved, budget: 
         main = schedulers[schedule.name].function(optimizer, budget.steps_of(schedule).main, **resolved.args)
         if not resolved.warmup:
             return main
-        rising = LambdaLR(optimizer, lambda step: step / resolved.warmup)
+        rising = LambdaLR(optimizer, ClosedForm(lambda step: step / resolved.warmup))
         return SequentialLR(optimizer, [rising, main], [resolved.warmup])
     except Exception as error:  # a scheduler of the user's own may raise anything
         raise ScheduleError(f"it cannot be built: {_first_line(error)}") from error
@@ -123,7 +124,6 @@ class Replay:
         # A new optimizer for each: a used one would hand its `initial_lr` to the next scheduler.
         self._optimizer = new_optimizer([torch.zeros(1, 1, requires_grad=True)], resolved.lr)
         self._scheduler = build(schedule, self._optimizer, resolved, budget)
-        self._is_warmed_up = resolved.warmup > 0
         # Without gradients it changes nothing; torch warns where a scheduler is stepped before it. Some need a closure.
         self._optimizer.step(lambda: 0.0)
 
@@ -139,26 +139,80 @@ class Replay:
         else:
             self._scheduler.step(loss)
 
-    def follow_main(self, steps: int, rows: list[tuple[float, float]]) -> None:
-        """Step ``steps`` times behind the warmup, where there is one, and append what holds after each.
+    def follow(self, phases: Phases, told: "Told") -> None:
+        """Step to the end of the run, and tell what holds at the first step and after each.
 
-        Behind a warmup the SequentialLR does no more than step its last scheduler. Of torch's own classes ``step`` is followed
-        without its advice on how it is called, which is two thirds of its time.
+        Within its warmup, and behind it, a SequentialLR does no more than step the one of its schedulers whose turn it is.
         """
-        scheduler = self._scheduler._schedulers[-1] if self._is_warmed_up else self._scheduler
-        group, momentum = self._optimizer.param_groups[0], _momentum_getter(self._optimizer)
+        told.note(*self.now)
+        if phases.warmup:
+            rising, main = self._scheduler._schedulers
+            self._follow(rising, phases.warmup - 1, told)
+            self._scheduler.last_epoch += phases.warmup - 1
+            self.step()
+            told.note(*self.now)
+        else:
+            main = self._scheduler
+        self._follow(main, phases.main - 1, told)
+
+    def _follow(self, scheduler: Any, steps: int, told: "Told") -> None:
+        """Step one scheduler ``steps`` times: all at once where its factors are a formula.
+
+        Of torch's own classes ``step`` is followed without its advice on how it is called, which is two thirds of its time.
+        """
         if not _steps_plainly(scheduler):
             for _ in range(steps):
                 scheduler.step()
-                rows.append(self.now)
-            return
+                told.note(*self.now)
+        elif isinstance(scheduler, LambdaLR) and isinstance(factor := scheduler.lr_lambdas[0], ClosedForm):
+            numbers = np.arange(scheduler.last_epoch + 1, scheduler.last_epoch + 1 + steps, dtype=float)
+            told.note_all(scheduler.base_lrs[0] * factor.over(numbers), momentum_of(self._optimizer))
+        else:
+            self._follow_plainly(scheduler, steps, told)
+
+    def _follow_plainly(self, scheduler: Any, steps: int, told: "Told") -> None:
+        group, get_lr, momentum = self._optimizer.param_groups[0], scheduler.get_lr, _momentum_getter(self._optimizer)
+        cycles_momentum = getattr(scheduler, "cycle_momentum", False)
+        rates: list[float] = []
+        momenta: list[float] = []
         scheduler._get_lr_called_within_step = True
-        for _ in range(steps):
-            scheduler._step_count += 1
-            scheduler.last_epoch += 1
-            (group["lr"],) = scheduler.get_lr()
-            rows.append((group["lr"], momentum(group)))
-        scheduler._get_lr_called_within_step = False
+        scheduler._step_count += steps
+        try:
+            for number in range(scheduler.last_epoch + 1, scheduler.last_epoch + 1 + steps):
+                scheduler.last_epoch = number
+                (rate,) = get_lr()
+                group["lr"] = rate
+                rates.append(rate)
+                if cycles_momentum:
+                    momenta.append(momentum(group))
+        finally:
+            told.note_all(np.array(rates), np.array(momenta) if cycles_momentum else momentum(group))
+            scheduler._get_lr_called_within_step = False
+
+
+class Told:
+    """Rates and momenta of a run so far, step after step."""
+
+    def __init__(self) -> None:
+        self._parts: list[tuple[Floats, Floats]] = []
+
+    def note(self, lr: float, momentum: float) -> None:
+        """Those of one more step."""
+        self.note_all(np.array([lr]), momentum)
+
+    def note_all(self, lr: Floats, momentum: Floats | float) -> None:
+        """Those of more steps, (steps,); or one momentum for all."""
+        self._parts.append((lr, np.broadcast_to(momentum, lr.shape)))
+
+    def __len__(self) -> int:
+        """Steps so far."""
+        return sum(len(lr) for lr, _ in self._parts)
+
+    @property
+    def columns(self) -> tuple[Floats, Floats]:
+        """Rates and momenta, (steps,) each."""
+        lr, momentum = (np.concatenate(column) for column in zip(*self._parts, strict=True))
+        return lr, momentum
 
 
 def _steps_plainly(scheduler: Any) -> bool:
@@ -174,23 +228,19 @@ def _steps_plainly(scheduler: Any) -> bool:
 def trace(schedule: Schedule, new_optimizer: NewOptimizer, lr: float, budget: Budget) -> Trace:
     """Rate and momentum of an open-loop schedule at every optimizer step; raises :class:`ScheduleError`."""
     replay = Replay(schedule, new_optimizer, lr, budget)
-    steps = budget.steps_of(schedule)
-    rows = [replay.now]
+    steps, told = budget.steps_of(schedule), Told()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's advice on calls that only the replay makes
         try:
-            for _ in range(steps.warmup):
-                replay.step()
-                rows.append(replay.now)
-            replay.follow_main(steps.main - 1, rows)
+            replay.follow(steps, told)
         except Exception as error:
             total = steps.warmup + steps.main
-            raise ScheduleError(f"raises at its step {len(rows)} of {total}: {_first_line(error)}") from error
-    table = np.array(rows)
-    _refuse_impossible(table[:, 0], schedule)
-    _refuse_meaningless_warmup(table[:, 0], steps.warmup)
+            raise ScheduleError(f"raises at its step {len(told)} of {total}: {_first_line(error)}") from error
+    rates, momenta = told.columns
+    _refuse_impossible(rates, schedule)
+    _refuse_meaningless_warmup(rates, steps.warmup)
     repeats = 1 if schedule.interval == "batch" else budget.steps_per_epoch
-    return Trace(np.repeat(table[:, 0], repeats), np.repeat(table[:, 1], repeats))
+    return Trace(np.repeat(rates, repeats), np.repeat(momenta, repeats))
 
 
 def _refuse_impossible(rates: Floats, schedule: Schedule) -> None:
