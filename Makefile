@@ -39,6 +39,7 @@ bench: .venv/run.stamp
 	python -m benchmarks.throughput
 	python -m benchmarks.study
 	python -m benchmarks.scaling
+	python -m benchmarks.roofline
 
 calibrate: .venv/run.stamp
 	python -m benchmarks.calibrate

@@ -1,10 +1,12 @@
 """Published findings in miniature, each with its interval: reproduced, contradicted, or not settled at this size.
 
-``make published``: six schedules, tuned for every seed, on two logistic regressions and two multilayer perceptrons.
+``make published``: six schedules, tuned for every seed, on two logistic regressions and two multilayer perceptrons. Where
+one schedule is said to beat another and they are practically equal, that is told as it was found. The intervals are those of
+each claim by itself: of twenty at 95%, one may be wrong by chance.
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,6 +16,17 @@ from benchmarks.studies import default_params, scratch, study
 from pipeline.analysis.statistics import MATTERS, Interval, paired_interval
 from pipeline.analysis.tables import ProblemResults
 
+
+class Claim(NamedTuple):
+    """That ``better`` ends at a lower loss than ``worse``, or at the same where ``equal_counts``; ``words`` say by whom."""
+
+    better: str
+    worse: str
+    words: str
+    equal_counts: bool = False
+
+
+DATASETS = ("synthetic", "digits")
 SCHEDULERS: dict[str, Any] = {
     "Linear": {"name": "LinearDecay", "args": {"final": "0%"}, "search": {}},
     "Cosine": {"name": "CosineDecay", "args": {"final": "0%"}, "search": {}},
@@ -23,10 +36,10 @@ SCHEDULERS: dict[str, Any] = {
     "Constant": {"name": "ConstantLR", "args": {"factor": 1.0}},
 }
 CLAIMS = (
-    ("Linear", "Cosine", "Linear decay to zero beats cosine, or equals it (Defazio et al., 2023, arXiv:2310.07831)"),
-    ("Linear", "Step", "Linear decay to zero beats a step schedule (Defazio et al., 2023)"),
-    ("Linear", "Constant", "Linear decay to zero beats a constant rate (Defazio et al., 2023)"),
-    ("CooldownSqrt", "CooldownLinear", "A 1-sqrt cooldown beats a linear one (Haegele et al., 2024, arXiv:2405.18392)"),
+    Claim("Linear", "Cosine", "Linear decay to zero beats cosine, or equals it (Defazio et al., 2023, arXiv:2310.07831)", True),
+    Claim("Linear", "Step", "Linear decay to zero beats a step schedule (Defazio et al., 2023)"),
+    Claim("Linear", "Constant", "Linear decay to zero beats a constant rate (Defazio et al., 2023)"),
+    Claim("CooldownSqrt", "CooldownLinear", "A 1-sqrt cooldown beats a linear one (Haegele et al., 2024, arXiv:2405.18392)"),
 )
 PEAKS = "The best constant rate lies below the best peak of linear decay (Bergsma et al., 2025, arXiv:2502.15938)"
 
@@ -45,29 +58,26 @@ def main() -> None:
 
 
 def problems(given: dict[str, Any]) -> dict[str, Any]:
-    """A linear model and a perceptron on each of the default datasets, at a rate about which all their best ones lie."""
-    models: dict[str, Any] = {"linear": {"name": "linear"}, "mlp": {"name": "mlp", "hidden": [32]}}
-    optimizer = {"optimizer": {"name": "SGD", "lr": 1.0}}
-    return {
-        f"{name}-{model}": entry | optimizer | {"model": kind}
-        for name, entry in given.items()
-        for model, kind in models.items()
-    }
+    """A linear model and a perceptron on the synthetic data and on the digits, at a rate about which their best ones lie."""
+    linear = {"model": {"name": "linear"}, "optimizer": {"name": "SGD", "lr": 1.0}}
+    models: dict[str, Any] = {"linear": linear, "mlp": {"model": {"name": "mlp", "hidden": [32]}}}
+    return {f"{name}-{model}": given[name] | parts for name in DATASETS for model, parts in models.items()}
 
 
 def rows(found: dict[str, ProblemResults]) -> Iterator[tuple[str, list[str]]]:
     """Every claim, and for each problem the interval and what it says of it."""
-    for one, other, claim in CLAIMS:
-        yield claim, [compared(results, one, other) for results in found.values()]
+    for claim in CLAIMS:
+        yield claim.words, [compared(results, claim) for results in found.values()]
     ratios = [log_ratio(tuned(results, "Constant"), tuned(results, "Linear"), results) for results in found.values()]
     yield PEAKS, [f"ratio {shown(Interval(*np.exp(ratio)), '.2f')}: {verdict(ratio)}" for ratio in ratios]
 
 
-def compared(results: ProblemResults, one: str, other: str) -> str:
+def compared(results: ProblemResults, claim: Claim) -> str:
     """The paired difference in validation loss, and its verdict."""
-    first, second = tuned(results, one), tuned(results, other)
+    first, second = tuned(results, claim.better), tuned(results, claim.worse)
     difference = paired_interval(first, second, overlap=results.overlap)
-    return f"{shown(difference, '+.4f')}: {verdict(difference, MATTERS * float(second['validation_loss'].mean()))}"
+    margin = MATTERS * float(second["validation_loss"].mean())
+    return f"{shown(difference, '+.4f')}: {verdict(difference, margin, equal_counts=claim.equal_counts)}"
 
 
 def tuned(results: ProblemResults, label: str) -> pd.DataFrame:
@@ -86,10 +96,10 @@ def shown(interval: Interval, form: str) -> str:
     return f"{interval.mean:{form}} ({interval.low:{form}} to {interval.high:{form}})"
 
 
-def verdict(difference: Interval, margin: float = 0.0) -> str:
-    """What the interval says of a claim that the first is the lower."""
+def verdict(difference: Interval, margin: float = 0.0, *, equal_counts: bool = False) -> str:
+    """What the interval says of a claim that the first is the lower, or as low where an equal counts."""
     if -margin < difference.low and difference.high < margin:
-        return "practically equal"
+        return f"{'reproduced' if equal_counts else 'not reproduced'}: practically equal"
     if not difference.excludes_zero:
         return "not settled"
     return "reproduced" if difference.mean < 0 else "contradicted"
