@@ -102,7 +102,9 @@ def train(
     return collect(runs, stacked.train(problem, runs, device=CPU, dtype=dtype, search=search, make=make))
 
 
-def watch_stacked(problem: Problem, runs: Sequence[Run], dtype: torch.dtype = torch.float64) -> Watched:
+def watch_stacked(
+    problem: Problem, runs: Sequence[Run], dtype: torch.dtype = torch.float64, make: stacked.Make | None = None
+) -> Watched:
     """Train the runs as one stack and note the rates it asks for."""
     epochs: dict[int, tuple[Floats, Floats]] = {}
     ask = Rates.epoch
@@ -113,7 +115,7 @@ def watch_stacked(problem: Problem, runs: Sequence[Run], dtype: torch.dtype = to
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Rates, "epoch", noted)
-        history = train(problem, runs, dtype)
+        history = train(problem, runs, dtype, make=make)
     lr, momentum = (np.concatenate([epochs[epoch][i] for epoch in sorted(epochs)]) for i in (0, 1))
     return Watched(history, lr, momentum)
 
