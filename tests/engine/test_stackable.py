@@ -356,20 +356,6 @@ def test_forced_loop_is_the_stack_to_rounding_in_processes(new_problem: Builder,
         np.testing.assert_allclose(values, numbers_of(other)[name], rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("search", [False, True])
-def test_runs_that_do_not_fit_into_memory_together(new_problem: Builder, monkeypatch: pytest.MonkeyPatch, search: bool) -> None:
-    """One after the other, with the same numbers."""
-    problem = new_problem(SCHEDULES, engine="loop")
-    runs = [run_of(problem, label) for label in problem.schedules]
-    together = collect(runs, training.train(problem, runs, device=CPU, search=search))
-    monkeypatch.setattr(loop, "IN_MEMORY", 100)
-    blocks: list[int] = []
-    apart = collect(runs, training.train(problem, runs, device=CPU, search=search), lambda block: blocks.append(len(block.lr)))
-    assert blocks == [problem.params.epochs]
-    for name, values in numbers_of(together).items():
-        np.testing.assert_array_equal(values, numbers_of(apart)[name])
-
-
 @pytest.mark.usefixtures("own_registries")
 def test_forced_stacking_of_what_cannot_be_is_an_error(new_problem: Builder) -> None:
     register("normed")(normed)
