@@ -76,7 +76,7 @@ def operations_of(problem: Problem) -> float:
     x, y = torch.tensor(samples.x[rows]), torch.tensor(samples.y[rows])
     numbers = torch.ones(optimizer.kinds + 2 * bool(functions.draws))
     traced = make_fx(lambda *given: list(functions.step(*given)))(state, numbers, x, y, torch.ones(len(rows)) / len(rows))
-    return sum(_operations(node) for node in traced.graph.nodes if node.op == "call_function")
+    return float(sum(_operations(node) for node in traced.graph.nodes if node.op == "call_function"))
 
 
 def _operations(node: fx.Node) -> Any:

@@ -108,15 +108,15 @@ def train(
 def evaluate(
     problem: Problem, model: nn.Module, optimizer: Optimizer, x: Tensor, y: Tensor, scale: float
 ) -> tuple[float, float]:
-    """Loss and metric of the model on the samples; 1 in ``y`` is worth ``scale``."""
+    """Loss and metric of the model on the samples, no metric without a finite loss; 1 in ``y`` is worth ``scale``."""
     model.eval()
     _set_mode(optimizer, training=False)
     outputs = model(x)
     _set_mode(optimizer, training=True)
     model.train()
-    metric = problem.metric
+    loss, metric = problem.loss.mean(outputs, y).item(), problem.metric
     measured = float(metric.of_runs(outputs[None], y[None])[0]) * scale**metric.power
-    return problem.loss.mean(outputs, y).item(), measured
+    return loss, measured if np.isfinite(loss) else np.nan
 
 
 def _set_mode(optimizer: Any, *, training: bool) -> None:

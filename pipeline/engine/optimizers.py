@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from pipeline.errors import PipelineError
@@ -127,16 +128,17 @@ class StackedSGD(_EvaluatedAsTrained):
 
 
 class StackedAdamW(_EvaluatedAsTrained):
-    """``torch.optim.AdamW`` (Loshchilov and Hutter, 2019) with rate and beta1 per run."""
+    """``torch.optim.AdamW`` (Loshchilov and Hutter, 2019; amsgrad: Reddi et al., 2018) with rate and beta1 per run."""
 
-    starts: tuple[float, ...] = (0.0, 0.0)
     kinds = 4
 
     def __init__(self, arguments: Mapping[str, Any], runs: int, *, has_momentum: bool) -> None:
         self._beta2 = float(arguments["betas"][1])
         self._eps = arguments["eps"]
         self._weight_decay = arguments["weight_decay"]
+        self._amsgrad = arguments["amsgrad"]
         self._count = _Count()
+        self.starts: tuple[float, ...] = (0.0,) * (2 + self._amsgrad)
 
     def coefficients(self, lr: Floats, momentum: Floats) -> npt.NDArray[np.float64]:
         """Rows: decay of the weights, 1 - beta1, rate over its bias correction, root of the second bias correction."""
@@ -146,22 +148,28 @@ class StackedAdamW(_EvaluatedAsTrained):
         return np.stack([1 - lr * self._weight_decay, 1 - momentum, rate, root], axis=1)
 
     def update(self, parameter: Tensor, gradient: Tensor, state: State, numbers: Tensor) -> tuple[Tensor, State]:
-        """One step, in torch's order of operations."""
+        """One step, in torch's order of operations; with amsgrad the mean square counts at its highest so far."""
         decay, fresh, rate, root = numbers.unbind()
         mean = state[0] + fresh * (gradient - state[0])
         square = self._beta2 * state[1] + (1 - self._beta2) * gradient * gradient
-        return parameter * decay - rate * mean / (square.sqrt() / root + self._eps), (mean, square)
+        highest = (torch.maximum(state[2], square),) if self._amsgrad else ()
+        scale = (*highest, square)[0].sqrt() / root + self._eps
+        return parameter * decay - rate * mean / scale, (mean, square, *highest)
 
 
 class StackedAdam(StackedAdamW):
-    """``torch.optim.Adam`` (Kingma and Ba, 2015) with rate and beta1 per run: the weights decay by their gradients alone."""
+    """``torch.optim.Adam`` (Kingma and Ba, 2015) with rate and beta1 per run: the weights decay by their gradients.
+
+    Where they decay apart from them it is AdamW.
+    """
 
     def __init__(self, arguments: Mapping[str, Any], runs: int, *, has_momentum: bool) -> None:
-        super().__init__({**arguments, "weight_decay": 0.0}, runs, has_momentum=has_momentum)
-        self._penalty = arguments["weight_decay"]
+        decay, decoupled = arguments["weight_decay"], arguments["decoupled_weight_decay"]
+        super().__init__({**arguments, "weight_decay": decay if decoupled else 0.0}, runs, has_momentum=has_momentum)
+        self._penalty = 0.0 if decoupled else decay
 
     def update(self, parameter: Tensor, gradient: Tensor, state: State, numbers: Tensor) -> tuple[Tensor, State]:
-        """One step of AdamW without its decay."""
+        """One step of AdamW, after the penalty."""
         return super().update(parameter, _with_decay(gradient, parameter, self._penalty), state, numbers)
 
 

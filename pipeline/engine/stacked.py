@@ -181,7 +181,7 @@ class Stack:
         return self._finished("validation", trained.validation_loss, trained.validation_metric)
 
     def _finished(self, part: str, loss: Floats, measured: Floats) -> tuple[Floats, Floats]:
-        """Loss and metric from their means over the samples, the runs along the last axis."""
+        """Loss and metric from their means over the samples, the runs along the last axis; no metric without a finite loss."""
         rows = self._samples.parts[part]
         targets, replicate = self._samples.y[rows], self._replicate[self._here]
         counts = self._loss.counts(torch.from_numpy(targets), like=torch.zeros(0, dtype=torch.float64))
@@ -193,7 +193,7 @@ class Stack:
             measured = np.concatenate(of_replicate, axis=-1)[..., np.argsort(np.argsort(replicate, kind="stable"))]
         else:
             measured = np.broadcast_to(self._of_all_samples(part), loss.shape)
-        return loss, measured * scale
+        return loss, np.where(np.isfinite(loss), measured * scale, np.nan)
 
     def _of_all_samples(self, part: str) -> Floats:
         """A metric that is no mean over samples, of the runs as they are now, (runs,)."""

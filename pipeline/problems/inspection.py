@@ -11,7 +11,9 @@ from pipeline.document import Loc
 from pipeline.params import placed_in
 from pipeline.problems.losses import losses
 from pipeline.problems.metrics import metrics
+from pipeline.problems.optimizers import SCHEDULE_FREE
 from pipeline.problems.problem import Problem
+from pipeline.schedulers.registry import schedulers
 from pipeline.schedulers.replay import ScheduleError
 from pipeline.schedulers.traps import Followed, follow
 
@@ -29,19 +31,26 @@ def inspect(problem: Problem) -> list[Followed]:
     """
     if parts := [*_of_the_task(problem)] or [*_of_the_model(problem)]:
         raise placed_in(parts)
+    if statistics := [*_of_the_last_batch(problem), *_of_averaged_weights(problem)]:
+        raise placed_in(statistics)
     followed, mistakes = [], []
     for label, schedule in problem.schedules.items():
         try:
             followed.append(follow(label, schedule, problem.optimizers_for(schedule), problem.lr, problem.budget()))
         except ScheduleError as error:
-            own: Loc = ("problems", problem.name) if label in problem.params.schedulers else ()
             right = f"change its arguments; README.md and torch's own page on {schedule.name} say what they mean"
             if error.key == "warmup":
                 right = "leave `warmup` out, or make it shorter"
-            mistakes.append(((*own, "schedulers", label, error.key), getattr(schedule, error.key), str(error), right))
+            mistakes.append(((*_entry(problem, label), error.key), getattr(schedule, error.key), str(error), right))
     if mistakes:
         raise placed_in(mistakes)
     return followed
+
+
+def _entry(problem: Problem, label: str) -> Loc:
+    """Where the schedule of that label stands: under its problem, or among the common ones."""
+    own: Loc = ("problems", problem.name) if label in problem.params.schedulers else ()
+    return (*own, "schedulers", label)
 
 
 def _of_the_task(problem: Problem) -> Iterator[Mistake]:
@@ -107,6 +116,62 @@ def _of_the_model(problem: Problem) -> Iterator[Mistake]:
         except Exception as error:  # noqa: BLE001
             right = "change its arguments, or take another one; torch's own page says what it trains"
             yield (*place, "optimizer"), optimizer, f"cannot train the model {name}: {_told(error)}", right
+
+
+def _of_the_last_batch(problem: Problem) -> Iterator[Mistake]:
+    """A last batch too small for the model: statistics of a batch, as BatchNorm takes them, need two samples."""
+    samples, size = problem.samples([0]), problem.params.batch_size
+    train = samples.parts["train"][0]
+    left = len(train) % size or size
+    try:
+        with torch.random.fork_rng(devices=[]):
+            problem.new_model(0, "final")(torch.tensor(samples.x[train[:left]]))
+    except Exception as error:  # noqa: BLE001  # a model of the user's own may raise anything
+        wrong = (
+            f"leaves {left} of {len(train)} training samples for the last batch, which the model {problem.params.model.name}"
+        )
+        right = f"write a size that leaves more, or {_WITHOUT_STATISTICS}"
+        yield ("problems", problem.name, "batch_size"), size, f"{wrong} cannot be trained on: {_told(error)}", right
+
+
+def _of_averaged_weights(problem: Problem) -> Iterator[Mistake]:
+    """Running statistics beside averaged weights: they are gathered at the weights that are trained, not at their average."""
+    if not (asked := dict(_averaging(problem))) or not _has_running_statistics(problem):
+        return
+    wrong = (
+        f"is evaluated at averaged weights, and the running statistics of the model {problem.params.model.name} (BatchNorm's, "
+        "or the like) are those of other weights"
+    )
+    for place, name in asked.items():
+        yield place, name, wrong, f"leave it out, or {_WITHOUT_STATISTICS}"
+
+
+_WITHOUT_STATISTICS = "build the model with GroupNorm or LayerNorm, which take no statistics of the batch"
+
+
+def _averaging(problem: Problem) -> Iterator[tuple[Loc, str]]:
+    """Where a schedule-free optimizer is asked for, and by what name."""
+    if (own := problem.params.optimizer.name) in SCHEDULE_FREE.values():
+        yield ("problems", problem.name, "optimizer", "name"), own
+    for label, schedule in problem.schedules.items():
+        if schedulers[schedule.name].schedule_free:
+            yield _entry(problem, label), schedule.name
+
+
+@torch.no_grad()
+def _has_running_statistics(problem: Problem) -> bool:
+    """Whether the model, evaluated, gives other outputs once samples have passed through it in training."""
+    model, (x, _) = problem.new_model(0, "final"), _samples(problem)
+
+    def evaluated() -> Tensor:
+        torch.manual_seed(0)
+        outputs: Tensor = model.eval()(x)
+        return outputs
+
+    with torch.random.fork_rng(devices=[]):
+        before = evaluated()
+        model.train()(x)
+        return not torch.equal(evaluated(), before)
 
 
 def _shape(problem: Problem) -> tuple[int, ...]:

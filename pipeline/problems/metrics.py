@@ -103,8 +103,8 @@ def balanced_accuracy(classes: int) -> Metric:
 
 @register("F1Score", "classification", "F1", higher_is_better=True)
 def f1_score(classes: int, average: Average = "macro") -> Metric:
-    """``torchmetrics.F1Score``."""
-    return _of_classes("multiclass_f1_score", classes, average=average)
+    """``torchmetrics.F1Score``: that of class 1 where there are two, else the ``average`` over all."""
+    return Metric(whole=lambda outputs, y: _form("f1_score", classes, average)(_classes_of(outputs), y))
 
 
 @register("CohenKappa", "classification", "Cohen's kappa", higher_is_better=True)
@@ -121,13 +121,13 @@ def matthews(classes: int) -> Metric:
 
 @register("AUROC", "classification", "AUROC", higher_is_better=True)
 def auroc(classes: int, average: Literal["macro", "weighted"] = "macro") -> Metric:
-    """``torchmetrics.AUROC``."""
+    """``torchmetrics.AUROC``: that of class 1 where there are two, else the ``average`` over all."""
     return _of_scores("auroc", classes, average)
 
 
 @register("AveragePrecision", "classification", "average precision", higher_is_better=True)
 def average_precision(classes: int, average: Literal["macro", "weighted"] = "macro") -> Metric:
-    """``torchmetrics.AveragePrecision``."""
+    """``torchmetrics.AveragePrecision``: that of class 1 where there are two, else the ``average`` over all."""
     return _of_scores("average_precision", classes, average)
 
 
@@ -145,8 +145,14 @@ def mean_squared_error(classes: int, squared: bool = True) -> Metric:
 
 @register("R2Score", "regression", "R²", higher_is_better=True)
 def r2_score(classes: int) -> Metric:
-    """``torchmetrics.R2Score``: the share of the targets' variance that is explained."""
-    return Metric(_squared_error, lambda mean, targets: 1 - mean / targets.astype(np.float64).var(axis=-1))
+    """``torchmetrics.R2Score``: the share of the targets' variance that is explained; 0 where they do not vary."""
+
+    def finish(mean: Floats, targets: Floats) -> Floats:
+        variance = targets.astype(np.float64).var()
+        share: Floats = 1 - mean / variance if variance > 0 else 0 * mean
+        return share
+
+    return Metric(_squared_error, finish)
 
 
 @register("SpearmanCorrCoef", "regression", "Spearman's correlation", higher_is_better=True)
@@ -175,14 +181,18 @@ def _of_classes(name: str, classes: int, **arguments: Any) -> Metric:
 
 def _of_scores(name: str, classes: int, average: str) -> Metric:
     def whole(outputs: Tensor, y: Tensor) -> Tensor:
-        scores, given = _scores_of(outputs), {"validate_args": False}
-        if classes == 2:  # torchmetrics' binary forms look at class 1 alone
-            value: Tensor = _functional(f"binary_{name}")(scores[:, 1], y, **given)
-        else:
-            value = _functional(f"multiclass_{name}")(scores, y, num_classes=classes, average=average, **given)
+        scores = _scores_of(outputs)
+        value: Tensor = _form(name, classes, average)(scores[:, 1] if classes == 2 else scores, y)
         return value
 
     return Metric(whole=whole)
+
+
+def _form(name: str, classes: int, average: str) -> Callable[..., Any]:
+    """The form of a function of torchmetrics for that many classes: where there are two it looks at class 1 alone."""
+    if classes == 2:
+        return partial(_functional(f"binary_{name}"), validate_args=False)
+    return partial(_functional(f"multiclass_{name}"), num_classes=classes, average=average, validate_args=False)
 
 
 def _functional(name: str) -> Callable[..., Any]:
@@ -191,4 +201,4 @@ def _functional(name: str) -> Callable[..., Any]:
     from torchmetrics.functional import classification
 
     found: Callable[..., Any] = getattr(classification, name, None) or getattr(functional, name)
-    return partial(found)
+    return found

@@ -58,9 +58,10 @@ def adamw(
     betas: Betas = [0.9, 0.999],  # noqa: B006  # pydantic copies it
     eps: NotNegative = 1e-8,
     weight_decay: NotNegative = 1e-2,
+    amsgrad: bool = False,
 ) -> Optimizer:
     """``torch.optim.AdamW``."""
-    return torch.optim.AdamW(parameters, lr, (betas[0], betas[1]), eps, weight_decay)
+    return torch.optim.AdamW(parameters, lr, (betas[0], betas[1]), eps, weight_decay, amsgrad)
 
 
 @register("Adam")
@@ -70,9 +71,12 @@ def adam(
     betas: Betas = [0.9, 0.999],  # noqa: B006  # pydantic copies it
     eps: NotNegative = 1e-8,
     weight_decay: NotNegative = 0.0,
+    amsgrad: bool = False,
+    decoupled_weight_decay: bool = False,
 ) -> Optimizer:
     """``torch.optim.Adam``."""
-    return torch.optim.Adam(parameters, lr, (betas[0], betas[1]), eps, weight_decay)
+    given = (betas[0], betas[1]), eps, weight_decay, amsgrad
+    return torch.optim.Adam(parameters, lr, *given, decoupled_weight_decay=decoupled_weight_decay)
 
 
 @register("NAdam")

@@ -102,7 +102,9 @@ def train(
     return collect(runs, stacked.train(problem, runs, device=CPU, dtype=dtype, search=search, make=make))
 
 
-def watch_stacked(problem: Problem, runs: Sequence[Run], dtype: torch.dtype = torch.float64) -> Watched:
+def watch_stacked(
+    problem: Problem, runs: Sequence[Run], dtype: torch.dtype = torch.float64, make: stacked.Make | None = None
+) -> Watched:
     """Train the runs as one stack and note the rates it asks for."""
     asked: list[tuple[Floats, Floats]] = []
     ask = Rates.epochs
@@ -113,7 +115,7 @@ def watch_stacked(problem: Problem, runs: Sequence[Run], dtype: torch.dtype = to
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Rates, "epochs", noted)
-        history = train(problem, runs, dtype)
+        history = train(problem, runs, dtype, make=make)
     lr, momentum = (np.concatenate(column) for column in zip(*asked, strict=True))
     return Watched(history, lr, momentum)
 

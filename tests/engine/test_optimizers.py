@@ -30,6 +30,10 @@ ADAM: Arguments = st.builds(
     eps=EPSILONS,
     weight_decay=DECAYS,
 )
+ADAMW: Arguments = st.builds(lambda adam, amsgrad: {**adam, "amsgrad": amsgrad}, ADAM, st.booleans())
+COUPLED_OR_NOT: Arguments = st.builds(
+    lambda adam, decoupled: {**adam, "decoupled_weight_decay": decoupled}, ADAMW, st.booleans()
+)
 NADAM: Arguments = st.builds(
     lambda adam, more: {**adam, **more},
     ADAM,
@@ -70,12 +74,17 @@ def test_sgd_without_any_momentum(arguments: dict[str, Any], epochs: list[tuple[
     step_side_by_side("SGD", arguments, [(lr, np.zeros_like(lr)) for lr, _ in epochs], seed)
 
 
-@pytest.mark.parametrize("name", ["Adam", "AdamW"])
-@given(arguments=ADAM, epochs=epochs_of_rates(), seed=st.integers(0, 2**16))
-@settings(max_examples=40)
-def test_adam(name: str, arguments: dict[str, Any], epochs: list[tuple[Floats, Floats]], seed: int) -> None:
+@given(arguments=COUPLED_OR_NOT, epochs=epochs_of_rates(), seed=st.integers(0, 2**16))
+@settings(max_examples=60)
+def test_adam(arguments: dict[str, Any], epochs: list[tuple[Floats, Floats]], seed: int) -> None:
     """The weights decay with the gradient's own, or apart from it."""
-    step_side_by_side(name, arguments, epochs, seed)
+    step_side_by_side("Adam", arguments, epochs, seed)
+
+
+@given(arguments=ADAMW, epochs=epochs_of_rates(), seed=st.integers(0, 2**16))
+@settings(max_examples=60)
+def test_adamw(arguments: dict[str, Any], epochs: list[tuple[Floats, Floats]], seed: int) -> None:
+    step_side_by_side("AdamW", arguments, epochs, seed)
 
 
 @given(arguments=NADAM, epochs=epochs_of_rates(), seed=st.integers(0, 2**16))

@@ -2,6 +2,8 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline.engine import loop, memory, merging, stacked, training, workers
+from pipeline.engine import loop, merging, stacked, training, workers
 from pipeline.engine.optimizers import STACKED
 from pipeline.engine.stackable import obstacle
 from pipeline.problems.datasets import frame
@@ -18,8 +20,8 @@ from pipeline.problems.datasets import register as register_dataset
 from pipeline.problems.models import register
 from pipeline.problems.optimizers import optimizers
 from pipeline.problems.problem import Problem
-from pipeline.runs import collect
-from tests.engine.helpers import CPU, MLP, Builder, numbers_of, run_of
+from pipeline.runs import History, Run, collect
+from tests.engine.helpers import CPU, MLP, Builder, assert_same_bits, numbers_of, run_of
 from tests.engine.test_twin import assert_same_history
 
 SCHEDULES: dict[str, dict[str, Any]] = {
@@ -138,17 +140,26 @@ def test_running_statistics_are_trained_as_by_hand(new_problem: Builder) -> None
     model, split = problem.new_model(0, "final").double(), problem.split(0)
     x, y = torch.tensor(problem.x).double(), torch.tensor(problem.y)
     optimizer, order = torch.optim.SGD(model.parameters(), 0.1), problem.new_order(0, "final")
+
+    @torch.no_grad()
+    def evaluated(part: str) -> float:
+        rows = torch.tensor(getattr(split, part))
+        loss = nn.functional.cross_entropy(model.eval()(x[rows]), y[rows]).item()
+        model.train()
+        return loss
+
     for epoch in range(3):
         for batch in torch.randperm(70, generator=order).split(12):  # type: ignore[no-untyped-call]
             rows = torch.tensor(split.train)[batch]
             optimizer.zero_grad()
             nn.functional.cross_entropy(model(x[rows]), y[rows]).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-        with torch.no_grad():
-            validation = torch.tensor(split.validation)
-            loss = nn.functional.cross_entropy(model.eval()(x[validation]), y[validation]).item()
-        model.train()
-        assert history.curves.validation_loss[epoch, 0] == pytest.approx(loss, rel=1e-12)
+        assert history.curves.validation_loss[epoch, 0] == pytest.approx(evaluated("validation"), rel=1e-12)
+    assert history.outcome.test_loss[0] == pytest.approx(evaluated("test"), rel=1e-12)
+    by_hand = model.state_dict()
+    assert {"1.running_mean", "1.running_var", "1.num_batches_tracked"} < by_hand.keys() == history.outcome.weights.keys()
+    for name, values in by_hand.items():
+        torch.testing.assert_close(history.outcome.weights[name][0], values, rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize("name", [each.name for each in optimizers if each.name not in STACKED])
@@ -215,22 +226,24 @@ def test_dropout_in_a_stack_is_that_of_the_loop(new_problem: Builder, dropout: t
     assert_as_in_the_loop(new_problem(SCHEDULES, model={"name": "dropping"}, compile=compiled))
 
 
-@pytest.mark.usefixtures("own_registries")
-def test_dropout_masks_differ_between_runs_and_repeat(new_problem: Builder) -> None:
+def test_dropout_masks_differ_between_runs_and_repeat_in_any_process(new_problem: Builder) -> None:
     """Equal schedules under two labels share split, weights and order, and part by their masks alone."""
-
-    @register("dropping")
-    def dropping(inputs: int, outputs: int) -> nn.Module:
-        return nn.Sequential(nn.Linear(inputs, 16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, outputs))
-
     twice = {label: {"name": "StepLR", "args": {"step_size": "30%"}} for label in ("One", "Other")}
-    problem = new_problem(twice, model={"name": "dropping"})
-    runs = [run_of(problem, label) for label in twice]
-    first, second = (collect(runs, training.train(problem, runs, device=CPU)) for _ in range(2))
-    for name, values in numbers_of(first).items():
-        np.testing.assert_array_equal(values, numbers_of(second)[name])
-    assert first.outcome.initial_loss[0] == first.outcome.initial_loss[1]
-    assert (first.curves.train_loss[:, 0] != first.curves.train_loss[:, 1]).all()
+    model = {"name": "mlp", "hidden": [16], "dropout": 0.5}
+    with ProcessPoolExecutor(1, get_context("spawn")) as elsewhere:
+        for compiled in (False, True):
+            problem = new_problem(twice, model=model, compile=compiled)
+            runs = [run_of(problem, label) for label in twice]
+            first, second = as_the_stages_do(problem, runs), elsewhere.submit(as_the_stages_do, problem, runs).result()
+            assert_same_bits(first, second)
+            assert first.outcome.initial_loss[0] == first.outcome.initial_loss[1]
+            assert (first.curves.train_loss[:, 0] != first.curves.train_loss[:, 1]).all()
+
+
+def as_the_stages_do(problem: Problem, runs: Sequence[Run]) -> History:
+    """Train the runs; another process can be told of it."""
+    with workers.one_thread():
+        return collect(runs, training.train(problem, runs, device=CPU))
 
 
 def tokens() -> pd.DataFrame:
@@ -341,23 +354,6 @@ def test_forced_loop_is_the_stack_to_rounding_in_processes(new_problem: Builder,
     workers.end_workers()
     for name, values in numbers_of(one).items():
         np.testing.assert_allclose(values, numbers_of(other)[name], rtol=1e-9, atol=1e-12)
-
-
-@pytest.mark.parametrize("search", [False, True])
-@pytest.mark.parametrize("how", [{"engine": "loop"}, {"compile": True}, {"compile": False}], ids=str)
-def test_runs_that_do_not_fit_into_memory_together(
-    new_problem: Builder, monkeypatch: pytest.MonkeyPatch, search: bool, how: dict[str, Any]
-) -> None:
-    """One after the other, with the same numbers."""
-    problem = new_problem(SCHEDULES, **how)
-    runs = [run_of(problem, label) for label in problem.schedules]
-    together = collect(runs, training.train(problem, runs, device=CPU, search=search))
-    monkeypatch.setattr(memory, "IN_MEMORY", 100)
-    blocks: list[int] = []
-    apart = collect(runs, training.train(problem, runs, device=CPU, search=search), lambda block: blocks.append(len(block.lr)))
-    assert blocks == [problem.params.epochs]
-    for name, values in numbers_of(together).items():
-        np.testing.assert_array_equal(values, numbers_of(apart)[name])
 
 
 @pytest.mark.usefixtures("own_registries")

@@ -34,8 +34,11 @@ OPTIMIZERS: Mapping[str, Mapping[str, Any]] = {
     "AdamW": {"name": "AdamW", "lr": 0.01},
     "AdamW-betas": {"name": "AdamW", "lr": 0.01, "betas": [0.5, 0.9], "weight_decay": 0.3},
     "AdamW-beta1-0": {"name": "AdamW", "lr": 0.01, "betas": [0.0, 0.99], "weight_decay": 0.0, "eps": 1e-3},
+    "AdamW-amsgrad": {"name": "AdamW", "lr": 0.01, "betas": [0.9, 0.5], "amsgrad": True},
     "Adam": {"name": "Adam", "lr": 0.01},
     "Adam-betas": {"name": "Adam", "lr": 0.01, "betas": [0.5, 0.9], "weight_decay": 0.05},
+    "Adam-amsgrad": {"name": "Adam", "lr": 0.01, "betas": [0.9, 0.5], "weight_decay": 0.05, "amsgrad": True},
+    "Adam-decoupled": {"name": "Adam", "lr": 0.01, "weight_decay": 0.3, "decoupled_weight_decay": True},
     "NAdam": {"name": "NAdam", "lr": 0.01},
     "NAdam-decay": {"name": "NAdam", "lr": 0.01, "betas": [0.5, 0.9], "weight_decay": 0.05, "momentum_decay": 0.1},
     "NAdam-decoupled": {"name": "NAdam", "lr": 0.01, "weight_decay": 0.3, "decoupled_weight_decay": True},
@@ -51,24 +54,26 @@ OPTIMIZERS: Mapping[str, Mapping[str, Any]] = {
 REGRESSION: Mapping[str, Any] = {"name": "a line"}
 MODELS: Mapping[str, Mapping[str, Any]] = {"linear": {"name": "linear"}, "mlp": MLP}
 ON_LINEAR = ("SGD", "SGD-momentum", "AdamW")
-SINGLE = [("linear", "SGD"), ("mlp", "SGD-dampening-decay"), ("mlp", "SGD-nesterov"), ("mlp", "AdamW-betas"), ("mlp", "AdamW"),
-          ("mlp", "NAdam"), ("mlp", "RMSprop-momentum")]  # fmt: skip
-FEW = ("StepLR", "OneCycleLR", "ReduceLROnPlateau")
-"""An open loop by epoch, one by batch and a live one: enough where the rates are those of the other stacks."""
-ON_FEW = [name for name, given in OPTIMIZERS.items() if given["name"] not in ("SGD", "AdamW")]
+ON_FIRST = [name for name, given in OPTIMIZERS.items() if given["name"] not in ("SGD", "AdamW")]
+"""Those that are trained with the first example of every scheduler alone, whose rates are those of the other stacks."""
 STACKS = [("linear", optimizer) for optimizer in ON_LINEAR] + [
-    ("mlp", optimizer) for optimizer in OPTIMIZERS if optimizer not in ON_FEW
+    ("mlp", optimizer) for optimizer in OPTIMIZERS if optimizer not in ON_FIRST
 ]
+COMPILED = [("mlp", "SGD-momentum-decay"), ("mlp", "AdamW-betas")]
+"""Stacks that are also trained in compiled code."""
+SINGLE = [("linear", "SGD"), *(("mlp", optimizer) for optimizer in OPTIMIZERS)]
 SCHEDULERS = [scheduler.name for scheduler in schedulers if not scheduler.schedule_free]
 """Those that a problem's own optimizer is trained with; the others have no stack in common with them."""
 
 
 class Twin:
-    """Runs trained as one stack, each beside itself in a plain loop."""
+    """Runs trained as one stack, of tensors or of what ``make`` makes, each beside itself in a plain loop."""
 
-    def __init__(self, problem: Problem, runs: Sequence[Run], dtype: torch.dtype = torch.float64) -> None:
+    def __init__(
+        self, problem: Problem, runs: Sequence[Run], dtype: torch.dtype = torch.float64, make: stacked.Make | None = None
+    ) -> None:
         self.runs = runs
-        self.stacked = watch_stacked(problem, runs, dtype)
+        self.stacked = watch_stacked(problem, runs, dtype, make)
         self.plain = cache(lambda index: watch_loop(problem, runs[index], dtype))
 
     def of(self, scheduler: str) -> Iterator[tuple[int, Watched]]:
@@ -126,12 +131,13 @@ def entries() -> dict[str, dict[str, Any]]:
     } | {f"{name}-warmup": {"name": name, "args": EXAMPLES[name][0], "warmup": "20%"} for name in PEAK_FIRST}
 
 
-@pytest.fixture(scope="module", params=STACKS, ids="-".join)
+@pytest.fixture(scope="module", params=[*STACKS, *((*stack, "compiled") for stack in COMPILED)], ids="-".join)
 def twin(request: pytest.FixtureRequest, new_problem: Builder) -> Twin:
     """Every example of every scheduler on one optimizer and model, seeds alternating."""
-    model, optimizer = request.param
+    model, optimizer, *compiled = request.param
     problem = new_problem(entries(), optimizer=OPTIMIZERS[optimizer], model=MODELS[model], epochs=5)
-    return Twin(problem, [run_of(problem, label, seed=number % 3) for number, label in enumerate(entries())])
+    runs = [run_of(problem, label, seed=number % 3) for number, label in enumerate(entries())]
+    return Twin(problem, runs, make=LaneProgram if compiled else None)
 
 
 def test_every_registered_scheduler_has_an_example() -> None:
@@ -150,12 +156,12 @@ def test_losses_and_weights_equal_the_loop(twin: Twin, scheduler: str) -> None:
     twin.assert_same_training(scheduler, tolerance=1e-10)
 
 
-@pytest.mark.parametrize("optimizer", ON_FEW)
+@pytest.mark.parametrize("optimizer", ON_FIRST)
 def test_other_optimizers_equal_the_loop(new_problem: Builder, optimizer: str) -> None:
-    """On a few schedulers, each with all its examples."""
-    few = {label: entry for label, entry in entries().items() if entry["name"] in FEW}
-    problem = new_problem(few, optimizer=OPTIMIZERS[optimizer], model=MLP, epochs=5)
-    runs = [run_of(problem, label, seed=number % 3) for number, label in enumerate(few)]
+    """On every scheduler."""
+    firsts = {name: {"args": EXAMPLES[name][0]} for name in SCHEDULERS}
+    problem = new_problem(firsts, optimizer=OPTIMIZERS[optimizer], model=MLP, epochs=5)
+    runs = [run_of(problem, label, seed=number % 3) for number, label in enumerate(firsts)]
     ours = train(problem, runs)
     for index, run in enumerate(runs):
         theirs = collect([run], loop.train(problem, run, device=CPU, dtype=torch.float64))

@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -157,6 +158,14 @@ PARTS: dict[str, tuple[str, str, str, str]] = {
     "arguments that torch refuses": (
         "optimizer: {name: Adadelta, lr: 0.1, rho: 1.5}", "optimizer", "cannot train the model linear: Invalid rho value: 1.5",
         "change its arguments"),
+    "a last batch without statistics": (
+        "model: {name: normed}, batch_size: 27", "batch_size",  # 1000 = 37 * 27 + 1
+        "leaves 1 of 1000 training samples for the last batch, which the model normed cannot be trained on: Expected more",
+        "write a size that leaves more, or build the model with GroupNorm"),
+    "statistics of other weights": (
+        "model: {name: normed}, optimizer: {name: SGDScheduleFree, lr: 0.1}", "optimizer.name",
+        "is evaluated at averaged weights, and the running statistics of the model normed (BatchNorm's, or the like) are those",
+        "leave it out, or build the model with GroupNorm"),
 }  # fmt: skip
 
 
@@ -173,8 +182,9 @@ def test_parts_that_do_not_fit_the_data(
     def narrow(inputs: int, outputs: int) -> nn.Module:
         return nn.Linear(inputs, 1)
 
+    register_model("normed")(batch_normed)
     usual = {"dataset": {"name": "synthetic"}, "model": {"name": "linear"}, "optimizer": {"name": "SGD", "lr": 0.1}}
-    problem = {**usual, **YAML(typ="safe").load(f"{{{entry}}}"), "epochs": 8, "batch_size": 12}
+    problem = {**usual, "epochs": 8, "batch_size": 12, **YAML(typ="safe").load(f"{{{entry}}}")}
     given = {"problems": {"small": problem}, "schedulers": {"ConstantLR": {"args": {"factor": 1.0}}}}
     made = new_problem.from_text(json.dumps({"seeds": 2, **given, "report": {"baseline": "ConstantLR"}}))
     monkeypatch.chdir(new_problem.folder)
@@ -184,6 +194,42 @@ def test_parts_that_do_not_fit_the_data(
     assert re.match(r"params\.yaml:1:\d+: ", line)
     assert f"problems.small.{place}: {wrong}" in line
     assert f"); {right}" in line
+
+
+def batch_normed(inputs: int, outputs: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(inputs, 8), nn.BatchNorm1d(8), nn.Linear(8, outputs))
+
+
+def group_normed(inputs: int, outputs: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(inputs, 8), nn.GroupNorm(2, 8), nn.Linear(8, outputs))
+
+
+FREE = "Free: {name: ScheduleFree}"
+
+
+@pytest.mark.parametrize(
+    ("model", "own", "common", "places"),
+    [
+        (batch_normed, "", FREE, ["params.yaml:15:9: schedulers.Free: is"]),
+        (batch_normed, FREE, "", ["params.yaml:11:13: problems.small.schedulers.Free: is"]),
+        (batch_normed, "", "", []),
+        (group_normed, FREE, FREE, []),
+    ],
+    ids=["common", "own", "no averages", "no statistics"],
+)
+def test_running_statistics_beside_averaged_weights(
+    new_problem: Builder, monkeypatch: pytest.MonkeyPatch, model: Any, own: str, common: str, places: list[str]
+) -> None:
+    register_model("normed")(model)
+    text = FILE.replace("linear", "normed").replace("OVERRIDES", f"      {own}").replace("COMMON", f"  {common}")
+    problem = new_problem.from_text(text)
+    monkeypatch.chdir(new_problem.folder)
+    told = ""
+    try:
+        inspect(problem)
+    except ParamsError as error:
+        told = str(error)
+    assert [line.partition(" evaluated at averaged weights")[0] for line in told.splitlines()] == places
 
 
 def test_a_schedule_free_form_that_there_is_not(new_problem: Builder, monkeypatch: pytest.MonkeyPatch) -> None:

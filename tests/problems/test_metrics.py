@@ -27,13 +27,22 @@ THEIRS: dict[str, Any] = {
 }
 BINARY: dict[str, Any] = {
     "Accuracy": classification.BinaryAccuracy,
+    "BalancedAccuracy": lambda: (classification.BinaryRecall() + classification.BinarySpecificity()) / 2,
+    "F1Score": classification.BinaryF1Score,
+    "CohenKappa": classification.BinaryCohenKappa,
+    "MatthewsCorrCoef": classification.BinaryMatthewsCorrCoef,
     "AUROC": classification.BinaryAUROC,
     "AveragePrecision": classification.BinaryAveragePrecision,
 }
+AVERAGED: dict[str, tuple[Any, list[str]]] = {
+    "F1Score": (classification.MulticlassF1Score, ["micro", "macro", "weighted"]),
+    "AUROC": (classification.MulticlassAUROC, ["macro", "weighted"]),
+    "AveragePrecision": (classification.MulticlassAveragePrecision, ["macro", "weighted"]),
+}
 
 
-def a_metric(name: str, classes: int = CLASSES) -> Metric:
-    made: Metric = metrics[name].function(classes, **metrics[name].complete({}))
+def a_metric(name: str, classes: int = CLASSES, **given: Any) -> Metric:
+    made: Metric = metrics[name].function(classes, **metrics[name].complete(given))
     return made
 
 
@@ -48,6 +57,7 @@ def data(name: str) -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_all_are_tested() -> None:
     assert {metric.name for metric in metrics} == set(THEIRS)
+    assert {metric.name for metric in metrics if metric.task == "classification"} == set(BINARY)
 
 
 @pytest.mark.filterwarnings("ignore:Metric `SpearmanCorrcoef` will save all:UserWarning")
@@ -62,12 +72,21 @@ def test_equals_torchmetrics(name: str) -> None:
         assert theirs.higher_is_better in (metrics[name].higher_is_better, None)
 
 
+@pytest.mark.parametrize(("name", "average"), [(name, each) for name, (_, averages) in AVERAGED.items() for each in averages])
+def test_the_average_over_the_classes(name: str, average: str) -> None:
+    outputs, y = data(name)
+    theirs = AVERAGED[name][0](CLASSES, average=average)
+    theirs.update(outputs[0].softmax(dim=-1), y[0])
+    assert a_metric(name, average=average).of_runs(outputs, y)[0] == pytest.approx(theirs.compute().item(), rel=1e-5)
+
+
 @pytest.mark.parametrize("name", BINARY)
 @pytest.mark.parametrize("outputs", [1, 2])
 def test_of_two_classes(name: str, outputs: int) -> None:
-    """With an output for each, or one for the logit of class 1."""
+    """With an output for each, or one for the logit of class 1, which is rare: what looks at one class shows."""
     draw = torch.Generator().manual_seed(1)
-    logits, y = torch.randn((RUNS, SAMPLES, outputs), generator=draw), torch.randint(0, 2, (RUNS, SAMPLES), generator=draw)
+    logits = torch.randn((RUNS, SAMPLES, outputs), generator=draw)
+    y = (torch.rand((RUNS, SAMPLES), generator=draw) < 0.2).long()
     of_one = torch.sigmoid(logits[..., 0]) if outputs == 1 else logits.softmax(dim=-1)[..., 1]
     found = a_metric(name, 2).of_runs(logits, y)
     for run in range(RUNS):
@@ -81,6 +100,12 @@ def test_the_root_of_the_squared_error() -> None:
     root: Metric = metrics["MeanSquaredError"].function(1, squared=False)
     np.testing.assert_allclose(root.of_runs(outputs, y), np.sqrt(a_metric("MeanSquaredError").of_runs(outputs, y)))
     assert (root.power, a_metric("MeanSquaredError").power, a_metric("R2Score").power) == (1, 2, 0)
+
+
+def test_targets_that_do_not_vary_leave_nothing_to_explain() -> None:
+    outputs, y = torch.randn((RUNS, SAMPLES, 1)), torch.full((RUNS, SAMPLES), 3.0)
+    assert a_metric("R2Score").of_runs(outputs, y).tolist() == [0.0] * RUNS
+    assert torchmetrics.functional.r2_score(outputs[0, :, 0], y[0]) == 0
 
 
 @pytest.mark.parametrize("name", THEIRS)

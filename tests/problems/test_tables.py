@@ -9,13 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from pipeline import cli, results
 from pipeline.problems import splits
 from pipeline.problems.datasets import datasets
-from pipeline.problems.encoding import Column, encode
+from pipeline.problems.encoding import Column
 from pipeline.problems.problem import Problem, from_frame
 from pipeline.problems.tables import DatasetError, dataset_of, described, read_table
 from pipeline.stages.dataset import main
@@ -97,17 +95,6 @@ def test_a_column_may_say_the_parts() -> None:
     assert "part" not in [column["name"] for column in data.attrs["columns"]]
 
 
-def test_inputs_are_standardised_by_the_training_part_alone() -> None:
-    columns = (Column("a"), Column("b", ("x", "y", "z")))
-    x = np.array([[1.0, 0], [3, 1], [100, 2], [np.nan, np.nan]])
-    encoded = encode(x, columns, np.array([0, 1]))
-    # mean 2 and deviation 1 of the first two; what is missing is their median 2, and the first of the equally frequent
-    np.testing.assert_allclose(encoded, [[-1, 1, 0, 0], [1, 0, 1, 0], [98, 0, 0, 1], [0, 1, 0, 0]])
-    changed = x.copy()
-    changed[2] = [-7, 0]
-    np.testing.assert_array_equal(encode(changed, columns, np.array([0, 1]))[:2], encoded[:2])
-
-
 def test_a_constant_column_is_no_harm() -> None:
     data = dataset_of(a_table(same=7.0), "price")
     assert described(data).endswith("; the same in every row and of no use: same")
@@ -133,33 +120,6 @@ def test_every_seed_is_encoded_by_its_own_training_part(new_problem: Builder) ->
     np.testing.assert_allclose(np.diff(scaled), np.diff(raw), rtol=1e-3)
     assert samples.scale[0] == samples.scale[2] != samples.scale[1]
     assert train(problem, [run_of(problem, "StepLR")]).outcome.finite.all()
-
-
-# Splits never leak
-
-
-@given(groups=st.lists(st.integers(0, 8), min_size=12, max_size=80), seed=st.integers(0, 2**16))
-@settings(max_examples=100)
-def test_a_group_is_in_one_part_and_none_is_empty(groups: list[int], seed: int) -> None:
-    names = np.array(groups)
-    if len(np.unique(names)) < 3:
-        with pytest.raises(splits.SplitError, match="groups for the three parts"):
-            splits.by_group(names, {"train": 6, "validation": 3, "test": 3}, seed)
-        return
-    parts = splits.by_group(names, splits.sizes_of(len(names), {"validation": 0.2, "test": 0.2}), seed)
-    assert sorted(np.concatenate(list(parts.values()))) == list(range(len(names)))
-    held = [set(names[rows]) for rows in parts.values()]
-    assert all(held)
-    assert sum(map(len, held)) == len(set(groups))
-
-
-@given(order=st.lists(st.integers(0, 50), min_size=3, max_size=80))
-def test_no_part_of_a_series_looks_ahead(order: list[int]) -> None:
-    when = np.array(order)
-    parts = splits.in_order(when, splits.sizes_of(len(when), {"validation": 0.2, "test": 0.2}))
-    assert sorted(np.concatenate(list(parts.values()))) == list(range(len(when)))
-    assert when[parts["train"]].max() <= when[parts["validation"]].min()
-    assert when[parts["validation"]].max() <= when[parts["test"]].min()
 
 
 def test_groups_stay_together_in_every_seeds_split(new_problem: Builder) -> None:

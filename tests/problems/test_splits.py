@@ -1,0 +1,97 @@
+"""How samples are dealt out to the parts: each in one part, and no part leaks into another."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.problems import splits
+
+SIZES = {"train": 30, "validation": 12, "test": 18}
+
+
+def sizes(parts: Mapping[str, npt.NDArray[np.int64]]) -> dict[str, int]:
+    return {part: len(rows) for part, rows in parts.items()}
+
+
+@given(
+    counts=st.lists(st.integers(5, 60), min_size=2, max_size=4).filter(lambda counts: sum(counts) >= 60),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=50)
+def test_classes_keep_their_shares_and_no_sample_is_in_two_parts(counts: list[int], seed: int) -> None:
+    """Samples beyond the sizes are left out."""
+    y = np.repeat(np.arange(len(counts)), counts)
+    parts = splits.at_random(y, SIZES, seed)
+    assert sizes(parts) == SIZES
+    rows = np.concatenate(list(parts.values()))
+    assert len(np.unique(rows)) == len(rows)
+    for part in parts.values():
+        expected = np.array(counts) / len(y) * len(part)
+        assert np.abs(np.bincount(y[part], minlength=len(counts)) - expected).max() < 2
+
+
+def test_a_split_at_random_is_its_seeds() -> None:
+    y = np.linspace(0, 1, 60)
+    first, again, other = (splits.at_random(y, SIZES, seed) for seed in (0, 0, 1))
+    assert all(np.array_equal(first[part], again[part]) for part in splits.PARTS)
+    assert set(first["test"]) != set(other["test"])
+    assert first["train"].tolist() != sorted(first["train"])
+
+
+def test_a_class_of_one_sample_cannot_be_in_every_part() -> None:
+    with pytest.raises(splits.SplitError, match="no stratified split can be drawn of its data"):
+        splits.at_random(np.array([0] * 59 + [1]), SIZES, 0)
+
+
+@given(groups=st.lists(st.integers(0, 8), min_size=12, max_size=80), seed=st.integers(0, 2**16))
+@settings(max_examples=100)
+def test_a_group_is_in_one_part_and_none_is_empty(groups: list[int], seed: int) -> None:
+    names = np.array(groups)
+    if len(np.unique(names)) < 3:
+        with pytest.raises(splits.SplitError, match="groups for the three parts"):
+            splits.by_group(names, {"train": 6, "validation": 3, "test": 3}, seed)
+        return
+    parts = splits.by_group(names, splits.sizes_of(len(names), {"validation": 0.2, "test": 0.2}), seed)
+    assert sorted(np.concatenate(list(parts.values()))) == list(range(len(names)))
+    held = [set(names[rows]) for rows in parts.values()]
+    assert all(held)
+    assert sum(map(len, held)) == len(set(groups))
+
+
+@given(order=st.lists(st.integers(0, 50), min_size=3, max_size=80))
+def test_no_part_of_a_series_looks_ahead(order: list[int]) -> None:
+    when = np.array(order)
+    parts = splits.in_order(when, splits.sizes_of(len(when), {"validation": 0.2, "test": 0.2}))
+    assert sorted(np.concatenate(list(parts.values()))) == list(range(len(when)))
+    assert when[parts["train"]].max() <= when[parts["validation"]].min()
+    assert when[parts["validation"]].max() <= when[parts["test"]].min()
+
+
+def test_groups_of_equal_size_meet_the_sizes() -> None:
+    parts = splits.by_group(np.arange(60) // 3, SIZES, seed=4)
+    assert sizes(parts) == SIZES
+    assert all(rows.tolist() == sorted(rows) for rows in parts.values())
+
+
+@pytest.mark.parametrize(
+    ("samples", "shares", "expected"),
+    [
+        (100, (0.2, 0.2), (60, 20, 20)),
+        (10, (0.25, 0.25), (6, 2, 2)),
+        (3, (0.01, 0.01), (1, 1, 1)),  # no part is empty
+        (7, (0.5, 0.1), (2, 4, 1)),
+    ],
+)
+def test_sizes_from_shares(samples: int, shares: tuple[float, float], expected: tuple[int, int, int]) -> None:
+    """Of validation and test; training takes what is left."""
+    found = splits.sizes_of(samples, dict(zip(("validation", "test"), shares, strict=True)))
+    assert tuple(found[part] for part in splits.PARTS) == expected
+
+
+def test_two_samples_are_too_few() -> None:
+    with pytest.raises(splits.SplitError, match="2 samples are too few for three parts"):
+        splits.sizes_of(2, {"validation": 0.2, "test": 0.2})

@@ -1,0 +1,103 @@
+"""The stage train on a user's own models, one of which cannot be stacked."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from safetensors.torch import load_file
+
+from tests.conftest import ROOT
+
+CUSTOM = """
+from torch import nn
+
+from pipeline.problems.models import register
+
+
+@register("normed")
+def normed(inputs: int, outputs: int, width: int = 8) -> nn.Module:
+    return nn.Sequential(nn.Linear(inputs, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, outputs))
+
+
+@register("grouped")
+def grouped(inputs: int, outputs: int, width: int = 8) -> nn.Module:
+    return nn.Sequential(nn.Linear(inputs, width), nn.GroupNorm(2, width), nn.ReLU(), nn.Linear(width, outputs))
+"""
+PARAMS = """
+device: cpu
+seeds: 2
+problems:
+  looped: &problem
+    dataset: {name: synthetic, train: 40, validation: 30, test: 30, features: 3}
+    model: {name: normed}
+    optimizer: {name: SGD, lr: 0.1}
+    epochs: 4
+    batch_size: 16
+  stacked:
+    <<: *problem
+    model: {name: grouped}
+schedulers:
+  StepLR: {args: {step_size: 50%}}
+  ReduceLROnPlateau: {args: {patience: 0}}
+report: {baseline: StepLR}
+"""
+STAGES = """
+import shutil
+from multiprocessing import active_children
+from unittest.mock import MagicMock
+
+from pipeline import record
+from pipeline.engine import workers
+from pipeline.stages import dataset, train
+
+record.mirror = MagicMock()  # MLflow takes seconds to start
+for problem in ("looped", "stacked"):
+    dataset.main(problem)
+    for cores in (1, 2):
+        workers.cores = lambda: cores
+        train.main(problem)
+        print(len(active_children()))
+        shutil.copytree(f"results/{problem}/train", f"{cores}/{problem}")
+"""
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results of both problems, trained on one core and on two."""
+    folder = tmp_path_factory.mktemp("train")
+    shutil.copytree(ROOT / "pipeline", folder / "pipeline")
+    with (folder / "pipeline/custom.py").open("a", encoding="utf-8") as file:
+        file.write(CUSTOM)
+    (folder / "params.yaml").write_text(PARAMS, encoding="utf-8")
+    done = subprocess.run([sys.executable, "-c", STAGES], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["0", "1", "1", "1"], "beside this process one more, which only the loop needs"
+    (told,) = [line for line in done.stderr.splitlines() if "run by run" in line]
+    assert "problem looped: training run by run, which is slower: the model normed" in told
+    assert "(1: BatchNorm1d); a layer without statistics of the batch, such as GroupNorm or LayerNorm, can be stacked" in told
+    return folder
+
+
+def test_what_cannot_be_stacked_writes_the_same_files(trained: Path) -> None:
+    """All files, their columns and rows; what differs is the figures, and the statistics among the weights."""
+    looped, stacked = (trained / "2" / problem for problem in ("looped", "stacked"))
+    assert {path.name for path in looped.iterdir()} == {path.name for path in stacked.iterdir()}
+    for name, rows in (("runs", 4), ("curves", 4 * 4)):
+        ours, theirs = (pd.read_parquet(folder / f"{name}.parquet") for folder in (looped, stacked))
+        assert ours.dtypes.to_dict() == theirs.dtypes.to_dict()
+        assert len(ours) == len(theirs) == rows
+        keys = ["variant", "scheduler", "seed", *(["epoch"] if name == "curves" else [])]
+        pd.testing.assert_frame_equal(ours[keys], theirs[keys])
+        assert ours.select_dtypes("number").notna().all(axis=None)
+    weights = [load_file(folder / "weights.safetensors") for folder in (looped, stacked)]
+    assert weights[0].keys() - weights[1].keys() == {"1.running_mean", "1.running_var", "1.num_batches_tracked"}
+    assert weights[1].keys() < weights[0].keys()
+
+
+@pytest.mark.parametrize("problem", ["looped", "stacked"])
+def test_the_number_of_processes_changes_no_byte(trained: Path, problem: str) -> None:
+    for path in (trained / "1" / problem).iterdir():
+        assert path.read_bytes() == (trained / "2" / problem / path.name).read_bytes(), path.name
