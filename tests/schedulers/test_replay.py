@@ -264,7 +264,6 @@ def test_behind_a_warmup_the_run_is_that_much_shorter() -> None:
     [
         ("CyclicLR", {"base_lr": "1%", "max_lr": "100%", "step_size_up": 4, "cycle_momentum": False}),
         ("OneCycleLR", {"cycle_momentum": False}),
-        ("WarmupStableDecay", {}),
         ("LinearLR", {"start_factor": 0.5}),
         ("ConstantLR", {"factor": 0.5}),
         ("StepLR", {"step_size": 5, "gamma": 2.0}),
@@ -286,6 +285,16 @@ def test_a_warmup_must_leave_something(warmup: object) -> None:
 def test_no_warmup_before_a_schedule_that_reacts_to_the_loss() -> None:
     with pytest.raises(ValidationError, match="has no meaning before ReduceLROnPlateau"):
         schedule("ReduceLROnPlateau", {}, warmup="5%")
+
+
+@pytest.mark.parametrize("args", [{}, {"warmup": 3}])
+def test_no_warmup_before_a_schedule_with_one_of_its_own(args: dict[str, Any]) -> None:
+    own = args.get("warmup", "5%")
+    with pytest.raises(ValidationError, match=f"has a warmup of {own} of its own"):
+        schedule("WarmupStableDecay", args, warmup="10%")
+    assert schedule("WarmupStableDecay", args, warmup=0).args == args
+    for none in (0, "0%"):
+        assert np.argmax(rates("WarmupStableDecay", {"warmup": none}, 40, warmup="10%")) == 4
 
 
 # Refusals
