@@ -30,6 +30,7 @@ class ScheduleError(Exception):
     def __init__(self, message: str, key: str = "args") -> None:
         super().__init__(message)
         self.key = key
+        self.epoch: int | None = None  # in which it fails, from 1; told by pipeline.schedulers.traps.follow
 
 
 @dataclass(frozen=True)
