@@ -150,7 +150,7 @@ def _unfit(
         error = mistake("decides where the schedule begins, which a warmup leaves at the peak", "leave it out", key=True)
         yield InitErrorDetails(type=error, loc=(argument,), input=argument)
     else:
-        yield from _unrelated(argument, tried, entry)
+        yield from _unrelated(argument, tried, entry, args)
         values = {"low": tried.low, "high": tried.high} if isinstance(tried, Range) else dict(enumerate(tried))
         for place, value in values.items():
             # A list is drawn from a range number by number, but chosen whole.
@@ -159,18 +159,21 @@ def _unfit(
                 yield InitErrorDetails(type=refusal, loc=(argument, place), input=value)
 
 
-def _unrelated(argument: str, tried: Range | Choices, entry: Registered) -> Iterator[InitErrorDetails]:
+def _unrelated(argument: str, tried: Range | Choices, entry: Registered, args: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
     """A share of what is not there, or is measured otherwise."""
     for key, unit, is_unit in (("of", "rate", is_rate), ("after", "length", is_length)):
         other = getattr(tried, key, None)
-        alike = [name for name, field in entry.arguments.model_fields.items() if any(map(is_unit, marks_of(field)))]
-        others = [name for name in alike if name != argument]
-        if other is None or (argument in alike and other in others):
+        if other is None:
             continue
-        if argument in alike:
+        given = entry.complete(dict(args))
+        alike = [name for name, field in entry.arguments.model_fields.items() if any(map(is_unit, marks_of(field)))]
+        others = [name for name in alike if name != argument and given[name] is not None]
+        if argument not in alike or not others:
+            error = mistake(f"is for a {unit} that another one bounds, and {argument} is none", f"leave `{key}` out")
+        elif other not in others:
             error = mistake(f"is not another {unit} of {entry.name}", suggestion(other, others))
         else:
-            error = mistake(f"is for a {unit}, and {argument} is none", f"leave `{key}` out")
+            continue
         yield InitErrorDetails(type=error, loc=(argument, key), input=other)
 
 

@@ -269,7 +269,7 @@ def _what_holds_it(s: Followed) -> str:
     # The first epoch is the best one; a patience of n is at an end after n + 1 bad ones, and the next has the lower rate.
     if too_long := [name for name, length in s.lengths() if length + 3 > s.budget.epochs]:
         return f"write a shorter {_or(too_long)}, such as 10%"
-    if s.resolved.args.get("min_lr", 0) >= s.resolved.lr:
+    if (s.resolved.args.get("min_lr") or 0) >= s.resolved.lr:
         return "write a min_lr below the rate, such as 1%"
     return "write a smaller eps, such as 0" if "eps" in s.resolved.args else _change(_given(s))
 
