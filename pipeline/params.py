@@ -30,7 +30,7 @@ from pipeline.document import Loc, Mistake
 from pipeline.errors import ParamsError
 from pipeline.registry import STRICT, Registry
 from pipeline.spaces import PeakRates, Range, SearchSpace, refuse_unfit
-from pipeline.units import Length, LengthOrZero, Percentage, PositiveRate, share_of
+from pipeline.units import Length, LengthOrZero, Percentage, PositiveRate, percent, share_of
 from pipeline.wording import in_words, mistake, suggestion
 
 PARAMS_FILE = Path("params.yaml")
@@ -120,9 +120,16 @@ class Schedule(BaseModel):
     @field_validator("warmup")
     @classmethod
     def _leads_up_to_a_schedule(cls, warmup: Any, info: ValidationInfo) -> Any:
-        if info.context is not None and "name" in info.data and warmup and info.context.schedulers[info.data["name"]].live:
-            wrong = f"has no meaning before {info.data['name']}, which reacts to the loss from the first epoch on"
+        if info.context is None or "name" not in info.data or not warmup:
+            return warmup
+        entry = info.context.schedulers[info.data["name"]]
+        if entry.live:
+            wrong = f"has no meaning before {entry.name}, which reacts to the loss from the first epoch on"
             raise mistake(wrong, "leave `warmup` out")
+        own = entry.complete(info.data["args"]).get("warmup") if "args" in info.data else None
+        if own and percent(str(own)) != 0:
+            wrong = f"comes before {entry.name}, which has a warmup of {own} of its own"
+            raise mistake(wrong, "leave this one out, and write how long it is as args.warmup")
         return warmup
 
     @field_validator("interval")
@@ -141,7 +148,8 @@ class Schedule(BaseModel):
     def _search_fits_the_signature(cls, search: SearchSpace | None, info: ValidationInfo) -> SearchSpace | None:
         if search is None or info.context is None or not {"name", "args"} <= info.data.keys():
             return search
-        refuse_unfit(search, info.context.schedulers[info.data["name"]], info.data["args"])
+        entry = info.context.schedulers[info.data["name"]]
+        refuse_unfit(search, entry, info.data["args"], settled=entry.begins if info.data.get("warmup") else ())
         return search
 
     @property

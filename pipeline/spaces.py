@@ -1,13 +1,13 @@
 """Search spaces as data: what a study may try for each argument of a scheduler, in the argument's own units."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, GetCoreSchemaHandler, ValidationError, model_validator
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
 from pipeline.registry import STRICT, Registered
-from pipeline.units import PositiveRate, percent
+from pipeline.units import PositiveRate, is_length, is_rate, marks_of, percent
 from pipeline.wording import mistake, suggestion
 
 
@@ -66,6 +66,10 @@ class Range(Ascending):
     log: bool = False
     over: Literal["step", "run"] = "step"
     """Of a factor: whether the ends are that of one step, or what it comes to over the whole run."""
+    of: str | None = None
+    """The rate that 100% is, where that is another argument: ``base_lr`` as a share of ``max_lr`` never lies above it."""
+    after: str | None = None
+    """The length that comes first, where 100% is what it leaves of the run: both together never are longer than that."""
 
     @model_validator(mode="after")
     def _has_a_logarithm(self) -> Self:
@@ -73,6 +77,12 @@ class Range(Ascending):
             raise mistake("is logarithmic and does not begin above 0", "write low above 0, or leave `log` out")
         if self.over == "run" and (self.is_percent or self.ends[0] <= 0):
             raise mistake("is no range of factors over the run", "write numbers above 0, or leave `over` out")
+        return self
+
+    @model_validator(mode="after")
+    def _is_at_most_all_of_it(self) -> Self:
+        if (self.of or self.after) and ((self.of and self.after) or not self.is_percent or self.ends[1] > 100):
+            raise mistake("is no share of another argument", "write percentages up to 100%, and one of `of` and `after`")
         return self
 
     def per_step(self, steps: int) -> "Range":
@@ -116,14 +126,19 @@ SearchSpace = dict[str, Annotated[Range | Choices, EntryUnit()]]
 """The type of a search space in params.yaml."""
 
 
-def refuse_unfit(space: Space, entry: Registered, args: Mapping[str, Any]) -> None:
-    """Raise a ValidationError for every argument that the registered function has not, and every value it does not take."""
-    errors = [error for argument, tried in space.items() for error in _unfit(argument, tried, entry, args)]
+def refuse_unfit(space: Space, entry: Registered, args: Mapping[str, Any], settled: Collection[str] = ()) -> None:
+    """Raise a ValidationError for every argument that the registered function has not, and every value it does not take.
+
+    What is ``settled`` cannot be searched: where the schedule begins, if a warmup leads up to its peak.
+    """
+    errors = [error for argument, tried in space.items() for error in _unfit(argument, tried, entry, args, settled)]
     if errors:
         raise ValidationError.from_exception_data("search", errors)
 
 
-def _unfit(argument: str, tried: Range | Choices, entry: Registered, args: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
+def _unfit(
+    argument: str, tried: Range | Choices, entry: Registered, args: Mapping[str, Any], settled: Collection[str]
+) -> Iterator[InitErrorDetails]:
     known = entry.arguments.model_fields
     if argument == "lr":
         error = mistake("is searched for every scheduler alike", "change `tune.lr` instead", key=True)
@@ -131,13 +146,35 @@ def _unfit(argument: str, tried: Range | Choices, entry: Registered, args: Mappi
     elif argument not in known:
         error = mistake(f"is not an argument of {entry.name}", suggestion(argument, known), key=True)
         yield InitErrorDetails(type=error, loc=(argument,), input=argument)
+    elif argument in settled:
+        error = mistake("decides where the schedule begins, which a warmup leaves at the peak", "leave it out", key=True)
+        yield InitErrorDetails(type=error, loc=(argument,), input=argument)
     else:
+        yield from _unrelated(argument, tried, entry, args)
         values = {"low": tried.low, "high": tried.high} if isinstance(tried, Range) else dict(enumerate(tried))
         for place, value in values.items():
             # A list is drawn from a range number by number, but chosen whole.
             forms = (value, [value]) if isinstance(tried, Range) else (value,)
             if (refusal := _refusal(argument, forms, entry, args)) is not None:
                 yield InitErrorDetails(type=refusal, loc=(argument, place), input=value)
+
+
+def _unrelated(argument: str, tried: Range | Choices, entry: Registered, args: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
+    """A share of what is not there, or is measured otherwise."""
+    for key, unit, is_unit in (("of", "rate", is_rate), ("after", "length", is_length)):
+        other = getattr(tried, key, None)
+        if other is None:
+            continue
+        given = entry.complete(dict(args))
+        alike = [name for name, field in entry.arguments.model_fields.items() if any(map(is_unit, marks_of(field)))]
+        others = [name for name in alike if name != argument and given[name] is not None]
+        if argument not in alike or not others:
+            error = mistake(f"is for a {unit} that another one bounds, and {argument} is none", f"leave `{key}` out")
+        elif other not in others:
+            error = mistake(f"is not another {unit} of {entry.name}", suggestion(other, others))
+        else:
+            continue
+        yield InitErrorDetails(type=error, loc=(argument, key), input=other)
 
 
 def _refusal(argument: str, forms: Sequence[Any], entry: Registered, args: Mapping[str, Any]) -> PydanticCustomError | None:

@@ -182,6 +182,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     "both of two": (EXPONENTIAL, "  ExponentialLR: {args: ¦{gamma: 0.9, final: 1%}}", "schedulers.ExponentialLR.args: has both of gamma and final (given: {gamma: 0.9, final: 1%}); write either gamma or final"),
     "a negative warmup": (EXPONENTIAL, "  ExponentialLR: {args: {gamma: 0.9}, warmup: ¦-5%}", f"schedulers.ExponentialLR.warmup: is not a length (given: -5%); {LENGTH.replace('from 1', 'from 0')}"),
     "a fraction for a warmup": (EXPONENTIAL, "  ExponentialLR: {args: {gamma: 0.9}, warmup: ¦0.1}", f"schedulers.ExponentialLR.warmup: is not a length (given: 0.1); {LENGTH.replace('from 1', 'from 0')}"),
+    "a second warmup": ("cooldown: 1-sqrt}}", "cooldown: 1-sqrt}, warmup: ¦5%}", "schedulers.WarmupStableDecay.warmup: comes before WarmupStableDecay, which has a warmup of 5% of its own (given: 5%); leave this one out, and write how long it is as args.warmup"),
     "a warmup before a live schedule": ("patience: 10%}}", "patience: 10%}, warmup: ¦5%}", "schedulers.ReduceLROnPlateau.warmup: has no meaning before ReduceLROnPlateau, which reacts to the loss from the first epoch on (given: 5%); leave `warmup` out"),
     "an empty schedule": (EXPONENTIAL, "  ¦ExponentialLR:", f"schedulers.ExponentialLR: is not a mapping (given: nothing); {MAPPING}"),
     "a number for a schedule": (EXPONENTIAL, "  ExponentialLR: ¦0.95", f"schedulers.ExponentialLR: is not a mapping (given: 0.95); {MAPPING}"),

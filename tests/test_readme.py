@@ -9,6 +9,10 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from pipeline.catalogue import CATALOGUE
+from pipeline.errors import ParamsError
+from pipeline.params import load_params
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -59,6 +63,17 @@ def test_its_own_scheduler_dataset_and_model_train_together(tmp_path: Path) -> N
 @pytest.mark.parametrize("block", re.findall(r"```yaml\n(.*?)```", README, re.DOTALL))
 def test_its_yaml_is_yaml(block: str) -> None:
     assert isinstance(YAML(typ="safe").load(block), dict)
+
+
+def test_its_mistake_is_told_as_it_says(tmp_path: Path) -> None:
+    """`stepsize` for `step_size` in the default file."""
+    told = re.search(r"```\n(params\.yaml:.*?)\n```", README, re.DOTALL)
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    (tmp_path / "params.yaml").write_text(text.replace("step_size: 30%", "stepsize: 30%", 1), encoding="utf-8")
+    with pytest.raises(ParamsError) as error:
+        load_params(CATALOGUE, tmp_path / "params.yaml")
+    assert told is not None
+    assert str(error.value) == told[1]
 
 
 def test_the_pictures_are_there() -> None:

@@ -25,12 +25,13 @@ schedulers:
   StepLR: {args: {step_size: 30%}, search: {SEARCH}}
   MultiStepLR: {args: {milestones: [30%, 80%]}, search: {LIST}}
   CyclicLR: {args: {base_lr: 1%, max_lr: 100%, cycle_momentum: false}, search: {CYCLIC}}
+  LinearLR: {args: {start_factor: 1.0, end_factor: 0.0}, warmup: 5%, search: {WARM}}
 tune: {TUNE}
 report: {baseline: StepLR}
 """
 HERE = "¦"
 """Stands before the place that a message must name."""
-RANGE = "one of low, high, log, over"
+RANGE = "one of low, high, log, over, of, after"
 LENGTH = "write a whole number from 1 up, or a percentage of the run such as 30%"
 RATE = "write a number from 0 up, or a percentage of the optimizer's learning rate such as 10%"
 PEAK = RATE.replace("from 0 up", "above 0")
@@ -40,6 +41,8 @@ UNITS = "write both ends in one unit"
 ORDER = "write low below high"
 LOG = "write low above 0, or leave `log` out"
 NO_PERCENT = "is neither a length nor a rate, so it has no percentage"
+SHARE = "is no share of another argument"
+SHARES = "write percentages up to 100%, and one of `of` and `after`"
 GAMMA = "schedulers.StepLR.search.gamma"
 STEP = "schedulers.StepLR.search.step_size"
 LIST = "schedulers.MultiStepLR.search.milestones"
@@ -80,6 +83,15 @@ WRONG: dict[str, tuple[str, str, str]] = {
     "a range of words": ("CYCLIC", "mode: {low: ¦1, high: ¦2}", f"{CYCLIC}.mode.low: is not one of the choices (given: 1); write one of triangular, triangular2, exp_range|{CYCLIC}.mode.high: is not one of the choices (given: 2); write one of triangular, triangular2, exp_range"),
     "a number for true": ("CYCLIC", "cycle_momentum: [true, ¦1]", f"{CYCLIC}.cycle_momentum.1: is not true or false (given: 1); write true or false"),
     "a negative rate": ("CYCLIC", "base_lr: {low: ¦-1, high: 1}", f"{CYCLIC}.base_lr.low: is not a usable rate (given: -1); {RATE}"),
+    "a share of nothing": ("CYCLIC", "base_lr: {low: 1%, high: 50%, of: ¦max}", f"{CYCLIC}.base_lr.of: is not another rate of CyclicLR (given: max); did you mean max_lr?"),
+    "a share of oneself": ("CYCLIC", "base_lr: {low: 1%, high: 50%, of: ¦base_lr}", f"{CYCLIC}.base_lr.of: is not another rate of CyclicLR (given: base_lr); did you mean max_lr?"),
+    "a share of what is left to torch": ("CYCLIC", "step_size_up: {low: 1%, high: 50%, after: ¦step_size_down}", f"{CYCLIC}.step_size_up.after: is for a length that another one bounds, and step_size_up is none (given: step_size_down); leave `after` out"),
+    "a share of what is no length": ("CYCLIC", "step_size_down: {low: 1%, high: 50%, after: ¦gamma}", f"{CYCLIC}.step_size_down.after: is not another length of CyclicLR (given: gamma); write step_size_up"),
+    "a length as a share of a rate": ("CYCLIC", "step_size_up: {low: 1%, high: 50%, of: ¦max_lr}", f"{CYCLIC}.step_size_up.of: is for a rate that another one bounds, and step_size_up is none (given: max_lr); leave `of` out"),
+    "more than all of it": ("CYCLIC", "base_lr: ¦{low: 1%, high: 101%, of: max_lr}", f"{CYCLIC}.base_lr: {SHARE} (given: {{low: 1%, high: 101%, of: max_lr}}); {SHARES}"),
+    "a share in plain numbers": ("CYCLIC", "base_lr: ¦{low: 0.1, high: 0.5, of: max_lr}", f"{CYCLIC}.base_lr: {SHARE} (given: {{low: 0.1, high: 0.5, of: max_lr}}); {SHARES}"),
+    "a share of two": ("CYCLIC", "base_lr: ¦{low: 1%, high: 5%, of: max_lr, after: base_lr}", f"{CYCLIC}.base_lr: {SHARE} (given: {{low: 1%, high: 5%, of: max_lr, after: base_lr}}); {SHARES}"),
+    "a start behind a warmup": ("WARM", "¦start_factor: [0.1, 0.5]", "schedulers.LinearLR.search.start_factor: decides where the schedule begins, which a warmup leaves at the peak (given: start_factor); leave it out"),
     "a batch that does not divide": ("TUNE", "trials: 32, batch: ¦5", "tune.batch: does not divide the trials into whole rounds (given: 5); write a divisor of trials (32), or change `tune.trials`"),
     "trials below the usual batch": ("TUNE", None, "tune.batch: does not divide the trials into whole rounds (given: 8); write a divisor of trials (4), or change `tune.trials`"),  # type: ignore[dict-item]
     "an unknown sampler": ("TUNE", "sampler: ¦tpee", "tune.sampler: is not one of the choices (given: tpee); did you mean tpe? (one of tpe, random, gp, cmaes, qmc)"),
@@ -101,7 +113,7 @@ WHOLE = {
 
 def filled(name: str, edit: str) -> str:
     text = TEXT.replace(name, edit)
-    return re.sub("SEARCH|LIST|CYCLIC|TUNE", "", text)
+    return re.sub("SEARCH|LIST|CYCLIC|WARM|TUNE", "", text)
 
 
 def load(path: Path, text: str) -> Params:
@@ -113,7 +125,7 @@ def load(path: Path, text: str) -> Params:
 @pytest.mark.parametrize("case", WRONG)
 def test_a_mistake_is_told_at_its_place(case: str, tmp_path: Path) -> None:
     name, edit, expected = WRONG[case]
-    text = filled("", "") if case not in WHOLE else re.sub("SEARCH|LIST|CYCLIC|TUNE", "", TEXT.replace(*WHOLE[case]))
+    text = filled("", "") if case not in WHOLE else re.sub("SEARCH|LIST|CYCLIC|WARM|TUNE", "", TEXT.replace(*WHOLE[case]))
     text = text if edit is None else filled(name, edit)
     places = []
     for number, line in enumerate(text.split("\n"), 1):
@@ -127,8 +139,8 @@ def test_a_mistake_is_told_at_its_place(case: str, tmp_path: Path) -> None:
 
 def test_what_is_right_is_read_as_written(tmp_path: Path) -> None:
     edits = {"SEARCH": "step_size: {low: 2, high: 9}, gamma: {low: 0.1, high: 0.5, log: true}",
-             "LIST": "milestones: [[30%], [50%, 5]]", "CYCLIC": "base_lr: {low: 0%, high: 10%}, mode: [triangular, exp_range]",
-             "TUNE": "trials: 9, batch: 3, sampler: qmc, lr: {low: 0.001, high: 10}"}  # fmt: skip
+             "LIST": "milestones: [[30%], [50%, 5]]", "CYCLIC": "base_lr: {low: 0%, high: 10%, of: max_lr}, mode: [triangular, exp_range]",
+             "WARM": "end_factor: [0.0, 0.1]", "TUNE": "trials: 9, batch: 3, sampler: qmc, lr: {low: 0.001, high: 10}"}  # fmt: skip
     text = TEXT
     for name, edit in edits.items():
         text = text.replace(name, edit, 1) if name != "LIST" else text.replace("{LIST}", "{" + edit + "}")
@@ -136,7 +148,7 @@ def test_what_is_right_is_read_as_written(tmp_path: Path) -> None:
     read: dict[str, Any] = {label: schedule.search for label, schedule in params.schedulers.items()}
     assert read["StepLR"] == {"step_size": Range(low=2, high=9), "gamma": Range(low=0.1, high=0.5, log=True)}
     assert read["MultiStepLR"] == {"milestones": (["30%"], ["50%", 5])}
-    assert read["CyclicLR"] == {"base_lr": Range(low="0%", high="10%"), "mode": ("triangular", "exp_range")}
+    assert read["CyclicLR"] == {"base_lr": Range(low="0%", high="10%", of="max_lr"), "mode": ("triangular", "exp_range")}
     assert params.tune.lr == PeakRates(low=0.001, high=10.0)
     assert (params.tune.trials, params.tune.batch, params.tune.sampler) == (9, 3, "qmc")
 

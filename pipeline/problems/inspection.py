@@ -41,7 +41,8 @@ def inspect(problem: Problem) -> list[Followed]:
             right = f"change its arguments; README.md and torch's own page on {schedule.name} say what they mean"
             if error.key == "warmup":
                 right = "leave `warmup` out, or make it shorter"
-            mistakes.append(((*_entry(problem, label), error.key), getattr(schedule, error.key), str(error), right))
+            wrong = str(error) if error.epoch is None else f"{error} (epoch {error.epoch} of {problem.params.epochs})"
+            mistakes.append(((*_entry(problem, label), error.key), getattr(schedule, error.key), wrong, right))
     if mistakes:
         raise placed_in(mistakes)
     return followed

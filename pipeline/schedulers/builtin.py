@@ -32,7 +32,7 @@ def multi_step_lr(
     return lr_scheduler.MultiStepLR(optimizer, milestones, gamma)
 
 
-@register("ConstantLR")
+@register("ConstantLR", begins=("factor",))  # the baseline: its rate is searched and nothing else
 def constant_lr(optimizer: Optimizer, total_steps: int, factor: Share = 1 / 3, total_iters: LengthOrZero = 5) -> LRScheduler:
     """``torch.optim.lr_scheduler.ConstantLR``: times ``factor`` until ``total_iters``; with factor 1 no schedule at all."""
     return lr_scheduler.ConstantLR(optimizer, factor, total_iters)
@@ -43,8 +43,9 @@ def constant_lr(optimizer: Optimizer, total_steps: int, factor: Share = 1 / 3, t
     search={
         "start_factor": Range(low=0.01, high=1.0, log=True),
         "end_factor": Range(low=0.0, high=1.0),
-        "total_iters": Range(low="5%", high="100%"),
+        "total_iters": Range(low="10%", high="100%"),
     },
+    begins=("start_factor",),
 )
 def linear_lr(
     optimizer: Optimizer,
@@ -103,10 +104,12 @@ def cosine_annealing_warm_restarts(
     "CyclicLR",
     interval="batch",
     search={
-        "base_lr": Range(low="0.1%", high="50%", log=True),
+        "base_lr": Range(low="0.1%", high="50%", log=True, of="max_lr"),
         "step_size_up": Range(low="1%", high="50%", log=True),
-        "mode": ("triangular", "triangular2"),
+        "mode": ("triangular", "triangular2", "exp_range"),
+        "gamma": Range(low=0.01, high=1.0, over="run"),  # of exp_range alone
     },
+    begins=("base_lr",),
 )
 def cyclic_lr(
     optimizer: Optimizer,
@@ -134,11 +137,12 @@ def cyclic_lr(
     "OneCycleLR",
     interval="batch",
     search={
-        "pct_start": Range(low=0.05, high=0.5),
+        "pct_start": Range(low=0.06, high=0.5),  # in a run of 20 steps, 0.05 of it would be the one that torch divides by
         "anneal_strategy": ("cos", "linear"),
         "div_factor": Range(low=1.0, high=100.0, log=True),
         "final_div_factor": Range(low=1.0, high=1e5, log=True),
     },
+    begins=("div_factor",),
 )
 def one_cycle_lr(
     optimizer: Optimizer,

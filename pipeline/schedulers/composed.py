@@ -56,12 +56,13 @@ def cosine_restarts(
 @register(
     "WarmupStableDecay",
     interval="batch",
-    # Together at most 95%, so that rounding to steps cannot make them longer than the run.
     search={
         "warmup": Range(low="0%", high="20%"),
-        "decay": Range(low="5%", high="75%"),
+        "decay": Range(low="5%", high="80%", after="warmup"),
         "cooldown": ("linear", "cosine", "1-sqrt"),
+        "final": Range(low="0%", high="20%"),
     },
+    begins=("warmup",),
 )
 def warmup_stable_decay(
     optimizer: Optimizer,
@@ -107,7 +108,15 @@ def rex(optimizer: Optimizer, total_steps: int, final: Rate = 0.0) -> LRSchedule
     return _to(final, optimizer, lambda step: (1 - step / total_steps) / (0.5 + 0.5 * (1 - step / total_steps)))
 
 
-@register("TanhDecay", interval="batch", search={"lower": Range(low=-8.0, high=-2.0), "upper": Range(low=1.0, high=5.0)})
+@register(
+    "TanhDecay",
+    interval="batch",
+    search={
+        "lower": Range(low=-8.0, high=-2.0),
+        "upper": Range(low=1.0, high=5.0),
+        "final": Range(low="0%", high="20%"),
+    },
+)
 def tanh_decay(
     optimizer: Optimizer,
     total_steps: int,

@@ -22,12 +22,14 @@ Builder = Callable[..., LRScheduler]
 class Scheduler(Registered):
     """A registered scheduler: when it is stepped, whether it reacts to the loss (``live``), what a study searches.
 
-    One that is ``schedule_free`` brings an optimizer along that needs no schedule; its argument ``momentum`` is that one's.
+    ``begins`` are the arguments that decide at which share of its peak it begins. One that is ``schedule_free`` brings an
+    optimizer along that needs no schedule; its argument ``momentum`` is that one's.
     """
 
     interval: Interval
     live: bool
     search: Space
+    begins: Sequence[str] = ()
     schedule_free: bool = False
 
 
@@ -40,6 +42,7 @@ def register(
     interval: Interval = "epoch",
     live: bool = False,
     search: Space | None = None,
+    begins: Sequence[str] = (),
     one_of: Sequence[str] = (),
     schedule_free: bool = False,
 ) -> Callable[[Builder], Builder]:
@@ -47,15 +50,15 @@ def register(
 
     A ``live`` scheduler is stepped with the run's own training loss after every epoch, like ``ReduceLROnPlateau``.
     ``search`` says what a study tries for each argument, beside the peak learning rate, which it always searches; an
-    argument that is left out and None by default is not searched. A space that does not fit the function is a ValueError.
-    Of the arguments ``one_of``, exactly one must be given.
+    argument that is left out and None by default is not searched, nor is any that ``begins`` names where a warmup leads up to
+    the peak. A space that does not fit the function is a ValueError. Of the arguments ``one_of``, exactly one must be given.
     """
 
     def add(function: Builder) -> Builder:
         arguments = arguments_of(function, given=2, one_of=one_of)
-        entry = Scheduler(name, function, arguments, interval, live, search or {}, schedule_free)
-        if unknown := entry.search.keys() - entry.arguments.model_fields.keys():
-            raise ValueError(f"the scheduler {name!r} has no argument {', '.join(sorted(unknown))} that could be searched")
+        entry = Scheduler(name, function, arguments, interval, live, search or {}, begins, schedule_free)
+        if unknown := {*entry.search, *entry.begins} - entry.arguments.model_fields.keys():
+            raise ValueError(f"the scheduler {name!r} has no argument {', '.join(sorted(unknown))}")
         schedulers.add(entry)
         return function
 

@@ -26,11 +26,14 @@ NewOptimizer = Callable[[list[torch.Tensor], float], Optimizer]
 
 
 class ScheduleError(Exception):
-    """A schedule that cannot be followed to the end of the run; ``key`` is the entry in params.yaml that is wrong."""
+    """A schedule that cannot be followed to the end of the run.
 
-    def __init__(self, message: str, key: str = "args") -> None:
+    ``key`` is the entry in params.yaml that is wrong, ``epoch`` (from 1) the one in which it fails, where it had been built.
+    """
+
+    def __init__(self, message: str, key: str = "args", epoch: int | None = None) -> None:
         super().__init__(message)
-        self.key = key
+        self.key, self.epoch = key, epoch
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,10 @@ class Budget:
         if warmup >= total:
             raise ScheduleError(f"leaves nothing of the run's {total} steps", "warmup")
         return Phases(warmup, total - warmup)
+
+    def epoch_of(self, step: int, schedule: Schedule) -> int:
+        """The epoch (from 1) of the schedule's own step (from 0)."""
+        return step // (self.steps_per_epoch if schedule.interval == "batch" else 1) + 1
 
 
 @dataclass(frozen=True)
@@ -234,21 +241,22 @@ def trace(schedule: Schedule, new_optimizer: NewOptimizer, lr: float, budget: Bu
         try:
             replay.follow(steps, told)
         except Exception as error:
-            total = steps.warmup + steps.main
-            raise ScheduleError(f"raises at its step {len(told)} of {total}: {_first_line(error)}") from error
+            total, epoch = steps.warmup + steps.main, budget.epoch_of(len(told) - 1, schedule)
+            raise ScheduleError(f"raises at its step {len(told)} of {total}: {_first_line(error)}", epoch=epoch) from error
     rates, momenta = told.columns
-    _refuse_impossible(rates, schedule)
+    _refuse_impossible(rates, schedule, budget)
     _refuse_meaningless_warmup(rates, steps.warmup)
     repeats = 1 if schedule.interval == "batch" else budget.steps_per_epoch
     return Trace(np.repeat(rates, repeats), np.repeat(momenta, repeats))
 
 
-def _refuse_impossible(rates: Floats, schedule: Schedule) -> None:
+def _refuse_impossible(rates: Floats, schedule: Schedule, budget: Budget) -> None:
     # What falls to zero step by step may round to a little less, as torch's LinearLR does; nothing is trained by that.
     bad = np.flatnonzero(~np.isfinite(rates) | (rates < -1e-9 * np.abs(rates).max()))
     if bad.size:
         unit = "epoch" if schedule.interval == "epoch" else "step"
-        raise ScheduleError(f"its learning rate becomes {rates[bad[0]]:g} at {unit} {bad[0] + 1}")
+        epoch = budget.epoch_of(int(bad[0]), schedule)
+        raise ScheduleError(f"its learning rate becomes {rates[bad[0]]:g} at {unit} {bad[0] + 1}", epoch=epoch)
 
 
 def _refuse_meaningless_warmup(rates: Floats, warmup: int) -> None:

@@ -41,8 +41,9 @@ def _space(entry: Scheduler) -> str:
 def _values(values: Range | tuple[object, ...]) -> str:
     if not isinstance(values, Range):
         return ", ".join(map(str, values))
+    share = f" of `{values.of}`" if values.of else f" of what `{values.after}` leaves" if values.after else ""
     more = [word for word, said in (("log", values.log), ("over the run", values.over == "run")) if said]
-    return f"{values.low} to {values.high}" + (f" ({', '.join(more)})" if more else "")
+    return f"{values.low} to {values.high}{share}" + (f" ({', '.join(more)})" if more else "")
 
 
 def _origin(entry: Scheduler) -> str:

@@ -4,7 +4,7 @@ A trap looks at rates, momenta and lengths, never at names, so that it works for
 schedule that reacts to the loss is followed on a loss that never falls, which lowers its rate as early as it can.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -99,10 +99,13 @@ Trap = Callable[[Followed], Iterator[Finding]]
 
 
 def follow(label: str, schedule: Schedule, new_optimizer: NewOptimizer, lr: float, budget: Budget) -> Followed:
-    """Follow ``schedule`` to the end of its run; raises :class:`pipeline.schedulers.replay.ScheduleError` where it fails."""
+    """Follow ``schedule`` to the end of its run.
+
+    Raises :class:`pipeline.schedulers.replay.ScheduleError` where it fails.
+    """
     resolved = resolve(schedule, lr, budget)
     alive = schedulers[schedule.name].live
-    traced = _on_a_constant_loss(schedule, new_optimizer, lr, budget) if alive else trace(schedule, new_optimizer, lr, budget)
+    traced = (_on_a_constant_loss if alive else trace)(schedule, new_optimizer, lr, budget)
     own = momentum_of(new_optimizer([torch.zeros(1, 1)], resolved.lr))
     return Followed(label, schedule, resolved, traced, budget, own)
 
@@ -116,7 +119,8 @@ def findings(followed: Followed, baseline: str) -> list[Finding]:
 
 def impossible(label: str, error: ScheduleError) -> Finding:
     """The finding of a schedule that cannot be followed."""
-    return Finding(label, "impossible", 1, str(error), "nothing can be trained with it", f"change its `{error.key}`")
+    why, change = "nothing can be trained with it", f"change its `{error.key}`"
+    return Finding(label, "impossible", error.epoch or 1, str(error), why, change)
 
 
 def _on_a_constant_loss(schedule: Schedule, new_optimizer: NewOptimizer, lr: float, budget: Budget) -> Trace:
@@ -131,45 +135,58 @@ def _on_a_constant_loss(schedule: Schedule, new_optimizer: NewOptimizer, lr: flo
 
 def _never_changes(s: Followed) -> Iterator[Finding]:
     if not s.is_live and np.ptp(s.rates) == 0 and not schedulers[s.schedule.name].schedule_free:
+        what = f"the rate is {s.peak:.3g} from the first step to the last"
         why = "it is the constant rate under another name"
-        yield s.found(
-            "never changes", 0, f"the rate is {s.peak:.3g} from the first step to the last", why, "change its arguments"
-        )
+        yield s.found("never changes", 0, what, why, _change(_given(s)))
 
 
 def _rises_at_the_end(s: Followed) -> Iterator[Finding]:
-    """On the way up when the run ends, after it had been down; a jump is a restart, which is another trap."""
-    moves = np.flatnonzero(np.diff(s.rates))
-    rising = np.diff(s.rates)[moves] > 0
-    if not moves.size or not rising[-1] or rising.all():
+    """On the way up when the run ends; a jump is a restart, which is another trap, and a rise long before it a warmup."""
+    steps = np.diff(s.rates)
+    moves, falls = np.flatnonzero(steps), np.flatnonzero(steps < 0)
+    if not moves.size or steps[moves[-1]] < 0 or (not falls.size and moves[-1] < (1 - LONG) * len(steps)):
         return
-    lowest = moves[np.flatnonzero(~rising)[-1]] + 1  # where the last fall ended
+    lowest = int(falls[-1]) + 1 if falls.size else 0
     rise = s.rates[-1] - s.rates[lowest]
     if rise > AS_THE_SAME * s.peak and not _restarts(s)[lowest:].any():
-        what = f"the rate rises again, from {s.rates[lowest]:.3g} to {s.rates[-1]:.3g} at the end"
-        why = "the last epochs undo what the low rate had settled"
-        yield s.found("rises at the end", int(lowest), what, why, f"let it end with the run: {_fitting(s)}")
+        again, why = " again", "the last epochs undo what the low rate had settled"
+        if not falls.size:
+            again, why = "", "it is never lowered, so that nothing settles"
+        what = f"the rate rises{again}, from {s.rates[lowest]:.3g} to {s.rates[-1]:.3g} at the end"
+        yield s.found("rises at the end", lowest, what, why, f"let it come down by the end of the run: {_fitting(s)}")
 
 
 def _lies_beyond(s: Followed) -> Iterator[Finding]:
+    """A length that is longer than the run, or a moment (those in a list are) that is no step of it."""
     if s.is_live:
         return
     steps = s.budget.steps_of(s.schedule).main
     unit = "batches" if s.schedule.interval == "batch" else "epochs"
     for name, length in s.lengths():
-        if length > steps:
+        is_moment = isinstance(s.resolved.args[name], list)
+        if length > steps or (is_moment and length == steps):
             what = f"{name} is {length} {unit}, and the schedule has {steps}"
-            change = f"write {name} as a share of the run, such as 30%"
+            change = f"write {name} as a share of the run, {'below' if is_moment else 'at most'} 100%"
             yield s.found("beyond the run", len(s.rates) - 1, what, "what should happen then never does", change)
 
 
 def _peaks_elsewhere(s: Followed) -> Iterator[Finding]:
-    if abs(s.peak / s.resolved.lr - 1) > AS_THE_SAME:
-        what = f"the rate peaks at {s.peak:.3g}, and the optimizer's is {s.resolved.lr:.3g}"
-        why = "it is compared with the others at a rate of its own"
-        is_given = "max_lr" in schedulers[s.schedule.name].arguments.model_fields
-        change = "write max_lr: 100%, and the peak as `lr`" if is_given else "give the peak as `lr`"
-        yield s.found("another peak", int(s.rates.argmax()), what, why, change)
+    if _are_the_same(s.peak, s.resolved.lr):
+        return
+    what = f"the rate peaks at {s.peak:.3g}, and the optimizer's is {s.resolved.lr:.3g}"
+    why = "it is compared with the others at a rate of its own"
+    max_lr = s.resolved.args.get("max_lr")
+    if max_lr is None:
+        change = f"give the peak as `lr` alone: {_change(_given(s))}"
+    elif _are_the_same(max_lr, s.resolved.lr):
+        change = f"let it reach max_lr: {_fitting(s)}"
+    else:
+        change = "write max_lr: 100%, and the peak as `lr`"
+    yield s.found("another peak", int(s.rates.argmax()), what, why, change)
+
+
+def _are_the_same(rate: float, other: float) -> bool:
+    return abs(rate / other - 1) <= AS_THE_SAME
 
 
 def _moves_momentum(s: Followed) -> Iterator[Finding]:
@@ -197,17 +214,18 @@ def _is_zero_long_before_the_end(s: Followed) -> Iterator[Finding]:
 def _idles_at_first(s: Followed) -> Iterator[Finding]:
     first = s.rates[: s.budget.steps_per_epoch]
     if s.budget.epochs > 1 and s.peak > 0 and first.max() <= NOTHING * s.peak:
-        why = "an epoch of the budget is lost"
-        yield s.found("idle first epoch", 0, "the whole first epoch is trained at rate 0", why, "write interval: batch")
+        what, why = "the whole first epoch is trained at rate 0", "an epoch of the budget is lost"
+        change = "write interval: batch" if s.budget.steps_per_epoch > 1 else "leave the warmup out: an epoch is one batch"
+        yield s.found("idle first epoch", 0, what, why, change)
 
 
 def _cuts_a_restart_off(s: Followed) -> Iterator[Finding]:
-    """The rate ends well above the lowest that it had reached before its last restart."""
+    """The rate ends well above where it was before its last restart."""
     restarts = np.flatnonzero(_restarts(s)) + 1
     if not restarts.size:
         return
     last = int(restarts[-1])
-    before, end = float(s.rates[:last].min()), float(s.rates[-1])
+    before, end = float(s.rates[last - 1]), float(s.rates[-1])
     if end - before > LONG * s.peak:
         what = f"the restart here is cut off: the run ends at a rate of {end:.3g}, and had been down to {before:.3g}"
         why = "the run ends in the middle of a cycle"
@@ -217,20 +235,45 @@ def _cuts_a_restart_off(s: Followed) -> Iterator[Finding]:
 def _cannot_be_triggered(s: Followed) -> Iterator[Finding]:
     if s.is_live and np.ptp(s.rates) == 0:
         what = f"the rate cannot be lowered within {s.budget.epochs} epochs, not even on a loss that never falls"
-        change = "write a shorter patience, such as 10%"
-        yield s.found("cannot trigger", len(s.rates) - 1, what, "it is the constant rate under another name", change)
+        why = "it is the constant rate under another name"
+        yield s.found("cannot trigger", len(s.rates) - 1, what, why, _what_holds_it(s))
+
+
+def _what_holds_it(s: Followed) -> str:
+    """What must change where a schedule never reacts: a length, a floor, or the least change that torch makes."""
+    # The first epoch is the best one; a patience of n is at an end after n + 1 bad ones, and the next has the lower rate.
+    if too_long := [name for name, length in s.lengths() if length + 3 > s.budget.epochs]:
+        return f"write a shorter {_or(too_long)}, such as 10%"
+    if (s.resolved.args.get("min_lr") or 0) >= s.resolved.lr:
+        return "write a min_lr below the rate, such as 1%"
+    return "write a smaller eps, such as 0" if "eps" in s.resolved.args else _change(_given(s))
 
 
 def _restarts(s: Followed) -> Any:
-    """Steps (of those between two rates) at which the rate jumps up by more than half of its range; (steps - 1,)."""
-    return np.diff(s.rates) > 0.5 * np.ptp(s.rates) if np.ptp(s.rates) else np.zeros(len(s.rates) - 1, dtype=bool)
+    """Steps (of those between two rates) at which a rate that had fallen jumps up by half of its range; (steps - 1,)."""
+    has_fallen = s.rates[:-1] < (1 - AS_THE_SAME) * np.maximum.accumulate(s.rates)[:-1]
+    return has_fallen & (np.diff(s.rates) > 0.5 * np.ptp(s.rates))
 
 
 def _fitting(s: Followed) -> str:
-    """The arguments that say when things happen."""
-    names = dict.fromkeys(name for name, _ in s.lengths())
-    others = [n for n in ("gamma", "cycles", "pct_start") if s.resolved.args.get(n) is not None]
-    return f"change {' or '.join([*names, *others]) or 'its arguments'}"
+    """To change the arguments that say when things happen."""
+    lengths = [name for name, _ in s.lengths()]
+    others = [name for name in ("gamma", "cycles", "pct_start") if name in s.schedule.args]
+    return _change([*lengths, *others] or _given(s))
+
+
+def _given(s: Followed) -> list[str]:
+    """The arguments that are written in params.yaml, or else all that could be; without those of the momentum."""
+    names = s.schedule.args or schedulers[s.schedule.name].arguments.model_fields
+    return [name for name in names if "momentum" not in name]
+
+
+def _change(names: Sequence[str]) -> str:
+    return f"change {_or(names)}" if names else "change its function, which takes no arguments"
+
+
+def _or(names: Iterable[str]) -> str:
+    return " or ".join(dict.fromkeys(names))
 
 
 TRAPS: tuple[Trap, ...] = (

@@ -75,8 +75,8 @@ def _told(trial: Trial, value: float) -> Trial:
 def evaluate(problem: Problem, configurations: Sequence[tuple[str, Schedule, int]], device: torch.device, title: str) -> Floats:
     """The objective of each (label, schedule, seed): the final validation loss on the ``tune`` stream.
 
-    It is inf where the run diverged, and where its schedule cannot be followed: a search may combine arguments that torch
-    refuses together, such as a ``base_lr`` above ``max_lr``.
+    It is inf where the run diverged, and where its schedule cannot be followed: a search space of the user's own may combine
+    arguments that torch refuses together, such as a ``base_lr`` above ``max_lr``.
     """
     runs = [Run(label, schedule, seed, problem.params.epochs, stream="tune") for label, schedule, seed in configurations]
     try:

@@ -1,4 +1,8 @@
-"""Optuna's samplers by name, with their settings pinned, so that another version's defaults change nothing."""
+"""Optuna's samplers by name, with every setting pinned that Optuna lets one give without a warning.
+
+TPE's gamma, weights and prior and CMA-ES's first step size and population are deprecated as settings: they are those of the
+pinned version, which :data:`VERSIONS` makes a part of every study.
+"""
 
 from collections.abc import Callable
 from importlib.metadata import version
@@ -17,11 +21,17 @@ def _tpe(seed: int) -> BaseSampler:
 
 
 def _gp(seed: int) -> BaseSampler:
-    return GPSampler(seed=seed, n_startup_trials=10, deterministic_objective=False, independent_sampler=RandomSampler(seed))
+    return GPSampler(
+        seed=seed, n_startup_trials=10, deterministic_objective=False, independent_sampler=RandomSampler(seed),
+        warn_independent_sampling=False,
+    )  # fmt: skip
 
 
 def _cmaes(seed: int) -> BaseSampler:
-    return CmaEsSampler(seed=seed, n_startup_trials=1, independent_sampler=RandomSampler(seed), warn_independent_sampling=False)
+    return CmaEsSampler(
+        seed=seed, n_startup_trials=1, independent_sampler=RandomSampler(seed), warn_independent_sampling=False,
+        consider_pruned_trials=False, use_separable_cma=False, with_margin=False, lr_adapt=False,
+    )  # fmt: skip
 
 
 def _qmc(seed: int) -> BaseSampler:

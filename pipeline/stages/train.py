@@ -21,7 +21,7 @@ def main(problem_name: str) -> None:
     problem = load_problem(params, problem_name)
     found = [finding for followed in inspect(problem) for finding in findings(followed, params.report.baseline)]
     for finding in found:
-        print(f"train@{problem_name}: {finding}", file=sys.stderr, flush=True)
+        print(f"train@{problem_name}: warning: {finding}", file=sys.stderr, flush=True)
     schedules = problem.schedules.items()
     runs = [Run(label, schedule, seed, problem.params.epochs) for label, schedule in schedules for seed in range(params.seeds)]
     record(problem, "train", runs, device, {"findings.json": as_json([finding.as_dict() for finding in found])})

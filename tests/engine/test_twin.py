@@ -63,7 +63,8 @@ COMPILED = [("mlp", "SGD-momentum-decay"), ("mlp", "AdamW-betas")]
 """Stacks that are also trained in compiled code."""
 SINGLE = [("linear", "SGD"), *(("mlp", optimizer) for optimizer in OPTIMIZERS)]
 SCHEDULERS = [scheduler.name for scheduler in schedulers if not scheduler.schedule_free]
-"""Those that a problem's own optimizer is trained with; the others have no stack in common with them."""
+"""Those that a problem's own optimizer is trained with; the others, with one of theirs, are a stack by themselves."""
+FREE = [scheduler.name for scheduler in schedulers if scheduler.schedule_free]
 
 
 class Twin:
@@ -120,15 +121,14 @@ PEAK_FIRST = ("StepLR", "MultiStepLR", "ConstantLR", "ExponentialLR", "Polynomia
 """Those whose example begins at its peak: a warmup may lead up to it."""
 
 
-def entries() -> dict[str, dict[str, Any]]:
+def entries(names: Sequence[str] = SCHEDULERS, warmed_up: Sequence[str] = PEAK_FIRST) -> dict[str, dict[str, Any]]:
     """Every example under a label of its own; each scheduler's first one is also stepped at the other interval."""
     return {
         f"{name}-{number}-{interval}": {"name": name, "args": args, "interval": interval}
-        for name, examples in EXAMPLES.items()
-        if name in SCHEDULERS
-        for number, args in enumerate(examples)
+        for name in names
+        for number, args in enumerate(EXAMPLES[name])
         for interval in (["epoch", "batch"] if number == 0 and not schedulers[name].live else [schedulers[name].interval])
-    } | {f"{name}-warmup": {"name": name, "args": EXAMPLES[name][0], "warmup": "20%"} for name in PEAK_FIRST}
+    } | {f"{name}-warmup": {"name": name, "args": EXAMPLES[name][0], "warmup": "20%"} for name in warmed_up}
 
 
 @pytest.fixture(scope="module", params=[*STACKS, *((*stack, "compiled") for stack in COMPILED)], ids="-".join)
@@ -154,6 +154,19 @@ def test_rates_equal_the_loop_at_every_step(twin: Twin, scheduler: str) -> None:
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 def test_losses_and_weights_equal_the_loop(twin: Twin, scheduler: str) -> None:
     twin.assert_same_training(scheduler, tolerance=1e-10)
+
+
+@pytest.mark.parametrize("scheduler", FREE)
+@pytest.mark.parametrize("optimizer", ["SGD-decay", "AdamW-betas"])
+def test_schedule_free_ones_equal_the_loop(new_problem: Builder, optimizer: str, scheduler: str) -> None:
+    """Every example at both intervals and behind a warmup, in the form that the problem's optimizer has without a schedule."""
+    free = entries([scheduler], warmed_up=[scheduler])
+    problem = new_problem(free, optimizer=OPTIMIZERS[optimizer], model=MLP, epochs=5)
+    twin = Twin(problem, [run_of(problem, label, seed=number % 3) for number, label in enumerate(free)])
+    twin.assert_same_rates(scheduler)
+    twin.assert_same_training(scheduler, tolerance=1e-10)
+    assert np.unique(twin.stacked.lr[:, -1]).size > 1  # it was warmed up
+    assert np.unique(twin.stacked.momentum[0]).size == len(EXAMPLES[scheduler])
 
 
 @pytest.mark.parametrize("optimizer", ON_FIRST)

@@ -40,10 +40,12 @@ report: {baseline: ConstantLR}
 """
 CYCLIC = "CyclicLR: {args: {base_lr: 50%, max_lr: 0.01, cycle_momentum: false}}"
 NEGATIVE = "Negative: {args: {slope: 0.25}}"
-RAISING = "Raising: {args: {at: 3}, interval: batch}"
+RAISING = "Raising: {args: {at: 9}, interval: batch}"
 BASE_ABOVE_MAX = "schedulers.CyclicLR.args: it cannot be built: base_lr (0.05) lies above max_lr (0.01)"  # 50% of 0.1
-BECOMES_NEGATIVE = "schedulers.Negative.args: its learning rate becomes -0.025 at epoch 6"  # 0.1 * (1 - 0.25 * 5)
-RAISES_MIDWAY = "schedulers.Raising.args: raises at its step 3 of 48: no step 3"  # 8 epochs of 6 batches
+BECOMES_NEGATIVE = (
+    "schedulers.Negative.args: its learning rate becomes -0.025 at epoch 6 (epoch 6 of 8)"  # 0.1 * (1 - 0.25 * 5)
+)
+RAISES_MIDWAY = "schedulers.Raising.args: raises at its step 9 of 48: no step 9 (epoch 2 of 8)"  # 8 epochs of 6 batches
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,7 @@
-"""torch's own schedulers as registered: small cases worked out by hand at learning rate 1, stepped at every batch."""
+"""torch's own schedulers as registered: small cases worked out by hand at learning rate 1, stepped at every batch.
+
+Those of the composed ones stand in ``test_composed.py``.
+"""
 
 import math
 from typing import Any
@@ -6,7 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.schedulers.test_composed import HALF, rates
+from pipeline.schedulers.registry import schedulers
+from pipeline.schedulers.replay import Budget, Replay
+from tests.schedulers import test_composed
+from tests.schedulers.examples import schedule
+from tests.schedulers.test_composed import HALF, rates, sgd
 
 BY_HAND: dict[str, tuple[str, dict[str, Any], list[float]]] = {
     # half after every second step
@@ -17,6 +24,7 @@ BY_HAND: dict[str, tuple[str, dict[str, Any], list[float]]] = {
     "ConstantLR": ("ConstantLR", {"factor": 0.5, "total_iters": 3}, [0.5, 0.5, 0.5, 1, 1]),
     # from a half to 1 in four equal steps, then 1
     "LinearLR": ("LinearLR", {"start_factor": 0.5, "total_iters": 4}, [0.5, 0.625, 0.75, 0.875, 1, 1]),
+    # half after every step
     "ExponentialLR by its factor": ("ExponentialLR", {"gamma": 0.5}, [1, 0.5, 0.25, 0.125]),
     # a hundredth over four steps is the fourth root of 0.01 at each, 10 to the power of -1/2; it would be reached at step 4
     "ExponentialLR by its end": ("ExponentialLR", {"final": "1%"}, [1, 10**-0.5, 0.1, 10**-1.5]),
@@ -74,3 +82,37 @@ def test_by_hand(case: str) -> None:
     name, args, expected = BY_HAND[case]
     found = rates(name, args, len(expected), interval="batch")
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7)
+
+
+# losses of the epochs, and the rates of the epochs: each loss is told behind its epoch
+BY_HAND_ON_LOSSES: dict[str, tuple[str, dict[str, Any], list[float], list[float]]] = {
+    # 2 improves on nothing, 1 on 2; then two bad epochs are one more than a patience of 1, and again two
+    "ReduceLROnPlateau": (
+        "ReduceLROnPlateau", {"factor": 0.5, "patience": 1}, [2, 1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 0.5, 0.5, 0.25],
+    ),
+    # 0.95 is no tenth below 1, and 0.89 is
+    "a threshold": (
+        "ReduceLROnPlateau", {"factor": 0.5, "patience": 0, "threshold": 0.1}, [1, 0.95, 0.89, 0.89], [1, 1, 0.5, 0.5],
+    ),
+    # the two epochs after a fall are not counted: every third may bring one; and no lower than 0.3
+    "a cooldown and a floor": (
+        "ReduceLROnPlateau", {"factor": 0.5, "patience": 0, "cooldown": 2, "min_lr": "30%"}, 8 * [1.0],
+        [1, 1, 0.5, 0.5, 0.5, 0.3, 0.3, 0.3],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BY_HAND_ON_LOSSES)
+def test_by_hand_on_losses(case: str) -> None:
+    name, args, losses, expected = BY_HAND_ON_LOSSES[case]
+    replay = Replay(schedule(name, args), sgd, 1.0, Budget(len(losses), 1))
+    found = []
+    for loss in losses:
+        found.append(replay.now[0])
+        replay.step(loss)
+    assert found == pytest.approx(expected)
+
+
+def test_every_registered_scheduler_is_worked_out_by_hand() -> None:
+    worked_out = [name for name, *_ in (*BY_HAND.values(), *BY_HAND_ON_LOSSES.values(), *test_composed.BY_HAND.values())]
+    assert {entry.name for entry in schedulers} == {*worked_out}, "work out a small case of the new one, and say why it is so"

@@ -51,10 +51,12 @@ BY_HAND: dict[str, tuple[str, dict[str, Any], list[float]]] = {
     ),
     # 1 / sqrt(1 + k / 3) is 1/2 at k = 9
     "inverse square root": ("InverseSqrt", {"timescale": 3}, [1 / math.sqrt(1 + k / 3) for k in range(9)] + [0.5]),
-    # (1 - t) / (1/2 + (1 - t) / 2) at t = 0, 1/4, 1/2, 3/4
-    "REX": ("REX", {}, [1.0, 0.75 / 0.875, 0.5 / 0.75, 0.25 / 0.625]),
+    # three quarters left over seven eighths, a half over three quarters, a quarter over five eighths
+    "REX": ("REX", {}, [1.0, 6 / 7, 2 / 3, 2 / 5]),
     # tanh is 0 where -2 + 4 t is, halfway, and (1 - tanh(x)) / 2 is 1 / (1 + exp(2 x))
     "tanh": ("TanhDecay", {"lower": -2.0, "upper": 2.0}, [1 / (1 + math.exp(2 * x)) for x in (-2.0, -1.0, 0.0, 1.0)]),
+    # no schedule: the rate never moves
+    "schedule-free": ("ScheduleFree", {}, [1.0, 1.0, 1.0]),
 }  # fmt: skip
 
 
@@ -99,6 +101,53 @@ HUGGING_FACE: dict[str, tuple[Callable[[int, int, int], float], str, dict[str, A
     "inverse square root": (inverse_sqrt, "InverseSqrt", {"timescale": 40}),
     "constant": (constant, "ConstantLR", {"factor": 1.0}),
 }
+
+
+def rex(t: int, total: int) -> float:
+    """Chen et al.: (1 - t/T) / (1/2 + (1 - t/T) / 2); both halves of the fraction times 2 T."""
+    return 2 * (total - t) / (2 * total - t)
+
+
+def tanh(t: int, total: int) -> float:
+    """Hsueh et al.: (1 - tanh(x)) / 2 with x from -6 to 3, by way of the logistic function, which it is of -2 x."""
+    return 1 / (1 + math.exp(2 * (-6 + 9 * t / total)))
+
+
+@pytest.mark.parametrize(("name", "factor"), [("REX", rex), ("TanhDecay", tanh)])
+def test_the_papers_curve_over_a_whole_run(name: str, factor: Callable[[int, int], float]) -> None:
+    found = rates(name, {}, 200)
+    np.testing.assert_allclose(found, [factor(t, 200) for t in range(200)], rtol=1e-9, atol=1e-12)
+
+
+def wsd(step: int, warmup: int, stable: int, decay: int, cooldown: str, ratio: float) -> float:
+    """``get_wsd_schedule`` of Hugging Face, whose names for it are ``decay_type`` and ``min_lr_ratio``."""
+    if step < warmup:
+        return step / warmup
+    if step < warmup + stable:
+        return 1.0
+    progress = (step - warmup - stable) / decay
+    factor = {
+        "linear": 1.0 - progress,
+        "cosine": 0.5 * (1.0 + math.cos(math.pi * progress)),
+        "1-sqrt": 1.0 - math.sqrt(progress),
+    }[cooldown]
+    return factor * (1.0 - ratio) + ratio
+
+
+@pytest.mark.parametrize(
+    ("args", "phases", "cooldown", "ratio"),
+    [
+        ({}, (10, 150, 40), "1-sqrt", 0.0),  # of 200 steps, 5% and 20%
+        ({"cooldown": "cosine"}, (10, 150, 40), "cosine", 0.0),
+        ({"cooldown": "linear", "warmup": 0, "final": "10%"}, (0, 160, 40), "linear", 0.1),
+        ({"warmup": "30%", "decay": "70%"}, (60, 0, 140), "1-sqrt", 0.0),
+    ],
+)
+def test_warmup_stable_decay_is_that_of_hugging_face(
+    args: dict[str, Any], phases: tuple[int, int, int], cooldown: str, ratio: float
+) -> None:
+    expected = [0.5 * wsd(step, *phases, cooldown, ratio) for step in range(200)]
+    np.testing.assert_allclose(rates("WarmupStableDecay", args, 200, lr=0.5), expected, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("warmup", [1, 30, 40])

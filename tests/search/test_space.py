@@ -26,6 +26,7 @@ from pipeline.units import percent
 from tests.schedulers.examples import EXAMPLES, schedule
 
 BUDGET = Budget(epochs=20, steps_per_epoch=3)
+BUDGETS = {"small": BUDGET, "large": Budget(epochs=70, steps_per_epoch=11)}
 LR = 0.5
 RATES = PeakRates()
 SAMPLES = 200
@@ -62,6 +63,8 @@ def check(found: Schedule, lr: float = LR, budget: Budget = BUDGET) -> None:
     args = resolve(found, lr, budget).args
     if "base_lr" in args:
         assert args["base_lr"] <= args["max_lr"]
+    if "decay" in args:
+        assert args["warmup"] + args["decay"] <= budget.steps_of(found).main
     assert args.get("milestones", []) == sorted(args.get("milestones", []))
     if CATALOGUE.schedulers[found.name].live:
         replay = Replay(found, new_optimizer, lr, budget)
@@ -88,6 +91,69 @@ CASES = [
 def test_a_registered_search_space_fits_the_signature(entry: Scheduler) -> None:
     for args in EXAMPLES[entry.name]:
         refuse_unfit({name: entry.search[name] for name in searched(entry, args)}, entry, args)
+
+
+CYCLIC = {"base_lr": "1%", "step_size_up": "10%", "cycle_momentum": False}
+# What is given → what is searched, beside what the registered space says: relations between arguments bind both.
+CONSTRAINED: dict[str, tuple[Schedule, set[str]]] = {
+    "a low max": (schedule("CyclicLR", {**CYCLIC, "max_lr": "20%"}), {"base_lr % of max_lr"}),
+    "a max in plain numbers": (schedule("CyclicLR", {**CYCLIC, "base_lr": 0.004, "max_lr": 0.02}), {"base_lr % of max_lr"}),
+    "a base that is the max": (schedule("CyclicLR", {**CYCLIC, "base_lr": "30%", "max_lr": "30%"}), {"base_lr % of max_lr"}),
+    "a long warmup": (schedule("WarmupStableDecay", {"warmup": "40%"}), {"warmup %", "decay % after warmup"}),
+    "a warmup in steps": (schedule("WarmupStableDecay", {"warmup": 25, "decay": 30}), {"warmup %", "decay % after warmup"}),
+    "a long decay": (schedule("WarmupStableDecay", {"decay": "90%"}), {"warmup %", "decay % after warmup"}),
+    "all of the run": (schedule("WarmupStableDecay", {"warmup": "40%", "decay": "60%"}), {"decay % after warmup"}),
+    "a warmup before a line": (schedule("LinearLR", {"start_factor": 1.0, "end_factor": 0.1}, warmup="5%"), {"end_factor"}),
+    "a warmup before another's": (schedule("WarmupStableDecay", {"warmup": "0%"}, warmup="30%"), {"decay % after warmup"}),
+    "a warmup before a cosine": (schedule("CosineAnnealingLR", {"T_max": "100%", "eta_min": 0.9}, warmup="5%"), {"eta_min %"}),
+    "a warmup before one cycle": (
+        schedule("OneCycleLR", {"div_factor": 1.0, "cycle_momentum": False}, warmup=3), {"final_div_factor"},
+    ),
+    "a warmup before flat cycles": (
+        schedule("CyclicLR", {**CYCLIC, "base_lr": "100%", "max_lr": "100%"}, warmup=3), {"step_size_up %"},
+    ),
+}  # fmt: skip
+SETTLED = {
+    "a warmup before a line": "start_factor",
+    "a warmup before another's": "warmup %",
+    "a warmup before one cycle": "div_factor",
+    "a warmup before flat cycles": "base_lr % of max_lr",
+}
+
+
+@pytest.mark.parametrize("budget", BUDGETS.values(), ids=BUDGETS)
+@pytest.mark.parametrize("case", CONSTRAINED)
+def test_relations_between_arguments_hold_by_construction(case: str, budget: Budget) -> None:
+    given, names = CONSTRAINED[case]
+    space = space_of(given, budget=budget)
+    assert names <= space.distributions.keys()
+    assert SETTLED.get(case) not in space.distributions
+    for _, found in sampled(space):
+        check(found, budget=budget)
+
+
+def test_shares_of_another_argument_are_written_in_its_unit() -> None:
+    """Half of a max of 20% is 10%; of 0.02, 0.01; half of what 20% or 12 of 60 steps leave is 40%."""
+    cyclic = schedule("CyclicLR", {**CYCLIC, "max_lr": "20%"})
+    plain = schedule("CyclicLR", {**CYCLIC, "max_lr": 0.02})
+    phases = schedule("WarmupStableDecay", {})
+    steps = searching("WarmupStableDecay", {"warmup": 12}, {"decay": {"low": "5%", "high": "80%", "after": "warmup"}})
+    for given, suggested, argument, expected in (
+        (cyclic, {"base_lr % of max_lr": 50.0}, "base_lr", "10%"),
+        (plain, {"base_lr % of max_lr": 50.0}, "base_lr", 0.01),
+        (phases, {"warmup %": 20.0, "decay % after warmup": 50.0}, "decay", "40%"),
+        (steps, {"decay % after warmup": 50.0}, "decay", "40%"),
+    ):
+        space = space_of(given)
+        assert space.schedule({**space.given, **suggested}).args[argument] == expected
+
+
+def test_what_is_found_fits_every_budget() -> None:
+    """The shape that a study recommends is swept at other budgets: two phases that fill the run are rounded there anew."""
+    filled = schedule("WarmupStableDecay", {"warmup": "40%", "decay": "60%"})
+    for _, found in sampled(space_of(filled)):
+        for steps in (1, 2, 3, 5, 7, 12, 40):
+            check(found, budget=Budget(1, steps))
 
 
 def searched(entry: Scheduler, args: Mapping[str, Any]) -> set[str]:
@@ -119,7 +185,7 @@ OUTSIDE: list[tuple[str, dict[str, Any], str, float]] = [
     ("CosineAnnealingLR", {"T_max": "10%"}, "eta_min %", 0),
     ("CosineAnnealingLR", {"T_max": 4, "eta_min": 0.25}, "eta_min %", 50),
     ("CosineAnnealingLR", {"T_max": 4, "eta_min": 0.25}, "T_max %", 20),
-    ("CyclicLR", {"base_lr": 0.3, "max_lr": "100%", "step_size_up": 60, "cycle_momentum": False}, "base_lr %", 60),
+    ("CyclicLR", {"base_lr": 0.3, "max_lr": "100%", "step_size_up": 60, "cycle_momentum": False}, "base_lr % of max_lr", 60),
     ("CyclicLR", {"base_lr": "1%", "max_lr": "100%", "cycle_momentum": False}, "step_size_up %", 2000 / 60 * 100),
     ("ReduceLROnPlateau", {"patience": 10}, "patience %", 50),
     ("ReduceLROnPlateau", {"factor": 0.99, "patience": "2%"}, "factor", 0.99),
@@ -160,7 +226,7 @@ def test_trial_0_is_what_is_given(entry: Scheduler, args: dict[str, Any]) -> Non
 @pytest.mark.parametrize(
     ("name", "args", "dimension"),
     [
-        ("CyclicLR", {"base_lr": 0, "max_lr": "100%", "step_size_up": 4, "cycle_momentum": False}, "base_lr %"),
+        ("CyclicLR", {"base_lr": 0, "max_lr": "100%", "step_size_up": 4, "cycle_momentum": False}, "base_lr % of max_lr"),
         ("ReduceLROnPlateau", {"patience": 0}, "patience %"),
         ("StepLR", {"step_size": "30%", "gamma": 0}, "gamma"),
     ],

@@ -331,8 +331,9 @@ def test_where_everything_diverges_trial_0_wins_and_its_runs_say_so(here: Path) 
 
 
 def test_a_combination_that_torch_refuses_is_pruned_and_costs_no_other_trial(here: Path) -> None:
-    """``base_lr`` is a share of the peak rate, ``max_lr`` is not: for high peaks it lies below."""
-    cyclic = "  CyclicLR: {args: {base_lr: 10%, max_lr: 0.06, cycle_momentum: false}}\n  ConstantLR:"
+    """In a space of the user's own ``base_lr`` stays a share of the peak rate, and ``max_lr`` is none: it may lie below."""
+    search = "search: {step_size_up: {low: 5%, high: 50%}}"
+    cyclic = f"  CyclicLR: {{args: {{base_lr: 10%, max_lr: 0.06, cycle_momentum: false}}, {search}}}\n  ConstantLR:"
     trials = helpers.run_tune(("  ConstantLR:", cyclic))
     mine = trials[trials["scheduler"] == "CyclicLR"]
     base = [float(json.loads(args)["base_lr"].rstrip("%")) / 100 for args in mine["args"]]

@@ -1,16 +1,21 @@
-"""The stage train on a user's own models, one of which cannot be stacked."""
+"""The stage train: what it tells before anything is trained, and a user's own models, one of which cannot be stacked."""
 
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import pandas as pd
 import pytest
 from safetensors.torch import load_file
 
+from pipeline import record
+from pipeline.stages import train
 from tests.conftest import ROOT
+from tests.search import helpers
 
+TRAPPED = ("step_size: 30%, gamma: 0.1", "step_size: 100%, gamma: 0.1")
 CUSTOM = """
 from torch import nn
 
@@ -101,3 +106,12 @@ def test_what_cannot_be_stacked_writes_the_same_files(trained: Path) -> None:
 def test_the_number_of_processes_changes_no_byte(trained: Path, problem: str) -> None:
     for path in (trained / "1" / problem).iterdir():
         assert path.read_bytes() == (trained / "2" / problem / path.name).read_bytes(), path.name
+
+
+def test_each_trap_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    helpers.problem(TRAPPED)
+    with mock.patch.object(record, "mirror", helpers.silent):
+        train.main("tiny")
+    told = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
+    assert [line.split(", epoch")[0] for line in told] == ["train@tiny: warning: StepLR"]
