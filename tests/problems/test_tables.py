@@ -235,7 +235,11 @@ def test_a_hundred_thousand_rows(written: Callable[..., str]) -> None:
         ("{path: my.csv}", r"dataset\.target: is missing"),
         (
             "{path: my.csv, target: price, order: size}",
-            r"resample: would draw samples of a series at random.*resample: false",
+            r"resample: would draw samples of a series at random.*leave `resample` out",
+        ),
+        (
+            "{path: my.csv, target: price, split: colour}",
+            r"resample: would draw samples at random, those of the column's test part.*leave `resample` out",
         ),
     ],
 )
@@ -252,6 +256,26 @@ def test_the_stage_tells_the_place(
     assert end.value.code == 2
     assert re.search(r"params\.yaml:\d+:\d+: problems\.digits\." + message, told), told
     assert not results.dataset_path("digits").exists()
+
+
+@pytest.mark.parametrize("fixed", ["split: part", "order: when", ""])
+def test_parts_that_the_table_fixes_are_every_seeds(written: Callable[..., str], new_problem: Builder, fixed: str) -> None:
+    parts = np.resize(["train", "train", "test", "validation"], ROWS)
+    written(a_table(part=parts, when=np.arange(ROWS)))
+    dataset = f"{{path: my.csv, target: price, {fixed}}}"
+    problem = new_problem.from_text(f"""
+seeds: 2
+problems:
+  own: {{dataset: {dataset}, model: {{name: linear}}, optimizer: {{name: SGD, lr: 0.1}}, epochs: 1, batch_size: 9}}
+schedulers: {{ConstantLR: {{args: {{factor: 1.0}}}}}}
+report: {{baseline: ConstantLR}}
+""")
+    tests = [problem.split(seed).test for seed in range(2)]
+    expected = {"split: part": np.flatnonzero(parts == "test"), "order: when": np.arange(48, ROWS)}
+    if fixed:
+        np.testing.assert_array_equal(tests, [expected[fixed]] * 2)
+    else:
+        assert set(tests[0]) != set(tests[1])
 
 
 @pytest.mark.parametrize(("name", "task"), [("iris", "classification"), ("wine", "classification"),
