@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline.problems.encoding import Column
-from pipeline.problems.splits import PARTS, SplitError, at_random, by_group, in_order, sizes_of
+from pipeline.problems.splits import PARTS, Indices, SplitError, at_random, by_group, in_order, sizes_of
 from pipeline.wording import suggestion
 
 INPUTS = Path("inputs")
@@ -122,7 +122,7 @@ def dataset_of(
     data.insert(0, "y", y)
     data.insert(0, "split", _parts(table, y, split, shares, group, order, seed))
     if group is not None:
-        data["group"] = pd.factorize(table[group].astype(str))[0]
+        data["group"] = _groups(table, group)
     data.attrs["columns"] = [column.as_dict() for column in columns]
     data.attrs["classes"] = classes
     return data
@@ -172,7 +172,7 @@ def dataset_of_arrays(
     inputs = x.astype(np.int64) if x.ndim == 2 else x.astype(np.float32)
     data = frame(inputs, y, _parts(table, y, split, shares, group, order, seed))
     if group is not None:
-        data["group"] = pd.factorize(table[group].astype(str))[0]
+        data["group"] = _groups(table, group)
     data.attrs["classes"] = classes
     return data
 
@@ -218,8 +218,7 @@ def _refuse_unknown(key: str, names: Sequence[str], table: pd.DataFrame) -> None
 
 def _target(values: "pd.Series[Any]", name: str, task: Task) -> tuple[npt.NDArray[np.generic], list[str]]:
     """Classes from 0 up and their names, in order, or the numbers to be predicted."""
-    if (rows := _rows(values.isna())) is not None:
-        raise DatasetError("target", f"{name} is missing in {rows}", "complete these rows or take them out")
+    _refuse_empty(values, name, "target")
     is_number = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
     if task == "auto":
         is_whole = is_number and bool((values == values.round()).all())
@@ -263,6 +262,11 @@ def _feature(values: "pd.Series[Any]", name: str, as_category: bool, missing: st
     return Column(name, tuple(map(str, categories))), np.where(codes < 0, np.nan, codes.astype(np.float64))
 
 
+def _refuse_empty(values: "pd.Series[Any]", name: str, key: str) -> None:
+    if (rows := _rows(values.isna())) is not None:
+        raise DatasetError(key, f"the column {name} is empty in {rows}", "complete these rows or take them out")
+
+
 def _refuse_infinite(values: "pd.Series[Any]", name: str, key: str) -> None:
     if (rows := _rows(np.isinf(values.to_numpy(np.float64, na_value=np.nan)))) is not None:
         raise DatasetError(key, f"the column {name} is infinite in {rows}", "correct these rows or take them out")
@@ -277,29 +281,73 @@ def _parts(
     order: str | None,
     seed: int,
 ) -> npt.NDArray[np.object_]:
-    if split is not None:
-        return _given_parts(table[split].astype(str), split)
+    """The name of each row's part."""
+    if order is not None and (other := "split" if split else "group" if group else None):
+        raise DatasetError("order", f"cannot deal out the rows together with `{other}`", "leave one of the two out")
+    groups = None if group is None else _groups(table, group)
+    if split is None:
+        return _dealt(y, shares, groups, None if order is None else _steps(table[order], order), seed)
+    parts = _given_parts(table[split], split)
+    if groups is not None:
+        _refuse_torn(groups, parts, table[group], str(group))
+    return parts
+
+
+def _dealt(
+    y: npt.NDArray[np.generic], shares: Sequence[float], groups: Indices | None, steps: Indices | None, seed: int
+) -> npt.NDArray[np.object_]:
+    """Parts of these shares: in order of the time steps, or of whole groups, or at random."""
     if abs(sum(shares) - 1) > 1e-9 or len(shares) != len(PARTS):  # rounding
         raise DatasetError(
             "shares", f"are {len(shares)} that add up to {sum(shares):.0%}", "write three, such as [60%, 20%, 20%]"
         )
     try:
-        sizes = sizes_of(len(table), dict(zip(PARTS, shares, strict=True)))
-        if order is not None:
-            rows = in_order(table[order].to_numpy(), sizes)
+        sizes = sizes_of(len(y), dict(zip(PARTS, shares, strict=True)))
+        if steps is not None:
+            rows = in_order(steps, sizes)
         else:
-            rows = at_random(y, sizes, seed) if group is None else by_group(pd.factorize(table[group])[0], sizes, seed)
+            rows = at_random(y, sizes, seed) if groups is None else by_group(groups, sizes, seed)
     except SplitError as error:
-        raise DatasetError(
-            "shares", str(error), "give the table more rows of each class or group, or name a `split` column"
-        ) from None
-    parts = np.empty(len(table), dtype=object)
+        right = "give the table more rows of each class, group or time step, or name a `split` column"
+        raise DatasetError("shares", str(error), right) from None
+    parts = np.empty(len(y), dtype=object)
     for part, chosen in rows.items():
         parts[chosen] = part
     return parts
 
 
-def _given_parts(values: "pd.Series[Any]", name: str) -> npt.NDArray[np.object_]:
+def _groups(table: pd.DataFrame, name: str) -> Indices:
+    """The number of each row's group."""
+    _refuse_empty(table[name], name, "group")
+    return pd.factorize(table[name])[0].astype(np.int64)
+
+
+def _steps(values: "pd.Series[Any]", name: str) -> Indices:
+    """The number of each row's time step. Numbers and dates follow one another in time; of texts, only ISO dates do."""
+    _refuse_empty(values, name, "order")
+    if values.dtype.kind not in "iufmM":
+        texts = values.astype("string")
+        values = pd.to_datetime(texts, format="ISO8601", errors="coerce", utc=True)
+        wrong = values.isna()
+        if (rows := _rows(wrong)) is not None:
+            what = f"the column {name} holds {_names(texts[wrong].tolist())} in {rows}, neither numbers nor ISO dates"
+            raise DatasetError("order", what, "write dates as 2024-12-31 or 2024-12-31T23:59, or numbers that grow with time")
+    return pd.factorize(values, sort=True)[0].astype(np.int64)
+
+
+def _refuse_torn(groups: Indices, parts: npt.NDArray[np.object_], values: "pd.Series[Any]", name: str) -> None:
+    """Refuse a group with rows in two parts."""
+    held = pd.Series(parts).groupby(groups).nunique()
+    if not (torn := held.index[held > 1]).empty:
+        own = groups == torn[0]
+        where = "; ".join(f"{part}: {rows}" for part in PARTS if (rows := _rows(own & (parts == part))))
+        what = f"the group {str(values[own].iloc[0])!r} of the column {name} is in two parts or more ({where})"
+        raise DatasetError("group", what, "let the `split` column give all rows of a group one part, or leave out `group`")
+
+
+def _given_parts(column: "pd.Series[Any]", name: str) -> npt.NDArray[np.object_]:
+    _refuse_empty(column, name, "split")
+    values = column.astype(str)
     if unknown := sorted(set(values) - set(PARTS)):
         raise DatasetError("split", f"the column {name} holds {_names(unknown)}", f"write {', '.join(PARTS)} in it")
     if empty := [part for part in PARTS if part not in set(values)]:

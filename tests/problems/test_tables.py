@@ -153,13 +153,60 @@ def test_a_group_is_in_one_part_and_none_is_empty(groups: list[int], seed: int) 
     assert sum(map(len, held)) == len(set(groups))
 
 
-@given(order=st.lists(st.integers(0, 50), min_size=3, max_size=80))
-def test_no_part_of_a_series_looks_ahead(order: list[int]) -> None:
-    when = np.array(order)
-    parts = splits.in_order(when, splits.sizes_of(len(when), {"validation": 0.2, "test": 0.2}))
+@given(order=st.lists(st.integers(0, 20), min_size=3, max_size=80))
+def test_no_part_of_a_series_looks_ahead_and_no_time_step_is_in_two(order: list[int]) -> None:
+    when, sizes = np.array(order), splits.sizes_of(len(order), {"validation": 0.2, "test": 0.2})
+    if len(set(order)) < 3:
+        with pytest.raises(splits.SplitError, match="time steps for the three parts"):
+            splits.in_order(when, sizes)
+        return
+    parts = splits.in_order(when, sizes)
     assert sorted(np.concatenate(list(parts.values()))) == list(range(len(when)))
-    assert when[parts["train"]].max() <= when[parts["validation"]].min()
-    assert when[parts["validation"]].max() <= when[parts["test"]].min()
+    assert when[parts["train"]].max() < when[parts["validation"]].min()
+    assert when[parts["validation"]].max() < when[parts["test"]].min()
+    if len(set(order)) == len(order):
+        assert {part: len(rows) for part, rows in parts.items()} == sizes
+
+
+@given(
+    houses=st.lists(st.sampled_from("abcdef"), min_size=17, max_size=17),
+    moved=st.dictionaries(st.integers(0, 16), st.sampled_from(splits.PARTS), max_size=2),
+)
+def test_a_split_column_tears_no_group_or_is_refused(houses: list[str], moved: dict[int, str]) -> None:
+    own = dict(zip("abcdef", splits.PARTS * 2, strict=True))
+    parts = [moved.get(row, own[house]) for row, house in enumerate(houses)] + list(splits.PARTS)
+    houses = [*houses, "x", "y", "z"]
+    torn = {house for house, part in zip(houses, parts, strict=True) if part != parts[houses.index(house)]}
+    table = a_table(20, house=houses, part=parts)
+    if torn:
+        with pytest.raises(DatasetError, match=f"the group '[{''.join(torn)}]' of the column house is in two parts or more"):
+            dataset_of(table, "price", split="part", group="house")
+    else:
+        data = dataset_of(table, "price", split="part", group="house")
+        assert data.groupby("group")["split"].nunique().max() == 1
+
+
+def in_days(steps: pd.Series) -> pd.Series:
+    return pd.Timestamp("2023-12-05") + pd.to_timedelta(steps, unit="D")
+
+
+WRITTEN: dict[str, Callable[[pd.Series], Any]] = {
+    "numbers": lambda steps: steps - 7.5,
+    "days": lambda steps: in_days(steps).dt.strftime("%Y-%m-%d"),
+    "moments of another zone": lambda steps: in_days(steps).dt.strftime("%Y-%m-%dT%H:%M+02:00"),
+    "datetimes": in_days,
+    "dates": lambda steps: in_days(steps).dt.date,
+}
+
+
+@pytest.mark.parametrize("kind", WRITTEN)
+@given(steps=st.lists(st.integers(0, 60), min_size=20, max_size=20).filter(lambda steps: len(set(steps)) > 2))
+@settings(max_examples=20)
+def test_a_series_is_in_order_however_its_time_is_written(kind: str, steps: list[int]) -> None:
+    when = pd.Series(steps)
+    data = dataset_of(a_table(20, when=WRITTEN[kind](when)), "price", order="when")
+    first, last = (when.groupby(data["split"]).agg(which) for which in ("min", "max"))
+    assert last["train"] < first["validation"] <= last["validation"] < first["test"]
 
 
 def test_groups_stay_together_in_every_seeds_split(new_problem: Builder) -> None:
@@ -191,7 +238,18 @@ def test_groups_stay_together_in_every_seeds_split(new_problem: Builder) -> None
         (a_table(), {"split": "rooms"}, "split: the column rooms holds '0', '1', '2', '3'; write train, validation, test"),
         (a_table(part="train"), {"split": "part"}, "split: the column part never says 'validation', 'test'"),
         (a_table(), {"features": ["price"]}, "features: leaves no feature"),
-        (a_table(price=[None] * 7 + [1.5] * (ROWS - 7)), {}, "target: price is missing in rows 1, 2, 3, 4, 5 and 2 more"),
+        (a_table(price=[None] * 7 + [1.5] * (ROWS - 7)), {}, "target: the column price is empty in rows 1, 2, 3, 4, 5 and 2 "),
+        (a_table(house=[None, *"ab" * 29, "a"]), {"group": "house"}, "group: the column house is empty in row 1; complete"),
+        (a_table(house="a", when=1), {"group": "house", "order": "when"}, "order: cannot deal out the rows together with `gr"),
+        (a_table(part="a", when=1), {"split": "part", "order": "when"}, "order: cannot deal out the rows together with `spl"),
+        (a_table(part=[*"abc" * 19, "a", None, "b"]), {"split": "part"}, "split: the column part is empty in row 59; complete"),
+        (a_table(when=["31/1/2024", *["2024-02-01"] * 58, "1/2/24"]), {"order": "when"},
+         "order: the column when holds '31/1/2024', '1/2/24' in rows 1, 60, neither numbers nor ISO dates; write dates as 2"),
+        (a_table(when=["2024-01-31", None] * 30), {"order": "when"}, "order: the column when is empty in rows 2, 4, 6, 8, 10 "),
+        (a_table(when=[1.5, None] * 30), {"order": "when"}, "order: the column when is empty in rows 2, 4, 6, 8, 10 and 25"),
+        (a_table(when=[1, 2] * 30), {"order": "when"}, "shares: there are only 2 time steps for the three parts; give the"),
+        (a_table(house=["a", "b"] * 30, part=np.repeat(splits.PARTS, 20)), {"split": "part", "group": "house"},
+         r"group: the group 'a' of the column house is in two parts or more \(train: rows 1, 3, 5, 7, 9 and 5 more; valid"),
         (a_table(size=[1.0, None] + [2.0] * (ROWS - 2)), {}, "missing: the column size is empty in row 2; complete"),
         (a_table(size=[None] * ROWS), {"missing": "impute"}, r"drop: the column size is empty; write `drop: \[size\]`"),
         (a_table(size=[np.inf] + [2.0] * (ROWS - 1)), {}, "path: the column size is infinite in row 1"),
