@@ -1,7 +1,8 @@
 """The user's own files: tables (CSV, Parquet) and arrays (``.npz``) made datasets, every trouble named by column and row."""
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 from zipfile import BadZipFile
@@ -39,7 +40,7 @@ def read_table(path: str) -> pd.DataFrame:
         table = pd.read_parquet(file) if file.suffix in (".parquet", ".pq") else _read_csv(file)
     except UnicodeDecodeError as error:
         raise DatasetError("path", f"{file} is no UTF-8 text (byte {error.start})", "save it as UTF-8") from None
-    except (ValueError, OSError) as error:  # pandas' and pyarrow's errors are ValueErrors
+    except (ValueError, OSError, csv.Error) as error:  # pandas' and pyarrow's errors are ValueErrors
         line = str(error).strip().splitlines()[0]
         raise DatasetError("path", f"{file} cannot be read ({line})", "write it anew as CSV or Parquet") from None
     if table.empty:
@@ -73,18 +74,33 @@ def _found(path: str) -> Path:
 
 
 def _read_csv(file: Path) -> pd.DataFrame:
-    with file.open(encoding="utf-8-sig", newline="") as text:
-        header = next(csv.reader(text), [])
+    header = next(_lines(file), [])
     if not header:
         raise DatasetError("path", f"{file} is empty", "give it a header and one line per sample")
     if twice := [name for name in dict.fromkeys(header) if header.count(name) > 1]:
         raise DatasetError(
             "path", f"{file} has {_names(twice)} more than once in its header", "give every column a name of its own"
         )
-    if len(header) == 1 and (other := [mark for mark in ";\t|" if mark in header[0]]):
-        right = "write the file with commas"
-        raise DatasetError("path", f"{file} has one column only; its delimiter seems to be {other[0]!r}", right)
-    return pd.read_csv(file, encoding="utf-8-sig")
+    if other := [mark for mark in ";\t|" if _fits_better(mark, file, len(header))]:
+        right = "write the file with commas between cells and points in numbers"
+        raise DatasetError("path", f"the delimiter of {file} seems to be {other[0]!r}", right)
+    for row, cells in enumerate(_lines(file)):
+        if len(cells) > len(header):  # pandas would take the first for the row's name, and move all others by one column
+            what = f"{file} has {len(cells)} cells in row {row} under the {len(header)} names of its header"
+            raise DatasetError("path", what, "name every column, and put a text that holds a comma in quotes")
+    return pd.read_csv(file, encoding="utf-8-sig", low_memory=False)
+
+
+def _lines(file: Path, delimiter: str = ",") -> Iterator[list[str]]:
+    """The cells of each line, the header's first; blank lines left out, as pandas does."""
+    with file.open(encoding="utf-8-sig", newline="") as text:
+        yield from filter(None, csv.reader(text, delimiter=delimiter))
+
+
+def _fits_better(delimiter: str, file: Path, names: int) -> bool:
+    """Whether header and first row have the same number of cells by that delimiter, and more than ``names``."""
+    widths = [len(cells) for cells in islice(_lines(file, delimiter), 2)]
+    return len(widths) == 2 and widths[0] == widths[1] > names
 
 
 def dataset_of(
