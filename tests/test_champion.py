@@ -85,11 +85,19 @@ def a_table() -> pd.DataFrame:
     return pd.DataFrame({"size": size, "colour": colour, "price": 2 * size + 10 * (colour == "red"), "sold": colour == "red"})
 
 
-def of_table(new_problem: Builder, target: str, **more: Any) -> tuple[Problem, pd.DataFrame]:
+def of_table(
+    new_problem: Builder,
+    target: str,
+    more_columns: dict[str, Any] | None = None,
+    how: dict[str, Any] | None = None,
+    **more: Any,
+) -> tuple[Problem, pd.DataFrame]:
+    """A problem on the table, and its dataset, made as ``how`` says; ``more`` are further keys of the problem."""
     given = {"model": {"name": "linear"}, "optimizer": {"name": "SGD", "lr": 0.1}, "epochs": 40, "batch_size": 12, **more}
     problems = {"table": {"dataset": {"path": "my.csv", "target": target}, **given}}
     text = json.dumps({"seeds": 2, "problems": problems, "schedulers": SCHEDULES, "report": {"baseline": "StepLR"}})
-    data = dataset_of(a_table(), target, drop=[name for name in ("price", "sold") if name != target])
+    drop = [name for name in ("price", "sold") if name != target]
+    data = dataset_of(a_table().assign(**more_columns or {}), target, drop=drop, **how or {})
     return from_frame(new_problem.params(text), "table", data), data
 
 
@@ -103,6 +111,22 @@ def test_a_table_is_taken_as_it_is_and_a_number_told_in_its_own_unit(new_problem
     pd.testing.assert_frame_equal(
         example, a_table()[["size", "colour"]].head(3), check_exact=False, rtol=1e-6, check_dtype=False
     )
+
+
+@pytest.mark.parametrize("hours", [[8, 9, 10], [8, 9, None]], ids=["whole", "with an empty cell"])
+def test_a_number_that_is_a_category_has_one_name(new_problem: Builder, hours: list[int | None]) -> None:
+    """However it is written: pandas makes 8.0 of it in a column with an empty cell, and JSON knows but one kind of number."""
+    column = pd.Series(np.resize(np.array(hours, dtype=float if None in hours else int), 120))
+    problem, _ = of_table(new_problem, "price", {"hour": column}, {"categorical": ["hour"], "missing": "impute"})
+    weights = save(problem.new_model(0, "final").state_dict(), metadata={"run": "x"})
+    champion = Champion.of(problem, weights, 0)
+    first, second, *_ = champion.example(2)["hour"]
+    assert (first, second) == ("8", "9")
+    rows = pd.DataFrame({"size": 50.0, "colour": "red", "hour": pd.Series([8, 8.0, "8", "8.0", 9], dtype=object)})
+    *same, other = champion.predict(rows)["prediction"]
+    same += champion.predict(rows[:2].astype({"hour": float}))["prediction"].tolist()
+    assert same == pytest.approx([same[0]] * 6, rel=1e-5)
+    assert other != pytest.approx(same[0], rel=1e-3)
 
 
 def test_classes_have_their_names(new_problem: Builder) -> None:

@@ -6,10 +6,13 @@ they are says nothing.
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,14 @@ class Column:
     def width(self) -> int:
         """How many inputs it becomes."""
         return len(self.categories) or 1
+
+
+def category_texts(values: "pd.Series[Any]") -> "pd.Series[str]":
+    """What each value is called as a category: 8, 8.0 and the texts of both are all ``8``; missing ones stay missing.
+
+    An empty cell makes pandas read whole numbers as 8.0, and JSON knows but one kind of number.
+    """
+    return values.astype("string").str.replace(r"^(-?\d+)\.0+$", r"\1", regex=True)
 
 
 def encode(x: npt.NDArray[np.generic], columns: Sequence[Column], train: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:

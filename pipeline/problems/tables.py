@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pipeline.problems.encoding import Column
+from pipeline.problems.encoding import Column, category_texts
 from pipeline.problems.splits import PARTS, Indices, SplitError, at_random, by_group, in_order, sizes_of
 from pipeline.wording import suggestion
 
@@ -252,7 +252,7 @@ def _target(values: "pd.Series[Any]", name: str, task: Task) -> tuple[npt.NDArra
     if len(classes) > len(values) / 2:
         right = "write `task: regression`" if is_number else "name another column"
         raise DatasetError("target", f"{name} has {len(classes)} classes in {len(values)} rows", right)
-    return codes.astype(np.int64), [str(name) for name in classes]
+    return codes.astype(np.int64), category_texts(pd.Series(classes)).tolist()
 
 
 def _feature(values: "pd.Series[Any]", name: str, as_category: bool, missing: str) -> tuple[Column, npt.NDArray[np.float64]]:
@@ -265,7 +265,7 @@ def _feature(values: "pd.Series[Any]", name: str, as_category: bool, missing: st
     if pd.api.types.is_numeric_dtype(values) and not as_category:
         _refuse_infinite(values, name, "path")
         return Column(name), values.to_numpy(np.float64, na_value=np.nan)
-    texts = values.astype("string")
+    texts = category_texts(values)
     numbers = pd.to_numeric(texts, errors="coerce")
     wrong = numbers.isna() & texts.notna()
     if not as_category and wrong.any() and wrong.mean() < 0.1 and numbers.notna().any():  # a few slips
