@@ -6,6 +6,7 @@ they are says nothing.
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -59,19 +60,22 @@ def encoded(transformer: Any, x: npt.NDArray[np.generic]) -> npt.NDArray[np.floa
 def fitted(x: npt.NDArray[np.generic], columns: Sequence[Column]) -> Any:
     """The transformer (of scikit-learn) of raw columns, fitted on the samples ``x``.
 
-    A missing number becomes their median, a missing category their most frequent one.
+    A missing number becomes their median, a missing category their most frequent one; what all of them lack becomes zeros. So
+    does a category that none of them has: an input of its own would come with weights that nothing has trained.
     """
     from sklearn.compose import ColumnTransformer  # late: a second that only this needs
     from sklearn.impute import SimpleImputer
     from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+    from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
     steps: list[Any] = []
     for number, column in enumerate(columns):
         if column.categories:
-            places = [np.arange(len(column.categories), dtype=np.float64)]
-            parts = SimpleImputer(strategy="most_frequent"), OneHotEncoder(categories=places, sparse_output=False)
+            places = np.arange(len(column.categories), dtype=np.float64)
+            known = FunctionTransformer(partial(np.multiply, np.isin(places, x[:, number])))
+            then = [OneHotEncoder(categories=[places], sparse_output=False), known]
         else:
-            parts = SimpleImputer(strategy="median"), StandardScaler()
-        steps.append((str(number), make_pipeline(*parts), [number]))
+            then = [StandardScaler()]
+        filled = SimpleImputer(strategy="most_frequent" if column.categories else "median", keep_empty_features=True)
+        steps.append((str(number), make_pipeline(filled, *then), [number]))
     return ColumnTransformer(steps).fit(x.astype(np.float64))

@@ -20,6 +20,10 @@ INPUTS = Path("inputs")
 MOST_CATEGORIES = 100
 FEW_NUMBERS = 10
 """Up to so many distinct whole numbers are classes."""
+FEW_SLIPS = 0.1
+MOST_SLIPS = 0.5
+"""Up to the first share of its cells, texts in a column of numbers are slips; up to the second if they are no categories."""
+NUMBERS = "write digits and a point alone"
 SHOWN = 5
 
 Task = Literal["auto", "classification", "regression"]
@@ -37,7 +41,7 @@ def read_table(path: str) -> pd.DataFrame:
     """The table in ``inputs/path``, as the file has it."""
     file = _found(path)
     try:
-        table = pd.read_parquet(file) if file.suffix in (".parquet", ".pq") else _read_csv(file)
+        table = _read_parquet(file) if file.suffix in (".parquet", ".pq") else _read_csv(file)
     except UnicodeDecodeError as error:
         raise DatasetError("path", f"{file} is no UTF-8 text (byte {error.start})", "save it as UTF-8") from None
     except (ValueError, OSError, csv.Error) as error:  # pandas' and pyarrow's errors are ValueErrors
@@ -71,6 +75,15 @@ def _found(path: str) -> Path:
         near = suggestion(path, there) if there else "the folder is empty"
         raise DatasetError("path", f"there is no file {file.as_posix()}", f"put it there; {near}")
     return file
+
+
+def _read_parquet(file: Path) -> pd.DataFrame:
+    """Every column of the file, also one that was the frame's index; decimals as plain numbers."""
+    table = pd.read_parquet(file)
+    if table.index.name is not None:
+        table = table.reset_index()
+    decimals = [name for name in table if pd.api.types.infer_dtype(table[name]) == "decimal"]
+    return table.astype(dict.fromkeys(decimals, float))
 
 
 def _read_csv(file: Path) -> pd.DataFrame:
@@ -234,13 +247,14 @@ def _refuse_unknown(key: str, names: Sequence[str], table: pd.DataFrame) -> None
 
 def _target(values: "pd.Series[Any]", name: str, task: Task) -> tuple[npt.NDArray[np.generic], list[str]]:
     """Classes from 0 up and their names, in order, or the numbers to be predicted."""
-    _refuse_empty(values, name, "target")
+    _refuse_unusable(values, name, "target")
     is_number = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
     if task == "auto":
         is_whole = is_number and bool((values == values.round()).all())
         task = "regression" if is_number and not (is_whole and values.nunique() <= FEW_NUMBERS) else "classification"
     if task == "regression":
         if not is_number:
+            _refuse_slips(values.astype("string"), name, "target")
             raise DatasetError("target", f"{name} is no number, as a regression needs", "write `task: classification`")
         _refuse_infinite(values, name, "target")
         if values.nunique() == 1:
@@ -250,6 +264,10 @@ def _target(values: "pd.Series[Any]", name: str, task: Task) -> tuple[npt.NDArra
     if len(classes) == 1:
         raise DatasetError("target", f"{name} has one class only ({classes[0]})", "name a column with two classes or more")
     if len(classes) > len(values) / 2:
+        if not is_number:
+            _refuse_slips(values.astype("string"), name, "target", up_to=MOST_SLIPS)
+        if not is_number and _are_dates(values):
+            raise DatasetError("target", f"{name} holds dates", "name a column of numbers or classes")
         right = "write `task: regression`" if is_number else "name another column"
         raise DatasetError("target", f"{name} has {len(classes)} classes in {len(values)} rows", right)
     return codes.astype(np.int64), category_texts(pd.Series(classes)).tolist()
@@ -257,6 +275,7 @@ def _target(values: "pd.Series[Any]", name: str, task: Task) -> tuple[npt.NDArra
 
 def _feature(values: "pd.Series[Any]", name: str, as_category: bool, missing: str) -> tuple[Column, npt.NDArray[np.float64]]:
     """What the column is, and its numbers; NaN where one is missing and to be imputed."""
+    _refuse_nested(values, name, "drop", f"write `drop: [{name}]`, or save arrays in an .npz file")
     if (rows := _rows(values.isna())) is not None and missing == "error":
         right = "complete these rows, take them out, or write `missing: impute`"
         raise DatasetError("missing", f"the column {name} is empty in {rows}", right)
@@ -266,19 +285,52 @@ def _feature(values: "pd.Series[Any]", name: str, as_category: bool, missing: st
         _refuse_infinite(values, name, "path")
         return Column(name), values.to_numpy(np.float64, na_value=np.nan)
     texts = category_texts(values)
-    numbers = pd.to_numeric(texts, errors="coerce")
-    wrong = numbers.isna() & texts.notna()
-    if not as_category and wrong.any() and wrong.mean() < 0.1 and numbers.notna().any():  # a few slips
-        shown = ", ".join(repr(str(text)) for text in texts[wrong].head(SHOWN))
-        raise DatasetError("path", f"the column {name} holds numbers, but {shown} in {_rows(wrong)}", "correct these cells")
     codes, categories = pd.factorize(texts, sort=True)
-    if len(categories) > min(MOST_CATEGORIES, max(len(values) / 2, 1)):
-        what = f"the column {name} has {len(categories)} different texts in {len(values)} rows"
-        raise DatasetError("drop", f"{what}, as an identifier has", f"write `drop: [{name}]`")
+    are_too_many = len(categories) > min(MOST_CATEGORIES, max(len(values) / 2, 1))
+    if not as_category:
+        _refuse_slips(texts, name, "path", up_to=MOST_SLIPS if are_too_many else FEW_SLIPS)
+    if are_too_many:
+        raise _no_categories(values, name, categories.tolist())
     return Column(name, tuple(map(str, categories))), np.where(codes < 0, np.nan, codes.astype(np.float64))
 
 
-def _refuse_empty(values: "pd.Series[Any]", name: str, key: str) -> None:
+def _no_categories(values: "pd.Series[Any]", name: str, texts: Sequence[str]) -> DatasetError:
+    """The error about a column of too many different texts."""
+    if _are_dates(values):
+        right = f"write `drop: [{name}]`, or give numbers in its place: the month, the days since the first"
+        return DatasetError("drop", f"the column {name} holds dates, which are neither numbers nor categories", right)
+    what = f"the column {name} has {len(texts)} different texts in {len(values)} rows, as an identifier has"
+    right = f"write `drop: [{name}]`; if they are numbers, {NUMBERS}"
+    return DatasetError("drop", f"{what}: {_names(texts)} and so on", right)
+
+
+def _refuse_slips(texts: "pd.Series[str]", name: str, key: str, up_to: float = 1.0) -> None:
+    """Refuse texts among numbers, if they are that share of all cells or fewer."""
+    numbers = pd.to_numeric(texts, errors="coerce")
+    wrong = numbers.isna() & texts.notna()
+    if numbers.notna().any() and wrong.any() and wrong.mean() <= up_to:
+        what = f"the column {name} holds numbers, but {_names(texts[wrong].unique().tolist())} in {_rows(wrong)}"
+        raise DatasetError(key, what, f"correct these cells: {NUMBERS}")
+
+
+def _are_dates(values: "pd.Series[Any]") -> bool:
+    """Whether all that is there are dates or lengths of time, or ISO dates as texts."""
+    return values.dtype.kind in "mM" or bool(_dates(values.dropna().astype("string")).notna().all())
+
+
+def _dates(texts: "pd.Series[str]") -> "pd.Series[pd.Timestamp]":
+    """ISO dates as moments; what is none is missing."""
+    return pd.to_datetime(texts, format="ISO8601", errors="coerce", utc=True)
+
+
+def _refuse_nested(values: "pd.Series[Any]", name: str, key: str, right: str) -> None:
+    if values.dtype == object and (rows := _rows(values.map(pd.api.types.is_list_like))) is not None:
+        raise DatasetError(key, f"the column {name} holds lists, mappings or arrays in {rows}", right)
+
+
+def _refuse_unusable(values: "pd.Series[Any]", name: str, key: str) -> None:
+    """Refuse cells that are empty or hold several values."""
+    _refuse_nested(values, name, key, "name another column")
     if (rows := _rows(values.isna())) is not None:
         raise DatasetError(key, f"the column {name} is empty in {rows}", "complete these rows or take them out")
 
@@ -334,19 +386,19 @@ def _dealt(
 
 def _groups(table: pd.DataFrame, name: str) -> Indices:
     """The number of each row's group."""
-    _refuse_empty(table[name], name, "group")
+    _refuse_unusable(table[name], name, "group")
     return pd.factorize(table[name])[0].astype(np.int64)
 
 
 def _steps(values: "pd.Series[Any]", name: str) -> Indices:
     """The number of each row's time step. Numbers and dates follow one another in time; of texts, only ISO dates do."""
-    _refuse_empty(values, name, "order")
+    _refuse_unusable(values, name, "order")
     if values.dtype.kind not in "iufmM":
         texts = values.astype("string")
-        values = pd.to_datetime(texts, format="ISO8601", errors="coerce", utc=True)
+        values = _dates(texts)
         wrong = values.isna()
         if (rows := _rows(wrong)) is not None:
-            what = f"the column {name} holds {_names(texts[wrong].tolist())} in {rows}, neither numbers nor ISO dates"
+            what = f"the column {name} holds {_names(texts[wrong].unique().tolist())} in {rows}, neither numbers nor ISO dates"
             raise DatasetError("order", what, "write dates as 2024-12-31 or 2024-12-31T23:59, or numbers that grow with time")
     return pd.factorize(values, sort=True)[0].astype(np.int64)
 
@@ -362,7 +414,7 @@ def _refuse_torn(groups: Indices, parts: npt.NDArray[np.object_], values: "pd.Se
 
 
 def _given_parts(column: "pd.Series[Any]", name: str) -> npt.NDArray[np.object_]:
-    _refuse_empty(column, name, "split")
+    _refuse_unusable(column, name, "split")
     values = column.astype(str)
     if unknown := sorted(set(values) - set(PARTS)):
         raise DatasetError("split", f"the column {name} holds {_names(unknown)}", f"write {', '.join(PARTS)} in it")
