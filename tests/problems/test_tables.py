@@ -413,7 +413,7 @@ def test_the_stage_tells_the_place(
     repository: Path, written: Callable[..., str], monkeypatch: pytest.MonkeyPatch, capsys: Any, name: str
 ) -> None:
     columns = {"gaps": [1, 2, None, *range(57)], "slips": ["a", *range(59)], "key": [f"id{i}" for i in range(ROWS)]}
-    written(a_table(**columns, part=np.repeat(splits.PARTS, 20)))
+    written(a_table(part=np.repeat(splits.PARTS, 20)).assign(**columns))
     dataset, message = TOLD[name]
     text = (repository / "params.yaml").read_text(encoding="utf-8").replace(DIGITS, dataset, 1)
     told, place = told_by_the_stage(text, monkeypatch, capsys)
