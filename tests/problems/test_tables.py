@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -228,15 +229,31 @@ def test_a_series_is_in_order_however_its_time_is_written(kind: str, steps: list
     assert last["train"] < first["validation"] <= last["validation"] < first["test"]
 
 
-def test_groups_stay_together_in_every_seeds_split(new_problem: Builder) -> None:
-    data = dataset_of(a_table(house=np.arange(ROWS) // 4), "price", group="house")
-    problem = a_problem(new_problem, data)
-    assert problem.group is not None
-    for seed in range(5):
-        split = problem.split(seed)
-        parts = [set(problem.group[rows]) for rows in (split.train, split.validation, split.test)]
-        assert not parts[0] & parts[1] | parts[0] & parts[2] | parts[1] & parts[2]
-        assert [len(split.train), len(split.validation), len(split.test)] == [(problem.part == p).sum() for p in splits.PARTS]
+@pytest.fixture(scope="module")
+def grouped(new_problem: Builder) -> Problem:
+    return a_problem(new_problem, dataset_of(a_table(house=np.arange(ROWS) // 4), "price", group="house"))
+
+
+@given(
+    groups=st.lists(st.integers(0, 8), min_size=12, max_size=ROWS).filter(lambda groups: len(set(groups)) > 2),
+    shares=st.sampled_from([(0.6, 0.2, 0.2), (0.4, 0.3, 0.3), (0.9, 0.05, 0.05)]),
+    seed=st.integers(0, 2**16),
+)
+def test_no_group_is_in_two_parts_of_any_seeds_split(
+    grouped: Problem, groups: list[int], shares: tuple[float, ...], seed: int
+) -> None:
+    """Though every seed's parts have the same sizes: samples of a part are left out or drawn twice, and none is moved."""
+    house, sizes = np.array(groups), splits.sizes_of(len(groups), dict(zip(splits.PARTS, shares, strict=True)))
+    some = slice(len(groups))
+    named = np.repeat(list(sizes), list(sizes.values()))
+    problem = replace(grouped, x=grouped.x[some], y=grouped.y[some], part=named, group=house)
+    drawn = {part: getattr(problem.split(seed), part) for part in splits.PARTS}
+    assert {part: len(rows) for part, rows in drawn.items()} == sizes
+    held = [set(house[rows]) for rows in drawn.values()]
+    assert sum(map(len, held)) == len(set.union(*held))
+    for part, rows in drawn.items():
+        if len(set(rows)) < sizes[part]:  # some are there twice, since all that there are did not suffice
+            assert set(rows) == set(np.flatnonzero(np.isin(house, list(set(house[rows])))))
 
 
 # Trouble
