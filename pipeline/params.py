@@ -170,7 +170,18 @@ def _is_device(name: str) -> str:
     return name
 
 
+RESERVED = ("across", "all", "made", "reading", "report")
+"""Sections and figures of the report that are of no problem, and the report's own experiment in MLflow."""
+
+
+def _is_free(name: str) -> str:
+    if name in RESERVED:
+        raise mistake("is a name that the report has for itself", "give the problem another one")
+    return name
+
+
 Label = Annotated[str, AfterValidator(_is_label)]
+ProblemName = Annotated[Label, AfterValidator(_is_free)]
 Schedules = Annotated[dict[Label, Schedule], BeforeValidator(_named_after_label)]
 
 
@@ -289,7 +300,7 @@ class Params(BaseModel):
     models: Literal["none", "best"] = "none"
     """Whether each problem's best run is kept as a model, in reports/best and in MLflow's registry."""
     seeds: int = Field(ge=2, le=1000)
-    problems: dict[Label, ProblemParams] = Field(min_length=1)
+    problems: dict[ProblemName, ProblemParams] = Field(min_length=1)
     schedulers: Schedules = Field(min_length=1)
     tune: TuneParams = TuneParams()
     sweep: SweepParams = SweepParams()
