@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline.errors import PipelineError
-from pipeline.problems.encoding import encoded, fitted
+from pipeline.problems.encoding import category_texts, encoded, fitted
 from pipeline.problems.problem import Problem
 from pipeline.runs import History
 
@@ -116,7 +116,7 @@ def _as_stored(name: str, categories: Sequence[str], values: "pd.Series[Any]") -
     if not categories:
         return values.to_numpy(np.float64)
     places: Mapping[str, float] = {category: float(place) for place, category in enumerate(categories)}
-    texts = values.astype("string")
+    texts = category_texts(values)
     if unknown := sorted(set(texts.dropna()) - set(categories)):
         known = ", ".join(categories)
         raise ChampionError(f"the column {name} has no category {unknown[0]!r} (one of {known})")

@@ -178,7 +178,18 @@ def _is_device(name: str) -> str:
     return name
 
 
+RESERVED = ("across", "all", "made", "reading", "report")
+"""Sections and figures of the report that are of no problem, and the report's own experiment in MLflow."""
+
+
+def _is_free(name: str) -> str:
+    if name in RESERVED:
+        raise mistake("is a name that the report has for itself", "give the problem another one")
+    return name
+
+
 Label = Annotated[str, AfterValidator(_is_label)]
+ProblemName = Annotated[Label, AfterValidator(_is_free)]
 Schedules = Annotated[dict[Label, Schedule], BeforeValidator(_named_after_label)]
 
 
@@ -197,13 +208,28 @@ class Clipping(BaseModel):
         return self
 
 
+FIXED_BY = {
+    "split": "would draw samples at random, those of the column's test part into the training part too",
+    "order": "would draw samples of a series at random, past before future or not",
+}
+"""Arguments of a dataset that say which sample is in which part, and what drawing the parts anew would make of it."""
+
+
+def _fixed_by(data: Mapping[str, Any]) -> str | None:
+    """The argument by which the dataset of a problem, as far as that is read, fixes its parts."""
+    dataset = data.get("dataset")
+    given = dataset.args if isinstance(dataset, Component) else {}
+    return next((name for name in FIXED_BY if given.get(name) is not None), None)
+
+
 class ProblemParams(BaseModel):
     """One entry under ``problems``: data, model, optimizer and budget; ``schedulers`` overrides whole labels."""
 
     model_config = STRICT
 
     dataset: Annotated[Component, ComponentOf("datasets")]
-    resample: bool = Field(default=True, validate_default=True)
+    resample: bool | None = None
+    """Whether each seed draws a split of its own; usual where the dataset does not say which sample is in which part."""
     model: Annotated[Component, ComponentOf("models")]
     optimizer: Annotated[Component, ComponentOf("optimizers")]
     loss: Annotated[Component, ComponentOf("losses")] | None = None
@@ -220,11 +246,11 @@ class ProblemParams(BaseModel):
 
     @field_validator("resample")
     @classmethod
-    def _a_series_stays_in_order(cls, resample: bool, info: ValidationInfo) -> bool:
-        dataset = info.data.get("dataset")
-        if resample and isinstance(dataset, Component) and dataset.args.get("order") is not None:
-            raise mistake("would draw samples of a series at random, past before future or not", "write `resample: false`")
-        return resample
+    def _leaves_fixed_parts_alone(cls, resample: bool | None, info: ValidationInfo) -> bool:
+        fixed = _fixed_by(info.data)
+        if resample and fixed:
+            raise mistake(FIXED_BY[fixed], "leave `resample` out, or write `resample: false`")
+        return fixed is None if resample is None else resample
 
 
 class TuneParams(BaseModel):
@@ -282,7 +308,7 @@ class Params(BaseModel):
     models: Literal["none", "best"] = "none"
     """Whether each problem's best run is kept as a model, in reports/best and in MLflow's registry."""
     seeds: int = Field(ge=2, le=1000)
-    problems: dict[Label, ProblemParams] = Field(min_length=1)
+    problems: dict[ProblemName, ProblemParams] = Field(min_length=1)
     schedulers: Schedules = Field(min_length=1)
     tune: TuneParams = TuneParams()
     sweep: SweepParams = SweepParams()

@@ -16,7 +16,10 @@ from pipeline.schedulers.registry import schedulers
 from tests.engine.helpers import Builder
 
 ROOT = Path(__file__).parent.parent
-LONGEST = ("test_repro.py", "test_tracking.py", "test_resume.py", "test_twin.py", "test_report.py", "test_storage.py")
+LONGEST = (
+    "test_repro.py", "test_champion.py", "test_tracking.py", "test_resume.py", "test_twin.py", "test_readme.py",
+    "test_report.py", "test_storage.py",
+)  # fmt: skip
 settings.register_profile(
     "repeatable", derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

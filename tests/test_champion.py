@@ -85,11 +85,19 @@ def a_table() -> pd.DataFrame:
     return pd.DataFrame({"size": size, "colour": colour, "price": 2 * size + 10 * (colour == "red"), "sold": colour == "red"})
 
 
-def of_table(new_problem: Builder, target: str, **more: Any) -> tuple[Problem, pd.DataFrame]:
+def of_table(
+    new_problem: Builder,
+    target: str,
+    more_columns: dict[str, Any] | None = None,
+    how: dict[str, Any] | None = None,
+    **more: Any,
+) -> tuple[Problem, pd.DataFrame]:
+    """A problem on the table, and its dataset, made as ``how`` says; ``more`` are further keys of the problem."""
     given = {"model": {"name": "linear"}, "optimizer": {"name": "SGD", "lr": 0.1}, "epochs": 40, "batch_size": 12, **more}
     problems = {"table": {"dataset": {"path": "my.csv", "target": target}, **given}}
     text = json.dumps({"seeds": 2, "problems": problems, "schedulers": SCHEDULES, "report": {"baseline": "StepLR"}})
-    data = dataset_of(a_table(), target, drop=[name for name in ("price", "sold") if name != target])
+    drop = [name for name in ("price", "sold") if name != target]
+    data = dataset_of(a_table().assign(**more_columns or {}), target, drop=drop, **how or {})
     return from_frame(new_problem.params(text), "table", data), data
 
 
@@ -103,6 +111,22 @@ def test_a_table_is_taken_as_it_is_and_a_number_told_in_its_own_unit(new_problem
     pd.testing.assert_frame_equal(
         example, a_table()[["size", "colour"]].head(3), check_exact=False, rtol=1e-6, check_dtype=False
     )
+
+
+@pytest.mark.parametrize("hours", [[8, 9, 10], [8, 9, None]], ids=["whole", "with an empty cell"])
+def test_a_number_that_is_a_category_has_one_name(new_problem: Builder, hours: list[int | None]) -> None:
+    """However it is written: pandas makes 8.0 of it in a column with an empty cell, and JSON knows but one kind of number."""
+    column = pd.Series(np.resize(np.array(hours, dtype=float if None in hours else int), 120))
+    problem, _ = of_table(new_problem, "price", {"hour": column}, {"categorical": ["hour"], "missing": "impute"})
+    weights = save(problem.new_model(0, "final").state_dict(), metadata={"run": "x"})
+    champion = Champion.of(problem, weights, 0)
+    first, second, *_ = champion.example(2)["hour"]
+    assert (first, second) == ("8", "9")
+    rows = pd.DataFrame({"size": 50.0, "colour": "red", "hour": pd.Series([8, 8.0, "8", "8.0", 9], dtype=object)})
+    *same, other = champion.predict(rows)["prediction"]
+    same += champion.predict(rows[:2].astype({"hour": float}))["prediction"].tolist()
+    assert same == pytest.approx([same[0]] * 6, rel=1e-5)
+    assert other != pytest.approx(same[0], rel=1e-3)
 
 
 def test_classes_have_their_names(new_problem: Builder) -> None:
@@ -167,6 +191,13 @@ problems:
     optimizer: {name: Adam, lr: 0.05}
     epochs: 20
     batch_size: 16
+  marks:
+    dataset: {path: marks.npz, target: kind}
+    model: {name: cnn, channels: [2], groups: 1}
+    optimizer: {name: Adam, lr: 0.05}
+    epochs: 10
+    batch_size: 16
+    compile: false
 schedulers:
   StepLR: {args: {step_size: 30%}}
   ConstantLR: {args: {factor: 1.0}}
@@ -174,15 +205,26 @@ report: {baseline: ConstantLR}
 """
 
 
+def marks() -> dict[str, Any]:
+    """Images with one bright row or column."""
+    images, kind = np.zeros((60, 1, 4, 4), dtype=np.float32), np.resize(["row", "column"], 60)
+    for number, image in enumerate(images[:, 0]):
+        place = number // 2 % 4
+        image[(place, slice(None)) if kind[number] == "row" else (slice(None), place)] = 1
+    return {"image": images, "kind": kind}
+
+
 @pytest.fixture
 def champion_in_mlflow(repository: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (repository / "params.yaml").write_text(PARAMS, encoding="utf-8")
     (repository / "inputs").mkdir()
     a_table().to_csv(repository / "inputs" / "houses.csv", index=False)
+    np.savez(repository / "inputs" / "marks.npz", **marks())
     shutil.copytree(ROOT / "pipeline", repository / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    dataset.main("houses")
-    train.main("houses")
+    for problem in ("houses", "marks"):
+        dataset.main(problem)
+        train.main(problem)
     report.main()
     return repository
 
@@ -234,8 +276,13 @@ def ask(address: str, content: Any, log: Path) -> Any:
         return json.loads(answer.read())
 
 
-@pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")  # of MLflow's own
-def test_the_champion_is_served(served: Callable[[Any], Any], champion_in_mlflow: Path) -> None:
+@pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning")  # both are of MLflow's own
+@pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
+def test_the_champion_is_served(
+    served: Callable[[Any], Any], champion_in_mlflow: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{champion_in_mlflow / 'mlflow.db'}")
+    monkeypatch.setattr(sys, "path", [*sys.path])
     rows: dict[str, Any] = {"columns": ["size", "colour"], "data": [[50.0, "red"], [40.0, "blue"]]}
     answer = served({"dataframe_split": rows})
     weights = (champion_in_mlflow / "reports/best/houses.safetensors").read_bytes()
@@ -250,11 +297,28 @@ def test_the_champion_is_served(served: Callable[[Any], Any], champion_in_mlflow
     from mlflow import MlflowClient
 
     client = MlflowClient(f"sqlite:///{champion_in_mlflow / 'mlflow.db'}")
-    report.main()  # the same again adds nothing
+    tracking.register(["houses"])  # the same again adds nothing
     (version,) = client.search_model_versions("name = 'houses'")
     assert client.get_model_version_by_alias("houses", "champion").version == version.version
     assert version.tags["fingerprint"] == best["run"]
     assert client.get_run(str(version.run_id)).data.tags["fingerprint"] == best["run"]
+    houses, marked = loaded("houses"), loaded("marks")
+    assert str(houses.metadata.signature.inputs) == "['size': double (required), 'colour': string (required)]"
+    assert str(houses.metadata.signature.outputs) == "['prediction': double (required)]"
+    pd.testing.assert_frame_equal(houses.input_example, a_table()[["size", "colour"]].head(3), rtol=1e-6)
+    assert str(marked.metadata.signature.inputs) == "[Tensor('float32', (-1, 1, 4, 4))]"
+    assert marked.metadata.signature.outputs.input_names() == ["prediction", "p(column)", "p(row)"]
+    np.testing.assert_array_equal(marked.input_example, marks()["image"][:3])
+    for model in (houses, marked):
+        assert len(model.predict(model.input_example)) == 3
+    assert set(marked.predict(marks()["image"])["prediction"]) <= {"row", "column"}
+
+
+def loaded(problem: str) -> Any:
+    """The champion as a user of MLflow loads it."""
+    import mlflow
+
+    return mlflow.pyfunc.load_model(f"models:/{problem}@champion")
 
 
 def test_a_server_that_is_not_there_costs_one_warning(

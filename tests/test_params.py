@@ -279,6 +279,13 @@ def test_a_section_that_holds_no_problem(section: str, wrong: str, tmp_path: Pat
     check(tmp_path / "params.yaml", text, wrong)
 
 
+@pytest.mark.parametrize("name", ["across", "all", "made", "reading", "report"])
+def test_a_problem_with_a_name_of_the_reports_own(name: str, tmp_path: Path) -> None:
+    text = DEFAULT.replace("  synthetic:", f"  ¦{name}:", 1)
+    wrong = f"problems.{name}: is a name that the report has for itself (given: {name}); give the problem another one"
+    check(tmp_path / "params.yaml", text, wrong)
+
+
 def test_a_problem_that_holds_nothing(tmp_path: Path) -> None:
     text = DEFAULT.replace("\nschedulers:", "  ¦empty:\n  bare: ¦¦¦¦¦{}\n\nschedulers:", 1)
     missing = [f"problems.bare.{key}: is missing (given: nothing); add `{key}:`" for key in ("dataset", "model", "optimizer", "epochs", "batch_size")]  # fmt: skip
@@ -382,6 +389,7 @@ def test_the_default_file(edited: Edited) -> None:
         ("epochs: 100\n    batch_size: 32", "epochs: &e 33\n    batch_size: *e", lambda p: p.problems["synthetic"].batch_size == 33),
         ("gamma: 0.1", "gamma: 0", lambda p: p.schedulers["StepLR"].args["gamma"] == 0.0),
         ("patience: 10%", "patience: 0", lambda p: p.schedulers["ReduceLROnPlateau"].args["patience"] == 0),
+        ("  StepLR: {", "  all: {name: StepLR, ", lambda p: p.schedulers["all"].name == "StepLR"),
         ("  StepLR: {", "  yes: {name: StepLR, ", lambda p: p.schedulers["yes"].name == "StepLR"),
         ("  StepLR: {", "  StepLR: {interval: batch, lr: 200%, ", lambda p: (p.schedulers["StepLR"].interval, p.schedulers["StepLR"].lr) == ("batch", "200%")),
         ("device: auto", "device: cuda:1", lambda p: p.device == "cuda:1"),

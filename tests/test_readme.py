@@ -1,17 +1,24 @@
 """What README.md shows works as it is written."""
 
+import json
+import os
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
+from pipeline import results
 from pipeline.catalogue import CATALOGUE
+from pipeline.champion import Champion
 from pipeline.errors import ParamsError
 from pipeline.params import load_params
+from pipeline.problems.problem import load_problem
+from pipeline.stages import dataset, report, sweep, train, tune
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -48,6 +55,15 @@ report: {baseline: Trapezoid}
 """
 
 
+SMALLER = (
+    ("seeds: 10", "seeds: 2"),
+    ("epochs: 20", "epochs: 2"),
+    ("batch_size: 128", "batch_size: 1000"),
+    ("trials: 32, batch: 8", "trials: 2, batch: 2"),
+    ("points: 10, budgets: [10%, 25%, 50%]", "points: 2, budgets: [50%]"),
+)
+
+
 def test_its_own_scheduler_dataset_and_model_train_together(tmp_path: Path) -> None:
     assert len(EXAMPLES) == 3
     shutil.copytree(ROOT / "pipeline", tmp_path / "pipeline")
@@ -58,6 +74,39 @@ def test_its_own_scheduler_dataset_and_model_train_together(tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr
     # Constant for half of the run, then in a straight line towards zero.
     assert done.stdout.strip() == str([0.1, 0.1, 0.1, 0.1, 0.1, 0.1 * 3 / 4, 0.1 * 2 / 4, 0.1 * 1 / 4])
+
+
+def shown(language: str, holds: str) -> str:
+    """The only block of that language that holds the text."""
+    (block,) = [block for block in re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL) if holds in block]
+    return str(block)
+
+
+def test_its_table_goes_from_a_file_to_a_verdict(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With fewer seeds, epochs and trials, in the place of the default problems and beside all default schedulers."""
+    (repository / "inputs").mkdir()
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    subprocess.run(["sh", "-ec", shown("sh", "deliveries.csv")], check=True)
+    default = (repository / "params.yaml").read_text(encoding="utf-8")
+    text = re.sub(r"^problems:\n.*?(?=^schedulers:)", lambda _: shown("yaml", "deliveries.csv"), default, flags=re.S | re.M)
+    for old, new in SMALLER:
+        assert old in text
+        text = text.replace(old, new)
+    (repository / "params.yaml").write_text(text, encoding="utf-8")
+    for stage in (dataset, train, tune, sweep):
+        stage.main("deliveries")
+    report.main()
+
+    params = load_params(CATALOGUE)
+    table = (repository / "reports/comparison.md").read_text(encoding="utf-8")
+    assert len(params.schedulers) == 13
+    assert all(table.count(f"| {label} |") == 2 for label in params.schedulers)  # default and tuned
+    page = (repository / "reports/report.html").read_text(encoding="utf-8")
+    assert re.search(r'<p class="verdict-text">Each tuned on its own: .*the baseline ConstantLR', page)
+
+    asked = json.loads(shown("sh", "curl").split("'")[-2])["dataframe_split"]
+    champion = Champion.of(load_problem(params, "deliveries"), results.read_weights("deliveries", "train"), 0)
+    assert len(champion.predict(pd.DataFrame(asked["data"], columns=asked["columns"]))) == 2
 
 
 @pytest.mark.parametrize("block", re.findall(r"```yaml\n(.*?)```", README, re.DOTALL))

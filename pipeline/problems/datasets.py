@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from pydantic import AfterValidator, Field
 
+from pipeline.params import Component, placed_in
 from pipeline.problems.tables import DatasetError, Task, dataset_of, dataset_of_arrays, read_arrays, read_table
 from pipeline.problems.tables import frame as frame  # noqa: PLC0414  # for datasets of the user's own
 from pipeline.registry import Registered, Registry, arguments_of
@@ -131,6 +132,16 @@ def file(
         if given:
             raise DatasetError(key, "is for tables, and this is a file of arrays", f"leave `{key}` out")
     return dataset_of_arrays(read_arrays(path), target, **how)
+
+
+def made(problem: str, component: Component) -> pd.DataFrame:
+    """The dataset of a problem in params.yaml; raises :class:`pipeline.errors.ParamsError` with the place of what is wrong."""
+    try:
+        data: pd.DataFrame = datasets[component.name].function(**component.args)
+    except DatasetError as error:
+        place = ("problems", problem, "dataset", error.key)
+        raise placed_in([(place, component.args.get(error.key), error.wrong, error.right)]) from None
+    return data
 
 
 def _bundled(name: str) -> Callable[..., pd.DataFrame]:

@@ -1,4 +1,4 @@
-"""How samples are dealt out to the parts: stratified by class, whole groups at a time, or in order."""
+"""How samples are dealt out to the parts: stratified by class, whole groups at a time, or whole time steps in order."""
 
 from collections.abc import Mapping
 
@@ -57,11 +57,22 @@ def by_group(group: npt.NDArray[np.generic], sizes: Mapping[str, int], seed: int
     return {part: np.flatnonzero(np.isin(members, held[part])) for part in PARTS}
 
 
-def in_order(order: npt.NDArray[np.generic], sizes: Mapping[str, int]) -> dict[str, Indices]:
-    """The earliest samples train, the latest test: no part looks into the future of the one before it."""
-    by_time = np.argsort(order, kind="stable")
-    train, validation = sizes["train"], sizes["train"] + sizes["validation"]
-    return {"train": by_time[:train], "validation": by_time[train:validation], "test": by_time[validation:]}
+def in_order(steps: npt.NDArray[np.integer], sizes: Mapping[str, int]) -> dict[str, Indices]:
+    """Whole time steps: the earliest train, the latest test, and no part looks into the future of the one before it.
+
+    ``steps`` (samples,) grow with time. The sizes are met as nearly as whole steps allow.
+    """
+    by_time = np.argsort(steps, kind="stable")
+    begins = np.flatnonzero(np.diff(steps[by_time])) + 1
+    if len(begins) < len(PARTS) - 1:
+        raise SplitError(f"there are only {len(begins) + 1} time steps for the three parts")
+    validation = _nearest(begins[:-1], sizes["train"])
+    test = _nearest(begins[begins > validation], sizes["train"] + sizes["validation"])
+    return dict(zip(PARTS, np.split(by_time, [validation, test]), strict=True))
+
+
+def _nearest(places: Indices, wanted: int) -> int:
+    return int(places[np.abs(places - wanted).argmin()])
 
 
 def sizes_of(samples: int, shares: Mapping[str, float]) -> dict[str, int]:

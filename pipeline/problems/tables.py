@@ -1,7 +1,8 @@
 """The user's own files: tables (CSV, Parquet) and arrays (``.npz``) made datasets, every trouble named by column and row."""
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 from zipfile import BadZipFile
@@ -10,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pipeline.problems.encoding import Column
-from pipeline.problems.splits import PARTS, SplitError, at_random, by_group, in_order, sizes_of
+from pipeline.problems.encoding import Column, category_texts
+from pipeline.problems.splits import PARTS, Indices, SplitError, at_random, by_group, in_order, sizes_of
 from pipeline.wording import suggestion
 
 INPUTS = Path("inputs")
@@ -19,6 +20,10 @@ INPUTS = Path("inputs")
 MOST_CATEGORIES = 100
 FEW_NUMBERS = 10
 """Up to so many distinct whole numbers are classes."""
+FEW_SLIPS = 0.1
+MOST_SLIPS = 0.5
+"""Up to the first share of its cells, texts in a column of numbers are slips; up to the second if they are no categories."""
+NUMBERS = "write digits and a point alone"
 SHOWN = 5
 
 Task = Literal["auto", "classification", "regression"]
@@ -36,10 +41,10 @@ def read_table(path: str) -> pd.DataFrame:
     """The table in ``inputs/path``, as the file has it."""
     file = _found(path)
     try:
-        table = pd.read_parquet(file) if file.suffix in (".parquet", ".pq") else _read_csv(file)
+        table = _read_parquet(file) if file.suffix in (".parquet", ".pq") else _read_csv(file)
     except UnicodeDecodeError as error:
         raise DatasetError("path", f"{file} is no UTF-8 text (byte {error.start})", "save it as UTF-8") from None
-    except (ValueError, OSError) as error:  # pandas' and pyarrow's errors are ValueErrors
+    except (ValueError, OSError, csv.Error) as error:  # pandas' and pyarrow's errors are ValueErrors
         line = str(error).strip().splitlines()[0]
         raise DatasetError("path", f"{file} cannot be read ({line})", "write it anew as CSV or Parquet") from None
     if table.empty:
@@ -72,19 +77,43 @@ def _found(path: str) -> Path:
     return file
 
 
+def _read_parquet(file: Path) -> pd.DataFrame:
+    """Every column of the file, also one that was the frame's index; decimals as plain numbers."""
+    table = pd.read_parquet(file)
+    if table.index.name is not None:
+        table = table.reset_index()
+    decimals = [name for name in table if pd.api.types.infer_dtype(table[name]) == "decimal"]
+    return table.astype(dict.fromkeys(decimals, float))
+
+
 def _read_csv(file: Path) -> pd.DataFrame:
-    with file.open(encoding="utf-8-sig", newline="") as text:
-        header = next(csv.reader(text), [])
+    header = next(_lines(file), [])
     if not header:
         raise DatasetError("path", f"{file} is empty", "give it a header and one line per sample")
     if twice := [name for name in dict.fromkeys(header) if header.count(name) > 1]:
         raise DatasetError(
             "path", f"{file} has {_names(twice)} more than once in its header", "give every column a name of its own"
         )
-    if len(header) == 1 and (other := [mark for mark in ";\t|" if mark in header[0]]):
-        right = "write the file with commas"
-        raise DatasetError("path", f"{file} has one column only; its delimiter seems to be {other[0]!r}", right)
-    return pd.read_csv(file, encoding="utf-8-sig")
+    if other := [mark for mark in ";\t|" if _fits_better(mark, file, len(header))]:
+        right = "write the file with commas between cells and points in numbers"
+        raise DatasetError("path", f"the delimiter of {file} seems to be {other[0]!r}", right)
+    for row, cells in enumerate(_lines(file)):
+        if len(cells) > len(header):  # pandas would take the first for the row's name, and move all others by one column
+            what = f"{file} has {len(cells)} cells in row {row} under the {len(header)} names of its header"
+            raise DatasetError("path", what, "name every column, and put a text that holds a comma in quotes")
+    return pd.read_csv(file, encoding="utf-8-sig", low_memory=False)
+
+
+def _lines(file: Path, delimiter: str = ",") -> Iterator[list[str]]:
+    """The cells of each line, the header's first; blank lines left out, as pandas does."""
+    with file.open(encoding="utf-8-sig", newline="") as text:
+        yield from filter(None, csv.reader(text, delimiter=delimiter))
+
+
+def _fits_better(delimiter: str, file: Path, names: int) -> bool:
+    """Whether header and first row have the same number of cells by that delimiter, and more than ``names``."""
+    widths = [len(cells) for cells in islice(_lines(file, delimiter), 2)]
+    return len(widths) == 2 and widths[0] == widths[1] > names
 
 
 def dataset_of(
@@ -122,7 +151,7 @@ def dataset_of(
     data.insert(0, "y", y)
     data.insert(0, "split", _parts(table, y, split, shares, group, order, seed))
     if group is not None:
-        data["group"] = pd.factorize(table[group].astype(str))[0]
+        data["group"] = _groups(table, group)
     data.attrs["columns"] = [column.as_dict() for column in columns]
     data.attrs["classes"] = classes
     return data
@@ -172,7 +201,7 @@ def dataset_of_arrays(
     inputs = x.astype(np.int64) if x.ndim == 2 else x.astype(np.float32)
     data = frame(inputs, y, _parts(table, y, split, shares, group, order, seed))
     if group is not None:
-        data["group"] = pd.factorize(table[group].astype(str))[0]
+        data["group"] = _groups(table, group)
     data.attrs["classes"] = classes
     return data
 
@@ -218,14 +247,14 @@ def _refuse_unknown(key: str, names: Sequence[str], table: pd.DataFrame) -> None
 
 def _target(values: "pd.Series[Any]", name: str, task: Task) -> tuple[npt.NDArray[np.generic], list[str]]:
     """Classes from 0 up and their names, in order, or the numbers to be predicted."""
-    if (rows := _rows(values.isna())) is not None:
-        raise DatasetError("target", f"{name} is missing in {rows}", "complete these rows or take them out")
+    _refuse_unusable(values, name, "target")
     is_number = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
     if task == "auto":
         is_whole = is_number and bool((values == values.round()).all())
         task = "regression" if is_number and not (is_whole and values.nunique() <= FEW_NUMBERS) else "classification"
     if task == "regression":
         if not is_number:
+            _refuse_slips(values.astype("string"), name, "target")
             raise DatasetError("target", f"{name} is no number, as a regression needs", "write `task: classification`")
         _refuse_infinite(values, name, "target")
         if values.nunique() == 1:
@@ -235,13 +264,18 @@ def _target(values: "pd.Series[Any]", name: str, task: Task) -> tuple[npt.NDArra
     if len(classes) == 1:
         raise DatasetError("target", f"{name} has one class only ({classes[0]})", "name a column with two classes or more")
     if len(classes) > len(values) / 2:
+        if not is_number:
+            _refuse_slips(values.astype("string"), name, "target", up_to=MOST_SLIPS)
+        if not is_number and _are_dates(values):
+            raise DatasetError("target", f"{name} holds dates", "name a column of numbers or classes")
         right = "write `task: regression`" if is_number else "name another column"
         raise DatasetError("target", f"{name} has {len(classes)} classes in {len(values)} rows", right)
-    return codes.astype(np.int64), [str(name) for name in classes]
+    return codes.astype(np.int64), category_texts(pd.Series(classes)).tolist()
 
 
 def _feature(values: "pd.Series[Any]", name: str, as_category: bool, missing: str) -> tuple[Column, npt.NDArray[np.float64]]:
     """What the column is, and its numbers; NaN where one is missing and to be imputed."""
+    _refuse_nested(values, name, "drop", f"write `drop: [{name}]`, or save arrays in an .npz file")
     if (rows := _rows(values.isna())) is not None and missing == "error":
         right = "complete these rows, take them out, or write `missing: impute`"
         raise DatasetError("missing", f"the column {name} is empty in {rows}", right)
@@ -250,17 +284,55 @@ def _feature(values: "pd.Series[Any]", name: str, as_category: bool, missing: st
     if pd.api.types.is_numeric_dtype(values) and not as_category:
         _refuse_infinite(values, name, "path")
         return Column(name), values.to_numpy(np.float64, na_value=np.nan)
-    texts = values.astype("string")
+    texts = category_texts(values)
+    codes, categories = pd.factorize(texts, sort=True)
+    are_too_many = len(categories) > min(MOST_CATEGORIES, max(len(values) / 2, 1))
+    if not as_category:
+        _refuse_slips(texts, name, "path", up_to=MOST_SLIPS if are_too_many else FEW_SLIPS)
+    if are_too_many:
+        raise _no_categories(values, name, categories.tolist())
+    return Column(name, tuple(map(str, categories))), np.where(codes < 0, np.nan, codes.astype(np.float64))
+
+
+def _no_categories(values: "pd.Series[Any]", name: str, texts: Sequence[str]) -> DatasetError:
+    """The error about a column of too many different texts."""
+    if _are_dates(values):
+        right = f"write `drop: [{name}]`, or give numbers in its place: the month, the days since the first"
+        return DatasetError("drop", f"the column {name} holds dates, which are neither numbers nor categories", right)
+    what = f"the column {name} has {len(texts)} different texts in {len(values)} rows, as an identifier has"
+    right = f"write `drop: [{name}]`; if they are numbers, {NUMBERS}"
+    return DatasetError("drop", f"{what}: {_names(texts)} and so on", right)
+
+
+def _refuse_slips(texts: "pd.Series[str]", name: str, key: str, up_to: float = 1.0) -> None:
+    """Refuse texts among numbers, if they are that share of all cells or fewer."""
     numbers = pd.to_numeric(texts, errors="coerce")
     wrong = numbers.isna() & texts.notna()
-    if not as_category and wrong.any() and wrong.mean() < 0.1 and numbers.notna().any():  # a few slips
-        shown = ", ".join(repr(str(text)) for text in texts[wrong].head(SHOWN))
-        raise DatasetError("path", f"the column {name} holds numbers, but {shown} in {_rows(wrong)}", "correct these cells")
-    codes, categories = pd.factorize(texts, sort=True)
-    if len(categories) > min(MOST_CATEGORIES, max(len(values) / 2, 1)):
-        what = f"the column {name} has {len(categories)} different texts in {len(values)} rows"
-        raise DatasetError("drop", f"{what}, as an identifier has", f"write `drop: [{name}]`")
-    return Column(name, tuple(map(str, categories))), np.where(codes < 0, np.nan, codes.astype(np.float64))
+    if numbers.notna().any() and wrong.any() and wrong.mean() <= up_to:
+        what = f"the column {name} holds numbers, but {_names(texts[wrong].unique().tolist())} in {_rows(wrong)}"
+        raise DatasetError(key, what, f"correct these cells: {NUMBERS}")
+
+
+def _are_dates(values: "pd.Series[Any]") -> bool:
+    """Whether all that is there are dates or lengths of time, or ISO dates as texts."""
+    return values.dtype.kind in "mM" or bool(_dates(values.dropna().astype("string")).notna().all())
+
+
+def _dates(texts: "pd.Series[str]") -> "pd.Series[pd.Timestamp]":
+    """ISO dates as moments; what is none is missing."""
+    return pd.to_datetime(texts, format="ISO8601", errors="coerce", utc=True)
+
+
+def _refuse_nested(values: "pd.Series[Any]", name: str, key: str, right: str) -> None:
+    if values.dtype == object and (rows := _rows(values.map(pd.api.types.is_list_like))) is not None:
+        raise DatasetError(key, f"the column {name} holds lists, mappings or arrays in {rows}", right)
+
+
+def _refuse_unusable(values: "pd.Series[Any]", name: str, key: str) -> None:
+    """Refuse cells that are empty or hold several values."""
+    _refuse_nested(values, name, key, "name another column")
+    if (rows := _rows(values.isna())) is not None:
+        raise DatasetError(key, f"the column {name} is empty in {rows}", "complete these rows or take them out")
 
 
 def _refuse_infinite(values: "pd.Series[Any]", name: str, key: str) -> None:
@@ -277,29 +349,73 @@ def _parts(
     order: str | None,
     seed: int,
 ) -> npt.NDArray[np.object_]:
-    if split is not None:
-        return _given_parts(table[split].astype(str), split)
+    """The name of each row's part."""
+    if order is not None and (other := "split" if split else "group" if group else None):
+        raise DatasetError("order", f"cannot deal out the rows together with `{other}`", "leave one of the two out")
+    groups = None if group is None else _groups(table, group)
+    if split is None:
+        return _dealt(y, shares, groups, None if order is None else _steps(table[order], order), seed)
+    parts = _given_parts(table[split], split)
+    if groups is not None:
+        _refuse_torn(groups, parts, table[group], str(group))
+    return parts
+
+
+def _dealt(
+    y: npt.NDArray[np.generic], shares: Sequence[float], groups: Indices | None, steps: Indices | None, seed: int
+) -> npt.NDArray[np.object_]:
+    """Parts of these shares: in order of the time steps, or of whole groups, or at random."""
     if abs(sum(shares) - 1) > 1e-9 or len(shares) != len(PARTS):  # rounding
         raise DatasetError(
             "shares", f"are {len(shares)} that add up to {sum(shares):.0%}", "write three, such as [60%, 20%, 20%]"
         )
     try:
-        sizes = sizes_of(len(table), dict(zip(PARTS, shares, strict=True)))
-        if order is not None:
-            rows = in_order(table[order].to_numpy(), sizes)
+        sizes = sizes_of(len(y), dict(zip(PARTS, shares, strict=True)))
+        if steps is not None:
+            rows = in_order(steps, sizes)
         else:
-            rows = at_random(y, sizes, seed) if group is None else by_group(pd.factorize(table[group])[0], sizes, seed)
+            rows = at_random(y, sizes, seed) if groups is None else by_group(groups, sizes, seed)
     except SplitError as error:
-        raise DatasetError(
-            "shares", str(error), "give the table more rows of each class or group, or name a `split` column"
-        ) from None
-    parts = np.empty(len(table), dtype=object)
+        right = "give the table more rows of each class, group or time step, or name a `split` column"
+        raise DatasetError("shares", str(error), right) from None
+    parts = np.empty(len(y), dtype=object)
     for part, chosen in rows.items():
         parts[chosen] = part
     return parts
 
 
-def _given_parts(values: "pd.Series[Any]", name: str) -> npt.NDArray[np.object_]:
+def _groups(table: pd.DataFrame, name: str) -> Indices:
+    """The number of each row's group."""
+    _refuse_unusable(table[name], name, "group")
+    return pd.factorize(table[name])[0].astype(np.int64)
+
+
+def _steps(values: "pd.Series[Any]", name: str) -> Indices:
+    """The number of each row's time step. Numbers and dates follow one another in time; of texts, only ISO dates do."""
+    _refuse_unusable(values, name, "order")
+    if values.dtype.kind not in "iufmM":
+        texts = values.astype("string")
+        values = _dates(texts)
+        wrong = values.isna()
+        if (rows := _rows(wrong)) is not None:
+            what = f"the column {name} holds {_names(texts[wrong].unique().tolist())} in {rows}, neither numbers nor ISO dates"
+            raise DatasetError("order", what, "write dates as 2024-12-31 or 2024-12-31T23:59, or numbers that grow with time")
+    return pd.factorize(values, sort=True)[0].astype(np.int64)
+
+
+def _refuse_torn(groups: Indices, parts: npt.NDArray[np.object_], values: "pd.Series[Any]", name: str) -> None:
+    """Refuse a group with rows in two parts."""
+    held = pd.Series(parts).groupby(groups).nunique()
+    if not (torn := held.index[held > 1]).empty:
+        own = groups == torn[0]
+        where = "; ".join(f"{part}: {rows}" for part in PARTS if (rows := _rows(own & (parts == part))))
+        what = f"the group {str(values[own].iloc[0])!r} of the column {name} is in two parts or more ({where})"
+        raise DatasetError("group", what, "let the `split` column give all rows of a group one part, or leave out `group`")
+
+
+def _given_parts(column: "pd.Series[Any]", name: str) -> npt.NDArray[np.object_]:
+    _refuse_unusable(column, name, "split")
+    values = column.astype(str)
     if unknown := sorted(set(values) - set(PARTS)):
         raise DatasetError("split", f"the column {name} holds {_names(unknown)}", f"write {', '.join(PARTS)} in it")
     if empty := [part for part in PARTS if part not in set(values)]:

@@ -14,7 +14,7 @@ import numpy as np
 from pipeline.catalogue import CATALOGUE
 from pipeline.errors import PipelineError
 from pipeline.params import Params, Schedule, load_params
-from pipeline.problems.datasets import datasets
+from pipeline.problems.datasets import made
 from pipeline.problems.problem import Problem, from_frame
 from pipeline.runs import Floats
 from pipeline.schedulers.registry import schedulers
@@ -43,8 +43,7 @@ def main() -> None:
 
 def _galleries(params: Params, name: str | None) -> Iterator[str]:
     for chosen in [name] if name else params.problems:
-        component = params.problem(chosen).dataset
-        problem = from_frame(params, chosen, datasets[component.name].function(**component.args))
+        problem = from_frame(params, chosen, made(chosen, params.problem(chosen).dataset))
         budget = problem.budget()
         yield f"{chosen}: {budget.epochs} epochs of {budget.steps_per_epoch} batches, learning rate {problem.lr:g}"
         for label, schedule in problem.schedules.items():

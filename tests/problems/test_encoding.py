@@ -10,17 +10,22 @@ COLUMNS = (Column("a"), Column("b", ("x", "y", "z")))
 def test_inputs_are_standardised_by_the_training_part_alone() -> None:
     x = np.array([[1.0, 0], [3, 1], [100, 2], [np.nan, np.nan]])
     encoded = encode(x, COLUMNS, np.array([0, 1]))
-    # mean 2 and deviation 1 of the first two; what is missing is their median 2, and the first of the equally frequent
-    np.testing.assert_allclose(encoded, [[-1, 1, 0, 0], [1, 0, 1, 0], [98, 0, 0, 1], [0, 1, 0, 0]])
+    # mean 2 and deviation 1 of the first two; what is missing is their median 2, and the first of the equally frequent;
+    # neither of the two is a z, for which no weight is trained then
+    np.testing.assert_allclose(encoded, [[-1, 1, 0, 0], [1, 0, 1, 0], [98, 0, 0, 0], [0, 1, 0, 0]])
     changed = x.copy()
     changed[2] = [-7, 0]
     np.testing.assert_array_equal(encode(changed, COLUMNS, np.array([0, 1]))[:2], encoded[:2])
 
 
-def test_a_category_that_training_never_saw_has_its_own_input() -> None:
-    """And none of the others'."""
+def test_a_category_that_training_never_saw_is_all_zeros() -> None:
     x = np.array([[0.0, 0], [1, 0], [2, 2]])
-    np.testing.assert_array_equal(encode(x, COLUMNS, np.array([0, 1]))[:, 1:], [[1, 0, 0], [1, 0, 0], [0, 0, 1]])
+    np.testing.assert_array_equal(encode(x, COLUMNS, np.array([0, 1]))[:, 1:], [[1, 0, 0], [1, 0, 0], [0, 0, 0]])
+
+
+def test_a_column_that_is_empty_in_the_training_part_becomes_zeros() -> None:
+    x = np.array([[np.nan, np.nan], [np.nan, np.nan], [5, 1]])
+    np.testing.assert_array_equal(encode(x, COLUMNS, np.array([0, 1]))[:2], np.zeros((2, 4)))
 
 
 def test_a_column_that_does_not_vary_becomes_zero() -> None:
@@ -31,7 +36,7 @@ def test_what_was_fitted_once_encodes_other_samples() -> None:
     x = np.array([[1.0, 0], [3, 1], [np.nan, 2]])
     transformer = fitted(x[:2], COLUMNS)
     np.testing.assert_array_equal(encoded(transformer, x), encode(x, COLUMNS, np.array([0, 1])))
-    assert encoded(transformer, x[2:]).tolist() == [[0.0, 0.0, 0.0, 1.0]]
+    assert encoded(transformer, x[2:]).tolist() == [[0.0, 0.0, 0.0, 0.0]]
     assert encoded(transformer, x).dtype == np.float32
 
 

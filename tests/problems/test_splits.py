@@ -62,13 +62,19 @@ def test_a_group_is_in_one_part_and_none_is_empty(groups: list[int], seed: int) 
     assert sum(map(len, held)) == len(set(groups))
 
 
-@given(order=st.lists(st.integers(0, 50), min_size=3, max_size=80))
-def test_no_part_of_a_series_looks_ahead(order: list[int]) -> None:
-    when = np.array(order)
-    parts = splits.in_order(when, splits.sizes_of(len(when), {"validation": 0.2, "test": 0.2}))
+@given(order=st.lists(st.integers(0, 20), min_size=3, max_size=80))
+def test_no_part_of_a_series_looks_ahead_and_no_time_step_is_in_two(order: list[int]) -> None:
+    when, sizes = np.array(order), splits.sizes_of(len(order), {"validation": 0.2, "test": 0.2})
+    if len(set(order)) < 3:
+        with pytest.raises(splits.SplitError, match="time steps for the three parts"):
+            splits.in_order(when, sizes)
+        return
+    parts = splits.in_order(when, sizes)
     assert sorted(np.concatenate(list(parts.values()))) == list(range(len(when)))
-    assert when[parts["train"]].max() <= when[parts["validation"]].min()
-    assert when[parts["validation"]].max() <= when[parts["test"]].min()
+    assert when[parts["train"]].max() < when[parts["validation"]].min()
+    assert when[parts["validation"]].max() < when[parts["test"]].min()
+    if len(set(order)) == len(order):
+        assert {part: len(rows) for part, rows in parts.items()} == sizes
 
 
 def test_groups_of_equal_size_meet_the_sizes() -> None:

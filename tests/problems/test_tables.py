@@ -3,12 +3,16 @@
 import io
 import re
 from collections.abc import Callable
+from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pipeline import cli, results
 from pipeline.problems import splits
@@ -100,6 +104,17 @@ def test_a_constant_column_is_no_harm() -> None:
     assert described(data).endswith("; the same in every row and of no use: same")
 
 
+def of_file(new_problem: Builder, dataset: str, batch_size: int = 9) -> Problem:
+    """A problem with that dataset, and nothing else said of its data."""
+    return new_problem.from_text(f"""
+seeds: 2
+problems:
+  own: {{dataset: {dataset}, model: {{name: linear}}, optimizer: {{name: SGD, lr: 0.1}}, epochs: 1, batch_size: {batch_size}}}
+schedulers: {{ConstantLR: {{args: {{factor: 1.0}}}}}}
+report: {{baseline: ConstantLR}}
+""")
+
+
 def a_problem(new_problem: Builder, data: pd.DataFrame) -> Problem:
     other = new_problem({"StepLR": {"args": {"step_size": "50%"}}})
     params = new_problem.params((new_problem.folder / "params.yaml").read_text())
@@ -122,55 +137,195 @@ def test_every_seed_is_encoded_by_its_own_training_part(new_problem: Builder) ->
     assert train(problem, [run_of(problem, "StepLR")]).outcome.finite.all()
 
 
-def test_groups_stay_together_in_every_seeds_split(new_problem: Builder) -> None:
-    data = dataset_of(a_table(house=np.arange(ROWS) // 4), "price", group="house")
-    problem = a_problem(new_problem, data)
-    assert problem.group is not None
-    for seed in range(5):
-        split = problem.split(seed)
-        parts = [set(problem.group[rows]) for rows in (split.train, split.validation, split.test)]
-        assert not parts[0] & parts[1] | parts[0] & parts[2] | parts[1] & parts[2]
-        assert [len(split.train), len(split.validation), len(split.test)] == [(problem.part == p).sum() for p in splits.PARTS]
+# Splits never leak
+
+
+@given(
+    houses=st.lists(st.sampled_from("abcdef"), min_size=17, max_size=17),
+    moved=st.dictionaries(st.integers(0, 16), st.sampled_from(splits.PARTS), max_size=2),
+)
+def test_a_split_column_tears_no_group_or_is_refused(houses: list[str], moved: dict[int, str]) -> None:
+    own = dict(zip("abcdef", splits.PARTS * 2, strict=True))
+    parts = [moved.get(row, own[house]) for row, house in enumerate(houses)] + list(splits.PARTS)
+    houses = [*houses, "x", "y", "z"]
+    torn = {house for house, part in zip(houses, parts, strict=True) if part != parts[houses.index(house)]}
+    table = a_table(20, house=houses, part=parts)
+    if torn:
+        with pytest.raises(DatasetError, match=f"the group '[{''.join(torn)}]' of the column house is in two parts or more"):
+            dataset_of(table, "price", split="part", group="house")
+    else:
+        data = dataset_of(table, "price", split="part", group="house")
+        assert data.groupby("group")["split"].nunique().max() == 1
+
+
+def in_days(steps: pd.Series) -> pd.Series:
+    return pd.Timestamp("2023-12-05") + pd.to_timedelta(steps, unit="D")
+
+
+WRITTEN: dict[str, Callable[[pd.Series], Any]] = {
+    "numbers": lambda steps: steps - 7.5,
+    "days": lambda steps: in_days(steps).dt.strftime("%Y-%m-%d"),
+    "moments of another zone": lambda steps: in_days(steps).dt.strftime("%Y-%m-%dT%H:%M+02:00"),
+    "datetimes": in_days,
+    "dates": lambda steps: in_days(steps).dt.date,
+}
+
+
+@pytest.mark.parametrize("kind", WRITTEN)
+@given(steps=st.lists(st.integers(0, 60), min_size=20, max_size=20).filter(lambda steps: len(set(steps)) > 2))
+@settings(max_examples=20)
+def test_a_series_is_in_order_however_its_time_is_written(kind: str, steps: list[int]) -> None:
+    when = pd.Series(steps)
+    data = dataset_of(a_table(20, when=WRITTEN[kind](when)), "price", order="when")
+    first, last = (when.groupby(data["split"]).agg(which) for which in ("min", "max"))
+    assert last["train"] < first["validation"] <= last["validation"] < first["test"]
+
+
+@pytest.fixture(scope="module")
+def grouped(new_problem: Builder) -> Problem:
+    return a_problem(new_problem, dataset_of(a_table(house=np.arange(ROWS) // 4), "price", group="house"))
+
+
+@given(
+    groups=st.lists(st.integers(0, 8), min_size=12, max_size=ROWS).filter(lambda groups: len(set(groups)) > 2),
+    shares=st.sampled_from([(0.6, 0.2, 0.2), (0.4, 0.3, 0.3), (0.9, 0.05, 0.05)]),
+    seed=st.integers(0, 2**16),
+)
+def test_no_group_is_in_two_parts_of_any_seeds_split(
+    grouped: Problem, groups: list[int], shares: tuple[float, ...], seed: int
+) -> None:
+    """Though every seed's parts have the same sizes: samples of a part are left out or drawn twice, and none is moved."""
+    house, sizes = np.array(groups), splits.sizes_of(len(groups), dict(zip(splits.PARTS, shares, strict=True)))
+    some = slice(len(groups))
+    named = np.repeat(list(sizes), list(sizes.values()))
+    problem = replace(grouped, x=grouped.x[some], y=grouped.y[some], part=named, group=house)
+    drawn = {part: getattr(problem.split(seed), part) for part in splits.PARTS}
+    assert {part: len(rows) for part, rows in drawn.items()} == sizes
+    held = [set(house[rows]) for rows in drawn.values()]
+    assert sum(map(len, held)) == len(set.union(*held))
+    for part, rows in drawn.items():
+        if len(set(rows)) < sizes[part]:  # some are there twice, since all that there are did not suffice
+            assert set(rows) == set(np.flatnonzero(np.isin(house, list(set(house[rows])))))
 
 
 # Trouble
 
 
 @pytest.mark.parametrize(
-    ("content", "given", "message"),
+    ("content", "message"),
     [
-        ("", {}, "path: inputs/my.csv is empty; give it a header"),
-        ("size,price\n", {}, "path: inputs/my.csv has no rows"),
-        ("size;price\n1;2\n", {}, "path: inputs/my.csv has one column only; its delimiter seems to be ';'"),
-        ("size,price,size\n1,2,3\n", {}, "path: inputs/my.csv has 'size' more than once in its header"),
-        (b"size,price\n\xff\xfe,2\n", {}, "path: inputs/my.csv is no UTF-8 text"),
-        ("size,price\n1,2,3\n1\n1,2,3,4,5\n", {}, "path: inputs/my.csv cannot be read"),
-        (a_table(), {"target": "prize"}, r"target: there is no column 'prize'; did you mean price\?"),
-        (a_table(), {"drop": ["colr"]}, r"drop: there is no column 'colr'; did you mean colour\?"),
-        (a_table(), {"group": "house"}, "group: there is no column 'house'"),
-        (a_table(), {"split": "rooms"}, "split: the column rooms holds '0', '1', '2', '3'; write train, validation, test"),
-        (a_table(part="train"), {"split": "part"}, "split: the column part never says 'validation', 'test'"),
-        (a_table(), {"features": ["price"]}, "features: leaves no feature"),
-        (a_table(price=[None] * 7 + [1.5] * (ROWS - 7)), {}, "target: price is missing in rows 1, 2, 3, 4, 5 and 2 more"),
-        (a_table(size=[1.0, None] + [2.0] * (ROWS - 2)), {}, "missing: the column size is empty in row 2; complete"),
-        (a_table(size=[None] * ROWS), {"missing": "impute"}, r"drop: the column size is empty; write `drop: \[size\]`"),
-        (a_table(size=[np.inf] + [2.0] * (ROWS - 1)), {}, "path: the column size is infinite in row 1"),
-        (a_table(size=["n/a?", *map(str, range(ROWS - 1))]), {}, "path: the column size holds numbers, but 'n/a.' in row 1"),
-        (a_table(key=[f"id{i}" for i in range(ROWS)]), {}, "drop: the column key has 60 different texts in 60 rows, as an id"),
-        (a_table(price="dear"), {}, r"target: price has one class only \(dear\)"),
-        (a_table(price=3.5), {}, "target: price is the same in every row"),
-        (a_table(), {"task": "classification"}, "target: price has 60 classes in 60 rows; write `task: regression`"),
-        (a_table(), {"target": "colour", "task": "regression"}, "target: colour is no number"),
-        (a_table(price=["a"] * (ROWS - 1) + ["b"]), {}, "shares: no stratified split can be drawn"),
-        (a_table(), {"shares": [0.5, 0.2, 0.2]}, "shares: are 3 that add up to 90%; write three"),
-        (a_table(2, price=[1.5, 2.5]), {"features": ["size"]}, "shares: 2 samples are too few for three parts"),
-        (a_table(house="one"), {"group": "house"}, "shares: there are only 1 groups for the three parts"),
+        ("", "path: inputs/my.csv is empty; give it a header"),
+        ("size,price\n", "path: inputs/my.csv has no rows"),
+        ("size;price\n1,5;2,5\n", "path: the delimiter of inputs/my.csv seems to be ';'; write the file with commas"),
+        ("size;price, net;price\n1;2;3\n", "path: the delimiter of inputs/my.csv seems to be ';'"),
+        ("size\tprice\n1\t2\n", r"path: the delimiter of inputs/my.csv seems to be '\\t'"),
+        ("size,price\n1,2,\n3,4,\n", "path: inputs/my.csv has 3 cells in row 1 under the 2 names of its header; name ev"),
+        ("size,price\n\n1,2\n3,a, b\n", "path: inputs/my.csv has 3 cells in row 2 under the 2 names of its header; name"),
+        (f"size,price\n1,{'2' * 200_000}\n", r"path: inputs/my.csv cannot be read \(field larger than field limit"),
+        ("size,price,size\n1,2,3\n", "path: inputs/my.csv has 'size' more than once in its header"),
+        (b"size,price\n\xff\xfe,2\n", "path: inputs/my.csv is no UTF-8 text"),
+        ('size,price\n1,"2\n', r"path: inputs/my.csv cannot be read \(.*EOF inside string"),
     ],
-)  # fmt: skip
-def test_trouble_is_named(written: Callable[..., str], content: Any, given: dict[str, Any], message: str) -> None:
-    name = written(content)
+)
+def test_a_file_that_is_no_table_is_told(written: Callable[..., str], content: str | bytes, message: str) -> None:
     with pytest.raises(DatasetError, match=message):
-        dataset_of(read_table(name), **{"target": "price", **given})
+        read_table(written(content))
+
+
+TROUBLE: list[tuple[pd.DataFrame, dict[str, Any], str]] = [
+    (a_table(), {"target": "prize"}, r"target: there is no column 'prize'; did you mean price\?"),
+    (a_table(), {"drop": ["colr"]}, r"drop: there is no column 'colr'; did you mean colour\?"),
+    (a_table(), {"group": "house"}, "group: there is no column 'house'"),
+    (a_table(), {"split": "rooms"}, "split: the column rooms holds '0', '1', '2', '3'; write train, validation, test"),
+    (a_table(part="train"), {"split": "part"}, "split: the column part never says 'validation', 'test'"),
+    (a_table(), {"features": ["price"]}, "features: leaves no feature"),
+    (a_table(price=[None] * 7 + [1.5] * (ROWS - 7)), {}, "target: the column price is empty in rows 1, 2, 3, 4, 5 and 2 "),
+    (a_table(house=[None, *"ab" * 29, "a"]), {"group": "house"}, "group: the column house is empty in row 1; complete"),
+    (a_table(house="a", when=1), {"group": "house", "order": "when"}, "order: cannot deal out the rows together with `gr"),
+    (a_table(part="a", when=1), {"split": "part", "order": "when"}, "order: cannot deal out the rows together with `spl"),
+    (a_table(part=[*"abc" * 19, "a", None, "b"]), {"split": "part"}, "split: the column part is empty in row 59; complete"),
+    (a_table(when=["31/1/2024", *["2024-02-01"] * 58, "1/2/24"]), {"order": "when"},
+     "order: the column when holds '31/1/2024', '1/2/24' in rows 1, 60, neither numbers nor ISO dates; write dates as 2"),
+    (a_table(when=["2024-01-31", None] * 30), {"order": "when"}, "order: the column when is empty in rows 2, 4, 6, 8, 10 "),
+    (a_table(when=[1.5, None] * 30), {"order": "when"}, "order: the column when is empty in rows 2, 4, 6, 8, 10 and 25"),
+    (a_table(when=[1, 2] * 30), {"order": "when"}, "shares: there are only 2 time steps for the three parts; give the"),
+    (a_table(house=["a", "b"] * 30, part=np.repeat(splits.PARTS, 20)), {"split": "part", "group": "house"},
+     r"group: the group 'a' of the column house is in two parts or more \(train: rows 1, 3, 5, 7, 9 and 5 more; valid"),
+    (a_table(size=[1.0, None] + [2.0] * (ROWS - 2)), {}, "missing: the column size is empty in row 2; complete"),
+    (a_table(size=[None] * ROWS), {"missing": "impute"}, r"drop: the column size is empty; write `drop: \[size\]`"),
+    (a_table(size=[np.inf] + [2.0] * (ROWS - 1)), {}, "path: the column size is infinite in row 1"),
+    (a_table(size=["n/a?", *map(str, range(ROWS - 1))]), {}, "path: the column size holds numbers, but 'n/a.' in row 1"),
+    (a_table(size=[*["1,234.5", "2,000"] * 10, *map(str, range(100, 140))]), {},
+     "path: the column size holds numbers, but '1,234.5', '2,000' in rows 1, 2, 3, 4, 5 and 15 more; correct these cells: wr"),
+    (a_table(size=[f"{i},000" for i in range(ROWS)]), {},
+     r"drop: the column size has 60 .*: '0,000', .* and so on; write `drop: \[size\]`; if they are numbers, write digits and"),
+    (a_table(key=[f"id{i}" for i in range(ROWS)]), {}, r"drop: the column key has 60 .*: 'id0', .*; write `drop: \[key\]`"),
+    (a_table(when=in_days(pd.Series(range(ROWS)))), {}, r"drop: the column when holds dates, .*write `drop: \[when\]`, or g"),
+    (a_table(when=in_days(pd.Series(range(ROWS)))), {"target": "when"}, "target: when holds dates; name a column of numbers"),
+    (a_table(price=["1,5", *map(str, range(ROWS - 1))]), {}, "target: the column price holds numbers, but '1,5' in row 1; co"),
+    (a_table(price=["1", "?"] * 30), {"task": "regression"}, "target: the column price holds numbers, but '.' in rows 2, 4, "),
+    (a_table(price="dear"), {}, r"target: price has one class only \(dear\)"),
+    (a_table(price=3.5), {}, "target: price is the same in every row"),
+    (a_table(), {"task": "classification"}, "target: price has 60 classes in 60 rows; write `task: regression`"),
+    (a_table(), {"target": "colour", "task": "regression"}, "target: colour is no number"),
+    (a_table(price=["a"] * (ROWS - 1) + ["b"]), {}, "shares: no stratified split can be drawn"),
+    (a_table(), {"shares": [0.5, 0.2, 0.2]}, "shares: are 3 that add up to 90%; write three"),
+    (a_table(2, price=[1.5, 2.5]), {"features": ["size"]}, "shares: 2 samples are too few for three parts"),
+    (a_table(house="one"), {"group": "house"}, "shares: there are only 1 groups for the three parts"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["my.csv", "my.parquet"])
+@pytest.mark.parametrize(("table", "given", "message"), TROUBLE)
+def test_trouble_is_named(
+    written: Callable[..., str], table: pd.DataFrame, given: dict[str, Any], message: str, name: str
+) -> None:
+    read = read_table(written(table, name))
+    with pytest.raises(DatasetError, match=message):
+        dataset_of(read, **{"target": "price", **given})
+
+
+NESTED = {"lists": [["a", "b"], ["c"]] * 30, "mappings": [{"a": 1}] * ROWS}
+
+
+@pytest.mark.parametrize("kind", NESTED)
+@pytest.mark.parametrize(
+    ("given", "key", "right"),
+    [
+        ({}, "drop", r"write `drop: \[odd\]`, or save arrays in an \.npz file"),
+        ({"target": "odd"}, "target", "name another column"),
+        ({"group": "odd"}, "group", "name another column"),
+        ({"order": "odd"}, "order", "name another column"),
+    ],
+)
+def test_cells_of_several_values_are_told(
+    written: Callable[..., str], kind: str, given: dict[str, Any], key: str, right: str
+) -> None:
+    read = read_table(written(a_table(odd=NESTED[kind]), "my.parquet"))
+    message = rf"{key}: the column odd holds lists, mappings or arrays in rows 1, 2, 3, 4, 5 and 55 more; {right}"
+    with pytest.raises(DatasetError, match=message):
+        dataset_of(read, **{"target": "price", **given})
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"size,price", r"path: inputs/my.parquet cannot be read \(.*; write it anew as CSV or Parquet"),
+        (a_table().head(0), "path: inputs/my.parquet has no rows; give it a header"),
+    ],
+)
+def test_a_parquet_file_that_is_no_table_is_told(written: Callable[..., str], content: Any, message: str) -> None:
+    with pytest.raises(DatasetError, match=message):
+        read_table(written(content, "my.parquet"))
+
+
+def test_decimals_are_numbers_and_an_index_is_a_column(written: Callable[..., str]) -> None:
+    paid = [Decimal("1.50"), None, *[Decimal(7)] * (ROWS - 2)]
+    indexed = a_table(paid=paid).set_index(in_days(pd.Series(range(ROWS))).rename("when"))
+    data = dataset_of(read_table(written(indexed, "my.parquet")), "price", order="when", missing="impute")
+    assert data.attrs["columns"][-1] == {"name": "paid", "categories": []}
+    np.testing.assert_array_equal(data["x3"][:3], [1.5, np.nan, 7])
+    assert (data["split"][:36] == "train").all()
 
 
 def test_missing_values_are_imputed_when_asked() -> None:
@@ -178,40 +333,91 @@ def test_missing_values_are_imputed_when_asked() -> None:
     assert data["x0"].isna().sum() == 1
 
 
-def test_a_hundred_thousand_rows(written: Callable[..., str]) -> None:
-    data = dataset_of(read_table(written(a_table(100_000))), "price")
-    assert len(data) == 100_000
+def test_a_hundred_thousand_rows(written: Callable[..., str], new_problem: Builder) -> None:
+    written(a_table(100_000))
+    problem = of_file(new_problem, "{path: my.csv, target: price}", batch_size=30_000)
+    samples = problem.samples([1])
+    assert {part: rows.shape for part, rows in samples.parts.items()} == {
+        "train": (1, 60_000), "validation": (1, 20_000), "test": (1, 20_000)
+    }  # fmt: skip
+    assert samples.x.shape == (100_000, 5)
+    inputs = samples.x[samples.parts["train"][0]]
+    np.testing.assert_allclose(inputs[:, [0, 4]].std(axis=0), 1, rtol=1e-4)
+    np.testing.assert_array_equal(inputs[:, 1:4].sum(axis=1), 1)
+    assert train(problem, [run_of(problem, "ConstantLR")]).outcome.finite.all()
 
 
-@pytest.mark.parametrize(
-    ("dataset", "message"),
-    [
-        (
-            "{path: no.csv, target: price}",
-            r"dataset\.path: there is no file inputs/no\.csv .*put it there; did you mean my\.csv",
-        ),
-        ("{path: my.csv, target: prise}", r"dataset\.target: there is no column 'prise' .*did you mean price\?"),
-        ("{path: ../my.csv, target: price}", r"dataset\.path: leads out of the folder inputs/"),
-        ("{path: my.csv}", r"dataset\.target: is missing"),
-        (
-            "{path: my.csv, target: price, order: size}",
-            r"resample: would draw samples of a series at random.*resample: false",
-        ),
-    ],
-)
-def test_the_stage_tells_the_place(
-    repository: Path, written: Callable[..., str], monkeypatch: pytest.MonkeyPatch, capsys: Any, dataset: str, message: str
-) -> None:
-    written(a_table())
-    text = (repository / "params.yaml").read_text()
-    (repository / "params.yaml").write_text(text.replace("dataset: {name: digits, seed: 0}", f"dataset: {dataset}"))
+DIGITS = "{name: digits, seed: 0}\n    resample: true"
+FILE = "path: my.csv, target: price"
+TOLD = {
+    "no such file": ("{path: ¦no.csv, target: price}", r"path: there is no file inputs/no\.csv .*did you mean my\.csv"),
+    "outside": ("{path: ¦../my.csv, target: price}", r"path: leads out of the folder inputs/"),
+    "no target": ("¦{path: my.csv}", r"target: is missing \(given: nothing\); add `target:`"),
+    "a misspelt target": ("{path: my.csv, target: ¦prise}", r"target: there is no column 'prise' .*did you mean price\?"),
+    "a misspelt column to drop": (f"{{{FILE}, drop: ¦[roms]}}", r"drop: there is no column 'roms' .*did you mean rooms\?"),
+    "empty cells": (f"¦{{{FILE}, features: [gaps]}}", r"missing: the column gaps is empty in row 3 \(given: error\); complete"),
+    "slips": ("{path: ¦my.csv, target: price, features: [slips]}", r"path: the column slips holds numbers, but 'a' in row 1 "),
+    "an identifier": (f"{{{FILE}, drop: ¦[gaps, slips]}}", r"drop: the column key has 60 different texts in 60 rows"),
+    "no numbers": ("{path: my.csv, target: ¦colour, task: regression}", r"target: colour is no number"),
+    "a torn group": (f"{{{FILE}, features: [size], split: part, group: ¦colour}}", r"group: the group 'red' of .* is in two"),
+    "no dates": (f"{{{FILE}, features: [size], order: ¦colour}}", r"order: the column colour holds 'red', 'green', 'blue' in"),
+    "shares": (f"{{{FILE}, features: [size], shares: ¦[50%, 20%, 20%]}}", r"shares: are 3 that add up to 90% \(given: \[50%,"),
+}  # fmt: skip
+
+
+def told_by_the_stage(text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
+    """What the stage says of a params.yaml, and the place in it that is marked."""
+    line, column = next((n, line.index("¦")) for n, line in enumerate(text.splitlines(), 1) if "¦" in line)
+    Path("params.yaml").write_text(text.replace("¦", ""), encoding="utf-8")
     monkeypatch.setattr("sys.argv", ["pipeline/stages/dataset.py", "digits"])
     with pytest.raises(SystemExit) as end:
         cli.run(main)
-    told = capsys.readouterr().err
     assert end.value.code == 2
-    assert re.search(r"params\.yaml:\d+:\d+: problems\.digits\." + message, told), told
     assert not results.dataset_path("digits").exists()
+    return capsys.readouterr().err, f"params.yaml:{line}:{column + 1}: problems.digits."
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_the_stage_tells_the_place(
+    repository: Path, written: Callable[..., str], monkeypatch: pytest.MonkeyPatch, capsys: Any, name: str
+) -> None:
+    columns = {"gaps": [1, 2, None, *range(57)], "slips": ["a", *range(59)], "key": [f"id{i}" for i in range(ROWS)]}
+    written(a_table(part=np.repeat(splits.PARTS, 20)).assign(**columns))
+    dataset, message = TOLD[name]
+    text = (repository / "params.yaml").read_text(encoding="utf-8").replace(DIGITS, dataset, 1)
+    told, place = told_by_the_stage(text, monkeypatch, capsys)
+    assert re.fullmatch(re.escape(place) + r"dataset\." + message + r".*\n", told), told
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("order: size", "would draw samples of a series at random"),
+        ("split: colour", "would draw samples at random, those of the"),
+    ],
+)
+def test_fixed_parts_are_not_drawn_anew(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any, argument: str, message: str
+) -> None:
+    text = (repository / "params.yaml").read_text(encoding="utf-8")
+    told, place = told_by_the_stage(
+        text.replace(DIGITS, f"{{{FILE}, {argument}}}\n    resample: ¦true", 1), monkeypatch, capsys
+    )
+    assert told.startswith(f"{place}resample: {message}")
+    assert told.endswith("(given: true); leave `resample` out, or write `resample: false`\n")
+
+
+@pytest.mark.parametrize("fixed", ["split: part", "order: when", ""])
+def test_parts_that_the_table_fixes_are_every_seeds(written: Callable[..., str], new_problem: Builder, fixed: str) -> None:
+    parts = np.resize(["train", "train", "test", "validation"], ROWS)
+    written(a_table(part=parts, when=np.arange(ROWS)))
+    problem = of_file(new_problem, f"{{path: my.csv, target: price, {fixed}}}")
+    tests = [problem.split(seed).test for seed in range(2)]
+    expected = {"split: part": np.flatnonzero(parts == "test"), "order: when": np.arange(48, ROWS)}
+    if fixed:
+        np.testing.assert_array_equal(tests, [expected[fixed]] * 2)
+    else:
+        assert set(tests[0]) != set(tests[1])
 
 
 @pytest.mark.parametrize(("name", "task"), [("iris", "classification"), ("wine", "classification"),

@@ -49,6 +49,19 @@ def test_a_misspelt_problem_is_told(
     assert "there is no problem 'digit' in params.yaml; did you mean digits?" in capsys.readouterr().err
 
 
+def test_data_that_cannot_be_read_are_told_with_their_place(
+    edited: Edited, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edited(("{name: digits, seed: 0}", "{path: my.csv, target: price}"))
+    with pytest.raises(SystemExit) as end:
+        printed(capsys, monkeypatch, "digits")
+    assert end.value.code == 2
+    told = capsys.readouterr().err
+    assert re.fullmatch(r"params\.yaml:16:21: problems\.digits\.dataset\.path: there is no file inputs/my\.csv .*\n", told), (
+        told
+    )
+
+
 def test_a_drawing_is_as_high_as_its_peak_and_shows_what_is_little() -> None:
     assert gallery.drawn(np.array([1.0, 0.5, 0.001, 0.0])) == [f"{row:<72}" for row in ("█", "█▄", "██▁")]
     assert gallery.drawn(np.zeros(5)) == [" " * 72] * 3
