@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
-from torch.optim import Optimizer
 
 from pipeline.engine.memory import fitting
 from pipeline.engine.merging import as_one_block
@@ -52,71 +51,87 @@ def train(
 
     In a ``search`` only what a choice needs is evaluated, as in :func:`pipeline.engine.stacked.train`.
     """
-    samples = problem.samples([run.seed])
-    x, y = on_device(samples.x, device, dtype), on_device(samples.y, device, dtype)
-    training, validation, test = (torch.from_numpy(rows[0]).to(device) for rows in samples.parts.values())
-    criterion, scale = problem.loss.mean, float(samples.scale[0])
-    model = problem.new_model(run.seed, run.stream).to(device, dtype)
-    budget = problem.budget(run.epochs)
-    resolved = resolve(run.schedule, problem.lr, budget)
-    parameters: list[Tensor] = list(model.parameters())
-    optimizer = problem.optimizers_for(run.schedule)(parameters, resolved.lr)
-    scheduler = build(run.schedule, optimizer, resolved, budget)
-    order, draws = problem.new_order(run.seed, run.stream), problem.new_draws(run)
-    chance = RandomState(stream("chance", problem.name, run.label, run.schedule.key, run.seed, run.stream))
-    initial_loss, _ = evaluate(problem, model, optimizer, x[training], y[training], scale)
+    script, nothing = Script(problem, run, device, dtype), (np.nan, np.nan)
+    initial_loss, _ = script.evaluate("train")
     finite = True
     for epoch in range(1, run.epochs + 1):
-        lr, momentum = rate_of(optimizer), momentum_of(optimizer)
-        total, has_ended = 0.0, not finite  # of a run that has diverged there is nothing more to tell
-        with chance.used():
-            for batch in torch.randperm(len(training), generator=order).split(problem.params.batch_size):  # type: ignore[no-untyped-call]
-                rows = training[batch.to(device)]
-                _renew_draws(model, draws)
-
-                def closure(rows: Tensor = rows) -> Tensor:
-                    optimizer.zero_grad()
-                    loss = criterion(model(x[rows]), y[rows])
-                    loss.backward()  # type: ignore[no-untyped-call]
-                    _clip(parameters, problem.params.clip)
-                    return loss
-
-                loss: Any = optimizer.step(closure)  # type: ignore[arg-type]
-                if run.schedule.interval == "batch":
-                    scheduler.step()
-                total += loss.item() * len(rows)
-                finite = finite and bool(loss.isfinite())
-        train_loss = np.nan if has_ended else total / len(training)
-        if run.schedule.interval == "epoch":
-            scheduler.step(*([train_loss] if schedulers[run.schedule.name].live else []))
-        validated = (np.nan, np.nan)
-        if not has_ended and (epoch == run.epochs or not search):
-            validated = evaluate(problem, model, optimizer, x[validation], y[validation], scale)
-            finite = finite and bool(np.isfinite(validated[0]))
-        finite = finite and bool(np.isfinite(train_loss))
+        has_ended = not finite  # of a run that has diverged there is nothing more to tell
+        lr, momentum = rate_of(script.optimizer), momentum_of(script.optimizer)
+        train_loss = script.train_epoch()
+        train_loss = np.nan if has_ended else train_loss
+        script.end_epoch(train_loss)
+        is_evaluated = not has_ended and (epoch == run.epochs or not search)
+        validated = script.evaluate("validation") if is_evaluated else nothing
+        finite = finite and bool(np.isfinite([train_loss, *validated[:is_evaluated]]).all())
         yield Block(epoch, *(np.array([[figure]]) for figure in (lr, momentum, train_loss, *validated)))
-    is_tested = finite and not search
-    tested = evaluate(problem, model, optimizer, x[test], y[test], scale) if is_tested else (np.nan, np.nan)
+    tested = script.evaluate("test") if finite and not search else nothing
     test_loss, test_metric = (np.array([figure]) for figure in tested)
-    _set_mode(optimizer, training=False)
-    weights = {name: value.detach()[None] for name, value in model.state_dict().items()}
     finite = finite and bool(np.isfinite(initial_loss))
-    return Outcome(np.array([initial_loss]), np.array([finite]), test_loss, test_metric, weights)
+    return Outcome(np.array([initial_loss]), np.array([finite]), test_loss, test_metric, script.weights())
 
 
-@torch.no_grad()
-def evaluate(
-    problem: Problem, model: nn.Module, optimizer: Optimizer, x: Tensor, y: Tensor, scale: float
-) -> tuple[float, float]:
-    """Loss and metric of the model on the samples, no metric without a finite loss; 1 in ``y`` is worth ``scale``."""
-    model.eval()
-    _set_mode(optimizer, training=False)
-    outputs = model(x)
-    _set_mode(optimizer, training=True)
-    model.train()
-    loss, metric = problem.loss.mean(outputs, y).item(), problem.metric
-    measured = float(metric.of_runs(outputs[None], y[None])[0]) * scale**metric.power
-    return loss, measured if np.isfinite(loss) else np.nan
+class Script:
+    """What a PyTorch user's script holds: data, model, optimizer and scheduler of one run."""
+
+    def __init__(self, problem: Problem, run: Run, device: torch.device, dtype: torch.dtype) -> None:
+        self._problem, self._schedule = problem, run.schedule
+        samples = problem.samples([run.seed])
+        self._x, self._y = on_device(samples.x, device, dtype), on_device(samples.y, device, dtype)
+        self._rows = {part: torch.from_numpy(rows[0]).to(device) for part, rows in samples.parts.items()}
+        self._scale = float(samples.scale[0])
+        self.model = problem.new_model(run.seed, run.stream).to(device, dtype)
+        self._parameters: list[Tensor] = list(self.model.parameters())
+        budget = problem.budget(run.epochs)
+        resolved = resolve(run.schedule, problem.lr, budget)
+        self.optimizer = problem.optimizers_for(run.schedule)(self._parameters, resolved.lr)
+        self._scheduler = build(run.schedule, self.optimizer, resolved, budget)
+        self._order, self._draws = problem.new_order(run.seed, run.stream), problem.new_draws(run)
+        self._chance = RandomState(stream("chance", problem.name, run.label, run.schedule.key, run.seed, run.stream))
+
+    def train_epoch(self) -> float:
+        """One pass over the training part; the mean loss of its samples as they were trained."""
+        training, total = self._rows["train"], 0.0
+        with self._chance.used():
+            order = torch.randperm(len(training), generator=self._order)
+            for batch in order.split(self._problem.params.batch_size):  # type: ignore[no-untyped-call]
+                rows = training[batch.to(training.device)]
+                _renew_draws(self.model, self._draws)
+                loss: Any = self.optimizer.step(partial(self._loss, rows))  # type: ignore[arg-type]
+                if self._schedule.interval == "batch":
+                    self._scheduler.step()
+                total += loss.item() * len(rows)
+        return total / len(training)
+
+    def _loss(self, rows: Tensor) -> Tensor:
+        """The closure of the optimizer's step: loss and gradients of a batch."""
+        self.optimizer.zero_grad()
+        loss = self._problem.loss.mean(self.model(self._x[rows]), self._y[rows])
+        loss.backward()  # type: ignore[no-untyped-call]
+        _clip(self._parameters, self._problem.params.clip)
+        return loss
+
+    def end_epoch(self, train_loss: float) -> None:
+        """Step a scheduler that goes by epochs, with the epoch's loss where it reacts to it."""
+        if self._schedule.interval == "epoch":
+            self._scheduler.step(*([train_loss] if schedulers[self._schedule.name].live else []))
+
+    @torch.no_grad()
+    def evaluate(self, part: str) -> tuple[float, float]:
+        """Loss and metric of the model on that part of the samples, no metric without a finite loss."""
+        x, y, metric = self._x[self._rows[part]], self._y[self._rows[part]], self._problem.metric
+        self.model.eval()
+        _set_mode(self.optimizer, training=False)
+        outputs = self.model(x)
+        _set_mode(self.optimizer, training=True)
+        self.model.train()
+        loss = self._problem.loss.mean(outputs, y).item()
+        measured = float(metric.of_runs(outputs[None], y[None])[0]) * self._scale**metric.power
+        return loss, measured if np.isfinite(loss) else np.nan
+
+    def weights(self) -> dict[str, Tensor]:
+        """What the model's ``state_dict`` holds, as it is evaluated, each behind a runs axis of length 1."""
+        _set_mode(self.optimizer, training=False)
+        return {name: value.detach()[None] for name, value in self.model.state_dict().items()}
 
 
 def _set_mode(optimizer: Any, *, training: bool) -> None:

@@ -177,18 +177,8 @@ def dataset_of_arrays(
     """
     beside = [name for name in (target, split, group, order) if name is not None]
     left = features or [name for name in arrays if name not in beside]
-    table = pd.DataFrame({name: values for name, values in arrays.items() if values.ndim == 1})
-    for key, names in {"features": left, "target": beside}.items():
-        for name in names:
-            if name not in arrays:
-                raise DatasetError(key, f"there is no array {name!r}", suggestion(name, arrays))
-            if key == "target" and name not in table:
-                raise DatasetError(key, f"the array {name} has the shape {arrays[name].shape}", "give it one number per sample")
-    if len(left) != 1:
-        raise DatasetError("features", f"the inputs may be any of {_names(left)}", "name the array: `features: [x]`")
-    x = arrays[left[0]]
-    if x.dtype.kind not in "iufb":
-        raise DatasetError("features", f"the array {left[0]} holds {x.dtype}, no numbers", "save its numbers")
+    _refuse_arrays(arrays, left, beside)
+    x, table = arrays[left[0]], pd.DataFrame({name: values for name, values in arrays.items() if values.ndim == 1})
     if x.ndim <= 2 and x.dtype.kind == "f":
         columns = pd.DataFrame(x.reshape(len(x), -1)).rename(columns=lambda number: f"{left[0]}[{number}]")
         given = {"task": task, "split": split, "shares": shares, "group": group, "order": order, "missing": missing}
@@ -204,6 +194,21 @@ def dataset_of_arrays(
         data["group"] = _groups(table, group)
     data.attrs["classes"] = classes
     return data
+
+
+def _refuse_arrays(arrays: Mapping[str, npt.NDArray[Any]], inputs: Sequence[str], beside: Sequence[str]) -> None:
+    """Refuse names that no array has, anything but one array of numbers as inputs, and others that are no plain columns."""
+    for key, names in {"features": inputs, "target": beside}.items():
+        for name in names:
+            if name not in arrays:
+                raise DatasetError(key, f"there is no array {name!r}", suggestion(name, arrays))
+            if key == "target" and arrays[name].ndim != 1:
+                raise DatasetError(key, f"the array {name} has the shape {arrays[name].shape}", "give it one number per sample")
+    if len(inputs) != 1:
+        raise DatasetError("features", f"the inputs may be any of {_names(inputs)}", "name the array: `features: [x]`")
+    (name,) = inputs
+    if arrays[name].dtype.kind not in "iufb":
+        raise DatasetError("features", f"the array {name} holds {arrays[name].dtype}, no numbers", "save its numbers")
 
 
 def frame(x: npt.NDArray[Any], y: npt.NDArray[Any], split: npt.NDArray[Any]) -> pd.DataFrame:

@@ -77,20 +77,19 @@ def test_the_random_numbers_of_a_model_are_its_runs_own(new_problem: Builder) ->
 def test_evaluation_is_at_the_weights_that_count_and_leaves_all_as_it_was(new_problem: Builder, name: str) -> None:
     """Without dropout, at the averaged weights where there are any."""
     problem = new_problem({}, optimizer={"name": name, "lr": 0.5}, model={**MLP, "dropout": 0.5})
-    model, x, y = problem.new_model(0, "final"), torch.tensor(problem.x), torch.tensor(problem.y)
-    optimizer: Any = problem.optimizers_for(problem.schedules["Baseline"])(list(model.parameters()), 0.5)
+    script = loop.Script(problem, run_of(problem, "Baseline"), CPU, torch.float32)
+    model, optimizer, rows = script.model, script.optimizer, problem.split(0).validation
     for _ in range(3):
-        optimizer.zero_grad()
-        problem.loss.mean(model(x), y).backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
+        script.train_epoch()
     trained = {key: value.clone() for key, value in model.state_dict().items()}
-    found = loop.evaluate(problem, model, optimizer, x, y, 1.0)
+    found = script.evaluate("validation")
     assert model.training
     for key, value in model.state_dict().items():
         torch.testing.assert_close(value, trained[key])
     getattr(optimizer, "eval", list)()
     moved = not torch.equal(next(model.parameters()), trained[next(iter(trained))])
     assert moved == ("ScheduleFree" in name)
+    x, y = torch.tensor(problem.x[rows]), torch.tensor(problem.y[rows])
     outputs = model.eval()(x)
     assert found[0] == pytest.approx(nn.functional.cross_entropy(outputs, y).item(), rel=1e-6)
     assert found[1] == pytest.approx((outputs.argmax(dim=1) == y).double().mean().item())
