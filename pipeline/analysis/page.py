@@ -74,7 +74,10 @@ class Section:
 
 @dataclass(frozen=True)
 class Across:
-    """The part of the page on all problems together; ``tests`` has each variant's test across them."""
+    """The part of the page on all problems together; ``ranks`` are best first, those of the last variant before others.
+
+    ``tests`` has each variant's test across the problems.
+    """
 
     variants: Sequence[str]
     ranks: Sequence[Row]
@@ -172,8 +175,9 @@ def _across(comparison: pd.DataFrame, evidence: Frames, style: Styles) -> Across
         if test.p is not None
         for panel in figures.critical_difference(f"all-{variant}", test.ranks, _apart(test), style)
     ]
-    ranked = Figure("Average ranks", diagrams)
-    return Across(variants, _records(ranks), Figure("Performance profiles", drawn), tests, ranked)
+    best_first = pd.concat([ranks[ranks["variant"] == v].sort_values("rank", kind="stable") for v in reversed(variants)])
+    shown = Figure("Performance profiles", drawn), tests, Figure("Average ranks", diagrams)
+    return Across(variants, _records(best_first), *shown)
 
 
 def _apart(test: Friedman) -> float | None:

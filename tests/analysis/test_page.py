@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import pandas as pd
@@ -196,3 +197,33 @@ def test_what_users_write_is_escaped(params: Params, make_runs: MakeRuns, make_c
     html = files(assemble(params, [results]))["report.html"].decode().partition("<script>\n//")[0]
     assert "<script" not in html
     assert "&lt;script&gt;" in html
+
+
+def test_the_test_across_problems_is_told_for_every_variant(
+    params: Params, make_runs: MakeRuns, make_curves: MakeCurves
+) -> None:
+    """Five problems that agree on the default order, and on none of the tuned; Own is a scheduler of one of them alone."""
+    problems = []
+    for n in range(5):
+        labels = ["base", "A", "B", "C"]
+        default = {("default", label): [0.5 + place, 0.6 + place] for place, label in enumerate(labels)}
+        tuned = {("tuned", label): [0.5 + (place + n) % 4, 0.6] for place, label in enumerate(labels)}
+        own = {("default", "Own"): [0.1, 0.2]} if n == 0 else {}
+        runs = make_runs({**default, **own, **tuned})
+        problems.append(gather(f"P{n}", params.problems["P"], [*labels, "Own"], [(runs, make_curves(runs, 2))]))
+    written = files(assemble(params, problems))
+    page = " ".join(written["report.html"].decode().split())
+    # Chi-squared is 5 · 3 = 15 with 3 degrees of freedom where all agree: p = 0.0018.
+    assert "Default: Friedman's test of 4 schedulers on 5 problems says p = 0.002: they do not all rank alike." in page
+    assert re.search(r"Tuned: Friedman's test of 4 schedulers on 5 problems says p = 0\.\d+: no difference between", page)
+    assert page.count("With so few problems p is rough") == 1
+    # 1 to 4 are the ranks that were tested; with Own, base would be at 1.2.
+    assert "critical difference 2.10: base 1.00, A 2.00, B 3.00, C 4.00" in page
+    assert 'aria-label="Average ranks: ' in page
+    tests = pd.read_csv(BytesIO(written["evidence/friedman.csv"]))
+    assert tests[["variant", "problems", "schedulers", "missing"]].to_numpy().tolist() == [
+        ["default", 5, 4, 0],
+        ["tuned", 5, 4, 0],
+    ]
+    assert len(pd.read_csv(BytesIO(written["evidence/nemenyi.csv"]))) == 2 * 6
+    assert {"figures/all-average-ranks-default.svg", "figures/all-average-ranks-tuned.svg"} < set(written)
