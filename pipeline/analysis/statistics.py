@@ -155,9 +155,9 @@ def seeds_needed(differences: npt.ArrayLike, margin: float, overlap: float = 0.0
 
     That is if the mean and the spread of ``differences``, shape (seeds,), are the true ones: the fewest seeds, from 2 on, with
     which the test rejects zero so often, or the interval lies within ± ``margin``. Among ``family`` tests zero has to be
-    rejected at a level of 5% / family, which suffices for Holm whatever the other tests say. Infinity where no number does:
-    the correction for ``overlap`` leaves a width that no number of seeds takes away, or the mean lies on the margin. NaN for
-    fewer than two differences, for equal ones, which show no spread, and where one is not finite.
+    rejected at a level of 5% / family, which suffices for Holm whatever the other tests say. Infinity where no number up to
+    :data:`MOST_SEEDS` does: the correction for ``overlap`` leaves a width that seeds do not take away, or the mean lies on the
+    margin. NaN for fewer than two differences, for equal ones, which show no spread, and where one is not finite.
     """
     x = np.asarray(differences, dtype=np.float64)
     if x.size < 2 or not np.isfinite(x).all() or x.min() == x.max():

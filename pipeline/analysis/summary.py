@@ -246,7 +246,8 @@ def _named(names: Sequence[str], of: int) -> str:
 def _diverged(rows: pd.DataFrame) -> str:
     some = rows[rows["diverged"] > 0]
     parts = [f"{row.scheduler} on {row.diverged} of {_count(int(str(row.seeds)), 'seed')}" for row in some.itertuples()]
-    return f"Diverged, and ranked behind those that did so less often: {listing(parts)}." if parts else ""
+    told = listing(parts) if len(parts) <= FEW else f"{len(parts)} of the {len(rows)} schedulers"
+    return f"Diverged, and ranked behind those that did so less often: {told}." if parts else ""
 
 
 def _count(amount: int, unit: str) -> str:

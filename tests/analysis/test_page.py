@@ -163,6 +163,8 @@ def test_divergence_is_said(sentences: Callable[[Losses], str]) -> None:
     assert "base has the lowest" in text
     assert "A on 1 of 2 seeds and B on 2 of 2 seeds" in text
     assert "No run finished" in sentences({("default", "base"): [NAN, NAN]})
+    many = {("default", label): [0.5, NAN] for label in "ABCD"}
+    assert "less often: 4 of the 5 schedulers." in sentences({("default", "base"): [0.5, 0.6], **many})
 
 
 def test_one_seed_claims_nothing(sentences: Callable[[Losses], str]) -> None:
