@@ -292,6 +292,8 @@ class ReportParams(BaseModel):
     baseline: str
     matters: Percentage = "1%"
     """The smallest difference of interest, as a share of the loss it is compared with."""
+    target: dict[Label, Annotated[float, Field(gt=0, le=1e9)]] = Field(default_factory=dict)
+    """Problem → the validation loss to be reached; where it is left out, what the untuned baseline comes to."""
 
     @property
     def margin(self) -> float:
@@ -329,7 +331,7 @@ class Params(BaseModel):
 def load_params(catalogue: Catalogue, path: Path = PARAMS_FILE) -> Params:
     """params.yaml, read once per process; raises :class:`ParamsError` with every mistake in it."""
     file, data = document.read(path)
-    mistakes = list(_baseline_is_missing(data))
+    mistakes = [*_baseline_is_missing(data), *_target_of_no_problem(data)]
     try:
         params = Params.model_validate(data, context=catalogue)
     except ValidationError as error:
@@ -353,6 +355,14 @@ def _baseline_is_missing(data: dict[str, Any]) -> Iterator[Mistake]:
     labels = [*common, *(label for label in (own[0] if own else []) if all(label in others for others in own))]
     if isinstance(baseline, str) and labels and baseline not in labels:
         yield Mistake(("report", "baseline"), "is not the label of a scheduler in every problem", suggestion(baseline, labels))
+
+
+def _target_of_no_problem(data: dict[str, Any]) -> Iterator[Mistake]:
+    """As above, by the problems as written."""
+    problems = _entries(data.get("problems"))
+    for name in _entries(_entries(data.get("report")).get("target")):
+        if isinstance(name, str) and problems and name not in problems:
+            yield Mistake(("report", "target", name), "is not a problem", suggestion(name, problems), key=True)
 
 
 def _entries(section: Any) -> dict[str, Any]:

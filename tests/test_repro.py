@@ -75,14 +75,14 @@ def written(repository: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("problem", ["synthetic", "digits"])
 def test_the_winners_script_runs_and_has_the_reported_rates(project: Path, problem: str) -> None:
-    """A run of the winning scheduler had them, to the last bit; a schedule that reacts to the loss begins as it did."""
+    """The run of the recommendation had them, to the last bit; a schedule that reacts to the loss begins as it did."""
     table = pd.read_csv(project / "reports/comparison.csv").query("problem == @problem and variant == 'tuned' and rank == 1")
-    curves = pd.read_parquet(project / f"results/{problem}/tune/curves.parquet")
-    own = curves[curves["scheduler"] == table["scheduler"].iloc[0]]
-    of_runs = [rates["lr"].tolist() for _, rates in own.groupby("run")]
+    recommended = pd.read_csv(project / "reports/evidence/recommended.csv").query("problem == @problem").set_index("scheduler")
+    curves = pd.read_parquet(project / f"results/{problem}/tune/curves.parquet").set_index("run")
+    of_run = curves.loc[recommended.loc[table["scheduler"].iloc[0], "run"], "lr"].tolist()
     printed = run(project, sys.executable, f"reports/best/{problem}.py", "--rates").stdout
     rates = json.loads(printed.splitlines()[-1])
-    assert rates in [of_run[: len(rates)] for of_run in of_runs]
+    assert rates == of_run[: len(rates)]
     if problem == "digits":
         assert "validation loss" in run(project, sys.executable, f"reports/best/{problem}.py").stdout
 
@@ -167,3 +167,10 @@ def test_an_experiment_runs_beside_the_work(project: Path, tmp_path: Path) -> No
     assert "longer" in json.dumps(table)
     assert written(repository) == written(project)
     assert (repository / "mlflow.db").stat().st_size > size
+    changed = json.loads(run(repository, "dvc", "metrics", "diff", "--json", "HEAD", "longer").stdout)["reports/metrics.json"]
+    assert changed["synthetic.default.StepLR.validation_loss"]["diff"] != 0
+    assert not any(name.startswith("digits.") for name in changed)
+    run(repository, "dvc", "plots", "diff", "--out", "plots", "HEAD", "longer")
+    page = (repository / "plots/index.html").read_text(encoding="utf-8")
+    assert '"rev": "longer"' in page
+    assert '"rev": "HEAD"' in page

@@ -6,7 +6,9 @@ helps. Frames are comparisons (see :func:`pipeline.analysis.statistics.compare`)
 ``problem``, ``variant``, ``scheduler`` and ``rank``.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -15,23 +17,40 @@ from scipy.stats import friedmanchisquare, studentized_range
 from pipeline.analysis.statistics import LEVEL
 
 ENOUGH = 5
-"""Problems; with fewer, chi-squared is no fair approximation of Friedman's statistic."""
+"""Problems, by a choice of ours; with fewer, chi-squared is far from how Friedman's statistic is distributed."""
+MANY = 10
+"""Problems; with no more of them, the p of Friedman's test is rough: Demšar's rule of thumb asks for N > 10 and k > 5."""
 _SCHEDULERS = 3  # what Friedman's test needs at least
+_PAIRS = ("scheduler", "other", "p")
 
 
 @dataclass(frozen=True)
 class Friedman:
-    """Friedman's test that all schedulers rank alike over the problems; None where it could not be done.
+    """Friedman's test that all schedulers rank alike over the problems; ``p`` is None where it could not be done.
 
-    ``missing`` problems keep it from being done (0: none do). Two schedulers whose average ranks lie further apart than
-    ``critical_difference`` differ at 5%, all pairs at once; ``pairs`` holds Nemenyi's ps, shape (schedulers, schedulers).
-    Either is to be read only where ``p`` is small.
+    ``ranks`` are what it is about: the mean ranks of the schedulers that all ``problems`` have, among themselves. ``missing``
+    more problems are needed to do it (0: none are). Where ``p`` is below 5%, schedulers whose mean ranks lie further apart
+    than ``critical_difference`` differ at 5%, all pairs at once; ``pairs`` has Nemenyi's ps, a row per pair.
     """
 
-    missing: int
+    ranks: Mapping[str, float]
+    problems: int
+    missing: int = 0
     p: float | None = None
     critical_difference: float | None = None
-    pairs: pd.DataFrame | None = None
+    pairs: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(_PAIRS)))
+
+    @property
+    def rejects(self) -> bool:
+        """Whether it says that the schedulers do not rank alike; only then may pairs be looked at."""
+        return self.p is not None and self.p < LEVEL
+
+    @property
+    def summary(self) -> pd.DataFrame:
+        """Its figures as a table of one row."""
+        numbers = {"p": self.p, "critical_difference": self.critical_difference}
+        row = {"problems": self.problems, "schedulers": len(self.ranks), "missing": self.missing}
+        return pd.DataFrame([row | {name: np.nan if value is None else value for name, value in numbers.items()}])
 
 
 def average_ranks(comparison: pd.DataFrame) -> pd.DataFrame:
@@ -48,9 +67,10 @@ def friedman(comparison: pd.DataFrame, variant: str) -> Friedman:
     """The test of one variant, over the schedulers that all its problems have; with fewer than three of them there is none."""
     ranks = _ranks(comparison[comparison["variant"] == variant])
     problems, schedulers = ranks.shape
+    means = {str(label): float(mean) for label, mean in ranks.mean().items()}
     if problems < ENOUGH or schedulers < _SCHEDULERS:
-        return Friedman(max(0, ENOUGH - problems))
-    return Friedman(0, _p(ranks), critical_difference(problems, schedulers), _nemenyi(ranks))
+        return Friedman(means, problems, max(0, ENOUGH - problems))
+    return Friedman(means, problems, 0, _p(ranks), critical_difference(problems, schedulers), _nemenyi(ranks))
 
 
 def critical_difference(problems: int, schedulers: int) -> float:
@@ -77,5 +97,5 @@ def _p(ranks: pd.DataFrame) -> float:
 def _nemenyi(ranks: pd.DataFrame) -> pd.DataFrame:
     from scikit_posthocs import posthoc_nemenyi_friedman  # type: ignore[import-untyped]  # late: it brings seaborn
 
-    pairs: pd.DataFrame = posthoc_nemenyi_friedman(ranks.rename_axis(index=None, columns=None))
-    return pairs
+    p = posthoc_nemenyi_friedman(ranks.rename_axis(index=None, columns=None))
+    return pd.DataFrame([(a, b, p.loc[a, b]) for a, b in combinations(ranks, 2)], columns=list(_PAIRS))

@@ -1,20 +1,17 @@
 """The whole report: every table, figure and script of it, and the page that shows them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
 from pipeline import results
 from pipeline.analysis import evidence, figures, page, summary, tables
-from pipeline.analysis.across import average_ranks
+from pipeline.analysis.across import average_ranks, friedman
 from pipeline.analysis.script import script
-from pipeline.analysis.statistics import compare
+from pipeline.analysis.statistics import CRITERION, compare, tuning_gain
 from pipeline.analysis.tables import Frames, ProblemResults, recommendations
-from pipeline.params import Params
-
-LONG = {"curves", "learning_rates", "sensitivity", "best_so_far", "profiles", "epochs_to_target"}
-"""Tables that nobody reads as text."""
+from pipeline.params import Params, ReportParams
 
 
 @dataclass(frozen=True)
@@ -29,45 +26,59 @@ class Report:
 
 def assemble(params: Params, problems: Sequence[ProblemResults]) -> Report:
     """All tables of the report."""
-    baseline, matters = params.report.baseline, params.report.margin
-    comparison = joined({p.name: compare(p.runs, baseline, p.overlap, matters).assign(metric=p.metric.name) for p in problems})
+    asked = params.report
+    comparison = joined(
+        {p.name: compare(p.runs, asked.baseline, p.overlap, asked.margin).assign(metric=p.metric.name) for p in problems}
+    )
     curves = joined({p.name: tables.mean_curves(p) for p in problems})
-    first = {"comparison": comparison, "curves": curves, "learning_rates": tables.learning_rates(curves, params.report.every)}
-    found = {p.name: evidence_of(p, baseline) for p in problems}
+    first = {"comparison": comparison, "curves": curves, "learning_rates": tables.learning_rates(curves, asked.every)}
+    found = {p.name: evidence_of(p, asked) for p in problems}
     more = {name: joined({problem: own[name] for problem, own in found.items()}) for name in next(iter(found.values()))}
-    more |= {"profiles": profiles(problems, found), "ranks": average_ranks(comparison)}
-    return Report(params, problems, first, more)
+    reached = {name: own["epochs_to_target"] for name, own in found.items()}
+    return Report(params, problems, first, {**more, **across_problems(comparison, reached)})
 
 
-def evidence_of(problem: ProblemResults, baseline: str) -> Frames:
+def evidence_of(problem: ProblemResults, asked: ReportParams) -> Frames:
     """A problem's tables of ``reports/evidence``, by name."""
-    reached = evidence.epochs_to_target(problem.runs, problem.curves, baseline)
-    sensitivity, budgets = evidence.sensitivity(problem.sweep), evidence.budgets(problem.sweep)
+    rho = problem.overlap.of(CRITERION)
+    target = asked.target.get(problem.name, evidence.usual_loss(problem.runs, asked.baseline))
+    reached = evidence.epochs_to_target(problem.runs, problem.curves, target)
+    sensitivity, budgets = evidence.sensitivity(problem.sweep, rho), evidence.budgets(problem.sweep, rho)
     return {
+        "gains": tuning_gain(problem.runs, problem.overlap),
+        "recommended": tables.recommended(problem),
+        "traps": tables.traps(problem),
         "epochs_to_target": reached,
-        "targets": evidence.reached(reached),
-        "area": evidence.area(problem.curves, problem.runs),
+        "targets": evidence.reached(reached).assign(target=target),
+        "area": evidence.area(problem.curves, problem.runs, rho),
         "sensitivity": sensitivity,
         "widths": evidence.widths(sensitivity),
         "best_so_far": evidence.best_so_far(evidence.above_best(problem.trials)),
         "importances": tables.mean_importances(problem.importances),
         "budgets": budgets,
-        "winners": evidence.winners(budgets),
+        "winners": evidence.winners(budgets, problem.sweep, rho, asked.margin),
+        "too_short": evidence.too_short(budgets),
     }
 
 
-def profiles(problems: Sequence[ProblemResults], found: Mapping[str, Frames]) -> pd.DataFrame:
-    """Performance profiles over all problems and seeds, one for each variant; ``found`` is each problem's evidence."""
-    reached = {name: own["epochs_to_target"] for name, own in found.items()}
-    variants = dict.fromkeys(variant for p in problems for variant in p.variants)
-    of_variant = {variant: evidence.profiles(reached, variant) for variant in variants}
-    return pd.concat(of_variant, names=["variant"]).reset_index(level=0).reset_index(drop=True)
+def across_problems(comparison: pd.DataFrame, reached: Frames) -> Frames:
+    """The tables of ``reports/evidence`` that are of all problems together; ``reached`` are each one's epochs to the target."""
+    variants = [str(variant) for variant in comparison["variant"].unique()]
+    profiles = {variant: evidence.profiles(reached, variant) for variant in variants}
+    scores = joined({variant: evidence.profile_score(table) for variant, table in profiles.items()}, "variant")
+    tests = {variant: friedman(comparison, variant) for variant in variants}
+    return {
+        "profiles": joined(profiles, "variant"),
+        "ranks": average_ranks(comparison).merge(scores, how="left"),
+        "friedman": joined({variant: test.summary for variant, test in tests.items()}, "variant"),
+        "nemenyi": joined({variant: test.pairs for variant, test in tests.items()}, "variant"),
+    }
 
 
-def joined(frames: Frames) -> pd.DataFrame:
-    """The frames of all problems under each other, ``problem`` as their first column."""
-    some = {name: frame for name, frame in frames.items() if len(frame)} or dict(list(frames.items())[:1])
-    return pd.concat(some, names=["problem"]).reset_index(level=0).reset_index(drop=True)
+def joined(frames: Frames, name: str = "problem") -> pd.DataFrame:
+    """The frames of all problems, or else ``name`` says of what, under each other; their keys are the first column."""
+    some = {key: frame for key, frame in frames.items() if len(frame)} or dict(list(frames.items())[:1])
+    return pd.concat(some, names=[name]).reset_index(level=0).reset_index(drop=True)
 
 
 def files(report: Report) -> dict[str, bytes]:
@@ -75,13 +86,14 @@ def files(report: Report) -> dict[str, bytes]:
     style = page.style_of(report.problems)
     html, drawings = page.render(report.params, report.problems, report.tables, report.evidence)
     tabled = {name: csv(frame) for name, frame in report.tables.items()}
+    readable = {**report.evidence, "learning_rates": report.tables["learning_rates"]}
     return {
         **{f"{name}.csv": content for name, content in tabled.items()},
         "comparison.md": tables.markdown(report.tables["comparison"]).encode(),
         "metrics.json": results.as_json(tables.metrics(report.tables["comparison"])),
         "report.html": html.encode(),
         **{f"evidence/{name}.csv": csv(frame) for name, frame in report.evidence.items()},
-        **{f"evidence/{n}.md": tables.markdown(f).encode() for n, f in report.evidence.items() if n not in LONG},
+        **{f"evidence/{name}.md": tables.markdown(frame).encode() for name, frame in readable.items()},
         **{f"figures/{name}.svg": figures.standalone(svg, style) for name, svg in drawings.items()},
         **{f"best/{name}.py": text.encode() for name, text in scripts(report)},
     }

@@ -2,58 +2,56 @@
 
 Frames of runs, curves and trials have the columns of the parquet files and hold one problem; a frame of a stage that was
 not run may be empty, with or without columns, and gives an empty table. Losses are validation losses, means over samples;
-the test split enters nothing here. A run that diverged is counted and enters no mean. Rows come in order of appearance;
-the order of the rows of the input changes nothing else, to the last bit.
+the test split enters nothing here. A run that diverged is counted and enters no mean. ``overlap`` is the correlation ρ of
+two seeds' validation losses, for which every interval is corrected. Rows come in order of appearance; the order of the rows
+of the input changes nothing else, to the last bit.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from math import comb
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pipeline.analysis.statistics import CRITERION, finished, mean_interval
+from pipeline.analysis.statistics import CRITERION, MATTERS, finished, judged, mean_interval
 from pipeline.runs import Floats
 
 FARTHEST = 4.0
 """Up to how many times the fastest scheduler's epochs a profile looks; as in AlgoPerf."""
 QUARTILES = (0.5, 0.25, 0.75)
+WINNERS = (
+    "variant", "epochs", "scheduler", "runner_up",
+    "behind", "behind_low", "behind_high", "behind_verdict", "behind_seeds_needed",
+)  # fmt: skip
+"""Columns of :func:`winners`."""
 _RUN = ["variant", "scheduler", "seed"]
 
 
-@dataclass(frozen=True)
-class Targets:
-    """A loss to reach, and when each run reached it.
+def usual_loss(runs: pd.DataFrame, baseline: str) -> float:
+    """The target where none is asked for: the median over seeds of the final loss of the untuned ``baseline``.
 
-    ``loss`` is NaN where there is none. ``epochs`` has a row of (variant, scheduler, seed, epochs) per run: the first
-    epoch, from 1, at whose end the validation loss was at most ``loss``; NaN where it never was.
+    It is over the runs that finished; NaN where none did.
     """
+    if runs.empty:
+        return np.nan
+    own = finished(runs[(runs["variant"] == "default") & (runs["scheduler"] == baseline)])
+    return float(own[CRITERION].median())
 
-    loss: float
-    epochs: pd.DataFrame
 
+def epochs_to_target(runs: pd.DataFrame, curves: pd.DataFrame, target: float) -> pd.DataFrame:
+    """Rows of (variant, scheduler, seed, epochs): when each run reached the loss ``target``.
 
-def targets(runs: pd.DataFrame, curves: pd.DataFrame, baseline: str, variant: str = "default") -> Targets:
-    """The median over seeds of the final loss of ``baseline`` in ``variant``, and when each run of any variant reached it.
-
-    The median is over the runs that finished. A miss is a miss, however close; a run that diverged misses even where it
-    had been at the target before, for what it came to is of no use.
+    ``epochs`` is the first epoch, from 1, at whose end the validation loss was at most ``target``; NaN where it never was. A
+    miss is a miss, however close; a run that diverged misses even where it had been at the target before, for what it came
+    to is of no use.
     """
-    columns = (*_RUN, "epochs")
     if runs.empty or curves.empty:
-        return Targets(np.nan, _table([], columns))
-    own = finished(runs[(runs["variant"] == variant) & (runs["scheduler"] == baseline)])
-    loss = float(own[CRITERION].median())
-    first = curves[curves[CRITERION] <= loss].groupby(_RUN)["epoch"].min().astype(float).rename("reached")
+        return _table([], (*_RUN, "epochs"))
+    first = curves[curves[CRITERION] <= target].groupby(_RUN)["epoch"].min().astype(float).rename("reached")
     reached_at = runs.join(first, on=_RUN)["reached"].where(~runs["diverged"].astype(bool))
-    return Targets(loss, runs[_RUN].assign(epochs=reached_at).reset_index(drop=True))
-
-
-def epochs_to_target(runs: pd.DataFrame, curves: pd.DataFrame, baseline: str, variant: str = "default") -> pd.DataFrame:
-    """The table of :func:`targets` alone, as :func:`reached` and :func:`profiles` take it."""
-    return targets(runs, curves, baseline, variant).epochs
+    return runs[_RUN].assign(epochs=reached_at).reset_index(drop=True)
 
 
 def reached(table: pd.DataFrame) -> pd.DataFrame:
@@ -97,7 +95,7 @@ def profile_score(table: pd.DataFrame) -> pd.DataFrame:
     return _table(rows, ("scheduler", "score"))
 
 
-def area(curves: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+def area(curves: pd.DataFrame, runs: pd.DataFrame, overlap: float = 0.0) -> pd.DataFrame:
     """Rows of (variant, scheduler, area, low, high): how low the loss was all the way, not only at the end.
 
     ``area`` is the mean over epochs of the validation loss, then over the seeds that finished, with its 95% interval.
@@ -108,17 +106,17 @@ def area(curves: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     # In order of the epochs, so that rounding does not depend on the order of the rows.
     whole = curves.sort_values("epoch").groupby(_RUN)[CRITERION].mean().rename("area")
     joined = runs.join(whole, on=_RUN)
-    rows = ((*key, *_mean(own, "area")) for key, own in _groups(joined, ["variant", "scheduler"]))
+    rows = ((*key, *_mean(own, "area", overlap)) for key, own in _groups(joined, ["variant", "scheduler"]))
     return _table(rows, columns)
 
 
-def sensitivity(sweep: pd.DataFrame) -> pd.DataFrame:
+def sensitivity(sweep: pd.DataFrame, overlap: float = 0.0) -> pd.DataFrame:
     """Rows of (scheduler, lr, validation_loss, low, high, diverged, seeds) from the sweep over peak rates, rates ascending.
 
     The loss is the mean over the seeds that finished, with its 95% interval; ``diverged`` of ``seeds`` runs did not.
     """
     rows = (
-        (*scheduler, *rate, *_mean(runs, CRITERION), _diverged(runs), len(runs))
+        (*scheduler, *rate, *_mean(runs, CRITERION, overlap), _diverged(runs), len(runs))
         for scheduler, own in _groups(_of_kind(sweep, "rate"), ["scheduler"])
         for rate, runs in _groups(own.sort_values("lr"), ["lr"])
     )
@@ -158,7 +156,7 @@ def best_so_far(trials: pd.DataFrame) -> pd.DataFrame:
     return _table(rows, ("scheduler", "trial", "middle", "low", "high"))
 
 
-def budgets(sweep: pd.DataFrame) -> pd.DataFrame:
+def budgets(sweep: pd.DataFrame, overlap: float = 0.0) -> pd.DataFrame:
     """Rows of (variant, epochs, scheduler, validation_loss, low, high, diverged, rank) from the sweep over budgets.
 
     ``epochs`` ascend within a variant. The loss is the mean over the seeds that finished, with its 95% interval. ``rank``
@@ -168,18 +166,36 @@ def budgets(sweep: pd.DataFrame) -> pd.DataFrame:
         (*variant, *epochs, *row)
         for variant, own in _groups(_of_kind(sweep, "budget"), ["variant"])
         for epochs, runs in _groups(own.sort_values("epochs", kind="stable"), ["epochs"])
-        for row in _ranked(runs)
+        for row in _ranked(runs, overlap)
     )
     return _table(rows, ("variant", "epochs", "scheduler", CRITERION, "low", "high", "diverged", "rank"))
 
 
-def winners(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows of (variant, epochs, scheduler, runner_up) from :func:`budgets`: who ranks first and second at each budget.
+def winners(table: pd.DataFrame, sweep: pd.DataFrame, overlap: float = 0.0, matters: float = MATTERS) -> pd.DataFrame:
+    """Who ranks first and second at each budget, and how far apart they are: rows of :data:`WINNERS`.
 
-    Among equals the first in the alphabet; missing where too few schedulers have a run that finished.
+    ``table`` is that of :func:`budgets`, ``sweep`` the runs it is made of. Among equals the first in the alphabet; missing
+    where too few schedulers have a run that finished. ``behind`` is the second's loss minus the first's, paired by seed, with
+    its interval and verdict. Both are known only after looking: the verdict is adjusted for all pairs.
     """
-    rows = ((*key, *_podium(own)) for key, own in _groups(table, ["variant", "epochs"]))
-    return _table(rows, ("variant", "epochs", "scheduler", "runner_up"))
+    runs = dict(_groups(_of_kind(sweep, "budget"), ["variant", "epochs"]))
+    rows = ((*key, *_podium(own, runs[key], overlap, matters)) for key, own in _groups(table, ["variant", "epochs"]))
+    return _table(rows, WINNERS)
+
+
+def too_short(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of (variant, epochs, scheduler) from :func:`budgets`: what could not be followed in so few epochs.
+
+    A schedule that is there at one of a variant's budgets and not at another was left out by stage sweep.
+    """
+    rows = (
+        (variant, epochs, label)
+        for (variant,), own in _groups(table, ["variant"])
+        for (epochs,), present in _groups(own, ["epochs"])
+        for label in own["scheduler"].unique()
+        if label not in set(present["scheduler"])
+    )
+    return _table(rows, ("variant", "epochs", "scheduler"))
 
 
 def _table(rows: Iterable[Sequence[Any]], columns: Sequence[str]) -> pd.DataFrame:
@@ -196,9 +212,9 @@ def _of_kind(sweep: pd.DataFrame, kind: str) -> pd.DataFrame:
     return sweep if sweep.empty else sweep[sweep["kind"] == kind]
 
 
-def _mean(runs: pd.DataFrame, column: str) -> tuple[float, float, float]:
+def _mean(runs: pd.DataFrame, column: str, overlap: float) -> tuple[float, float, float]:
     """Mean of the runs that finished, and its interval; in order of the seeds, so that rounding is always the same."""
-    found = mean_interval(finished(runs).sort_values("seed")[column].to_numpy(float))
+    found = mean_interval(finished(runs).sort_values("seed")[column].to_numpy(float), overlap=overlap)
     return found.mean, found.low, found.high
 
 
@@ -285,16 +301,24 @@ def _progress(trials: pd.DataFrame) -> Iterator[tuple[int, tuple[float, ...]]]:
         yield int(number), tuple(row)
 
 
-def _ranked(runs: pd.DataFrame) -> Iterator[tuple[Any, ...]]:
+def _ranked(runs: pd.DataFrame, overlap: float) -> Iterator[tuple[Any, ...]]:
     """Rows of (scheduler, mean, low, high, diverged, rank) of one variant and budget."""
-    rows = [(*key, *_mean(own, CRITERION), _diverged(own)) for key, own in _groups(runs, ["scheduler"])]
+    rows = [(*key, *_mean(own, CRITERION, overlap), _diverged(own)) for key, own in _groups(runs, ["scheduler"])]
     keys = [(diverged, np.inf if np.isnan(mean) else mean) for _, mean, _, _, diverged in rows]
     for row, own in zip(rows, keys, strict=True):
         yield (*row, 1 + sum(other < own for other in keys))
 
 
-def _podium(rows: pd.DataFrame) -> tuple[str | None, str | None]:
-    """Winner and runner-up among the schedulers that have a mean."""
+def _podium(rows: pd.DataFrame, runs: pd.DataFrame, overlap: float, matters: float) -> tuple[Any, ...]:
+    """Winner and runner-up among the schedulers of one budget that have a mean, and how far apart they are."""
     labels = rows[rows[CRITERION].notna()].sort_values(["rank", "scheduler"])["scheduler"].tolist()
     first, second, *_ = [*labels, None, None]
-    return first, second
+    if second is None:
+        return first, None, np.nan, np.nan, np.nan, None, np.nan
+    own, reference = (runs[runs["scheduler"] == label] for label in (second, first))
+    found = judged(own, reference, comb(len(rows), 2), overlap, matters)
+    return (
+        first,
+        second,
+        *(found[name] for name in ("difference", "difference_low", "difference_high", "verdict", "seeds_needed")),
+    )

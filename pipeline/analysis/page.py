@@ -15,16 +15,20 @@ from markupsafe import Markup
 from ruamel.yaml import YAML
 
 from pipeline.analysis import figures, summary
-from pipeline.analysis.across import friedman
+from pipeline.analysis.across import MANY, Friedman, friedman
 from pipeline.analysis.figures import Panel, Styles
-from pipeline.analysis.statistics import finished, tuning_gain
+from pipeline.analysis.statistics import CRITERION, finished
 from pipeline.analysis.summary import Finding
 from pipeline.analysis.tables import Frames, ProblemResults, Recommendation, recommendations
 from pipeline.params import Params, ReportParams
 from pipeline.problems.metrics import RegisteredMetric
 
 ROWS = 100  # of learning rates on the page; the CSV file has them all
-PACKAGES = ("torch", "numpy", "scipy", "pandas", "matplotlib")
+PACKAGES = (
+    "torch", "optuna", "schedulefree", "torchmetrics", "scikit-learn", "numpy", "scipy", "statsmodels", "scikit-posthocs",
+    "pandas", "matplotlib",
+)  # fmt: skip
+SHOWN = ("targets", "area", "widths", "winners", "too_short")  # of reports/evidence, as tables of a problem
 Row = dict[str, Any]
 
 
@@ -59,23 +63,27 @@ class Section:
     gallery: Figure
     traps: Sequence[Mapping[str, Any]]
     digests: str
-    verdict: str
     metric: RegisteredMetric
+    overlap: float
+    """The correlation of two seeds' validation losses that the intervals take into account."""
     evidence: Mapping[str, Sequence[Row]]
-    """The problem's rows of the tables ``targets``, ``area``, ``widths`` and ``winners``."""
+    """The problem's rows of the tables in :data:`SHOWN`."""
     probes: Mapping[str, Figure]
     """The figures of those and of the searches, by name; only those there is something to draw of."""
 
 
 @dataclass(frozen=True)
 class Across:
-    """The part of the page on all problems together; ``missing`` problems keep the test across them from being done."""
+    """The part of the page on all problems together; ``ranks`` are best first, those of the last variant before others.
+
+    ``tests`` has each variant's test across the problems.
+    """
 
     variants: Sequence[str]
     ranks: Sequence[Row]
     profiles: Figure
-    diagram: Figure | None
-    missing: int
+    tests: Mapping[str, Friedman]
+    diagram: Figure
 
 
 def render(
@@ -91,7 +99,10 @@ def render(
     html = _environment().get_template("report.html.j2").render(
         sections=sections,
         across=across,
+        many=MANY,
+        overview=summary.overview(problems, [own.findings[-1] for own in sections], params.report.baseline),
         matters=params.report.matters,
+        targets=params.report.target,
         style=style,
         palettes=[figures.palette(theme) for theme in (0, 1)],
         baseline=params.report.baseline,
@@ -113,14 +124,13 @@ def section(results: ProblemResults, tables: Frames, evidence: Frames, style: St
     baseline, comparison, rates = asked.baseline, tables["comparison"], tables["learning_rates"]
     ranked = _best_first(comparison, results.variants)
     labels = tuple(dict.fromkeys(ranked["scheduler"]))
-    gains = _sorted(tuning_gain(results.runs, results.overlap), labels)
-    found = summary.findings(results, comparison, baseline)
+    gains = _sorted(evidence["gains"], labels)
     return Section(
         name=results.name,
         variants=results.variants,
         labels=labels,
         conditions=summary.conditions(results),
-        findings=found,
+        findings=summary.findings(results, comparison, baseline),
         cells={str(v): {row["scheduler"]: row for row in _records(own)} for v, own in ranked.groupby("variant")},
         rates=_by_epoch(rates),
         gains=_records(gains),
@@ -131,9 +141,9 @@ def section(results: ProblemResults, tables: Frames, evidence: Frames, style: St
         gallery=_gallery(results, style),
         traps=results.traps,
         digests=summary.listing(sorted(str(digest) for digest in results.runs["dataset"].unique())),
-        verdict=summary.verdict(results, found),
         metric=results.metric,
-        evidence={name: _records(evidence[name]) for name in ("targets", "area", "widths", "winners")},
+        overlap=results.overlap.of(CRITERION),
+        evidence={name: _records(evidence[name]) for name in SHOWN},
         probes=_probes(results.name, evidence, style),
     )
 
@@ -158,17 +168,26 @@ def _across(comparison: pd.DataFrame, evidence: Frames, style: Styles) -> Across
         for variant in variants
         for panel in figures.profile(f"all-{variant}", profiles[profiles["variant"] == variant], style)
     ]
-    test, diagram = friedman(comparison, variants[-1]), None
-    if test.critical_difference is not None:
-        last = ranks[ranks["variant"] == variants[-1]].set_index("scheduler")["rank"]
-        drawing = figures.critical_difference("all", last.to_dict(), test.critical_difference, style)
-        diagram = Figure("Average ranks", drawing)
-    return Across(variants, _records(ranks), Figure("Performance profiles", drawn), diagram, test.missing)
+    tests = {variant: friedman(comparison, variant) for variant in variants}
+    diagrams = [
+        replace(panel, variant=variant)
+        for variant, test in tests.items()
+        if test.p is not None
+        for panel in figures.critical_difference(f"all-{variant}", test.ranks, _apart(test), style)
+    ]
+    best_first = pd.concat([ranks[ranks["variant"] == v].sort_values("rank", kind="stable") for v in reversed(variants)])
+    shown = Figure("Performance profiles", drawn), tests, Figure("Average ranks", diagrams)
+    return Across(variants, _records(best_first), *shown)
+
+
+def _apart(test: Friedman) -> float | None:
+    """How far apart ranks must lie to differ; None where the test says that none do."""
+    return test.critical_difference if test.rejects else None
 
 
 def _drawings(sections: Sequence[Section], across: Across) -> dict[str, Markup]:
     """Every drawing of the page by the name of its file: the problem's own, as it is, and what the drawing shows."""
-    named = {"all": [across.profiles, *([across.diagram] if across.diagram else [])]}
+    named = {"all": [across.profiles, across.diagram]}
     for own in sections:
         more = [own.gain] if own.gain else []
         named[own.name] = [own.differences, *more, *own.losses, own.gallery, *own.probes.values()]
@@ -262,6 +281,9 @@ def _environment() -> Environment:
         "rate": summary.rate,
         "torch": summary.in_torch,
         "share": summary.share,
+        "signed_share": partial(summary.signed, form=summary.share),
+        "probability": summary.probability,
+        "in_seeds": summary.in_seeds,
         "listing": summary.listing,
         "swatch": figures.swatch,
     }

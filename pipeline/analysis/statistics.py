@@ -2,15 +2,19 @@
 
 Frames of runs have the columns of ``runs.parquet`` and hold one problem. The seed is the unit: schedulers are compared by
 their paired differences over the seeds on which neither diverged. A run that diverged has no meaningful final figures: it is
-counted, left out of every mean, and puts its scheduler behind all those that never diverged. Test figures are reported and
-enter no rank.
+counted, left out of every mean, and puts its scheduler behind all those that never diverged. The seeds that are left are not
+missing at random, so that no scheduler is called better than, or equal to, one that diverged less often. Test figures are
+reported and enter no rank.
 
 Seeds that draw their splits from one pool share samples, so their figures are correlated and a plain t interval is too
 narrow. :class:`Overlap` says by how much, and everything here corrects for it as Nadeau and Bengio (2003), "Inference for
 the generalization error", do: the variance of a mean of n values is s² (1/n + ρ/(1-ρ)) instead of s²/n.
 """
 
+import gc
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal, NamedTuple
@@ -18,7 +22,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.special import stdtr, stdtrit
+from scipy.special import nctdtr, stdtr, stdtrit
 from scipy.stats import trim_mean
 from statsmodels.stats.multitest import multipletests  # type: ignore[import-untyped]
 
@@ -28,14 +32,14 @@ CRITERION = "validation_loss"
 METRICS = (CRITERION, "validation_metric", "test_loss", "test_metric")
 MATTERS = 0.01
 """The smallest difference in loss that is of interest, as a share of the reference's mean loss."""
-MOST_SEEDS = 1000
-"""Beyond so many seeds nobody goes."""
+POWER = 0.8
+"""The chance of a verdict that a number of seeds is to give."""
+MOST_SEEDS = 1_000_000
+"""Where the search for that number ends."""
 
 Floats = npt.NDArray[np.float64]
-Losses = Mapping[str, "pd.Series[float]"]
-"""Scheduler → its finished runs' criterion, indexed by seed; of one variant."""
-Verdict = Literal["baseline", "best", "better", "worse", "practically equal", "not separable yet", "diverged", ""]
-"""What a difference to a reference says; empty where the variant has no run of that reference."""
+Verdict = Literal["better", "worse", "practically equal", "not separable yet"]
+"""What a difference to a reference says."""
 
 
 @dataclass(frozen=True)
@@ -99,15 +103,15 @@ def mean_interval(values: npt.ArrayLike, confidence: float = CONFIDENCE, overlap
 def p_value(values: npt.ArrayLike, overlap: float = 0.0) -> float:
     """Two-sided p of the t test, corrected for ``overlap``, that the mean of ``values``, shape (seeds,), is zero.
 
-    It is 1 where all values are zero, 0 where they are equal and not zero, NaN for fewer than two. ValueError for an overlap
-    outside [0, 1).
+    It is NaN for fewer than two values. Where n values are equal there is no spread, and t has no value: it is then that of
+    the sign-flip test, 2 / 2ⁿ, and 1 where all are zero. ValueError for an overlap outside [0, 1).
     """
     x = np.asarray(values, dtype=np.float64)
     spread = _spread(x.size, overlap)
     if x.size < 2:
         return np.nan
     if x.min() == x.max():
-        return 1.0 if x[0] == 0 else 0.0
+        return 1.0 if x[0] == 0 else float(2.0 ** (1 - x.size))
     with np.errstate(all="ignore"):  # NaN where a value is not finite
         t = x.mean() / (x.std(ddof=1) * spread)
     return float(2 * stdtr(x.size - 1, -abs(t)))
@@ -118,18 +122,27 @@ def holm(p: npt.ArrayLike) -> Floats:
     adjusted = np.array(p, dtype=np.float64)
     tests = ~np.isnan(adjusted)
     if tests.any():
-        adjusted[tests] = multipletests(adjusted[tests], method="holm")[1]
+        with _little_garbage():
+            adjusted[tests] = multipletests(adjusted[tests], method="holm")[1]
     return adjusted
+
+
+@contextmanager
+def _little_garbage() -> Iterator[None]:
+    """Statsmodels collects garbage at every call; all that is there already, a third of a second's worth, is none."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def verdict(difference: Interval, p: float, margin: float) -> Verdict:
     """What the interval of a scheduler's loss minus a reference's says, with the adjusted ``p`` of its test.
 
-    Practically equal, also where zero is excluded: the 95% interval lies within ± ``margin`` (two one-sided tests at 2.5%).
-    Otherwise better or worse where ``p`` is below 5%. Without a pair of seeds, the schedulers count as diverged.
+    Practically equal, also where zero is excluded: the 95% interval lies within ± ``margin`` (two one-sided tests at 2.5%,
+    each pair by itself). Otherwise better or worse where ``p`` is below 5%.
     """
-    if np.isnan(difference.mean):
-        return "diverged"
     if -margin <= difference.low and difference.high <= margin:
         return "practically equal"
     if p < LEVEL:
@@ -138,22 +151,25 @@ def verdict(difference: Interval, p: float, margin: float) -> Verdict:
 
 
 def seeds_needed(differences: npt.ArrayLike, margin: float, overlap: float = 0.0, family: int = 1) -> float:
-    """How many seeds in all would decide, should the mean and the spread of ``differences``, shape (seeds,), stay as they are.
+    """How many seeds in all give a verdict with a chance of :data:`POWER`.
 
-    The fewest, from 2 on, whose interval would exclude zero or lie within ± ``margin``. Among ``family`` tests zero has to be
-    excluded at a level of 5% / family, which suffices for Holm whatever the other tests say. Infinity beyond
-    :data:`MOST_SEEDS`: the correction for ``overlap`` leaves a width that no number of seeds takes away. NaN for fewer than
-    two differences, and where one is not finite.
+    That is if the mean and the spread of ``differences``, shape (seeds,), are the true ones: the fewest seeds, from 2 on, with
+    which the test rejects zero so often, or the interval lies within ± ``margin``. Among ``family`` tests zero has to be
+    rejected at a level of 5% / family, which suffices for Holm whatever the other tests say. Infinity where no number up to
+    :data:`MOST_SEEDS` does: the correction for ``overlap`` leaves a width that seeds do not take away, or the mean lies on the
+    margin. NaN for fewer than two differences, for equal ones, which show no spread, and where one is not finite.
     """
     x = np.asarray(differences, dtype=np.float64)
-    if x.size < 2 or not np.isfinite(x).all():
+    if x.size < 2 or not np.isfinite(x).all() or x.min() == x.max():
         return np.nan
-    seeds, size, sd = np.arange(2, MOST_SEEDS + 1), abs(x.mean()), x.std(ddof=1)
-    errors = sd * _spread(seeds, overlap)
-    separates = stdtrit(seeds - 1, 1 - LEVEL / 2 / family) * errors <= size
-    fits = stdtrit(seeds - 1, 1 - LEVEL / 2) * errors <= margin - size
-    enough = seeds[separates | fits]
-    return float(enough[0]) if enough.size else np.inf
+    mean, sd = abs(float(x.mean())), float(x.std(ddof=1))
+
+    def chance(seeds: int) -> float:
+        error = sd * float(_spread(seeds, overlap))
+        return max(_separates(mean / error, seeds, LEVEL / family), _fits(mean / error, margin / error, seeds))
+
+    found = 2 + bisect_left(range(2, MOST_SEEDS + 1), POWER, key=chance)
+    return float(found) if found <= MOST_SEEDS else np.inf
 
 
 def paired_interval(a: pd.DataFrame, b: pd.DataFrame, metric: str = CRITERION, overlap: Overlap = NO_OVERLAP) -> Interval:
@@ -172,19 +188,38 @@ def compare(runs: pd.DataFrame, baseline: str, overlap: Overlap = NO_OVERLAP, ma
     ``seeds`` and ``diverged`` count runs; each metric comes as mean and 95% interval over the seeds that did not diverge;
     ``rank`` is within the variant; ``difference`` is the scheduler's validation loss minus that of ``baseline``, paired by
     seed, NaN where the baseline is missing. ``p`` is Holm-adjusted over the variant's schedulers. ``verdict`` (see
-    :func:`verdict`) takes ``matters`` times the reference's mean loss as its margin; ``seeds_needed`` is there where it says
-    "not separable yet".
+    :func:`verdict`) takes ``matters`` times the reference's mean loss as its margin; it is "baseline" for the baseline itself
+    and empty where that has no run that finished. A scheduler that diverged more often is called that, "diverged on 8 of 10
+    seeds", whatever is left says; one that diverged less often is never called worse. ``seeds_needed`` is there where
+    "not separable yet" is said and the two diverged equally often.
 
     ``behind`` is the same against the variant's best, the first of those with rank 1. The best is known only after
-    looking, when any pair could have become its comparison: ``behind_p`` is Holm-adjusted over all pairs of the variant.
-    ``validation_loss_median`` and ``_iqm`` (interquartile mean) are over the seeds that did not diverge.
+    looking, when any pair could have become its comparison: ``behind_p`` is Holm-adjusted over all pairs of the variant, and
+    ``behind_seeds_needed`` counts on as many. ``validation_loss_median`` and ``_iqm`` (interquartile mean) are over the seeds
+    that did not diverge. The other metrics have their differences to the baseline, ``test_loss_difference`` and so on.
     """
     rows = [{"variant": v, "scheduler": s, **_figures(own, overlap)} for v, s, own in by_scheduler(runs)]
     table = pd.DataFrame(rows)
     table["rank"] = _ranks(table)
     judged = [_judged(own, runs, baseline, overlap, matters) for _, own in table.groupby("variant", sort=False)]
     robust = pd.DataFrame([_robust(own) for _, _, own in by_scheduler(runs)], index=table.index)
-    return pd.concat([table, pd.concat(judged).loc[table.index], robust], axis="columns")
+    confirmed = pd.DataFrame(
+        [_confirmed(own, _of(runs, v, baseline), overlap) for v, _, own in by_scheduler(runs)], index=table.index
+    )
+    return pd.concat([table, pd.concat(judged).loc[table.index], robust, confirmed], axis="columns")
+
+
+def judged(
+    own: pd.DataFrame, reference: pd.DataFrame, family: int = 1, overlap: float = 0.0, matters: float = MATTERS
+) -> dict[str, object]:
+    """``difference``, its interval, ``p``, ``verdict`` and ``seeds_needed`` of one scheduler's runs to another's.
+
+    As in :func:`compare`, but for ``p``, which is adjusted for ``family`` tests after Bonferroni; ``overlap`` is the
+    criterion's ρ.
+    """
+    a, b = _losses(own), _losses(reference)
+    p = min(1.0, family * p_value(_paired(a.finished, b.finished), overlap))
+    return _against(a, b, p, family, overlap, matters)
 
 
 def tuning_gain(runs: pd.DataFrame, overlap: Overlap = NO_OVERLAP) -> pd.DataFrame:
@@ -217,16 +252,17 @@ def _of(runs: pd.DataFrame, variant: str, scheduler: str) -> pd.DataFrame:
 
 
 def _by_seed(runs: pd.DataFrame, metric: str) -> "pd.Series[float]":
-    kept = finished(runs).set_index("seed")[metric]
-    if not kept.index.is_unique:
+    kept = finished(runs)
+    values = pd.Series(kept[metric].to_numpy(float), index=kept["seed"].to_numpy()).sort_index()
+    if not values.index.is_unique:
         raise ValueError("there are several runs of one seed; pairs need one each")
-    return kept
+    return values
 
 
 def _paired(a: "pd.Series[float]", b: "pd.Series[float]") -> Floats:
     """``a - b`` over the seeds of both."""
     seeds = a.index.intersection(b.index)
-    return a[seeds].to_numpy(float) - b[seeds].to_numpy(float)
+    return a.reindex(seeds).to_numpy() - b.reindex(seeds).to_numpy()
 
 
 def _figures(runs: pd.DataFrame, overlap: Overlap) -> dict[str, float]:
@@ -259,50 +295,100 @@ def _ranks(table: pd.DataFrame) -> "pd.Series[int]":
     return pd.Series(better, index=table.index) + 1
 
 
+@dataclass(frozen=True)
+class _Losses:
+    """One scheduler's runs of one variant: the criterion of those that finished, indexed by seed, and how many there are."""
+
+    finished: "pd.Series[float]"
+    seeds: int
+
+    @property
+    def diverged(self) -> int:
+        """How many seeds diverged."""
+        return self.seeds - len(self.finished)
+
+
+def _losses(runs: pd.DataFrame) -> _Losses:
+    return _Losses(_by_seed(runs, CRITERION), len(runs))
+
+
+_Schedulers = Mapping[str, _Losses]
+"""The schedulers of one variant."""
+
+
 def _judged(own: pd.DataFrame, runs: pd.DataFrame, baseline: str, overlap: Overlap, matters: float) -> pd.DataFrame:
     """The differences of one variant's schedulers to the baseline and to the best; ``own`` are its rows of the comparison."""
     rho, variant = overlap.of(CRITERION), str(own["variant"].iloc[0])
-    losses = {str(label): _by_seed(_of(runs, variant, label), CRITERION) for label in own["scheduler"]}
+    of = {str(label): _losses(_of(runs, variant, label)) for label in own["scheduler"]}
     best = str(own["scheduler"].iloc[int(own["rank"].argmin())])
-    tables = _to_baseline(losses, baseline, rho, matters), _to_best(losses, best, rho, matters)
+    tables = _to_baseline(of, baseline, rho, matters), _to_best(of, best, rho, matters)
     return pd.concat(tables, axis="columns").set_index(own.index)
 
 
-def _to_baseline(losses: Losses, baseline: str, rho: float, matters: float) -> pd.DataFrame:
-    pairs = {label: _paired(own, losses.get(baseline, _NONE)) for label, own in losses.items()}
-    raw = [np.nan if label == baseline else p_value(values, rho) for label, values in pairs.items()]
-    p = dict(zip(losses, holm(raw), strict=True))
-    table = _against(losses, baseline, p, "baseline", rho, matters)
-    margin, family = _margin(losses, baseline, matters), int(np.isfinite(raw).sum())
-    table["seeds_needed"] = [
-        seeds_needed(values, margin, rho, family) if word == "not separable yet" else np.nan
-        for word, values in zip(table["verdict"], pairs.values(), strict=True)
+def _to_baseline(of: _Schedulers, baseline: str, rho: float, matters: float) -> pd.DataFrame:
+    reference = of.get(baseline, _Losses(_NONE, 0))
+    raw = [
+        np.nan if label == baseline else p_value(_paired(own.finished, reference.finished), rho) for label, own in of.items()
     ]
+    p = dict(zip(of, holm(raw), strict=True))
+    table = _differences(of, reference, p, int(np.isfinite(raw).sum()), rho, matters)
+    table.loc[[label == baseline for label in of], "verdict"] = "baseline"
     return table
 
 
-def _to_best(losses: Losses, best: str, rho: float, matters: float) -> pd.DataFrame:
+def _to_best(of: _Schedulers, best: str, rho: float, matters: float) -> pd.DataFrame:
     """As in :func:`compare`: the ps are adjusted over all pairs, and those with the best are shown."""
-    pairs = list(combinations(losses, 2))
-    p = holm([p_value(_paired(losses[a], losses[b]), rho) for a, b in pairs])
-    to_best = {a if b == best else b: value for (a, b), value in zip(pairs, p, strict=True) if best in {a, b}}
-    word: Verdict = "best" if len(losses[best]) else "diverged"
-    table = _against(losses, best, {best: np.nan, **to_best}, word, rho, matters)
+    pairs = list(combinations(of, 2))
+    raw = [p_value(_paired(of[a].finished, of[b].finished), rho) for a, b in pairs]
+    p = {a if b == best else b: value for (a, b), value in zip(pairs, holm(raw), strict=True) if best in {a, b}}
+    table = _differences(of, of[best], {best: np.nan, **p}, int(np.isfinite(raw).sum()), rho, matters)
+    if len(of[best].finished):
+        table.loc[[label == best for label in of], "verdict"] = "best"
     return table.rename(columns=lambda name: name.replace("difference", "behind") if "difference" in name else f"behind_{name}")
 
 
-def _against(
-    losses: Losses, reference: str, p: Mapping[str, float], itself: Verdict, rho: float, matters: float
+def _differences(
+    of: _Schedulers, reference: _Losses, p: Mapping[str, float], family: int, rho: float, matters: float
 ) -> pd.DataFrame:
-    """One row per scheduler: ``difference`` to the reference with its interval, adjusted ``p``, ``verdict``."""
-    margin = _margin(losses, reference, matters)
-    rows = []
-    for label, own in losses.items():
-        found = mean_interval(_paired(own, losses.get(reference, _NONE)), overlap=rho)
-        said: Verdict = itself if label == reference else verdict(found, p[label], margin) if reference in losses else ""
-        rows.append({**found.named("difference"), "p": p[label], "verdict": said})
-    return pd.DataFrame(rows)
+    return pd.DataFrame([_against(own, reference, p[label], family, rho, matters) for label, own in of.items()])
 
 
-def _margin(losses: Losses, reference: str, matters: float) -> float:
-    return matters * abs(float(losses.get(reference, _NONE).mean()))
+def _against(own: _Losses, reference: _Losses, p: float, family: int, rho: float, matters: float) -> dict[str, object]:
+    """``difference`` to the reference with its interval, adjusted ``p``, ``verdict`` and ``seeds_needed``."""
+    values = _paired(own.finished, reference.finished)
+    margin = matters * abs(float(reference.finished.mean()))
+    found = mean_interval(values, overlap=rho)
+    said = _said(own, reference, verdict(found, p, margin))
+    is_open = said == "not separable yet" and own.diverged == reference.diverged
+    needed = seeds_needed(values, margin, rho, family) if is_open else np.nan
+    return {**found.named("difference"), "p": p, "verdict": said, "seeds_needed": needed}
+
+
+def _said(own: _Losses, reference: _Losses, word: Verdict) -> str:
+    """The verdict ``word``, which the seeds that both finished give, where divergence lets it stand."""
+    if own.finished.empty or (own.diverged > reference.diverged and len(reference.finished)):
+        return f"diverged on {own.diverged} of {own.seeds} seeds"
+    if reference.finished.empty:
+        return ""
+    return "not separable yet" if word == "worse" and own.diverged < reference.diverged else word
+
+
+def _confirmed(own: pd.DataFrame, reference: pd.DataFrame, overlap: Overlap) -> dict[str, float]:
+    """The differences to the reference in all metrics but the criterion."""
+    row: dict[str, float] = {}
+    for metric in METRICS:
+        if metric != CRITERION:
+            row |= paired_interval(own, reference, metric, overlap).named(f"{metric}_difference")
+    return row
+
+
+def _separates(effect: float, seeds: int, level: float) -> float:
+    """The chance that a t test rejects zero on the right side, for a true mean of ``effect`` standard errors."""
+    return float(1 - nctdtr(seeds - 1, effect, stdtrit(seeds - 1, 1 - level / 2)))
+
+
+def _fits(effect: float, margin: float, seeds: int) -> float:
+    """The chance, or a little less, that the interval lies within ± ``margin``; both are in standard errors."""
+    half = stdtrit(seeds - 1, 1 - LEVEL / 2)
+    below, above = (1 - nctdtr(seeds - 1, margin + side * effect, half) for side in (-1, 1))
+    return float(below + above - 1)

@@ -2,7 +2,8 @@
 
 import json
 import math
-from collections.abc import Sequence
+import platform
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -11,20 +12,30 @@ import pandas as pd
 
 from pipeline.analysis.statistics import CRITERION, Interval
 from pipeline.analysis.tables import ProblemResults
+from pipeline.problems.optimizers import optimizers
 
 MISSING = "\N{EN DASH}"
 FEW = 3
-"""Schedulers that a headline names."""
+"""Schedulers that a sentence names; of more it says how many."""
+SEEDS = 1000
+"""Beyond so many nobody goes."""
+PACKAGES = ("torch", "optuna")
+"""Those that decide what is trained; the report's last section names the others."""
 _MINUS = "\N{MINUS SIGN}"
+_TOLD = {"default": "as written in params.yaml", "tuned": "each tuned on its own"}
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What one variant's runs say: its leading schedulers (none where no run finished), the answer, and why it is that."""
+    """What one variant's runs say: its leading schedulers (none where no run finished), the answer, and why it is that.
+
+    ``brief`` is the answer with its uncertainty, to stand beside those of other problems.
+    """
 
     variant: str
     leaders: tuple[str, ...]
     headline: str
+    brief: str
     sentences: tuple[str, ...]
 
 
@@ -36,9 +47,9 @@ def number(value: float | None) -> str:
     return f"{value:{form}}".replace("-", _MINUS)
 
 
-def signed(value: float | None) -> str:
-    """A difference, its sign always shown."""
-    text = number(value)
+def signed(value: float | None, form: Callable[[float | None], str] = number) -> str:
+    """A difference, its sign always shown; ``form`` writes the number."""
+    text = form(value)
     return f"+{text}" if value is not None and math.isfinite(value) and value > 0 else text
 
 
@@ -67,16 +78,29 @@ def listing(names: Sequence[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
+def overview(problems: Sequence[ProblemResults], found: Sequence[Finding], baseline: str) -> str:
+    """One paragraph about all problems, for somebody who has never seen the project; ``found`` is each one's last finding."""
+    told = [
+        f"On {results.name} ({_TOLD[finding.variant]}, {_count(int(results.runs['epochs'].max()), 'epoch')}): {finding.brief}"
+        for results, finding in zip(problems, found, strict=True)
+    ]
+    trials = max(results.trials_per_study for results in problems)
+    searched = f", {_count(trials, 'trial')} for each scheduler and seed" if trials else ""
+    seeds = _count(max(int(results.runs["seed"].nunique()) for results in problems), "seed")
+    devices = listing(list(dict.fromkeys(conditions(results)["Device"] for results in problems)))
+    opening = f"By final validation loss, against the baseline {baseline}, with 95% intervals of the differences."
+    return f"{opening} {' '.join(told)} This holds for {seeds}{searched}, on {devices} with {_versions()}."
+
+
 def verdict(results: ProblemResults, found: Sequence[Finding]) -> str:
-    """One paragraph about a problem, for somebody who has never seen the project: verdict, how sure, under which conditions."""
+    """One paragraph about a problem, to stand by itself: verdict, how sure, under which conditions."""
     last = found[-1]
-    told = {"default": "As written in params.yaml", "tuned": "Each tuned on its own"}[last.variant]
     facts = conditions(results)
-    trials = f", {results.trials_per_study} trials for each of them" if results.trials_per_study else ""
-    what = f"{facts['Model']}, {facts['Optimizer']}, on {facts['Device']} with torch {version('torch').partition('+')[0]}"
+    trials = f", {_count(results.trials_per_study, 'trial')} for each of them" if results.trials_per_study else ""
+    what = f"{facts['Data']}, {facts['Model']}, {facts['Optimizer']}, on {facts['Device']} with {_versions()}"
     where = f"{facts['Budget']}, {facts['Seeds']}{trials}; {what}"
     said = " ".join([last.headline, *last.sentences])
-    return f"{told}: {said} This holds for {results.name} under these conditions: {where}."
+    return f"{_TOLD[last.variant].capitalize()}: {said} This holds for {results.name} under these conditions: {where}."
 
 
 def findings(results: ProblemResults, comparison: pd.DataFrame, baseline: str) -> list[Finding]:
@@ -91,7 +115,7 @@ def conditions(results: ProblemResults) -> dict[str, str]:
     return {
         "Data": _called(params.dataset.name, params.dataset.args),
         "Model": _called(params.model.name, params.model.args),
-        "Optimizer": _called(params.optimizer.name, params.optimizer.args),
+        "Optimizer": _called(params.optimizer.name, _unusual(params.optimizer.name, params.optimizer.args)),
         "Budget": f"{_count(int(epochs), 'epoch')}, batches of {params.batch_size}",
         "Seeds": f"{_count(int(seeds), 'seed')}, each with {'a split of its own' if params.resample else 'the same split'}",
         "Device": listing([str(device) for device in runs["device"].unique()]),
@@ -102,32 +126,48 @@ def _finding(results: ProblemResults, rows: pd.DataFrame, baseline: str) -> Find
     rows = rows.sort_values("rank", kind="stable")
     first: dict[str, Any] = {str(key): value for key, value in rows.iloc[0].items()}
     if math.isnan(first[CRITERION]):
-        return Finding(first["variant"], (), "No run finished: every scheduler diverged on every seed.", ())
+        nothing = "No run finished: every scheduler diverged on every seed."
+        return Finding(first["variant"], (), nothing, nothing, ())
     leaders = tuple(rows.loc[rows["rank"] == 1, "scheduler"])
-    sentences = [
-        _leads(leaders, first),
-        _against_baseline(leaders, first, baseline),
-        *_others(rows[rows["rank"] > 1], leaders[0]),
-        _diverged(rows),
-    ]
-    headline = _headline(rows, leaders, str(first["verdict"]), baseline)
-    return Finding(first["variant"], leaders, headline, tuple(sentence for sentence in sentences if sentence))
+    others = _others(rows[rows["rank"] > 1], leaders[0])
+    against = _against_baseline(leaders, first, baseline, results.overlap.of(CRITERION))
+    sentences = [_leads(leaders, first), against, *others, _diverged(rows)]
+    headline = _headline(rows, leaders, first, baseline)
+    return Finding(
+        first["variant"], leaders, headline, _brief(headline, leaders, first, baseline), tuple(filter(None, sentences))
+    )
 
 
-def _headline(rows: pd.DataFrame, leaders: Sequence[str], verdict: str, baseline: str) -> str:
+def _headline(rows: pd.DataFrame, leaders: Sequence[str], first: Mapping[str, Any], baseline: str) -> str:
     """The answer in one sentence."""
-    equal = rows.loc[rows["behind_verdict"].eq("practically equal") & ~rows["scheduler"].isin(leaders), "scheduler"].tolist()
+    equal = rows[rows["behind_verdict"].eq("practically equal") & ~rows["scheduler"].isin(leaders)]
+    also = _also(equal.loc[equal["verdict"] == "better", "scheduler"].tolist())
+    names, verb = listing(leaders), "leads" if len(leaders) == 1 else "lead"
+    said = {
+        "better": f"Use {names}{also}: better than {baseline}, beyond the luck of the seeds",
+        "practically equal": f"{names} {verb}, practically equal to {baseline}",
+        "worse": f"Keep {baseline}: on the seeds that both finished it is better than {names}, whose mean is the lowest",
+        "": f"{names} {verb}, with no finished run of {baseline} to compare it with",
+    }.get(first["verdict"], f"{names} {verb}, but that it beats {baseline} is not settled")
     if len(equal) + len(leaders) == len(rows) > 1:
-        return f"Take any: all {len(rows)} schedulers are practically equal here."
-    if baseline in leaders:
-        return f"Keep {baseline}: no schedule is shown to do better."
-    named = " or ".join(equal) if len(equal) <= FEW else f"any of the {len(equal)} named below"
-    also = f" or, practically equal to it, {named}" if equal else ""
-    if verdict == "better":
-        return f"Use {listing(leaders)}{also}: better than {baseline}, beyond the luck of the seeds."
-    if verdict == "practically equal":
-        return f"{listing(leaders)} leads, practically equal to {baseline}."
-    return f"{listing(leaders)} leads, but that it beats {baseline} is not settled."
+        said = f"Take any: all {len(rows)} schedulers are practically equal here"
+    elif baseline in leaders:
+        said = f"Keep {baseline}: no schedule is shown to do better"
+    failed = f", though {leaders[0]} diverged on {first['diverged']} of {_count(first['seeds'], 'seed')}"
+    return f"{said}{failed if first['diverged'] else ''}."
+
+
+def _also(equal: Sequence[str]) -> str:
+    if not equal:
+        return ""
+    return f" or, practically equal to it, {' or '.join(equal) if len(equal) <= FEW else f'any of {len(equal)} others'}"
+
+
+def _brief(headline: str, leaders: Sequence[str], first: Mapping[str, Any], baseline: str) -> str:
+    """The headline, and the leader's difference to the baseline."""
+    if baseline in leaders or math.isnan(first["difference_low"]):
+        return headline
+    return f"{headline} {leaders[0]} differs from {baseline} by {_difference(first)}."
 
 
 def _leads(leaders: Sequence[str], first: dict[str, Any]) -> str:
@@ -142,48 +182,72 @@ def _between(interval: Interval) -> str:
     return f" (95% interval {number(interval.low)} to {number(interval.high)})"
 
 
-def _against_baseline(leaders: Sequence[str], first: dict[str, Any], baseline: str) -> str:
+def _difference(first: Mapping[str, Any]) -> str:
+    return f"{signed(first['difference'])} ({signed(first['difference_low'])} to {signed(first['difference_high'])})"
+
+
+def _against_baseline(leaders: Sequence[str], first: Mapping[str, Any], baseline: str, overlap: float) -> str:
     """How the leader compares with the baseline, by its verdict."""
     verdict = first["verdict"]
     if baseline in leaders:
         return f"{baseline} is the baseline: no scheduler does better than it."
-    if verdict == "diverged":
-        return f"No seed is left to compare it with the baseline {baseline}."
-    difference = Interval(first["difference"], first["difference_low"], first["difference_high"])
-    if math.isnan(difference.low):
-        return f"Against {baseline} the difference is {signed(difference.mean)}; one seed says nothing about how sure that is."
-    said = f"{signed(difference.mean)} (95% interval {signed(difference.low)} to {signed(difference.high)})"
+    if math.isnan(first["difference"]):
+        return f"There is no seed on which the baseline {baseline} finished too."
+    if math.isnan(first["difference_low"]):
+        return (
+            f"Against {baseline} the difference is {signed(first['difference'])}; one seed says nothing about how sure that is."
+        )
+    said = _difference(first).replace("(", "(95% interval ")
     if verdict == "practically equal":
         return f"It is practically equal to the baseline {baseline}: the difference of {said} is too small to matter."
     if verdict == "not separable yet":
-        return (
-            f"Whether it beats the baseline {baseline} is not settled: the difference is {said}. {_more(first['seeds_needed'])}"
-        )
+        more = _more(first["seeds_needed"], overlap)
+        return f"Whether it beats the baseline {baseline} is not settled: the difference is {said}. {more}".rstrip()
     return f"It is {verdict} than the baseline {baseline}: the difference is {said}, Holm-adjusted p {probability(first['p'])}."
 
 
-def _more(seeds: float) -> str:
-    """How many seeds the observed spread asks for."""
-    if math.isinf(seeds):
-        return "More seeds on these data would not settle it: their splits overlap too much. More data would."
-    return "" if math.isnan(seeds) else f"With this spread, about {seeds:.0f} seeds in all would settle it."
+def _more(seeds: float, overlap: float) -> str:
+    """How many seeds would give a verdict, as a sentence; empty where that is not known."""
+    if math.isnan(seeds):
+        return ""
+    if math.isinf(seeds) and overlap > 0:
+        return "More seeds on these data would hardly settle it: their splits overlap too much. More data would."
+    amount = in_seeds(seeds, overlap)
+    chance = "with a chance of four in five, if the observed difference and spread are the true ones"
+    return f"{amount[0].upper()}{amount[1:]} in all would settle it {chance}."
+
+
+def in_seeds(seeds: float, overlap: float) -> str:
+    """A number of seeds that is needed, where the splits of two overlap by ``overlap``."""
+    if math.isinf(seeds) and overlap > 0:
+        return "more data, not more seeds"
+    return f"about {seeds:.0f} seeds" if seeds <= SEEDS else f"more than {SEEDS} seeds"
 
 
 def _others(rows: pd.DataFrame, leader: str) -> list[str]:
-    """The other schedulers by how they compare with the leader."""
+    """The other schedulers by how they compare with the leader; those that diverged more often are told apart."""
     words = {
+        "better": "Better than {leader} on the seeds that both finished: {names}.",
         "practically equal": "Practically equal to {leader}: {names}.",
         "not separable yet": "Not told apart from {leader} by these seeds: {names}.",
         "worse": "Worse than {leader}, beyond the luck of the seeds: {names}.",
     }
     groups = ((text, rows.loc[rows["behind_verdict"] == verdict, "scheduler"].tolist()) for verdict, text in words.items())
-    return [text.format(leader=leader, names=listing(names)) for text, names in groups if names]
+    return [text.format(leader=leader, names=_named(names, len(rows))) for text, names in groups if names]
+
+
+def _named(names: Sequence[str], of: int) -> str:
+    """A few names, or how many there are of how many."""
+    if len(names) <= FEW:
+        return listing(names)
+    return f"all {of} others" if len(names) == of else f"{len(names)} of the {of} others"
 
 
 def _diverged(rows: pd.DataFrame) -> str:
     some = rows[rows["diverged"] > 0]
     parts = [f"{row.scheduler} on {row.diverged} of {_count(int(str(row.seeds)), 'seed')}" for row in some.itertuples()]
-    return f"Diverged, and ranked last for it: {listing(parts)}." if parts else ""
+    told = listing(parts) if len(parts) <= FEW else f"{len(parts)} of the {len(rows)} schedulers"
+    return f"Diverged, and ranked behind those that did so less often: {told}." if parts else ""
 
 
 def _count(amount: int, unit: str) -> str:
@@ -200,3 +264,14 @@ def _value(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def _unusual(name: str, args: Mapping[str, Any]) -> dict[str, Any]:
+    """The learning rate of an optimizer, and what else is not torch's default."""
+    usual = optimizers[name].complete({"lr": args["lr"]})
+    return {key: value for key, value in args.items() if key == "lr" or value != usual[key]}
+
+
+def _versions() -> str:
+    packages = [f"{name} {version(name).partition('+')[0]}" for name in PACKAGES]
+    return listing([*packages, f"Python {platform.python_version()}"])

@@ -192,6 +192,23 @@ def _recommendation(results: ProblemResults, label: str, best: Mapping[str, Any]
     return Recommendation(*written, float(run["lr"]), json.loads(run["resolved"]), str(run["run"]), int(run["warmup"]))
 
 
+def recommended(results: ProblemResults) -> pd.DataFrame:
+    """Rows of (scheduler, name, interval, lr, args, lr_written, args_written, warmup, run): :func:`recommendations` as a table.
+
+    ``args`` are JSON, in torch's numbers; they, ``lr`` and ``run`` are missing where no run has the configuration.
+    """
+    columns = ("scheduler", "name", "interval", "lr", "args", "lr_written", "args_written", "warmup", "run")
+    found = [
+        {**vars(entry), "args": None if entry.args is None else as_json(dict(entry.args))} for entry in recommendations(results)
+    ]
+    return pd.DataFrame(found, columns=list(columns))
+
+
+def traps(results: ProblemResults) -> pd.DataFrame:
+    """What the linter found in the schedules as written, a row each."""
+    return pd.DataFrame(list(results.traps), columns=["scheduler", "trap", "epoch", "what", "why", "change"])
+
+
 def _rate(written: Any, lr: float) -> float:
     share = percent(written) if isinstance(written, str) else None
     return float(written) if share is None else float(share) * lr / 100

@@ -1,5 +1,7 @@
 """Ranks across problems against the worked example of Demšar (2006), and where there is nothing to test."""
 
+from itertools import combinations
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -54,12 +56,15 @@ def test_nemenyis_pairs_of_demsars_example() -> None:
     found = friedman(comparison(DEMSAR), "default")
     assert found.missing == 0
     assert found.critical_difference == pytest.approx(1.25, abs=5e-3)  # as in the paper
-    assert found.pairs is not None
-    assert list(found.pairs.index) == list(found.pairs.columns) == list("ABCD")
+    assert found.ranks == pytest.approx({"A": 3.143, "B": 2.0, "C": 2.893, "D": 1.964}, abs=5e-4)
+    assert (found.problems, found.rejects) == (14, True)
+    assert [*zip(found.pairs["scheduler"], found.pairs["other"], strict=True)] == list(combinations("ABCD", 2))
     # The largest difference, 3.143 - 1.964 = 1.179, is below 1.25: no pair differs at 5%. By hand, in units of the
     # studentized range, it is 1.17857 √(6 * 14 / 20) √2 = 3.41582.
-    assert found.pairs.loc["A", "D"] == pytest.approx(stats.studentized_range.sf(3.41582, 4, np.inf), abs=1e-4)
-    assert (found.pairs.to_numpy() > 0.05).all()
+    assert found.pairs.set_index(["scheduler", "other"]).loc[("A", "D"), "p"] == pytest.approx(
+        stats.studentized_range.sf(3.41582, 4, np.inf), abs=1e-4
+    )
+    assert (found.pairs["p"] > 0.05).all()
 
 
 @pytest.mark.parametrize(
@@ -75,7 +80,9 @@ def test_critical_values_are_demsars_table_5(schedulers: int, q: float) -> None:
 def test_too_few_problems_say_how_many_are_missing(problems: int) -> None:
     found = friedman(comparison(DEMSAR[:problems]), "default")
     assert found.missing == ENOUGH - problems
-    assert (found.p is None) == (found.critical_difference is None) == (found.pairs is None) == (problems < ENOUGH)
+    assert (found.p is None) == (found.critical_difference is None) == found.pairs.empty == (problems < ENOUGH)
+    assert found.summary.to_dict("list").keys() == {"problems", "schedulers", "missing", "p", "critical_difference"}
+    assert found.summary["p"].isna().item() == (found.p is None)
 
 
 def test_a_variant_that_no_problem_has_misses_all_of_them() -> None:
@@ -84,18 +91,21 @@ def test_a_variant_that_no_problem_has_misses_all_of_them() -> None:
 
 def test_two_schedulers_are_no_matter_for_friedman() -> None:
     found = friedman(comparison([[1, 2]] * 6, "AB"), "default")
-    assert (found.missing, found.p, found.pairs) == (0, None, None)
+    assert (found.missing, found.p, found.pairs.empty, found.rejects) == (0, None, True, False)
 
 
 def test_a_scheduler_that_a_problem_lacks_is_left_out() -> None:
     rows = comparison([[1, 2, 3, 4]] * 5)
     found = friedman(rows.drop(index=3), "default")  # D in the first problem
-    assert found.pairs is not None
-    assert list(found.pairs.columns) == list("ABC")
+    assert set(found.pairs["scheduler"]) | set(found.pairs["other"]) == set("ABC")
+    # Ranks are among those three: where D came first in between, the others move up.
+    moved = comparison([[1, 2, 3, 4], [2, 3, 4, 1], [1, 2, 3, 4], [1, 2, 3, 4], [1, 2, 3, 4]]).drop(index=3)
+    assert friedman(moved, "default").ranks == {"A": 1, "B": 2, "C": 3}
 
 
 def test_schedulers_equal_everywhere_give_no_evidence() -> None:
-    assert friedman(comparison([[1, 1, 1]] * 5, "ABC"), "default").p == 1
+    found = friedman(comparison([[1, 1, 1]] * 5, "ABC"), "default")
+    assert (found.p, found.rejects) == (1, False)
 
 
 @settings(max_examples=20)

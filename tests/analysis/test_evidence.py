@@ -19,7 +19,8 @@ from pipeline.analysis.evidence import (
     profiles,
     reached,
     sensitivity,
-    targets,
+    too_short,
+    usual_loss,
     widths,
     winners,
 )
@@ -92,40 +93,33 @@ def test_target_is_the_baselines_median_and_a_miss_is_a_miss() -> None:
             ("tuned", "base"): [[0.1, 0.1, 0.1]],  # the target is the untuned baseline's, also for the tuned
         }
     )
-    found = targets(runs, curves, "base")
-    assert found.loss == pytest.approx(0.4)
-    assert list(found.epochs.columns) == ["variant", "scheduler", "seed", "epochs"]
-    expected = [3, NAN, 2, 1, 2, NAN, 1]
-    np.testing.assert_array_equal(found.epochs["epochs"], expected)
-    pd.testing.assert_frame_equal(epochs_to_target(runs, curves, "base"), found.epochs)
+    assert usual_loss(runs, "base") == pytest.approx(0.4)
+    found = epochs_to_target(runs, curves, 0.4)
+    assert list(found.columns) == ["variant", "scheduler", "seed", "epochs"]
+    np.testing.assert_array_equal(found["epochs"], [3, NAN, 2, 1, 2, NAN, 1])
 
 
 def test_a_diverged_run_neither_sets_the_target_nor_reaches_it() -> None:
     # Without base's seed 1 the median is that of 0.3 and 0.4; A was below it at its first epoch, before it diverged.
     runs, curves = trained({**BASE, ("default", "A"): [[0.1, 9.0, 9.0]]}, diverged=[("base", 1), ("A", 0)])
-    found = targets(runs, curves, "base")
-    assert found.loss == pytest.approx(0.35)
-    np.testing.assert_array_equal(found.epochs["epochs"], [3, NAN, NAN, NAN])
-
-
-def test_the_variant_that_sets_the_target_can_be_chosen() -> None:
-    runs, curves = trained({**BASE, ("tuned", "base"): [[0.2, 0.1]]})
-    assert targets(runs, curves, "base", variant="tuned").loss == pytest.approx(0.1)
+    assert usual_loss(runs, "base") == pytest.approx(0.35)
+    np.testing.assert_array_equal(epochs_to_target(runs, curves, 0.35)["epochs"], [3, NAN, NAN, NAN])
 
 
 @pytest.mark.parametrize("diverged", [[("base", seed) for seed in range(3)], []])
 def test_without_a_target_nobody_reaches_it(diverged: list[tuple[str, int]]) -> None:
     runs, curves = trained(BASE, diverged)
-    found = targets(runs, curves, "base" if diverged else "not there")
-    assert np.isnan(found.loss)
-    assert found.epochs["epochs"].isna().all()
-    assert reached(found.epochs)[["hits", "seeds"]].to_numpy().tolist() == [[0, 3]]
+    target = usual_loss(runs, "base" if diverged else "not there")
+    assert np.isnan(target)
+    found = epochs_to_target(runs, curves, target)
+    assert found["epochs"].isna().all()
+    assert reached(found)[["hits", "seeds"]].to_numpy().tolist() == [[0, 3]]
 
 
 def test_one_epoch_and_one_seed_are_enough_for_a_target() -> None:
     runs, curves = trained({("default", "base"): [[0.5]], ("default", "A"): [[0.4]]})
-    found = targets(runs, curves, "base")
-    assert (found.loss, found.epochs["epochs"].to_list()) == (0.5, [1, 1])
+    assert usual_loss(runs, "base") == 0.5
+    assert epochs_to_target(runs, curves, 0.5)["epochs"].to_list() == [1, 1]
 
 
 def test_reached_counts_a_miss_as_later_than_any_hit() -> None:
@@ -379,22 +373,57 @@ def test_budgets_by_hand(spent: pd.DataFrame) -> None:
 
 
 def test_winners_by_hand(spent: pd.DataFrame) -> None:
-    table = winners(budgets(spent))
+    table = winners(budgets(spent), spent)
     assert table[["variant", "epochs"]].to_numpy().tolist() == [["tuned", 2], ["tuned", 8], ["default", 2]]
     assert table["scheduler"].to_list() == ["A", "B", "A"]
     assert table["runner_up"].fillna("nobody").to_list() == ["B", "A", "nobody"]
+    # B is behind A by 0.4 and 0.2, and then A behind B by 0.3 and 0.1, each ± T_1 · 0.1.
+    assert table["behind"].to_list() == pytest.approx([0.3, 0.2, NAN], nan_ok=True)
+    assert table["behind_low"].to_list() == pytest.approx([0.3 - T_1 * 0.1, 0.2 - T_1 * 0.1, NAN], nan_ok=True)
+    assert table["behind_verdict"].to_list()[:2] == ["not separable yet"] * 2
+
+
+@pytest.mark.parametrize(("others", "said"), [(0, "worse"), (3, "not separable yet")])
+def test_the_second_is_judged_among_all_pairs(others: int, said: str) -> None:
+    """Six differences whose t is about 3.5: p = 0.017, which is enough for one pair and not for the best of ten."""
+    first, second = [0.5, 0.6, 0.7, 0.55, 0.65, 0.75], [0.52, 0.64, 0.8, 0.67, 0.71, 0.77]
+    sweep = swept("budget", {("A", 4): first, ("B", 4): second, **{(f"S{n}", 4): [5.0] * 6 for n in range(others)}})
+    table = winners(budgets(sweep), sweep)
+    assert table["behind_verdict"].to_list() == [said]
+    assert winners(budgets(sweep), sweep, matters=1)["behind_verdict"].to_list() == ["practically equal"]
+
+
+def test_what_could_not_be_followed_in_so_few_epochs_is_listed() -> None:
+    sweep = swept("budget", {("A", 2): [0.2], ("A", 8): [0.1], ("B", 8): [0.1]})
+    rate = swept("rate", {("C", 1.0): [0.1]})
+    assert too_short(budgets(pd.concat([sweep, rate]))).to_numpy().tolist() == [["tuned", 2, "B"]]
+
+
+def test_every_interval_takes_the_overlap() -> None:
+    """At an overlap of a half the variance of a mean of two is s² (1/2 + 1), three times that without."""
+    runs, curves = trained({("default", "A"): [[0.6, 0.2], [0.9, 0.3]]})
+    rates, spent = swept("rate", {("A", 1.0): [0.4, 0.6]}), swept("budget", {("A", 4): [0.4, 0.6], ("B", 4): [0.9, 0.7]})
+
+    def halves(overlap: float) -> list[float]:
+        found = [area(curves, runs, overlap), sensitivity(rates, overlap), budgets(spent, overlap)]
+        lead = winners(budgets(spent, overlap), spent, overlap)
+        return [*((table["high"] - table["low"]).iloc[0] for table in found), (lead["behind_high"] - lead["behind_low"]).item()]
+
+    assert halves(0.5) == pytest.approx([np.sqrt(3) * half for half in halves(0)])
 
 
 def test_nobody_wins_where_nobody_finished() -> None:
-    found = winners(budgets(swept("budget", {("A", 4): [NAN, NAN], ("B", 4): [NAN, NAN]})))
+    sweep = swept("budget", {("A", 4): [NAN, NAN], ("B", 4): [NAN, NAN]})
+    found = winners(budgets(sweep), sweep)
     assert found["epochs"].to_list() == [4]
     assert found[["scheduler", "runner_up"]].isna().all(axis=None)
 
 
 def test_equals_share_the_better_rank_and_the_alphabet_names_the_winner() -> None:
-    table = budgets(swept("budget", {("C", 4): [0.5], ("B", 4): [0.2], ("A", 4): [0.2]}))
+    sweep = swept("budget", {("C", 4): [0.5], ("B", 4): [0.2], ("A", 4): [0.2]})
+    table = budgets(sweep)
     assert dict(zip(table["scheduler"], table["rank"], strict=True)) == {"C": 3, "B": 1, "A": 1}
-    assert winners(table)[["scheduler", "runner_up"]].to_numpy().tolist() == [["A", "B"]]
+    assert winners(table, sweep)[["scheduler", "runner_up"]].to_numpy().tolist() == [["A", "B"]]
 
 
 NO_RUNS, NO_SWEEP = trained({("default", "A"): [[0.1]]})[0].iloc[:0], swept("rate", {("A", 1.0): [0.1]}).iloc[:0]
@@ -405,9 +434,9 @@ NO_TRIALS = studied({("A", 0): [1.0]}).iloc[:0]
 @pytest.mark.parametrize(
     ("make", "nothing", "columns"),
     [
-        (lambda none: epochs_to_target(none, none, "base"), NO_RUNS, "variant scheduler seed epochs"),
-        (lambda none: reached(epochs_to_target(none, none, "base")), NO_RUNS, "variant scheduler hits seeds median"),
-        (lambda none: profiles({"P": epochs_to_target(none, none, "base")}, "tuned"), NO_RUNS, "scheduler tau share"),
+        (lambda none: epochs_to_target(none, none, usual_loss(none, "A")), NO_RUNS, "variant scheduler seed epochs"),
+        (lambda none: reached(epochs_to_target(none, none, 0.1)), NO_RUNS, "variant scheduler hits seeds median"),
+        (lambda none: profiles({"P": epochs_to_target(none, none, 0.1)}, "tuned"), NO_RUNS, "scheduler tau share"),
         (lambda none: profiles({}, "tuned"), NO_RUNS, "scheduler tau share"),
         (lambda none: profile_score(profiles({}, "tuned")), NO_RUNS, "scheduler score"),
         (lambda none: area(none, none), NO_RUNS, "variant scheduler area low high"),
@@ -419,7 +448,8 @@ NO_TRIALS = studied({("A", 0): [1.0]}).iloc[:0]
         ),
         (best_so_far, NO_TRIALS, "scheduler trial middle low high"),
         (budgets, NO_SWEEP, "variant epochs scheduler validation_loss low high diverged rank"),
-        (lambda none: winners(budgets(none)), NO_SWEEP, "variant epochs scheduler runner_up"),
+        (lambda none: winners(budgets(none), none), NO_SWEEP, " ".join(evidence.WINNERS)),
+        (lambda none: too_short(budgets(none)), NO_SWEEP, "variant epochs scheduler"),
     ],
 )
 def test_a_stage_that_was_not_run_gives_an_empty_table(
@@ -449,7 +479,7 @@ def uneven() -> list[list[float]]:
 @pytest.mark.parametrize("seed", range(3))
 def test_the_order_of_runs_and_curves_changes_nothing(uneven: list[list[float]], seed: int) -> None:
     def tables(runs: pd.DataFrame, curves: pd.DataFrame) -> list[pd.DataFrame]:
-        epochs = epochs_to_target(runs, curves, "A")
+        epochs = epochs_to_target(runs, curves, usual_loss(runs, "A"))
         profile = profiles({"P": epochs}, "default")
         return [epochs, reached(epochs), profile, profile_score(profile), area(curves, runs)]
 
@@ -469,7 +499,7 @@ def test_the_order_of_a_sweep_changes_nothing(uneven: list[list[float]], seed: i
     assert_same(sensitivity(mixed(rates, seed)), of_rates, ["scheduler", "lr"])
     assert_same(widths(mixed(of_rates, seed)), widths(of_rates), ["scheduler"])
     assert_same(budgets(mixed(spent, seed)), of_budgets, ["scheduler", "epochs"])
-    assert_same(winners(mixed(of_budgets, seed)), winners(of_budgets), ["epochs"])
+    assert_same(winners(mixed(of_budgets, seed), mixed(spent, seed)), winners(of_budgets, spent), ["epochs"])
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -1,6 +1,7 @@
 """Colours that can be told apart, drawings that are the page's own, and the same bytes every time."""
 
 import itertools
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -37,6 +38,7 @@ MakeRuns = Callable[[dict[tuple[str, str], list[float]]], pd.DataFrame]
 MakeCurves = Callable[[pd.DataFrame, int], pd.DataFrame]
 Array = npt.NDArray[np.float64]
 NAN = float("nan")
+ROOT = Path(__file__).parents[2]
 PAGES = ("#ffffff", "#161a20")  # --card in the template, light and dark
 
 # Machado, Oliveira & Fernandes (2009), severity 1.0, on linear RGB.
@@ -72,7 +74,7 @@ def test_any_two_colours_can_be_told_apart(theme: int, sight: str) -> None:
 def test_every_colour_stands_out_from_its_page(theme: int) -> None:
     luminance = [float(linear(c) @ [0.2126, 0.7152, 0.0722]) + 0.05 for c in [PAGES[theme], *(p[theme] for p in PALETTE)]]
     page, *colours = luminance
-    assert min(max(c / page, page / c) for c in colours) >= 2.9
+    assert min(max(c / page, page / c) for c in colours) >= 3
 
 
 def test_thirty_labels_all_look_different_and_keep_their_look() -> None:
@@ -82,6 +84,26 @@ def test_thirty_labels_all_look_different_and_keep_their_look() -> None:
     assert styles(labels[:9]) == {label: looks[label] for label in labels[:9]}
     assert "stroke-dasharray" in swatch(looks["S8"])
     assert f"--scheduler-{looks['S8'].colour}" in palette(0)
+
+
+def test_dvcs_plots_have_the_same_colours_and_tell_as_many_apart() -> None:
+    """By colour and marker; dashes are the revision's there."""
+    line, points = json.loads((ROOT / ".dvc/plots/by_scheduler.json").read_text())["spec"]["layer"]
+    colours, shapes = (points["encoding"][channel]["scale"]["range"] for channel in ("color", "shape"))
+    assert colours == line["encoding"]["stroke"]["scale"]["range"] == [light for light, _ in PALETTE]
+    assert len({(colours[n % len(colours)], shapes[n % len(shapes)]) for n in range(30)}) == 30
+    assert line["encoding"]["strokeDash"]["field"] == "rev"
+
+
+def test_points_differ_where_colours_repeat(make_runs: MakeRuns) -> None:
+    """The eighth label has the first one's colour; its point in a forest is another shape."""
+    labels = [f"S{number}" for number in range(8)]
+    looks = styles(labels)
+    assert (looks["S7"].colour, looks["S7"].marker != looks["S0"].marker) == (looks["S0"].colour, True)
+    table = compare(make_runs({("default", label): [0.3, 0.4] for label in ("S0", "S7")}), "S0")
+    drawn = {label: forest("P", table.assign(scheduler=label)[:1], "difference", "d", looks)[0].svg for label in ("S0", "S7")}
+    curves = {label: len(re.findall(r"\bC ", svg)) for label, svg in drawn.items()}
+    assert curves["S0"] > curves["S7"] == 0
 
 
 @pytest.fixture

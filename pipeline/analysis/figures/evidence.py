@@ -86,10 +86,10 @@ def importances(name: str, table: pd.DataFrame, style: Styles) -> list[Panel]:
 
 
 def _found(known: pd.DataFrame) -> Floats:
-    """What sets the scale: the medians but for the first and worst ones, and the bands in which the searches end."""
+    """What sets the scale: none above the best, the medians but for the first and worst ones, and the bands at the end."""
     middle = known["middle"].to_numpy(float)
     end = known.loc[known["trial"] == known["trial"].max(), ["low", "high"]].to_numpy(float)
-    return np.concatenate([middle[middle <= np.quantile(middle, 0.95)], end.ravel()])
+    return np.concatenate([[0.0], middle[middle <= np.quantile(middle, 0.95)], end.ravel()])
 
 
 def _of(variant: str) -> str:
@@ -129,7 +129,7 @@ def _points(axes: Axes, column: str, rows: pd.DataFrame, style: Style) -> None:
     for chosen, face in ((~diverged, style.fill), (diverged, PAPER)):
         if (chosen & np.isfinite(y)).any():
             look: dict[str, Any] = {"markeredgecolor": style.fill, "markerfacecolor": face, "markeredgewidth": 1.1}
-            axes.plot(x[chosen], y[chosen], "o", markersize=4, **look)
+            axes.plot(x[chosen], y[chosen], style.marker, markersize=4, **look)
 
 
 def _logarithmic(axes: Axes, grid: Floats, exact: bool) -> None:
@@ -224,6 +224,7 @@ def _bar(axes: Axes, y: float, values: tuple[float, float, float], style: Style)
         return
     axes.barh(y, share, height=0.62, color=style.fill, alpha=0.75, linewidth=0)
     axes.plot([low, high], [y, y], color=INK, linewidth=0.8)
+    axes.plot(share, y, style.marker, color=style.fill, markersize=5, clip_on=False)
 
 
 def _by_scheduler(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:

@@ -60,7 +60,7 @@ def _row(
         if beyond:
             axes.plot(end, y, marker, color=style.fill, markersize=5, clip_on=False)
     face = "none" if diverged else style.fill
-    axes.plot(mean, y, "o", markersize=6, markeredgecolor=style.fill, markerfacecolor=face, markeredgewidth=1.5)
+    axes.plot(mean, y, style.marker, markersize=6, markeredgecolor=style.fill, markerfacecolor=face, markeredgewidth=1.5)
 
 
 def _limits(rows: pd.DataFrame, column: str) -> tuple[float, float]:

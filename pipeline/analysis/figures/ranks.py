@@ -17,17 +17,18 @@ _SCALE_AT = 34.0  # points from the top to the axis of ranks; the critical diffe
 Ranked = Sequence[tuple[str, float]]
 
 
-def critical_difference(name: str, ranks: Mapping[str, float], cd: float, style: Styles) -> list[Panel]:
+def critical_difference(name: str, ranks: Mapping[str, float], cd: float | None, style: Styles) -> list[Panel]:
     """Average ranks on an axis, lowest to the left; a bar joins those less than ``cd`` apart, which do not differ.
 
-    ``ranks`` is scheduler → mean rank over problems, ``cd`` the critical difference in ranks.
+    ``ranks`` is scheduler → mean rank over problems, ``cd`` the critical difference in ranks; None where no pair may be told
+    apart, and the ranks are all there is to show.
     """
     ordered = sorted(ranks.items(), key=lambda item: (item[1], item[0]))
     return [Panel("", _panel(f"{name}-critical_difference", ordered, cd, style))] if ordered else []
 
 
-def _panel(name: str, ranked: Ranked, cd: float, style: Styles) -> Markup:
-    bars = _groups([rank for _, rank in ranked], cd)
+def _panel(name: str, ranked: Ranked, cd: float | None, style: Styles) -> Markup:
+    bars = [] if cd is None else _groups([rank for _, rank in ranked], cd)
     below = _SCALE_AT + 8 + BAR * len(bars)
     rows = -(-len(ranked) // 2)
     with rc_context(SETTINGS):
@@ -36,13 +37,16 @@ def _panel(name: str, ranked: Ranked, cd: float, style: Styles) -> Markup:
         figure, (axes,) = charts(height, left=margin, right=margin, bottom=4)
         axes.set_axis_off()
         axes.set(xlim=_limits(ranked), ylim=(height, 0))
-        _axis(axes, cd)
+        _axis(axes)
+        if cd is not None:
+            _yardstick(axes, cd)
         for number, (first, last) in enumerate(bars):
             y = _SCALE_AT + 8 + BAR * number
             axes.plot([first, last], [y, y], color=INK, linewidth=2.6, solid_capstyle="round", clip_on=False)
         _leaders(axes, ranked, below, style)
         listed = ", ".join(f"{label} {rank:.2f}" for label, rank in ranked)
-        return as_svg(figure, name, f"Average ranks, critical difference {cd:.2f}: {listed}")
+        apart = "" if cd is None else f", critical difference {cd:.2f}"
+        return as_svg(figure, name, f"Average ranks{apart}: {listed}")
 
 
 def _limits(ranked: Ranked) -> tuple[float, float]:
@@ -60,13 +64,18 @@ def _groups(ranks: Sequence[float], cd: float) -> list[tuple[float, float]]:
     return [(ranks[first], ranks[last]) for first, last in groups]
 
 
-def _axis(axes: Axes, cd: float) -> None:
-    """The axis of ranks with its numbers above it, and over it a bar as long as the critical difference."""
+def _axis(axes: Axes) -> None:
+    """The axis of ranks with its numbers above it."""
     low, high = axes.get_xlim()
     axes.plot([low, high], [_SCALE_AT, _SCALE_AT], color=INK, linewidth=0.8, clip_on=False)
     for rank in range(int(low), int(high) + 1, 1 if high < 10 else 2):
         axes.plot([rank, rank], [_SCALE_AT - 4, _SCALE_AT], color=INK, linewidth=0.8, clip_on=False)
         axes.text(rank, _SCALE_AT - 6, str(rank), ha="center", va="bottom", size=7.5)
+
+
+def _yardstick(axes: Axes, cd: float) -> None:
+    """Over the axis, a bar as long as the critical difference."""
+    low, _ = axes.get_xlim()
     axes.plot([low, low, low, low + cd, low + cd, low + cd], [6, 12, 9, 9, 6, 12], color=INK, linewidth=0.8, clip_on=False)
     text = f"critical difference {cd:.2f}"
     axes.annotate(text, (low + cd, 9), (4, 0), textcoords="offset points", va="center", size=7.5)

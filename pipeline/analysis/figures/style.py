@@ -1,4 +1,4 @@
-"""How a scheduler looks: its colour and dashes, the same in every figure and beside every name."""
+"""How a scheduler looks: its colour, dashes and marker, the same in every figure and beside every name."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,10 +15,12 @@ PALETTE = (
     ("#347154", "#22e08a"),
     ("#8c2a8f", "#e190e2"),
     ("#b98600", "#f7e640"),
-    ("#0b99ff", "#c8fbf0"),
+    ("#0890f0", "#c8fbf0"),
     ("#33373c", "#7a808a"),
 )
 DASHES: tuple[tuple[float, ...], ...] = ((), (5, 2), (1.5, 1.5), (6, 2, 1.5, 2), (9, 2, 1.5, 2, 1.5, 2))
+MARKERS = ("o", "s", "^", "D", "v")
+"""A marker to each of the dashes, for points and bars, which have none."""
 
 STAND_IN = "#fe10{:02x}"
 """What matplotlib draws in place of the colour with that number; the page's own replaces it."""
@@ -26,10 +28,11 @@ STAND_IN = "#fe10{:02x}"
 
 @dataclass(frozen=True)
 class Style:
-    """How a scheduler is drawn: the number of its colour in :data:`PALETTE`, and its dashes in line widths."""
+    """How a scheduler is drawn: the number of its colour in :data:`PALETTE`, its dashes in line widths, and its marker."""
 
     colour: int
     dashes: tuple[float, ...]
+    marker: str
 
     @property
     def line(self) -> dict[str, Any]:
@@ -52,8 +55,9 @@ def palette(theme: int) -> dict[str, str]:
 
 
 def styles(labels: Sequence[str]) -> dict[str, Style]:
-    """One style per label, by position: all colours solid, then all of them dashed, and so on."""
-    looks = [Style(colour, dashes) for dashes, colour in product(DASHES, range(len(PALETTE)))]
+    """One style per label, by position: all colours solid and round, then all of them dashed and square, and so on."""
+    kinds = zip(DASHES, MARKERS, strict=True)
+    looks = [Style(colour, dashes, marker) for (dashes, marker), colour in product(kinds, range(len(PALETTE)))]
     return {label: looks[position % len(looks)] for position, label in enumerate(labels)}
 
 
