@@ -16,7 +16,7 @@ LAYERS = (
     ("spaces",),
     ("params",),
     ("runs",),
-    ("results", "progress"),
+    ("results", "progress", "stores"),
     ("schedulers",),
     ("problems", "custom"),
     ("engine", "catalogue", "champion", "cli"),

@@ -172,6 +172,44 @@ def test_a_deleted_storage_is_rebuilt_from_the_results(tuned: Path, tmp_path: Pa
     assert (root / "optuna.journal").read_bytes() == content
 
 
+def not_json(lines: list[bytes]) -> list[bytes]:
+    return [*lines[:5], b"not JSON\n", *lines[5:]]
+
+
+def without_meaning(lines: list[bytes]) -> list[bytes]:
+    return [*lines[:5], b"{}\n", *lines[5:]]
+
+
+def spoilt_at_its_end(lines: list[bytes]) -> list[bytes]:
+    return [*lines, b"not JSON\n"]
+
+
+@pytest.mark.parametrize("spoil", [not_json, without_meaning, spoilt_at_its_end])
+def test_a_journal_that_cannot_be_read_is_set_aside_and_rebuilt(
+    spoil: Callable[[list[bytes]], list[bytes]],
+    tuned: Path,
+    here: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    shutil.copytree(tuned / "results", here / "results")
+    broken = b"".join(spoil((tuned / "optuna.journal").read_bytes().splitlines(keepends=True)))
+    (here / "optuna.journal").write_bytes(broken)
+    storage.main()
+    assert helpers.journal(here) == helpers.journal(tuned)
+    assert (here / "optuna.journal.broken").read_bytes() == broken
+    [said] = caplog.messages
+    assert said.endswith("optuna.journal cannot be read; it is optuna.journal.broken now, and a new one takes its place")
+
+
+def test_what_is_no_file_is_left_alone(tuned: Path, here: Path) -> None:
+    shutil.copytree(tuned / "results", here / "results")
+    (here / "optuna.journal").mkdir()
+    with pytest.raises(SystemExit, match="IsADirectoryError"):
+        storage.main()
+    assert (here / "optuna.journal").is_dir()
+
+
 def test_a_storage_that_cannot_be_rebuilt_is_told_in_a_line(tuned: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tuned)
     monkeypatch.setenv("OPTUNA_STORAGE", "nosuch://user:secret@host/db")
@@ -212,8 +250,7 @@ def test_the_journal_lies_at_the_repositorys_root(here: Path, monkeypatch: pytes
 
 
 def corrupted(tuned: Path, root: Path) -> str:
-    lines = (tuned / "optuna.journal").read_bytes().splitlines(keepends=True)
-    (root / "optuna.journal").write_bytes(b"".join([*lines[:5], b"not JSON\n", *lines[5:]]))
+    (root / "optuna.journal").write_bytes(b"".join(not_json((tuned / "optuna.journal").read_bytes().splitlines(keepends=True))))
     return ""
 
 
