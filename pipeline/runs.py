@@ -5,6 +5,7 @@ import json
 import platform
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -137,6 +138,7 @@ _DEFINING = (
     "engine",
     *(f"schedulers/{name}.py" for name in ("registry", "builtin", "composed", "replay")),
 )
+_PACKAGES = ("numpy", "schedulefree", "torchmetrics")
 
 
 def code_fingerprint(*more: str) -> str:
@@ -154,8 +156,8 @@ def code_fingerprint(*more: str) -> str:
         if f.is_file()
     ]
     sources = {str(f.relative_to(package)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
-    versions = torch.__version__, np.__version__, platform.machine(), platform.python_version(), compiler.identity()
-    return fingerprint(sources, *versions)
+    versions = torch.__version__, platform.machine(), platform.python_version(), compiler.identity()
+    return fingerprint(sources, *versions, *map(version, _PACKAGES))
 
 
 def run_fingerprint(run: Run, problem_fingerprint: str) -> str:
