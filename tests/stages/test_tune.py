@@ -2,18 +2,20 @@
 
 import contextlib
 import json
+import multiprocessing
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from pipeline import results
+from pipeline import record, results
 from pipeline.catalogue import CATALOGUE
 from pipeline.engine.stacked import train
 from pipeline.params import load_params
@@ -21,7 +23,8 @@ from pipeline.problems.problem import Problem, describe
 from pipeline.results import CURVE_COLUMNS, RUN_COLUMNS, TRIAL_COLUMNS
 from pipeline.runs import Run, collect
 from pipeline.schedulers.replay import resolve
-from pipeline.stages import dataset
+from pipeline.search import storage
+from pipeline.stages import dataset, tune
 from tests.search import helpers
 
 CPU = torch.device("cpu")
@@ -202,30 +205,59 @@ def test_nothing_is_searched_where_a_schedule_cannot_be_followed(tmp_path: Path,
     assert not (tmp_path / ".state").exists()
 
 
-def test_two_searches_at_once_share_one_storage(tmp_path: Path) -> None:
-    """Two problems' stages, as real processes beside each other: each study is there whole, and the results are as alone."""
+NAMES = ("tiny", "other")
+
+
+def two_problems(root: Path) -> Path:
+    """A directory with the tiny problem under two names, and their data."""
     text = helpers.edited(("trials: 12, batch: 4", "trials: 4, batch: 2"))
     tiny = text[text.index("  tiny:") : text.index("schedulers:\n  StepLR")]
-    both = text.replace(tiny, tiny + tiny.replace("tiny", "other"))
-    (tmp_path / "params.yaml").write_text(both, encoding="utf-8")
-    env = helpers.environment(tmp_path)
-    names = ("tiny", "other")
-    with contextlib.chdir(tmp_path):
+    root.mkdir()
+    (root / "params.yaml").write_text(text.replace(tiny, tiny + tiny.replace("tiny", "other")), encoding="utf-8")
+    with contextlib.chdir(root):
         load_params.cache_clear()
-        for name in names:
+        for name in NAMES:
             dataset.main(name)
-    command = [sys.executable, "-m", "pipeline.stages.tune"]
-    begun = [subprocess.Popen([*command, name], cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True) for name in names]
+    return root
+
+
+def tune_in(root: Path, name: str, together: Any) -> None:
+    """The stage, whose every writing to Optuna's storage begins when all are at it."""
+    update = storage.Mirror.update
+
+    def at_once(self: storage.Mirror, trials: pd.DataFrame) -> None:
+        together.wait()
+        update(self, trials)
+
+    patches = mock.patch.object(storage.Mirror, "update", at_once), mock.patch.object(record, "mirror", helpers.silent)
+    with contextlib.chdir(root), patches[0], patches[1]:
+        load_params.cache_clear()
+        tune.main(name)
+
+
+def run_processes(root: Path, *names: str) -> None:
+    """A process for each of the names, side by side."""
+    processes = multiprocessing.get_context("fork")
+    together = processes.Barrier(len(names), timeout=60)
+    begun = [processes.Process(target=tune_in, args=(root, name, together)) for name in names]
     for process in begun:
-        _, error = process.communicate(timeout=120)
-        assert process.returncode == 0, error
-        assert "warning" not in error.lower().replace("warnings", "")
-    found = helpers.journal(tmp_path)
-    assert {study: [trial[0] for trial in trials] for study, (_, trials) in found.items()} == {
-        f"{name}/{label}/{seed}": [0, 1, 2, 3] for name in names for label in SCHEDULERS for seed in range(2)
-    }
-    shown = {study: [trial[2] for trial in trials] for study, (_, trials) in found.items()}
-    for name in names:
-        table = pd.read_parquet(tmp_path / f"results/{name}/tune/trials.parquet")
-        for study, rows in table.groupby("study"):
-            assert [None if np.isnan(v) else v for v in rows["value"]] == shown[str(study)]
+        process.start()
+    for process in begun:
+        process.join()
+        assert process.exitcode == 0
+
+
+@pytest.mark.timeout(120)
+def test_two_searches_at_once_share_one_storage(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Two problems' stages, in processes that write at the same moments: studies and results are as alone."""
+    shared, alone = two_problems(tmp_path / "shared"), two_problems(tmp_path / "alone")
+    run_processes(shared, *NAMES)
+    assert "could not be written" not in capfd.readouterr().err
+    for name in NAMES:
+        run_processes(alone, name)
+    assert len(helpers.journal(shared)) == len(NAMES) * len(SCHEDULERS) * 2
+    assert helpers.journal(shared) == helpers.journal(alone)
+    for name in NAMES:
+        for file in helpers.FILES:
+            path = results.stage_path(name, "tune", file)
+            assert (shared / path).read_bytes() == (alone / path).read_bytes()
