@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import optuna
 import pandas as pd
@@ -94,20 +93,19 @@ def test_optunas_own_tools_work_on_it(tuned: Path, trials: pd.DataFrame) -> None
     assert sum(importances.values()) == pytest.approx(1)
 
 
-@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 def test_optunas_figures_can_be_drawn_of_it(tuned: Path) -> None:
-    mpl.use("agg")
-    import matplotlib.pyplot as plt
-    from optuna.visualization import matplotlib as drawing
-
     study = load(tuned)
     complete = [trial for trial in study.trials if trial.value is not None]
-    history: Any = drawing.plot_optimization_history(study)
-    assert len(history.collections[0].get_offsets()) == len(complete)
-    slices: Any = drawing.plot_slice(study)
-    assert len(slices) == 3
-    drawing.plot_contour(study, params=["lr %", "gamma"])
-    plt.close("all")
+    history = optuna.visualization.plot_optimization_history(study)
+    assert len(history.data[0].y) == len(complete)
+    assert len(optuna.visualization.plot_slice(study).data) == 3
+    assert optuna.visualization.plot_contour(study, params=["lr %", "gamma"]).data
+
+
+def test_optunas_command_line_lists_it(tuned: Path) -> None:
+    command = [str(Path(sys.executable).parent / "optuna"), "--storage", "optuna.journal", "studies", "--format", "json"]
+    done = subprocess.run(command, cwd=tuned, capture_output=True, text=True, check=True)
+    assert {study["name"]: study["n_trials"] for study in json.loads(done.stdout)} == dict.fromkeys(STUDIES, 12)
 
 
 def test_whole_rounds_appear_during_the_search(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
