@@ -17,7 +17,7 @@ import torch
 
 from pipeline import record, results
 from pipeline.catalogue import CATALOGUE
-from pipeline.engine.stacked import train
+from pipeline.engine.training import train
 from pipeline.params import load_params
 from pipeline.problems.problem import Problem, describe
 from pipeline.results import CURVE_COLUMNS, RUN_COLUMNS, TRIAL_COLUMNS
@@ -151,10 +151,10 @@ def test_the_recommendation_is_the_winner_of_lowest_mean_over_all_seeds(problem:
         assert resolve(recommended[str(label)], problem.lr, problem.budget()).lr == chosen["lr"]
 
 
-def pasted(problem: Problem) -> Any:
+def pasted(problem: Problem, *edits: helpers.Edit) -> Any:
     """The problem's schedules after best.yaml was pasted under ``problems.tiny.schedulers`` as it is."""
     best = (results.RESULTS / "tiny/tune/best.yaml").read_text(encoding="utf-8")
-    text = helpers.edited(("    schedulers: {}\n", "    schedulers:\n" + textwrap.indent(best, "      ")))
+    text = helpers.edited(("    schedulers: {}\n", "    schedulers:\n" + textwrap.indent(best, "      ")), *edits)
     path = Path("pasted.yaml")
     path.write_text(text, encoding="utf-8")
     params = load_params(CATALOGUE, path)
@@ -162,13 +162,38 @@ def pasted(problem: Problem) -> Any:
     return params.schedules("tiny")
 
 
+RICHER = (
+    ("trials: 12, batch: 4", "trials: 4, batch: 2"),
+    ("  StepLR: {args: {step_size: 30%, gamma: 0.1}}", "  Warm: {name: CosineAnnealingLR, args: {T_max: 100%}, warmup: 20%}"),
+    ("  ReduceLROnPlateau: {args: {factor: 0.1, patience: 10%}}", """\
+  MultiStepLR: {args: {milestones: [30%, 80%], gamma: 0.1}}
+  CyclicLR: {args: {base_lr: 1%, max_lr: 100%, step_size_up: 10%, cycle_momentum: false}}
+  ScheduleFree: {args: {momentum: 0.9}, warmup: 10%}"""),
+)  # fmt: skip
+
+
 def test_the_pasted_recommendation_trains_the_very_same_schedules(problem: Problem) -> None:
+    trains_the_same(problem, pasted(problem))
+
+
+def test_so_does_one_with_warmup_lists_cycles_and_averaged_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a file holds a list, a peak of its own kind, the steps of a warmup, and an optimizer of its own."""
+    monkeypatch.chdir(tmp_path)
+    helpers.run_tune(*RICHER)
+    problem = helpers.problem(*RICHER)
+    recommended = pasted(problem, *RICHER)
+    assert isinstance(recommended["MultiStepLR"].args["milestones"], list)
+    assert recommended["Warm"].warmup
+    trains_the_same(problem, recommended)
+
+
+def trains_the_same(problem: Problem, recommended: Any) -> None:
     """One of each scheduler's two tuned runs was trained with it: the same fingerprint, the same numbers."""
     runs, curves = results.read_runs("tiny", "tune")
-    tuned = [Run(label, s, seed, 4, variant="tuned") for label, s in pasted(problem).items() for seed in range(2)]
+    tuned = [Run(label, s, seed, 4, variant="tuned") for label, s in recommended.items() for seed in range(2)]
     names = [describe(problem, run, CPU)["run"] for run in tuned]
     again = [run for run, name in zip(tuned, names, strict=True) if name in set(runs["run"])]
-    assert {run.label for run in again} == set(SCHEDULERS)
+    assert {run.label for run in again} == set(problem.schedules)
     history = collect(again, train(problem, again, device=CPU))
     for i, run in enumerate(again):
         kept = curves[(curves["scheduler"] == run.label) & (curves["seed"] == run.seed)]
