@@ -17,6 +17,11 @@ from tests.engine.helpers import Builder
 
 ROOT = Path(__file__).parent.parent
 LONGEST = ("test_repro.py", "test_tracking.py", "test_resume.py", "test_twin.py", "test_report.py", "test_storage.py")
+# As pyproject.toml has it for the tests themselves; what is said inside MLflow and inside DVC is let pass.
+WARNINGS_IN_PROCESSES = (
+    "error,ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning"
+    ",ignore:_NoneStep.value will soon raise:DeprecationWarning"
+)
 settings.register_profile(
     "repeatable", derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -48,6 +53,14 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def strict_processes() -> Iterator[None]:
+    """Warnings are errors in every Python process that a test starts, too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONWARNINGS", WARNINGS_IN_PROCESSES)
+        yield
 
 
 @pytest.fixture

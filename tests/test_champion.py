@@ -181,6 +181,7 @@ def champion_in_mlflow(repository: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     a_table().to_csv(repository / "inputs" / "houses.csv", index=False)
     shutil.copytree(ROOT / "pipeline", repository / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("PYTHONWARNINGS", "")  # MLflow warns of its own ways with models, and so does its server
     dataset.main("houses")
     train.main("houses")
     report.main()

@@ -20,11 +20,11 @@ from optuna.storages.journal import JournalFileBackend
 from pipeline.catalogue import CATALOGUE
 from pipeline.params import load_params
 from pipeline.problems.problem import load_problem
+from tests.conftest import ROOT
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-ROOT = Path(__file__).parents[1]
 COPIED = ("pipeline", "inputs", "dvc.yaml", "params.yaml", "requirements.txt", "constraints.txt", ".dvc/config", ".dvc/plots",
           ".dvc/.gitignore", ".dvcignore", ".gitignore")  # fmt: skip
 SMALLER = (
@@ -46,11 +46,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy i
 
 
 def run(repository: Path, *command: str, succeeds: bool = True) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "OMP_NUM_THREADS": "1",
-    }
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    own = {"PATH": path, "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+    environment = os.environ | own
     for name in ("MLFLOW_TRACKING_URI", "OPTUNA_STORAGE", "DVC_ROOT", "PYTHONPATH"):
         environment.pop(name, None)
     done = subprocess.run(command, cwd=repository, env=environment, capture_output=True, text=True, check=False)

@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from tests.search.helpers import kill_family, silent
 
 setattr(record, "mirror", silent)  # noqa: B010  # for all forks; MLflow takes seconds
 setattr(storage, "GRACE_SECONDS", 0.3)  # noqa: B010  # after a kill nobody else holds the lock
+warnings.filterwarnings("ignore", "The value of `grace_period` might be too small")
 WRITING = os.O_WRONLY | os.O_RDWR
 
 
