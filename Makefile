@@ -51,8 +51,7 @@ ui: .venv/run.stamp
 	@sh scripts/ui.sh $(MLFLOW_PORT) $(OPTUNA_PORT)
 
 mirror: .venv/run.stamp
-	python -m pipeline.tracking
-	python -m pipeline.search.storage
+	@failed=0; for mirror in tracking search.storage; do python -m pipeline.$$mirror || failed=1; done; exit $$failed
 
 .venv/home:
 	@$(PYTHON) scripts/check_python.py

@@ -106,6 +106,7 @@ def _call(command: list[str]) -> str:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise NoCompilerError(f"{command[0]} does not run ({error})") from None
     if done.returncode:
-        line = (done.stderr.strip().splitlines() or ["it says nothing"])[0]
+        lines = done.stderr.strip().splitlines() or ["it says nothing"]
+        line = next((line for line in lines if "error:" in line), lines[0])
         raise NoCompilerError(f"{command[0]} fails: {line[:200]}")
     return done.stdout

@@ -2,12 +2,13 @@
 
 import json
 import warnings
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.composer import MaxDepthExceededError
 from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
@@ -19,6 +20,9 @@ Loc = tuple[str | int, ...]
 _TAG = "tag:yaml.org,2002:"
 _TAGS = {_TAG + kind for kind in ("str", "int", "float", "bool", "null", "seq", "map")}
 _MERGE = _TAG + "merge"
+_DEEPEST = 50
+"""Levels: far more than any parameter needs, and far fewer than Python's stack has, whoever shares it."""
+_TOO_DEEP = f"is nested deeper than {_DEEPEST} levels"
 
 
 @dataclass(frozen=True)
@@ -37,15 +41,20 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Document:
-    """A file's text and its tree of nodes, which know their places."""
+    """A file's text and its tree of nodes, which know their places; ``unusable`` tells what was found wrong in building it."""
 
     name: str
     text: str
     root: Node
+    unusable: tuple["Line", ...] = ()
 
     def error(self, mistakes: Iterable[Mistake]) -> ParamsError:
-        """All mistakes in the order of the file, one line each."""
-        return _told(self._line(mistake) for mistake in mistakes)
+        """All mistakes in the order of the file, one line each, with what was unusable and without what follows from it."""
+        return _told([*self.unusable, *(self._line(mistake) for mistake in mistakes if not self._follows(mistake))])
+
+    def _follows(self, mistake: Mistake) -> bool:
+        _, value, _, found = self._find(mistake.loc)
+        return found and not mistake.key and _lacks_something(value)
 
     def _line(self, mistake: Mistake) -> "Line":
         key, value, path, found = self._find(mistake.loc)
@@ -96,7 +105,10 @@ class Line:
 
 
 def read(path: Path) -> tuple[Document, dict[str, Any]]:
-    """The file and its values by YAML 1.2 (`1e-3` is a number, `yes` is text); raises :class:`ParamsError`."""
+    """The file and its values by YAML 1.2 (`1e-3` is a number, `yes` is text); raises :class:`ParamsError`.
+
+    The values are without what is unusable, so that whoever checks them can tell the rest of the mistakes as well.
+    """
     text = _decoded(path)
     try:
         with warnings.catch_warnings():
@@ -107,6 +119,8 @@ def read(path: Path) -> tuple[Document, dict[str, Any]]:
     except Exception as error:  # noqa: BLE001  # on broken text the parser raises much that it does not document
         raise _told([_unreadable(path.name, text, error)]) from None
     if not isinstance(data, dict):
+        if document.unusable:
+            raise document.error(())
         wrong = "holds no parameters" if data is None else "is not a mapping"
         right = "write `problems:`, `schedulers:` and so on, each with what it holds"
         raise _told([Line(path.name, 1, 1, (), wrong, _short(data), right)])
@@ -115,13 +129,17 @@ def read(path: Path) -> tuple[Document, dict[str, Any]]:
 
 def _parsed(name: str, text: str) -> tuple[Document, Any]:
     yaml = YAML(typ="safe", pure=True)
+    yaml.max_depth = _DEEPEST
     root = yaml.compose(text)
     document = Document(name, text, root)
     if root is None:
         return document, None
-    if lines := list(_unusable(document, yaml, root)):
-        raise _told(lines)
-    return document, yaml.constructor.construct_document(root)
+    sieve = _Sieve(document, yaml)
+    document = replace(document, root=sieve.usable(root), unusable=tuple(sieve.lines))
+    try:
+        return document, yaml.constructor.construct_document(document.root)
+    except MarkedYAMLError as error:
+        raise _told([*document.unusable, _unreadable(name, text, error)]) from None
 
 
 def _decoded(path: Path) -> str:
@@ -138,37 +156,72 @@ def _decoded(path: Path) -> str:
         raise _told([Line(path.name, line, column, (), "is not UTF-8 text", given, "save the file as UTF-8")]) from None
 
 
-def _unusable(document: Document, yaml: YAML, node: Node, path: Loc = (), above: tuple[Node, ...] = ()) -> Iterator[Line]:
-    """What YAML allows and params.yaml does not: strange keys and types, keys given twice, values that hold themselves."""
-    if any(node is other for other in above):
-        yield document.line(node, path, "contains itself", document.source(node), "write the value out")
-    elif node.tag not in _TAGS:
-        right = "write text (in quotes if need be), a number, true, false, a list or a mapping"
-        yield document.line(node, path, "is of a kind that is not used here", document.source(node), right)
-    elif isinstance(node, MappingNode):
-        yield from _unusable_keys(document, node, path)
+class _Gap(ScalarNode):
+    """Stands, empty, in the place of a value that cannot be used."""
+
+
+def _lacks_something(node: Node) -> bool:
+    """Whether there is a gap at the node or in it."""
+    if isinstance(node, MappingNode):
+        return any(_lacks_something(value) for _, value in node.value)
+    if isinstance(node, SequenceNode):
+        return any(_lacks_something(item) for item in node.value)
+    return isinstance(node, _Gap)
+
+
+@dataclass
+class _Sieve:
+    """Takes out of a tree what YAML allows and params.yaml does not, and keeps a line about each.
+
+    That is: strange keys and types, keys given twice, values that hold themselves.
+    """
+
+    document: Document
+    yaml: YAML
+    lines: list["Line"] = field(default_factory=list)
+
+    def usable(self, node: Node, path: Loc = (), above: tuple[Node, ...] = ()) -> Node:
+        """The node with all that is usable in it, or a gap."""
+        if wrong := self._wrong(node, above):
+            self.lines.append(self.document.line(node, path, wrong[0], self.document.source(node), wrong[1]))
+            return _Gap(_TAG + "null", "", node.start_mark, node.end_mark)
+        above = (*above, node)
+        if isinstance(node, MappingNode):
+            return MappingNode(node.tag, self._entries(node, path, above), node.start_mark, node.end_mark)
+        if isinstance(node, SequenceNode):
+            items = [self.usable(item, (*path, index), above) for index, item in enumerate(node.value)]
+            return SequenceNode(node.tag, items, node.start_mark, node.end_mark)
+        return node
+
+    def _wrong(self, node: Node, above: tuple[Node, ...]) -> tuple[str, str] | None:
+        """What is wrong with the node itself, and what would be right."""
+        if any(node is other for other in above):
+            return "contains itself", "write the value out"
+        if len(above) == _DEEPEST:
+            return _TOO_DEEP, "write the value out"
+        if node.tag not in _TAGS:
+            right = "write text (in quotes if need be), a number, true, false, a list or a mapping"
+            return "is of a kind that is not used here", right
+        if isinstance(node, ScalarNode) and not _is_readable(self.yaml, node):
+            return "cannot be read as its type", "write a usual number, true or false"
+        return None
+
+    def _entries(self, node: MappingNode, path: Loc, above: tuple[Node, ...]) -> list[tuple[Node, Node]]:
+        """The mapping's entries: those with a usable key, the first of each."""
+        kept: dict[str, tuple[Node, Node]] = {}
         for key, value in node.value:
-            yield from _unusable(document, yaml, value, (*path, key.value), (*above, node))
-    elif isinstance(node, SequenceNode):
-        for index, item in enumerate(node.value):
-            yield from _unusable(document, yaml, item, (*path, index), (*above, node))
-    elif isinstance(node, ScalarNode) and not _is_readable(yaml, node):
-        yield document.line(
-            node, path, "cannot be read as its type", document.source(node), "write a usual number, true or false"
-        )
-
-
-def _unusable_keys(document: Document, node: MappingNode, path: Loc) -> Iterator[Line]:
-    seen: dict[Any, int] = {}
-    for key, _ in node.value:
-        given = document.source(key)
-        if not isinstance(key, ScalarNode) or key.tag not in {_TAG + "str", _MERGE}:
-            yield document.line(key, (*path, given), "is not text and cannot be a name", given, "begin it with a letter")
-        elif key.value in seen:
-            wrong = f"is there twice, first in line {seen[key.value]}"
-            yield document.line(key, (*path, key.value), wrong, given, "remove one of the two")
-        else:
-            seen[key.value] = key.start_mark.line + 1
+            given = self.document.source(key)
+            name = key.value if isinstance(key, ScalarNode) else given
+            usable = self.usable(value, (*path, name), above)
+            if not isinstance(key, ScalarNode) or key.tag not in {_TAG + "str", _MERGE}:
+                wrong, right = "is not text and cannot be a name", "begin it with a letter"
+                self.lines.append(self.document.line(key, (*path, given), wrong, given, right))
+            elif name in kept:
+                wrong = f"is there twice, first in line {kept[name][0].start_mark.line + 1}"
+                self.lines.append(self.document.line(key, (*path, name), wrong, given, "remove one of the two"))
+            elif key.tag != _MERGE or not isinstance(usable, _Gap):
+                kept[name] = key, usable
+        return list(kept.values())
 
 
 def _is_readable(yaml: YAML, node: ScalarNode) -> bool:
@@ -182,6 +235,9 @@ def _is_readable(yaml: YAML, node: ScalarNode) -> bool:
 def _unreadable(name: str, text: str, error: Exception) -> Line:
     """The line about text that is not YAML."""
     right = "correct the YAML here or just before"
+    if isinstance(error, MaxDepthExceededError):
+        at = error.problem_mark
+        return Line(name, at.line + 1, at.column + 1, (), _TOO_DEEP, _rest(text, at.index), right)
     if isinstance(error, MarkedYAMLError) and (mark := error.problem_mark or error.context_mark):
         wrong = _problem(error)
         right = "indent with spaces" if "'\\t'" in wrong else right
@@ -189,8 +245,8 @@ def _unreadable(name: str, text: str, error: Exception) -> Line:
     if isinstance(error, ReaderError):
         line, column = _position(text, error.position)
         return Line(name, line, column, (), "is not YAML: a control character", repr(text[error.position]), "remove it")
-    wrong = "nested too deep" if isinstance(error, RecursionError) else _cut(str(error))
-    return Line(name, 1, 1, (), f"is not YAML: {wrong}", _rest(text, 0), "`git diff params.yaml` shows what changed")
+    wrong = f"is not YAML: {_cut(str(error))}"
+    return Line(name, 1, 1, (), wrong, _rest(text, 0), "`git diff params.yaml` shows what changed")
 
 
 def _problem(error: MarkedYAMLError) -> str:

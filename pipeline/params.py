@@ -336,7 +336,7 @@ def load_params(catalogue: Catalogue, path: Path = PARAMS_FILE) -> Params:
         params = Params.model_validate(data, context=catalogue)
     except ValidationError as error:
         mistakes += [_placed(e) for e in error.errors()]
-    if mistakes:
+    if mistakes or file.unusable:
         raise file.error(mistakes)
     return params
 

@@ -39,14 +39,6 @@ IMPORTANCE_COLUMNS = ("scheduler", "seed", "parameter", "importance")
 CURVE_COLUMNS = ("run", "variant", "scheduler", "seed", "epoch", *CURVES)
 
 
-def store_root() -> Path:
-    """Where the default stores of MLflow and Optuna lie: the repository's root.
-
-    DVC names it to its stages; in ``dvc exp run --temp`` it is not the copy that they work in.
-    """
-    return Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
-
-
 class ResultsError(PipelineError):
     """A result that is not there, or cannot be read; says which stage writes it."""
 

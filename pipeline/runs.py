@@ -6,6 +6,7 @@ import json
 import platform
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -138,6 +139,7 @@ _DEFINING = (
     "engine",
     *(f"schedulers/{name}.py" for name in ("registry", "builtin", "closed_form", "composed", "replay")),
 )
+_PACKAGES = ("numpy", "schedulefree", "torchmetrics")
 
 
 def code_fingerprint(*more: str) -> str:
@@ -147,8 +149,8 @@ def code_fingerprint(*more: str) -> str:
     """
     import torch
 
-    versions = torch.__version__, np.__version__, platform.machine(), platform.python_version(), compiler.identity()
-    return fingerprint(_sources((*_DEFINING, *more)), *versions)
+    versions = torch.__version__, platform.machine(), platform.python_version(), compiler.identity()
+    return fingerprint(_sources((*_DEFINING, *more)), *versions, *map(version, _PACKAGES))
 
 
 @functools.cache

@@ -32,6 +32,7 @@ import pandas as pd
 
 from pipeline import results
 from pipeline.runs import CURVES, Block
+from pipeline.stores import is_broken_database, set_aside, store_root
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -45,6 +46,7 @@ MAX_BATCH = 1000  # metrics in one `log_batch`; MLflow's own limit
 REPORT = "report"  # the name of the report's experiment and runs
 SERVED_WITH = ("mlflow", "numpy", "pandas", "pydantic", "ruamel.yaml", "safetensors", "scikit-learn", "torch")
 COMMIT_EVERY = 100  # runs; no other process has to wait for long
+REBUILT = {"rebuilt": "true"}  # the tag of runs that were mirrored from the results; which code wrote those is not known
 
 # A server that is not there should fail in seconds; MLflow's defaults try for minutes.
 MLFLOW_DEFAULTS = {
@@ -57,6 +59,7 @@ MLFLOW_DEFAULTS = {
 
 Description = dict[str, Any]
 Figures = dict[str, dict[str, float]]  # run → name → value
+Tags = dict[str, str]
 Points = Iterable[tuple[str, list[tuple[str, float, int]]]]  # MLflow's run id and its (metric, value, step)
 
 logger = logging.getLogger(__name__)
@@ -134,7 +137,7 @@ class Mirror:
         """Tell the child everything, in a thread of its own, since a full pipe would make training wait."""
         try:
             with _Child() as self._child:
-                self._child.tell("begin", *self._begin)
+                self._child.tell("begin", *self._begin, _revision())
                 while not self._ended.wait(FLUSH_SECONDS):
                     self._relay_blocks(self._child)
                 self._relay_blocks(self._child)
@@ -156,7 +159,7 @@ def publish(folder: Path, inputs: Sequence[tuple[str, str]]) -> None:
     """
     try:
         with _Child() as child:
-            child.tell("publish", folder, inputs)
+            child.tell("publish", folder, inputs, _revision())
     except Exception as error:  # noqa: BLE001 - whatever it is, the report is written
         words = "The report is not in MLflow: %s. No result depends on it; `make mirror` tries again."
         logger.warning(words, _one_line(error))
@@ -263,33 +266,34 @@ def _next_message() -> tuple[Any, ...] | None:
 
 
 def rebuild() -> None:
-    """Mirror all results there are; what MLflow knows already stays as it is."""
+    """Mirror all results there are; what MLflow knows already stays as it is, and a database that is broken is set aside."""
+    _mend()
     paths = sorted(results.RESULTS.glob("*/*/curves.parquet"))
     if not paths:
         logger.warning("there are no results to mirror; `dvc repro` writes them")
     for path in paths:
         problem, stage = path.parts[-3:-1]
         runs, curves = results.read_runs(problem, stage)
-        recorder = Recorder(problem, stage, runs.to_dict("records"))  # type: ignore[arg-type]
+        recorder = Recorder(problem, stage, runs.to_dict("records"), REBUILT)  # type: ignore[arg-type]
         recorder.log([_whole(runs, curves)])
         recorder.finish(_figures(runs))
         logger.info("%s, %s: %d runs", problem, stage, len(runs))
     if (results.REPORTS / "report.html").exists():
-        _publish(results.REPORTS, [path.parts[-3:-1] for path in paths])
+        _publish(results.REPORTS, [path.parts[-3:-1] for path in paths], REBUILT)
         logger.info("the report")
     for path in sorted((results.REPORTS / "best").glob("*.safetensors")):
         _register(path.stem)
         logger.info("%s: the champion", path.stem)
 
 
-def _publish(folder: Path, inputs: Sequence[Sequence[str]]) -> None:
+def _publish(folder: Path, inputs: Sequence[Sequence[str]], origin: Tags) -> None:
     """The child's part of :func:`publish`."""
     digest = _digest(folder)
     client, experiment, _ = _connect(REPORT)
     if client.search_runs([experiment], f"tags.fingerprint = '{digest}' and attributes.status = 'FINISHED'", max_results=1):
         return
     links, known = _links(client, inputs)
-    tags = {"fingerprint": digest, "mlflow.note.content": "\n".join(links), **_revision()}
+    tags = {"fingerprint": digest, "mlflow.note.content": "\n".join(links), **origin}
     run_id = client.create_run(experiment, run_name=REPORT, tags=tags).info.run_id
     client.log_dict(run_id, known, "inputs.json")
     client.log_artifacts(run_id, str(folder))
@@ -388,12 +392,15 @@ def _whole(runs: pd.DataFrame, curves: pd.DataFrame) -> Block:
 
 
 class Recorder:
-    """Writes the runs of one stage to MLflow. What is there already is neither changed nor doubled."""
+    """Writes the runs of one stage to MLflow. What is there already is neither changed nor doubled.
 
-    def __init__(self, problem: str, stage: str, described: Sequence[Description]) -> None:
+    ``origin`` tags new runs with where they come from.
+    """
+
+    def __init__(self, problem: str, stage: str, described: Sequence[Description], origin: Tags) -> None:
         self._problem = problem
         self._client, self._experiment, self._write = _connect(problem)
-        self._tags = {"problem": problem, "stage": stage, "diverged": "false", **_revision()}
+        self._tags = {"problem": problem, "stage": stage, "diverged": "false", **origin}
         self._measured: set[str] = set()
         known = _runs_of(self._client, self._experiment, stage)
         # The runs to be written: fingerprint → (place in the stack, MLflow's run id)
@@ -454,7 +461,7 @@ class Recorder:
         return str(run.info.run_id)
 
 
-def _tags(row: Description) -> dict[str, str]:
+def _tags(row: Description) -> Tags:
     named = {name: str(row[name]) for name in ("variant", "scheduler", "seed", "device", "metric")}
     return named | {"fingerprint": row["run"]}
 
@@ -479,8 +486,11 @@ def _dataset(problem: str, digest: str) -> "DatasetInput":
     return DatasetInput(Dataset(problem, digest, "local", source), [InputTag("mlflow.data.context", "training")])
 
 
-def _revision() -> dict[str, str]:
-    """The code's git revision (``-dirty`` with changes that are not committed), and DVC's experiment where it is one."""
+def _revision() -> Tags:
+    """The code's git revision (``-dirty`` with changes that are not committed), and DVC's experiment where it is one.
+
+    Elsewhere DVC has no revisions of its own: its files are in git, and ``dvc.lock`` is written only after the stage.
+    """
     experiment = {"dvc_experiment": "DVC_EXP_NAME", "dvc_baseline": "DVC_EXP_BASELINE_REV"}
     tags = {tag: os.environ[name] for tag, name in experiment.items() if os.environ.get(name)}
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
@@ -497,27 +507,49 @@ def tracking_uri() -> str:
     """``MLFLOW_TRACKING_URI``, or the SQLite file ``mlflow.db`` at the root, where a relative one is looked for too."""
     given = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
     scheme, separator, path = given.partition(":///")
-    return f"sqlite:///{results.store_root() / path}" if separator and scheme == "sqlite" else given
+    return f"sqlite:///{store_root() / path}" if separator and scheme == "sqlite" else given
 
 
 def _connect(problem: str) -> tuple["MlflowClient", str, Callable[[Points], None]]:
     """A client, the id of the problem's experiment, and the quickest way to write metrics there."""
     for name, value in MLFLOW_DEFAULTS.items():
         os.environ.setdefault(name, value)
-    from sqlalchemy import make_url
-
-    uri = tracking_uri()
-    if not uri.startswith("sqlite:///"):
+    uri, database = tracking_uri(), _database()
+    if database is None:
         client, experiment = _client_and_experiment(uri, problem)
         return client, experiment, partial(_log_metrics, client)
-    from filelock import FileLock
-
-    database = Path(str(make_url(uri).database))
-    database.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{database}.lock", timeout=PATIENCE):  # of two processes that create the tables at once, one would crash
+    with _alone(database):  # of two processes that create the tables at once, one would crash
         _check(database)
         client, experiment = _client_and_experiment(uri, problem)
     return client, experiment, partial(_insert_metrics, database)
+
+
+def _database() -> Path | None:
+    """The SQLite file that is the store; None where it is anything else."""
+    from sqlalchemy import make_url
+
+    uri = tracking_uri()
+    return Path(str(make_url(uri).database)) if uri.startswith("sqlite:///") else None
+
+
+@contextlib.contextmanager
+def _alone(database: Path) -> Iterator[None]:
+    """Hold the database against all other processes of the pipeline; its folder is made."""
+    from filelock import FileLock
+
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{database}.lock", timeout=PATIENCE):
+        yield
+
+
+def _mend() -> None:
+    """Make room for a new database where the one there is broken."""
+    database = _database()
+    if database is None:
+        return
+    with _alone(database):
+        if is_broken_database(database):
+            set_aside(database)
 
 
 def _check(database: Path) -> None:
@@ -533,7 +565,7 @@ def _client_and_experiment(uri: str, problem: str) -> tuple["MlflowClient", str]
     client = MlflowClient(tracking_uri=uri)
     experiment = client.get_experiment_by_name(problem)
     if experiment is None:
-        place = None if uri.startswith("http") else (results.store_root() / "mlartifacts" / problem).as_uri()
+        place = None if uri.startswith("http") else (store_root() / "mlartifacts" / problem).as_uri()
         return client, str(client.create_experiment(problem, artifact_location=place))
     if experiment.lifecycle_stage == "deleted":
         client.restore_experiment(experiment.experiment_id)

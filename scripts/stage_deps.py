@@ -1,4 +1,4 @@
-"""Write each stage's ``deps`` in dvc.yaml anew: the files it imports. Run it after an import was added or taken away."""
+"""Write each stage's ``deps`` in dvc.yaml anew: the files it runs on. Run it after an import was added or taken away."""
 
 import ast
 import re
@@ -41,15 +41,39 @@ def closure(module: str) -> set[str]:
     return found
 
 
+def inside(path: Path) -> set[Path]:
+    """The files in a folder of the package, or the file itself, without what Python leaves there or says nothing."""
+    found = [path] if path.is_file() else path.rglob("*")
+    return {each for each in found if each.is_file() and "__pycache__" not in each.parts and not is_bare(each)}
+
+
+def is_bare(path: Path) -> bool:
+    """Whether it is an ``__init__.py`` without code."""
+    return path.name == "__init__.py" and all(isinstance(node, ast.Expr) for node in ast.parse(path.read_text("utf-8")).body)
+
+
+def needed(stage: str) -> set[Path]:
+    """All files that a stage runs on: modules, the ``__init__`` of their packages, and what else lies there (C, templates)."""
+    modules = {MODULES[name] for name in closure(f"pipeline.stages.{stage}")}
+    packages = {parent for module in modules for parent in module.parents if (parent / "__init__.py").exists()}
+    beside = {path for path in inside(ROOT / "pipeline") if path.suffix != ".py" and package_of(path) in packages}
+    return (
+        {path for path in modules if not is_bare(path)} | beside | set().union(*(inside(p / "__init__.py") for p in packages))
+    )
+
+
+def package_of(path: Path) -> Path:
+    """The innermost package around a file."""
+    return next(parent for parent in path.parents if (parent / "__init__.py").exists())
+
+
 def files(stage: str) -> list[str]:
     """The stage's files, sorted; a folder where it needs all of one."""
-    paths = {MODULES[name].relative_to(ROOT).as_posix() for name in closure(f"pipeline.stages.{stage}")}
-    code = {path for path in paths if not path.endswith("__init__.py")}
-    for folder in (f"pipeline/{name}" for name in FOLDERS):
-        inside = {path.relative_to(ROOT).as_posix() for path in (ROOT / folder).rglob("*.py") if path.name != "__init__.py"}
-        if inside <= code:
-            code = code - inside | {folder}
-    return sorted(code)
+    code = needed(stage)
+    for folder in (ROOT / "pipeline" / name for name in FOLDERS):
+        if inside(folder) <= code:
+            code = code - inside(folder) | {folder}
+    return sorted(path.relative_to(ROOT).as_posix() for path in code)
 
 
 def main() -> None:

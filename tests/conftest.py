@@ -20,6 +20,11 @@ LONGEST = (
     "test_repro.py", "test_champion.py", "test_tracking.py", "test_resume.py", "test_twin.py", "test_readme.py",
     "test_report.py", "test_storage.py",
 )  # fmt: skip
+# As pyproject.toml has it for the tests themselves; what is said inside MLflow and inside DVC is let pass.
+WARNINGS_IN_PROCESSES = (
+    "error,ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning"
+    ",ignore:_NoneStep.value will soon raise:DeprecationWarning"
+)
 settings.register_profile(
     "repeatable", derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -51,6 +56,14 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def strict_processes() -> Iterator[None]:
+    """Warnings are errors in every Python process that a test starts, too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONWARNINGS", WARNINGS_IN_PROCESSES)
+        yield
 
 
 @pytest.fixture

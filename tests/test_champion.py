@@ -222,6 +222,7 @@ def champion_in_mlflow(repository: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     np.savez(repository / "inputs" / "marks.npz", **marks())
     shutil.copytree(ROOT / "pipeline", repository / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("PYTHONWARNINGS", "")  # MLflow warns of its own ways with models, and so does its server
     for problem in ("houses", "marks"):
         dataset.main(problem)
         train.main(problem)

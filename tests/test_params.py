@@ -257,7 +257,7 @@ def test_wrong(name: str, tmp_path: Path) -> None:
         (b"seeds: 10\ndevice: caf\xe9\n", "2:12: (the file): is not UTF-8 text (given: byte 0xe9); save the file as UTF-8"),
         (DEFAULT.encode("utf-16"), "1:1: (the file): is not UTF-8 text (given: byte 0xff); save the file as UTF-8"),
         (b"seeds: 10\n\0", "2:1: (the file): is not YAML: a control character (given: '\\x00'); remove it"),
-        (b"a: " + b"[" * 900, f"1:1: (the file): is not YAML: nested too deep (given: a: {'[' * 54}…); `git diff params.yaml` shows what changed"),
+        (b"a: " + b"[" * 900, f"1:53: (the file): is nested deeper than 50 levels (given: {'[' * 57}…); correct the YAML here or just before"),
         (b"%YAML 1.3\n---\nseeds: 10\n", "1:1: (the file): is not YAML: version minor part can only be 2 or 1, got (1, 3) (given: %YAML 1.3); `git diff params.yaml` shows what changed"),
         (b'a: "x\nb: 1\n', "3:1: (the file): is not YAML: while scanning a quoted scalar (from line 1 on), found unexpected end of stream (given: nothing more); correct the YAML here or just before"),
     ],
@@ -348,6 +348,53 @@ def test_every_mistake_of_yaml_at_once(tmp_path: Path) -> None:
     with pytest.raises(ParamsError) as raised:
         load(tmp_path / "params.yaml", marked(text)[0])
     assert re.findall(r"yaml:(\d+:\d+): ", str(raised.value)) == marked(text)[1]
+
+
+def test_what_is_unusable_hides_no_other_mistake(tmp_path: Path) -> None:
+    """And what follows from it alone is not told: nothing is missing, no type is wrong in its place."""
+    edits = [
+        ("seeds: 10", "seeds: ¦2026-01-01\n¦seeds: 3\n¦[a, b]: 1"),
+        ("epochs: 100", "epochs: ¦0\n    ¦epochs: 5"),
+        ("step_size: 30%, gamma: 0.1", "step_size: ¦!foo 1, ¦gama: 1"),
+        ("[30%, 80%]", "[¦!!binary x, ¦z]"),
+        ("every: 10", "every: ¦ten"),
+    ]
+    text = DEFAULT
+    for old, new in edits:
+        text = text.replace(old, new, 1)
+    twice = "is there twice, first in line {} (given: {}); remove one of the two"
+    check(
+        tmp_path / "params.yaml",
+        text,
+        kind("2026-01-01"),
+        f"seeds: {twice.format(4, 'seeds')}",
+        f"[a, b]: is not text and cannot be a name (given: [a, b]); {NAME}",
+        f"{PROBLEM}.epochs: must be at least 1 (given: 0); write 1 or more",
+        f"{PROBLEM}.epochs: {twice.format(14, 'epochs')}",
+        f"schedulers.StepLR.args.step_size: is of a kind that is not used here (given: !foo 1); {KIND}",
+        "schedulers.StepLR.args.gama: is not known here (given: gama); did you mean gamma? (one of step_size, gamma)",
+        f"schedulers.MultiStepLR.args.milestones.0: is of a kind that is not used here (given: !!binary x); {KIND}",
+        f"schedulers.MultiStepLR.args.milestones.1: is not a length (given: z); {LENGTH}",
+        f"report.every: is not a whole number (given: ten); {WHOLE}",
+    )
+
+
+def test_a_merge_that_is_unusable(tmp_path: Path) -> None:
+    check(
+        tmp_path / "params.yaml",
+        DEFAULT.replace("seeds: 10", "seeds: ¦x\n<<: ¦!foo 1", 1),
+        is_whole("x"),
+        f"<<: {kind('!foo 1')[7:]}",
+    )
+
+
+def test_depth_is_counted_through_aliases_too(tmp_path: Path) -> None:
+    text = f"a: &a {'[' * 30}x{']' * 30}\nb: {'[' * 30}*a{']' * 30}\n"
+    where = ".".join(["b", *["0"] * 49])
+    assert (
+        f"params.yaml:1:26: {where}: is nested deeper than 50 levels (given: {'[' * 11}x{']' * 11}); write the value out"
+        in told(tmp_path / "params.yaml", text)
+    )
 
 
 def test_a_line_and_column_counted_by_hand(tmp_path: Path) -> None:

@@ -1,18 +1,30 @@
 """The main job, end to end, as its users do it: `dvc repro` in a repository of its own, with small params."""
 
+import contextlib
 import hashlib
 import json
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 
-ROOT = Path(__file__).parents[1]
+from pipeline.catalogue import CATALOGUE
+from pipeline.params import load_params
+from pipeline.problems.problem import load_problem
+from tests.conftest import ROOT
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
 COPIED = ("pipeline", "inputs", "dvc.yaml", "params.yaml", "requirements.txt", "constraints.txt", ".dvc/config", ".dvc/plots",
           ".dvc/.gitignore", ".dvcignore", ".gitignore")  # fmt: skip
 SMALLER = (
@@ -24,15 +36,19 @@ SMALLER = (
     ("hidden: [32]", "hidden: [4]"),
     ("trials: 32, batch: 8", "trials: 4, batch: 2"),
     ("points: 10, budgets: [10%, 25%, 50%]", "points: 2, budgets: [50%]"),
+    (
+        "    model: {name: linear}\n",
+        "    model: {name: linear}\n    compile: true\n",
+    ),  # as a study of the usual size is trained
 )
+# SQLAlchemy 2.1 says so of a query inside MLflow.
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
 
 
 def run(repository: Path, *command: str, succeeds: bool = True) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "OMP_NUM_THREADS": "1",
-    }
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    own = {"PATH": path, "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+    environment = os.environ | own
     for name in ("MLFLOW_TRACKING_URI", "OPTUNA_STORAGE", "DVC_ROOT", "PYTHONPATH"):
         environment.pop(name, None)
     done = subprocess.run(command, cwd=repository, env=environment, capture_output=True, text=True, check=False)
@@ -71,6 +87,69 @@ def written(repository: Path) -> dict[str, str]:
     """Every file that the stages hand on, with the hash of its bytes."""
     files = [path for folder in ("data", "results", "reports") for path in (repository / folder).rglob("*") if path.is_file()]
     return {str(p.relative_to(repository)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files if p.name != ".gitignore"}
+
+
+def rows(repository: Path) -> dict[str, int]:
+    """How much MLflow's database holds."""
+    with contextlib.closing(sqlite3.connect(repository / "mlflow.db")) as connection:
+        tables = ("runs", "metrics", "latest_metrics", "params", "inputs", "datasets")
+        return {table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables}
+
+
+def runs_in_mlflow(repository: Path, problem: str, having: str = "") -> "list[Run]":
+    """The problem's runs, as a user searches for them."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=f"sqlite:///{repository}/mlflow.db")
+    experiment = client.get_experiment_by_name(problem)
+    assert experiment is not None
+    return list(client.search_runs([experiment.experiment_id], having))
+
+
+def studies(repository: Path) -> dict[str, list[tuple[int, float | None]]]:
+    """Number and value of every trial in Optuna's journal, by study."""
+    journal = JournalStorage(JournalFileBackend(str(repository / "optuna.journal")))
+    return {
+        study.study_name: [(trial.number, trial.value) for trial in journal.get_all_trials(study._study_id)]
+        for study in journal.get_all_studies()
+    }
+
+
+@pytest.mark.parametrize("problem", ["synthetic", "digits"])
+def test_every_run_is_in_mlflow(project: Path, problem: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Problems × variants × schedulers × seeds, each with the code and the data that it was trained with."""
+    monkeypatch.chdir(project)
+    trained = pd.concat([pd.read_parquet(f"results/{problem}/{stage}/runs.parquet") for stage in ("train", "tune")])
+    revision = run(project, "git", "rev-parse", "HEAD~1").stdout.strip()
+    digest = load_problem(load_params(CATALOGUE, project / "params.yaml"), problem).digest
+    found = runs_in_mlflow(project, problem)
+    assert len(found) == 2 * 13 * 2
+    assert {each.data.tags["fingerprint"] for each in found} == set(trained["run"])
+    assert {each.data.tags["git"] for each in found} == {revision}
+    assert {each.info.status for each in found} == {"FINISHED"}
+    assert {given.dataset.digest for each in found if each.inputs for given in each.inputs.dataset_inputs} == {digest}
+    losses = dict(zip(trained["run"], trained["validation_loss"], strict=True))
+    for each in found:
+        if each.data.tags["diverged"] == "false":
+            assert each.data.metrics["validation_loss"] == losses[each.data.tags["fingerprint"]]
+
+
+def test_every_trial_is_in_optunas_storage(project: Path) -> None:
+    expected = {}
+    for problem in ("digits", "synthetic"):
+        trials = pd.read_parquet(project / f"results/{problem}/tune/trials.parquet")
+        for study, own in trials.groupby("study"):
+            values = [None if pd.isna(value) else value for value in own["value"]]
+            expected[str(study)] = list(zip(own["number"], values, strict=True))
+    assert len(expected) == 2 * 13 * 2
+    assert studies(project) == expected
+
+
+def test_the_same_stage_again_adds_nothing_to_mlflow(project: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again"
+    shutil.copytree(project, again)
+    run(again, "dvc", "repro", "-f", "-s", "train@synthetic")
+    assert rows(again) == rows(project)
 
 
 @pytest.mark.parametrize("problem", ["synthetic", "digits"])
@@ -128,8 +207,10 @@ def test_from_scratch_the_same_bytes(project: Path, tmp_path: Path) -> None:
     for name in kept:
         path = fresh / name
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    run(fresh, "dvc", "repro", "--force")
+    run(fresh, "dvc", "repro")
     assert written(fresh) == written(project)
+    assert rows(fresh) == rows(project)
+    assert studies(fresh) == studies(project)
 
 
 def test_a_typo_costs_nothing(project: Path, tmp_path: Path) -> None:
@@ -161,12 +242,12 @@ def test_an_experiment_runs_beside_the_work(project: Path, tmp_path: Path) -> No
     """In DVC's temporary copy: the results are the experiment's, the stores the repository's own."""
     repository = tmp_path / "experiment"
     shutil.copytree(project, repository)
-    size = (repository / "mlflow.db").stat().st_size
-    run(repository, "dvc", "exp", "run", "--temp", "--name", "longer", "-S", "problems.synthetic.epochs=6")
+    before = rows(repository)["runs"]
+    change = ("-S", "problems.synthetic.epochs=6", "--single-item", "train@synthetic")
+    run(repository, "dvc", "exp", "run", "--temp", "--name", "longer", *change)
     table = json.loads(run(repository, "dvc", "exp", "show", "--json").stdout)
     assert "longer" in json.dumps(table)
     assert written(repository) == written(project)
-    assert (repository / "mlflow.db").stat().st_size > size
     changed = json.loads(run(repository, "dvc", "metrics", "diff", "--json", "HEAD", "longer").stdout)["reports/metrics.json"]
     assert changed["synthetic.default.StepLR.validation_loss"]["diff"] != 0
     assert not any(name.startswith("digits.") for name in changed)
@@ -174,3 +255,8 @@ def test_an_experiment_runs_beside_the_work(project: Path, tmp_path: Path) -> No
     page = (repository / "plots/index.html").read_text(encoding="utf-8")
     assert '"rev": "longer"' in page
     assert '"rev": "HEAD"' in page
+    found = runs_in_mlflow(repository, "synthetic", "tags.dvc_experiment = 'longer'")
+    assert len(found) == 13 * 2
+    assert {each.data.params["epochs"] for each in found} == {"6"}
+    assert {each.data.tags["dvc_baseline"] for each in found} == {run(repository, "git", "rev-parse", "HEAD").stdout.strip()}
+    assert rows(repository)["runs"] == before + len(found)

@@ -1,7 +1,10 @@
 """Runs, histories, fingerprints and random streams."""
 
+import shutil
 from collections.abc import Generator
 from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,8 +12,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline import runs
 from pipeline.params import Schedule
 from pipeline.runs import CURVES, Block, Floats, History, Outcome, Run, collect, fingerprint, run_fingerprint, select, stream
+from scripts.stage_deps import needed
+from tests.conftest import ROOT
 
 RUN = Run("label", Schedule(name="StepLR", args={"step_size": "30%"}), seed=0, epochs=10)
 
@@ -100,6 +106,47 @@ def test_streams_and_fingerprints_never_change() -> None:
 def test_a_fingerprint_does_not_follow_the_order_of_keys() -> None:
     assert fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
     assert fingerprint("a", "b") != fingerprint("b", "a") != fingerprint("ab")
+
+
+NOT_DEFINING = {
+    "they read, write and tell": {
+        "catalogue.py", "champion.py", "cli.py", "errors.py", "progress.py", "record.py", "results.py", "stages/train.py",
+        "wording.py",
+    },
+    "what comes of them is in the fingerprint itself": {"document.py", "params.py", "spaces.py"},
+    "it warns": {"schedulers/traps.py"},
+}  # fmt: skip
+
+
+def read_anew() -> str:
+    """The fingerprint of the code as another process would have it."""
+    runs._sources.cache_clear()
+    return runs.code_fingerprint()
+
+
+def test_the_fingerprint_of_the_code_follows_every_file_that_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drift: each file that the stage runs on is changed in turn, in a copy of the package."""
+    package = tmp_path / "pipeline"
+    shutil.copytree(ROOT / "pipeline", package, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(runs, "__file__", str(package / "runs.py"))
+    before = read_anew()
+    followed = set()
+    used = {path.relative_to(ROOT / "pipeline").as_posix() for path in needed("train")}
+    assert {"engine/loop.py", "engine/lanes/lanes.c", "custom.py"} <= used
+    for file in used:
+        content = (package / file).read_bytes()
+        (package / file).write_bytes(content + b"\n")
+        followed |= {file} if read_anew() != before else set()
+        (package / file).write_bytes(content)
+    assert read_anew() == before
+    assert used - followed == set().union(*NOT_DEFINING.values())
+
+
+@pytest.mark.parametrize("package", ["numpy", "schedulefree", "torchmetrics"])
+def test_the_fingerprint_of_the_code_follows_what_it_runs_on(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = runs.code_fingerprint()
+    monkeypatch.setattr(runs, "version", lambda asked: "0" if asked == package else version(asked))
+    assert runs.code_fingerprint() != before
 
 
 OTHERS = [

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from scripts.stage_deps import MODULES, closure, imported, own
+from scripts.stage_deps import MODULES, closure, imported, inside, needed, own
 
 ROOT = Path(__file__).parents[1]
 # From the bottom up. A module imports from its own layer or from those before it.
@@ -16,7 +16,7 @@ LAYERS = (
     ("spaces",),
     ("params",),
     ("runs",),
-    ("results", "progress"),
+    ("results", "progress", "stores"),
     ("schedulers",),
     ("problems", "custom"),
     ("engine", "catalogue", "champion", "cli"),
@@ -24,6 +24,7 @@ LAYERS = (
     ("record", "sweeps"),
     ("stages",),
 )
+ROOMS = {"analysis", "search", "tracking"}
 LAYER_OF = {name: number for number, names in enumerate(LAYERS) for name in names}
 STAGES = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
 ALWAYS = {"requirements.txt", "constraints.txt"}
@@ -58,6 +59,14 @@ def test_stages_never_import_stages() -> None:
             assert not {name for name in own(module) if name.startswith("pipeline.stages")}
 
 
+@pytest.mark.parametrize("room", ROOMS)
+def test_rooms_on_one_floor_do_not_know_each_other(room: str) -> None:
+    users = {module for module in MODULES if module.split(".")[1:2] == [room]}
+    assert users
+    for module in users:
+        assert not {name for name in own(module) if name.split(".")[1] in ROOMS - {room}}
+
+
 @pytest.mark.parametrize(
     ("package", "home"), [("mlflow", "pipeline.tracking"), ("optuna", "pipeline.search"), ("jinja2", "pipeline.analysis")]
 )
@@ -68,12 +77,20 @@ def test_packages_stay_in_their_room(package: str, home: str) -> None:
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_deps_are_the_files_a_stage_imports(stage: str) -> None:
-    """Drift: a file that is imported and not declared would leave stale results; one too many trains for nothing."""
-    code = {dep for dep in declared(stage)["deps"] if dep.startswith("pipeline")}
-    files = {p for dep in code for p in ([ROOT / dep] if dep.endswith(".py") else (ROOT / dep).rglob("*.py"))}
-    expected = {MODULES[name] for name in closure(f"pipeline.stages.{stage}")}
-    assert {p for p in files if p.name != "__init__.py"} == {p for p in expected if p.name != "__init__.py"}
+def test_deps_are_the_files_a_stage_runs_on(stage: str) -> None:
+    """Drift: a file that is used and not declared would leave stale results; one too many trains for nothing."""
+    code = [dep for dep in declared(stage)["deps"] if dep.startswith("pipeline")]
+    assert {path for dep in code for path in inside(ROOT / dep)} == needed(stage)
+
+
+def test_a_stage_runs_on_more_than_the_modules_it_imports() -> None:
+    found = {path.relative_to(ROOT / "pipeline").as_posix() for path in needed("train")}
+    assert "engine/lanes/lanes.c" in found
+    assert "search/__init__.py" not in found
+    assert "analysis/templates/report.html.j2" not in found
+    assert "search/__init__.py" in {path.relative_to(ROOT / "pipeline").as_posix() for path in needed("tune")}
+    found = {path.relative_to(ROOT / "pipeline").as_posix() for path in needed("report")}
+    assert {"analysis/templates/report.html.j2", "analysis/figures/__init__.py"} <= found
 
 
 @pytest.mark.parametrize("stage", STAGES)

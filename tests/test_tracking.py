@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import sqlite3
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import results, tracking
+from pipeline import results, stores, tracking
 from pipeline.runs import CURVES, Block, History, Outcome
 
 # SQLAlchemy 2.1 says so of a query inside MLflow.
@@ -95,6 +96,23 @@ def contents(problem: str = "digits") -> dict[str, dict[str, Any]]:
     return shown
 
 
+def without_origin(shown: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The runs without the tags that say where they come from."""
+    origin = {"git", "mlflow.source.git.commit", "dvc_experiment", "rebuilt"}
+    return {
+        name: run | {"tags": {tag: value for tag, value in run["tags"].items() if tag not in origin}}
+        for name, run in shown.items()
+    }
+
+
+def committed() -> str:
+    """The revision of a first commit in the working directory."""
+    git = ["git", "-c", "user.name=test", "-c", "user.email=test@localhost"]
+    for words in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "first"]):
+        subprocess.run([*git, *words], check=True)
+    return subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+
+
 def rows(root: Path) -> list[Any]:
     """The database as it is."""
     connection = sqlite3.connect(root / "mlflow.db")
@@ -151,6 +169,8 @@ def test_live_mirror_shows_everything_and_equals_the_rebuilt_one(
     root: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(tracking, "FLUSH_SECONDS", 0.01)
+    monkeypatch.setenv("DVC_EXP_NAME", "longer")
+    head = committed()
     train_live()
     live = contents()
     assert sorted(live) == sorted(f"{label}/default/{seed}" for label in LABELS for seed in range(2))
@@ -169,13 +189,20 @@ def test_live_mirror_shows_everything_and_equals_the_rebuilt_one(
     assert run["curves"]["train_loss"] == [(step, loss, 1000 * step) for step, loss in enumerate(losses, 1)]
     assert run["metrics"]["train_loss"] == losses[-1]
     assert run["datasets"] == [("digits", "0123456789abcdef", '{"uri": "data/digits.parquet"}')]
+    assert run["tags"]["git"].removesuffix("-dirty") == run["tags"]["mlflow.source.git.commit"] == head
+    assert run["tags"]["dvc_experiment"] == "longer"
+    assert "rebuilt" not in run["tags"]
     assert not caplog.records
 
     monkeypatch.setenv("DVC_ROOT", str(root / "elsewhere"))
     (root / "elsewhere").mkdir()
     shutil.copy(empty_database, root / "elsewhere")
     tracking.rebuild()
-    assert contents() == live
+    rebuilt = contents()
+    assert without_origin(rebuilt) == without_origin(live)
+    for run in rebuilt.values():  # by which code, the results do not say
+        assert run["tags"]["rebuilt"] == "true"
+        assert not {"git", "mlflow.source.git.commit", "dvc_experiment"} & set(run["tags"])
 
 
 def test_the_same_results_again_change_nothing(written: Path) -> None:
@@ -215,7 +242,7 @@ def test_half_logged_runs_are_completed(written: Path, empty_database: Path) -> 
     wait_for(lambda: statuses(written) == {"KILLED"})  # the mirror's process outlives the one it serves
     assert contents()["StepLR/default/0"]["curves"]["train_loss"] == whole["StepLR/default/0"]["curves"]["train_loss"][:2]
     tracking.rebuild()
-    assert contents() == whole
+    assert without_origin(contents()) == without_origin(whole)
 
 
 def _train_until_killed(root: Path) -> None:
@@ -276,10 +303,48 @@ def test_a_mirror_that_hangs_is_given_up(root: Path, monkeypatch: pytest.MonkeyP
     assert "was not done" in record.message
 
 
-def test_a_broken_database_is_said_so_at_once(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (written / "mlflow.db").write_text("no database, and long enough to tell")
+def no_database(path: Path) -> None:
+    path.write_text("no database, and long enough to tell")
+
+
+def a_damaged_page(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[4096 * 2 : 4096 * 6] = b"?" * 4096 * 4
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("spoil", [no_database, a_damaged_page])
+def test_a_broken_database_is_set_aside_and_rebuilt(
+    spoil: Callable[[Path], None],
+    written: Path,
+    empty_database: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    spoil(written / "mlflow.db")
+    broken = (written / "mlflow.db").read_bytes()
+    (written / "mlflow.db-journal").write_bytes(b"of the old one")
+
+    def set_aside(store: Path) -> None:
+        stores.set_aside(store)
+        shutil.copy(empty_database, store)  # MLflow would take seconds for its tables
+
+    monkeypatch.setattr(tracking, "set_aside", set_aside)
     monkeypatch.setattr("sys.argv", ["tracking"])
-    with pytest.raises(SystemExit, match=r"not be rebuilt.*file is not a database"):
+    tracking.main()
+    assert len(contents()) == len(describe())
+    assert statuses(written) == {"FINISHED"}
+    assert (written / "mlflow.db.broken").read_bytes() == broken
+    assert not (written / "mlflow.db-journal").exists()
+    [said] = [record.message for record in caplog.records if record.levelno >= logging.WARNING]
+    assert said == f"{written}/mlflow.db cannot be read; it is mlflow.db.broken now, and a new one takes its place"
+
+
+def test_a_store_that_cannot_be_rebuilt_is_told_in_a_line(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (written / "mlflow.db").unlink()
+    (written / "mlflow.db").mkdir()
+    monkeypatch.setattr("sys.argv", ["tracking"])
+    with pytest.raises(SystemExit, match=r"not be rebuilt: OperationalError: unable to open database file$"):
         tracking.main()
 
 

@@ -2,11 +2,7 @@
 
 import torch
 
-from pipeline.errors import PipelineError
-
-
-class DeviceError(PipelineError):
-    """The device asked for is not on this machine."""
+from pipeline.params import placed_in
 
 
 def available() -> list[str]:
@@ -20,11 +16,14 @@ def available() -> list[str]:
 
 
 def find_device(name: str) -> torch.device:
-    """The device of that name; ``auto`` is the first GPU there is, else the CPU."""
+    """The device of that name; ``auto`` is the first GPU there is, else the CPU.
+
+    :class:`pipeline.errors.ParamsError` where it is not on this machine.
+    """
     names = available()
     if name == "auto":
         return torch.device(names[1] if len(names) > 1 else "cpu")
     wanted = "cuda:0" if name == "cuda" else name
     if wanted not in names:
-        raise DeviceError(f"params.yaml: device: there is no {name} on this machine; write auto or one of {', '.join(names)}")
+        raise placed_in([(("device",), name, "is not on this machine", f"write auto or one of {', '.join(names)}")])
     return torch.device(wanted)

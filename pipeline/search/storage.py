@@ -24,10 +24,12 @@ from optuna.storages.journal._file import BaseJournalFileLock
 
 from pipeline import results
 from pipeline.search.study import Trial, frozen
+from pipeline.stores import is_broken_database, set_aside, store_root
 
 _log = logging.getLogger(__name__)
 LOCK_SECONDS = 60
 """How long to wait for another pipeline that writes to the same storage."""
+_SQLITE = "sqlite:///"
 GRACE_SECONDS = 3
 """How long the journal's lock may be at rest before it is taken for a killed writer's: the least that Optuna advises."""
 
@@ -47,8 +49,8 @@ class Mirror:
         except Exception as error:  # noqa: BLE001  # whatever it is, the search goes on
             self._failed = True
             _log.warning(
-                "The Optuna storage %s could not be written (%s). No result depends on it; once it is well again, or deleted, "
-                "`make mirror` rebuilds it from the results.", _shown(location()), _one_line(error),
+                "The Optuna storage %s could not be written (%s). No result depends on it; `make mirror` rebuilds it from the "
+                "results.", _shown(location()), _one_line(error),
             )  # fmt: skip
 
 
@@ -103,21 +105,62 @@ def _trial_of(row: dict[Any, Any]) -> optuna.trial.FrozenTrial:
 def location() -> str:
     """``OPTUNA_STORAGE``: a URL that Optuna knows, or the path of a journal file (``optuna.journal`` at the root)."""
     given = os.environ.get("OPTUNA_STORAGE") or "optuna.journal"
-    return given if "://" in given else str(results.store_root() / given)
+    return given if "://" in given else str(store_root() / given)
 
 
 @contextmanager
 def _storage() -> Iterator[BaseStorage]:
     """The storage, held against every other pipeline that writes to it."""
-    where = location()
-    path = where.removeprefix("sqlite:///")
-    if "://" in path:  # a server, which sees to that itself
+    where, path = location(), _file()
+    if path is None:  # a server, which sees to that itself
         with _database(where) as storage:
             yield storage
         return
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.pipeline-lock", timeout=LOCK_SECONDS), (_journal if path == where else _database)(where) as storage:
+    with _alone(path), (_database if _is_database(where) else _journal)(where) as storage:
         yield storage
+
+
+def _file() -> Path | None:
+    """The storage's file; None where a server holds it."""
+    path = location().removeprefix(_SQLITE)
+    return None if "://" in path else Path(path)
+
+
+def _is_database(where: str) -> bool:
+    return where.startswith(_SQLITE)
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold a file against every other pipeline; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{path}.pipeline-lock", timeout=LOCK_SECONDS):
+        yield
+
+
+def _mend() -> None:
+    """Make room for a new storage where the file there is broken."""
+    path = _file()
+    if path is None:
+        return
+    with _alone(path):
+        if (is_broken_database if _is_database(location()) else _is_broken_journal)(path):
+            set_aside(path)
+
+
+def _is_broken_journal(path: Path) -> bool:
+    """Whether Optuna cannot read the file, or could not once a line is added; raises where nobody can (no permission)."""
+    if not path.exists():
+        return False
+    try:
+        for line in path.read_bytes().splitlines(keepends=True):
+            json.loads(line if line.endswith(b"\n") else "{}")  # a torn last line is cut off in writing
+        JournalStorage(JournalFileBackend(str(path)))
+    except OSError:
+        raise
+    except Exception:  # noqa: BLE001  # whatever it is in the journal that Optuna stumbles over
+        return True
+    return False
 
 
 @contextmanager
@@ -197,13 +240,15 @@ class OneWrite(JournalFileBackend):
 
 
 def main() -> None:
-    """Rebuild the storage from the results of every problem."""
+    """Rebuild the storage from the results of every problem; one that is broken is set aside."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    for path in sorted(results.RESULTS.glob("*/tune/trials.parquet")):
-        try:
-            write(pd.read_parquet(path))
-        except Exception as error:  # noqa: BLE001  # the user gets one line
-            sys.exit(f"{path}: the Optuna storage {_shown(location())} could not be rebuilt from it ({_one_line(error)})")
+    source = results.RESULTS
+    try:
+        _mend()
+        for source in sorted(results.RESULTS.glob("*/tune/trials.parquet")):
+            write(pd.read_parquet(source))
+    except Exception as error:  # noqa: BLE001  # the user gets one line
+        sys.exit(f"{source}: the Optuna storage {_shown(location())} could not be rebuilt from it ({_one_line(error)})")
 
 
 if __name__ == "__main__":

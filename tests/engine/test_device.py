@@ -1,9 +1,11 @@
-import re
-
 import pytest
 import torch
 
-from pipeline.engine.device import DeviceError, available, find_device
+from pipeline import cli
+from pipeline.engine.device import available, find_device
+from pipeline.errors import ParamsError
+from pipeline.stages import train
+from tests.conftest import Edited
 
 
 @pytest.fixture
@@ -27,10 +29,11 @@ def test_cpu(name: str) -> None:
 
 @pytest.mark.usefixtures("cpu_only")
 @pytest.mark.parametrize("name", ["cuda", "cuda:0", "cuda:1", "mps"])
-def test_what_is_not_there_is_named_with_what_is(name: str) -> None:
-    message = f"params.yaml: device: there is no {name} on this machine; write auto or one of cpu"
-    with pytest.raises(DeviceError, match=f"^{re.escape(message)}$"):
-        find_device(name)
+def test_what_is_not_there_is_named_with_what_is(name: str, edited: Edited) -> None:
+    params = edited(("device: auto", f"device: {name}"))
+    with pytest.raises(ParamsError) as raised:
+        find_device(params.device)
+    assert str(raised.value) == f"params.yaml:3:9: device: is not on this machine (given: {name}); write auto or one of cpu"
 
 
 @pytest.mark.usefixtures("two_gpus")
@@ -41,6 +44,17 @@ def test_gpus(name: str, found: str) -> None:
 
 
 @pytest.mark.usefixtures("two_gpus")
-def test_a_gpu_too_many() -> None:
-    with pytest.raises(DeviceError, match=r"no cuda:2 on this machine; write auto or one of cpu, cuda:0, cuda:1$"):
-        find_device("cuda:2")
+def test_a_gpu_too_many(edited: Edited) -> None:
+    with pytest.raises(ParamsError, match=r"\(given: cuda:2\); write auto or one of cpu, cuda:0, cuda:1$"):
+        find_device(edited(("device: auto", "device: cuda:2")).device)
+
+
+def test_a_stage_ends_as_for_every_mistake_in_params(
+    edited: Edited, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edited(("device: auto", "device: cuda:999"))
+    monkeypatch.setattr("sys.argv", ["train.py", "synthetic"])
+    with pytest.raises(SystemExit) as ended:
+        cli.run(train.main)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith("params.yaml:3:9: device: is not on this machine (given: cuda:999); ")

@@ -3,10 +3,11 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 from unittest import mock
@@ -40,7 +41,9 @@ schedulers:
 tune: {trials: 12, batch: 4, sampler: tpe, lr: {low: 1%, high: 1000%}}
 report: {every: 1, baseline: ConstantLR}
 """
-FILES = ("trials.parquet", "runs.parquet", "curves.parquet", "best.yaml")
+FILES = (
+    "best.yaml", "curves.parquet", "importances.parquet", "runs.parquet", "trials.parquet", "weights.safetensors",
+)  # fmt: skip
 Edit = tuple[str, str]
 
 
@@ -137,8 +140,23 @@ def environment(root: Path) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": search, "PATH": path, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
+def kill_family(pid: int) -> int:
+    """SIGKILL a process and all that it began, also in sessions of their own; how many there were."""
+    parent = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has ended meanwhile
+            parent[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+    family = [pid]
+    for member in family:
+        family += [each for each in parent if parent[each] == member]
+    for member in reversed(family):  # the caller, if it is one of them, last
+        with suppress(ProcessLookupError):
+            os.kill(member, signal.SIGKILL)
+    return len(family)
+
+
 class Workshop:
-    """A process that has imported everything and tuned once; each run is a fork of it, in a session of its own."""
+    """A process that has imported everything and tuned once; each run is a fork of it."""
 
     def __init__(self, root: Path) -> None:
         self._process = subprocess.Popen(
@@ -153,7 +171,7 @@ class Workshop:
         self._process.communicate()
 
     def run(self, root: Path, *, kill_at: int = 0, kill_after: float = 0.0) -> dict[str, Any]:
-        """Tune in ``root``; the process group is killed before its ``kill_at``-th change of a file, or after some seconds.
+        """Tune in ``root``; killed, with all descendants, before the ``kill_at``-th change of a file, or after some seconds.
 
         Answers with ``signal``, ``code``, ``seconds``, ``error``, and the changes of files, ``events``, of a run that ended.
         """

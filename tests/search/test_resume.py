@@ -5,9 +5,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,8 +17,7 @@ from tests.conftest import ROOT
 from tests.search import helpers
 from tests.search.helpers import Workshop
 
-STORIES = 5
-KILLS = 3
+KILLS = 20
 PHASES = {"the kept rounds": ".state/tune", "the results": "results/", "the journal": "optuna.journal"}
 
 
@@ -45,6 +46,13 @@ def uninterrupted(inputs: Path, workshop: Workshop, tmp_path_factory: pytest.Tem
     return root, ended["events"], ended["seconds"]
 
 
+def moment(draw: random.Random, changes: list[str], seconds: float) -> dict[str, Any]:
+    """One of the changes of files, or for every fourth kill a time."""
+    if draw.random() < 0.25:
+        return {"kill_after": draw.uniform(0, seconds)}
+    return {"kill_at": draw.randint(1, len(changes))}
+
+
 def moments(changes: list[str], phase: str) -> list[int]:
     """The numbers of the changes, from 1, of what lies under the path ``phase``."""
     return [number for number, change in enumerate(changes, 1) if f" {phase}" in change]
@@ -54,25 +62,18 @@ def moments(changes: list[str], phase: str) -> list[int]:
 def test_killed_at_any_moment_and_run_again_it_writes_the_same_bytes(
     inputs: Path, workshop: Workshop, uninterrupted: tuple[Path, list[str], float], tmp_path: Path
 ) -> None:
+    """Before any change of a file or at any time, again and again until one run comes to its end; then in another directory."""
     reference, changes, seconds = uninterrupted
     before, studies = helpers.contents(reference), helpers.journal(reference)
     draw = random.Random(0)
     killed = 0
-    for story in range(STORIES):
-        root = helpers.copy_inputs(inputs, tmp_path / str(story))
-        for kill in range(KILLS):
-            by_clock = kill == 2
-            ended = workshop.run(
-                root,
-                kill_at=0 if by_clock else draw.randint(1, len(changes) // 2),
-                kill_after=draw.uniform(0, 0.7 * seconds) if by_clock else 0.0,
-            )
-            killed += ended["signal"] == signal.SIGKILL
-        ended = workshop.run(root)
+    while killed < KILLS:
+        root = helpers.copy_inputs(inputs, tmp_path / f"after {killed}")
+        while (ended := workshop.run(root, **moment(draw, changes, seconds)))["signal"] == signal.SIGKILL:
+            killed += 1
         assert (ended["signal"], ended["code"]) == (0, 0), ended["error"]
         assert helpers.contents(root) == before
         assert helpers.journal(root) == studies
-    assert killed >= 12
 
 
 @pytest.mark.timeout(120)
@@ -80,12 +81,12 @@ def test_killed_at_any_moment_and_run_again_it_writes_the_same_bytes(
 def test_killed_while_it_writes(
     phase: str, inputs: Path, workshop: Workshop, uninterrupted: tuple[Path, list[str], float], tmp_path: Path
 ) -> None:
-    """Before the first and the last change of each kind of file, and at one in between."""
+    """Before the first and the last change of each kind of file."""
     reference, changes, _ = uninterrupted
     there = moments(changes, PHASES[phase])
     assert len(there) >= 8
-    for number, at in enumerate([there[0], random.Random(phase).choice(there), there[-1]]):
-        root = helpers.copy_inputs(inputs, tmp_path / str(number))
+    for at in (there[0], there[-1]):
+        root = helpers.copy_inputs(inputs, tmp_path / str(at))
         assert workshop.run(root, kill_at=at)["signal"] == signal.SIGKILL
         if (root / "optuna.journal").exists():  # whoever looks now sees whole rounds
             assert {len(trials) for _, trials in helpers.journal(root).values()} <= {4, 8, 12}
@@ -128,22 +129,47 @@ def repository(inputs: Path, tmp_path: Path) -> Path:
     return root
 
 
-def dvc(root: Path, *words: str) -> subprocess.Popen[bytes]:
+def dvc(root: Path, *words: str, environment: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
     command = [str(Path(sys.executable).parent / "dvc"), *words]
     with (root / "dvc.txt").open("ab") as log:
         return subprocess.Popen(
-            command, cwd=root, env=helpers.environment(root), stdout=log, stderr=log, start_new_session=True
+            command, cwd=root, env=environment or helpers.environment(root), stdout=log, stderr=log, start_new_session=True
         )
 
 
 @pytest.mark.timeout(300)
 def test_dvc_killed_alone_and_repeated(repository: Path, uninterrupted: tuple[Path, list[str], float]) -> None:
     """The stage goes on without dvc and may still write while the next one begins: they take turns."""
-    reference, _, _ = uninterrupted
     killed = dvc(repository, "repro", "--single-item", "tune@tiny")
     wait_for((repository / ".state/tune/tiny.json").exists)
     killed.kill()
     killed.wait()
+    repeat(repository, uninterrupted[0])
+
+
+@pytest.mark.timeout(300)
+def test_dvc_killed_with_all_its_descendants_and_repeated(
+    repository: Path, uninterrupted: tuple[Path, list[str], float]
+) -> None:
+    """At the moment at which there are most: dvc, the stage, and the process that tells MLflow, in a session of its own."""
+    reached = repository / "reached"
+    environment = helpers.environment(repository)
+    waits = f"""
+        import pathlib, time
+        pathlib.Path({str(reached)!r}).touch()
+        time.sleep(600)
+    """
+    (repository / "without/mlflow.py").write_text(textwrap.dedent(waits), encoding="utf-8")
+    killed = dvc(repository, "repro", "--single-item", "tune@tiny", environment=environment)
+    wait_for(reached.exists)
+    assert helpers.kill_family(killed.pid) >= 3
+    assert killed.wait() == -signal.SIGKILL
+    assert not (repository / "dvc.lock").exists()
+    repeat(repository, uninterrupted[0])
+
+
+def repeat(repository: Path, reference: Path) -> None:
+    """The same command again brings what comes of it where nothing happens."""
     again = dvc(repository, "repro", "--single-item", "tune@tiny")
     assert again.wait() == 0, (repository / "dvc.txt").read_text(encoding="utf-8")
     assert helpers.contents(repository) == helpers.contents(reference)

@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import optuna
 import pandas as pd
@@ -94,20 +93,19 @@ def test_optunas_own_tools_work_on_it(tuned: Path, trials: pd.DataFrame) -> None
     assert sum(importances.values()) == pytest.approx(1)
 
 
-@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 def test_optunas_figures_can_be_drawn_of_it(tuned: Path) -> None:
-    mpl.use("agg")
-    import matplotlib.pyplot as plt
-    from optuna.visualization import matplotlib as drawing
-
     study = load(tuned)
     complete = [trial for trial in study.trials if trial.value is not None]
-    history: Any = drawing.plot_optimization_history(study)
-    assert len(history.collections[0].get_offsets()) == len(complete)
-    slices: Any = drawing.plot_slice(study)
-    assert len(slices) == 3
-    drawing.plot_contour(study, params=["lr %", "gamma"])
-    plt.close("all")
+    history = optuna.visualization.plot_optimization_history(study)
+    assert len(history.data[0].y) == len(complete)
+    assert len(optuna.visualization.plot_slice(study).data) == 3
+    assert optuna.visualization.plot_contour(study, params=["lr %", "gamma"]).data
+
+
+def test_optunas_command_line_lists_it(tuned: Path) -> None:
+    command = [str(Path(sys.executable).parent / "optuna"), "--storage", "optuna.journal", "studies", "--format", "json"]
+    done = subprocess.run(command, cwd=tuned, capture_output=True, text=True, check=True)
+    assert {study["name"]: study["n_trials"] for study in json.loads(done.stdout)} == dict.fromkeys(STUDIES, 12)
 
 
 def test_whole_rounds_appear_during_the_search(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,6 +170,44 @@ def test_a_deleted_storage_is_rebuilt_from_the_results(tuned: Path, tmp_path: Pa
     assert (root / "optuna.journal").read_bytes() == content
 
 
+def not_json(lines: list[bytes]) -> list[bytes]:
+    return [*lines[:5], b"not JSON\n", *lines[5:]]
+
+
+def without_meaning(lines: list[bytes]) -> list[bytes]:
+    return [*lines[:5], b"{}\n", *lines[5:]]
+
+
+def spoilt_at_its_end(lines: list[bytes]) -> list[bytes]:
+    return [*lines, b"not JSON\n"]
+
+
+@pytest.mark.parametrize("spoil", [not_json, without_meaning, spoilt_at_its_end])
+def test_a_journal_that_cannot_be_read_is_set_aside_and_rebuilt(
+    spoil: Callable[[list[bytes]], list[bytes]],
+    tuned: Path,
+    here: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    shutil.copytree(tuned / "results", here / "results")
+    broken = b"".join(spoil((tuned / "optuna.journal").read_bytes().splitlines(keepends=True)))
+    (here / "optuna.journal").write_bytes(broken)
+    storage.main()
+    assert helpers.journal(here) == helpers.journal(tuned)
+    assert (here / "optuna.journal.broken").read_bytes() == broken
+    [said] = caplog.messages
+    assert said.endswith("optuna.journal cannot be read; it is optuna.journal.broken now, and a new one takes its place")
+
+
+def test_what_is_no_file_is_left_alone(tuned: Path, here: Path) -> None:
+    shutil.copytree(tuned / "results", here / "results")
+    (here / "optuna.journal").mkdir()
+    with pytest.raises(SystemExit, match="IsADirectoryError"):
+        storage.main()
+    assert (here / "optuna.journal").is_dir()
+
+
 def test_a_storage_that_cannot_be_rebuilt_is_told_in_a_line(tuned: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tuned)
     monkeypatch.setenv("OPTUNA_STORAGE", "nosuch://user:secret@host/db")
@@ -212,8 +248,7 @@ def test_the_journal_lies_at_the_repositorys_root(here: Path, monkeypatch: pytes
 
 
 def corrupted(tuned: Path, root: Path) -> str:
-    lines = (tuned / "optuna.journal").read_bytes().splitlines(keepends=True)
-    (root / "optuna.journal").write_bytes(b"".join([*lines[:5], b"not JSON\n", *lines[5:]]))
+    (root / "optuna.journal").write_bytes(b"".join(not_json((tuned / "optuna.journal").read_bytes().splitlines(keepends=True))))
     return ""
 
 

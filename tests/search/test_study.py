@@ -19,6 +19,7 @@ from pipeline.search import rounds, samplers
 from pipeline.search.kept import kept_path, resume, save
 from pipeline.search.rounds import search
 from pipeline.search.study import Round, Study
+from tests.conftest import ROOT
 from tests.search import helpers
 from tests.search.helpers import Edit
 
@@ -276,6 +277,21 @@ def test_the_data_the_device_the_code_and_the_versions_define_it_too(here: Path,
     for variant in variants:
         assert not set(variant.values()) & set(before.values())
     assert len({json.dumps(variant) for variant in variants}) == 5
+
+
+def test_every_file_that_asks_or_tells_defines_it(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drift: all of search but what only reads, writes and shows."""
+    asked: list[str] = []
+
+    def noted(*files: str) -> str:
+        asked.extend(files)
+        return "code"
+
+    monkeypatch.setattr(rounds, "code_fingerprint", noted)
+    names()
+    shown = {"__init__", "importances", "kept", "storage", "table"}
+    search = {path.name for path in (ROOT / "pipeline/search").glob("*.py") if path.stem not in shown}
+    assert sorted(asked) == sorted(f"search/{name}" for name in search)
 
 
 def test_a_changed_schedule_is_searched_anew_and_the_others_are_not(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,9 +3,9 @@
 import json
 import os
 import shutil
-import signal
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,16 @@ from pipeline import cli, record
 from pipeline.params import load_params
 from pipeline.search import storage
 from pipeline.stages import tune
-from tests.search.helpers import silent
+from tests.search.helpers import kill_family, silent
 
 setattr(record, "mirror", silent)  # noqa: B010  # for all forks; MLflow takes seconds
 setattr(storage, "GRACE_SECONDS", 0.3)  # noqa: B010  # after a kill nobody else holds the lock
+warnings.filterwarnings("ignore", "The value of `grace_period` might be too small")
 WRITING = os.O_WRONLY | os.O_RDWR
 
 
 def watch(kill_at: int, changed: list[str]) -> None:
-    """Note every change of a file under the working directory, and end the session before that of number ``kill_at``."""
+    """Note every change of a file under the working directory, and end the process before that of number ``kill_at``."""
 
     def hook(event: str, args: tuple[Any, ...]) -> None:
         opened = event == "open" and isinstance(args[2], int) and args[2] & WRITING
@@ -32,13 +33,12 @@ def watch(kill_at: int, changed: list[str]) -> None:
             return
         changed.append(f"{event} {path}")
         if len(changed) == kill_at:
-            os.killpg(0, signal.SIGKILL)
+            kill_family(os.getpid())
 
     sys.addaudithook(hook)
 
 
 def child(root: str, kill_at: int, out: int) -> None:
-    os.setsid()
     os.chdir(root)
     os.dup2(os.open("error.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
     changed: list[str] = []
@@ -65,7 +65,7 @@ def answer(root: str, kill_at: int, kill_after: float) -> dict[str, Any]:
     os.close(writer)
     if kill_after:
         time.sleep(kill_after)
-        os.killpg(pid, signal.SIGKILL)
+        kill_family(pid)
     with os.fdopen(reader, "rb") as pipe:
         told = pipe.read()
     _, status = os.waitpid(pid, 0)

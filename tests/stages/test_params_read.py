@@ -1,10 +1,12 @@
 """Drift: each stage reads the parameters that dvc.yaml declares for it, no more and no fewer."""
 
 import importlib
+import itertools
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 from ruamel.yaml import YAML
 
 from pipeline import results
@@ -14,7 +16,6 @@ from pipeline.problems.datasets import datasets
 
 ROOT = Path(__file__).parents[2]
 STAGES = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
-SECTIONS = set(Params.model_fields)
 # What the stages do with what they read is not asked here.
 WORK = {
     "dataset": ("results.write_dataset",),
@@ -24,27 +25,46 @@ WORK = {
 }
 
 
-class Recorder(Params):
-    """Params that note which of their sections are read."""
-
-    def __getattribute__(self, name: str) -> Any:
-        if name in SECTIONS:
-            READ.add(name)
-        return super().__getattribute__(name)
-
-
 READ: set[str] = set()
 
 
-def declared(stage: str) -> set[str]:
+def recording(value: Any, path: str = "") -> Any:
+    """Parameters of the same types that note the dotted path of all that is read of them."""
+    if isinstance(value, dict):
+        return {key: recording(entry, f"{path}.{key}") for key, entry in value.items()}
+    if not isinstance(value, BaseModel):
+        return value
+    fields = type(value).model_fields
+
+    class Recorder(type(value)):  # type: ignore[misc]
+        def __getattribute__(self, name: str) -> Any:
+            if name in fields:
+                READ.add(f"{path}.{name}".lstrip("."))
+            return super().__getattribute__(name)
+
+    return Recorder.model_construct(**{name: recording(getattr(value, name), f"{path}.{name}") for name in fields})
+
+
+def declared(stage: str) -> list[str]:
     body = STAGES[stage].get("do", STAGES[stage])
-    return {name.split(".")[0] for name in body["params"]}
+    return [name.replace("${key}", "synthetic") for name in body["params"]]
+
+
+def narrowest(path: str) -> str:
+    """The path that all that is read at or under ``path`` has in common."""
+    under = [read.split(".") for read in deepest() if f"{read}.".startswith(f"{path}.")]
+    return ".".join(parts[0] for parts in itertools.takewhile(lambda parts: len(set(parts)) == 1, zip(*under, strict=False)))
+
+
+def deepest() -> set[str]:
+    """What is read for itself, and not on the way to something in it."""
+    return {path for path in READ if not any(other.startswith(f"{path}.") for other in READ)}
 
 
 @pytest.mark.parametrize("stage", WORK)
 def test_a_stage_reads_what_is_declared(stage: str, repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     params = load_params(CATALOGUE)
-    recorder = Recorder.model_construct(**{name: getattr(params, name) for name in SECTIONS})
+    recorder = recording(params)
     for name, problem in params.problems.items():
         results.write_dataset(name, datasets[problem.dataset.name].function(**problem.dataset.args))
     module = importlib.import_module(f"pipeline.stages.{stage}")
@@ -54,9 +74,11 @@ def test_a_stage_reads_what_is_declared(stage: str, repository: Path, monkeypatc
     monkeypatch.setattr(module, "load_params", lambda catalogue: recorder)
     READ.clear()
     module.main("synthetic")
-    assert declared(stage) == READ
+    names = declared(stage)
+    assert not {read for read in deepest() if not any(f"{read}.".startswith(f"{name}.") for name in names)}
+    assert [narrowest(name) for name in names] == names
 
 
 def test_the_report_prints_all_parameters() -> None:
     """Which is why it depends on all of them."""
-    assert declared("report") == SECTIONS
+    assert set(declared("report")) == set(Params.model_fields)

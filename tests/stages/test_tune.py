@@ -2,26 +2,29 @@
 
 import contextlib
 import json
+import multiprocessing
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from pipeline import results
+from pipeline import record, results
 from pipeline.catalogue import CATALOGUE
-from pipeline.engine.stacked import train
+from pipeline.engine.training import train
 from pipeline.params import load_params
 from pipeline.problems.problem import Problem, describe
 from pipeline.results import CURVE_COLUMNS, RUN_COLUMNS, TRIAL_COLUMNS
 from pipeline.runs import Run, collect
 from pipeline.schedulers.replay import resolve
-from pipeline.stages import dataset
+from pipeline.search import storage
+from pipeline.stages import dataset, tune
 from tests.search import helpers
 
 CPU = torch.device("cpu")
@@ -148,10 +151,10 @@ def test_the_recommendation_is_the_winner_of_lowest_mean_over_all_seeds(problem:
         assert resolve(recommended[str(label)], problem.lr, problem.budget()).lr == chosen["lr"]
 
 
-def pasted(problem: Problem) -> Any:
+def pasted(problem: Problem, *edits: helpers.Edit) -> Any:
     """The problem's schedules after best.yaml was pasted under ``problems.tiny.schedulers`` as it is."""
     best = (results.RESULTS / "tiny/tune/best.yaml").read_text(encoding="utf-8")
-    text = helpers.edited(("    schedulers: {}\n", "    schedulers:\n" + textwrap.indent(best, "      ")))
+    text = helpers.edited(("    schedulers: {}\n", "    schedulers:\n" + textwrap.indent(best, "      ")), *edits)
     path = Path("pasted.yaml")
     path.write_text(text, encoding="utf-8")
     params = load_params(CATALOGUE, path)
@@ -159,13 +162,38 @@ def pasted(problem: Problem) -> Any:
     return params.schedules("tiny")
 
 
+RICHER = (
+    ("trials: 12, batch: 4", "trials: 4, batch: 2"),
+    ("  StepLR: {args: {step_size: 30%, gamma: 0.1}}", "  Warm: {name: CosineAnnealingLR, args: {T_max: 100%}, warmup: 20%}"),
+    ("  ReduceLROnPlateau: {args: {factor: 0.1, patience: 10%}}", """\
+  MultiStepLR: {args: {milestones: [30%, 80%], gamma: 0.1}}
+  CyclicLR: {args: {base_lr: 1%, max_lr: 100%, step_size_up: 10%, cycle_momentum: false}}
+  ScheduleFree: {args: {momentum: 0.9}, warmup: 10%}"""),
+)  # fmt: skip
+
+
 def test_the_pasted_recommendation_trains_the_very_same_schedules(problem: Problem) -> None:
+    trains_the_same(problem, pasted(problem))
+
+
+def test_so_does_one_with_warmup_lists_cycles_and_averaged_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a file holds a list, a peak of its own kind, the steps of a warmup, and an optimizer of its own."""
+    monkeypatch.chdir(tmp_path)
+    helpers.run_tune(*RICHER)
+    problem = helpers.problem(*RICHER)
+    recommended = pasted(problem, *RICHER)
+    assert isinstance(recommended["MultiStepLR"].args["milestones"], list)
+    assert recommended["Warm"].warmup
+    trains_the_same(problem, recommended)
+
+
+def trains_the_same(problem: Problem, recommended: Any) -> None:
     """One of each scheduler's two tuned runs was trained with it: the same fingerprint, the same numbers."""
     runs, curves = results.read_runs("tiny", "tune")
-    tuned = [Run(label, s, seed, 4, variant="tuned") for label, s in pasted(problem).items() for seed in range(2)]
+    tuned = [Run(label, s, seed, 4, variant="tuned") for label, s in recommended.items() for seed in range(2)]
     names = [describe(problem, run, CPU)["run"] for run in tuned]
     again = [run for run, name in zip(tuned, names, strict=True) if name in set(runs["run"])]
-    assert {run.label for run in again} == set(SCHEDULERS)
+    assert {run.label for run in again} == set(problem.schedules)
     history = collect(again, train(problem, again, device=CPU))
     for i, run in enumerate(again):
         kept = curves[(curves["scheduler"] == run.label) & (curves["seed"] == run.seed)]
@@ -202,30 +230,59 @@ def test_nothing_is_searched_where_a_schedule_cannot_be_followed(tmp_path: Path,
     assert not (tmp_path / ".state").exists()
 
 
-def test_two_searches_at_once_share_one_storage(tmp_path: Path) -> None:
-    """Two problems' stages, as real processes beside each other: each study is there whole, and the results are as alone."""
+NAMES = ("tiny", "other")
+
+
+def two_problems(root: Path) -> Path:
+    """A directory with the tiny problem under two names, and their data."""
     text = helpers.edited(("trials: 12, batch: 4", "trials: 4, batch: 2"))
     tiny = text[text.index("  tiny:") : text.index("schedulers:\n  StepLR")]
-    both = text.replace(tiny, tiny + tiny.replace("tiny", "other"))
-    (tmp_path / "params.yaml").write_text(both, encoding="utf-8")
-    env = helpers.environment(tmp_path)
-    names = ("tiny", "other")
-    with contextlib.chdir(tmp_path):
+    root.mkdir()
+    (root / "params.yaml").write_text(text.replace(tiny, tiny + tiny.replace("tiny", "other")), encoding="utf-8")
+    with contextlib.chdir(root):
         load_params.cache_clear()
-        for name in names:
+        for name in NAMES:
             dataset.main(name)
-    command = [sys.executable, "-m", "pipeline.stages.tune"]
-    begun = [subprocess.Popen([*command, name], cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True) for name in names]
+    return root
+
+
+def tune_in(root: Path, name: str, together: Any) -> None:
+    """The stage, whose every writing to Optuna's storage begins when all are at it."""
+    update = storage.Mirror.update
+
+    def at_once(self: storage.Mirror, trials: pd.DataFrame) -> None:
+        together.wait()
+        update(self, trials)
+
+    patches = mock.patch.object(storage.Mirror, "update", at_once), mock.patch.object(record, "mirror", helpers.silent)
+    with contextlib.chdir(root), patches[0], patches[1]:
+        load_params.cache_clear()
+        tune.main(name)
+
+
+def run_processes(root: Path, *names: str) -> None:
+    """A process for each of the names, side by side."""
+    processes = multiprocessing.get_context("fork")
+    together = processes.Barrier(len(names), timeout=60)
+    begun = [processes.Process(target=tune_in, args=(root, name, together)) for name in names]
     for process in begun:
-        _, error = process.communicate(timeout=120)
-        assert process.returncode == 0, error
-        assert "warning" not in error.lower().replace("warnings", "")
-    found = helpers.journal(tmp_path)
-    assert {study: [trial[0] for trial in trials] for study, (_, trials) in found.items()} == {
-        f"{name}/{label}/{seed}": [0, 1, 2, 3] for name in names for label in SCHEDULERS for seed in range(2)
-    }
-    shown = {study: [trial[2] for trial in trials] for study, (_, trials) in found.items()}
-    for name in names:
-        table = pd.read_parquet(tmp_path / f"results/{name}/tune/trials.parquet")
-        for study, rows in table.groupby("study"):
-            assert [None if np.isnan(v) else v for v in rows["value"]] == shown[str(study)]
+        process.start()
+    for process in begun:
+        process.join()
+        assert process.exitcode == 0
+
+
+@pytest.mark.timeout(120)
+def test_two_searches_at_once_share_one_storage(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Two problems' stages, in processes that write at the same moments: studies and results are as alone."""
+    shared, alone = two_problems(tmp_path / "shared"), two_problems(tmp_path / "alone")
+    run_processes(shared, *NAMES)
+    assert "could not be written" not in capfd.readouterr().err
+    for name in NAMES:
+        run_processes(alone, name)
+    assert len(helpers.journal(shared)) == len(NAMES) * len(SCHEDULERS) * 2
+    assert helpers.journal(shared) == helpers.journal(alone)
+    for name in NAMES:
+        for file in helpers.FILES:
+            path = results.stage_path(name, "tune", file)
+            assert (shared / path).read_bytes() == (alone / path).read_bytes()

@@ -1,0 +1,126 @@
+"""Setting up and the Makefile's commands, with stand-ins for Python and all tools that only note how they are called."""
+
+import os
+import runpy
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+TOOLS = ("python", "dvc", "ruff", "mypy", "mlflow", "optuna-dashboard")
+# `python -m venv .venv` brings the tools; what $FAILS names ends badly.
+STAND_IN = f"""\
+#!/bin/sh
+echo "$(basename "$0") $*" >> "$CALLS"
+case "$*" in
+"-m venv .venv") mkdir -p .venv/bin; for tool in {" ".join(TOOLS)}; do cp "$0" ".venv/bin/$tool"; done ;;
+"$FAILS") exit 1 ;;
+esac
+"""
+VENV = ["python3 scripts/check_python.py", "python3 -m venv .venv"]
+INSTALL = "python -m pip install --quiet --disable-pip-version-check -r {}"
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """What of the repository the Makefile needs, and a ``python3``."""
+    root = tmp_path / "clone"
+    root.mkdir()
+    for name in ("Makefile", "requirements.txt", "requirements-test.txt", "constraints.txt"):
+        shutil.copy(ROOT / name, root)
+    shutil.copytree(ROOT / "scripts", root / "scripts")
+    (tmp_path / "python3").write_text(STAND_IN, encoding="utf-8")
+    (tmp_path / "python3").chmod(0o755)
+    return root
+
+
+def call(root: Path, *words: str, fails: str = "-", **more: str) -> tuple[list[str], subprocess.CompletedProcess[str]]:
+    """Run a command in the clone; what it called, and how it ended."""
+    calls = root.parent / "calls"
+    calls.write_text("")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW", "OPTUNA", "MAKE"))}
+    path = f"{root.parent}{os.pathsep}{os.environ['PATH']}"
+    environment = clean | {"PATH": path, "CALLS": str(calls), "FAILS": fails} | more
+    done = subprocess.run(words, cwd=root, env=environment, capture_output=True, text=True, check=False)
+    return calls.read_text().splitlines(), done
+
+
+def test_the_first_call_installs_and_a_second_does_not(clone: Path) -> None:
+    install = INSTALL.format("requirements.txt")
+    assert call(clone, "make", "repro")[0] == [*VENV, install, "dvc repro"]
+    assert call(clone, "make", "repro")[0] == ["dvc repro"]
+    checks = ["ruff check", "ruff format --check", "mypy "]
+    first, again = call(clone, "make", "test")[0], call(clone, "make", "test")[0]
+    assert first == [INSTALL.format("requirements-test.txt"), *again]
+    assert again[:3] == checks
+    assert again[3].startswith("python -m pytest ")
+
+
+def test_a_changed_pin_is_installed(clone: Path) -> None:
+    call(clone, "make", "repro")
+    os.utime(clone / "constraints.txt", (2**31, 2**31))
+    assert call(clone, "make", "repro")[0] == [INSTALL.format("requirements.txt"), "dvc repro"]
+
+
+def test_a_moved_environment_is_made_anew(clone: Path) -> None:
+    call(clone, "make", "repro")
+    moved = clone.rename(clone.parent / "moved")
+    assert call(moved, "make", "repro")[0] == [*VENV, INSTALL.format("requirements.txt"), "dvc repro"]
+
+
+def test_without_venv_nothing_is_begun(clone: Path) -> None:
+    calls, done = call(clone, "make", "repro", fails="scripts/check_python.py")
+    assert calls == VENV[:1]
+    assert done.returncode
+    assert not (clone / ".venv").exists()
+
+
+def test_a_missing_venv_module_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    script = str(ROOT / "scripts/check_python.py")
+    runpy.run_path(script)
+    monkeypatch.setattr(sys, "version_info", (3, 12, 1))
+    monkeypatch.setitem(sys.modules, "ensurepip", None)
+    with pytest.raises(SystemExit, match=r"venv module is missing; install it with: sudo apt install python3\.12-venv$"):
+        runpy.run_path(script)
+    monkeypatch.setattr(sys, "version_info", (3, 9, 1))
+    with pytest.raises(SystemExit, match=r"Python 3\.11 or newer is needed, this is 3\.9; .* make PYTHON=python3\.11"):
+        runpy.run_path(script)
+
+
+@pytest.mark.parametrize("fails", ["-", "-m pipeline.tracking", "-m pipeline.search.storage"])
+def test_both_mirrors_are_rebuilt_whichever_fails(fails: str, clone: Path) -> None:
+    call(clone, "make", "repro")
+    calls, done = call(clone, "make", "mirror", fails=fails)
+    assert calls == ["python -m pipeline.tracking", "python -m pipeline.search.storage"]
+    assert bool(done.returncode) == (fails != "-")
+
+
+def test_ui_starts_both_on_the_default_stores_and_prints_their_addresses(clone: Path) -> None:
+    call(clone, "make", "repro")
+    (clone / "optuna.journal").touch()
+    calls, done = call(clone, "make", "ui", "OPTUNA_PORT=8081")
+    assert sorted(calls) == [
+        f"mlflow ui --host 127.0.0.1 --port 5000 --workers 1 --backend-store-uri sqlite:///{clone}/mlflow.db",
+        "optuna-dashboard --host 127.0.0.1 --port 8081 optuna.journal",
+    ]
+    assert done.stdout.splitlines() == ["MLflow: http://127.0.0.1:5000", "Optuna: http://127.0.0.1:8081"]
+
+
+def test_ui_without_studies_says_what_to_do(clone: Path) -> None:
+    call(clone, "make", "repro")
+    calls, done = call(clone, "make", "ui")
+    assert calls == []
+    assert done.returncode
+    assert "there is no optuna.journal yet; run `make repro` first, or `make mirror`" in done.stderr
+
+
+def test_ui_leaves_a_server_of_its_own_alone(clone: Path) -> None:
+    call(clone, "make", "repro")
+    stores = {"MLFLOW_TRACKING_URI": "http://tracking:5000", "OPTUNA_STORAGE": "sqlite:///studies.db"}
+    calls, done = call(clone, "make", "ui", **stores)
+    assert calls == ["optuna-dashboard --host 127.0.0.1 --port 8080 sqlite:///studies.db"]
+    assert "(the MLflow runs are on the server http://tracking:5000)" in done.stdout
