@@ -40,6 +40,7 @@ bench: .venv/run.stamp
 	python -m benchmarks.study
 	python -m benchmarks.scaling
 	python -m benchmarks.roofline
+	python -m benchmarks.where
 
 calibrate: .venv/run.stamp
 	python -m benchmarks.calibrate
