@@ -292,6 +292,7 @@ def test_an_unreachable_server_costs_one_warning(
     assert record.levelno == logging.WARNING
     assert "digits, train" in record.message
     assert "`make mirror`" in record.message
+    assert len(record.message.splitlines()) == 1
     assert len(results.read_runs("digits", "train")[0]) == len(describe())
 
 
@@ -399,6 +400,7 @@ def test_a_report_that_cannot_be_published_is_one_warning(
     (warning,) = caplog.messages
     assert warning.startswith("The report is not in MLflow: ")
     assert "`make mirror` tries again" in warning
+    assert len(warning.splitlines()) == 1
 
 
 def test_two_processes_may_start_on_a_fresh_database(root: Path) -> None:
