@@ -1,5 +1,5 @@
 """Which learning-rate scheduler, with which hyperparameters, and how sure can one be?
 
-Read in import order: ``units``, ``registry``, ``params``, ``runs``, ``results``, ``problems``, ``schedulers``, ``engine``,
-``catalogue``, ``tracking``, ``analysis``, ``stages``.
+Read in import order: ``units``, ``registry``, ``spaces``, ``params``, ``runs``, ``results``, ``schedulers``, ``problems``,
+``catalogue``, ``engine``, ``search``, ``sweeps``, ``champion``, ``tracking``, ``analysis``, ``stages``.
 """

@@ -59,7 +59,7 @@ def test_stages_never_import_stages() -> None:
             assert not {name for name in own(module) if name.startswith("pipeline.stages")}
 
 
-@pytest.mark.parametrize("room", ROOMS)
+@pytest.mark.parametrize("room", sorted(ROOMS))
 def test_rooms_on_one_floor_do_not_know_each_other(room: str) -> None:
     users = {module for module in MODULES if module.split(".")[1:2] == [room]}
     assert users
