@@ -8,8 +8,9 @@ from itertools import combinations
 
 import pandas as pd
 
+from benchmarks.defaults import default_params
 from benchmarks.machine import conditions
-from benchmarks.studies import default_params, scratch, study
+from benchmarks.studies import scratch, study
 from pipeline.analysis.statistics import NO_OVERLAP, compare
 from pipeline.analysis.tables import ProblemResults
 

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.studies import ROOT
+from benchmarks.defaults import ROOT
 from pipeline import results
 
 HERE = Path(__file__).parent

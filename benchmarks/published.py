@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from benchmarks.defaults import default_params
 from benchmarks.machine import conditions
-from benchmarks.studies import default_params, scratch, study
+from benchmarks.studies import scratch, study
 from pipeline.analysis.statistics import MATTERS, Interval, paired_interval
 from pipeline.analysis.tables import ProblemResults
 

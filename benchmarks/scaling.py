@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.defaults import ROOT
 from benchmarks.machine import conditions
 from benchmarks.problems import constant_runs, in_memory
-from benchmarks.studies import ROOT
 from pipeline.catalogue import CATALOGUE
 from pipeline.engine.training import train
 from pipeline.params import load_params

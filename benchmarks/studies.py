@@ -9,20 +9,14 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from benchmarks.defaults import ROOT
 from pipeline import results
 from pipeline.analysis.tables import ProblemResults
 from pipeline.catalogue import CATALOGUE
 from pipeline.params import load_params
 from pipeline.stages.report import read
 
-ROOT = Path(__file__).parents[1]
 STAGES = ("dataset", "train", "tune")
-
-
-def default_params() -> dict[str, Any]:
-    """The repository's params.yaml as plain mappings."""
-    loaded: dict[str, Any] = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    return loaded
 
 
 def study(folder: Path, params: Mapping[str, Any], stages: Sequence[str] = STAGES) -> dict[str, ProblemResults]:

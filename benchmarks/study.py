@@ -14,9 +14,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from benchmarks.defaults import default_params
 from benchmarks.environments import installed
 from benchmarks.machine import conditions
-from benchmarks.studies import default_params, study
+from benchmarks.studies import study
 from pipeline import results
 from pipeline.catalogue import CATALOGUE
 from pipeline.params import load_params

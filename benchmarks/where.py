@@ -20,8 +20,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from benchmarks.defaults import ROOT, default_params
 from benchmarks.machine import conditions
-from benchmarks.studies import ROOT, default_params
 
 PARTS: dict[str, Sequence[tuple[str, str, str]]] = {
     "training": (
@@ -36,6 +36,8 @@ PARTS: dict[str, Sequence[tuple[str, str, str]]] = {
     "Optuna's journal": (("pipeline.search.storage", "", "write"),),
 }
 """What is told apart: module, class (none for a function) and function of each."""
+PREPARED = ("train", "tune", "report")
+"""Stages that talk to MLflow."""
 STAGES = ("dataset", "train", "tune", "sweep")
 COLUMNS = ("imports", *PARTS, "all else", "in all")
 
@@ -84,7 +86,9 @@ def seconds_of(folder: Path, params: dict[str, Any], stage: str, problem: str) -
 
 def run_stage(stage: str, arguments: Sequence[str], told: Path) -> None:
     """The stage in this process, with a clock around each part."""
-    module = importlib.import_module(f"pipeline.stages.{stage}")
+    module, tracking = (importlib.import_module(f"pipeline.{name}") for name in (f"stages.{stage}", "tracking"))
+    if stage in PREPARED:
+        tracking.prepare()
     seconds: dict[str, float] = dict.fromkeys(PARTS, 0.0)
     for part, places in PARTS.items():
         for name, kind, function in places:

@@ -8,8 +8,10 @@ answers each; what is logged meanwhile goes along with the next. Whatever fails 
 ``python -m pipeline.tracking`` builds the mirror anew from the files under ``results/``.
 """
 
+import atexit
 import contextlib
 import hashlib
+import importlib
 import json
 import logging
 import math
@@ -179,20 +181,41 @@ def register(problems: Sequence[str]) -> None:
             logger.warning(words, problem, _one_line(error))
 
 
+def prepare() -> None:
+    """Start the process that talks to MLflow before there is anything to tell: importing MLflow takes seconds."""
+    _prepared.append(_started())
+
+
+_prepared: list["subprocess.Popen[bytes]"] = []
+"""Started, and yet without a master."""
+
+
+@atexit.register
+def _dismiss() -> None:
+    """End what was started and not needed, since the stage ended in an error."""
+    while _prepared:
+        with _prepared.pop() as process:
+            process.kill()
+
+
+def _started() -> "subprocess.Popen[bytes]":
+    package = Path(__file__).resolve().parent
+    path = os.pathsep.join(filter(None, [str(package.parent), os.environ.get("PYTHONPATH")]))
+    return subprocess.Popen(
+        [sys.executable, "-m", "pipeline.tracking", "follow"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,  # MLflow's tracebacks; what went wrong comes as the answer
+        env={**os.environ, "PYTHONPATH": path},
+        start_new_session=True,  # an interrupt from the keyboard is not for the child, which has runs to mark
+    )
+
+
 class _Child:
     """The process that talks to MLflow."""
 
     def __enter__(self) -> Self:
-        package = Path(__file__).resolve().parent
-        path = os.pathsep.join(filter(None, [str(package.parent), os.environ.get("PYTHONPATH")]))
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "pipeline.tracking", "follow"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # MLflow's tracebacks; what went wrong comes as the answer
-            env={**os.environ, "PYTHONPATH": path},
-            start_new_session=True,  # an interrupt from the keyboard is not for the child, which has runs to mark
-        )
+        self._process = _prepared.pop() if _prepared else _started()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -235,6 +258,8 @@ def follow() -> None:
     answers = sys.stdout
     recorder: Recorder | None = None
     with contextlib.redirect_stdout(sys.stderr):
+        with contextlib.suppress(Exception):  # whatever it is, the first message meets it again
+            _import_mlflow()
         while message := _next_message():
             name, *arguments = message
             try:
@@ -512,8 +537,7 @@ def tracking_uri() -> str:
 
 def _connect(problem: str) -> tuple["MlflowClient", str, Callable[[Points], None]]:
     """A client, the id of the problem's experiment, and the quickest way to write metrics there."""
-    for name, value in MLFLOW_DEFAULTS.items():
-        os.environ.setdefault(name, value)
+    _import_mlflow()
     uri, database = tracking_uri(), _database()
     if database is None:
         client, experiment = _client_and_experiment(uri, problem)
@@ -522,6 +546,13 @@ def _connect(problem: str) -> tuple["MlflowClient", str, Callable[[Points], None
         _check(database)
         client, experiment = _client_and_experiment(uri, problem)
     return client, experiment, partial(_insert_metrics, database)
+
+
+def _import_mlflow() -> None:
+    """Import what talks to the store, with our defaults."""
+    for name, value in MLFLOW_DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    importlib.import_module("mlflow.tracking")
 
 
 def _database() -> Path | None:

@@ -6,8 +6,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from benchmarks import published, roofline
+from benchmarks.defaults import default_params
 from benchmarks.problems import in_memory
-from benchmarks.studies import default_params
 from pipeline.catalogue import CATALOGUE
 from pipeline.params import Params, load_params
 from pipeline.problems.inspection import inspect

@@ -243,7 +243,7 @@ def test_an_experiment_runs_beside_the_work(project: Path, tmp_path: Path) -> No
     repository = tmp_path / "experiment"
     shutil.copytree(project, repository)
     before = rows(repository)["runs"]
-    change = ("-S", "problems.synthetic.epochs=6", "--single-item", "train@synthetic")
+    change = ("-S", "problems.synthetic.epochs=6", "--single-item", "train@synthetic", "report")
     run(repository, "dvc", "exp", "run", "--temp", "--name", "longer", *change)
     table = json.loads(run(repository, "dvc", "exp", "show", "--json").stdout)
     assert "longer" in json.dumps(table)
@@ -259,4 +259,4 @@ def test_an_experiment_runs_beside_the_work(project: Path, tmp_path: Path) -> No
     assert len(found) == 13 * 2
     assert {each.data.params["epochs"] for each in found} == {"6"}
     assert {each.data.tags["dvc_baseline"] for each in found} == {run(repository, "git", "rev-parse", "HEAD").stdout.strip()}
-    assert rows(repository)["runs"] == before + len(found)
+    assert rows(repository)["runs"] == before + len(found) + 1  # the report of the experiment

@@ -63,4 +63,5 @@ def forget(folder: Path, written: set[Path]) -> None:
 
 
 if __name__ == "__main__":
+    tracking.prepare()
     cli.run(main)

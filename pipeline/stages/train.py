@@ -2,7 +2,7 @@
 
 import sys
 
-from pipeline import cli
+from pipeline import cli, tracking
 from pipeline.catalogue import CATALOGUE
 from pipeline.engine.device import find_device
 from pipeline.params import load_params
@@ -28,4 +28,5 @@ def main(problem_name: str) -> None:
 
 
 if __name__ == "__main__":
+    tracking.prepare()
     cli.run(main)
