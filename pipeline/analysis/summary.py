@@ -167,7 +167,8 @@ def _brief(headline: str, leaders: Sequence[str], first: Mapping[str, Any], base
     """The headline, and the leader's difference to the baseline."""
     if baseline in leaders or math.isnan(first["difference_low"]):
         return headline
-    return f"{headline} {leaders[0]} differs from {baseline} by {_difference(first)}."
+    adjusted = f", Holm-adjusted p {probability(first['p'])}" if first["verdict"] == "not separable yet" else ""
+    return f"{headline} {leaders[0]} differs from {baseline} by {_difference(first)}{adjusted}."
 
 
 def _leads(leaders: Sequence[str], first: dict[str, Any]) -> str:
@@ -197,13 +198,13 @@ def _against_baseline(leaders: Sequence[str], first: Mapping[str, Any], baseline
         return (
             f"Against {baseline} the difference is {signed(first['difference'])}; one seed says nothing about how sure that is."
         )
-    said = _difference(first).replace("(", "(95% interval ")
+    said, adjusted = _difference(first).replace("(", "(95% interval "), f"Holm-adjusted p {probability(first['p'])}"
     if verdict == "practically equal":
         return f"It is practically equal to the baseline {baseline}: the difference of {said} is too small to matter."
     if verdict == "not separable yet":
         more = _more(first["seeds_needed"], overlap)
-        return f"Whether it beats the baseline {baseline} is not settled: the difference is {said}. {more}".rstrip()
-    return f"It is {verdict} than the baseline {baseline}: the difference is {said}, Holm-adjusted p {probability(first['p'])}."
+        return f"Whether it beats the baseline {baseline} is not settled: the difference is {said}, {adjusted}. {more}".rstrip()
+    return f"It is {verdict} than the baseline {baseline}: the difference is {said}, {adjusted}."
 
 
 def _more(seeds: float, overlap: float) -> str:
