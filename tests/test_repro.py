@@ -177,7 +177,7 @@ def test_all_results_of_the_contract_are_there(project: Path) -> None:
     comparison = pd.read_csv(project / "reports/comparison.csv")
     assert len(comparison) == 2 * 13
     kept = comparison[comparison["diverged"] == 0]  # with so few samples and epochs, some do
-    assert len(kept) > 30
+    assert len(kept) > 15
     assert not kept[["validation_loss", "validation_loss_low", "test_loss", "rank"]].isna().any(axis=None)
 
 
