@@ -41,7 +41,7 @@ def test_every_model_trains_as_with_tensors(new_problem: Builder, model: dict[st
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
 def test_every_optimizer_trains_as_with_tensors(new_problem: Builder, optimizer: dict[str, Any]) -> None:
-    problem = new_problem(SCHEDULES, model=MLP, optimizer=optimizer)
+    problem = new_problem(SCHEDULES, model={"name": "linear"}, optimizer=optimizer)
     runs = [run_of(problem, label, seed) for label in GOOD for seed in range(2)]
     assert_same_numbers(train(problem, runs, make=LaneProgram), train(problem, runs), 1e-10)
 
