@@ -36,6 +36,7 @@ from benchmarks.problems import constant_runs, in_memory, medians
 from pipeline.catalogue import CATALOGUE
 from pipeline.engine import stacked
 from pipeline.engine.training import train
+from pipeline.engine.workers import one_thread
 from pipeline.params import load_params
 from pipeline.problems.problem import Problem
 from pipeline.runs import Run, collect
@@ -137,17 +138,6 @@ def single_loop_rate(problem: Problem) -> float:
     """The same with one thread."""
     with one_thread():
         return loop_rate(problem)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """One thread for this process's tensor operations, for a while."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def plain_loop(problem: Problem, run: Run) -> Iterator[None]:
