@@ -8,6 +8,7 @@ the context). A plain number keeps torch's meaning.
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Annotated, Any, get_args
 
 from pydantic import GetCoreSchemaHandler
@@ -30,6 +31,7 @@ class Scale:
     lr: float
 
 
+@lru_cache(maxsize=10_000)
 def percent(text: str) -> Fraction | None:
     """The exact number before the percent sign, or None where ``text`` is no percentage from 0% to 1000000%."""
     match = _PERCENT.fullmatch(text.strip())

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler, SequentialLR
+from torch.optim.lr_scheduler import LambdaLR, SequentialLR
 
 from pipeline.params import Schedule
 from pipeline.runs import Floats
 from pipeline.schedulers.closed_form import ClosedForm
 from pipeline.schedulers.registry import schedulers
+from pipeline.schedulers.spans import goes_by_spans, stretches
 from pipeline.units import Scale, plain_length, plain_rate
 
 NewOptimizer = Callable[[list[torch.Tensor], float], Optimizer]
@@ -95,7 +96,7 @@ def momentum_of(optimizer: Optimizer) -> float:
     return float(_momentum_getter(optimizer)(optimizer.param_groups[0]))
 
 
-def _momentum_getter(optimizer: Optimizer) -> Callable[[dict[str, Any]], float]:
+def _momentum_getter(optimizer: Optimizer) -> Callable[[dict[str, Any]], Any]:
     group = optimizer.param_groups[0]
     if "momentum" in group:
         return itemgetter("momentum")
@@ -131,8 +132,7 @@ class Replay:
         # A new optimizer for each: a used one would hand its `initial_lr` to the next scheduler.
         self._optimizer = new_optimizer([torch.zeros(1, 1, requires_grad=True)], resolved.lr)
         self._scheduler = build(schedule, self._optimizer, resolved, budget)
-        # Without gradients it changes nothing; torch warns where a scheduler is stepped before it. Some need a closure.
-        self._optimizer.step(lambda: 0.0)
+        vars(self._optimizer)["_opt_called"] = True  # nothing is trained here, and torch need not warn of that
 
     @property
     def now(self) -> tuple[float, float]:
@@ -163,91 +163,56 @@ class Replay:
         self._follow(main, phases.main - 1, told)
 
     def _follow(self, scheduler: Any, steps: int, told: "Told") -> None:
-        """Step one scheduler ``steps`` times: all at once where its factors are a formula.
-
-        Of torch's own classes ``step`` is followed without its advice on how it is called, which is two thirds of its time.
-        """
-        if not _steps_plainly(scheduler):
+        """Step one scheduler ``steps`` times: all at once where its factors are a formula, in spans where it is torch's own."""
+        if goes_by_spans(scheduler):
+            for stretch in stretches(scheduler, steps, _momentum_getter(self._optimizer)):
+                told.note(*stretch, len(stretch.lr))
+        elif type(scheduler) is LambdaLR and isinstance(factor := scheduler.lr_lambdas[0], ClosedForm):
+            numbers = np.arange(scheduler.last_epoch + 1, scheduler.last_epoch + 1 + steps, dtype=float)
+            told.note(scheduler.base_lrs[0] * factor.over(numbers), momentum_of(self._optimizer), steps)
+        else:
             for _ in range(steps):
                 scheduler.step()
                 told.note(*self.now)
-        elif isinstance(scheduler, LambdaLR) and isinstance(factor := scheduler.lr_lambdas[0], ClosedForm):
-            numbers = np.arange(scheduler.last_epoch + 1, scheduler.last_epoch + 1 + steps, dtype=float)
-            told.note_all(scheduler.base_lrs[0] * factor.over(numbers), momentum_of(self._optimizer))
-        else:
-            self._follow_plainly(scheduler, steps, told)
-
-    def _follow_plainly(self, scheduler: Any, steps: int, told: "Told") -> None:
-        group, get_lr, momentum = self._optimizer.param_groups[0], scheduler.get_lr, _momentum_getter(self._optimizer)
-        cycles_momentum = getattr(scheduler, "cycle_momentum", False)
-        rates: list[float] = []
-        momenta: list[float] = []
-        scheduler._get_lr_called_within_step = True
-        scheduler._step_count += steps
-        try:
-            for number in range(scheduler.last_epoch + 1, scheduler.last_epoch + 1 + steps):
-                scheduler.last_epoch = number
-                (rate,) = get_lr()
-                group["lr"] = rate
-                rates.append(rate)
-                if cycles_momentum:
-                    momenta.append(momentum(group))
-        finally:
-            told.note_all(np.array(rates), np.array(momenta) if cycles_momentum else momentum(group))
-            scheduler._get_lr_called_within_step = False
 
 
 class Told:
-    """Rates and momenta of a run so far, step after step."""
+    """Rates and momenta of a run so far, step after step; of ``steps`` in all."""
 
-    def __init__(self) -> None:
-        self._parts: list[tuple[Floats, Floats]] = []
+    def __init__(self, steps: int) -> None:
+        self.steps, self._lr, self._momentum = 0, np.empty(steps), np.empty(steps)
 
-    def note(self, lr: float, momentum: float) -> None:
-        """Those of one more step."""
-        self.note_all(np.array([lr]), momentum)
-
-    def note_all(self, lr: Floats, momentum: Floats | float) -> None:
-        """Those of more steps, (steps,); or one momentum for all."""
-        self._parts.append((lr, np.broadcast_to(momentum, lr.shape)))
-
-    def __len__(self) -> int:
-        """Steps so far."""
-        return sum(len(lr) for lr, _ in self._parts)
+    def note(self, lr: Floats | float, momentum: Floats | float, steps: int = 1) -> None:
+        """Those of the next ``steps``, (steps,); or what holds at all of them."""
+        here = slice(self.steps, self.steps + steps)
+        self._lr[here], self._momentum[here] = lr, momentum
+        self.steps += steps
 
     @property
     def columns(self) -> tuple[Floats, Floats]:
-        """Rates and momenta, (steps,) each."""
-        lr, momentum = (np.concatenate(column) for column in zip(*self._parts, strict=True))
-        return lr, momentum
-
-
-def _steps_plainly(scheduler: Any) -> bool:
-    """Whether it is one of torch's own whose ``step`` is: count, ask ``get_lr``, write that into the group."""
-    kind = type(scheduler)
-    return (
-        kind.__module__ == LRScheduler.__module__
-        and kind.step is LRScheduler.step
-        and kind._update_lr is LRScheduler._update_lr
-    )
+        """Rates and momenta, (steps so far,) each."""
+        return self._lr[: self.steps], self._momentum[: self.steps]
 
 
 def trace(schedule: Schedule, new_optimizer: NewOptimizer, lr: float, budget: Budget) -> Trace:
     """Rate and momentum of an open-loop schedule at every optimizer step; raises :class:`ScheduleError`."""
     replay = Replay(schedule, new_optimizer, lr, budget)
-    steps, told = budget.steps_of(schedule), Told()
+    steps = budget.steps_of(schedule)
+    total = steps.warmup + steps.main
+    told = Told(total)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's advice on calls that only the replay makes
         try:
             replay.follow(steps, told)
         except Exception as error:
-            total, epoch = steps.warmup + steps.main, budget.epoch_of(len(told) - 1, schedule)
-            raise ScheduleError(f"raises at its step {len(told)} of {total}: {_first_line(error)}", epoch=epoch) from error
+            epoch = budget.epoch_of(told.steps - 1, schedule)
+            raise ScheduleError(f"raises at its step {told.steps} of {total}: {_first_line(error)}", epoch=epoch) from error
     rates, momenta = told.columns
     _refuse_impossible(rates, schedule, budget)
     _refuse_meaningless_warmup(rates, steps.warmup)
-    repeats = 1 if schedule.interval == "batch" else budget.steps_per_epoch
-    return Trace(np.repeat(rates, repeats), np.repeat(momenta, repeats))
+    if schedule.interval == "batch":
+        return Trace(rates, momenta)
+    return Trace(np.repeat(rates, budget.steps_per_epoch), np.repeat(momenta, budget.steps_per_epoch))
 
 
 def _refuse_impossible(rates: Floats, schedule: Schedule, budget: Budget) -> None:
@@ -260,8 +225,8 @@ def _refuse_impossible(rates: Floats, schedule: Schedule, budget: Budget) -> Non
 
 
 def _refuse_meaningless_warmup(rates: Floats, warmup: int) -> None:
-    first, highest = rates[warmup], rates[warmup:].max()
-    if warmup and first < (1 - 1e-6) * highest:
+    if warmup and rates[warmup] < (1 - 1e-6) * (highest := rates[warmup:].max()):
+        first = rates[warmup]
         raise ScheduleError(f"leads to a schedule that begins at {first / highest:.3g} of its own peak", "warmup")
 
 
