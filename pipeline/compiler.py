@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline import cache
+
 FLAGS = (
     "-O3",
     "-march=native",
@@ -75,7 +77,7 @@ def kept(key: str, write: Callable[[], str]) -> ctypes.CDLL:
     """
     here = machine()
     name = hashlib.sha256("\n".join([key, here.target, *here.flags]).encode()).hexdigest()[:32]
-    library = folder() / f"{name}.so"
+    library = cache.folder() / f"{name}.so"
     if not library.exists():
         text = write()
         library.parent.mkdir(parents=True, exist_ok=True)
@@ -86,12 +88,6 @@ def kept(key: str, write: Callable[[], str]) -> ctypes.CDLL:
             _call([here.compiler, *here.flags, str(written), "-o", str(made), *_libraries()])
             made.replace(library)  # whole or not at all, whoever else is at it
     return ctypes.CDLL(str(library))
-
-
-def folder() -> Path:
-    """Where compiled code is kept: for all repositories of this user, since its name says all that it follows from."""
-    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(caches) / "lr-pipeline"
 
 
 def _libraries() -> list[str]:

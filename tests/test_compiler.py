@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from pipeline import compiler
-from pipeline.compiler import NoCompilerError, folder, identity, kept, machine
+from pipeline.cache import folder
+from pipeline.compiler import NoCompilerError, identity, kept, machine
 
 ANSWER = "int answer(void) { return 42; }"
 

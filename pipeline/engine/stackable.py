@@ -7,10 +7,14 @@ import torch
 from torch import Tensor, nn
 from torch.func import stack_module_state, vmap
 
+from pipeline.cache import remembered
 from pipeline.engine.functions import Functions
 from pipeline.engine.merging import Places
 from pipeline.engine.optimizers import STACKED, in_common
 from pipeline.params import Component
+from pipeline.problems.losses import losses
+from pipeline.problems.metrics import metrics
+from pipeline.problems.models import models
 from pipeline.problems.problem import Problem
 from pipeline.runs import Run
 
@@ -29,12 +33,29 @@ def obstacle(problem: Problem, optimizer: Component) -> str | None:
         return f"the optimizer {optimizer.name} has no stacked form; {', '.join(STACKED)} have"
     known, key = _found.setdefault(problem, {}), in_common(optimizer)
     if key not in known:
-        known[key] = next(_of_the_model(problem, optimizer), None)
-    return known[key]
+        known[key] = _tried(problem, optimizer, key)
+    return known[key] or None
 
 
-_found: WeakKeyDictionary[Problem, dict[str, str | None]] = WeakKeyDictionary()
+_found: WeakKeyDictionary[Problem, dict[str, str]] = WeakKeyDictionary()
 """What was found out, since every round of a search trains the same problem."""
+
+
+def _tried(problem: Problem, optimizer: Component, key: str) -> str:
+    """What the model's trial says. It is kept for other stages, too: in it torch imports its compiler, which takes a second."""
+
+    def find() -> str:
+        return next(_of_the_model(problem, optimizer), "")
+
+    return remembered(f"obstacle {problem.fingerprint} {key}", find) if _is_named(problem) else find()
+
+
+def _is_named(problem: Problem) -> bool:
+    """Whether the problem's fingerprint names all code that is tried: it is torch's, or stands in this package."""
+    parts = models[problem.params.model.name], losses[problem.loss.name], metrics[problem.metric_name]
+    modules = *problem.new_model(0, "final").modules(), problem.loss.module()
+    places = {*(part.function.__module__ for part in parts), *(type(module).__module__ for module in modules)}
+    return all(place.partition(".")[0] in {"torch", "pipeline"} for place in places)
 
 
 def by_optimizer(problem: Problem, runs: Sequence[Run]) -> list[tuple[Component, Places]]:

@@ -1,11 +1,13 @@
 """A problem tried out before anything is trained: its parts on its data, and every schedule to the end of its run."""
 
 from collections.abc import Iterator
+from inspect import unwrap
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from pipeline.document import Loc
 from pipeline.params import placed_in
@@ -111,12 +113,18 @@ def _of_the_model(problem: Problem) -> Iterator[Mistake]:
         problem.loss.mean(outputs, y).backward()  # type: ignore[no-untyped-call]
         try:
             own = next(iter(problem.schedules.values()))
-            problem.optimizers_for(own)(list(model.parameters()), problem.lr).step(lambda: 0.0)
+            _try_a_step(problem.optimizers_for(own)(list(model.parameters()), problem.lr))
         except ScheduleError:
             return  # told of the schedule
         except Exception as error:  # noqa: BLE001
             right = "change its arguments, or take another one; torch's own page says what it trains"
             yield (*place, "optimizer"), optimizer, f"cannot train the model {name}: {_told(error)}", right
+
+
+@torch.no_grad()
+def _try_a_step(optimizer: Optimizer) -> None:
+    """The optimizer's ``step`` without what torch wraps around it, which would import torch's compiler: a second."""
+    unwrap(type(optimizer).step)(optimizer, lambda: 0.0)
 
 
 def _of_the_last_batch(problem: Problem) -> Iterator[Mistake]:

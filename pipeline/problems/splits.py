@@ -14,23 +14,60 @@ class SplitError(Exception):
 
 
 def at_random(y: npt.NDArray[np.generic], sizes: Mapping[str, int], seed: int) -> dict[str, Indices]:
-    """Parts of these sizes, stratified where ``y`` (samples,) are classes (whole numbers); what is over is left out."""
-    from sklearn.model_selection import train_test_split  # late: half a second that only this needs
+    """Parts of these sizes, stratified where ``y`` (samples,) are classes (whole numbers); what is over is left out.
 
-    strata = y if np.issubdtype(y.dtype, np.integer) else None
-    everything = np.arange(len(y))
-    try:
-        rest, test = train_test_split(everything, test_size=sizes["test"], stratify=strata, random_state=seed)
-        train, validation = train_test_split(
-            rest,
-            train_size=sizes["train"],
-            test_size=sizes["validation"],
-            stratify=None if strata is None else strata[rest],
-            random_state=seed,
+    They are those of scikit-learn's ``train_test_split``, called for the test part and again for the other two, to the last
+    index; but importing it would take every stage a second.
+    """
+    draw = _by_stratum if np.issubdtype(y.dtype, np.integer) else _of_all
+    rest, test = draw(y, len(y) - sizes["test"], sizes["test"], np.random.RandomState(seed))
+    train, validation = draw(y[rest], sizes["train"], sizes["validation"], np.random.RandomState(seed))
+    return {"train": rest[train], "validation": rest[validation], "test": test}
+
+
+def _of_all(y: npt.NDArray[np.generic], first: int, second: int, rng: np.random.RandomState) -> tuple[Indices, Indices]:
+    """Two parts of these sizes."""
+    order = rng.permutation(len(y))
+    return order[second : second + first], order[:second]
+
+
+def _by_stratum(y: npt.NDArray[np.generic], first: int, second: int, rng: np.random.RandomState) -> tuple[Indices, Indices]:
+    """Two parts of these sizes, in each of which every class has its share, as nearly as whole samples allow."""
+    _, stratum, counts = np.unique(y, return_inverse=True, return_counts=True)
+    if counts.min() < 2:
+        raise SplitError("no stratified split can be drawn of its data (there is a class of a single sample)")
+    if min(first, second) < len(counts):
+        raise SplitError(
+            f"no stratified split can be drawn of its data (a part of {min(first, second)} samples has no room for one of each "
+            f"of {len(counts)} classes)"
         )
-    except ValueError as error:
-        raise SplitError(f"no stratified split can be drawn of its data ({error})") from None
-    return {"train": train, "validation": validation, "test": test}
+    of_first = _shared_out(first, counts, rng)
+    of_second = _shared_out(second, counts - of_first, rng)
+    members = np.split(np.argsort(stratum, kind="stable"), np.cumsum(counts)[:-1])
+    shuffled = [of_stratum[rng.permutation(len(of_stratum))] for of_stratum in members]
+    dealt = [np.split(order, [a, a + b]) for order, a, b in zip(shuffled, of_first, of_second, strict=True)]
+    one, other = (rng.permutation(np.concatenate([parts[place] for parts in dealt])) for place in (0, 1))
+    return one, other
+
+
+def _shared_out(size: int, counts: Indices, rng: np.random.RandomState) -> Indices:
+    """``size`` in shares in proportion to ``counts``: rounded down, and what is missing to the largest remainders.
+
+    Which of equal remainders is drawn, so that no stratum is preferred.
+    """
+    exact = counts / counts.sum() * size
+    shares = np.floor(exact)
+    remainders = exact - shares
+    missing = int(size - shares.sum())
+    for remainder in np.unique(remainders)[::-1]:
+        if missing <= 0:
+            break
+        equal = np.flatnonzero(remainders == remainder)
+        drawn = rng.choice(equal, min(len(equal), missing), replace=False)
+        shares[drawn] += 1
+        missing -= len(drawn)
+    whole: Indices = shares.astype(np.int64)
+    return whole
 
 
 def by_group(group: npt.NDArray[np.generic], sizes: Mapping[str, int], seed: int) -> dict[str, Indices]:

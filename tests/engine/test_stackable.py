@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline.engine import loop, merging, stacked, training, workers
+from pipeline.engine import loop, merging, stackable, stacked, training, workers
 from pipeline.engine.optimizers import STACKED
 from pipeline.engine.stackable import obstacle
 from pipeline.problems.datasets import frame
@@ -74,6 +75,10 @@ def frozen(inputs: int, outputs: int) -> nn.Module:
     layer = nn.Linear(inputs, outputs)
     layer.bias.requires_grad_(False)
     return layer
+
+
+def plain(inputs: int, outputs: int) -> nn.Module:
+    return nn.Linear(inputs, outputs)
 
 
 def normed(inputs: int, outputs: int) -> nn.Module:
@@ -176,6 +181,26 @@ def test_any_other_optimizer_of_torch_trains_run_by_run(new_problem: Builder, na
     if name != "LBFGS":  # it is made for whole batches
         assert (history.curves.train_loss[-1] < history.outcome.initial_loss).all()
     assert np.isfinite(history.outcome.test_loss).all()
+
+
+@pytest.mark.usefixtures("own_registries")
+def test_what_is_known_to_be_stackable_is_not_tried_again(
+    new_problem: Builder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Not in another process either; unless there is code that the problem's fingerprint does not name, as that of a test."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    register("own")(plain)
+    assert obstacle(new_problem(SCHEDULES), new_problem(SCHEDULES).params.optimizer) is None
+    own = new_problem(SCHEDULES, model={"name": "own"})
+    assert obstacle(own, own.params.optimizer) is None
+
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise AssertionError("tried again")
+
+    monkeypatch.setattr(stackable, "vmap", refuse)
+    assert obstacle(new_problem(SCHEDULES), new_problem(SCHEDULES).params.optimizer) is None
+    again = new_problem(SCHEDULES, model={"name": "own"})
+    assert "tried again" in str(obstacle(again, again.params.optimizer))
 
 
 def test_a_constant_buffer_is_no_obstacle(new_problem: Builder) -> None:

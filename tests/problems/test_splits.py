@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.model_selection import train_test_split
 
 from pipeline.problems import splits
 
@@ -32,6 +33,41 @@ def test_classes_keep_their_shares_and_no_sample_is_in_two_parts(counts: list[in
     for part in parts.values():
         expected = np.array(counts) / len(y) * len(part)
         assert np.abs(np.bincount(y[part], minlength=len(counts)) - expected).max() < 2
+
+
+@given(
+    counts=(st.lists(st.integers(1, 60), min_size=2, max_size=9) | st.just([70])).filter(lambda counts: sum(counts) >= 60),
+    seed=st.integers(0, 99),
+    has_classes=st.booleans(),
+)
+@settings(max_examples=100)
+def test_a_split_at_random_is_scikit_learns(counts: list[int], seed: int, has_classes: bool) -> None:
+    y = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(counts)), counts))
+    everything, strata = np.arange(len(y)), y if has_classes else None
+    try:
+        rest, test = train_test_split(everything, test_size=SIZES["test"], stratify=strata, random_state=seed)
+        train, validation = train_test_split(
+            rest,
+            train_size=SIZES["train"],
+            test_size=SIZES["validation"],
+            stratify=None if strata is None else strata[rest],
+            random_state=seed,
+        )
+    except ValueError:
+        with pytest.raises(splits.SplitError, match="no stratified split"):
+            splits.at_random(y, SIZES, seed)
+        return
+    found = splits.at_random(y if has_classes else y.astype(float), SIZES, seed)
+    assert {part: rows.tolist() for part, rows in found.items()} == {
+        "train": train.tolist(),
+        "validation": validation.tolist(),
+        "test": test.tolist(),
+    }
+
+
+def test_a_part_has_room_for_every_class() -> None:
+    with pytest.raises(splits.SplitError, match="a part of 2 samples has no room for one of each of 3 classes"):
+        splits.at_random(np.arange(60) % 3, {"train": 40, "validation": 18, "test": 2}, 0)
 
 
 def test_a_split_at_random_is_its_seeds() -> None:
