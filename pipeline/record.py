@@ -1,6 +1,6 @@
 """Train runs to report on: to the end, into the result files, and into the mirror; in that order of importance."""
 
-from collections.abc import Mapping
+from collections.abc import Callable
 
 import torch
 
@@ -14,12 +14,12 @@ from pipeline.tracking import mirror
 
 
 def record(
-    problem: Problem, stage: str, runs: list[Run], device: torch.device, beside: Mapping[str, bytes] | None = None
+    problem: Problem, stage: str, runs: list[Run], device: torch.device, beside: Callable[[], dict[str, bytes]] = dict
 ) -> History:
     """Train ``runs`` with full curves and test figures; write the stage's ``runs.parquet`` and ``curves.parquet``.
 
-    ``weights.safetensors`` are those of the best of them. ``beside`` holds the stage's other files, by name; all are replaced
-    together.
+    ``weights.safetensors`` are those of the best of them. ``beside`` is asked for the stage's other files, by name, once all is
+    trained; all are replaced together.
     """
     described = [describe(problem, run, device) for run in runs]
     with mirror(problem.name, stage, described) as mirrored:
@@ -27,6 +27,6 @@ def record(
         history = collect(runs, train(problem, runs, device=device), mirrored.log, show)
         table = results.run_table(history, described)
         weights = {"weights.safetensors": weights_of_best(history, table["run"].tolist())}
-        results.write_runs(problem.name, stage, table, results.curve_table(history, described), {**weights, **(beside or {})})
+        results.write_runs(problem.name, stage, table, results.curve_table(history, described), weights | beside())
         mirrored.finish(table)
     return history

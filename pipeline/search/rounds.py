@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from pipeline.problems.problem import Problem
 from pipeline.progress import progress
 from pipeline.runs import Floats, Run, code_fingerprint, collect, fingerprint
 from pipeline.schedulers.replay import ScheduleError
+from pipeline.search.hands import Hands
 from pipeline.search.kept import kept_path, resume, save
 from pipeline.search.samplers import VERSIONS, applicable
 from pipeline.search.space import study_space
@@ -21,16 +23,18 @@ from pipeline.search.study import Study, Trial
 Listener = Callable[[Sequence[Study]], None]
 
 
-def search(problem: Problem, tune: TuneParams, seeds: int, device: torch.device, listen: Listener) -> list[Study]:
+def search(
+    problem: Problem, tune: TuneParams, seeds: int, device: torch.device, listen: Listener, hands: Hands | None = None
+) -> list[Study]:
     """Every scheduler's study for every seed, each with ``tune.trials`` trials.
 
-    Finished rounds are kept and not trained again; ``listen`` is given all studies after each round.
+    Finished rounds are kept and not trained again; ``listen`` is given all studies after each round. ``hands`` help asking.
     """
     path = kept_path(problem.name)
     studies = resume(path, _new_studies(problem, tune, seeds, device), tune.trials)
     listen(studies)
     while any(len(study.trials) < tune.trials for study in studies):
-        studies = _round(problem, studies, tune, device)
+        studies = _round(problem, studies, tune, device, hands or Hands(0))
         save(path, studies)
         listen(studies)
     return studies
@@ -49,9 +53,11 @@ def _new_studies(problem: Problem, tune: TuneParams, seeds: int, device: torch.d
     return studies
 
 
-def _round(problem: Problem, studies: Sequence[Study], tune: TuneParams, device: torch.device) -> list[Study]:
+def _round(problem: Problem, studies: Sequence[Study], tune: TuneParams, device: torch.device, hands: Hands) -> list[Study]:
     """One round of every study that is not done."""
-    asked = {study.name: study.ask(tune.batch) for study in studies if len(study.trials) < tune.trials}
+    open_studies = [study for study in studies if len(study.trials) < tune.trials]
+    rounds = hands.each(partial(Study.ask, count=tune.batch), open_studies)
+    asked = {study.name: asked_round for study, asked_round in zip(open_studies, rounds, strict=True)}
     configurations = [
         (study.label, study.schedule(trial), study.seed)
         for study in studies

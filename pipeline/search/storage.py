@@ -23,6 +23,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.storages.journal._file import BaseJournalFileLock
 
 from pipeline import results
+from pipeline.search.hands import Hands, Job
 from pipeline.search.study import Trial, frozen
 from pipeline.stores import is_broken_database, set_aside, store_root
 
@@ -35,17 +36,28 @@ GRACE_SECONDS = 3
 
 
 class Mirror:
-    """The storage while a search is going on. Where it fails there is one warning, and it is left alone from then on."""
+    """The storage while a search is going on, written by one of ``hands`` while the search goes on.
 
-    def __init__(self) -> None:
+    Where it fails there is one warning, and it is left alone from then on.
+    """
+
+    def __init__(self, hands: Hands) -> None:
+        self._hands = hands
+        self._writing: Job[None] | None = None
         self._failed = False
 
     def update(self, trials: pd.DataFrame) -> None:
-        """Bring the storage up to ``trials`` (a ``results`` table of trials)."""
-        if self._failed:
-            return
+        """Begin to bring the storage up to ``trials`` (a ``results`` table of trials), once what was begun before is there."""
+        self.close()
+        if not self._failed:
+            self._writing = self._hands.aside(write, trials)
+
+    def close(self) -> None:
+        """Wait until all is written."""
+        job, self._writing = self._writing, None
         try:
-            write(trials)
+            if job is not None:
+                job.result()
         except Exception as error:  # noqa: BLE001  # whatever it is, the search goes on
             self._failed = True
             _log.warning(

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 from optuna.distributions import distribution_to_json
@@ -12,22 +13,33 @@ from pipeline.params import Schedule
 from pipeline.problems.problem import Problem
 from pipeline.results import TRIAL_COLUMNS
 from pipeline.runs import as_json
-from pipeline.schedulers.replay import resolve
 from pipeline.search.study import Study
+from pipeline.units import plain_rate
 
 
-def trial_table(problem: Problem, studies: Sequence[Study]) -> pd.DataFrame:
-    """One row per trial; ``args`` as one would write them, ``lr`` in torch's numbers, ``params`` as Optuna knows them."""
-    rows = []
-    for study in studies:
+class TrialTable:
+    """The table of all trials of a problem's studies, as the search goes on."""
+
+    def __init__(self, problem: Problem) -> None:
+        self._problem = problem
+        self._rows: dict[str, list[tuple[Any, ...]]] = {}
+
+    def of(self, studies: Sequence[Study]) -> pd.DataFrame:
+        """One row per trial; ``args`` as one would write them, ``lr`` in torch's numbers, ``params`` as Optuna knows them."""
+        rows = [row for study in studies for row in self._rows_of(study)]
+        return pd.DataFrame(rows, columns=list(TRIAL_COLUMNS)).astype({"value": float})
+
+    def _rows_of(self, study: Study) -> list[tuple[Any, ...]]:
+        """Those of the study; what was there before is not made again."""
+        rows = self._rows.setdefault(study.name, [])
         distributions = as_json({n: distribution_to_json(d) for n, d in study.space.distributions.items()})
-        for trial in study.trials:
+        for trial in study.trials[len(rows) :]:
             schedule = study.schedule(trial)
-            lr = resolve(schedule, problem.lr, problem.budget()).lr
+            lr = plain_rate(schedule.lr, self._problem.lr)
             told = (study.label, study.seed, trial.number, trial.state, trial.value, lr, as_json(schedule.args))
             known = (study.name, study.fingerprint, study.sampler, as_json(dict(trial.params)), distributions)
             rows.append((*told, *known))
-    return pd.DataFrame(rows, columns=list(TRIAL_COLUMNS)).astype({"value": float})
+        return rows
 
 
 def best_yaml(best: Mapping[str, Schedule]) -> bytes:

@@ -24,7 +24,7 @@ def main(problem_name: str) -> None:
         print(f"train@{problem_name}: warning: {finding}", file=sys.stderr, flush=True)
     schedules = problem.schedules.items()
     runs = [Run(label, schedule, seed, problem.params.epochs) for label, schedule in schedules for seed in range(params.seeds)]
-    record(problem, "train", runs, device, {"findings.json": as_json([finding.as_dict() for finding in found])})
+    record(problem, "train", runs, device, lambda: {"findings.json": as_json([finding.as_dict() for finding in found])})
 
 
 if __name__ == "__main__":

@@ -3,28 +3,37 @@
 from pipeline import cli, tracking
 from pipeline.catalogue import CATALOGUE
 from pipeline.engine.device import find_device
+from pipeline.engine.workers import cores
 from pipeline.params import load_params
 from pipeline.problems.inspection import inspect
 from pipeline.problems.problem import load_problem
 from pipeline.record import record
 from pipeline.results import parquet
 from pipeline.search import storage
+from pipeline.search.hands import Hands
 from pipeline.search.importances import importances
 from pipeline.search.rounds import recommend, search, winners
-from pipeline.search.table import best_yaml, trial_table
+from pipeline.search.table import TrialTable, best_yaml
 
 
 def main(problem_name: str) -> None:
     """Write ``trials``, ``runs``, ``curves`` and ``importances.parquet`` and ``best.yaml`` under ``results/P/tune``."""
-    params = load_params(CATALOGUE)
-    device = find_device(params.device)
-    problem = load_problem(params, problem_name)
-    inspect(problem)
-    mirror = storage.Mirror()
-    studies = search(problem, params.tune, params.seeds, device, lambda s: mirror.update(trial_table(problem, s)))
-    trials, best = parquet(trial_table(problem, studies)), best_yaml(recommend(problem, studies, device))
-    beside = {"trials.parquet": trials, "best.yaml": best, "importances.parquet": parquet(importances(studies))}
-    record(problem, "tune", winners(studies, problem.params.epochs), device, beside)
+    with Hands(cores() - 1) as hands:
+        params = load_params(CATALOGUE)
+        device = find_device(params.device)
+        problem = load_problem(params, problem_name)
+        inspect(problem)
+        mirror, table = storage.Mirror(hands), TrialTable(problem)
+        studies = search(problem, params.tune, params.seeds, device, lambda s: mirror.update(table.of(s)), hands)
+        best = best_yaml(recommend(problem, studies, device))
+        mirror.close()
+        explained = hands.aside(importances, studies)
+
+        def beside() -> dict[str, bytes]:
+            tables = {"trials.parquet": table.of(studies), "importances.parquet": explained.result()}
+            return {"best.yaml": best, **{name: parquet(found) for name, found in tables.items()}}
+
+        record(problem, "tune", winners(studies, problem.params.epochs), device, beside)
 
 
 if __name__ == "__main__":

@@ -38,13 +38,14 @@ def watch(kill_at: int, changed: list[str]) -> None:
     sys.addaudithook(hook)
 
 
-def child(root: str, kill_at: int, out: int) -> None:
+def child(root: str, kill_at: int, hands: int, out: int) -> None:
     os.chdir(root)
     os.dup2(os.open("error.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
     changed: list[str] = []
     watch(kill_at, changed)
     sys.argv = ["tune.py", "tiny"]
     load_params.cache_clear()
+    setattr(tune, "cores", lambda: 1 + hands)  # noqa: B010  # changes are counted in this process alone
     code = 0
     try:
         cli.run(tune.main)
@@ -59,7 +60,7 @@ def answer(root: str, kill_at: int, kill_after: float) -> dict[str, Any]:
     pid = os.fork()
     if not pid:
         try:
-            child(root, kill_at, writer)
+            child(root, kill_at, int(kill_after > 0), writer)
         finally:
             os._exit(0)
     os.close(writer)
