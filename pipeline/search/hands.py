@@ -66,9 +66,10 @@ class Hands:
             self._hands.pop().end()
 
     def each(self, function: Callable[[T], R], items: Sequence[T]) -> list[R]:
-        """The function of each of the items, in their order; this process does its share."""
-        shares = len(self._hands) + 1
-        jobs = [hand.begin(_all, function, items[number::shares]) for number, hand in enumerate(self._hands)]
+        """The function of each of the items, in their order; this process and all hands that are free do their shares."""
+        free = [hand for hand in self._hands if hand.is_free]
+        shares = len(free) + 1
+        jobs = [hand.begin(_all, function, items[number::shares]) for number, hand in enumerate(free)]
         found: list[Any] = [None] * len(items)
         found[shares - 1 :: shares] = _all(function, items[shares - 1 :: shares])
         for number, job in enumerate(jobs):
@@ -76,7 +77,7 @@ class Hands:
         return found
 
     def aside(self, function: Callable[..., R], *args: Any) -> Job[R]:
-        """Begin a call and go on; with no hands, it is made when its result is asked for."""
+        """Begin a call and go on. Such calls follow one another; with no hands, one is made when its result is asked for."""
         return self._hands[-1].begin(function, *args) if self._hands else Job(function, args)
 
 
@@ -86,6 +87,11 @@ class _Hand:
     def __init__(self, pipe: "Connection[Any, Any]", process: Any) -> None:
         self._pipe, self._process = pipe, process
         self._job: Job[Any] | None = None
+
+    @property
+    def is_free(self) -> bool:
+        """Whether it has done what it was asked."""
+        return self._job is None or self._pipe.poll()
 
     def begin(self, function: Callable[..., R], *args: Any) -> Job[R]:
         """Hand over a call, after the one before."""

@@ -11,14 +11,15 @@ from pipeline.record import record
 from pipeline.results import parquet
 from pipeline.search import storage
 from pipeline.search.hands import Hands
-from pipeline.search.importances import importances
+from pipeline.search.importances import importances, prepare
 from pipeline.search.rounds import recommend, search, winners
 from pipeline.search.table import TrialTable, best_yaml
 
 
 def main(problem_name: str) -> None:
     """Write ``trials``, ``runs``, ``curves`` and ``importances.parquet`` and ``best.yaml`` under ``results/P/tune``."""
-    with Hands(cores() - 1) as hands:
+    with Hands(cores()) as hands:
+        hands.aside(prepare)
         params = load_params(CATALOGUE)
         device = find_device(params.device)
         problem = load_problem(params, problem_name)

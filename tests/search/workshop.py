@@ -45,7 +45,7 @@ def child(root: str, kill_at: int, hands: int, out: int) -> None:
     watch(kill_at, changed)
     sys.argv = ["tune.py", "tiny"]
     load_params.cache_clear()
-    setattr(tune, "cores", lambda: 1 + hands)  # noqa: B010  # changes are counted in this process alone
+    setattr(tune, "cores", lambda: hands)  # noqa: B010  # changes are counted in this process alone
     code = 0
     try:
         cli.run(tune.main)

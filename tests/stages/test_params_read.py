@@ -72,7 +72,7 @@ def test_a_stage_reads_what_is_declared(stage: str, repository: Path, monkeypatc
         target = f"pipeline.stages.{stage}.{name}"
         monkeypatch.setattr(target, lambda *args, **kwargs: {})
     monkeypatch.setattr(module, "load_params", lambda catalogue: recorder)
-    monkeypatch.setattr(module, "cores", lambda: 1, raising=False)  # all of it in this process
+    monkeypatch.setattr(module, "cores", lambda: 0, raising=False)  # all of it in this process
     READ.clear()
     module.main("synthetic")
     names = declared(stage)
