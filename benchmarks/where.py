@@ -1,19 +1,18 @@
 """Where the time of a whole study goes, stage by stage, by the clock.
 
 ``python -m benchmarks.where``: the stages of the default study one after the other in a folder of their own, from nothing (no
-code compiled before is used), each as a process like DVC's, and the seconds it spends in each of the ``PARTS``. What is left
-is everything else: reading and writing files, MLflow beyond what goes on beside training, the report. DVC's own time is not
-in it.
+code compiled before is used), each by DVC's own command, and the seconds its process spends in each of the ``PARTS``. Beginning
+and ending it is mostly importing; what is left is everything else, such as reading and writing files, or the report. DVC's own
+time is not in it.
 """
 
-import importlib
 import json
 import os
 import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -30,23 +29,22 @@ PARTS: dict[str, Sequence[tuple[str, str, str]]] = {
         ("pipeline.engine.tensors", "TensorProgram", "train"),
         ("pipeline.engine.tensors", "TensorProgram", "evaluate"),
     ),
-    "compiling": (("pipeline.engine.lanes.program", "", "kept"),),
+    "compiling": (("pipeline.compiler", "", "kept"),),
     "replaying": (("pipeline.engine.rates", "Rates", "__init__"),),
-    "asking": (("pipeline.search.study", "Study", "ask"), ("pipeline.search.importances", "", "_of")),
-    "Optuna's journal": (("pipeline.search.storage", "", "write"),),
+    "asking": (("pipeline.search.hands", "Hands", "each"),),
+    "waiting for Optuna's storage": (("pipeline.search.storage", "Mirror", "close"),),
+    "waiting for MLflow": (("pipeline.tracking", "Mirror", "close"), ("pipeline.tracking", "", "publish")),
+    "main": (("pipeline.cli", "", "run"),),
 }
 """What is told apart: module, class (none for a function) and function of each."""
-PREPARED = ("train", "tune", "report")
-"""Stages that talk to MLflow."""
+CLOCK = Path(__file__).parent / "clock"
 STAGES = ("dataset", "train", "tune", "sweep")
-COLUMNS = ("imports", *PARTS, "all else", "in all")
+NAMED = tuple(part for part in PARTS if part != "main")
+COLUMNS = ("begin and end", *NAMED, "all else", "in all")
 
 
 def main() -> None:
-    """Print one row per stage, or in a process of its own run one and write down its seconds."""
-    if len(sys.argv) > 1:
-        run_stage(sys.argv[1], sys.argv[3:], Path(sys.argv[2]))
-        return
+    """Print one row per stage."""
     params = default_params()
     print(f"{conditions()}; seconds")
     print(f"| stage | {' | '.join(COLUMNS)} |")
@@ -73,45 +71,22 @@ def seconds_of(folder: Path, params: dict[str, Any], stage: str, problem: str) -
     with (folder / "params.yaml").open("w", encoding="utf-8") as file:
         YAML().dump(params, file)
     told = folder / "told.json"
-    stores = {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db", "OPTUNA_STORAGE": str(folder / "journal")}
-    environment = {**os.environ, **stores, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(folder / "cache")}
-    command = [sys.executable, "-m", "benchmarks.where", stage, str(told), *([problem] if problem else [])]
+    environment = {
+        **os.environ,
+        "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
+        "OPTUNA_STORAGE": str(folder / "journal"),
+        "PYTHONPATH": os.pathsep.join([str(CLOCK), str(ROOT)]),
+        "XDG_CACHE_HOME": str(folder / "cache"),
+        "CLOCKS": json.dumps(PARTS),
+        "CLOCKED": str(told),
+    }
+    command = [sys.executable, "-m", f"pipeline.stages.{stage}", *([problem] if problem else [])]
     begun = time.perf_counter()
     subprocess.run(command, cwd=folder, env=environment, check=True, stderr=subprocess.DEVNULL)
     whole = time.perf_counter() - begun
     found: dict[str, float] = json.loads(told.read_text(encoding="utf-8"))
-    inside = sum(found[part] for part in PARTS)
-    return {**found, "imports": whole - found["main"], "all else": found["main"] - inside, "in all": whole}
-
-
-def run_stage(stage: str, arguments: Sequence[str], told: Path) -> None:
-    """The stage in this process, with a clock around each part."""
-    module, tracking = (importlib.import_module(f"pipeline.{name}") for name in (f"stages.{stage}", "tracking"))
-    if stage in PREPARED:
-        tracking.prepare()
-    seconds: dict[str, float] = dict.fromkeys(PARTS, 0.0)
-    for part, places in PARTS.items():
-        for name, kind, function in places:
-            if name in sys.modules:
-                home = getattr(sys.modules[name], kind) if kind else sys.modules[name]
-                setattr(home, function, clocked(getattr(home, function), seconds, part))
-    begun = time.perf_counter()
-    module.main(*arguments)
-    seconds["main"] = time.perf_counter() - begun
-    told.write_text(json.dumps(seconds), encoding="utf-8")
-
-
-def clocked(function: Callable[..., Any], seconds: dict[str, float], part: str) -> Callable[..., Any]:
-    """The function, its time added to that of its part."""
-
-    def call(*args: Any, **kwargs: Any) -> Any:
-        begun = time.perf_counter()
-        try:
-            return function(*args, **kwargs)
-        finally:
-            seconds[part] += time.perf_counter() - begun
-
-    return call
+    inside = sum(found[part] for part in NAMED)
+    return {**found, "begin and end": whole - found["main"], "all else": found["main"] - inside, "in all": whole}
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ answers each; what is logged meanwhile goes along with the next. Whatever fails 
 ``python -m pipeline.tracking`` builds the mirror anew from the files under ``results/``.
 """
 
-import atexit
 import contextlib
 import hashlib
 import importlib
@@ -32,7 +31,7 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 
-from pipeline import results
+from pipeline import follower, results
 from pipeline.runs import CURVES, Block
 from pipeline.stores import is_broken_database, set_aside, store_root
 
@@ -181,41 +180,11 @@ def register(problems: Sequence[str]) -> None:
             logger.warning(words, problem, _one_line(error))
 
 
-def prepare() -> None:
-    """Start the process that talks to MLflow before there is anything to tell: importing MLflow takes seconds."""
-    _prepared.append(_started())
-
-
-_prepared: list["subprocess.Popen[bytes]"] = []
-"""Started, and yet without a master."""
-
-
-@atexit.register
-def _dismiss() -> None:
-    """End what was started and not needed, since the stage ended in an error."""
-    while _prepared:
-        with _prepared.pop() as process:
-            process.kill()
-
-
-def _started() -> "subprocess.Popen[bytes]":
-    package = Path(__file__).resolve().parent
-    path = os.pathsep.join(filter(None, [str(package.parent), os.environ.get("PYTHONPATH")]))
-    return subprocess.Popen(
-        [sys.executable, "-m", "pipeline.tracking", "follow"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,  # MLflow's tracebacks; what went wrong comes as the answer
-        env={**os.environ, "PYTHONPATH": path},
-        start_new_session=True,  # an interrupt from the keyboard is not for the child, which has runs to mark
-    )
-
-
 class _Child:
     """The process that talks to MLflow."""
 
     def __enter__(self) -> Self:
-        self._process = _prepared.pop() if _prepared else _started()
+        self._process = follower.taken()
         return self
 
     def __exit__(self, *_: object) -> None:

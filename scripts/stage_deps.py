@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-MIRRORS = {"pipeline.tracking"}  # they decide no result
+MIRRORS = {"pipeline.follower", "pipeline.tracking"}  # they decide no result
 FOLDERS = ("analysis", "engine", "problems", "search")  # a short dvc.lock is read sooner
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path

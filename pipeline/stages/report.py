@@ -3,6 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+from pipeline import follower
+
+if __name__ == "__main__":
+    follower.prepare()  # before anything else is imported
+
 from pipeline import cli, results, tracking
 from pipeline.analysis.assembled import assemble, files
 from pipeline.analysis.script import Data
@@ -63,5 +68,4 @@ def forget(folder: Path, written: set[Path]) -> None:
 
 
 if __name__ == "__main__":
-    tracking.prepare()
     cli.run(main)

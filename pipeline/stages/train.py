@@ -2,7 +2,12 @@
 
 import sys
 
-from pipeline import cli, tracking
+from pipeline import follower
+
+if __name__ == "__main__":
+    follower.prepare()  # before anything else is imported
+
+from pipeline import cli
 from pipeline.catalogue import CATALOGUE
 from pipeline.engine.device import find_device
 from pipeline.params import load_params
@@ -28,5 +33,4 @@ def main(problem_name: str) -> None:
 
 
 if __name__ == "__main__":
-    tracking.prepare()
     cli.run(main)

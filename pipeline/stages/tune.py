@@ -1,6 +1,11 @@
 """Stage ``tune@P``: a study for every scheduler and seed, then each study's winner on its seed (variant ``tuned``)."""
 
-from pipeline import cli, tracking
+from pipeline import follower
+
+if __name__ == "__main__":
+    follower.prepare()  # before anything else is imported
+
+from pipeline import cli
 from pipeline.catalogue import CATALOGUE
 from pipeline.engine.device import find_device
 from pipeline.engine.workers import cores
@@ -38,5 +43,4 @@ def main(problem_name: str) -> None:
 
 
 if __name__ == "__main__":
-    tracking.prepare()
     cli.run(main)
