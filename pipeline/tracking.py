@@ -21,11 +21,13 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Self, cast
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self, cast
 from urllib.parse import quote
 
 import numpy as np
@@ -393,16 +395,21 @@ class Recorder:
 
     def __init__(self, problem: str, stage: str, described: Sequence[Description], origin: Tags) -> None:
         self._problem = problem
-        self._client, self._experiment, self._write = _connect(problem)
+        self._client, self._experiment, self._store = _connect(problem)
         self._tags = {"problem": problem, "stage": stage, "diverged": "false", **origin}
         self._measured: set[str] = set()
         known = _runs_of(self._client, self._experiment, stage)
         # The runs to be written: fingerprint → (place in the stack, MLflow's run id)
-        self._open = {
-            row["run"]: (place, self._opened(row, known.get(row["run"])))
-            for place, row in enumerate(described)
-            if row["run"] not in known or known[row["run"]].info.status != "FINISHED"
-        }
+        self._open: dict[str, tuple[int, str]] = {}
+        new = []
+        for place, row in enumerate(described):
+            run = known.get(row["run"])
+            if run is None:
+                new.append((place, row))
+            elif run.info.status != "FINISHED":
+                self._open[row["run"]] = (place, self._resumed(row, run))
+        created = self._store.create(self._experiment, [self._as_new(row) for _, row in new])
+        self._open |= {row["run"]: (place, run_id) for (place, row), run_id in zip(new, created, strict=True)}
         self._epochs = {row["run"]: int(row["epochs"]) for row in described}
 
     def log(self, blocks: Sequence[Block]) -> None:
@@ -410,7 +417,7 @@ class Recorder:
         curves = {name: np.concatenate([getattr(block, name) for block in blocks]) for name in CURVES}
         self._measured |= {name for name, values in curves.items() if not np.isnan(values).all()}
         first = blocks[0].first_epoch
-        self._write(
+        self._store.log(
             (
                 run_id,
                 [
@@ -424,15 +431,12 @@ class Recorder:
 
     def finish(self, figures: Figures) -> None:
         """Write final figures and mark the runs FINISHED."""
-        self._write(
+        self._store.log(
             (run_id, [(name, figures[run][name], self._epochs[run]) for name in FIGURES if name in figures[run]])
             for run, (_, run_id) in self._open.items()
         )
-        while self._open:
-            run, (_, run_id) = self._open.popitem()
-            if figures[run]["diverged"]:
-                self._client.set_tag(run_id, "diverged", "true")
-            self._client.set_terminated(run_id, "FINISHED")
+        self._store.finish({run_id: figures[run]["diverged"] > 0 for run, (_, run_id) in self._open.items()})
+        self._open = {}
 
     def abandon(self, status: str) -> None:
         """Mark the runs that are not finished."""
@@ -440,19 +444,25 @@ class Recorder:
             _, (_, run_id) = self._open.popitem()
             self._client.set_terminated(run_id, status)
 
-    def _opened(self, row: Description, run: "Run | None") -> str:
-        """The id of the run as described, new or gone on with; the params and inputs it lacks are added."""
-        from mlflow.entities import Param
+    def _as_new(self, row: Description) -> "NewRun":
+        name = f"{row['scheduler']}/{row['variant']}/{row['seed']}"
+        return NewRun(name, self._tags | _tags(row), _params(row), _dataset(self._problem, row["dataset"]))
 
-        if run is None:
-            name = f"{row['scheduler']}/{row['variant']}/{row['seed']}"
-            run = self._client.create_run(self._experiment, run_name=name, tags=self._tags | _tags(row))
-        else:
-            self._client.update_run(run.info.run_id, status="RUNNING")
-        params = [Param(key, value) for key, value in _params(row).items() if key not in run.data.params]
-        self._client.log_batch(run.info.run_id, params=params)
-        self._client.log_inputs(run.info.run_id, [_dataset(self._problem, row["dataset"])])
-        return str(run.info.run_id)
+    def _resumed(self, row: Description, run: "Run") -> str:
+        """The id of a run that is there and not finished; the params and inputs it lacks are added."""
+        run_id = str(run.info.run_id)
+        self._client.update_run(run_id, status="RUNNING")
+        described = self._as_new(row)
+        lacking = {name: value for name, value in described.params.items() if name not in run.data.params}
+        _describe(self._client, run_id, lacking, described.dataset)
+        return run_id
+
+
+def _describe(client: "MlflowClient", run_id: str, params: dict[str, str], dataset: "DatasetInput") -> None:
+    from mlflow.entities import Param
+
+    client.log_batch(run_id, params=[Param(name, value) for name, value in params.items()])
+    client.log_inputs(run_id, [dataset])
 
 
 def _tags(row: Description) -> Tags:
@@ -504,17 +514,17 @@ def tracking_uri() -> str:
     return f"sqlite:///{store_root() / path}" if separator and scheme == "sqlite" else given
 
 
-def _connect(problem: str) -> tuple["MlflowClient", str, Callable[[Points], None]]:
-    """A client, the id of the problem's experiment, and the quickest way to write metrics there."""
+def _connect(problem: str) -> tuple["MlflowClient", str, "Store"]:
+    """A client, the id of the problem's experiment, and the quickest way to write runs there."""
     _import_mlflow()
     uri, database = tracking_uri(), _database()
     if database is None:
         client, experiment = _client_and_experiment(uri, problem)
-        return client, experiment, partial(_log_metrics, client)
+        return client, experiment, Store(client)
     with _alone(database):  # of two processes that create the tables at once, one would crash
         _check(database)
         client, experiment = _client_and_experiment(uri, problem)
-    return client, experiment, partial(_insert_metrics, database)
+    return client, experiment, SqliteStore(client, database)
 
 
 def _import_mlflow() -> None:
@@ -582,14 +592,45 @@ def _milliseconds(step: int) -> int:
     return 1000 * step
 
 
-def _log_metrics(client: "MlflowClient", points: Points) -> None:
-    """Write metrics the documented way, at 0.24 ms each."""
-    from mlflow.entities import Metric
+class NewRun(NamedTuple):
+    """A run that MLflow does not know yet."""
 
-    for run_id, of_run in points:
-        metrics = [Metric(name, _shown(value), _milliseconds(step), step) for name, value, step in of_run]
-        for start in range(0, len(metrics), MAX_BATCH):
-            client.log_batch(run_id, metrics[start : start + MAX_BATCH])
+    name: str
+    tags: Tags
+    params: dict[str, str]
+    dataset: "DatasetInput"
+
+
+class Store:
+    """How runs are written to MLflow: in the documented way, at 15 ms a run and 0.24 ms a point."""
+
+    def __init__(self, client: "MlflowClient") -> None:
+        self._client = client
+
+    def create(self, experiment: str, runs: Sequence[NewRun]) -> list[str]:
+        """Write runs that are about to be trained; their ids."""
+        return [self._created(experiment, run) for run in runs]
+
+    def _created(self, experiment: str, run: NewRun) -> str:
+        run_id = str(self._client.create_run(experiment, run_name=run.name, tags=run.tags).info.run_id)
+        _describe(self._client, run_id, run.params, run.dataset)
+        return run_id
+
+    def log(self, points: Points) -> None:
+        """Write metrics; a point that is there already is the same."""
+        from mlflow.entities import Metric
+
+        for run_id, of_run in points:
+            metrics = [Metric(name, _shown(value), _milliseconds(step), step) for name, value, step in of_run]
+            for start in range(0, len(metrics), MAX_BATCH):
+                self._client.log_batch(run_id, metrics[start : start + MAX_BATCH])
+
+    def finish(self, diverged: Mapping[str, bool]) -> None:
+        """Mark runs FINISHED, by id, and those that have diverged as such."""
+        for run_id, has_diverged in diverged.items():
+            if has_diverged:
+                self._client.set_tag(run_id, "diverged", "true")
+            self._client.set_terminated(run_id, "FINISHED")
 
 
 # The rows that `log_batch` would write (NaN is a zero with a mark); a point that is there already stays.
@@ -603,17 +644,70 @@ _UPDATE_LATEST = """
 """
 
 
-def _insert_metrics(database: Path, points: Points) -> None:
-    """Write metrics straight into MLflow's SQLite tables, at 0.01 ms each: 140 runs of 100 epochs in 1 s instead of 17 s."""
-    with contextlib.closing(sqlite3.connect(database, timeout=LOCK_SECONDS)) as connection:
-        for number, (run_id, of_run) in enumerate(points, 1):
-            rows = [(run_id, name, *_stored(value), _milliseconds(step), step) for name, value, step in of_run]
-            latest = {name: row for row, (name, _, _) in zip(rows, of_run, strict=True)}  # steps ascend
-            connection.executemany(_INSERT_POINT, rows)
-            connection.executemany(_UPDATE_LATEST, latest.values())
-            if number % COMMIT_EVERY == 0:
-                connection.commit()
-        connection.commit()
+class SqliteStore(Store):
+    """The same rows put straight into MLflow's tables: 130 runs of 100 epochs in 1 s instead of 20 s."""
+
+    def __init__(self, client: "MlflowClient", database: Path) -> None:
+        super().__init__(client)
+        self._database = database
+
+    def create(self, experiment: str, runs: Sequence[NewRun]) -> list[str]:
+        """The first is MLflow's own work, and the others are copies of its rows with what is theirs."""
+        first = super().create(experiment, runs[:1])
+        with self._connected() as connection:
+            return [*first, *(_copied(connection, first[0], run) for run in runs[1:])]
+
+    def log(self, points: Points) -> None:
+        """Write metrics at 0.01 ms each."""
+        with self._connected() as connection:
+            for number, (run_id, of_run) in enumerate(points, 1):
+                rows = [(run_id, name, *_stored(value), _milliseconds(step), step) for name, value, step in of_run]
+                latest = {name: row for row, (name, _, _) in zip(rows, of_run, strict=True)}  # steps ascend
+                connection.executemany(_INSERT_POINT, rows)
+                connection.executemany(_UPDATE_LATEST, latest.values())
+                if number % COMMIT_EVERY == 0:
+                    connection.commit()
+
+    def finish(self, diverged: Mapping[str, bool]) -> None:
+        """Mark all at once."""
+        ends = [(int(1000 * time.time()), run_id) for run_id in diverged]
+        with self._connected() as connection:
+            marked = [(run_id,) for run_id, has_diverged in diverged.items() if has_diverged]
+            connection.executemany("UPDATE tags SET value = 'true' WHERE key = 'diverged' AND run_uuid = ?", marked)
+            connection.executemany("UPDATE runs SET status = 'FINISHED', end_time = ? WHERE run_uuid = ?", ends)
+
+    @contextlib.contextmanager
+    def _connected(self) -> Iterator[sqlite3.Connection]:
+        """A connection; what is written is there when the block ends well."""
+        with contextlib.closing(sqlite3.connect(self._database, timeout=LOCK_SECONDS)) as connection:
+            yield connection
+            connection.commit()
+
+
+def _copied(connection: sqlite3.Connection, template: str, run: NewRun) -> str:
+    """The id of a run whose rows are those of another of the same stage, with a name, tags and params of its own."""
+    run_id = uuid.uuid4().hex
+    (place,) = connection.execute("SELECT artifact_uri FROM runs WHERE run_uuid = ?", (template,)).fetchone()
+    own = {"run_uuid": run_id, "name": run.name, "artifact_uri": place.replace(template, run_id)}
+    _copy(connection, "runs", "run_uuid", template, own)
+    tags = dict(connection.execute("SELECT key, value FROM tags WHERE run_uuid = ?", (template,)).fetchall())
+    for table, entries in (("tags", tags | run.tags | {"mlflow.runName": run.name}), ("params", run.params)):
+        rows = [(run_id, key, value) for key, value in entries.items()]
+        connection.executemany(f"INSERT INTO {table} (run_uuid, key, value) VALUES (?, ?, ?)", rows)
+    inputs = connection.execute("SELECT input_uuid FROM inputs WHERE destination_id = ?", (template,)).fetchall()
+    for (given,) in inputs:
+        own = {"input_uuid": uuid.uuid4().hex}
+        _copy(connection, "inputs", "input_uuid", given, own | {"destination_id": run_id})
+        _copy(connection, "input_tags", "input_uuid", given, own)
+    return run_id
+
+
+def _copy(connection: sqlite3.Connection, table: str, key: str, value: str, own: dict[str, str]) -> None:
+    """Copy the rows that have a value in a column, with other values in some columns."""
+    found = connection.execute(f"SELECT * FROM {table} WHERE {key} = ?", (value,))
+    columns = [column for column, *_ in found.description]
+    rows = [[own.get(column, old) for column, old in zip(columns, row, strict=True)] for row in found.fetchall()]
+    connection.executemany(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' for _ in columns)})", rows)
 
 
 def _stored(value: float) -> tuple[float, bool]:
