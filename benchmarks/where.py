@@ -29,11 +29,11 @@ PARTS: dict[str, Sequence[tuple[str, str, str]]] = {
         ("pipeline.engine.tensors", "TensorProgram", "train"),
         ("pipeline.engine.tensors", "TensorProgram", "evaluate"),
     ),
-    "compiling": (("pipeline.compiler", "", "kept"),),
+    "trying out and compiling": (("pipeline.engine.lanes.program", "", "kept"), ("pipeline.engine.stackable", "", "_tried")),
     "replaying": (("pipeline.engine.rates", "Rates", "__init__"),),
-    "asking": (("pipeline.search.hands", "Hands", "each"),),
+    "asking": (("pipeline.hands", "Hands", "each"),),
     "waiting for Optuna's storage": (("pipeline.search.storage", "Mirror", "close"),),
-    "waiting for MLflow": (("pipeline.tracking", "Mirror", "close"), ("pipeline.tracking", "", "publish")),
+    "waiting for MLflow": (("pipeline.tracking", "Mirror", "close"), ("pipeline.tracking", "Publication", "publish")),
     "main": (("pipeline.cli", "", "run"),),
 }
 """What is told apart: module, class (none for a function) and function of each."""
@@ -57,7 +57,7 @@ def main() -> None:
                 total[column] += found[column]
             print_row(f"{stage}@{problem}".rstrip("@"), found)
     print_row("all", total)
-    rest = total["in all"] - total["training"] - total["compiling"]
+    rest = total["in all"] - total["training"] - total["trying out and compiling"]
     print(f"\nNeither training nor compiling: {rest:.0f} s.")
 
 

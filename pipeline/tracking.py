@@ -9,6 +9,7 @@ answers each; what is logged meanwhile goes along with the next. Whatever fails 
 """
 
 import contextlib
+import gc
 import hashlib
 import importlib
 import json
@@ -63,6 +64,7 @@ MLFLOW_DEFAULTS = {
 Description = dict[str, Any]
 Figures = dict[str, dict[str, float]]  # run → name → value
 Tags = dict[str, str]
+Links = tuple[list[str], dict[str, str]]  # a Markdown line for each input, and its runs: fingerprint → MLflow's run id
 Points = Iterable[tuple[str, list[tuple[str, float, int]]]]  # MLflow's run id and its (metric, value, step)
 
 logger = logging.getLogger(__name__)
@@ -155,17 +157,25 @@ class Mirror:
             child.tell("log", blocks)
 
 
-def publish(folder: Path, inputs: Sequence[tuple[str, str]]) -> None:
-    """Keep the files in ``folder`` as artifacts of a run ``report`` that links the runs of ``inputs``, (problem, stage) each.
+class Publication:
+    """The report's way to MLflow, where it links the runs of ``inputs``, (problem, stage) each.
 
-    The same files again add nothing. A failure is one warning.
+    They are looked up there while the report is made. A failure is one warning, in the end.
     """
-    try:
-        with _Child() as child:
-            child.tell("publish", folder, inputs, _revision())
-    except Exception as error:  # noqa: BLE001 - whatever it is, the report is written
-        words = "The report is not in MLflow: %s. No result depends on it; `make mirror` tries again."
-        logger.warning(words, _one_line(error))
+
+    def __init__(self, inputs: Sequence[tuple[str, str]]) -> None:
+        self._child = _Child()
+        self._child.say("link", inputs)
+
+    def publish(self, folder: Path) -> None:
+        """Keep the files in ``folder`` as artifacts of a run ``report``. The same files again add nothing."""
+        try:
+            with self._child:
+                self._child.hear()
+                self._child.tell("publish", folder, _revision())
+        except Exception as error:  # noqa: BLE001 - whatever it is, the report is written
+            words = "The report is not in MLflow: %s. No result depends on it; `make mirror` tries again."
+            logger.warning(words, _one_line(error))
 
 
 def register(problems: Sequence[str]) -> None:
@@ -185,8 +195,10 @@ def register(problems: Sequence[str]) -> None:
 class _Child:
     """The process that talks to MLflow."""
 
-    def __enter__(self) -> Self:
+    def __init__(self) -> None:
         self._process = follower.taken()
+
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -195,11 +207,19 @@ class _Child:
 
     def tell(self, *message: Any) -> None:
         """Send one message and wait for the answer; raises where that is not that all is well."""
-        stdin, stdout = cast(IO[bytes], self._process.stdin), cast(IO[bytes], self._process.stdout)
+        self.say(*message)
+        self.hear()
+
+    def say(self, *message: Any) -> None:
+        """Send one message, whose answer is heard before the next."""
+        stdin = cast(IO[bytes], self._process.stdin)
         with contextlib.suppress(BrokenPipeError):  # a child that ended has said why
             pickle.dump(message, stdin)
             stdin.flush()
-        answer = stdout.readline().decode().strip()
+
+    def hear(self) -> None:
+        """Wait for the answer."""
+        answer = cast(IO[bytes], self._process.stdout).readline().decode().strip()
         if answer != "ok":
             raise MirrorError(answer or f"its process ended (exit code {self._process.wait()})")
 
@@ -228,6 +248,7 @@ def follow() -> None:
     os.nice(10)  # training goes first
     answers = sys.stdout
     recorder: Recorder | None = None
+    links: Links = ([], {})
     with contextlib.redirect_stdout(sys.stderr):
         with contextlib.suppress(Exception):  # whatever it is, the first message meets it again
             _import_mlflow()
@@ -236,8 +257,10 @@ def follow() -> None:
             try:
                 if name == "begin":
                     recorder = Recorder(*arguments)
+                elif name == "link":
+                    links = _links(*arguments)
                 elif name == "publish":
-                    _publish(*arguments)
+                    _publish(*arguments, links=links)
                 elif name == "register":
                     _register(*arguments)
                 else:
@@ -250,6 +273,7 @@ def follow() -> None:
                 answers.flush()
         if recorder is not None:
             recorder.abandon("KILLED")
+    gc.freeze()  # or Python looks through all that MLflow is once more before it ends, while the stage waits
 
 
 def _next_message() -> tuple[Any, ...] | None:
@@ -275,21 +299,21 @@ def rebuild() -> None:
         recorder.finish(_figures(runs))
         logger.info("%s, %s: %d runs", problem, stage, len(runs))
     if (results.REPORTS / "report.html").exists():
-        _publish(results.REPORTS, [path.parts[-3:-1] for path in paths], REBUILT)
+        _publish(results.REPORTS, REBUILT, links=_links([path.parts[-3:-1] for path in paths]))
         logger.info("the report")
     for path in sorted((results.REPORTS / "best").glob("*.safetensors")):
         _register(path.stem)
         logger.info("%s: the champion", path.stem)
 
 
-def _publish(folder: Path, inputs: Sequence[Sequence[str]], origin: Tags) -> None:
-    """The child's part of :func:`publish`."""
+def _publish(folder: Path, origin: Tags, *, links: Links) -> None:
+    """The child's part of a publication."""
     digest = _digest(folder)
     client, experiment, _ = _connect(REPORT)
     if client.search_runs([experiment], f"tags.fingerprint = '{digest}' and attributes.status = 'FINISHED'", max_results=1):
         return
-    links, known = _links(client, inputs)
-    tags = {"fingerprint": digest, "mlflow.note.content": "\n".join(links), **origin}
+    lines, known = links
+    tags = {"fingerprint": digest, "mlflow.note.content": "\n".join(lines), **origin}
     run_id = client.create_run(experiment, run_name=REPORT, tags=tags).info.run_id
     client.log_dict(run_id, known, "inputs.json")
     client.log_artifacts(run_id, str(folder))
@@ -353,8 +377,9 @@ def _digest(folder: Path) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
-def _links(client: "MlflowClient", inputs: Sequence[Sequence[str]]) -> tuple[list[str], dict[str, str]]:
-    """A Markdown line for each input that MLflow has runs of, and the runs: fingerprint → MLflow's run id."""
+def _links(inputs: Sequence[Sequence[str]]) -> Links:
+    """Those of the inputs that MLflow has runs of."""
+    client, _, _ = _connect(REPORT)
     lines: list[str] = []
     known: dict[str, str] = {}
     for problem, stage in inputs:

@@ -10,7 +10,7 @@ from scripts.stage_deps import MODULES, closure, imported, inside, needed, own
 ROOT = Path(__file__).parents[1]
 # From the bottom up. A module imports from its own layer or from those before it.
 LAYERS = (
-    ("errors", "follower", "cache"),
+    ("errors", "follower", "cache", "hands"),
     ("wording", "units", "document", "compiler"),
     ("registry",),
     ("spaces",),

@@ -410,7 +410,7 @@ def test_the_report_is_a_run_that_links_its_inputs(written: Path) -> None:
     (written / "reports/report.html").write_text("<p>verdict</p>")
     (written / "reports/best/digits.py").write_text("print()")
     for _ in range(2):
-        tracking.publish(results.REPORTS, [("digits", "train"), ("nowhere", "train")])
+        tracking.Publication([("digits", "train"), ("nowhere", "train")]).publish(results.REPORTS)
     client = MlflowClient(tracking_uri=tracking.tracking_uri())
     experiment = client.get_experiment_by_name("report")
     assert experiment is not None
@@ -435,7 +435,7 @@ def test_a_report_that_cannot_be_published_is_one_warning(
 ) -> None:
     (written / "mlflow.db").write_text("no database, and long enough to tell")
     (written / "reports").mkdir()
-    tracking.publish(results.REPORTS, [("digits", "train")])
+    tracking.Publication([("digits", "train")]).publish(results.REPORTS)
     (warning,) = caplog.messages
     assert warning.startswith("The report is not in MLflow: ")
     assert "`make mirror` tries again" in warning

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import pandas as pd
 
@@ -11,6 +12,7 @@ from pipeline.analysis.across import average_ranks, friedman
 from pipeline.analysis.script import script
 from pipeline.analysis.statistics import CRITERION, compare, tuning_gain
 from pipeline.analysis.tables import Frames, ProblemResults, recommendations
+from pipeline.hands import Hands
 from pipeline.params import Params, ReportParams
 
 
@@ -24,18 +26,23 @@ class Report:
     evidence: Frames
 
 
-def assemble(params: Params, problems: Sequence[ProblemResults]) -> Report:
-    """All tables of the report."""
+def assemble(params: Params, problems: Sequence[ProblemResults], hands: Hands | None = None) -> Report:
+    """All tables of the report; ``hands`` help with the problems."""
     asked = params.report
-    comparison = joined(
-        {p.name: compare(p.runs, asked.baseline, p.overlap, asked.margin).assign(metric=p.metric.name) for p in problems}
-    )
-    curves = joined({p.name: tables.mean_curves(p) for p in problems})
+    own = (hands or Hands(0)).each(partial(_tables_of, asked=asked), problems)
+    comparison = joined({p.name: compared for p, (compared, _, _) in zip(problems, own, strict=True)})
+    curves = joined({p.name: mean_curves for p, (_, mean_curves, _) in zip(problems, own, strict=True)})
     first = {"comparison": comparison, "curves": curves, "learning_rates": tables.learning_rates(curves, asked.every)}
-    found = {p.name: evidence_of(p, asked) for p in problems}
-    more = {name: joined({problem: own[name] for problem, own in found.items()}) for name in next(iter(found.values()))}
-    reached = {name: own["epochs_to_target"] for name, own in found.items()}
+    found = {p.name: proofs for p, (_, _, proofs) in zip(problems, own, strict=True)}
+    more = {name: joined({problem: proofs[name] for problem, proofs in found.items()}) for name in next(iter(found.values()))}
+    reached = {name: proofs["epochs_to_target"] for name, proofs in found.items()}
     return Report(params, problems, first, {**more, **across_problems(comparison, reached)})
+
+
+def _tables_of(problem: ProblemResults, asked: ReportParams) -> tuple[pd.DataFrame, pd.DataFrame, Frames]:
+    """A problem's comparison, mean curves and evidence."""
+    compared = compare(problem.runs, asked.baseline, problem.overlap, asked.margin).assign(metric=problem.metric.name)
+    return compared, tables.mean_curves(problem), evidence_of(problem, asked)
 
 
 def evidence_of(problem: ProblemResults, asked: ReportParams) -> Frames:
@@ -81,10 +88,10 @@ def joined(frames: Frames, name: str = "problem") -> pd.DataFrame:
     return pd.concat(some, names=[name]).reset_index(level=0).reset_index(drop=True)
 
 
-def files(report: Report) -> dict[str, bytes]:
-    """Every file under ``reports/`` by its name."""
+def files(report: Report, hands: Hands | None = None) -> dict[str, bytes]:
+    """Every file under ``reports/`` by its name; ``hands`` help drawing."""
     style = page.style_of(report.problems)
-    html, drawings = page.render(report.params, report.problems, report.tables, report.evidence)
+    html, drawings = page.render(report.params, report.problems, report.tables, report.evidence, hands or Hands(0))
     tabled = {name: csv(frame) for name, frame in report.tables.items()}
     readable = {**report.evidence, "learning_rates": report.tables["learning_rates"]}
     return {

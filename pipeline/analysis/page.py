@@ -20,6 +20,7 @@ from pipeline.analysis.figures import Panel, Styles
 from pipeline.analysis.statistics import CRITERION, finished
 from pipeline.analysis.summary import Finding
 from pipeline.analysis.tables import Frames, ProblemResults, Recommendation, recommendations
+from pipeline.hands import Hands
 from pipeline.params import Params, ReportParams
 from pipeline.problems.metrics import RegisteredMetric
 
@@ -87,14 +88,12 @@ class Across:
 
 
 def render(
-    params: Params, problems: Iterable[ProblemResults], tables: Frames, evidence: Frames
+    params: Params, problems: Sequence[ProblemResults], tables: Frames, evidence: Frames, hands: Hands
 ) -> tuple[str, dict[str, Markup]]:
     """The page, and its drawings by name; ``tables`` and ``evidence`` are those of the report, over all problems."""
-    problems = list(problems)
     style = style_of(problems)
-    sections = [
-        section(results, _own(tables, results.name), _own(evidence, results.name), style, params.report) for results in problems
-    ]
+    parts = [(results, _own(tables, results.name), _own(evidence, results.name), style, params.report) for results in problems]
+    sections = hands.each(_section, parts)
     across = _across(tables["comparison"], evidence, style)
     html = _environment().get_template("report.html.j2").render(
         sections=sections,
@@ -117,6 +116,10 @@ def render(
 def style_of(problems: Iterable[ProblemResults]) -> Styles:
     """One look for each scheduler, the same in every figure of the report."""
     return figures.styles(list(dict.fromkeys(label for results in problems for label in results.labels)))
+
+
+def _section(part: tuple[ProblemResults, Frames, Frames, Styles, ReportParams]) -> Section:
+    return section(*part)
 
 
 def section(results: ProblemResults, tables: Frames, evidence: Frames, style: Styles, asked: ReportParams) -> Section:

@@ -5,7 +5,6 @@ else to do.
 """
 
 import atexit
-import os
 import pickle
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ import torch
 
 import pipeline.catalogue  # noqa: F401  # a worker process knows every registered name
 from pipeline.engine.merging import Places, Train, lockstep, merged
+from pipeline.hands import cores
 from pipeline.runs import Run, Training
 
 
@@ -125,8 +125,3 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -34,8 +34,16 @@ class RegisteredMetric(Registered):
     is_share: bool
     """Whether it is read as a percentage."""
 
+    def __reduce__(self) -> tuple[Callable[[str], "RegisteredMetric"], tuple[str]]:
+        """Another process has it under the same name."""
+        return _named, (self.name,)
+
 
 metrics: Registry[RegisteredMetric] = Registry("metric")
+
+
+def _named(name: str) -> RegisteredMetric:
+    return metrics[name]
 
 
 @dataclass(frozen=True)

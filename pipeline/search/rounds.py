@@ -9,16 +9,16 @@ import torch
 
 from pipeline.engine.rates import can_be_followed
 from pipeline.engine.training import train
+from pipeline.hands import Hands
 from pipeline.params import Schedule, TuneParams
 from pipeline.problems.problem import Problem
 from pipeline.progress import progress
 from pipeline.runs import Floats, Run, code_fingerprint, collect, fingerprint
 from pipeline.schedulers.replay import ScheduleError
-from pipeline.search.hands import Hands
 from pipeline.search.kept import kept_path, resume, save
 from pipeline.search.samplers import VERSIONS, applicable
 from pipeline.search.space import study_space
-from pipeline.search.study import Study, Trial
+from pipeline.search.study import Round, Study, Trial
 
 Listener = Callable[[Sequence[Study]], None]
 
@@ -55,9 +55,7 @@ def _new_studies(problem: Problem, tune: TuneParams, seeds: int, device: torch.d
 
 def _round(problem: Problem, studies: Sequence[Study], tune: TuneParams, device: torch.device, hands: Hands) -> list[Study]:
     """One round of every study that is not done."""
-    open_studies = [study for study in studies if len(study.trials) < tune.trials]
-    rounds = hands.each(partial(Study.ask, count=tune.batch), open_studies)
-    asked = {study.name: asked_round for study, asked_round in zip(open_studies, rounds, strict=True)}
+    asked = _asked([study for study in studies if len(study.trials) < tune.trials], tune.batch, hands)
     configurations = [
         (study.label, study.schedule(trial), study.seed)
         for study in studies
@@ -72,6 +70,12 @@ def _round(problem: Problem, studies: Sequence[Study], tune: TuneParams, device:
         for name, asked_round in asked.items()
     }
     return [study.tell(finished[study.name]) if study.name in finished else study for study in studies]
+
+
+def _asked(studies: Sequence[Study], count: int, hands: Hands) -> dict[str, Round]:
+    """The next round of each study, by its name."""
+    rounds = hands.each(partial(Study.ask, count=count), studies)
+    return {study.name: asked for study, asked in zip(studies, rounds, strict=True)}
 
 
 def _told(trial: Trial, value: float) -> Trial:

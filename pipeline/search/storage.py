@@ -23,7 +23,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.storages.journal._file import BaseJournalFileLock
 
 from pipeline import results
-from pipeline.search.hands import Hands, Job
+from pipeline.hands import Hands, Job
 from pipeline.search.study import Trial, frozen
 from pipeline.stores import is_broken_database, set_aside, store_root
 

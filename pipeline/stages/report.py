@@ -1,5 +1,6 @@
 """Stage ``report``: join the results of all problems into tables, figures, scripts and one page, under ``reports/``."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +15,24 @@ from pipeline.analysis.script import Data
 from pipeline.analysis.statistics import Overlap
 from pipeline.analysis.tables import ProblemResults, gather
 from pipeline.catalogue import CATALOGUE
+from pipeline.hands import Hands, cores
 from pipeline.params import Params, load_params
 from pipeline.results import REPORTS, run_of
 
 
 def main() -> None:
     """Write everything under ``reports/``, all together."""
-    params = load_params(CATALOGUE)
-    problems = [read(params, name) for name in params.problems]
-    written = {REPORTS / name: content for name, content in files(assemble(params, problems)).items()}
+    with Hands(cores()) as hands:
+        params = load_params(CATALOGUE)
+        publication = tracking.Publication([(name, stage) for name in params.problems for stage in ("train", "tune")])
+        problems = hands.each(partial(read, params), list(params.problems))
+        written = {REPORTS / name: content for name, content in files(assemble(params, problems, hands), hands).items()}
     if params.models == "best":
         written |= {REPORTS / "best" / f"{p.name}.safetensors": champion(p) for p in problems}
     results.write_files(written.items())
     for folder in ("best", "evidence", "figures"):
         forget(REPORTS / folder, set(written))
-    tracking.publish(REPORTS, [(p.name, stage) for p in problems for stage in ("train", "tune")])
+    publication.publish(REPORTS)
     if params.models == "best":
         tracking.register([p.name for p in problems])
 

@@ -8,14 +8,13 @@ if __name__ == "__main__":
 from pipeline import cli
 from pipeline.catalogue import CATALOGUE
 from pipeline.engine.device import find_device
-from pipeline.engine.workers import cores
+from pipeline.hands import Hands, cores
 from pipeline.params import load_params
 from pipeline.problems.inspection import inspect
 from pipeline.problems.problem import load_problem
 from pipeline.record import record
 from pipeline.results import parquet
 from pipeline.search import storage
-from pipeline.search.hands import Hands
 from pipeline.search.importances import importances, prepare
 from pipeline.search.rounds import recommend, search, winners
 from pipeline.search.table import TrialTable, best_yaml

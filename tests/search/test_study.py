@@ -280,7 +280,7 @@ def test_the_data_the_device_the_code_and_the_versions_define_it_too(here: Path,
 
 
 def test_every_file_that_asks_or_tells_defines_it(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drift: all of search but what only reads, writes, shows and lends a hand."""
+    """Drift: all of search but what only reads, writes and shows."""
     asked: list[str] = []
 
     def noted(*files: str) -> str:
@@ -289,7 +289,7 @@ def test_every_file_that_asks_or_tells_defines_it(here: Path, monkeypatch: pytes
 
     monkeypatch.setattr(rounds, "code_fingerprint", noted)
     names()
-    beside = {"__init__", "hands", "importances", "kept", "storage", "table"}
+    beside = {"__init__", "importances", "kept", "storage", "table"}
     search = {path.name for path in (ROOT / "pipeline/search").glob("*.py") if path.stem not in beside}
     assert sorted(asked) == sorted(f"search/{name}" for name in search)
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from pipeline.compiler import kept, machine
 from pipeline.engine.lanes.source import lanes_of, source, traced
 from pipeline.engine.program import Epochs, Runs, Trained
-from pipeline.engine.workers import cores
+from pipeline.hands import cores
 from pipeline.runs import Floats
 
 

@@ -1,6 +1,6 @@
-"""Processes that lend the search a hand: what it does beside training is Python, of which one process does one thing at a time.
+"""Processes that lend a stage a hand: what it does beside training is Python, of which one process does one thing at a time.
 
-What they are asked follows from what they are given, so that how many there are changes no result.
+What they answer follows from what they are given, so that how many there are changes no result.
 """
 
 import contextlib
@@ -18,6 +18,11 @@ T = TypeVar("T")
 R = TypeVar("R")
 FORKS = sys.platform == "linux"
 """Whether a process begins as a copy of this one, with all that is imported; elsewhere that is not safe."""
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Job(Generic[R]):
@@ -127,7 +132,7 @@ class _Hand:
 
 def _serve(pipe: "Connection[Any, Any]") -> None:
     """A hand's life: one call after the other until nobody is left to ask."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is for the search, which ends its hands
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is for the stage, which ends its hands
     if FORKS:
         _let_go_of_all_but(pipe.fileno())
     try:

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.search import hands
-from pipeline.search.hands import Hands
+from pipeline import hands
+from pipeline.hands import Hands
 
 
 def square(number: int) -> int:
