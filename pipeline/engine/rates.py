@@ -30,14 +30,17 @@ class Rates:
                 if key not in known:
                     known[key] = trace(run.schedule, new(run.schedule), lr, self._budget)
                 traces[key] = known[key]
-        self._traces = list(traces.values())
+        # One row per optimizer step of the run, so that those of an epoch lie side by side.
+        self._lr, self._momentum = (
+            np.array([getattr(trace, name) for trace in traces.values()]).T.copy() for name in ("lr", "momentum")
+        )
         numbers = {key: number for number, key in enumerate(traces)}
         self._trace_of_run = np.array([numbers.get(key, -1) for key in keys])
 
     @property
     def have_momentum(self) -> bool:
         """Whether any run has momentum at any step."""
-        return any(t.momentum.any() for t in self._traces) or any(r.now[1] != 0 for r in self._live.values())
+        return bool(self._momentum.any()) or any(r.now[1] != 0 for r in self._live.values())
 
     def epochs(self, epochs: range) -> tuple[Floats, Floats]:
         """Rate and momentum of every step of consecutive ``epochs`` (from 1), each of shape (steps, runs).
@@ -50,8 +53,8 @@ class Rates:
         open_loop = np.flatnonzero(self._trace_of_run >= 0)
         if open_loop.size:
             columns = self._trace_of_run[open_loop]
-            lr[:, open_loop] = np.stack([t.lr[here] for t in self._traces], axis=1)[:, columns]
-            momentum[:, open_loop] = np.stack([t.momentum[here] for t in self._traces], axis=1)[:, columns]
+            lr[:, open_loop] = self._lr[here][:, columns]
+            momentum[:, open_loop] = self._momentum[here][:, columns]
         for run, replay in self._live.items():
             lr[:, run], momentum[:, run] = replay.now
         return lr, momentum

@@ -1,6 +1,5 @@
 """How much of a study's differences each hyperparameter explains."""
 
-import importlib
 import warnings
 from collections.abc import Sequence
 
@@ -29,13 +28,8 @@ def importances(studies: Sequence[Study]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(IMPORTANCE_COLUMNS)).astype({"seed": "int64", "importance": float})
 
 
-def prepare() -> None:
-    """Import what is needed, which takes a second, before there is anything to do."""
-    importlib.import_module("optuna.importance")
-
-
 def _of(study: Study) -> dict[str, float]:
-    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances  # late: a second that only this needs
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # of the sampler, which is not asked here

@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ def save(path: Path, studies: Iterable[Study]) -> None:
     for study in studies:
         known = entries.get(study.name, {})
         if known.get("fingerprint") != study.fingerprint or len(known["rounds"]) < len(study.rounds):
-            rounds = [asdict(finished) for finished in study.rounds]
+            rounds = [{"trials": [vars(trial) for trial in r.trials], "attrs": r.attrs} for r in study.rounds]
             entries[study.name] = {"fingerprint": study.fingerprint, "rounds": rounds}
     write_files([(path, json.dumps(entries).encode())])
 

@@ -15,7 +15,7 @@ from pipeline.problems.problem import load_problem
 from pipeline.record import record
 from pipeline.results import parquet
 from pipeline.search import storage
-from pipeline.search.importances import importances, prepare
+from pipeline.search.importances import importances
 from pipeline.search.rounds import recommend, search, winners
 from pipeline.search.table import TrialTable, best_yaml
 
@@ -23,16 +23,15 @@ from pipeline.search.table import TrialTable, best_yaml
 def main(problem_name: str) -> None:
     """Write ``trials``, ``runs``, ``curves`` and ``importances.parquet`` and ``best.yaml`` under ``results/P/tune``."""
     with Hands(cores()) as hands:
-        hands.aside(prepare)
         params = load_params(CATALOGUE)
         device = find_device(params.device)
         problem = load_problem(params, problem_name)
         inspect(problem)
         mirror, table = storage.Mirror(hands), TrialTable(problem)
         studies = search(problem, params.tune, params.seeds, device, lambda s: mirror.update(table.of(s)), hands)
-        best = best_yaml(recommend(problem, studies, device))
         mirror.close()
         explained = hands.aside(importances, studies)
+        best = best_yaml(recommend(problem, studies, device))
 
         def beside() -> dict[str, bytes]:
             tables = {"trials.parquet": table.of(studies), "importances.parquet": explained.result()}
