@@ -31,7 +31,7 @@ PARTS: dict[str, Sequence[tuple[str, str, str]]] = {
     ),
     "trying out and compiling": (("pipeline.engine.lanes.program", "", "kept"), ("pipeline.engine.stackable", "", "_tried")),
     "replaying": (("pipeline.engine.rates", "Rates", "__init__"),),
-    "asking": (("pipeline.hands", "Hands", "each"),),
+    "asking": (("pipeline.search.rounds", "", "_asked"),),
     "waiting for Optuna's storage": (("pipeline.search.storage", "Mirror", "close"),),
     "waiting for MLflow": (("pipeline.tracking", "Mirror", "close"), ("pipeline.tracking", "Publication", "publish")),
     "main": (("pipeline.cli", "", "run"),),

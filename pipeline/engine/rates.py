@@ -30,10 +30,7 @@ class Rates:
                 if key not in known:
                     known[key] = trace(run.schedule, new(run.schedule), lr, self._budget)
                 traces[key] = known[key]
-        # One row per optimizer step of the run, so that those of an epoch lie side by side.
-        self._lr, self._momentum = (
-            np.array([getattr(trace, name) for trace in traces.values()]).T.copy() for name in ("lr", "momentum")
-        )
+        self._lr, self._momentum = (np.array([getattr(t, name) for t in traces.values()]) for name in ("lr", "momentum"))
         numbers = {key: number for number, key in enumerate(traces)}
         self._trace_of_run = np.array([numbers.get(key, -1) for key in keys])
 
@@ -53,8 +50,8 @@ class Rates:
         open_loop = np.flatnonzero(self._trace_of_run >= 0)
         if open_loop.size:
             columns = self._trace_of_run[open_loop]
-            lr[:, open_loop] = self._lr[here][:, columns]
-            momentum[:, open_loop] = self._momentum[here][:, columns]
+            lr[:, open_loop] = self._lr[:, here][columns].T
+            momentum[:, open_loop] = self._momentum[:, here][columns].T
         for run, replay in self._live.items():
             lr[:, run], momentum[:, run] = replay.now
         return lr, momentum

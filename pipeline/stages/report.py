@@ -22,7 +22,7 @@ from pipeline.results import REPORTS, run_of
 
 def main() -> None:
     """Write everything under ``reports/``, all together."""
-    with Hands(cores()) as hands:
+    with Hands(cores() - 1) as hands:
         params = load_params(CATALOGUE)
         publication = tracking.Publication([(name, stage) for name in params.problems for stage in ("train", "tune")])
         problems = hands.each(partial(read, params), list(params.problems))
