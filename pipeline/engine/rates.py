@@ -1,6 +1,7 @@
 """The learning rate and momentum of every run of a stack, epoch by epoch, from replayed schedulers."""
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -30,14 +31,19 @@ class Rates:
                 if key not in known:
                     known[key] = trace(run.schedule, new(run.schedule), lr, self._budget)
                 traces[key] = known[key]
-        self._lr, self._momentum = (np.array([getattr(t, name) for t in traces.values()]) for name in ("lr", "momentum"))
+        self._traces = list(traces.values())
         numbers = {key: number for number, key in enumerate(traces)}
         self._trace_of_run = np.array([numbers.get(key, -1) for key in keys])
 
     @property
     def have_momentum(self) -> bool:
         """Whether any run has momentum at any step."""
-        return bool(self._momentum.any()) or any(r.now[1] != 0 for r in self._live.values())
+        return any(t.momentum.any() for t in self._traces) or any(r.now[1] != 0 for r in self._live.values())
+
+    @cached_property
+    def _stacked(self) -> tuple[Floats, Floats]:
+        """Rates and momenta of all traces, (traces, steps) each."""
+        return np.array([trace.lr for trace in self._traces]), np.array([trace.momentum for trace in self._traces])
 
     def epochs(self, epochs: range) -> tuple[Floats, Floats]:
         """Rate and momentum of every step of consecutive ``epochs`` (from 1), each of shape (steps, runs).
@@ -49,9 +55,8 @@ class Rates:
         lr, momentum = (np.empty((steps * len(epochs), len(self._trace_of_run))) for _ in range(2))
         open_loop = np.flatnonzero(self._trace_of_run >= 0)
         if open_loop.size:
-            columns = self._trace_of_run[open_loop]
-            lr[:, open_loop] = self._lr[:, here][columns].T
-            momentum[:, open_loop] = self._momentum[:, here][columns].T
+            traces = self._trace_of_run[open_loop]
+            lr[:, open_loop], momentum[:, open_loop] = (each[:, here][traces].T for each in self._stacked)
         for run, replay in self._live.items():
             lr[:, run], momentum[:, run] = replay.now
         return lr, momentum

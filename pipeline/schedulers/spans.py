@@ -3,7 +3,8 @@
 Nothing of a schedule is written down again here: what runs is torch's method. In place of the number of one step it is given
 those of a whole span of steps, and calculates with all of them at once; in place of the rate of the step before it is given a
 stand-in that notes what is done to it, which is then done step after step. Wherever the method takes a turn (``if``) that
-later steps do not take, the span ends before them, and the next call goes on from there. The bits are those of single steps:
+not all steps take, those that do otherwise are left to a later call: where each rate follows from the one before, all that come
+after them too. The bits are those of single steps:
 numpy rounds sums, products and quotients of each element as Python does those of a number, and all else is done by Python's
 own functions, element by element.
 """
@@ -36,6 +37,8 @@ from pipeline.runs import Floats
 
 KINDS = (StepLR, MultiStepLR, ConstantLR, LinearLR, ExponentialLR, PolynomialLR, CosineAnnealingLR, CyclicLR, OneCycleLR)
 """Classes whose ``get_lr`` reads the number of the step and the rate of the step before, and keeps nothing of its own."""
+CLOSED = (CyclicLR,)
+"""Those of them that read nothing but the number of the step, and turn often."""
 
 WORTH = 128
 """Steps that take about as long one by one as in one call for all of them."""
@@ -61,6 +64,8 @@ def stretches(scheduler: Any, steps: int, momentum: Callable[[dict[str, Any]], A
     scheduler._step_count = lent._step_count = scheduler._step_count + steps
     scheduler._get_lr_called_within_step = lent._get_lr_called_within_step = True  # torch's advice on that, off
     try:
+        if type(scheduler) in CLOSED and steps >= WORTH:
+            yield from _in_any_order(scheduler, lent, steps, momentum)
         while (left := stop - scheduler.last_epoch - 1) > 0:
             if left >= WORTH and short < 3:
                 stretch = _at_once(lent, scheduler.last_epoch + 1, left, momentum)
@@ -77,7 +82,7 @@ def stretches(scheduler: Any, steps: int, momentum: Callable[[dict[str, Any]], A
 def _at_once(lent: Any, first: int, most: int, momentum: Callable[[dict[str, Any]], Any]) -> Stretch:
     """As many steps as one call answers for."""
     (group,) = lent.optimizer.param_groups
-    span, before = Span(most), group["lr"]
+    span, before = Span(np.arange(most)), group["lr"]
     lent.last_epoch, group["lr"] = Known(span, np.arange(first, first + most)), Carried(span)
     try:
         with np.errstate(all="ignore"):
@@ -88,6 +93,33 @@ def _at_once(lent: Any, first: int, most: int, momentum: Callable[[dict[str, Any
     stretch = Stretch(rates, span.cut(momentum(group)))
     group.update({name: _last(value) for name, value in group.items() if isinstance(value, Known | tuple)}, lr=float(rates[-1]))
     return stretch
+
+
+def _in_any_order(scheduler: Any, lent: Any, steps: int, momentum: Callable[[dict[str, Any]], Any]) -> Iterator[Stretch]:
+    """All steps, by one call for all of those that take the same turns."""
+    (group,) = lent.optimizer.param_groups
+    first = scheduler.last_epoch + 1
+    rates, momenta = np.empty(steps), np.empty(steps)
+    is_left, left = np.ones(steps, dtype=bool), np.arange(steps)
+    done = 0
+    behind: dict[str, Any] = {}
+    try:
+        while left.size:
+            span = Span(left, is_prefix=False)
+            lent.last_epoch = Known(span, first + left)
+            with np.errstate(all="ignore"):
+                (rate,) = lent.get_lr()
+            rates[span.at], momenta[span.at] = span.cut(rate), span.cut(momentum(group))
+            if span.at[-1] == steps - 1:
+                behind = {name: _last(value) for name, value in group.items() if isinstance(value, Known | tuple)}
+                behind["lr"] = float(rates[-1])
+            is_left[span.at] = False
+            left = np.flatnonzero(is_left)
+            done = int(left[0]) if left.size else steps
+        group.update(behind)
+    finally:
+        scheduler.last_epoch += done
+        yield Stretch(rates[:done], momenta[:done])
 
 
 def _one_by_one(scheduler: Any, steps: int, momentum: Callable[[dict[str, Any]], Any]) -> Iterator[Stretch]:
@@ -108,16 +140,29 @@ def _one_by_one(scheduler: Any, steps: int, momentum: Callable[[dict[str, Any]],
 
 
 class Span:
-    """The steps that one call answers for, from the first: as many as take every turn as the first does."""
+    """The steps that one call answers for: of those it began with, those that take every turn as the first does.
 
-    def __init__(self, steps: int) -> None:
-        self.steps = steps
+    ``at`` (steps,) are their places among all. Where it ``is_prefix``, none comes after one that is left out.
+    """
+
+    def __init__(self, at: NDArray[np.int64], *, is_prefix: bool = True) -> None:
+        self.at, self._is_prefix = at, is_prefix
+
+    @property
+    def steps(self) -> int:
+        """How many they are."""
+        return len(self.at)
 
     def turn(self, taken: NDArray[np.bool_]) -> bool:
-        """Whether the first step takes a turn; the span ends before the first that does otherwise."""
-        otherwise = int((taken[: self.steps] != taken[0]).argmax())  # the first step itself, if there is none
-        self.steps = otherwise or self.steps
+        """Whether the first step takes a turn; those that do otherwise are no longer of the span."""
+        alike = taken == taken[0]
+        if otherwise := int(alike.argmin()):  # the place of the first, if there is one
+            self.at = self.at[:otherwise] if self._is_prefix else self.at[alike]
         return bool(taken[0])
+
+    def alone(self) -> None:
+        """Leave the first step alone in the span."""
+        self.at = self.at[:1]
 
     def each(self, function: Callable[..., Any], *operands: Any) -> "Known":
         """A function of numbers at every step, (steps,) floats; where it raises for any, the span is its first step alone."""
@@ -125,40 +170,43 @@ class Span:
         try:
             values = np.fromiter(map(function, *columns), float, self.steps)
         except (ArithmeticError, ValueError):  # for some step; if for the first, it is raised again
-            self.steps = 1
+            self.alone()
             values = np.array([function(*(column[0] for column in columns))], float)
         return Known(self, values)
 
     def cut(self, value: Any) -> Any:
         """The value at the steps of the span, (steps,), or what is the same at all of them."""
-        return value.values[: self.steps] if isinstance(value, Known) else value
+        if not isinstance(value, Known):
+            return value
+        if value.at is self.at:
+            return value.values
+        return value.values[: self.steps] if self._is_prefix else value.values[np.searchsorted(value.at, self.at)]
 
 
 class Known(NDArrayOperatorsMixin):
-    """A number that differs from step to step and is known beforehand."""
+    """A number that differs from step to step and is known beforehand; ``values`` (steps,) at the steps ``at`` of its span."""
 
     def __init__(self, span: Span, values: NDArray[Any]) -> None:
-        self.span, self.values = span, values
+        self.span, self.values, self.at = span, values, span.at
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *operands: Any) -> Any:
         """What operators do: element by element."""
         if ufunc is np.power:
             return self.span.each(operator.pow, *operands)
-        cut = [self.span.cut(operand) for operand in operands]
-        if ufunc in DIVISIONS and self.span.turn(np.atleast_1d(cut[1] == 0)):
+        if ufunc in DIVISIONS and self.span.turn(np.atleast_1d(self.span.cut(operands[1]) == 0)):
             raise ZeroDivisionError("float division by zero")
-        result = ufunc(*cut)
+        result = ufunc(*(self.span.cut(operand) for operand in operands))
         return self.span.turn(result) if result.dtype == bool else Known(self.span, result)
 
     def __bool__(self) -> bool:
-        return self.span.turn(self.values != 0)
+        return self.span.turn(self.span.cut(self) != 0)
 
     def __floor__(self) -> "Known":
-        return Known(self.span, np.floor(self.values))
+        return Known(self.span, np.floor(self.span.cut(self)))
 
     def _first(self) -> Any:
         """Asked for one number, it is that of the first step, and the span is that step."""
-        self.span.steps = 1
+        self.span.alone()
         return self.values[0].item()
 
     def __float__(self) -> float:
@@ -229,7 +277,8 @@ class _Lookup(Counter[int]):
     def __contains__(self, step: object) -> bool:
         if not isinstance(step, Known):
             return super().__contains__(step)
-        return step.span.turn(np.logical_or.reduce([step.values == key for key in self]))
+        steps = step.span.cut(step)
+        return step.span.turn(np.logical_or.reduce([steps == key for key in self]))
 
 
 class _Math:
