@@ -48,9 +48,9 @@ def epochs_of(sweep: SweepParams, epochs: int) -> list[int]:
 
 def over_rates(best: Schedules, rates: Sequence[float | str], seeds: int, epochs: int) -> Iterator[Probe]:
     """Every recommended shape at every peak rate, for every seed."""
-    for (label, schedule), rate, seed in product(best.items(), rates, range(seeds)):
+    for (label, schedule), rate in product(best.items(), rates):
         at_rate = schedule.model_copy(update={"lr": rate})
-        yield Probe("rate", Run(label, at_rate, seed, epochs, variant="tuned"))
+        yield from (Probe("rate", Run(label, at_rate, seed, epochs, variant="tuned")) for seed in range(seeds))
 
 
 def over_budgets(default: Schedules, best: Schedules, budgets: Sequence[int], seeds: int) -> Iterator[Probe]:

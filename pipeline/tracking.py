@@ -252,6 +252,8 @@ def follow() -> None:
     with contextlib.redirect_stdout(sys.stderr):
         with contextlib.suppress(Exception):  # whatever it is, the first message meets it again
             _import_mlflow()
+            if _database() is not None:
+                importlib.import_module("mlflow.store.tracking.sqlalchemy_store")  # what takes half of the time to connect
         while message := _next_message():
             name, *arguments = message
             try:

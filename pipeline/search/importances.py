@@ -1,7 +1,9 @@
 """How much of a study's differences each hyperparameter explains."""
 
+import contextlib
+import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import optuna
 import pandas as pd
@@ -28,9 +30,22 @@ def importances(studies: Sequence[Study]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(IMPORTANCE_COLUMNS)).astype({"seed": "int64", "importance": float})
 
 
-def _of(study: Study) -> dict[str, float]:
-    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances  # late: a second that only this needs
+@contextlib.contextmanager
+def _without(module: str) -> Iterator[None]:
+    """In the block, a module is not there: Optuna would import it for evaluators that are not asked here, in a second."""
+    known = sys.modules.get(module)
+    if known is None:
+        sys.modules[module] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        if known is None:
+            del sys.modules[module]
 
+
+def _of(study: Study) -> dict[str, float]:
+    with _without("sklearn.ensemble"):
+        from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # of the sampler, which is not asked here
         return get_param_importances(study.as_optuna(), evaluator=PedAnovaImportanceEvaluator())
