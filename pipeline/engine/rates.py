@@ -35,7 +35,7 @@ class Rates:
         numbers = {key: number for number, key in enumerate(traces)}
         self._trace_of_run = np.array([numbers.get(key, -1) for key in keys])
 
-    @property
+    @cached_property
     def have_momentum(self) -> bool:
         """Whether any run has momentum at any step."""
         return any(t.momentum.any() for t in self._traces) or any(r.now[1] != 0 for r in self._live.values())
@@ -52,11 +52,13 @@ class Rates:
         """
         steps = self._budget.steps_per_epoch
         here = slice((epochs[0] - 1) * steps, epochs[-1] * steps)
-        lr, momentum = (np.empty((steps * len(epochs), len(self._trace_of_run))) for _ in range(2))
+        lr, momentum = (np.zeros((steps * len(epochs), len(self._trace_of_run))) for _ in range(2))
         open_loop = np.flatnonzero(self._trace_of_run >= 0)
         if open_loop.size:
-            traces = self._trace_of_run[open_loop]
-            lr[:, open_loop], momentum[:, open_loop] = (each[:, here][traces].T for each in self._stacked)
+            traces, (stacked_lr, stacked_momentum) = self._trace_of_run[open_loop], self._stacked
+            lr[:, open_loop] = stacked_lr[:, here][traces].T
+            if self.have_momentum:
+                momentum[:, open_loop] = stacked_momentum[:, here][traces].T
         for run, replay in self._live.items():
             lr[:, run], momentum[:, run] = replay.now
         return lr, momentum
