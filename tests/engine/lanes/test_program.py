@@ -119,4 +119,4 @@ def test_what_is_compiled_once_is_loaded_ever_after(
     monkeypatch.setattr(program, "traced", refuse)
     both = train(problem, [run_of(problem, "Cycled"), run_of(problem, "Plateau", seed=4)], make=LaneProgram)
     assert_same_bits(select(both, [0]), first)
-    assert [path.suffix for path in (tmp_path / "lr-pipeline").iterdir()] == [".so"]
+    assert len(list((tmp_path / "lr-pipeline").glob("*.so"))) == 1
