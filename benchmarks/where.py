@@ -1,6 +1,6 @@
 """Where the time of a whole study goes, stage by stage, by the clock.
 
-``python -m benchmarks.where``: the stages of the default study one after the other in a folder of their own, from nothing (no
+``python -m benchmarks.where [PARAMS]``: the stages of the default study, or of that in another file, one after the other in a folder of their own, from nothing (no
 code compiled before is used), each by DVC's own command, and the seconds its process spends in each of the ``PARTS``. Beginning
 and ending it is mostly importing; what is left is everything else, such as reading and writing files, or the report. DVC's own
 time is not in it.
@@ -45,7 +45,7 @@ COLUMNS = ("begin and end", *NAMED, "all else", "in all")
 
 def main() -> None:
     """Print one row per stage."""
-    params = default_params()
+    params = YAML(typ="safe").load(Path(sys.argv[1])) if sys.argv[1:] else default_params()
     print(f"{conditions()}; seconds")
     print(f"| stage | {' | '.join(COLUMNS)} |")
     print(f"|---{'|---' * len(COLUMNS)}|")
