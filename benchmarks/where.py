@@ -1,9 +1,9 @@
 """Where the time of a whole study goes, stage by stage, by the clock.
 
-``python -m benchmarks.where [PARAMS]``: the stages of the default study, or of that in another file, one after the other in a folder of their own, from nothing (no
-code compiled before is used), each by DVC's own command, and the seconds its process spends in each of the ``PARTS``. Beginning
-and ending it is mostly importing; what is left is everything else, such as reading and writing files, or the report. DVC's own
-time is not in it.
+``python -m benchmarks.where [PARAMS]``: the stages of the default study, or of that in another params.yaml, one after the other
+in a folder of their own, from nothing (no code compiled before is used), each by DVC's own command, and the seconds its process
+spends in each of the ``PARTS``. Beginning and ending it is mostly importing; what is left is everything else, such as reading
+and writing files, or the report. DVC's own time is not in it.
 """
 
 import json

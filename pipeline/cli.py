@@ -27,6 +27,7 @@ def run(main: Callable[..., None]) -> None:
     An expected error is told on standard error without a traceback and ends the process with the error's exit code
     (2 for a mistake in params.yaml or in the call); the last results stay.
     """
+    gc.freeze()  # what is imported by now stays for good, and need not be looked through whenever Python looks for garbage
     gc.enable()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     stage, words = Path(sys.argv[0]).stem, sys.argv[1:]
@@ -41,7 +42,7 @@ def run(main: Callable[..., None]) -> None:
         print(f"{stage}: interrupted; the last results stay", file=sys.stderr)
         sys.exit(130)
     finally:
-        gc.freeze()  # or Python looks through all there is once more before it ends, a third of a second
+        gc.freeze()  # nor before it ends, which takes a third of a second
 
 
 def _check_usage(stage: str, main: Callable[..., None], words: list[str]) -> None:

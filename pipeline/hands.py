@@ -82,8 +82,10 @@ class Hands:
         return found
 
     def aside(self, function: Callable[..., R], *args: Any) -> Job[R]:
-        """Begin a call and go on. Such calls follow one another; with no hands, one is made when its result is asked for."""
-        return self._hands[-1].begin(function, *args) if self._hands else Job(function, args)
+        """Begin a call and go on. It may overlap with others; with no hands, it is made when its result is asked for."""
+        if not self._hands:
+            return Job(function, args)
+        return next((hand for hand in self._hands if hand.is_free), self._hands[-1]).begin(function, *args)
 
 
 class _Hand:

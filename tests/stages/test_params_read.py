@@ -20,7 +20,7 @@ STAGES = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
 WORK = {
     "dataset": ("results.write_dataset",),
     "train": ("record",),
-    "tune": ("search", "recommend", "winners", "TrialTable", "best_yaml", "importances", "parquet", "record"),
+    "tune": ("search", "recommend", "winners", "TrialTable", "best_yaml", "importances_aside", "parquet", "record"),
     "sweep": ("results.read_best", "over_rates", "over_budgets", "possible", "trained", "parquet", "write_files"),
 }
 
