@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import DatasetInput, Run
 
-FLUSH_SECONDS = 2.0
+FLUSH_SECONDS = 0.5
 PATIENCE = 60.0  # seconds that a stage waits for MLflow after training, and one more for each run; only what hangs takes them
 LOCK_SECONDS = 20.0  # that a write waits for another process's; MLflow's own value
 FIGURES = ("test_loss", "test_metric")
