@@ -45,7 +45,7 @@ class Job(Generic[R]):
         return returned
 
     def settle(self, answer: tuple[bool, Any] | None) -> None:
-        """Take the answer; None where the one who was to give it is no more."""
+        """Take the answer; None where nobody gives one."""
         self._answer, self._hand = answer, None
 
 
@@ -105,8 +105,8 @@ class _Hand:
         self.settle()
         self._job = job = Job(function, args, self)
         try:
-            self._pipe.send((function, args))
-        except OSError:  # it is no more
+            self._pipe.send_bytes(pickle.dumps((function, args)))
+        except Exception:  # noqa: BLE001  # it is no more, or what cannot be sent is done here
             self._take(None)
         return job
 
@@ -114,8 +114,8 @@ class _Hand:
         """Wait for the job that it is at."""
         if self._job is not None:
             try:
-                answer = self._pipe.recv()
-            except (EOFError, OSError):
+                answer = pickle.loads(self._pipe.recv_bytes())
+            except (EOFError, OSError):  # it is no more
                 answer = None
             self._take(answer)
 
@@ -139,7 +139,7 @@ def _serve(pipe: "Connection[Any, Any]") -> None:
         _let_go_of_all_but(pipe.fileno())
     try:
         while True:
-            pipe.send(_answer(*pipe.recv()))
+            pipe.send_bytes(_sendable(_answer(*pickle.loads(pipe.recv_bytes()))))
     except (EOFError, OSError):
         return
 
@@ -162,16 +162,18 @@ def _answer(function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[bool, 
     try:
         return True, function(*args)
     except Exception as error:  # noqa: BLE001  # it is raised where the result is asked for
-        return False, _portable(error)
+        return False, error
 
 
-def _portable(error: Exception) -> Exception:
-    """The error, or one with its words where it cannot be sent."""
+def _sendable(answer: tuple[bool, Any]) -> bytes:
+    """The answer as bytes; that of nobody, so that the call is made again by who asked, where it cannot be sent."""
     try:
-        pickle.loads(pickle.dumps(error))
-    except Exception:  # noqa: BLE001  # an error may hold anything
-        return RuntimeError(f"{type(error).__name__}: {error}")
-    return error
+        data = pickle.dumps(answer)
+        if isinstance(answer[1], Exception):
+            pickle.loads(data)  # there are errors that can be sent and not be received
+    except Exception:  # noqa: BLE001  # an answer may hold anything
+        return pickle.dumps(None)
+    return data
 
 
 def _all(function: Callable[[T], R], items: Sequence[T]) -> list[R]:

@@ -9,6 +9,7 @@ import torch
 from hypothesis import HealthCheck, settings
 
 from pipeline.catalogue import CATALOGUE
+from pipeline.hands import Hands
 from pipeline.params import Params, load_params
 from pipeline.problems.datasets import datasets
 from pipeline.problems.models import models
@@ -56,6 +57,18 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+begin = Hands.__enter__
+"""What begins the processes of hands."""
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_hands() -> Iterator[None]:
+    """A stage called in the tests' own process does all itself: a copy of that, which has threads, may wait for one for ever."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Hands, "__enter__", lambda self: self)
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,13 @@ import pytest
 
 from pipeline import hands
 from pipeline.hands import Hands
+from tests.conftest import begin
+
+
+@pytest.fixture(autouse=True)
+def real_hands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As everywhere but in the other tests."""
+    monkeypatch.setattr(Hands, "__enter__", begin)
 
 
 def square(number: int) -> int:
@@ -26,6 +33,10 @@ def process(_: object = None) -> int:
 
 def refuse(what: str) -> None:
     raise ValueError(f"no {what}")
+
+
+def unsendable() -> Callable[[], int]:
+    return lambda: 3
 
 
 class OddError(Exception):
@@ -88,11 +99,17 @@ def test_an_error_is_raised_where_the_result_is_asked_for(some: Hands) -> None:
     assert some.aside(square, 3).result() == 9
     with pytest.raises(ValueError, match=r"^no way$"):
         job.result()
-    with pytest.raises((OddError, RuntimeError), match="ab"):
+    with pytest.raises(OddError, match="ab"):  # which cannot be sent
         some.aside(refuse_oddly).result()
     with pytest.raises(ValueError, match="no chance"):
         some.each(refuse, ["chance"] * 5)
     assert some.each(square, [1, 2]) == [1, 4]
+
+
+def test_what_cannot_be_sent_is_done_here(some: Hands) -> None:
+    assert some.each(lambda number: number + 1, [1, 2, 3]) == [2, 3, 4]
+    assert some.aside(unsendable).result()() == 3
+    assert some.each(square, [1, 2, 3]) == [1, 4, 9]
 
 
 def test_what_a_lost_hand_was_at_is_done_here() -> None:

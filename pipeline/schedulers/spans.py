@@ -4,9 +4,10 @@ Nothing of a schedule is written down again here: what runs is torch's method. I
 those of a whole span of steps, and calculates with all of them at once; in place of the rate of the step before it is given a
 stand-in that notes what is done to it, which is then done step after step. Wherever the method takes a turn (``if``) that
 not all steps take, those that do otherwise are left to a later call: where each rate follows from the one before, all that come
-after them too. The bits are those of single steps:
-numpy rounds sums, products and quotients of each element as Python does those of a number, and all else is done by Python's
-own functions, element by element.
+after them too.
+
+The bits are those of single steps: numpy rounds sums, products and quotients of each element as Python does those of a number,
+and all else is done by Python's own functions, element by element.
 """
 
 import math
