@@ -65,7 +65,7 @@ begin = Hands.__enter__
 
 @pytest.fixture(autouse=True, scope="session")
 def no_hands() -> Iterator[None]:
-    """A stage called in the tests' own process does all itself: a copy of that, which has threads, may wait for one for ever."""
+    """A stage called in the tests' own process does all itself: that one has threads, and a copy of it may wait for them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Hands, "__enter__", lambda self: self)
         yield
