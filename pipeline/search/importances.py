@@ -1,6 +1,7 @@
 """How much of a study's differences each hyperparameter explains."""
 
 import contextlib
+import multiprocessing
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -40,14 +41,17 @@ def importances_aside(studies: Sequence[Study], hands: Hands) -> Callable[[], pd
 
 @contextlib.contextmanager
 def _without(module: str) -> Iterator[None]:
-    """In the block, a module is not there: Optuna would import it for evaluators that are not asked here, in a second."""
-    known = sys.modules.get(module)
-    if known is None:
+    """In the block, a module is not there: Optuna would import it for evaluators that are not asked here, in a second.
+
+    It knows from then on that they cannot be used, and so this is done in a hand's process alone.
+    """
+    is_left_out = multiprocessing.parent_process() is not None and module not in sys.modules
+    if is_left_out:
         sys.modules[module] = None  # type: ignore[assignment]
     try:
         yield
     finally:
-        if known is None:
+        if is_left_out:
             del sys.modules[module]
 
 
