@@ -57,7 +57,10 @@ class Catalogue(Protocol):
 
 @dataclass(frozen=True)
 class ComponentOf:
-    """Validates ``{name: …, argument: …}`` against the registry that the catalogue holds under ``kind``."""
+    """Validates ``{name: …, argument: …}`` against the registry that the catalogue holds under ``kind``.
+
+    Without a catalogue it takes ``{name: …, args: {…}}``, which is what pydantic writes of one that was checked.
+    """
 
     kind: str
 
@@ -67,6 +70,8 @@ class ComponentOf:
     def validate(self, value: Any, info: core_schema.ValidationInfo) -> "Component":
         """The component with all its arguments, defaults filled in."""
         arguments = dict(_mapping(value))
+        if info.context is None:
+            return Component(**arguments)
         registry: Registry[Any] = getattr(info.context, self.kind)
         if self.kind == "datasets" and "path" in arguments:
             arguments.setdefault("name", "file")

@@ -29,6 +29,25 @@ cli.run(main)
 """
 
 
+ENDING = """\
+import atexit, sys
+from pipeline import cli
+from pipeline.errors import PipelineError
+def main(word):
+    atexit.register(print, "cleared up")
+    print("said", end=" ")  # and not yet written
+    if word == "refused":
+        raise PipelineError("no")
+    if word == "broken":
+        raise ZeroDivisionError
+    if word == "interrupted":
+        raise KeyboardInterrupt
+sys.argv = ["stage.py", *sys.argv[1:]]
+cli.command(main)
+print("never here")
+"""
+
+
 class Ended(NamedTuple):
     code: int
     error: str
@@ -98,6 +117,18 @@ def test_a_mistake_ends_the_process_and_leaves_the_last_data(repository: Path) -
     assert ": report.every: is not a whole number (given: x); " in lines[1]
     assert len(lines) == 2
     assert [(path.name, path.read_bytes()) for path in (repository / "data").iterdir()] == [("synthetic.parquet", b"earlier")]
+
+
+@pytest.mark.parametrize(
+    ("word", "code", "error"),
+    [("well", 0, ""), ("refused", 1, "no"), ("broken", 1, "ZeroDivisionError"), ("interrupted", 130, "stage: interrupted; ")],
+)
+def test_a_command_ends_at_once_and_loses_nothing(word: str, code: int, error: str, repository: Path) -> None:
+    command = [sys.executable, "-c", ENDING, word]
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (code, "said cleared up\n")
+    assert (done.stderr.splitlines() or [""])[-1].startswith(error)
+    assert ("Traceback" in done.stderr) == (word == "broken")
 
 
 def test_a_stage_writes_its_data_and_nothing_else(stage: Stage, repository: Path) -> None:

@@ -1,7 +1,8 @@
 """Clocks in a process that is otherwise as it is: Python imports this by itself where its folder is on the path.
 
 ``CLOCKS`` in the environment holds, as JSON, the functions to be clocked: part → (module, class or nothing, function) each;
-``CLOCKED`` names the file that the seconds of each part are written to at the end.
+``CLOCKED`` names the folder where each stage's process leaves a file at its end: the seconds of each part, and the time (of
+the epoch) when it began and ended.
 """
 
 import atexit
@@ -18,6 +19,8 @@ from typing import Any
 
 CLOCKS: dict[str, list[list[str]]] = json.loads(os.environ.get("CLOCKS", "{}"))
 SECONDS = dict.fromkeys(CLOCKS, 0.0)
+BEGUN = time.time()
+STAGE = "pipeline.stages."
 
 
 class Clocked(importlib.abc.Loader):
@@ -72,9 +75,11 @@ def clocked(function: Callable[..., Any], part: str) -> Callable[..., Any]:
 def write(process: int, path: Path) -> None:
     """At the end, of the stage's own process alone: others inherit its clocks."""
     if os.getpid() == process:
-        path.write_text(json.dumps(SECONDS), encoding="utf-8")
+        path.write_text(json.dumps({**SECONDS, "begun": BEGUN, "ended": time.time()}), encoding="utf-8")
 
 
-if CLOCKS and sys.argv[:1] == ["-m"] and "CLOCKED" in os.environ:
+command = sys.orig_argv[sys.orig_argv.index("-m") + 1 :] if "-m" in sys.orig_argv else [""]
+if CLOCKS and command[0].startswith(STAGE) and "CLOCKED" in os.environ:
     sys.meta_path.insert(0, Finder())
-    atexit.register(write, os.getpid(), Path(os.environ.pop("CLOCKED")))
+    name = "@".join(command).removeprefix(STAGE)
+    atexit.register(write, os.getpid(), Path(os.environ.pop("CLOCKED"), f"{name}.json"))

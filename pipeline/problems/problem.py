@@ -203,7 +203,7 @@ class Problem:
     def new_model(self, seed: int, of: Stream) -> nn.Module:
         """The model with the initial weights of a replicate: the same for every scheduler."""
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(stream("weights", self.name, of, seed))
+            torch.default_generator.manual_seed(stream("weights", self.name, of, seed))
             component = self.params.model
             model: nn.Module = models[component.name].function(self.inputs, self.outputs, **component.args)
         return counted(model)

@@ -4,12 +4,11 @@ import contextlib
 import multiprocessing
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import optuna
 import pandas as pd
 
-from pipeline.hands import Hands
 from pipeline.results import IMPORTANCE_COLUMNS
 from pipeline.search.study import Study
 
@@ -30,13 +29,6 @@ def importances(studies: Sequence[Study]) -> pd.DataFrame:
         for parameter, importance in _of(study).items()
     ]
     return pd.DataFrame(rows, columns=list(IMPORTANCE_COLUMNS)).astype({"seed": "int64", "importance": float})
-
-
-def importances_aside(studies: Sequence[Study], hands: Hands) -> Callable[[], pd.DataFrame]:
-    """Begin to find the importances, by two hands; what is returned waits for them."""
-    half = len(studies) // 2
-    jobs = [hands.aside(importances, part) for part in (studies[:half], studies[half:])]
-    return lambda: pd.concat([job.result() for job in jobs], ignore_index=True)
 
 
 @contextlib.contextmanager

@@ -9,8 +9,9 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ from pipeline.hands import Hands, Job
 from pipeline.search.study import Trial, frozen
 from pipeline.stores import is_broken_database, set_aside, store_root
 
+Row = Mapping[Any, Any]
+"""One of the table of trials."""
 _log = logging.getLogger(__name__)
 LOCK_SECONDS = 60
 """How long to wait for another pipeline that writes to the same storage."""
@@ -79,18 +82,21 @@ def write(trials: pd.DataFrame) -> None:
     """Add the studies and trials that the storage lacks; a study of another fingerprint is replaced."""
     with _storage() as storage:
         known = {study.study_name: study for study in storage.get_all_studies()}
-        for name, rows in trials.groupby("study", sort=False):
-            _write_study(storage, str(name), rows, known.get(str(name)))
+        studies: dict[str, list[Row]] = {}
+        for row in trials.to_dict("records"):
+            studies.setdefault(row["study"], []).append(row)
+        for name, rows in studies.items():
+            _write_study(storage, name, rows, known.get(name))
 
 
-def _write_study(storage: BaseStorage, name: str, rows: pd.DataFrame, known: Any) -> None:
-    attributes = _attributes(name, rows.iloc[0].to_dict())
+def _write_study(storage: BaseStorage, name: str, rows: list[Row], known: Any) -> None:
+    attributes = _attributes(name, rows[0])
     there = 0 if known is None else storage.get_n_trials(known._study_id)  # BaseStorage speaks of studies by this id only
     if known is not None and not (attributes.items() <= known.user_attrs.items() and there <= len(rows)):
         optuna.delete_study(study_name=name, storage=storage)
         known, there = None, 0
     study = _created(storage, name, attributes) if known is None else optuna.load_study(study_name=name, storage=storage)
-    for row in rows.iloc[there:].to_dict("records"):
+    for row in rows[there:]:
         study.add_trial(_trial_of(row))
 
 
@@ -101,13 +107,13 @@ def _created(storage: BaseStorage, name: str, attributes: dict[str, Any]) -> opt
     return study
 
 
-def _attributes(name: str, row: dict[Any, Any]) -> dict[str, Any]:
+def _attributes(name: str, row: Row) -> dict[str, Any]:
     """A study's user attributes; the fingerprint tells whether the trials in the storage are those in the table."""
     attributes = {column: str(row[column]) for column in ("scheduler", "fingerprint", "sampler")}
     return {"problem": name.split("/", maxsplit=1)[0], "seed": int(row["seed"]), **attributes}
 
 
-def _trial_of(row: dict[Any, Any]) -> optuna.trial.FrozenTrial:
+def _trial_of(row: Row) -> optuna.trial.FrozenTrial:
     value = None if row["state"] == "PRUNED" else float(row["value"])
     distributions = {n: json_to_distribution(d) for n, d in json.loads(row["distributions"]).items()}
     trial = Trial(int(row["number"]), json.loads(row["params"]), {}, row["state"], value)
@@ -189,16 +195,42 @@ def _journal(where: str) -> Iterator[BaseStorage]:
     """The journal; it is written to when the block ends well, all at once."""
     # A killed writer leaves Optuna's own lock behind, which is taken over, since nobody holds it for long. Optuna looks at
     # the file that the lock points at, and waits for ever where there is none.
-    Path(where).touch()
+    Path(where).open("ab").close()
     lock = JournalFileSymlinkLock(where, grace_period=GRACE_SECONDS)
     lock.acquire()
     try:
         drop_torn_line(Path(where))
-        backend = OneWrite(where)
-        yield JournalStorage(backend)
-        backend.flush()
+        journal = _left.pop(where, None)
+        if journal is None or journal.state != _state(where):
+            journal = _Read.of(where)
+        yield journal.storage
+        journal.backend.flush()
+        _left[where] = replace(journal, state=_state(where))
     finally:
         lock.release()
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A journal as this process left it: the next round of a search goes on from there, as long as nobody else wrote to it."""
+
+    backend: "OneWrite"
+    storage: JournalStorage
+    state: tuple[int, int, int]
+
+    @classmethod
+    def of(cls, where: str) -> "_Read":
+        """One that is read from its beginning."""
+        backend = OneWrite(where)
+        return cls(backend, JournalStorage(backend), _state(where))
+
+
+_left: dict[str, _Read] = {}
+
+
+def _state(where: str) -> tuple[int, int, int]:
+    found = Path(where).stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def drop_torn_line(path: Path) -> None:

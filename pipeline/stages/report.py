@@ -72,4 +72,4 @@ def forget(folder: Path, written: set[Path]) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.command(main)

@@ -40,4 +40,4 @@ def recommended(problem_name: str) -> dict[str, Schedule]:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.command(main)

@@ -33,4 +33,4 @@ def main(problem_name: str) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.command(main)

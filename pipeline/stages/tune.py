@@ -15,7 +15,7 @@ from pipeline.problems.problem import load_problem
 from pipeline.record import record
 from pipeline.results import parquet
 from pipeline.search import storage
-from pipeline.search.importances import importances_aside
+from pipeline.search.importances import importances
 from pipeline.search.rounds import recommend, search, winners
 from pipeline.search.table import TrialTable, best_yaml
 
@@ -29,16 +29,16 @@ def main(problem_name: str) -> None:
         inspect(problem)
         mirror, table = storage.Mirror(hands), TrialTable(problem)
         studies = search(problem, params.tune, params.seeds, device, lambda s: mirror.update(table.of(s)), hands)
-        mirror.close()
-        explained = importances_aside(studies, hands)
+        explained = hands.aside(importances, studies)
         best = best_yaml(recommend(problem, studies, device))
+        mirror.close()
 
         def beside() -> dict[str, bytes]:
-            tables = {"trials.parquet": table.of(studies), "importances.parquet": explained()}
+            tables = {"trials.parquet": table.of(studies), "importances.parquet": explained.result()}
             return {"best.yaml": best, **{name: parquet(found) for name, found in tables.items()}}
 
         record(problem, "tune", winners(studies, problem.params.epochs), device, beside)
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.command(main)

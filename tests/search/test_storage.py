@@ -397,6 +397,67 @@ def test_a_flush_is_one_write_to_the_file(here: Path, trials: pd.DataFrame, monk
     assert sizes[0] == len(lines(here / "optuna.journal")) == 6 * (1 + 5 + 12)
 
 
+# One process, round after round
+
+
+def test_a_round_goes_on_from_the_last_without_reading_it_again(
+    here: Path, trials: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = []
+    whole = JournalFileBackend.read_logs
+
+    def counted(self: JournalFileBackend, log_number_from: int) -> Iterator[dict[str, Any]]:
+        for line in whole(self, log_number_from):
+            read.append(line)
+            yield line
+
+    monkeypatch.setattr(JournalFileBackend, "read_logs", counted)
+    for number in (4, 8, 12):
+        write(trials[trials["number"] < number])
+    assert not read
+    assert {name: len(stored) for name, (_, stored) in helpers.journal(here).items()} == dict.fromkeys(STUDIES, 12)
+
+
+def add_by_hand(here: Path) -> None:
+    load(here).add_trial(optuna.trial.create_trial(value=0.0))
+
+
+def delete_by_hand(here: Path) -> None:
+    optuna.delete_study(study_name="tiny/StepLR/0", storage=JournalStorage(JournalFileBackend(str(here / "optuna.journal"))))
+
+
+def lose(here: Path) -> None:
+    (here / "optuna.journal").unlink()
+
+
+def tear(here: Path) -> None:
+    path = here / "optuna.journal"
+    path.write_bytes(path.read_bytes()[:-10])
+
+
+def begin_anew(here: Path) -> None:
+    """The same file, as long as before, of other studies."""
+    path = here / "optuna.journal"
+    path.write_bytes(path.read_bytes().replace(b"tiny/", b"tidy/"))
+
+
+@pytest.mark.parametrize("meddle", [add_by_hand, delete_by_hand, lose, tear, begin_anew])
+def test_what_others_do_to_the_journal_between_two_rounds_is_seen(
+    meddle: Callable[[Path], None], here: Path, trials: pd.DataFrame
+) -> None:
+    write(trials[trials["number"] < 8])
+    meddle(here)
+    write(trials)
+    found = helpers.journal(here)
+    assert set(STUDIES) <= set(found)
+    for name in STUDIES:
+        rows = trials[trials["study"] == name]
+        stored = found[name][1]
+        if meddle is not add_by_hand or name != "tiny/StepLR/0":
+            assert [trial[0] for trial in stored] == rows["number"].tolist()
+            assert [trial[3] for trial in stored] == [json.loads(params) for params in rows["params"]]
+
+
 # Several processes
 
 
