@@ -34,7 +34,10 @@ PARTS: dict[str, Sequence[tuple[str, str, str]]] = {
     "replaying": (("pipeline.engine.rates", "Rates", "__init__"),),
     "asking": (("pipeline.search.rounds", "", "_asked"),),
     "waiting for Optuna's storage": (("pipeline.search.storage", "Mirror", "close"),),
-    "waiting for MLflow": (("pipeline.tracking", "Mirror", "close"), ("pipeline.tracking", "Publication", "publish")),
+    "waiting for MLflow": (
+        ("pipeline.tracking.mirror", "Mirror", "close"),
+        ("pipeline.tracking.mirror", "Publication", "publish"),
+    ),
     "main": (("pipeline.cli", "", "run"),),
 }
 """What is told apart: module, class (none for a function) and function of each."""

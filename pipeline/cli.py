@@ -28,7 +28,7 @@ class UsageError(PipelineError):
 
 
 def command(main: Callable[..., None]) -> NoReturn:
-    """:func:`run` as the whole of a process, which then ends at once; to take itself apart would take it a tenth of a second."""
+    """:func:`run` as the whole of a process, ended at once: taking itself apart would take a tenth of a second."""
     code: Any = 0
     try:
         run(main)

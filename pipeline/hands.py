@@ -88,6 +88,10 @@ class Hands:
         return next((hand for hand in self._hands if hand.is_free), self._hands[-1]).begin(function, *args)
 
 
+NOBODY = Hands(0)
+"""No process but this one, which does all by itself."""
+
+
 class _Hand:
     """One process, which does one job at a time."""
 

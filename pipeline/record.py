@@ -10,7 +10,7 @@ from pipeline.engine.training import train
 from pipeline.problems.problem import Problem, describe
 from pipeline.progress import progress
 from pipeline.runs import History, Run, collect
-from pipeline.tracking import mirror
+from pipeline.tracking.mirror import mirror
 
 
 def record(

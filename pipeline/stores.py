@@ -4,10 +4,15 @@ import contextlib
 import logging
 import os
 import sqlite3
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from filelock import FileLock
 
 BESIDE = ("", "-journal", "-wal", "-shm")
 """What SQLite adds to a database's name for the files that belong to it."""
+LOCK_SECONDS = 60
+"""How long to wait for another process that writes to the same store."""
 _BROKEN = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}
 _log = logging.getLogger(__name__)
 
@@ -18,6 +23,21 @@ def store_root() -> Path:
     DVC names it to its stages; in ``dvc exp run --temp`` it is not the copy that they work in.
     """
     return Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
+
+
+@contextlib.contextmanager
+def alone(store: Path) -> Iterator[None]:
+    """Hold a store's file against every other process of the pipeline; its folder is made."""
+    store.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{store}.pipeline-lock", timeout=LOCK_SECONDS):
+        yield
+
+
+def mend(store: Path, is_broken: Callable[[Path], bool]) -> None:
+    """Make room for a new store where the one there is broken."""
+    with alone(store):
+        if is_broken(store):
+            set_aside(store)
 
 
 def set_aside(store: Path) -> None:

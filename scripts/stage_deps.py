@@ -6,12 +6,12 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-MIRRORS = {"pipeline.follower", "pipeline.tracking"}  # they decide no result
 FOLDERS = ("analysis", "engine", "problems", "search")  # a short dvc.lock is read sooner
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
     for path in (ROOT / "pipeline").rglob("*.py")
 }
+MIRRORS = {name for name in MODULES if name == "pipeline.follower" or name.startswith("pipeline.tracking")}  # of no result
 
 
 @cache

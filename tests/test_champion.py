@@ -18,7 +18,7 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
-from pipeline import results, tracking
+from pipeline import results
 from pipeline.catalogue import CATALOGUE
 from pipeline.champion import Champion, ChampionError, weights_of_best
 from pipeline.engine import loop
@@ -27,6 +27,7 @@ from pipeline.problems.problem import Problem, from_frame, load_problem
 from pipeline.problems.tables import dataset_of
 from pipeline.runs import History, collect
 from pipeline.stages import dataset, report, train
+from pipeline.tracking.mirror import register
 from tests.engine.helpers import CPU, MLP, Builder, run_of
 from tests.engine.helpers import train as train_stack
 
@@ -298,7 +299,7 @@ def test_the_champion_is_served(
     from mlflow import MlflowClient
 
     client = MlflowClient(f"sqlite:///{champion_in_mlflow / 'mlflow.db'}")
-    tracking.register(["houses"])  # the same again adds nothing
+    register(["houses"])  # the same again adds nothing
     (version,) = client.search_model_versions("name = 'houses'")
     assert client.get_model_version_by_alias("houses", "champion").version == version.version
     assert version.tags["fingerprint"] == best["run"]
@@ -329,7 +330,7 @@ def test_a_server_that_is_not_there_costs_one_warning(
     kept = repository / "reports/best/houses.safetensors"
     kept.parent.mkdir(parents=True)
     kept.write_bytes(save({"weight": torch.ones(2)}, metadata={"run": "x"}))
-    tracking.register(["houses"])
+    register(["houses"])
     (line,) = [record.getMessage() for record in caplog.records]
     assert line.startswith("The champion of houses is not in MLflow: ")
     assert "`make mirror` tries again" in line

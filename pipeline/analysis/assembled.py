@@ -12,7 +12,7 @@ from pipeline.analysis.across import average_ranks, friedman
 from pipeline.analysis.script import script
 from pipeline.analysis.statistics import CRITERION, compare, tuning_gain
 from pipeline.analysis.tables import Frames, ProblemResults, recommendations
-from pipeline.hands import Hands
+from pipeline.hands import NOBODY, Hands
 from pipeline.params import Params, ReportParams
 
 
@@ -26,10 +26,10 @@ class Report:
     evidence: Frames
 
 
-def assemble(params: Params, problems: Sequence[ProblemResults], hands: Hands | None = None) -> Report:
+def assemble(params: Params, problems: Sequence[ProblemResults], hands: Hands = NOBODY) -> Report:
     """All tables of the report; ``hands`` help with the problems."""
     asked = params.report
-    own = (hands or Hands(0)).each(partial(_tables_of, asked=asked), problems)
+    own = hands.each(partial(_tables_of, asked=asked), problems)
     comparison = joined({p.name: compared for p, (compared, _, _) in zip(problems, own, strict=True)})
     curves = joined({p.name: mean_curves for p, (_, mean_curves, _) in zip(problems, own, strict=True)})
     first = {"comparison": comparison, "curves": curves, "learning_rates": tables.learning_rates(curves, asked.every)}
@@ -88,10 +88,10 @@ def joined(frames: Frames, name: str = "problem") -> pd.DataFrame:
     return pd.concat(some, names=[name]).reset_index(level=0).reset_index(drop=True)
 
 
-def files(report: Report, hands: Hands | None = None) -> dict[str, bytes]:
+def files(report: Report, hands: Hands = NOBODY) -> dict[str, bytes]:
     """Every file under ``reports/`` by its name; ``hands`` help drawing."""
     style = page.style_of(report.problems)
-    html, drawings = page.render(report.params, report.problems, report.tables, report.evidence, hands or Hands(0))
+    html, drawings = page.render(report.params, report.problems, report.tables, report.evidence, hands)
     tabled = {name: csv(frame) for name, frame in report.tables.items()}
     readable = {**report.evidence, "learning_rates": report.tables["learning_rates"]}
     return {

@@ -23,7 +23,7 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 
-def is_compiled(problem: Problem, worth: int) -> bool:
+def is_to_be_compiled(problem: Problem, worth: int) -> bool:
     """Whether the problem's training is to be compiled: as params.yaml says, else from ``worth`` optimizer steps on.
 
     They are those of one run at the problem's own budget. Compiled code rounds in another way, and no run's numbers may

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.func import stack_module_state
 
-from pipeline.engine.compiling import WORTH_COMPILING, is_compiled
+from pipeline.engine.compiling import WORTH_COMPILING, is_to_be_compiled
 from pipeline.engine.functions import Functions
 from pipeline.engine.optimizers import STACKED, in_common
 from pipeline.engine.program import Epochs, Program, Runs, Trained
@@ -90,7 +90,7 @@ class Stack:
     def _of_tensors(self, runs: Runs, run_epochs: int) -> TensorProgram:
         """What is compiled on the CPU is not tensors; those stand in for it where there is no compiler, or it refuses."""
         run_steps = run_epochs * self._problem.budget().steps_per_epoch
-        pays = runs.x.device.type != "cpu" and is_compiled(self._problem, WORTH_COMPILING)
+        pays = runs.x.device.type != "cpu" and is_to_be_compiled(self._problem, WORTH_COMPILING)
         return TensorProgram(runs, run_steps, is_compiled=pays)
 
     def _stacked(self, replicates: Sequence[Replicate], component: Component, device: torch.device, dtype: torch.dtype) -> Runs:

@@ -9,7 +9,7 @@ import torch
 
 from pipeline.compiler import NoCompilerError
 from pipeline.engine import loop, shards, stacked
-from pipeline.engine.compiling import is_compiled
+from pipeline.engine.compiling import is_to_be_compiled
 from pipeline.engine.lanes.indexing import UntranslatableError
 from pipeline.engine.lanes.program import LaneProgram
 from pipeline.engine.memory import fitting
@@ -46,7 +46,7 @@ def _of_a_group(
 ) -> Training:
     if _is_looped(problem, optimizer):
         return (yield from loop.train_all(problem, runs, device=device, dtype=dtype, search=search))
-    if device.type == "cpu" and is_compiled(problem, WORTH_COMPILING):
+    if device.type == "cpu" and is_to_be_compiled(problem, WORTH_COMPILING):
         lanes = partial(stacked.train, problem, device=device, dtype=dtype, search=search, make=LaneProgram)
         try:
             with one_thread():  # the compiled code has its own

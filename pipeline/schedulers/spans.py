@@ -92,7 +92,7 @@ def _at_once(lent: Any, first: int, most: int, momentum: Callable[[dict[str, Any
         group["lr"] = before
     rates = rate.after(before) if isinstance(rate, Carried) else np.full(span.steps, span.cut(rate))
     stretch = Stretch(rates, span.cut(momentum(group)))
-    group.update({name: _last(value) for name, value in group.items() if isinstance(value, Known | tuple)}, lr=float(rates[-1]))
+    group.update(_behind(group), lr=float(rates[-1]))
     return stretch
 
 
@@ -112,8 +112,7 @@ def _in_any_order(scheduler: Any, lent: Any, steps: int, momentum: Callable[[dic
                 (rate,) = lent.get_lr()
             rates[span.at], momenta[span.at] = span.cut(rate), span.cut(momentum(group))
             if span.at[-1] == steps - 1:
-                behind = {name: _last(value) for name, value in group.items() if isinstance(value, Known | tuple)}
-                behind["lr"] = float(rates[-1])
+                behind = {**_behind(group), "lr": float(rates[-1])}
             is_left[span.at] = False
             left = np.flatnonzero(is_left)
             done = int(left[0]) if left.size else steps
@@ -121,6 +120,11 @@ def _in_any_order(scheduler: Any, lent: Any, steps: int, momentum: Callable[[dic
     finally:
         scheduler.last_epoch += done
         yield Stretch(rates[:done], momenta[:done])
+
+
+def _behind(group: dict[str, Any]) -> dict[str, Any]:
+    """What a call has written into a parameter group, as it is at the last step that the call answers for."""
+    return {name: _last(value) for name, value in group.items() if isinstance(value, Known | tuple)}
 
 
 def _one_by_one(scheduler: Any, steps: int, momentum: Callable[[dict[str, Any]], Any]) -> Iterator[Stretch]:

@@ -9,7 +9,7 @@ import torch
 
 from pipeline.engine.rates import can_be_followed
 from pipeline.engine.training import train
-from pipeline.hands import Hands
+from pipeline.hands import NOBODY, Hands
 from pipeline.params import Schedule, TuneParams
 from pipeline.problems.problem import Problem
 from pipeline.progress import progress
@@ -24,7 +24,7 @@ Listener = Callable[[Sequence[Study]], None]
 
 
 def search(
-    problem: Problem, tune: TuneParams, seeds: int, device: torch.device, listen: Listener, hands: Hands | None = None
+    problem: Problem, tune: TuneParams, seeds: int, device: torch.device, listen: Listener, hands: Hands = NOBODY
 ) -> list[Study]:
     """Every scheduler's study for every seed, each with ``tune.trials`` trials.
 
@@ -34,7 +34,7 @@ def search(
     studies = resume(path, _new_studies(problem, tune, seeds, device), tune.trials)
     listen(studies)
     while any(len(study.trials) < tune.trials for study in studies):
-        studies = _round(problem, studies, tune, device, hands or Hands(0))
+        studies = _round(problem, studies, tune, device, hands)
         save(path, studies)
         listen(studies)
     return studies

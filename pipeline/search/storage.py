@@ -17,7 +17,6 @@ from typing import Any
 
 import optuna
 import pandas as pd
-from filelock import FileLock
 from optuna.distributions import json_to_distribution
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
@@ -26,13 +25,11 @@ from optuna.storages.journal._file import BaseJournalFileLock
 from pipeline import results
 from pipeline.hands import Hands, Job
 from pipeline.search.study import Trial, frozen
-from pipeline.stores import is_broken_database, set_aside, store_root
+from pipeline.stores import alone, is_broken_database, mend, store_root
 
 Row = Mapping[Any, Any]
 """One of the table of trials."""
 _log = logging.getLogger(__name__)
-LOCK_SECONDS = 60
-"""How long to wait for another pipeline that writes to the same storage."""
 _SQLITE = "sqlite:///"
 GRACE_SECONDS = 3
 """How long the journal's lock may be at rest before it is taken for a killed writer's: the least that Optuna advises."""
@@ -134,7 +131,7 @@ def _storage() -> Iterator[BaseStorage]:
         with _database(where) as storage:
             yield storage
         return
-    with _alone(path), (_database if _is_database(where) else _journal)(where) as storage:
+    with alone(path), (_database if _is_database(where) else _journal)(where) as storage:
         yield storage
 
 
@@ -148,22 +145,11 @@ def _is_database(where: str) -> bool:
     return where.startswith(_SQLITE)
 
 
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Hold a file against every other pipeline; its folder is made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.pipeline-lock", timeout=LOCK_SECONDS):
-        yield
-
-
 def _mend() -> None:
     """Make room for a new storage where the file there is broken."""
     path = _file()
-    if path is None:
-        return
-    with _alone(path):
-        if (is_broken_database if _is_database(location()) else _is_broken_journal)(path):
-            set_aside(path)
+    if path is not None:
+        mend(path, is_broken_database if _is_database(location()) else _is_broken_journal)
 
 
 def _is_broken_journal(path: Path) -> bool:

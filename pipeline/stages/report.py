@@ -9,7 +9,7 @@ from pipeline import follower
 if __name__ == "__main__":
     follower.prepare()  # before anything else is imported
 
-from pipeline import cli, results, tracking
+from pipeline import cli, results
 from pipeline.analysis.assembled import assemble, files
 from pipeline.analysis.script import Data
 from pipeline.analysis.statistics import Overlap
@@ -18,13 +18,14 @@ from pipeline.catalogue import CATALOGUE
 from pipeline.hands import Hands, cores
 from pipeline.params import Params, load_params
 from pipeline.results import REPORTS, run_of
+from pipeline.tracking.mirror import Publication, register
 
 
 def main() -> None:
     """Write everything under ``reports/``, all together."""
     with Hands(cores() - 1) as hands:
         params = load_params(CATALOGUE)
-        publication = tracking.Publication([(name, stage) for name in params.problems for stage in ("train", "tune")])
+        publication = Publication([(name, stage) for name in params.problems for stage in ("train", "tune")])
         problems = hands.each(partial(read, params), list(params.problems))
         written = {REPORTS / name: content for name, content in files(assemble(params, problems, hands), hands).items()}
     if params.models == "best":
@@ -34,7 +35,7 @@ def main() -> None:
         forget(REPORTS / folder, set(written))
     publication.publish(REPORTS)
     if params.models == "best":
-        tracking.register([p.name for p in problems])
+        register([p.name for p in problems])
 
 
 def champion(problem: ProblemResults) -> bytes:

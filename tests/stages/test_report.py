@@ -20,7 +20,7 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 
-from pipeline import results, tracking
+from pipeline import results
 from pipeline.analysis.assembled import assemble
 from pipeline.analysis.statistics import CRITERION
 from pipeline.analysis.tables import recommendations
@@ -242,7 +242,7 @@ def reported(results_of_both: Path, tmp_path_factory: pytest.TempPathFactory) ->
     path = shutil.copytree(results_of_both, tmp_path_factory.mktemp("reported"), dirs_exist_ok=True)
     load_params.cache_clear()
     with contextlib.chdir(path), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tracking, "Publication", Unpublished)
+        patch.setattr(report, "Publication", Unpublished)
         report.main()
     load_params.cache_clear()
     return path
@@ -252,7 +252,7 @@ def reported(results_of_both: Path, tmp_path_factory: pytest.TempPathFactory) ->
 def tuned_repository(results_of_both: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A repository in which the stages train and tune are done, as the working directory."""
     monkeypatch.chdir(shutil.copytree(results_of_both, tmp_path, dirs_exist_ok=True))
-    monkeypatch.setattr(tracking, "Publication", Unpublished)
+    monkeypatch.setattr(report, "Publication", Unpublished)
     load_params.cache_clear()
     yield tmp_path
     load_params.cache_clear()
@@ -319,7 +319,7 @@ def test_before_tuning_the_report_shows_the_default_variant_alone(repository: Pa
 
 def test_a_second_run_writes_the_same_bytes(tuned_repository: Path, reported: Path) -> None:
     # Another process: nothing may hang on its hash seed.
-    script = "from pipeline.stages import report; report.tracking.Publication.publish = print; report.main()"
+    script = "from pipeline.stages import report; report.Publication.publish = print; report.main()"
     environment = {**os.environ, "PYTHONPATH": str(Path(report.__file__).parents[2]), "PYTHONHASHSEED": "7"}
     subprocess.run([sys.executable, "-W", "error", "-c", script], check=True, cwd=tuned_repository, env=environment)
     first = outputs(reported)

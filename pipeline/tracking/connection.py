@@ -1,0 +1,99 @@
+"""Where the mirror is, and how one gets there."""
+
+import contextlib
+import importlib
+import os
+import sqlite3
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline import stores
+from pipeline.stores import alone, is_broken_database, store_root
+from pipeline.tracking.store import LOCK_SECONDS, SqliteStore, Store
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+MLFLOW_DEFAULTS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_CONFIGURE_LOGGING": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+"""A server that is not there should fail in seconds; MLflow's own defaults try for minutes."""
+
+
+def tracking_uri() -> str:
+    """``MLFLOW_TRACKING_URI``, or the SQLite file ``mlflow.db`` at the root, where a relative one is looked for too."""
+    given = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
+    scheme, separator, path = given.partition(":///")
+    return f"sqlite:///{store_root() / path}" if separator and scheme == "sqlite" else given
+
+
+def connect(problem: str) -> tuple["MlflowClient", str, "Store"]:
+    """A client, the id of the problem's experiment, and the quickest way to write runs there."""
+    import_mlflow()
+    uri, file = tracking_uri(), database()
+    if file is None:
+        client, experiment = _client_and_experiment(uri, problem)
+        return client, experiment, Store(client)
+    with alone(file):  # of two processes that create the tables at once, one would crash
+        _check(file)
+        client, experiment = _client_and_experiment(uri, problem)
+    return client, experiment, SqliteStore(client, file)
+
+
+def import_mlflow() -> None:
+    """Import what talks to the store, with our defaults."""
+    for name, value in MLFLOW_DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    importlib.import_module("mlflow.tracking")
+
+
+def database() -> Path | None:
+    """The SQLite file that is the store; None where it is anything else."""
+    from sqlalchemy import make_url
+
+    uri = tracking_uri()
+    return Path(str(make_url(uri).database)) if uri.startswith("sqlite:///") else None
+
+
+def mend() -> None:
+    """Make room for a new database where the one there is broken."""
+    if file := database():
+        stores.mend(file, is_broken_database)
+
+
+def _check(database: Path) -> None:
+    """Raise where the file is no database, read-only or locked; MLflow would retry for 100 s."""
+    with contextlib.closing(sqlite3.connect(database, timeout=LOCK_SECONDS)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.rollback()
+
+
+def _client_and_experiment(uri: str, problem: str) -> tuple["MlflowClient", str]:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name(problem)
+    if experiment is None:
+        place = None if uri.startswith("http") else (store_root() / "mlartifacts" / problem).as_uri()
+        return client, str(client.create_experiment(problem, artifact_location=place))
+    if experiment.lifecycle_stage == "deleted":
+        client.restore_experiment(experiment.experiment_id)
+    return client, str(experiment.experiment_id)
+
+
+def runs_of(client: "MlflowClient", experiment: str, stage: str) -> dict[str, "Run"]:
+    """The stage's runs that MLflow has, by fingerprint; of two with the same, the finished one."""
+    search = partial(client.search_runs, [experiment], f"tags.stage = '{stage}'", max_results=1000)
+    page = search()
+    found = list(page)
+    while page.token:
+        page = search(page_token=page.token)
+        found += page
+    found.sort(key=lambda run: run.info.status == "FINISHED")
+    return {run.data.tags["fingerprint"]: run for run in found if "fingerprint" in run.data.tags}

@@ -1,0 +1,110 @@
+"""The report and the models that are kept, as MLflow has them."""
+
+import hashlib
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from pipeline import results
+from pipeline.tracking.connection import connect, runs_of, tracking_uri
+from pipeline.tracking.failure import MirrorError
+from pipeline.tracking.store import Tags
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+REPORT = "report"
+"""The name of the report's experiment and runs."""
+SERVED_WITH = ("mlflow", "numpy", "pandas", "pydantic", "ruamel.yaml", "safetensors", "scikit-learn", "torch")
+Links = tuple[list[str], dict[str, str]]
+"""A Markdown line for each input, and its runs: fingerprint → MLflow's run id."""
+
+
+def publish(folder: Path, origin: Tags, *, links: Links) -> None:
+    """Keep the files in ``folder`` as artifacts of a run; the same files again add nothing."""
+    digest = _digest(folder)
+    client, experiment, _ = connect(REPORT)
+    if client.search_runs([experiment], f"tags.fingerprint = '{digest}' and attributes.status = 'FINISHED'", max_results=1):
+        return
+    lines, known = links
+    tags = {"fingerprint": digest, "mlflow.note.content": "\n".join(lines), **origin}
+    run_id = client.create_run(experiment, run_name=REPORT, tags=tags).info.run_id
+    client.log_dict(run_id, known, "inputs.json")
+    client.log_artifacts(run_id, str(folder))
+    client.set_terminated(run_id, "FINISHED")
+
+
+def register(problem: str) -> None:
+    """Register the problem's best run, of ``reports/best``, as its champion; the same model again adds nothing."""
+    weights = (results.REPORTS / "best" / f"{problem}.safetensors").read_bytes()
+    fingerprint, digest = results.run_of(weights), hashlib.sha256(weights).hexdigest()[:16]
+    client, experiment, _ = connect(problem)
+    if not fingerprint or _champion(client, problem) == digest:
+        return
+    runs = client.search_runs([experiment], f"tags.fingerprint = '{fingerprint}'", max_results=1)
+    if not runs:
+        raise MirrorError(f"MLflow has no run {fingerprint}; `make mirror` brings it there")
+    import mlflow
+    from mlflow.models import infer_signature
+
+    from pipeline.catalogue import CATALOGUE
+    from pipeline.champion import Champion
+    from pipeline.params import load_params
+    from pipeline.problems.problem import load_problem
+
+    classes = results.read_dataset(problem).attrs.get("classes", ())
+    seed = int(runs[0].data.params["seed"])
+    champion = Champion.of(load_problem(load_params(CATALOGUE), problem), weights, seed, classes)
+    example = champion.example()
+    mlflow.set_tracking_uri(tracking_uri())
+    mlflow.set_registry_uri(tracking_uri())
+    with mlflow.start_run(run_id=runs[0].info.run_id):
+        logged = mlflow.pyfunc.log_model(
+            name="model",
+            python_model=champion.predict,
+            code_paths=[str(Path(__file__).resolve().parents[1])],
+            input_example=example,
+            signature=infer_signature(example, champion.predict(example)),
+            registered_model_name=problem,
+            pip_requirements=[f"{name}=={version(name)}" for name in SERVED_WITH],
+        )
+    found = str(logged.registered_model_version)
+    client.set_model_version_tag(problem, found, "digest", digest)
+    client.set_model_version_tag(problem, found, "fingerprint", fingerprint)
+    client.set_registered_model_alias(problem, "champion", found)
+
+
+def _champion(client: "MlflowClient", problem: str) -> str:
+    """The digest of the problem's present champion, nothing where there is none."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return str(client.get_model_version_by_alias(problem, "champion").tags.get("digest", ""))
+    except MlflowException:
+        return ""
+
+
+def _digest(folder: Path) -> str:
+    """A name for all files in the folder."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    parts = [f"{path.relative_to(folder)} {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in files]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def links_of(inputs: Sequence[Sequence[str]]) -> Links:
+    """Those of the inputs that MLflow has runs of."""
+    client, _, _ = connect(REPORT)
+    lines: list[str] = []
+    known: dict[str, str] = {}
+    for problem, stage in inputs:
+        experiment = client.get_experiment_by_name(problem)
+        if experiment is None:
+            continue
+        of_stage = runs_of(client, experiment.experiment_id, stage)
+        known |= {fingerprint: str(run.info.run_id) for fingerprint, run in of_stage.items()}
+        query = quote(f'tags.stage = "{stage}"')
+        where = f"#/experiments/{experiment.experiment_id}/runs?searchFilter={query}"
+        lines.append(f"- [{problem}, {stage}: {len(of_stage)} runs]({where})")
+    return lines, known

@@ -1,0 +1,125 @@
+"""A stage's runs as MLflow has them: names, tags, params, curves and final figures."""
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline import results
+from pipeline.runs import CURVES, Block
+from pipeline.tracking.connection import connect, runs_of
+from pipeline.tracking.store import NewRun, Tags, describe
+
+if TYPE_CHECKING:
+    from mlflow.entities import DatasetInput, Run
+
+FIGURES = ("test_loss", "test_metric")
+Description = dict[str, Any]
+"""What ``problems.problem.describe`` says of a run."""
+Figures = dict[str, dict[str, float]]
+"""Run → name → value."""
+
+
+class Recorder:
+    """Writes the runs of one stage to MLflow. What is there already is neither changed nor doubled.
+
+    ``origin`` tags new runs with where they come from.
+    """
+
+    def __init__(self, problem: str, stage: str, described: Sequence[Description], origin: Tags) -> None:
+        self._problem = problem
+        self._client, self._experiment, self._store = connect(problem)
+        self._tags = {"problem": problem, "stage": stage, "diverged": "false", **origin}
+        self._measured: set[str] = set()
+        known = runs_of(self._client, self._experiment, stage)
+        # The runs to be written: fingerprint → (place in the stack, MLflow's run id)
+        self._open: dict[str, tuple[int, str]] = {}
+        new = []
+        for place, row in enumerate(described):
+            run = known.get(row["run"])
+            if run is None:
+                new.append((place, row))
+            elif run.info.status != "FINISHED":
+                self._open[row["run"]] = (place, self._resumed(row, run))
+        created = self._store.create(self._experiment, [self._as_new(row) for _, row in new])
+        self._open |= {row["run"]: (place, run_id) for (place, row), run_id in zip(new, created, strict=True)}
+        self._epochs = {row["run"]: int(row["epochs"]) for row in described}
+
+    def log(self, blocks: Sequence[Block]) -> None:
+        """Write the curves of consecutive blocks. A curve of NaN only was not measured and is left out."""
+        curves = {name: np.concatenate([getattr(block, name) for block in blocks]) for name in CURVES}
+        self._measured |= {name for name, values in curves.items() if not np.isnan(values).all()}
+        first = blocks[0].first_epoch
+        self._store.log(
+            (
+                run_id,
+                [
+                    (name, value, step)
+                    for name in sorted(self._measured)
+                    for step, value in enumerate(curves[name][:, place].tolist(), first)
+                ],
+            )
+            for place, run_id in self._open.values()
+        )
+
+    def finish(self, figures: Figures) -> None:
+        """Write final figures and mark the runs FINISHED."""
+        self._store.log(
+            (run_id, [(name, figures[run][name], self._epochs[run]) for name in FIGURES if name in figures[run]])
+            for run, (_, run_id) in self._open.items()
+        )
+        self._store.finish({run_id: figures[run]["diverged"] > 0 for run, (_, run_id) in self._open.items()})
+        self._open = {}
+
+    def abandon(self, status: str) -> None:
+        """Mark the runs that are not finished."""
+        while self._open:
+            _, (_, run_id) = self._open.popitem()
+            self._client.set_terminated(run_id, status)
+
+    def _as_new(self, row: Description) -> "NewRun":
+        name = f"{row['scheduler']}/{row['variant']}/{row['seed']}"
+        return NewRun(name, self._tags | _tags(row), _params(row), _dataset(self._problem, row["dataset"]))
+
+    def _resumed(self, row: Description, run: "Run") -> str:
+        """The id of a run that is there and not finished; the params and inputs it lacks are added."""
+        run_id = str(run.info.run_id)
+        self._client.update_run(run_id, status="RUNNING")
+        described = self._as_new(row)
+        lacking = {name: value for name, value in described.params.items() if name not in run.data.params}
+        describe(self._client, run_id, lacking, described.dataset)
+        return run_id
+
+
+def _tags(row: Description) -> Tags:
+    named = {name: str(row[name]) for name in ("variant", "scheduler", "seed", "device", "metric")}
+    return named | {"fingerprint": row["run"]}
+
+
+def _params(row: Description) -> dict[str, str]:
+    """What MLflow's compare view shows: ``args.step_size`` as written (30%), ``resolved.step_size`` in torch's numbers (30)."""
+    optimizer = json.loads(row["optimizer"])
+    params = {name: str(row[name]) for name in ("scheduler", "variant", "seed", "epochs", "name", "interval", "warmup")}
+    params |= {"lr": str(float(row["lr"])), "optimizer": optimizer["name"]}
+    groups = {"args": json.loads(row["args"]), "resolved": json.loads(row["resolved"]), "optimizer": optimizer["args"]}
+    return params | {
+        f"{group}.{name}": value if isinstance(value, str) else json.dumps(value)
+        for group, values in groups.items()
+        for name, value in values.items()
+    }
+
+
+def _dataset(problem: str, digest: str) -> "DatasetInput":
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    source = json.dumps({"uri": results.dataset_path(problem).as_posix()})
+    return DatasetInput(Dataset(problem, digest, "local", source), [InputTag("mlflow.data.context", "training")])
+
+
+def figures_of(runs: pd.DataFrame) -> Figures:
+    """Final figures by run; a figure that no run has was not measured."""
+    names = [name for name in FIGURES if runs[name].notna().any()]
+    rows = runs.set_index("run")[[*names, "diverged"]].astype(float)
+    return {str(run): {str(name): float(value) for name, value in row.items()} for run, row in rows.iterrows()}

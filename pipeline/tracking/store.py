@@ -1,0 +1,165 @@
+"""How rows come to MLflow: in its documented way, or straight into its tables where those are a file of SQLite."""
+
+import contextlib
+import math
+import sqlite3
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import DatasetInput
+
+LOCK_SECONDS = 20.0
+"""How long a write waits for another process's; MLflow's own value."""
+MAX_BATCH = 1000
+"""Metrics in one ``log_batch``; MLflow's own limit."""
+COMMIT_EVERY = 100
+"""Runs; no other process has to wait for long."""
+Tags = dict[str, str]
+Points = Iterable[tuple[str, list[tuple[str, float, int]]]]
+"""MLflow's run id and its (metric, value, step)."""
+
+
+class NewRun(NamedTuple):
+    """A run that MLflow does not know yet."""
+
+    name: str
+    tags: Tags
+    params: dict[str, str]
+    dataset: "DatasetInput"
+
+
+class Store:
+    """How runs are written to MLflow: in the documented way, at 15 ms a run and 0.24 ms a point."""
+
+    def __init__(self, client: "MlflowClient") -> None:
+        self._client = client
+
+    def create(self, experiment: str, runs: Sequence[NewRun]) -> list[str]:
+        """Write runs that are about to be trained; their ids."""
+        return [self._created(experiment, run) for run in runs]
+
+    def _created(self, experiment: str, run: NewRun) -> str:
+        run_id = str(self._client.create_run(experiment, run_name=run.name, tags=run.tags).info.run_id)
+        describe(self._client, run_id, run.params, run.dataset)
+        return run_id
+
+    def log(self, points: Points) -> None:
+        """Write metrics; a point that is there already is the same."""
+        from mlflow.entities import Metric
+
+        for run_id, of_run in points:
+            metrics = [Metric(name, _shown(value), _milliseconds(step), step) for name, value, step in of_run]
+            for start in range(0, len(metrics), MAX_BATCH):
+                self._client.log_batch(run_id, metrics[start : start + MAX_BATCH])
+
+    def finish(self, diverged: Mapping[str, bool]) -> None:
+        """Mark runs FINISHED, by id, and those that have diverged as such."""
+        for run_id, has_diverged in diverged.items():
+            if has_diverged:
+                self._client.set_tag(run_id, "diverged", "true")
+            self._client.set_terminated(run_id, "FINISHED")
+
+
+# The rows that `log_batch` would write (NaN is a zero with a mark); a point that is there already stays.
+_INSERT_POINT = """
+    INSERT OR IGNORE INTO metrics (run_uuid, key, value, is_nan, timestamp, step) VALUES (?, ?, ?, ?, ?, ?)
+"""
+_UPDATE_LATEST = """
+    INSERT INTO latest_metrics (run_uuid, key, value, is_nan, timestamp, step) VALUES (?, ?, ?, ?, ?, ?)
+    ON CONFLICT (run_uuid, key) DO UPDATE SET value = excluded.value, is_nan = excluded.is_nan,
+    timestamp = excluded.timestamp, step = excluded.step WHERE excluded.step > latest_metrics.step
+"""
+
+
+class SqliteStore(Store):
+    """The same rows put straight into MLflow's tables: 130 runs of 100 epochs in 1 s instead of 20 s."""
+
+    def __init__(self, client: "MlflowClient", database: Path) -> None:
+        super().__init__(client)
+        self._database = database
+
+    def create(self, experiment: str, runs: Sequence[NewRun]) -> list[str]:
+        """The first is MLflow's own work, and the others are copies of its rows with what is theirs."""
+        first = super().create(experiment, runs[:1])
+        with self._connected() as connection:
+            return [*first, *(_copied(connection, first[0], run) for run in runs[1:])]
+
+    def log(self, points: Points) -> None:
+        """Write metrics at 0.01 ms each."""
+        with self._connected() as connection:
+            for number, (run_id, of_run) in enumerate(points, 1):
+                rows = [(run_id, name, *_stored(value), _milliseconds(step), step) for name, value, step in of_run]
+                latest = {name: row for row, (name, _, _) in zip(rows, of_run, strict=True)}  # steps ascend
+                connection.executemany(_INSERT_POINT, rows)
+                connection.executemany(_UPDATE_LATEST, latest.values())
+                if number % COMMIT_EVERY == 0:
+                    connection.commit()
+
+    def finish(self, diverged: Mapping[str, bool]) -> None:
+        """Mark all at once."""
+        ends = [(int(1000 * time.time()), run_id) for run_id in diverged]
+        with self._connected() as connection:
+            marked = [(run_id,) for run_id, has_diverged in diverged.items() if has_diverged]
+            connection.executemany("UPDATE tags SET value = 'true' WHERE key = 'diverged' AND run_uuid = ?", marked)
+            connection.executemany("UPDATE runs SET status = 'FINISHED', end_time = ? WHERE run_uuid = ?", ends)
+
+    @contextlib.contextmanager
+    def _connected(self) -> Iterator[sqlite3.Connection]:
+        """A connection; what is written is there when the block ends well."""
+        with contextlib.closing(sqlite3.connect(self._database, timeout=LOCK_SECONDS)) as connection:
+            yield connection
+            connection.commit()
+
+
+def _copied(connection: sqlite3.Connection, template: str, run: NewRun) -> str:
+    """The id of a run whose rows are those of another of the same stage, with a name, tags and params of its own."""
+    run_id = uuid.uuid4().hex
+    (place,) = connection.execute("SELECT artifact_uri FROM runs WHERE run_uuid = ?", (template,)).fetchone()
+    own = {"run_uuid": run_id, "name": run.name, "artifact_uri": place.replace(template, run_id)}
+    _copy(connection, "runs", "run_uuid", template, own)
+    tags = dict(connection.execute("SELECT key, value FROM tags WHERE run_uuid = ?", (template,)).fetchall())
+    for table, entries in (("tags", tags | run.tags | {"mlflow.runName": run.name}), ("params", run.params)):
+        rows = [(run_id, key, value) for key, value in entries.items()]
+        connection.executemany(f"INSERT INTO {table} (run_uuid, key, value) VALUES (?, ?, ?)", rows)
+    inputs = connection.execute("SELECT input_uuid FROM inputs WHERE destination_id = ?", (template,)).fetchall()
+    for (given,) in inputs:
+        own = {"input_uuid": uuid.uuid4().hex}
+        _copy(connection, "inputs", "input_uuid", given, own | {"destination_id": run_id})
+        _copy(connection, "input_tags", "input_uuid", given, own)
+    return run_id
+
+
+def _copy(connection: sqlite3.Connection, table: str, key: str, value: str, own: dict[str, str]) -> None:
+    """Copy the rows that have a value in a column, with other values in some columns."""
+    found = connection.execute(f"SELECT * FROM {table} WHERE {key} = ?", (value,))
+    columns = [column for column, *_ in found.description]
+    rows = [[own.get(column, old) for column, old in zip(columns, row, strict=True)] for row in found.fetchall()]
+    connection.executemany(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' for _ in columns)})", rows)
+
+
+def describe(client: "MlflowClient", run_id: str, params: dict[str, str], dataset: "DatasetInput") -> None:
+    """Write what a run is trained with, and on which data, by MLflow itself."""
+    from mlflow.entities import Param
+
+    client.log_batch(run_id, params=[Param(name, value) for name, value in params.items()])
+    client.log_inputs(run_id, [dataset])
+
+
+def _shown(value: float) -> float:
+    """MLflow turns infinity into 1.8e308, beside which no chart shows anything else; NaN is a gap."""
+    return value if math.isfinite(value) else math.nan
+
+
+def _milliseconds(step: int) -> int:
+    """A metric's time: one second a step, from the step alone, so that the same point logged again is the same point."""
+    return 1000 * step
+
+
+def _stored(value: float) -> tuple[float, bool]:
+    """A value and its NaN mark, as MLflow stores them."""
+    return (value, False) if math.isfinite(value) else (0.0, True)

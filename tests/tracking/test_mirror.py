@@ -1,0 +1,139 @@
+"""A stage tells MLflow while it trains: everything, or one warning."""
+
+import logging
+import multiprocessing
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline import results
+from pipeline.runs import CURVES
+from pipeline.tracking import mirror as mirrors
+from pipeline.tracking.__main__ import rebuild
+from pipeline.tracking.mirror import mirror
+from pipeline.tracking.recorder import FIGURES
+from tests.tracking.helpers import (
+    EPOCHS,
+    LABELS,
+    contents,
+    describe,
+    rows,
+    statuses,
+    train,
+    train_live,
+    wait_for,
+    without_origin,
+)
+
+# SQLAlchemy 2.1 says so of a query inside MLflow.
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
+
+
+def committed() -> str:
+    """The revision of a first commit in the working directory."""
+    git = ["git", "-c", "user.name=test", "-c", "user.email=test@localhost"]
+    for words in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "first"]):
+        subprocess.run([*git, *words], check=True)
+    return subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def test_live_mirror_shows_everything_and_equals_the_rebuilt_one(
+    root: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(mirrors, "FLUSH_SECONDS", 0.01)
+    monkeypatch.setenv("DVC_EXP_NAME", "longer")
+    head = committed()
+    train_live()
+    live = contents()
+    assert sorted(live) == sorted(f"{label}/default/{seed}" for label in LABELS for seed in range(2))
+    run = live["StepLR/default/1"]
+    assert run["status"] == "FINISHED"
+    assert run["params"] == {
+        "scheduler": "StepLR", "variant": "default", "seed": "1", "lr": "0.5", "epochs": "6", "name": "StepLR",
+        "interval": "epoch", "warmup": "0", "optimizer": "SGD", "optimizer.lr": "0.5", "optimizer.momentum": "0.9",
+        "args.step_size": "30%", "args.gamma": "0.1", "resolved.step_size": "2", "resolved.gamma": "0.1",
+    }  # fmt: skip
+    expected = {"problem": "digits", "stage": "train", "seed": "1", "diverged": "false", "fingerprint": "digits-StepLR-1"}
+    assert run["tags"].items() >= expected.items()
+    assert set(run["metrics"]) == {*CURVES, *FIGURES} - {"momentum"}
+    assert run["curves"]["test_loss"] == [(EPOCHS, 0.25, 1000 * EPOCHS)]
+    losses = np.concatenate([block.train_loss for block in train()[0]])[:, 1].tolist()
+    assert run["curves"]["train_loss"] == [(step, loss, 1000 * step) for step, loss in enumerate(losses, 1)]
+    assert run["metrics"]["train_loss"] == losses[-1]
+    assert run["datasets"] == [("digits", "0123456789abcdef", '{"uri": "data/digits.parquet"}')]
+    assert run["tags"]["git"].removesuffix("-dirty") == run["tags"]["mlflow.source.git.commit"] == head
+    assert run["tags"]["dvc_experiment"] == "longer"
+    assert "rebuilt" not in run["tags"]
+    assert not caplog.records
+
+    monkeypatch.setenv("DVC_ROOT", str(root / "elsewhere"))
+    (root / "elsewhere").mkdir()
+    shutil.copy(empty_database, root / "elsewhere")
+    rebuild()
+    rebuilt = contents()
+    assert without_origin(rebuilt) == without_origin(live)
+    for run in rebuilt.values():  # by which code, the results do not say
+        assert run["tags"]["rebuilt"] == "true"
+        assert not {"git", "mlflow.source.git.commit", "dvc_experiment"} & set(run["tags"])
+
+
+def test_half_logged_runs_are_completed(written: Path, empty_database: Path) -> None:
+    rebuild()
+    whole = contents()
+    shutil.copy(empty_database, written)
+    context = multiprocessing.get_context("spawn")
+    process = context.Process(target=_train_until_killed, args=(written,))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    wait_for(lambda: statuses(written) == {"KILLED"})  # the mirror's process outlives the one it serves
+    assert contents()["StepLR/default/0"]["curves"]["train_loss"] == whole["StepLR/default/0"]["curves"]["train_loss"][:2]
+    rebuild()
+    assert without_origin(contents()) == without_origin(whole)
+
+
+def _train_until_killed(root: Path) -> None:
+    os.chdir(root)
+    with mirror("digits", "train", describe()) as told:
+        told.log(train()[0][0])
+        wait_for(lambda: len(rows(root)[1]) > 0)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_runs_of_a_failing_stage_are_marked(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(ZeroDivisionError), mirror("digits", "train", describe()):
+        _ = 1 / 0
+    assert statuses(root) == {"FAILED"}
+    assert not caplog.records
+
+
+def test_an_unreachable_server_costs_one_warning(
+    root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{unused.getsockname()[1]}")
+        start = time.monotonic()
+        train_live()
+        assert time.monotonic() - start < 30
+    [record] = caplog.records
+    assert record.levelno == logging.WARNING
+    assert "digits, train" in record.message
+    assert "`make mirror`" in record.message
+    assert len(record.message.splitlines()) == 1
+    assert len(results.read_runs("digits", "train")[0]) == len(describe())
+
+
+def test_a_mirror_that_hangs_is_given_up(root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(mirrors, "PATIENCE", -len(describe()) + 0.2)
+    with mirror("digits", "train", describe()):
+        pass
+    [record] = caplog.records
+    assert "was not done" in record.message

@@ -1,0 +1,56 @@
+"""The report in MLflow, with the runs it was made of."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pipeline import results
+from pipeline.tracking.__main__ import rebuild
+from pipeline.tracking.connection import tracking_uri
+from pipeline.tracking.mirror import Publication
+from tests.tracking.helpers import describe
+
+# SQLAlchemy 2.1 says so of a query inside MLflow.
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
+
+
+def test_the_report_is_a_run_that_links_its_inputs(written: Path) -> None:
+    """Once, however often the same is published; the links lead to runs that MLflow has."""
+    from mlflow import MlflowClient
+
+    rebuild()
+    (written / "reports/best").mkdir(parents=True)
+    (written / "reports/report.html").write_text("<p>verdict</p>")
+    (written / "reports/best/digits.py").write_text("print()")
+    for _ in range(2):
+        Publication([("digits", "train"), ("nowhere", "train")]).publish(results.REPORTS)
+    client = MlflowClient(tracking_uri=tracking_uri())
+    experiment = client.get_experiment_by_name("report")
+    assert experiment is not None
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.info.status == "FINISHED"
+    names = {artifact.path for artifact in client.list_artifacts(run.info.run_id)}
+    assert names == {"inputs.json", "report.html", "best"}
+    inputs = json.loads(Path(client.download_artifacts(run.info.run_id, "inputs.json")).read_text())
+    digits = client.get_experiment_by_name("digits")
+    assert digits is not None
+    assert set(inputs.values()) == {found.info.run_id for found in client.search_runs([digits.experiment_id])}
+    assert set(inputs) == {row["run"] for row in describe()}
+    note = run.data.tags["mlflow.note.content"]
+    assert f"[digits, train: {len(inputs)} runs](#/experiments/{digits.experiment_id}/runs?" in note
+    (written / "reports/report.html").write_text("<p>another verdict</p>")
+    rebuild()
+    assert len(client.search_runs([experiment.experiment_id])) == 2
+
+
+def test_a_report_that_cannot_be_published_is_one_warning(
+    written: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (written / "mlflow.db").write_text("no database, and long enough to tell")
+    (written / "reports").mkdir()
+    Publication([("digits", "train")]).publish(results.REPORTS)
+    (warning,) = caplog.messages
+    assert warning.startswith("The report is not in MLflow: ")
+    assert "`make mirror` tries again" in warning
+    assert len(warning.splitlines()) == 1

@@ -1,0 +1,73 @@
+"""The rows put straight into SQLite are those that MLflow writes."""
+
+import contextlib
+import shutil
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline import results
+from pipeline.tracking.__main__ import rebuild
+from tests.tracking.helpers import EPOCHS, rows
+
+# SQLAlchemy 2.1 says so of a query inside MLflow.
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
+
+
+def named_rows(database: Path) -> dict[str, list[dict[str, Any]]]:
+    """All rows that have to do with runs, with names in place of ids and without what a clock says."""
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        names = dict(connection.execute("SELECT run_uuid, name FROM runs").fetchall())
+        names |= dict(connection.execute("SELECT dataset_uuid, name FROM datasets").fetchall())
+        inputs = connection.execute("SELECT input_uuid, destination_id FROM inputs").fetchall()
+        names |= {given: f"input of {names[run]}" for given, run in inputs}
+
+        def named(value: Any) -> Any:
+            for key, name in names.items():
+                value = value.replace(key, name) if isinstance(value, str) else value
+            return value
+
+        found = {}
+        for table in ("runs", "metrics", "latest_metrics", "params", "tags", "inputs", "input_tags", "datasets"):
+            cursor = connection.execute(f"SELECT * FROM {table}")
+            columns = [column for column, *_ in cursor.description]
+            rows = [dict(zip(columns, map(named, row), strict=True)) for row in cursor]
+            for row in rows if table == "runs" else []:
+                row["start_time"], row["end_time"] = row["start_time"] > 0, row["end_time"] >= row["start_time"]
+            found[table] = sorted(rows, key=repr)
+        return found
+
+
+def test_runs_are_written_as_mlflow_writes_them(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rows put straight into SQLite are MLflow's own, which a URI that names its driver goes through."""
+    runs, curves = results.read_runs("digits", "train")
+    runs.loc[runs["seed"] == 1, "diverged"] = True
+    results.write_runs("digits", "train", runs, curves)
+    shutil.copy(written / "mlflow.db", written / "other.db")
+    rebuild()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite+pysqlite:///{written}/other.db")
+    rebuild()
+    inserted, own = named_rows(written / "mlflow.db"), named_rows(written / "other.db")
+    assert len(inserted["runs"]) == len(inserted["inputs"]) == 4
+    assert inserted == own
+
+
+def test_points_are_written_as_mlflow_writes_them(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rows put straight into SQLite are those of ``log_batch``, which a URI that names its driver goes through."""
+    runs, curves = results.read_runs("digits", "train")
+    curves.loc[curves["epoch"] == EPOCHS, "train_loss"] = np.nan
+    curves.loc[curves["epoch"] == 2, "validation_loss"] = np.inf
+    results.write_runs("digits", "train", runs, curves)
+    rebuild()
+    shutil.copy(written / "mlflow.db", written / "other.db")
+    connection = sqlite3.connect(written / "other.db")
+    connection.executescript("UPDATE runs SET status = 'KILLED'; DELETE FROM metrics; DELETE FROM latest_metrics;")
+    connection.close()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite+pysqlite:///{written}/other.db")
+    rebuild()
+    inserted = rows(written)
+    shutil.copy(written / "other.db", written / "mlflow.db")
+    assert rows(written)[1:] == inserted[1:]
