@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from filelock import FileLock, Timeout
 
@@ -29,10 +29,12 @@ class UsageError(PipelineError):
 
 def command(main: Callable[..., None]) -> NoReturn:
     """:func:`run` as the whole of a process, ended at once: taking itself apart would take a tenth of a second."""
-    code: Any = 0
+    code = 0
     try:
         run(main)
     except SystemExit as end:
+        if not isinstance(end.code, int):  # the user's own code has ended it, and Python says what there is to say
+            raise
         code = end.code
     atexit._run_exitfuncs()
     sys.stdout.flush()

@@ -42,6 +42,8 @@ def main(word):
         raise ZeroDivisionError
     if word == "interrupted":
         raise KeyboardInterrupt
+    if word == "own words":
+        sys.exit("enough")
 sys.argv = ["stage.py", *sys.argv[1:]]
 cli.command(main)
 print("never here")
@@ -121,7 +123,13 @@ def test_a_mistake_ends_the_process_and_leaves_the_last_data(repository: Path) -
 
 @pytest.mark.parametrize(
     ("word", "code", "error"),
-    [("well", 0, ""), ("refused", 1, "no"), ("broken", 1, "ZeroDivisionError"), ("interrupted", 130, "stage: interrupted; ")],
+    [
+        ("well", 0, ""),
+        ("refused", 1, "no"),
+        ("broken", 1, "ZeroDivisionError"),
+        ("interrupted", 130, "stage: interrupted; "),
+        ("own words", 1, "enough"),
+    ],
 )
 def test_a_command_ends_at_once_and_loses_nothing(word: str, code: int, error: str, repository: Path) -> None:
     command = [sys.executable, "-c", ENDING, word]

@@ -188,7 +188,7 @@ def _journal(where: str) -> Iterator[BaseStorage]:
         drop_torn_line(Path(where))
         journal = _left.pop(where, None)
         if journal is None or journal.state != _state(where):
-            journal = _Read.of(where)
+            journal = _Left.of(where)
         yield journal.storage
         journal.backend.flush()
         _left[where] = replace(journal, state=_state(where))
@@ -197,7 +197,7 @@ def _journal(where: str) -> Iterator[BaseStorage]:
 
 
 @dataclass(frozen=True)
-class _Read:
+class _Left:
     """A journal as this process left it: the next round of a search goes on from there, as long as nobody else wrote to it."""
 
     backend: "OneWrite"
@@ -205,13 +205,14 @@ class _Read:
     state: tuple[int, int, int]
 
     @classmethod
-    def of(cls, where: str) -> "_Read":
+    def of(cls, where: str) -> "_Left":
         """One that is read from its beginning."""
         backend = OneWrite(where)
         return cls(backend, JournalStorage(backend), _state(where))
 
 
-_left: dict[str, _Read] = {}
+_left: dict[str, _Left] = {}
+"""By the journal's path."""
 
 
 def _state(where: str) -> tuple[int, int, int]:

@@ -27,13 +27,12 @@ def checked_params() -> Params:
     A file that was found right is not checked again: that alone takes torch here, whose import is longer than all else.
     """
     has_own_code = any(not name.startswith("__") for name in vars(custom))  # which may follow from more than is named below
-    if has_own_code or not PARAMS_FILE.is_file():
+    if has_own_code:
         return _checked()
-    key = fingerprint("params", PARAMS_FILE.read_bytes().hex(), package_fingerprint())
-    text = remembered(key, lambda: _checked().model_dump_json())
     try:
-        return Params.model_validate_json(text)
-    except ValidationError:  # whoever wrote that
+        key = fingerprint("params", PARAMS_FILE.read_bytes().hex(), package_fingerprint())
+        return Params.model_validate_json(remembered(key, lambda: _checked().model_dump_json()))
+    except (OSError, ValidationError):  # no file that can be read, or a memory that makes no sense
         return _checked()
 
 

@@ -97,6 +97,16 @@ def test_a_memory_without_sense_is_none(text: str, repository: Path) -> None:
     assert dataset.checked_params() == load_params(CATALOGUE)
 
 
+def test_a_file_that_cannot_be_read_is_told(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", refused)
+    load_params.cache_clear()
+    with pytest.raises(ParamsError, match="cannot be read: Permission denied"):
+        dataset.checked_params()
+
+
 def test_without_a_file_it_is_told(repository: Path) -> None:
     (repository / "params.yaml").unlink()
     load_params.cache_clear()

@@ -65,11 +65,12 @@ def test_a_broken_database_is_set_aside_and_rebuilt(
     broken = (written / "mlflow.db").read_bytes()
     (written / "mlflow.db-journal").write_bytes(b"of the old one")
 
+    own = stores.set_aside
+
     def set_aside(store: Path) -> None:
         own(store)
         shutil.copy(empty_database, store)  # MLflow would take seconds for its tables
 
-    own = stores.set_aside
     monkeypatch.setattr(stores, "set_aside", set_aside)
     monkeypatch.setattr("sys.argv", ["tracking"])
     main()
