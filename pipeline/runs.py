@@ -153,11 +153,6 @@ def code_fingerprint(*more: str) -> str:
     return fingerprint(_sources((*_DEFINING, *more)), *versions, *_versions(*_PACKAGES))
 
 
-def package_fingerprint() -> str:
-    """A name for all code of the package and the versions of what it checks params.yaml with."""
-    return fingerprint(_sources(("",)), *_versions("pydantic", "ruamel.yaml", "torch", *_PACKAGES))
-
-
 @functools.cache
 def _versions(*packages: str) -> tuple[str, ...]:
     return tuple(map(version, packages))

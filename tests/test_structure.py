@@ -97,6 +97,7 @@ def test_a_stage_runs_on_more_than_the_modules_it_imports() -> None:
 def test_deps_hold_the_pinned_requirements_and_what_earlier_stages_write(stage: str) -> None:
     other = {dep for dep in declared(stage)["deps"] if not dep.startswith("pipeline")}
     inputs = {
+        "check": {"params.yaml"},
         "dataset": {"inputs"},
         "train": {"data/${key}.parquet"},
         "tune": {"data/${key}.parquet"},

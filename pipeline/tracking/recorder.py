@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from mlflow.entities import DatasetInput, Run
 
 FIGURES = ("test_loss", "test_metric")
+LONGEST = 6000
+"""Characters of a param; MLflow's own limit, beyond which it refuses the run."""
 Description = dict[str, Any]
 """What ``problems.problem.describe`` says of a run."""
 Figures = dict[str, dict[str, float]]
@@ -105,10 +107,15 @@ def _params(row: Description) -> dict[str, str]:
     params |= {"lr": str(float(row["lr"])), "optimizer": optimizer["name"]}
     groups = {"args": json.loads(row["args"]), "resolved": json.loads(row["resolved"]), "optimizer": optimizer["args"]}
     return params | {
-        f"{group}.{name}": value if isinstance(value, str) else json.dumps(value)
+        f"{group}.{name}": _cut(value if isinstance(value, str) else json.dumps(value))
         for group, values in groups.items()
         for name, value in values.items()
     }
+
+
+def _cut(text: str) -> str:
+    """A text as long as MLflow takes it; the whole of it is in ``runs.parquet``."""
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
 def _dataset(problem: str, digest: str) -> "DatasetInput":

@@ -47,7 +47,8 @@ def recording(value: Any, path: str = "") -> Any:
 
 def declared(stage: str) -> list[str]:
     body = STAGES[stage].get("do", STAGES[stage])
-    return [name.replace("${key}", "synthetic") for name in body["params"]]
+    (by_file,) = body["params"]
+    return [name.replace("${key}", "synthetic") for name in by_file["data/params.json"]]
 
 
 def narrowest(path: str) -> str:
@@ -71,7 +72,7 @@ def test_a_stage_reads_what_is_declared(stage: str, repository: Path, monkeypatc
     for name in WORK[stage]:
         target = f"pipeline.stages.{stage}.{name}"
         monkeypatch.setattr(target, lambda *args, **kwargs: {})
-    monkeypatch.setattr(module, "checked_params" if stage == "dataset" else "load_params", lambda *catalogue: recorder)
+    monkeypatch.setattr(module, "load_params", lambda *catalogue: recorder)
     monkeypatch.setattr(module, "cores", lambda: 0, raising=False)  # all of it in this process
     READ.clear()
     module.main("synthetic")

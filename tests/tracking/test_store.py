@@ -1,6 +1,7 @@
 """The rows put straight into SQLite are those that MLflow writes."""
 
 import contextlib
+import json
 import shutil
 import sqlite3
 from pathlib import Path
@@ -52,6 +53,21 @@ def test_runs_are_written_as_mlflow_writes_them(written: Path, monkeypatch: pyte
     rebuild()
     inserted, own = named_rows(written / "mlflow.db"), named_rows(written / "other.db")
     assert len(inserted["runs"]) == len(inserted["inputs"]) == 4
+    assert inserted == own
+
+
+def test_arguments_longer_than_mlflow_takes_are_cut(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would refuse the run; results/ has them whole."""
+    runs, curves = results.read_runs("digits", "train")
+    runs["args"] = json.dumps({"milestones": [f"{share / 100}%" for share in range(2000)], "gamma": 0.1})
+    results.write_runs("digits", "train", runs, curves)
+    shutil.copy(written / "mlflow.db", written / "other.db")
+    rebuild()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite+pysqlite:///{written}/other.db")
+    rebuild()
+    inserted, own = named_rows(written / "mlflow.db"), named_rows(written / "other.db")
+    values = {row["value"] for row in inserted["params"] if row["key"] == "args.milestones"}
+    assert {len(value) for value in values} == {6000}
     assert inserted == own
 
 
