@@ -44,7 +44,7 @@ def train(
 def _of_a_group(
     problem: Problem, *, optimizer: Component, runs: Sequence[Run], device: torch.device, dtype: torch.dtype, search: bool
 ) -> Training:
-    if _is_looped(problem, optimizer):
+    if is_looped(problem, optimizer):
         return (yield from loop.train_all(problem, runs, device=device, dtype=dtype, search=search))
     if device.type == "cpu" and is_to_be_compiled(problem, WORTH_COMPILING):
         lanes = partial(stacked.train, problem, device=device, dtype=dtype, search=search, make=LaneProgram)
@@ -56,7 +56,8 @@ def _of_a_group(
     return (yield from shards.train(problem, runs, device=device, dtype=dtype, search=search))
 
 
-def _is_looped(problem: Problem, optimizer: Component) -> bool:
+def is_looped(problem: Problem, optimizer: Component) -> bool:
+    """Whether runs with that optimizer are trained one by one, since params.yaml says so or they cannot be stacked."""
     asked = problem.params.engine
     if asked != "auto":
         return asked == "loop"

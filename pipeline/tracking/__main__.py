@@ -41,7 +41,7 @@ def rebuild() -> None:
         problem, stage = path.parts[-3:-1]
         runs, curves = results.read_runs(problem, stage)
         recorder = Recorder(problem, stage, runs.to_dict("records"), REBUILT)  # type: ignore[arg-type]
-        recorder.log([_whole(runs, curves)])
+        recorder.log([(_whole(runs, curves), range(len(runs)))])
         recorder.finish(figures_of(runs))
         logger.info("%s, %s: %d runs", problem, stage, len(runs))
     if (results.REPORTS / "report.html").exists():

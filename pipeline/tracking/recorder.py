@@ -49,22 +49,15 @@ class Recorder:
         self._open |= {row["run"]: (place, run_id) for (place, row), run_id in zip(new, created, strict=True)}
         self._epochs = {row["run"]: int(row["epochs"]) for row in described}
 
-    def log(self, blocks: Sequence[Block]) -> None:
-        """Write the curves of consecutive blocks. A curve of NaN only was not measured and is left out."""
-        curves = {name: np.concatenate([getattr(block, name) for block in blocks]) for name in CURVES}
-        self._measured |= {name for name, values in curves.items() if not np.isnan(values).all()}
-        first = blocks[0].first_epoch
-        self._store.log(
-            (
-                run_id,
-                [
-                    (name, value, step)
-                    for name in sorted(self._measured)
-                    for step, value in enumerate(curves[name][:, place].tolist(), first)
-                ],
+    def log(self, blocks: Sequence[tuple[Block, Sequence[int]]]) -> None:
+        """Write blocks of curves of the runs at these places. A curve of NaN only was not measured and is left out."""
+        run_at = dict(self._open.values())
+        for block, places in blocks:
+            self._measured |= {name for name in CURVES if not np.isnan(getattr(block, name)).all()}
+            measured = sorted(self._measured)
+            self._store.log(
+                (run_at[place], _points(block, column, measured)) for column, place in enumerate(places) if place in run_at
             )
-            for place, run_id in self._open.values()
-        )
 
     def finish(self, figures: Figures) -> None:
         """Write final figures and mark the runs FINISHED."""
@@ -93,6 +86,12 @@ class Recorder:
         lacking = {name: value for name, value in described.params.items() if name not in run.data.params}
         describe(self._client, run_id, lacking, described.dataset)
         return run_id
+
+
+def _points(block: Block, column: int, measured: Sequence[str]) -> list[tuple[str, float, int]]:
+    """The metrics of one of a block's runs: name, value and epoch."""
+    values = {name: getattr(block, name)[:, column].tolist() for name in measured}
+    return [(name, value, epoch) for name in measured for epoch, value in enumerate(values[name], block.first_epoch)]
 
 
 def _tags(row: Description) -> Tags:
