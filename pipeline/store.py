@@ -151,7 +151,7 @@ class Store:
 
     def _prepare(self) -> None:
         """Make the file, once; one that is broken or has other tables is set aside."""
-        if self._is_ready:
+        if self._is_ready and self._path.exists():
             return
         mend(self._path, _is_of_no_use)
         with alone(self._path), contextlib.closing(sqlite3.connect(self._path, timeout=WAIT_SECONDS)) as connection:

@@ -104,6 +104,15 @@ def test_a_file_of_no_use_is_set_aside(store: Store, path: Path, damage: str, ca
     assert "runs.sqlite.broken" in caplog.text
 
 
+def test_a_file_that_was_deleted_is_made_again(store: Store, path: Path) -> None:
+    store.keep({"a": finished()}, ORIGIN)
+    for file in path.parent.glob("runs.sqlite*"):
+        file.unlink()
+    assert store.known(["a"], whole=True) == {}
+    store.keep({"a": finished()}, ORIGIN)
+    assert store.known(["a"], whole=True).keys() == {"a"}
+
+
 def test_where_nothing_can_be_kept_one_line_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "state").write_text("a file where the folder should be", encoding="utf-8")
     store = Store(tmp_path / "state" / "runs.sqlite")

@@ -54,7 +54,7 @@ import shutil
 from multiprocessing import active_children
 from unittest.mock import MagicMock
 
-from pipeline import record
+from pipeline import obtain, record
 from pipeline.engine import workers
 from pipeline.stages import dataset, train
 
@@ -62,10 +62,11 @@ record.mirror = MagicMock()  # MLflow takes seconds to start
 for problem in ("looped", "stacked"):
     dataset.main(problem)
     for cores in (1, 2):
-        workers.cores = lambda: cores
+        obtain.cores = workers.cores = lambda: cores
         train.main(problem)
         print(len(active_children()))
         shutil.copytree(f"results/{problem}/train", f"{cores}/{problem}")
+        obtain.store().shrink(0)  # all is trained again
 """
 
 

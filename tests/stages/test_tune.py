@@ -217,8 +217,8 @@ def test_a_round_is_whole_and_all_studies_move_together(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     helpers.run_tune(("trials: 12, batch: 4", "trials: 6, batch: 3"))
-    titles = [line.split(":")[1] for line in capsys.readouterr().err.splitlines() if "epoch 4 of 4" in line]
-    assert titles == [" trials 1 to 3", " trials 4 to 6", " winners on all seeds", " 6 runs, epoch 4 of 4"]
+    titles = [line.split(":")[1] for line in capsys.readouterr().err.splitlines() if "100% done" in line]
+    assert titles == [" trials 1 to 3", " trials 4 to 6", " winners on all seeds", " 6 runs, 100% done"]
 
 
 def test_nothing_is_searched_where_a_schedule_cannot_be_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,9 +250,9 @@ def tune_in(root: Path, name: str, together: Any) -> None:
     """The stage, whose every writing to Optuna's storage begins when all are at it."""
     update = storage.Mirror.update
 
-    def at_once(self: storage.Mirror, trials: pd.DataFrame) -> None:
+    def at_once(self: storage.Mirror, trials: pd.DataFrame, *, is_all: bool) -> None:
         together.wait()
-        update(self, trials)
+        update(self, trials, is_all=is_all)
 
     patches = mock.patch.object(storage.Mirror, "update", at_once), mock.patch.object(record, "mirror", helpers.silent)
     with contextlib.chdir(root), patches[0], patches[1]:
