@@ -9,7 +9,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -61,10 +61,25 @@ class Mirror:
                 job.result()
         except Exception as error:  # noqa: BLE001  # whatever it is, the search goes on
             self._failed = True
-            _log.warning(
-                "The Optuna storage %s could not be written (%s). No result depends on it; `make mirror` rebuilds it from the "
-                "results.", _shown(location()), _one_line(error),
-            )  # fmt: skip
+            _warn(error)
+
+
+def complete(problems: Iterable[str]) -> None:
+    """Bring the storage up to the problems' results, whatever brought those; a failure is one warning."""
+    paths = [results.stage_path(problem, "tune", "trials.parquet") for problem in problems]
+    try:
+        for path in paths:
+            if path.exists():
+                write(pd.read_parquet(path))
+    except Exception as error:  # noqa: BLE001  # whatever it is, the results are there
+        _warn(error)
+
+
+def _warn(error: Exception) -> None:
+    words = (
+        "The Optuna storage %s could not be written (%s). No result depends on it; `make mirror` rebuilds it from the results."
+    )
+    _log.warning(words, _shown(location()), _one_line(error))
 
 
 def _one_line(error: Exception) -> str:

@@ -108,7 +108,8 @@ class Mirror:
 class Publication:
     """The report's way to MLflow, where it links the runs of ``inputs``, (problem, stage) each.
 
-    They are looked up there while the report is made. A failure is one warning, in the end.
+    What MLflow lacks of them is brought there from the results, and they are looked up, while the report is made. A failure is
+    one warning, in the end.
     """
 
     def __init__(self, inputs: Sequence[tuple[str, str]]) -> None:

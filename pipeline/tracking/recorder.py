@@ -49,6 +49,11 @@ class Recorder:
         self._open |= {row["run"]: (place, run_id) for (place, row), run_id in zip(new, created, strict=True)}
         self._epochs = {row["run"]: int(row["epochs"]) for row in described}
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether MLflow has all of the runs, finished."""
+        return not self._open
+
     def log(self, blocks: Sequence[tuple[Block, Sequence[int]]]) -> None:
         """Write blocks of curves of the runs at these places. A curve of NaN only was not measured and is left out."""
         run_at = dict(self._open.values())
