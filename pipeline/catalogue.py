@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 # These register schedulers: torch's own, those that others know, and the user's.
 import pipeline.custom
+import pipeline.schedulers.aliases
 import pipeline.schedulers.builtin
 import pipeline.schedulers.composed
 import pipeline.schedulers.greedy  # noqa: F401

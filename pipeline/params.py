@@ -108,6 +108,21 @@ class Schedule(BaseModel):
     search: SearchSpace | None = None
     """What a study tries for each argument, in place of the registered search space."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _by_its_name_here(cls, entry: Any, info: ValidationInfo) -> Any:
+        """A schedule of Hugging Face's or timm's under the name that it is registered by."""
+        alias = info.context.schedulers.alias(entry.get("name")) if info.context and isinstance(entry, dict) else None
+        if alias is None:
+            return entry
+        known, args = info.context.schedulers[alias.name].arguments.model_fields, entry.get("args")
+        foreign = [key for key in args if key not in known] if isinstance(args, dict) else []
+        if foreign:
+            error = mistake(f"is not an argument of {alias.name}, which {entry['name']} is here", alias.hint, key=True)
+            lines = [InitErrorDetails(type=error, loc=("args", key), input=args[key]) for key in foreign]
+            raise ValidationError.from_exception_data("schedule", lines)
+        return alias.applied(entry)
+
     @field_validator("name")
     @classmethod
     def _is_registered(cls, name: str, info: ValidationInfo) -> str:
