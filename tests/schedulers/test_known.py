@@ -1,21 +1,19 @@
 """Our schedules against transformers and timm themselves, at every step of drawn runs."""
 
 import re
-from random import Random
 from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.conftest import ROOT
-from tests.schedulers.known import CASES, DRAWS, document, of_ours, of_timm, of_transformers
+from tests.schedulers.known import CASES, document, of_ours, of_timm, of_transformers, pairs
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_every_rate_is_theirs(case: str) -> None:
     """To 1e-12 of it; near zero, where 1 + cos and 1 - t cancel, to 1e-15 of the peak."""
-    for number in range(DRAWS):
-        theirs, ours, peak = CASES[case].draw(Random(f"{case} {number}"))
+    for theirs, ours, peak in pairs(case):
         np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-15 * peak)
 
 
