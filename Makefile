@@ -64,8 +64,9 @@ mirror: .venv/run.stamp
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-.venv/test.stamp: .venv/run.stamp requirements-test.txt
+.venv/test.stamp: .venv/run.stamp requirements-test.txt requirements-timm.txt
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-test.txt
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-timm.txt
 	@touch $@
 
 # After changing a pin: everything that is installed and not pinned directly.

@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 # These register schedulers: torch's own, those that others know, and the user's.
 import pipeline.custom
+import pipeline.schedulers.aliases
 import pipeline.schedulers.builtin
-import pipeline.schedulers.composed  # noqa: F401
+import pipeline.schedulers.composed
+import pipeline.schedulers.greedy  # noqa: F401
 from pipeline.problems.datasets import datasets
 from pipeline.problems.losses import RegisteredLoss, losses
 from pipeline.problems.metrics import RegisteredMetric, metrics

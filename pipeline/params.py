@@ -28,7 +28,7 @@ from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCu
 from pipeline import document
 from pipeline.document import Loc, Mistake
 from pipeline.errors import ParamsError
-from pipeline.registry import STRICT, Registry
+from pipeline.registry import STRICT, Alias, Registry
 from pipeline.spaces import PeakRates, Range, SearchSpace, refuse_unfit
 from pipeline.units import Length, LengthOrZero, Percentage, PositiveRate, percent, share_of
 from pipeline.wording import in_words, mistake, suggestion
@@ -108,6 +108,19 @@ class Schedule(BaseModel):
     search: SearchSpace | None = None
     """What a study tries for each argument, in place of the registered search space."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _by_its_name_here(cls, entry: Any, info: ValidationInfo) -> Any:
+        """A schedule of Hugging Face's or timm's under the name that it is registered by."""
+        if info.context is None or not isinstance(entry, dict):
+            return entry
+        registry = info.context.schedulers
+        alias = registry.alias(entry.get("name"))
+        if alias is None:
+            return entry
+        _refuse_foreign(entry, alias, registry[alias.name].arguments.model_fields)
+        return alias.applied(entry)
+
     @field_validator("name")
     @classmethod
     def _is_registered(cls, name: str, info: ValidationInfo) -> str:
@@ -161,6 +174,16 @@ class Schedule(BaseModel):
     def key(self) -> str:
         """Canonical text; equal for schedules that train the same."""
         return json.dumps(self.model_dump(exclude={"search"}), sort_keys=True)
+
+
+def _refuse_foreign(entry: dict[str, Any], alias: Alias, known: Iterable[str]) -> None:
+    """Arguments by the other library's names are told with ours."""
+    error = mistake(f"is not an argument of {alias.name}, which {entry['name']} is here", alias.hint, key=True)
+    args = entry.get("args")
+    foreign = {key: args[key] for key in args if key not in known} if isinstance(args, dict) else {}
+    if foreign:
+        lines = [InitErrorDetails(type=error, loc=("args", key), input=value) for key, value in foreign.items()]
+        raise ValidationError.from_exception_data("schedule", lines)
 
 
 def _named_after_label(value: Any) -> Any:

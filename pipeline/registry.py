@@ -1,8 +1,9 @@
 """A name in params.yaml → one registered function, whose signature is the only statement of its arguments."""
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model, model_validator
@@ -36,6 +37,32 @@ class Registered:
             raise reworded(error, arguments, self.arguments.model_fields) from None
 
 
+@dataclass(frozen=True)
+class Alias:
+    """What a name of another library stands for: a registered one, the arguments and entries that go with it, and a hint."""
+
+    name: str
+    args: Mapping[str, Any]
+    hint: str
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+    def applied(self, entry: Mapping[str, Any]) -> dict[str, Any]:
+        """An entry of params.yaml under the registered name; what is written in it holds."""
+        args = entry.get("args", {})
+        return {**self.more, **entry, "name": self.name, "args": {**self.args, **args} if isinstance(args, dict) else args}
+
+    def __str__(self) -> str:
+        """As one would write it in params.yaml."""
+        args = ", ".join(f"{key}: {str(value).lower()}" for key, value in self.args.items())
+        more = [f"{key}: {value}" for key, value in self.more.items()]
+        return ", ".join([f"{self.name} {{{args}}}" if args else self.name, *more])
+
+
+def folded(name: str) -> str:
+    """A name without what differs between spellings of it: case, underscores, blanks."""
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
 E = TypeVar("E", bound=Registered)
 
 
@@ -45,6 +72,10 @@ class Registry(Generic[E]):
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self._entries: dict[str, E] = {}
+        self.aliases: dict[str, Alias] = {}
+        """Names of other libraries that are taken for a registered one."""
+        self.hints: dict[str, str] = {}
+        """What to write instead of a name that is :func:`folded`."""
 
     def add(self, entry: E) -> None:
         """Add one; a name that is taken already is a ValueError, since the older one would be silently lost."""
@@ -58,10 +89,15 @@ class Registry(Generic[E]):
     def __iter__(self) -> Iterator[E]:
         return iter(self._entries.values())
 
+    def alias(self, name: object) -> Alias | None:
+        """What a name of another library stands for; a registered one stands for itself."""
+        return self.aliases.get(name) if isinstance(name, str) and name not in self._entries else None
+
     def find(self, name: object) -> E:
-        """The entry of that name, or a validation error that offers the nearest names."""
+        """The entry of that name, or a validation error that says what to write, or offers the nearest names."""
         if not isinstance(name, str) or name not in self._entries:
-            raise mistake(f"is not a registered {self.kind}", suggestion(str(name), self._entries))
+            right = self.hints.get(folded(str(name))) or suggestion(str(name), self._entries)
+            raise mistake(f"is not a registered {self.kind}", right)
         return self._entries[name]
 
 

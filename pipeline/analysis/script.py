@@ -21,6 +21,7 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from pipeline.analysis.formulas import body_of
 from pipeline.params import Component, ProblemParams
 from pipeline.problems.losses import losses
 from pipeline.problems.models import models
@@ -36,21 +37,6 @@ USED = frozenset(
     | {"rates", "load", "encoded", "evaluate", "train", "main", "factor"}
 )
 """Names that the script has given away already."""
-
-FORMULAS: Mapping[str, str] = {
-    "LinearDecay": "1 - step / {total}",
-    "CosineDecay": "(1 + math.cos(math.pi * (step / {total}))) / 2",
-    "CosineRestarts": "(1 + math.cos(math.pi * (step * {cycles} % {total} / {total}))) / 2",
-    "InverseSqrt": "1 / math.sqrt(1 + step / {timescale})",
-    "REX": "(1 - step / {total}) / (0.5 + 0.5 * (1 - step / {total}))",
-    "TanhDecay": "(1 - math.tanh({lower} + ({upper} - {lower}) * step / {total})) / 2",
-}
-"""The closed forms of ``composed.py``, each in the same order of operations, so that no bit differs."""
-COOLDOWNS: Mapping[str, str] = {
-    "linear": "1 - progress",
-    "cosine": "(1 + math.cos(math.pi * progress)) / 2",
-    "1-sqrt": "1 - math.sqrt(progress)",
-}
 
 
 class NotSelfContainedError(Exception):
@@ -226,8 +212,8 @@ def _scheduler(run: Mapping[str, Any], batches: int) -> Part:
         return Part(_call(f"lr_scheduler.{name}", ["optimizer"], _as_torch_takes_them(name, arguments, lr, total)))
     if schedulers[name].schedule_free:
         return Part("lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)")
-    if name in FORMULAS or name == "WarmupStableDecay":
-        return _closed_form(name, arguments, lr, total)
+    if body := body_of(name, arguments, lr, total, _literal):
+        return _closed_form(name, body, total)
     return _carried("scheduler", name, function, ["optimizer", str(total)], arguments)
 
 
@@ -249,24 +235,11 @@ def _as_torch_takes_them(name: str, arguments: Mapping[str, Any], lr: float, tot
     return dict(arguments)
 
 
-def _closed_form(name: str, arguments: Mapping[str, Any], lr: float, total: int) -> Part:
-    """A ``LambdaLR`` on a function of the step that is written out: from 1 down to the share ``final`` of the peak."""
-    lines: list[str] = []
-    if name == "WarmupStableDecay":
-        lines, shape = _plateau(total, arguments["warmup"], arguments["decay"]), COOLDOWNS[arguments["cooldown"]]
-    else:
-        shape = FORMULAS[name].format(total=total, **{key: _literal(value) for key, value in arguments.items()})
-    if lowest := arguments.get("final", 0.0) / lr:
-        lines.append(f"shape = {shape}")
-        shape = f"{_literal(lowest)} + (1 - {_literal(lowest)}) * shape"
-    body = textwrap.indent("\n".join([*lines, f"return {shape}"]), "    ")
-    formula = f'def factor(step: int) -> float:\n    """{name}: the share of the peak rate at a step of {total}."""\n{body}'
+def _closed_form(name: str, body: str, total: int) -> Part:
+    """A ``LambdaLR`` on a function of the step that is written out."""
+    said = f'"""{name}: the share of the peak rate at a step of {total}."""'
+    formula = f"def factor(step: int) -> float:\n    {said}\n{textwrap.indent(body, '    ')}"
     return Part("lr_scheduler.LambdaLR(optimizer, factor)", formula=formula)
-
-
-def _plateau(total: int, warmup: int, decay: int) -> list[str]:
-    rising = [f"if step < {warmup}:", f"    return step / {warmup}"] if warmup else []
-    return [*rising, f"progress = max(step - {total - decay}, 0) / {decay}"]
 
 
 def _carried(kind: str, name: str, function: Callable[..., Any], given: Sequence[str], arguments: Mapping[str, Any]) -> Part:
@@ -365,8 +338,8 @@ def _statement(item: Import) -> str:
 
 
 def _needed(scheduler: Part, *, uses_sys: bool) -> frozenset[Import]:
-    math = {Import("math")} if "math." in scheduler.formula else set()
-    return frozenset(math | ({Import("sys")} if uses_sys else set()))
+    used = {Import(module) for module in ("bisect", "math") if f"{module}." in scheduler.formula}
+    return frozenset(used | ({Import("sys")} if uses_sys else set()))
 
 
 # A function's own source, and all that it uses

@@ -28,7 +28,7 @@ def _argument(name: str, field: FieldInfo) -> str:
     """``name`` with its unit and default, where it has them."""
     unit = " ⟷" if any(map(is_length, marks_of(field))) else " ↕" if any(map(is_rate, marks_of(field))) else ""
     default = field.get_default()
-    if field.is_required() or default is None:
+    if field.is_required() or default in (None, []):
         return f"`{name}`{unit}"
     shown = f"{default:.4g}" if isinstance(default, float) else str(default)
     return f"`{name}`{unit} = {shown}"

@@ -42,10 +42,29 @@ EXAMPLES: Mapping[str, list[dict[str, Any]]] = {
         {},
         {"warmup": "10%", "decay": "50%", "cooldown": "linear"},
         {"warmup": 0, "decay": 5, "cooldown": "cosine", "final": "1%"},
+        {"warmup": "10%", "rise": "1-sqrt", "start": "5%", "stable": "30%", "decay": "30%", "cooldown": "exp", "final": "5%"},
+        {"warmup": 3, "rise": "cosine", "stable_power": 0.5, "timescale": 3, "cooldown": "cosine", "waves": 1.5},
+        {"warmup": 0, "stable_power": 0.7, "timescale": "10%", "final": "10%"},
     ],
-    "InverseSqrt": [{"timescale": "10%"}, {"timescale": 3}],
+    "InverseSqrt": [{"timescale": "10%"}, {"timescale": 3}, {"warmup": "20%"}],
     "REX": [{}, {"final": "10%"}],
     "TanhDecay": [{}, {"lower": -4.0, "upper": 4.0, "final": "1%"}],
+    "Annealing": [
+        {"final": "1%"},
+        {"cycles": 3, "growth": 1.5, "shrink": 0.5, "k": 1.5, "warmup": "10%", "start": "2%", "prefix": True},
+        {"shape": "polynomial", "power": 0.5, "cycles": 2, "first": "30%", "final": 1e-3, "warmup": 3, "start": 1e-4},
+        {"shape": "tanh", "lower": -4.0, "warmup": "20%", "start": "5%"},
+        {"waves": 1.5},
+    ],
+    "StepDecay": [
+        {"every": "30%", "gamma": 0.3},
+        {"at": ["30%", "80%"], "gamma": 0.2, "warmup": "10%", "start": "5%", "prefix": True},
+        {"every": 3, "at": [5], "gamma": 0.7, "warmup": 4},
+    ],
+    "GreedyLR": [
+        {"factor": 0.5, "patience": 1, "min_lr": "1%", "max_lr": "200%"},
+        {"factor": 0.8, "patience": 0, "threshold": 0.01, "threshold_mode": "rel", "cooldown": 1, "warmup": 1, "window": 2},
+    ],
     "ScheduleFree": [{}, {"momentum": 0.5}],
 }
 """Scheduler → arguments; none of them touches the momentum."""
@@ -68,6 +87,9 @@ FLAT: Mapping[str, dict[str, Any]] = {
     "WarmupStableDecay": {"warmup": 0, "final": "100%"},
     "REX": {"final": "100%"},
     "TanhDecay": {"final": "100%"},
+    "Annealing": {"final": "100%"},
+    "StepDecay": {"every": 1, "gamma": 1.0},
+    "GreedyLR": {"patience": "100%"},
 }
 """Scheduler → arguments at which its rate never leaves the optimizer's own."""
 

@@ -1,4 +1,4 @@
-"""torch's own schedulers as registered: small cases worked out by hand at learning rate 1, stepped at every batch.
+"""torch's own schedulers as registered, and those that react to the loss: small cases worked out by hand at learning rate 1.
 
 Those of the composed ones stand in ``test_composed.py``.
 """
@@ -98,6 +98,22 @@ BY_HAND_ON_LOSSES: dict[str, tuple[str, dict[str, Any], list[float], list[float]
     "a cooldown and a floor": (
         "ReduceLROnPlateau", {"factor": 0.5, "patience": 0, "cooldown": 2, "min_lr": "30%"}, 8 * [1.0],
         [1, 1, 0.5, 0.5, 0.5, 0.3, 0.3, 0.3],
+    ),
+    # two better losses in a row are more than a patience of 1 and double the rate, two that are not halve it; the first is
+    # better than none, and no rate is above 2 or below 0.6
+    "GreedyLR": (
+        "GreedyLR", {"factor": 0.5, "patience": 1, "min_lr": 0.6, "max_lr": 2.0}, [5, 4, 3, 2, 1, 1, 1, 1, 1, 1],
+        [1, 1, 2, 2, 2, 2, 2, 1, 1, 0.6],
+    ),
+    # behind a rise an epoch counts for nothing, not even as the best so far, and two behind a fall
+    "GreedyLR that rests": (
+        "GreedyLR", {"factor": 0.5, "patience": 0, "min_lr": 0, "max_lr": 9.0, "warmup": 1, "cooldown": 2},
+        [5, 1, 4, 4, 9, 9, 9], [1, 2, 2, 4, 4, 2, 2],
+    ),
+    # the third fall that could not lower the rate lets it begin anew
+    "GreedyLR that begins anew": (
+        "GreedyLR", {"factor": 0.5, "patience": 0, "min_lr": 0.5, "max_lr": 1.0, "reset_start": 2},
+        [1, 1, 1, 1, 1], [1, 1, 0.5, 1, 1],
     ),
 }  # fmt: skip
 

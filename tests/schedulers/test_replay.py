@@ -76,6 +76,20 @@ SHAPES: dict[str, st.SearchStrategy[dict[str, Any]]] = {
     "InverseSqrt": st.fixed_dictionaries({"timescale": TENTHS}),
     "REX": st.fixed_dictionaries({"final": FINAL}),
     "TanhDecay": st.fixed_dictionaries({"lower": st.floats(-8, 0), "upper": st.floats(0, 5), "final": FINAL}),
+    "Annealing": st.fixed_dictionaries(
+        {
+            "shape": st.sampled_from(["cosine", "polynomial", "tanh"]),
+            "final": FINAL,
+            "cycles": st.sampled_from([1, 2, 5]),  # as many as begin at tenths
+            "shrink": GAMMA,
+            "k": st.floats(0.5, 3.0),
+            "warmup": st.sampled_from(["0%", "20%"]),
+            "start": FINAL,
+        }
+    ),
+    "StepDecay": st.fixed_dictionaries(
+        {"every": TENTHS, "at": st.lists(TENTHS, max_size=3), "gamma": GAMMA, "warmup": st.sampled_from(["0%", "20%"])}
+    ),
     "ScheduleFree": st.fixed_dictionaries({"momentum": st.floats(0.1, 0.9)}),
     "CyclicLR": st.fixed_dictionaries(
         {
@@ -120,6 +134,9 @@ def test_one_warmup_at_every_budget(warmup: int) -> None:
 RELATIVE: dict[str, st.SearchStrategy[dict[str, Any]]] = SHAPES | {
     "OneCycleLR": st.fixed_dictionaries({"max_lr": st.sampled_from(["40%", "100%"]), "cycle_momentum": st.just(False)}),
     # torch leaves out changes below eps, an absolute number, unless it is 0
+    "GreedyLR": st.fixed_dictionaries(
+        {"factor": GAMMA, "patience": TENTHS, "min_lr": FINAL, "max_lr": st.just("200%"), "eps": st.just(0.0)}
+    ),
     "ReduceLROnPlateau": st.fixed_dictionaries(
         {"factor": st.floats(0.1, 0.9), "patience": TENTHS, "min_lr": st.sampled_from(["0%", "3%"]), "eps": st.just(0.0)}
     ),

@@ -208,7 +208,7 @@ def test_every_registered_scheduler_can_be_inspected(name: str) -> None:
 def test_relative_lengths_of_whole_runs_fall_into_no_trap() -> None:
     """What each scheduler of decay is usually asked for."""
     whole = {"T_max": "100%", "total_iters": "100%", "T_0": "100%", "milestones": ["30%", "80%"], "step_size": "30%",
-             "timescale": "10%", "final": "1%"}  # fmt: skip
+             "every": "30%", "timescale": "10%", "final": "1%"}  # fmt: skip
     for entry in CATALOGUE.schedulers:
         if entry.name in ("ConstantLR", "LinearLR", "CyclicLR", "OneCycleLR"):
             continue

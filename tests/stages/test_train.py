@@ -116,3 +116,15 @@ def test_each_trap_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
         train.main("tiny")
     told = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
     assert [line.split(", epoch")[0] for line in told] == ["train@tiny: warning: StepLR"]
+
+
+def test_a_name_of_another_library_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    helpers.problem(("schedulers:\n  ", "schedulers:\n  cosine: {warmup: 10%}\n  "))
+    with mock.patch.object(record, "mirror", helpers.silent):
+        train.main("tiny")
+    told = [line for line in capsys.readouterr().err.splitlines() if "cosine" in line]
+    assert len(told) == 1
+    assert told[0].startswith("train@tiny: schedulers.cosine: Hugging Face's cosine is CosineDecay {final: 0%} here; ")
