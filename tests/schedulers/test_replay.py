@@ -77,6 +77,14 @@ SHAPES: dict[str, st.SearchStrategy[dict[str, Any]]] = {
     "REX": st.fixed_dictionaries({"final": FINAL}),
     "TanhDecay": st.fixed_dictionaries({"lower": st.floats(-8, 0), "upper": st.floats(0, 5), "final": FINAL}),
     "ScheduleFree": st.fixed_dictionaries({"momentum": st.floats(0.1, 0.9)}),
+    "SWALR": st.fixed_dictionaries(
+        {
+            "swa_lr": FINAL,
+            "anneal_epochs": TENTHS,
+            "anneal_strategy": st.sampled_from(["cos", "linear"]),
+            "start": TENTHS,
+        }
+    ),
     "CyclicLR": st.fixed_dictionaries(
         {
             "base_lr": st.just("1%"),
