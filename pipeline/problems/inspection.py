@@ -149,17 +149,13 @@ def _of_averaged_weights(problem: Problem) -> Iterator[Mistake]:
 
     BatchNorm's are gathered anew for an ``average``, by torch's ``update_bn``; for a schedule-free optimizer none are.
     """
-    asked = []
+    statistics = f"is evaluated at averaged weights, and the running statistics of the model {problem.params.model.name}"
     if (free := list(_schedule_free(problem))) and _has_running_statistics(problem):
-        asked += free
+        wrong = f"{statistics} (BatchNorm's, or the like) are those of other weights"
+        yield from ((*asked, wrong, f"leave it out, or {_WITHOUT_STATISTICS}") for asked in free)
     if (means := list(_means(problem))) and _has_running_statistics(problem, but_of=_BatchNorm):
-        asked += means
-    wrong = (
-        f"is evaluated at averaged weights, and the running statistics of the model {problem.params.model.name} (BatchNorm's, "
-        "or the like) are those of other weights"
-    )
-    for place, name in asked:
-        yield place, name, wrong, f"leave it out, or {_WITHOUT_STATISTICS}"
+        wrong = f"{statistics} (others than BatchNorm's, which torch's update_bn gathers anew) are those of other weights"
+        yield from ((*asked, wrong, f"leave it out, or {_WITHOUT_STATISTICS}") for asked in means)
 
 
 _WITHOUT_STATISTICS = "build the model with GroupNorm or LayerNorm, which take no statistics of the batch"
