@@ -30,7 +30,7 @@ from pipeline.document import Loc, Mistake
 from pipeline.errors import ParamsError
 from pipeline.registry import STRICT, Alias, Registry
 from pipeline.spaces import PeakRates, Range, SearchSpace, refuse_unfit
-from pipeline.units import Length, LengthOrZero, Percentage, PositiveRate, percent, share_of
+from pipeline.units import Length, LengthOrZero, OptionalLengthOrZero, Percentage, PositiveRate, percent, plain_length, share_of
 from pipeline.wording import in_words, mistake, suggestion
 
 PARAMS_FILE = Path("params.yaml")
@@ -94,6 +94,27 @@ class Component:
     args: Mapping[str, Any]
 
 
+class Average(BaseModel):
+    """``average``: a run is evaluated at a mean of the weights that it has had, as torch's ``AveragedModel`` keeps it."""
+
+    model_config = STRICT
+
+    ema: float | None = Field(default=None, gt=0, lt=1)
+    """Decay of an exponential mean, which takes in the weights after every optimizer step."""
+    swa: OptionalLengthOrZero = None
+    """Epochs, or their share of the run, after which a plain mean begins to take in the weights at the end of each."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> "Average":
+        if (self.ema is None) == (self.swa is None):
+            raise mistake(f"has {'neither' if self.ema is None else 'both'} of ema and swa", "write either ema or swa")
+        return self
+
+    def in_epochs(self, epochs: int) -> "Average":
+        """The same for a run of so many epochs, in torch's numbers."""
+        return self if self.swa is None else Average(swa=plain_length(self.swa, epochs))
+
+
 class Schedule(BaseModel):
     """One entry under ``schedulers``: a registered scheduler, its arguments as written, and its peak learning rate."""
 
@@ -105,6 +126,8 @@ class Schedule(BaseModel):
     warmup: LengthOrZero = 0
     """Scheduler steps in which the rate first rises from 0 to the peak, in a straight line, or their share of the run."""
     interval: Interval | None = None
+    average: Average | None = None
+    """The mean of its weights that a run is evaluated at; the last weights where it is left out."""
     search: SearchSpace | None = None
     """What a study tries for each argument, in place of the registered search space."""
 
@@ -161,6 +184,15 @@ class Schedule(BaseModel):
             raise mistake(wrong, "leave `interval` out")
         return interval or ("batch" if info.data.get("warmup") else entry.interval)
 
+    @field_validator("average")
+    @classmethod
+    def _averages_once(cls, average: Average | None, info: ValidationInfo) -> Average | None:
+        if average is not None and info.context is not None and "name" in info.data:
+            entry = info.context.schedulers[info.data["name"]]
+            if entry.schedule_free:
+                raise mistake(f"comes on top of {entry.name}, which averages the weights itself", "leave `average` out")
+        return average
+
     @field_validator("search")
     @classmethod
     def _search_fits_the_signature(cls, search: SearchSpace | None, info: ValidationInfo) -> SearchSpace | None:
@@ -173,7 +205,8 @@ class Schedule(BaseModel):
     @property
     def key(self) -> str:
         """Canonical text; equal for schedules that train the same."""
-        return json.dumps(self.model_dump(exclude={"search"}), sort_keys=True)
+        unused = {"search"} if self.average else {"search", "average"}
+        return json.dumps(self.model_dump(exclude=unused), sort_keys=True)
 
 
 def _refuse_foreign(entry: dict[str, Any], alias: Alias, known: Iterable[str]) -> None:
@@ -412,6 +445,8 @@ def _known_keys(loc: Loc) -> Iterable[str]:
             return Params.model_fields
         case ("problems", _, "clip", _):
             return Clipping.model_fields
+        case (*_, "schedulers", _, "average", _):
+            return Average.model_fields
         case ("problems", _, _):
             return ProblemParams.model_fields
         case ("report", _):

@@ -85,6 +85,13 @@ TABLES = frozenset(
 """What encoding a raw table takes beside it."""
 
 
+AVERAGES: Mapping[str, frozenset[Import]] = {
+    kind: frozenset(Import("torch.optim.swa_utils", name) for name in ("AveragedModel", "update_bn", *more))
+    for kind, more in {"ema": ["get_ema_multi_avg_fn"], "swa": []}.items()
+}
+"""What keeping a mean of the weights takes beside it."""
+
+
 @dataclass(frozen=True)
 class Part:
     """One of model, optimizer and scheduler: the call that makes it, and what the script must hold for it.
@@ -135,6 +142,7 @@ def script(
     parts, lifted = _together(parts)
     loss = problem.loss or Component("MSELoss" if data.is_regression else "CrossEntropyLoss", {})
     given = {key: value for key, value in loss.args.items() if value is not None}
+    average: dict[str, Any] = json.loads(run["optimizer"]).get("average", {})
     free = json.loads(run["optimizer"])["name"] in FREE
     per_batch, live = run["interval"] == "batch", schedulers[run["name"]].live
     return _environment().get_template("best.py.j2").render(
@@ -148,13 +156,15 @@ def script(
             lifted.imports
             | (TABLES if data.is_table else set())
             | ({Import("schedulefree")} if free else set())
+            | {name for kind in average for name in AVERAGES[kind]}
             | _needed(parts["scheduler"], uses_sys=per_batch or live)
         ),
         definitions=list(lifted.definitions.values()),
         formula=[parts["scheduler"].formula] if parts["scheduler"].formula else [],
-        epochs=int(run["epochs"]), batch_size=problem.batch_size, batches=batches, warmup=int(run["warmup"]),
+        epochs=int(run["epochs"]), batch_size=problem.batch_size, batches=batches,
+        warmup=0 if run["name"] == "SWALR" else int(run["warmup"]),  # which is one of its own sequence
         per_batch=per_batch, live=live, resample=problem.resample, free=free, clip=problem.clip,
-        needs_closure=json.loads(run["optimizer"])["name"] == "LBFGS",
+        needs_closure=json.loads(run["optimizer"])["name"] == "LBFGS", ema=average.get("ema"), swa=average.get("swa"),
     )  # fmt: skip
 
 
@@ -208,6 +218,8 @@ def _scheduler(run: Mapping[str, Any], batches: int) -> Part:
     name, arguments, lr = run["name"], json.loads(run["resolved"]), float(run["lr"])
     total = int(run["epochs"]) * (batches if run["interval"] == "batch" else 1) - int(run["warmup"])
     function, arguments = schedulers[name].function, _ordered(schedulers[name], arguments)
+    if name == "SWALR":
+        return _swalr(arguments, int(run["warmup"]))
     if function.__module__ == f"{OWN}.schedulers.builtin":
         return Part(_call(f"lr_scheduler.{name}", ["optimizer"], _as_torch_takes_them(name, arguments, lr, total)))
     if schedulers[name].schedule_free:
@@ -215,6 +227,19 @@ def _scheduler(run: Mapping[str, Any], batches: int) -> Part:
     if body := body_of(name, arguments, lr, total, _literal):
         return _closed_form(name, body, total)
     return _carried("scheduler", name, function, ["optimizer", str(total)], arguments)
+
+
+def _swalr(arguments: Mapping[str, Any], warmup: int) -> Part:
+    """A ``SequentialLR`` of a constant rate and torch's class, behind a warmup where there is one."""
+    of_swa = {name: value for name, value in arguments.items() if name != "start"}
+    parts = ["lr_scheduler.ConstantLR(optimizer, factor=1.0)", _call("SWALR", ["optimizer"], of_swa)]
+    milestones = [warmup + arguments["start"]]
+    if warmup:
+        parts.insert(0, f"lr_scheduler.LambdaLR(optimizer, lambda step: step / {warmup})")
+        milestones.insert(0, warmup)
+    given = ["optimizer", _group("[", parts, "]"), f"milestones={milestones}"]
+    swalr = Lifted({}, frozenset({Import("torch.optim.swa_utils", "SWALR")}))
+    return Part(_group("lr_scheduler.SequentialLR(", given, ")"), swalr)
 
 
 def _ordered(entry: Registered, arguments: Mapping[str, Any]) -> dict[str, Any]:

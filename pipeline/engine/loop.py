@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
+from pipeline.engine.averaging import Evaluated
 from pipeline.engine.memory import fitting
 from pipeline.engine.merging import as_one_block
 from pipeline.engine.stacked import on_device
@@ -33,7 +34,8 @@ def train_all(
     Where they do not all fit into memory, each is trained to its end before the next, and all epochs come as one block.
     """
     train_one = partial(_by_itself, problem, device=device, dtype=dtype, search=search)
-    if len(runs) > fitting(problem, problem.params.optimizer, dtype):
+    is_averaged = any(run.schedule.average for run in runs)
+    if len(runs) > fitting(problem, problem.params.optimizer, dtype, is_averaged=is_averaged):
         train_one = partial(as_one_block, train_one)
     cuts = [[place] for place in range(len(runs))]
     return (yield from spread(train_one, runs, cuts, processes=None if device.type == "cpu" else 1))
@@ -59,7 +61,7 @@ def train(
         lr, momentum = rate_of(script.optimizer), momentum_of(script.optimizer)
         train_loss = script.train_epoch()
         train_loss = np.nan if has_ended else train_loss
-        script.end_epoch(train_loss)
+        script.end_epoch(epoch, train_loss)
         is_evaluated = not has_ended and (epoch == run.epochs or not search)
         validated = script.evaluate("validation") if is_evaluated else nothing
         finite = finite and bool(np.isfinite([train_loss, *validated[:is_evaluated]]).all())
@@ -81,6 +83,8 @@ class Script:
         self._scale = float(samples.scale[0])
         self.model = problem.new_model(run.seed, run.stream).to(device, dtype)
         self._parameters: list[Tensor] = list(self.model.parameters())
+        average = run.schedule.average
+        self._evaluated = Evaluated(self.model, average and average.in_epochs(run.epochs))
         budget = problem.budget(run.epochs)
         resolved = resolve(run.schedule, problem.lr, budget)
         self.optimizer = problem.optimizers_for(run.schedule)(self._parameters, resolved.lr)
@@ -97,6 +101,7 @@ class Script:
                 rows = training[batch.to(training.device)]
                 _renew_draws(self.model, self._draws)
                 loss: Any = self.optimizer.step(partial(self._loss, rows))  # type: ignore[arg-type]
+                self._evaluated.end_step()
                 if self._schedule.interval == "batch":
                     self._scheduler.step()
                 total += loss.item() * len(rows)
@@ -110,8 +115,9 @@ class Script:
         _clip(self._parameters, self._problem.params.clip)
         return loss
 
-    def end_epoch(self, train_loss: float) -> None:
-        """Step a scheduler that goes by epochs, with the epoch's loss where it reacts to it."""
+    def end_epoch(self, epoch: int, train_loss: float) -> None:
+        """Step what goes by epochs: a mean of the weights; a scheduler, with the epoch's loss where it reacts to it."""
+        self._evaluated.end_epoch(epoch)
         if self._schedule.interval == "epoch":
             self._scheduler.step(*([train_loss] if schedulers[self._schedule.name].live else []))
 
@@ -119,11 +125,12 @@ class Script:
     def evaluate(self, part: str) -> tuple[float, float]:
         """Loss and metric of the model on that part of the samples, no metric without a finite loss."""
         x, y, metric = self._x[self._rows[part]], self._y[self._rows[part]], self._problem.metric
-        self.model.eval()
+        model = self._evaluated.model(self._batches())
+        model.eval()
         _set_mode(self.optimizer, training=False)
-        outputs = self.model(x)
+        outputs = model(x)
         _set_mode(self.optimizer, training=True)
-        self.model.train()
+        model.train()
         loss = self._problem.loss.mean(outputs, y).item()
         measured = float(metric.of_runs(outputs[None], y[None])[0]) * self._scale**metric.power
         return loss, measured if np.isfinite(loss) else np.nan
@@ -131,7 +138,13 @@ class Script:
     def weights(self) -> dict[str, Tensor]:
         """What the model's ``state_dict`` holds, as it is evaluated, each behind a runs axis of length 1."""
         _set_mode(self.optimizer, training=False)
-        return {name: value.detach()[None] for name, value in self.model.state_dict().items()}
+        model = self._evaluated.model(self._batches())
+        return {name: value.detach()[None] for name, value in model.state_dict().items()}
+
+    def _batches(self) -> Iterator[Tensor]:
+        """The inputs of the training part."""
+        for rows in self._rows["train"].split(self._problem.params.batch_size):  # type: ignore[no-untyped-call]
+            yield self._x[rows]
 
 
 def _set_mode(optimizer: Any, *, training: bool) -> None:

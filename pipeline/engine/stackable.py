@@ -59,13 +59,16 @@ def _is_named(problem: Problem) -> bool:
 
 
 def by_optimizer(problem: Problem, runs: Sequence[Run]) -> list[tuple[Component, Places]]:
-    """Each optimizer that the runs are trained with, and the places of the runs that it can train as one stack."""
-    found: dict[str, tuple[Component, Places]] = {}
+    """Each optimizer that the runs are trained with, and the places of the runs that it can train as one stack.
+
+    Runs that are evaluated at a mean of their weights, whichever, are a stack by themselves: their state holds one more tensor.
+    """
+    found: dict[tuple[str, bool], tuple[Component, Places]] = {}
     own, own_key = problem.params.optimizer, in_common(problem.params.optimizer)
     for place, run in enumerate(runs):
         component = problem.optimizer_of(run.schedule)
         key = own_key if component is own else in_common(component)
-        found.setdefault(key, (component, []))[1].append(place)
+        found.setdefault((key, run.schedule.average is not None), (component, []))[1].append(place)
     return list(found.values())
 
 

@@ -16,7 +16,7 @@ from torch.func import stack_module_state
 
 from pipeline.engine.compiling import WORTH_COMPILING, is_to_be_compiled
 from pipeline.engine.functions import Functions
-from pipeline.engine.optimizers import STACKED, in_common
+from pipeline.engine.optimizers import STACKED, Averaged, StackedOptimizer, in_common
 from pipeline.engine.program import Epochs, Program, Runs, Trained
 from pipeline.engine.rates import Rates
 from pipeline.engine.stackable import by_optimizer, obstacle
@@ -78,7 +78,7 @@ class Stack:
         self._samples = problem.samples([seed for seed, _ in replicates])
         self._replicate = np.array([replicates.index((run.seed, run.stream)) for run in runs])
         component = problem.optimizer_of(runs[0].schedule)
-        self._optimizer = STACKED[component.name](component.args, len(runs), has_momentum=self.rates.have_momentum)
+        self._optimizer = self._optimizer_of(component, runs)
         self._runs = stacked = self._stacked(replicates, component, device, dtype)
         self._draws = [problem.new_draws(run) for run in runs] if stacked.functions.draws else []
         self.program = make(stacked) if make else self._of_tensors(stacked, whole.runs * runs[0].epochs)
@@ -92,6 +92,12 @@ class Stack:
         run_steps = run_epochs * self._problem.budget().steps_per_epoch
         pays = runs.x.device.type != "cpu" and is_to_be_compiled(self._problem, WORTH_COMPILING)
         return TensorProgram(runs, run_steps, is_compiled=pays)
+
+    def _optimizer_of(self, component: Component, runs: Sequence[Run]) -> StackedOptimizer:
+        """The optimizer of all runs; none of them or all are evaluated at a mean of their weights."""
+        optimizer = STACKED[component.name](component.args, len(runs), has_momentum=self.rates.have_momentum)
+        averages = [run.schedule.average for run in runs if run.schedule.average]
+        return Averaged(optimizer, averages, self._problem.budget(runs[0].epochs)) if averages else optimizer
 
     def _stacked(self, replicates: Sequence[Replicate], component: Component, device: torch.device, dtype: torch.dtype) -> Runs:
         problem = self._problem
@@ -282,10 +288,11 @@ def _common_epochs(runs: Sequence[Run]) -> int:
 
 
 def _refuse_unstackable(problem: Problem, runs: Sequence[Run]) -> None:
-    (optimizer, _), *others = by_optimizer(problem, runs)
-    if others:
-        names = ", ".join(component.name for component in (optimizer, *(other for other, _ in others)))
+    groups = by_optimizer(problem, runs)
+    if len(groups) > 1:
+        names = ", ".join(f"{each.name} averaged" if runs[places[0]].schedule.average else each.name for each, places in groups)
         raise StackError(f"a stack has one optimizer, these runs have {names}; train the runs of each by themselves")
+    ((optimizer, _),) = groups
     if wrong := obstacle(problem, optimizer):
         raise StackError(
             f"problem {problem.name} cannot be stacked: {wrong}. Write `engine: auto`, and it is trained run by run"

@@ -48,9 +48,10 @@ def _of_a_group(
         return (yield from loop.train_all(problem, runs, device=device, dtype=dtype, search=search))
     if device.type == "cpu" and is_to_be_compiled(problem, WORTH_COMPILING):
         lanes = partial(stacked.train, problem, device=device, dtype=dtype, search=search, make=LaneProgram)
+        at_once = fitting(problem, optimizer, dtype, is_averaged=any(run.schedule.average for run in runs))
         try:
             with one_thread():  # the compiled code has its own
-                return (yield from in_turns(lanes, runs, fitting(problem, optimizer, dtype)))
+                return (yield from in_turns(lanes, runs, at_once))
         except (NoCompilerError, UntranslatableError) as error:  # raised before the first block
             _warn(f"problem {problem.name}: training without compiled code, which is slower: {error}")
     return (yield from shards.train(problem, runs, device=device, dtype=dtype, search=search))

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
 from pipeline.document import Loc
@@ -33,7 +34,7 @@ def inspect(problem: Problem) -> list[Followed]:
     """
     if parts := [*_of_the_task(problem)] or [*_of_the_model(problem)]:
         raise placed_in(parts)
-    if statistics := [*_of_the_last_batch(problem), *_of_averaged_weights(problem)]:
+    if statistics := [*_of_the_last_batch(problem), *_of_averaged_weights(problem), *_of_two_averages(problem)]:
         raise placed_in(statistics)
     followed, mistakes = [], []
     for label, schedule in problem.schedules.items():
@@ -144,21 +145,31 @@ def _of_the_last_batch(problem: Problem) -> Iterator[Mistake]:
 
 
 def _of_averaged_weights(problem: Problem) -> Iterator[Mistake]:
-    """Running statistics beside averaged weights: they are gathered at the weights that are trained, not at their average."""
-    if not (asked := dict(_averaging(problem))) or not _has_running_statistics(problem):
-        return
-    wrong = (
-        f"is evaluated at averaged weights, and the running statistics of the model {problem.params.model.name} (BatchNorm's, "
-        "or the like) are those of other weights"
-    )
-    for place, name in asked.items():
-        yield place, name, wrong, f"leave it out, or {_WITHOUT_STATISTICS}"
+    """Running statistics beside averaged weights: they are gathered at the weights that are trained, not at their average.
+
+    BatchNorm's are gathered anew for an ``average``, by torch's ``update_bn``; for a schedule-free optimizer none are.
+    """
+    statistics = f"is evaluated at averaged weights, and the running statistics of the model {problem.params.model.name}"
+    if (free := list(_schedule_free(problem))) and _has_running_statistics(problem):
+        wrong = f"{statistics} (BatchNorm's, or the like) are those of other weights"
+        yield from ((*asked, wrong, f"leave it out, or {_WITHOUT_STATISTICS}") for asked in free)
+    if (means := list(_means(problem))) and _has_running_statistics(problem, but_of=_BatchNorm):
+        wrong = f"{statistics} (others than BatchNorm's, which torch's update_bn gathers anew) are those of other weights"
+        yield from ((*asked, wrong, f"leave it out, or {_WITHOUT_STATISTICS}") for asked in means)
 
 
 _WITHOUT_STATISTICS = "build the model with GroupNorm or LayerNorm, which take no statistics of the batch"
 
 
-def _averaging(problem: Problem) -> Iterator[tuple[Loc, str]]:
+def _of_two_averages(problem: Problem) -> Iterator[Mistake]:
+    """A mean of weights beside an optimizer that evaluates a mean already."""
+    if (own := problem.params.optimizer.name) in SCHEDULE_FREE.values():
+        for place, given in _means(problem):
+            wrong = f"comes on top of the optimizer {own} of {problem.name}, which averages the weights itself"
+            yield place, given, wrong, "leave `average` out, or take another optimizer"
+
+
+def _schedule_free(problem: Problem) -> Iterator[tuple[Loc, Any]]:
     """Where a schedule-free optimizer is asked for, and by what name."""
     if (own := problem.params.optimizer.name) in SCHEDULE_FREE.values():
         yield ("problems", problem.name, "optimizer", "name"), own
@@ -167,9 +178,19 @@ def _averaging(problem: Problem) -> Iterator[tuple[Loc, str]]:
             yield _entry(problem, label), schedule.name
 
 
+def _means(problem: Problem) -> Iterator[tuple[Loc, Any]]:
+    """Where a mean of the weights is asked for, and which."""
+    for label, schedule in problem.schedules.items():
+        if schedule.average:
+            yield (*_entry(problem, label), "average"), schedule.average.model_dump(exclude_none=True)
+
+
 @torch.no_grad()
-def _has_running_statistics(problem: Problem) -> bool:
-    """Whether the model, evaluated, gives other outputs once samples have passed through it in training."""
+def _has_running_statistics(problem: Problem, but_of: type[nn.Module] | tuple[()] = ()) -> bool:
+    """Whether the model, evaluated, gives other outputs once samples have passed through it in training.
+
+    Layers ``but_of`` some kinds stay as they are.
+    """
     model, (x, _) = problem.new_model(0, "final"), _samples(problem)
 
     def evaluated() -> Tensor:
@@ -179,7 +200,9 @@ def _has_running_statistics(problem: Problem) -> bool:
 
     with torch.random.fork_rng(devices=[]):
         before = evaluated()
-        model.train()(x)
+        for layer in model.modules():
+            layer.training = not isinstance(layer, but_of)
+        model(x)
         return not torch.equal(evaluated(), before)
 
 

@@ -283,6 +283,8 @@ def describe(problem: Problem, run: Run, device: torch.device) -> dict[str, Any]
     """What is known of a run before it is trained: the first columns of ``runs.parquet``."""
     resolved = resolve(run.schedule, problem.lr, problem.budget(run.epochs))
     optimizer = problem.optimizer_of(run.schedule)
+    average = run.schedule.average
+    averaged = {"average": average.in_epochs(run.epochs).model_dump(exclude_none=True)} if average else {}
     return {
         "run": run_fingerprint(run, f"{problem.fingerprint} {device}"),
         "variant": run.variant,
@@ -296,7 +298,7 @@ def describe(problem: Problem, run: Run, device: torch.device) -> dict[str, Any]
         "interval": run.schedule.interval,
         "warmup": resolved.warmup,
         "metric": problem.metric_name,
-        "optimizer": as_json({"name": optimizer.name, "args": dict(optimizer.args)}),
+        "optimizer": as_json({"name": optimizer.name, "args": dict(optimizer.args), **averaged}),
         "dataset": problem.digest,
         "device": str(device),
     }

@@ -73,6 +73,8 @@ def _written(label: str, schedule: Schedule) -> str:
     """Its arguments, and whatever else is not as usual, as in params.yaml."""
     usual = {"name": label, "lr": "100%", "warmup": 0, "interval": schedulers[schedule.name].interval}
     shown = {key: getattr(schedule, key) for key, value in usual.items() if getattr(schedule, key) != value} | schedule.args
+    if schedule.average:
+        shown["average"] = schedule.average.model_dump(exclude_none=True)
     return ", ".join(f"{key}: {_plain(value)}" for key, value in shown.items())
 
 

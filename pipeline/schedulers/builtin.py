@@ -1,10 +1,12 @@
-"""The schedulers of ``torch.optim.lr_scheduler``, with torch's own arguments."""
+"""The schedulers of ``torch.optim.lr_scheduler`` and ``torch.optim.swa_utils``, with torch's own arguments."""
 
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field
+from torch import Tensor
 from torch.optim import Optimizer, lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.swa_utils import SWALR
 
 from pipeline.schedulers.registry import register
 from pipeline.spaces import Range
@@ -191,3 +193,39 @@ def reduce_lr_on_plateau(
 ) -> Any:
     """``torch.optim.lr_scheduler.ReduceLROnPlateau`` on the training loss: times ``factor`` after ``patience`` bad epochs."""
     return lr_scheduler.ReduceLROnPlateau(optimizer, "min", factor, patience, threshold, threshold_mode, cooldown, min_lr, eps)
+
+
+class _SWALRFrom(SWALR):
+    """torch's own, which leaves the optimizer's rate as it is for the first ``start`` steps."""
+
+    def __init__(self, optimizer: Optimizer, start: int, *of_swa: Any) -> None:
+        self._start = start
+        super().__init__(optimizer, *of_swa)
+
+    def get_lr(self) -> list[float | Tensor]:
+        """The optimizer's rate until the first annealed one; from then on torch's, by the steps since the start."""
+        if self.last_epoch < self._start + bool(self.anneal_epochs):
+            return list(self.base_lrs)
+        self._step_count = self.last_epoch - self._start + 1  # by this torch knows how far it has come
+        rates: list[float | Tensor] = super().get_lr()  # type: ignore[no-untyped-call]
+        return rates
+
+
+@register(
+    "SWALR",
+    search={
+        "swa_lr": Range(low="1%", high="50%", log=True),
+        "anneal_epochs": Range(low="1%", high="25%"),
+        "anneal_strategy": ("cos", "linear"),
+    },
+)
+def swalr(
+    optimizer: Optimizer,
+    total_steps: int,
+    swa_lr: Rate,
+    anneal_epochs: LengthOrZero = 10,
+    anneal_strategy: Literal["cos", "linear"] = "cos",
+    start: Length = "75%",  # type: ignore[assignment]  # as written
+) -> LRScheduler:
+    """``torch.optim.swa_utils.SWALR``: the optimizer's rate up to ``start``, then down to ``swa_lr`` in ``anneal_epochs``."""
+    return _SWALRFrom(optimizer, start, swa_lr, anneal_epochs, anneal_strategy)

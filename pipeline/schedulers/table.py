@@ -49,7 +49,7 @@ def _values(values: Range | tuple[object, ...]) -> str:
 def _origin(entry: Scheduler) -> str:
     """The torch class or the papers that the docstring names."""
     doc = inspect.getdoc(entry.function) or ""
-    if found := re.match(r"``torch\.optim\.lr_scheduler\.(\w+)``", doc):
+    if found := re.match(r"``torch\.optim\.(?:lr_scheduler|swa_utils)\.(\w+)``", doc):
         return f"torch's {found[1]}" if found[1] != entry.name else "torch"
     papers = re.findall(r"\(([^()]*?), (?:[A-Za-z]+, )?arXiv:([\d.]+)", doc)
     return "; ".join(f"[{name}](https://arxiv.org/abs/{number})" for name, number in papers) or (doc.splitlines() or ["–"])[0]

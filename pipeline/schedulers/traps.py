@@ -134,7 +134,8 @@ def _on_a_constant_loss(schedule: Schedule, new_optimizer: NewOptimizer, lr: flo
 
 
 def _never_changes(s: Followed) -> Iterator[Finding]:
-    if not s.is_live and np.ptp(s.rates) == 0 and not schedulers[s.schedule.name].schedule_free:
+    is_meant = schedulers[s.schedule.name].schedule_free or (s.schedule.average and s.schedule.name == "ConstantLR")
+    if not s.is_live and np.ptp(s.rates) == 0 and not is_meant:
         what = f"the rate is {s.peak:.3g} from the first step to the last"
         why = "it is the constant rate under another name"
         yield s.found("never changes", 0, what, why, _change(_given(s)))
@@ -239,6 +240,27 @@ def _cannot_be_triggered(s: Followed) -> Iterator[Finding]:
         yield s.found("cannot trigger", len(s.rates) - 1, what, why, _what_holds_it(s))
 
 
+def _averages_nothing(s: Followed) -> Iterator[Finding]:
+    """A plain mean that takes in the weights of one epoch's end at the most."""
+    average, epochs = s.schedule.average, s.budget.epochs
+    if average is None or (begins_after := average.in_epochs(epochs).swa) is None or epochs - begins_after > 1:
+        return
+    what = f"the average begins after epoch {begins_after}, and the run has {epochs}"
+    why = "it is the last weights under another name"
+    yield s.found("no average", len(s.rates) - 1, what, why, "write average: {swa: …} as a share below 100%, such as 75%")
+
+
+def _remembers_the_beginning(s: Followed) -> Iterator[Finding]:
+    """An exponential mean that reaches back beyond the run's first step."""
+    steps, decay = len(s.rates), s.schedule.average.ema if s.schedule.average else None
+    if decay is None or (reach := 1 / (1 - decay)) <= steps:
+        return
+    what = f"the average reaches back {reach:.6g} steps, and the run has {steps}"
+    why = f"{decay ** (steps - 1):.0%} of it are still the weights of the first step, nearly the initial ones"
+    change = f"write an ema of {1 - float(f'{10 / steps:.1g}'):.12g} or less" if steps > 20 else "leave `average` out"
+    yield s.found("average of the beginning", steps - 1, what, why, change)
+
+
 def _what_holds_it(s: Followed) -> str:
     """What must change where a schedule never reacts: a length, a floor, or the least change that torch makes."""
     # The first epoch is the best one; a patience of n is at an end after n + 1 bad ones, and the next has the lower rate.
@@ -286,5 +308,7 @@ TRAPS: tuple[Trap, ...] = (
     _idles_at_first,
     _cuts_a_restart_off,
     _cannot_be_triggered,
+    _averages_nothing,
+    _remembers_the_beginning,
 )
 """Each looks for one thing."""

@@ -109,7 +109,8 @@ def _params(row: Description) -> dict[str, str]:
     optimizer = json.loads(row["optimizer"])
     params = {name: str(row[name]) for name in ("scheduler", "variant", "seed", "epochs", "name", "interval", "warmup")}
     params |= {"lr": str(float(row["lr"])), "optimizer": optimizer["name"]}
-    groups = {"args": json.loads(row["args"]), "resolved": json.loads(row["resolved"]), "optimizer": optimizer["args"]}
+    groups = {"args": json.loads(row["args"]), "resolved": json.loads(row["resolved"])}
+    groups |= {"optimizer": optimizer["args"], "average": optimizer.get("average", {})}
     return params | {
         f"{group}.{name}": _cut(value if isinstance(value, str) else json.dumps(value))
         for group, values in groups.items()

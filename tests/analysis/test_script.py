@@ -21,14 +21,16 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from pipeline.analysis.script import Data, script
 from pipeline.catalogue import CATALOGUE
+from pipeline.engine import loop
 from pipeline.params import ProblemParams, Schedule
 from pipeline.problems.datasets import frame
 from pipeline.problems.encoding import Column, encode
 from pipeline.problems.models import models
 from pipeline.problems.models import register as register_model
 from pipeline.problems.optimizers import optimizers
+from pipeline.problems.problem import Problem
 from pipeline.problems.tables import dataset_of
-from pipeline.runs import as_json
+from pipeline.runs import Run, as_json, collect
 from pipeline.schedulers.registry import register, schedulers
 from pipeline.schedulers.replay import Budget, resolve, trace
 from pipeline.units import Length, Rate
@@ -53,10 +55,13 @@ def problem(model: Mapping[str, Any] | None = None, optimizer: Mapping[str, Any]
 def row(studied: Schedule, params: ProblemParams, budget: Budget = BUDGET) -> dict[str, Any]:
     """What ``runs.parquet`` holds of a run."""
     resolved = resolve(studied, float(params.optimizer.args["lr"]), budget)
+    average = studied.average and studied.average.in_epochs(budget.epochs).model_dump(exclude_none=True)
     return {
         "scheduler": "Label", "name": studied.name, "epochs": budget.epochs, "lr": np.float64(resolved.lr),
         "resolved": as_json(resolved.args), "interval": studied.interval, "warmup": np.int64(resolved.warmup),
-        "optimizer": as_json({"name": params.optimizer.name, "args": dict(params.optimizer.args)}),
+        "optimizer": as_json(
+            {"name": params.optimizer.name, "args": dict(params.optimizer.args)} | ({"average": average} if average else {})
+        ),
     }  # fmt: skip
 
 
@@ -483,3 +488,54 @@ def test_schedule_free_weights_are_evaluated_as_their_mean(data: Path, capsys: p
     made[0].eval()
     assert float(parameter.detach().abs().sum()) == pytest.approx(seen[-1], abs=1e-5)
     assert abs(trained - seen[-1]) > 1e-3
+
+
+def batch_normed(inputs: int, outputs: int) -> nn.Module:
+    """A small network with BatchNorm."""
+    return nn.Sequential(nn.Linear(inputs, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, outputs))
+
+
+AVERAGED: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
+    "ema": ("LinearDecay", {}, {"average": {"ema": 0.8}}),
+    "ema by epochs": ("CosineAnnealingLR", {"T_max": "100%"}, {"average": {"ema": 0.5}}),
+    "swa": ("SWALR", {"swa_lr": "10%", "anneal_epochs": 1}, {"average": {"swa": "50%"}}),
+    "swa from the first epoch on": ("ConstantLR", {"factor": 1.0}, {"average": {"swa": 0}}),
+    "swa behind a warmup": ("SWALR", {"swa_lr": "10%", "start": "50%"}, {"average": {"swa": "75%"}, "warmup": "20%"}),
+    "swa that never begins": ("LinearDecay", {}, {"average": {"swa": "100%"}}),
+}
+
+
+@pytest.mark.parametrize("model", ["linear", "normed"])
+@pytest.mark.parametrize(("name", "args", "more"), AVERAGED.values(), ids=AVERAGED)
+@pytest.mark.usefixtures("own_registries")
+def test_a_mean_of_the_weights_is_evaluated_as_in_the_study(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, args: dict[str, Any], more: Any, model: str
+) -> None:
+    """At the same initial weights and order of the data, all that the script evaluates is what the loop does."""
+    register_model("normed")(batch_normed)
+    budget, params = Budget(8, 3), problem({"name": model}, epochs=8, resample=False)
+    source = written(name, args, params, budget, **more)
+    assert_clean(tmp_path, source)
+    names, found = program(source), []
+    evaluate = names["evaluate"]
+
+    def noted(*given: Any) -> Any:
+        figures = evaluate(*given)
+        found.append(figures[0])
+        return figures
+
+    names["evaluate"] = noted  # the functions look it up in here
+    names["main"]([str(data)])
+
+    torch.manual_seed(0)
+    initial, order = names["new_model"](3, 2), torch.Generator()
+    order.set_state(torch.get_rng_state())
+    monkeypatch.setattr(Problem, "new_model", lambda *_: initial)
+    monkeypatch.setattr(Problem, "new_order", lambda *_: order)
+    table = pd.read_parquet(data)
+    x, y, part = table[["x0", "x1", "x2"]].to_numpy("float32"), table["y"].to_numpy("int64"), table["split"].to_numpy(str)
+    studied = schedule(name, args, **more)
+    run = Run("Label", studied, 0, 8)
+    tiny = Problem("tiny", params, {"Label": studied}, x, y, part)
+    history = collect([run], loop.train(tiny, run, device=torch.device("cpu")))
+    np.testing.assert_allclose(found, history.curves.validation_loss[:, 0], rtol=1e-5)

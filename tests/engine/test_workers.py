@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.engine.merging import Train
+from pipeline.engine.merging import Train, merged
 from pipeline.engine.workers import end_workers, spread
 from pipeline.errors import PipelineError
 from pipeline.params import Schedule
@@ -73,3 +73,19 @@ def test_a_worker_is_kept_also_when_a_training_fails_in_it() -> None:
 def test_there_are_no_more_processes_than_cuts() -> None:
     history = collect(RUNS, spread(telling, RUNS, [[0, 1, 2, 3, 4]], processes=8))
     assert set(history.outcome.initial_loss) == {os.getpid()}
+
+
+def test_two_trainings_side_by_side_have_workers_of_their_own() -> None:
+    """As runs of two optimizers are trained; a later one has no more than both of them had."""
+    twice = merged([spread(telling, RUNS, CUTS, 2), spread(telling, RUNS, CUTS, 2)], [], list(range(10)))
+    history = collect([*RUNS, *RUNS], twice)
+    assert history.curves.lr.tolist() == [[0, 1, 2, 3, 4, 0, 1, 2, 3, 4]]
+    assert len({os.getpid(), *history.outcome.initial_loss.astype(int).tolist()}) == 3
+    assert trained(2).outcome.initial_loss[1] in history.outcome.initial_loss
+
+
+def test_a_training_that_is_left_in_the_middle_takes_its_worker_with_it() -> None:
+    left = spread(telling, RUNS, CUTS, 2)
+    next(left)
+    left.close()
+    assert trained(2).curves.lr.tolist() == [[0, 1, 2, 3, 4]]

@@ -234,6 +234,45 @@ def test_running_statistics_beside_averaged_weights(
     assert [line.partition(" evaluated at averaged weights")[0] for line in told.splitlines()] == places
 
 
+def instance_normed(inputs: int, outputs: int) -> nn.Module:
+    normed = nn.InstanceNorm1d(1, track_running_stats=True)
+    return nn.Sequential(nn.Unflatten(1, (1, inputs)), normed, nn.Flatten(), nn.Linear(inputs, outputs))
+
+
+EMA = "Ema: {name: StepLR, args: {step_size: 2}, average: {ema: 0.9}}"
+OF_OTHERS = "is evaluated at averaged weights, and the running statistics of the model normed"
+FREE_ALREADY = "comes on top of the optimizer SGDScheduleFree of small, which averages the weights itself"
+
+
+@pytest.mark.usefixtures("own_registries")
+@pytest.mark.parametrize(
+    ("model", "optimizer", "own", "common", "told"),
+    [
+        (batch_normed, "SGD", EMA, "", []),
+        (group_normed, "SGD", "", EMA, []),
+        (instance_normed, "SGD", "", "", []),
+        (instance_normed, "SGD", "", EMA, [("15:54: schedulers.Ema.average", OF_OTHERS)]),
+        (instance_normed, "SGD", EMA, "", [("11:58: problems.small.schedulers.Ema.average", OF_OTHERS)]),
+        (group_normed, "SGDScheduleFree", "", EMA, [("15:54: schedulers.Ema.average", FREE_ALREADY)]),
+    ],
+    ids=["gathered anew", "no statistics", "no averages", "common", "own", "averaged already"],
+)
+def test_means_of_weights_that_cannot_be_evaluated(
+    new_problem: Builder, monkeypatch: pytest.MonkeyPatch, model: Any, optimizer: str, own: str, common: str, told: Any
+) -> None:
+    """BatchNorm's statistics torch can gather anew; it knows of no others."""
+    register_model("normed")(model)
+    text = FILE.replace("linear", "normed").replace("OVERRIDES", f"      {own}").replace("COMMON", f"  {common}")
+    problem = new_problem.from_text(text.replace("name: SGD,", f"name: {optimizer},"))
+    monkeypatch.chdir(new_problem.folder)
+    lines = []
+    try:
+        inspect(problem)
+    except ParamsError as error:
+        lines = str(error).splitlines()
+    assert [line.partition(" (")[0] for line in lines] == [f"params.yaml:{place}: {wrong}" for place, wrong in told]
+
+
 def test_a_schedule_free_form_that_there_is_not(new_problem: Builder, monkeypatch: pytest.MonkeyPatch) -> None:
     text = FILE.replace("SGD, lr", "RMSprop, lr").replace("OVERRIDES", "").replace("COMMON", "  ScheduleFree: {}")
     problem = new_problem.from_text(text)

@@ -35,6 +35,10 @@ EXAMPLES: Mapping[str, list[dict[str, Any]]] = {
         {"factor": 0.1, "patience": "10%"},
         {"factor": 0.5, "patience": 0, "threshold": 0.05, "cooldown": 1, "min_lr": "2%"},
     ],
+    "SWALR": [
+        {"swa_lr": "5%", "anneal_epochs": "20%", "start": "40%"},
+        {"swa_lr": 0.001, "anneal_epochs": 0, "anneal_strategy": "linear", "start": 3},
+    ],
     "LinearDecay": [{}, {"final": "10%"}],
     "CosineDecay": [{}, {"final": 0.001}],
     "CosineRestarts": [{"cycles": 3}, {"cycles": 2, "final": "5%"}],
@@ -81,6 +85,7 @@ FLAT: Mapping[str, dict[str, Any]] = {
     "ReduceLROnPlateau": {"patience": "100%"},
     "CosineAnnealingWarmRestarts": {"T_0": "100%", "eta_min": "100%"},
     "OneCycleLR": {"div_factor": 1.0, "final_div_factor": 1.0, "cycle_momentum": False},
+    "SWALR": {"swa_lr": "100%", "anneal_epochs": 0},
     "LinearDecay": {"final": "100%"},
     "CosineDecay": {"final": "100%"},
     "CosineRestarts": {"final": "100%"},

@@ -40,6 +40,13 @@ def test_one_problem_with_its_findings(
     assert "  ! CyclicLR, epoch 1: it cannot be built: base_lr (0.01) lies above max_lr (0.005)" in text
 
 
+def test_what_is_averaged_is_shown(edited: Edited, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    edited(("  StepLR: {", "  StepLR: {average: {swa: 100%}, "))
+    text = printed(capsys, monkeypatch, "synthetic")
+    assert "StepLR  step_size: 30%, gamma: 0.1, average: {swa: 100%}\n" in text
+    assert "  ! StepLR, epoch 100: the average begins after epoch 100, and the run has 100;" in text
+
+
 def test_a_misspelt_problem_is_told(
     repository: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -91,6 +91,14 @@ SHAPES: dict[str, st.SearchStrategy[dict[str, Any]]] = {
         {"every": TENTHS, "at": st.lists(TENTHS, max_size=3), "gamma": GAMMA, "warmup": st.sampled_from(["0%", "20%"])}
     ),
     "ScheduleFree": st.fixed_dictionaries({"momentum": st.floats(0.1, 0.9)}),
+    "SWALR": st.fixed_dictionaries(
+        {
+            "swa_lr": FINAL,
+            "anneal_epochs": TENTHS,
+            "anneal_strategy": st.sampled_from(["cos", "linear"]),
+            "start": TENTHS,
+        }
+    ),
     "CyclicLR": st.fixed_dictionaries(
         {
             "base_lr": st.just("1%"),

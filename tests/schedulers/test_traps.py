@@ -122,6 +122,32 @@ def test_no_more_is_found_than_there_is(case: str) -> None:
     assert [finding.trap for finding in found(name, args, **more)] == traps
 
 
+# An average that falls into a trap in 20 epochs of 5 batches, what the line says, and the average after the change.
+AVERAGES: list[tuple[dict[str, Any], str, dict[str, Any]]] = [
+    ({"swa": 20}, "the average begins after epoch 20, and the run has 20; it is the last weights", {"swa": "75%"}),
+    ({"swa": "95%"}, "the average begins after epoch 19", {"swa": 18}),
+    # 0.999 ** 99
+    ({"ema": 0.999}, "reaches back 1000 steps, and the run has 100; 91% of it are still", {"ema": 0.9}),
+    ({"ema": 0.9901}, "write an ema of 0.9 or less", {"ema": 0.99}),
+]
+
+
+@pytest.mark.parametrize(("average", "line", "remedied"), AVERAGES)
+@pytest.mark.parametrize("name", ["CosineAnnealingLR", "ConstantLR"])
+def test_an_average_of_next_to_nothing(name: str, average: dict[str, Any], line: str, remedied: dict[str, Any]) -> None:
+    """And a constant rate is none, for what is evaluated is another thing than the last weights."""
+    args: dict[str, Any] = {"T_max": "100%"} if name == "CosineAnnealingLR" else {"factor": 1.0}
+    (one,) = found(name, args, average=average)
+    assert line in str(one)
+    assert not found(name, args, average=remedied)
+
+
+def test_a_run_too_short_for_any_exponential_mean() -> None:
+    (one,) = found("CosineAnnealingLR", {"T_max": "100%"}, average={"ema": 0.99}, budget=Budget(4, 5))
+    assert "reaches back 100 steps, and the run has 20" in one.what
+    assert one.change == "leave `average` out"
+
+
 @pytest.mark.parametrize(("interval", "epoch"), [("epoch", 15), ("batch", 3)])
 @pytest.mark.usefixtures("own_registries")
 def test_a_schedule_that_raises_midway(interval: str, epoch: int) -> None:
@@ -208,7 +234,7 @@ def test_every_registered_scheduler_can_be_inspected(name: str) -> None:
 def test_relative_lengths_of_whole_runs_fall_into_no_trap() -> None:
     """What each scheduler of decay is usually asked for."""
     whole = {"T_max": "100%", "total_iters": "100%", "T_0": "100%", "milestones": ["30%", "80%"], "step_size": "30%",
-             "every": "30%", "timescale": "10%", "final": "1%"}  # fmt: skip
+             "every": "30%", "timescale": "10%", "final": "1%", "swa_lr": "5%", "anneal_epochs": "10%"}  # fmt: skip
     for entry in CATALOGUE.schedulers:
         if entry.name in ("ConstantLR", "LinearLR", "CyclicLR", "OneCycleLR"):
             continue

@@ -168,6 +168,8 @@ RICHER = (
     ("  ReduceLROnPlateau: {args: {factor: 0.1, patience: 10%}}", """\
   MultiStepLR: {args: {milestones: [30%, 80%], gamma: 0.1}}
   CyclicLR: {args: {base_lr: 1%, max_lr: 100%, step_size_up: 10%, cycle_momentum: false}}
+  Ema: {name: LinearDecay, average: {ema: 0.5}}
+  Swa: {name: SWALR, args: {swa_lr: 5%, anneal_epochs: 1, start: 50%}, average: {swa: 50%}}
   ScheduleFree: {args: {momentum: 0.9}, warmup: 10%}"""),
 )  # fmt: skip
 
@@ -184,6 +186,7 @@ def test_so_does_one_with_warmup_lists_cycles_and_averaged_weights(tmp_path: Pat
     recommended = pasted(problem, *RICHER)
     assert isinstance(recommended["MultiStepLR"].args["milestones"], list)
     assert recommended["Warm"].warmup
+    assert recommended["Ema"].average == problem.schedules["Ema"].average  # no study tries another
     trains_the_same(problem, recommended)
 
 
