@@ -1,7 +1,7 @@
 """A name in params.yaml → one registered function, whose signature is the only statement of its arguments."""
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, get_type_hints
 
@@ -65,15 +65,22 @@ class Registry(Generic[E]):
         return self._entries[name]
 
 
-def arguments_of(function: Callable[..., Any], given: int, one_of: Sequence[str] = ()) -> type[BaseModel]:
-    """The model of ``function``'s arguments after the first ``given``, which the pipeline itself passes in.
+def arguments_of(
+    function: Callable[..., Any], given: int, one_of: Sequence[str] = (), without: Collection[str | None] = ()
+) -> type[BaseModel]:
+    """The model of the arguments of a function or class after the first ``given``, which the pipeline itself passes in.
+
+    So does it those named in ``without``.
 
     Every argument must be annotated; ``Annotated[float, Field(gt=0)]`` states a range, ``pipeline.units`` the units. Of the
     arguments ``one_of``, exactly one must not be None.
     """
-    hints = get_type_hints(function, include_extras=True)
+    made_by: Any = function
+    hints = get_type_hints(made_by.__init__ if isinstance(function, type) else function, include_extras=True)
     fields: dict[str, Any] = {}
     for p in list(inspect.signature(function).parameters.values())[given:]:
+        if p.name in without:
+            continue
         if p.name not in hints or p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
             raise TypeError(f"{function.__qualname__}: the argument {p.name} needs a name and an annotation of its own")
         fields[p.name] = (hints[p.name], ... if p.default is p.empty else p.default)

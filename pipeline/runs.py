@@ -137,7 +137,7 @@ _DEFINING = (
     "compiler.py",
     "problems",
     "engine",
-    *(f"schedulers/{name}.py" for name in ("registry", "builtin", "closed_form", "composed", "replay", "spans")),
+    *(f"schedulers/{name}.py" for name in ("registry", "builtin", "closed_form", "composed", "replay", "warmup")),
 )
 _PACKAGES = ("numpy", "schedulefree", "torchmetrics")
 

@@ -21,6 +21,7 @@ from pipeline.schedulers.replay import (
     Resolved,
     ScheduleError,
     Trace,
+    advance,
     momentum_of,
     resolve,
     trace,
@@ -126,9 +127,12 @@ def impossible(label: str, error: ScheduleError) -> Finding:
 def _on_a_constant_loss(schedule: Schedule, new_optimizer: NewOptimizer, lr: float, budget: Budget) -> Trace:
     replay = Replay(schedule, new_optimizer, lr, budget)
     rows = []
-    for _ in range(budget.epochs):
+    for epoch in range(1, budget.epochs + 1):
         rows.append(replay.now)
-        replay.step(1.0)
+        try:
+            advance(replay, schedule.name, 1.0)
+        except ScheduleError as error:
+            raise ScheduleError(str(error), error.key, epoch) from error
     table = np.repeat(np.array(rows), budget.steps_per_epoch, axis=0)
     return Trace(table[:, 0], table[:, 1])
 

@@ -49,7 +49,7 @@ def test_live_schedules_share_nothing(new_problem: Builder) -> None:
         assert (lr == lr[0]).all()
         assert not momentum.any()
         seen.append(lr[0])
-        rates.feed(np.array(losses))
+        rates.feed({"train_loss": np.array(losses)})
     seen.append(rates.epochs(range(4, 5))[0][0])
     np.testing.assert_allclose(seen, [[0.1, 0.1, 0.1], [0.1, 0.1, 0.1], [0.1, 0.1, 0.01], [0.01, 0.1, 0.01]])
 
@@ -58,5 +58,5 @@ def test_a_live_schedule_ignores_its_neighbours_losses(new_problem: Builder) -> 
     problem = new_problem({"Plateau": {"name": "ReduceLROnPlateau", "args": {"patience": 0}}})
     rates = Rates(problem, [run_of(problem, "Baseline"), run_of(problem, "Plateau")])
     for losses in ([1.0, 0.9], [5.0, 0.8], [np.nan, 0.7]):
-        rates.feed(np.array(losses))
+        rates.feed({"train_loss": np.array(losses)})
     assert rates.epochs(range(4, 5))[0][0].tolist() == [0.1, 0.1]

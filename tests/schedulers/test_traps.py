@@ -185,7 +185,7 @@ def test_momentum_is_beta1_where_the_optimizer_has_betas() -> None:
 def test_a_scheduler_of_the_users_own() -> None:
     """Traps are read from the trace; its lengths are known by their annotation."""
 
-    @register("Valley")
+    @register("Valley", interval="epoch")
     def valley(optimizer: Optimizer, total_steps: int, bottom: Length, momentum: float = 0.5) -> LRScheduler:
         optimizer.param_groups[0]["momentum"] = momentum
         return LambdaLR(optimizer, lambda step: abs(step - bottom) / bottom)
