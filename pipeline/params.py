@@ -26,6 +26,7 @@ from pydantic import (
 from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCustomError, core_schema
 
 from pipeline import document
+from pipeline.callables import code_at
 from pipeline.document import Loc, Mistake
 from pipeline.errors import ParamsError
 from pipeline.registry import STRICT, Registry
@@ -160,7 +161,8 @@ class Schedule(BaseModel):
     @property
     def key(self) -> str:
         """Canonical text; equal for schedules that train the same."""
-        return json.dumps(self.model_dump(exclude={"search"}), sort_keys=True)
+        code = code_at(self.args.values())
+        return json.dumps(self.model_dump(exclude={"search"}) | ({"code": code} if code else {}), sort_keys=True)
 
 
 def _named_after_label(value: Any) -> Any:

@@ -1,7 +1,7 @@
 """A name in params.yaml → one registered function, whose signature is the only statement of its arguments."""
 
 import inspect
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, get_type_hints
 
@@ -42,8 +42,9 @@ E = TypeVar("E", bound=Registered)
 class Registry(Generic[E]):
     """All registered functions of one kind, in the order they were registered."""
 
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
+    def __init__(self, kind: str, hints: Mapping[str, str] | None = None) -> None:
+        """``hints`` say what to write instead of a name that people know and that is not registered."""
+        self.kind, self._hints = kind, hints or {}
         self._entries: dict[str, E] = {}
 
     def add(self, entry: E) -> None:
@@ -61,7 +62,8 @@ class Registry(Generic[E]):
     def find(self, name: object) -> E:
         """The entry of that name, or a validation error that offers the nearest names."""
         if not isinstance(name, str) or name not in self._entries:
-            raise mistake(f"is not a registered {self.kind}", suggestion(str(name), self._entries))
+            right = self._hints.get(str(name)) or suggestion(str(name), self._entries)
+            raise mistake(f"is not a registered {self.kind}", right)
         return self._entries[name]
 
 

@@ -132,6 +132,7 @@ def fingerprint(*parts: object) -> str:
 _DEFINING = (
     "units.py",
     "registry.py",
+    "callables.py",
     "runs.py",
     "custom.py",
     "compiler.py",

@@ -15,6 +15,7 @@ from pipeline.catalogue import CATALOGUE
 from pipeline.errors import PipelineError
 from pipeline.params import Params, Schedule, load_params
 from pipeline.problems.datasets import made
+from pipeline.problems.inspection import refuse_unfit
 from pipeline.problems.problem import Problem, from_frame
 from pipeline.runs import Floats
 from pipeline.schedulers.registry import schedulers
@@ -44,6 +45,7 @@ def main() -> None:
 def _galleries(params: Params, name: str | None) -> Iterator[str]:
     for chosen in [name] if name else params.problems:
         problem = from_frame(params, chosen, made(chosen, params.problem(chosen).dataset))
+        refuse_unfit(problem)
         budget = problem.budget()
         yield f"{chosen}: {budget.epochs} epochs of {budget.steps_per_epoch} batches, learning rate {problem.lr:g}"
         for label, schedule in problem.schedules.items():

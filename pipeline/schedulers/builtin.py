@@ -6,6 +6,7 @@ from pydantic import Field
 from torch.optim import Optimizer, lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler
 
+from pipeline.callables import FunctionPath, imported
 from pipeline.schedulers.registry import Monitor, register
 from pipeline.spaces import Range
 from pipeline.units import Length, LengthOrZero, OptionalLength, OptionalPositiveRate, PositiveRate, Rate
@@ -36,6 +37,18 @@ def multi_step_lr(
 ) -> LRScheduler:
     """``torch.optim.lr_scheduler.MultiStepLR``: times ``gamma`` at each milestone."""
     return lr_scheduler.MultiStepLR(optimizer, milestones, gamma)
+
+
+@register("LambdaLR", interval="epoch")
+def lambda_lr(optimizer: Optimizer, total_steps: int, lr_lambda: FunctionPath) -> LRScheduler:
+    """``torch.optim.lr_scheduler.LambdaLR``: the optimizer's rate times what the function at ``lr_lambda`` says of the step."""
+    return lr_scheduler.LambdaLR(optimizer, imported(lr_lambda))
+
+
+@register("MultiplicativeLR", interval="epoch")
+def multiplicative_lr(optimizer: Optimizer, total_steps: int, lr_lambda: FunctionPath) -> LRScheduler:
+    """``torch.optim.lr_scheduler.MultiplicativeLR``: the rate before, times what the function at ``lr_lambda`` says."""
+    return lr_scheduler.MultiplicativeLR(optimizer, imported(lr_lambda))
 
 
 @register("ConstantLR", interval="epoch", begins=("factor",))  # the baseline: its rate is searched and nothing else

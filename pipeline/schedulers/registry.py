@@ -49,7 +49,22 @@ class Scheduler(Registered):
         return {self.horizon: steps} if self.horizon else {}
 
 
-schedulers: Registry[Scheduler] = Registry("scheduler")
+_OF_SEVERAL = """{instead}a function of your own in pipeline/custom.py, such as
+    from torch.optim.lr_scheduler import ConstantLR, {kind}, ExponentialLR
+    from pipeline.schedulers.registry import register as register_scheduler
+    @register_scheduler("Mine")
+    def mine(optimizer, total_steps):
+        return {example}"""
+_SEQUENCE = "SequentialLR(optimizer, [ConstantLR(optimizer, 0.1, 20), ExponentialLR(optimizer, 0.99)], [20])"
+_CHAIN = "ChainedScheduler([ConstantLR(optimizer, 0.1, 20), ExponentialLR(optimizer, 0.99)])"
+HINTS: Mapping[str, str] = {
+    "SequentialLR": _OF_SEVERAL.format(instead="write `warmup: 5%` beside the scheduler that a warmup leads to, or ",
+                                       kind="SequentialLR", example=_SEQUENCE),
+    "ChainedScheduler": _OF_SEVERAL.format(instead="write ", kind="ChainedScheduler", example=_CHAIN),
+}  # fmt: skip
+"""What to write instead of torch's schedulers that are made of others."""
+
+schedulers: Registry[Scheduler] = Registry("scheduler", HINTS)
 
 
 def register(

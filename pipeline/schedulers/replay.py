@@ -180,7 +180,10 @@ class Replay:
         resolved = resolve(schedule, lr, budget)
         self.monitor = monitored(schedule)
         # A new optimizer for each: a used one would hand its `initial_lr` to the next scheduler.
-        self.optimizer = new_optimizer([torch.zeros(1, 1, requires_grad=True)], resolved.lr)
+        try:
+            self.optimizer = new_optimizer([torch.zeros(1, 1, requires_grad=True)], resolved.lr)
+        except Exception as error:  # one of the user's own may raise anything
+            raise ScheduleError(f"its optimizer cannot be built: {_first_line(error)}") from error
         vars(self.optimizer).update(_opt_called=True, state=Unread())  # nothing is trained here; torch need not warn of that
         self._untouched = _all_else(self.optimizer)
         self._scheduler = build(schedule, self.optimizer, resolved, budget)

@@ -9,10 +9,9 @@ from torch.optim import Optimizer
 class Warmup:
     """First straight up from 0 to the optimizer's own rates, then the scheduler that ``begin`` makes.
 
-    The first step is trained at rate 0, step ``steps`` at the peak. The scheduler is made there and no sooner, on an optimizer
-    at its peak: whatever it reads, and whether it multiplies the rate of the step before, the run begins there for it.
-    torch's ``SequentialLR`` makes all its schedulers at once, on the one optimizer, and those that go by the rate they find
-    there find another's.
+    The first step is trained at rate 0, step ``steps`` at the peak. The scheduler is made there and
+    no sooner: whatever it reads of the optimizer, the run begins there for it. (torch's SequentialLR
+    makes all of its schedulers beforehand, and one that goes by the rate it finds finds another's.)
     """
 
     def __init__(self, optimizer: Optimizer, steps: int, begin: Callable[[Optimizer], Any]) -> None:

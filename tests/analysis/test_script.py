@@ -142,8 +142,8 @@ def test_torchs_own_schedulers_are_called_as_one_would_write_it() -> None:
 
 
 def test_only_a_schedule_with_a_warmup_has_one() -> None:
-    assert "SequentialLR" not in written("REX", {})
-    assert "SequentialLR(optimizer, [warmup, after], milestones=[14])" in written("REX", {}, warmup="10%")  # of 140
+    assert "Warmup" not in written("REX", {})
+    assert "Warmup(optimizer, 14, begin)" in written("REX", {}, warmup="10%")  # of 140
 
 
 def test_what_reacts_to_the_loss_has_no_rates_in_advance(capsys: pytest.CaptureFixture[str]) -> None:
@@ -233,7 +233,7 @@ def test_own_scheduler_is_carried_over_with_all_that_it_uses(tmp_path: Path) -> 
     assert_same_rates(source, schedule("Waves", {"length": "20%"}))
     assert "def waves(optimizer, total_steps, length, lowest):" in source
     assert "# a comment that stays" in source
-    assert "    return waves(optimizer, 140, length=28, lowest=0.03)\n" in source
+    assert "    return waves(optimizer, total_steps=140, length=28, lowest=0.03)\n" in source
     assert_clean(tmp_path, source)
 
 

@@ -40,6 +40,31 @@ def test_one_problem_with_its_findings(
     assert "  ! CyclicLR, epoch 1: it cannot be built: base_lr (0.01) lies above max_lr (0.005)" in text
 
 
+@pytest.mark.parametrize(
+    ("piece", "line"),
+    [
+        (("{name: SGD, lr: 0.1}", "{name: SGD, lr: 0.1, nesterov: true}"),
+         "problems.digits.optimizer: cannot train the model mlp: Nesterov momentum requires a momentum"),
+        (("{name: Adam, lr: 0.01}", "{name: Adam, lr: 0.01}\n    metric: {name: Accuracy}"),
+         "problems.diabetes.metric.name: is for classification"),
+        (("{name: cnn, channels: [8, 16]}", "{name: cnn, channels: [8, 16], groups: 3}"),
+         "problems.images.model: cannot be built for samples of shape (1, 8, 8)"),
+    ],
+    ids=["an optimizer", "a metric", "a model"],
+)  # fmt: skip
+def test_a_problem_that_cannot_be_put_together_is_told_as_by_the_stages(
+    piece: tuple[str, str], line: str, edited: Edited, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edited(piece)
+    with pytest.raises(SystemExit) as end:
+        printed(capsys, monkeypatch, line.split(".")[1])
+    assert end.value.code == 2
+    told = capsys.readouterr()
+    assert re.match(r"params\.yaml:\d+:\d+: ", told.err)
+    assert line in told.err
+    assert not told.out
+
+
 def test_a_misspelt_problem_is_told(
     repository: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
