@@ -70,12 +70,13 @@ class Registry(Generic[E]):
 def arguments_of(
     function: Callable[..., Any], given: int, one_of: Sequence[str] = (), without: Collection[str | None] = ()
 ) -> type[BaseModel]:
-    """The model of the arguments of a function or class after the first ``given``, which the pipeline itself passes in.
+    """The model of the arguments of a function or class behind the first ``given``, apart from those named in ``without``.
 
-    So does it those named in ``without``.
+    All of these the pipeline itself passes in, or leaves out.
 
-    Every argument must be annotated; ``Annotated[float, Field(gt=0)]`` states a range, ``pipeline.units`` the units. Of the
-    arguments ``one_of``, exactly one must not be None.
+    Every argument of a function must be annotated; ``Annotated[float, Field(gt=0)]`` states a range, ``pipeline.units`` the
+    units. A class was perhaps not written for this: what it leaves open may be anything. Of the arguments ``one_of``, exactly
+    one must not be None.
     """
     made_by: Any = function
     hints = get_type_hints(made_by.__init__ if isinstance(function, type) else function, include_extras=True)
@@ -83,9 +84,10 @@ def arguments_of(
     for p in list(inspect.signature(function).parameters.values())[given:]:
         if p.name in without:
             continue
-        if p.name not in hints or p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
+        is_told = p.name in hints or isinstance(function, type)
+        if not is_told or p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
             raise TypeError(f"{function.__qualname__}: the argument {p.name} needs a name and an annotation of its own")
-        fields[p.name] = (hints[p.name], ... if p.default is p.empty else p.default)
+        fields[p.name] = (hints.get(p.name, Any), ... if p.default is p.empty else p.default)
     validators: dict[str, Any] = {"exactly_one": model_validator(mode="after")(_exactly(one_of))} if one_of else {}
     return create_model(function.__name__, __config__=STRICT, __validators__=validators, **fields)
 

@@ -3,7 +3,7 @@
 ``f(optimizer, total_steps, **arguments)``: arguments are torch's own. What is named ``total_steps`` is the number of scheduler
 steps in the run (after the warmup, where there is one); whoever asks for it is stepped per batch. Whoever asks for
 ``total_epochs`` (or ``epochs``) is stepped per epoch and gets those; and so is whoever asks for neither, as torch's own
-classes do. Annotations say what an argument is: ``Length`` and ``Rate`` accept percentages, anything else does not.
+classes do. ``HORIZONS`` has the other names that people give to the two. Annotations say what an argument is: ``Length`` and ``Rate`` accept percentages, anything else does not.
 ``builtin.py`` registers torch's own schedulers, ``composed.py`` those that others know and torch has not.
 """
 
@@ -21,7 +21,10 @@ Monitor = Literal["train_loss", "validation_loss", "validation_metric"]
 """What a live scheduler may watch: a figure of the epoch just trained."""
 VALIDATED: tuple[Monitor, ...] = ("validation_loss", "validation_metric")
 """Those of the validation part."""
-HORIZONS: Mapping[str, Interval] = {"total_steps": "batch", "total_epochs": "epoch", "epochs": "epoch"}
+HORIZONS: Mapping[str, Interval] = {
+    **dict.fromkeys(("total_steps", "max_steps", "num_training_steps"), "batch"),
+    **dict.fromkeys(("total_epochs", "max_epochs", "num_epochs", "epochs"), "epoch"),
+}
 """Names of the argument that is the run's length, and what a scheduler that asks for it counts."""
 OF_TORCH = ("last_epoch", "verbose")
 """Arguments of torch's classes that resume or talk: nothing to be given in params.yaml."""

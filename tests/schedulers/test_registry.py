@@ -70,6 +70,18 @@ class LikeOneCycle(LRScheduler):
         return [base * max(self.lowest, 1 - self.last_epoch / self.total_steps) for base in self.base_lrs]
 
 
+class Unannotated(LRScheduler):
+    """As in most repositories."""
+
+    def __init__(self, optimizer, max_epochs, lowest=0.0, last_epoch=-1):  # type: ignore[no-untyped-def]
+        self.max_epochs, self.lowest = max_epochs, lowest
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self) -> list[Any]:
+        """Straight down."""
+        return [base * max(self.lowest, 1 - self.last_epoch / self.max_epochs) for base in self.base_lrs]
+
+
 STEPS, EPOCHS = [1 - step / 20 for step in range(20)], [1 - epoch / 5 for epoch in range(5) for _ in range(4)]
 HALVED = [0.5**epoch for epoch in range(5) for _ in range(4)]
 CASES: dict[str, tuple[Callable[..., Any], dict[str, Any], str, list[float]]] = {
@@ -77,6 +89,7 @@ CASES: dict[str, tuple[Callable[..., Any], dict[str, Any], str, list[float]]] = 
     "total_steps behind an argument": (LikeOneCycle, {"lowest": 0.0}, "batch", STEPS),
     "total_epochs": (by_total_epochs, {}, "epoch", EPOCHS),
     "epochs": (by_epochs, {}, "epoch", EPOCHS),
+    "a class without annotations": (Unannotated, {"lowest": 0.0}, "epoch", EPOCHS),
     "no horizon": (without_a_horizon, {}, "epoch", HALVED),
     "a class": (Halving, {"every": 1}, "epoch", HALVED),
 }
