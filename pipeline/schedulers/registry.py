@@ -3,8 +3,9 @@
 ``f(optimizer, total_steps, **arguments)``: arguments are torch's own. What is named ``total_steps`` is the number of scheduler
 steps in the run (after the warmup, where there is one); whoever asks for it is stepped per batch. Whoever asks for
 ``total_epochs`` (or ``epochs``) is stepped per epoch and gets those; and so is whoever asks for neither, as torch's own
-classes do. ``HORIZONS`` has the other names that people give to the two. Annotations say what an argument is: ``Length`` and ``Rate`` accept percentages, anything else does not.
-``builtin.py`` registers torch's own schedulers, ``composed.py`` those that others know and torch has not.
+classes do. ``HORIZONS`` has the other names that people give to the two. Annotations say what an argument is: ``Length`` and
+``Rate`` accept percentages, anything else does not. ``builtin.py`` registers torch's own schedulers, ``composed.py`` those
+that others know and torch has not.
 """
 
 import inspect
