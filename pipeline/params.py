@@ -26,6 +26,7 @@ from pydantic import (
 from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCustomError, core_schema
 
 from pipeline import document
+from pipeline.callables import code_at
 from pipeline.document import Loc, Mistake
 from pipeline.errors import ParamsError
 from pipeline.registry import STRICT, Alias, Registry
@@ -206,7 +207,8 @@ class Schedule(BaseModel):
     def key(self) -> str:
         """Canonical text; equal for schedules that train the same."""
         unused = {"search"} if self.average else {"search", "average"}
-        return json.dumps(self.model_dump(exclude=unused), sort_keys=True)
+        code = code_at(self.args.values())
+        return json.dumps(self.model_dump(exclude=unused) | ({"code": code} if code else {}), sort_keys=True)
 
 
 def _refuse_foreign(entry: dict[str, Any], alias: Alias, known: Iterable[str]) -> None:

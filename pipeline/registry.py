@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, get_type_hints
 
@@ -69,12 +69,13 @@ E = TypeVar("E", bound=Registered)
 class Registry(Generic[E]):
     """All registered functions of one kind, in the order they were registered."""
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, hints: Mapping[str, str] | None = None) -> None:
+        """``hints`` say what to write instead of a name that people know and that is not registered."""
         self.kind = kind
         self._entries: dict[str, E] = {}
         self.aliases: dict[str, Alias] = {}
         """Names of other libraries that are taken for a registered one."""
-        self.hints: dict[str, str] = {}
+        self.hints = {folded(name): hint for name, hint in (hints or {}).items()}
         """What to write instead of a name that is :func:`folded`."""
 
     def add(self, entry: E) -> None:
@@ -101,18 +102,27 @@ class Registry(Generic[E]):
         return self._entries[name]
 
 
-def arguments_of(function: Callable[..., Any], given: int, one_of: Sequence[str] = ()) -> type[BaseModel]:
-    """The model of ``function``'s arguments after the first ``given``, which the pipeline itself passes in.
+def arguments_of(
+    function: Callable[..., Any], given: int, one_of: Sequence[str] = (), without: Collection[str | None] = ()
+) -> type[BaseModel]:
+    """The model of the arguments of a function or class behind the first ``given``, apart from those named in ``without``.
 
-    Every argument must be annotated; ``Annotated[float, Field(gt=0)]`` states a range, ``pipeline.units`` the units. Of the
-    arguments ``one_of``, exactly one must not be None.
+    All of these the pipeline itself passes in, or leaves out.
+
+    Every argument of a function must be annotated; ``Annotated[float, Field(gt=0)]`` states a range, ``pipeline.units`` the
+    units. A class was perhaps not written for this: what it leaves open may be anything. Of the arguments ``one_of``, exactly
+    one must not be None.
     """
-    hints = get_type_hints(function, include_extras=True)
+    made_by: Any = function
+    hints = get_type_hints(made_by.__init__ if isinstance(function, type) else function, include_extras=True)
     fields: dict[str, Any] = {}
     for p in list(inspect.signature(function).parameters.values())[given:]:
-        if p.name not in hints or p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
+        if p.name in without:
+            continue
+        is_told = p.name in hints or isinstance(function, type)
+        if not is_told or p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
             raise TypeError(f"{function.__qualname__}: the argument {p.name} needs a name and an annotation of its own")
-        fields[p.name] = (hints[p.name], ... if p.default is p.empty else p.default)
+        fields[p.name] = (hints.get(p.name, Any), ... if p.default is p.empty else p.default)
     validators: dict[str, Any] = {"exactly_one": model_validator(mode="after")(_exactly(one_of))} if one_of else {}
     return create_model(function.__name__, __config__=STRICT, __validators__=validators, **fields)
 

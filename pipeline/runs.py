@@ -132,12 +132,13 @@ def fingerprint(*parts: object) -> str:
 _DEFINING = (
     "units.py",
     "registry.py",
+    "callables.py",
     "runs.py",
     "custom.py",
     "compiler.py",
     "problems",
     "engine",
-    *(f"schedulers/{name}.py" for name in ("registry", "builtin", "closed_form", "composed", "greedy", "replay", "spans")),
+    *(f"schedulers/{name}.py" for name in ("registry", "builtin", "closed_form", "composed", "greedy", "replay", "warmup")),
 )
 _PACKAGES = ("numpy", "schedulefree", "torchmetrics")
 

@@ -13,7 +13,7 @@ import symtable
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
 from types import FunctionType
 from typing import Any
@@ -22,12 +22,14 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pipeline.analysis.formulas import body_of
+from pipeline.callables import imported
 from pipeline.params import Component, ProblemParams
 from pipeline.problems.losses import losses
 from pipeline.problems.models import models
 from pipeline.problems.optimizers import SCHEDULE_FREE, optimizers
 from pipeline.registry import Registered
-from pipeline.schedulers.registry import schedulers
+from pipeline.schedulers.registry import Monitor, schedulers
+from pipeline.schedulers.warmup import Warmup
 
 WIDTH = 88
 ROOM = 100  # for a call, beside the `return` before it; a longer one takes a line per argument
@@ -138,13 +140,18 @@ def script(
     nothing in it can end that. A registered function that cannot stand by itself is left out: the script then raises a
     NotImplementedError that says what to paste.
     """
-    parts = {"model": _model(problem.model), "optimizer": _optimizer(run), "scheduler": _scheduler(run, batches)}
+    scheduler = _scheduler(run, batches)
+    if _unseen(problem, run):
+        scheduler = Part("", missing="measure the metric that the schedule watches in evaluate()", reason="It is not accuracy.")
+    if run["warmup"] and not scheduler.missing:
+        scheduler = _behind_a_warmup(scheduler)
+    parts = {"model": _model(problem.model), "optimizer": _optimizer(run), "scheduler": scheduler}
     parts, lifted = _together(parts)
     loss = problem.loss or Component("MSELoss" if data.is_regression else "CrossEntropyLoss", {})
     given = {key: value for key, value in loss.args.items() if value is not None}
     average: dict[str, Any] = json.loads(run["optimizer"]).get("average", {})
     free = json.loads(run["optimizer"])["name"] in FREE
-    per_batch, live = run["interval"] == "batch", schedulers[run["name"]].live
+    per_batch, watched = run["interval"] == "batch", _watched(run)
     return _environment().get_template("best.py.j2").render(
         **parts,
         title=_prose(f"{run.get('scheduler', run['name'])} on {problem_name}"),
@@ -157,13 +164,13 @@ def script(
             | (TABLES if data.is_table else set())
             | ({Import("schedulefree")} if free else set())
             | {name for kind in average for name in AVERAGES[kind]}
-            | _needed(parts["scheduler"], uses_sys=per_batch or live)
+            | _needed(parts["scheduler"], uses_sys=per_batch or bool(watched))
         ),
         definitions=list(lifted.definitions.values()),
         formula=[parts["scheduler"].formula] if parts["scheduler"].formula else [],
         epochs=int(run["epochs"]), batch_size=problem.batch_size, batches=batches,
         warmup=0 if run["name"] == "SWALR" else int(run["warmup"]),  # which is one of its own sequence
-        per_batch=per_batch, live=live, resample=problem.resample, free=free, clip=problem.clip,
+        per_batch=per_batch, watched=watched, resample=problem.resample, free=free, clip=problem.clip,
         needs_closure=json.loads(run["optimizer"])["name"] == "LBFGS", ema=average.get("ema"), swa=average.get("swa"),
     )  # fmt: skip
 
@@ -220,13 +227,15 @@ def _scheduler(run: Mapping[str, Any], batches: int) -> Part:
     function, arguments = schedulers[name].function, _ordered(schedulers[name], arguments)
     if name == "SWALR":
         return _swalr(arguments, int(run["warmup"]))
+    if "lr_lambda" in arguments and function.__module__ == f"{OWN}.schedulers.builtin":
+        return _of_a_function(name, imported(arguments["lr_lambda"]))
     if function.__module__ == f"{OWN}.schedulers.builtin":
         return Part(_call(f"lr_scheduler.{name}", ["optimizer"], _as_torch_takes_them(name, arguments, lr, total)))
     if schedulers[name].schedule_free:
         return Part("lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)")
     if body := body_of(name, arguments, lr, total, _literal):
         return _closed_form(name, body, total)
-    return _carried("scheduler", name, function, ["optimizer", str(total)], arguments)
+    return _carried("scheduler", name, function, ["optimizer"], {**schedulers[name].given(total), **arguments})
 
 
 def _swalr(arguments: Mapping[str, Any], warmup: int) -> Part:
@@ -256,8 +265,39 @@ def _as_torch_takes_them(name: str, arguments: Mapping[str, Any], lr: float, tot
         case "OneCycleLR":
             return {"max_lr": arguments["max_lr"], "total_steps": total, **arguments}
         case "ReduceLROnPlateau":
-            return {"mode": "min", **arguments}
+            others = {key: value for key, value in arguments.items() if key not in ("mode", "monitor")}
+            return {"mode": arguments["mode"] or "min", **others}
     return dict(arguments)
+
+
+def _of_a_function(name: str, function: Callable[..., Any]) -> Part:
+    """Torch's class on a function that params.yaml names by its place."""
+    try:
+        lifted = _lifted(function, frozenset())
+    except NotSelfContainedError as error:
+        missing = f"paste the function that {name} is made of here"
+        return Part("", missing=missing, reason=f"Its source does not run by itself: {_prose(str(error))}.")
+    return Part(_call(f"lr_scheduler.{name}", ["optimizer", f"lr_lambda={function.__name__}"], {}), lifted)
+
+
+def _behind_a_warmup(scheduler: Part) -> Part:
+    """The scheduler, and the class that leads up to it."""
+    try:
+        return replace(scheduler, lifted=_merged(_lifted_class(Warmup, frozenset()), scheduler.lifted))
+    except NotSelfContainedError as error:
+        return Part("", missing="paste the source of the scheduler here", reason=f"Left out: {_prose(str(error))}.")
+
+
+def _unseen(problem: ProblemParams, run: Mapping[str, Any]) -> bool:
+    """Whether the schedule watches a metric that the script does not measure."""
+    measured = problem.metric is None or problem.metric.name in ("Accuracy", "R2Score")
+    return _watched(run) == "validation_metric" and not measured
+
+
+def _watched(run: Mapping[str, Any]) -> Monitor | None:
+    entry = schedulers[run["name"]]
+    found: Monitor = json.loads(run["resolved"]).get("monitor", entry.monitor)
+    return found if entry.live else None
 
 
 def _closed_form(name: str, body: str, total: int) -> Part:

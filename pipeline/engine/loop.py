@@ -6,7 +6,7 @@ The reference that the stacked engine is tested against, and what trains the run
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -22,8 +22,8 @@ from pipeline.params import Clipping
 from pipeline.problems.dropout import drawn, draws_of
 from pipeline.problems.problem import Problem
 from pipeline.runs import Block, Outcome, Run, Training, stream
-from pipeline.schedulers.registry import schedulers
-from pipeline.schedulers.replay import build, momentum_of, rate_of, resolve
+from pipeline.schedulers.registry import VALIDATED, Monitor
+from pipeline.schedulers.replay import advance, build, momentum_of, monitored, rate_of, resolve
 
 
 def train_all(
@@ -61,9 +61,10 @@ def train(
         lr, momentum = rate_of(script.optimizer), momentum_of(script.optimizer)
         train_loss = script.train_epoch()
         train_loss = np.nan if has_ended else train_loss
-        script.end_epoch(epoch, train_loss)
-        is_evaluated = not has_ended and (epoch == run.epochs or not search)
+        script.average(epoch)
+        is_evaluated = not has_ended and (epoch == run.epochs or not search or script.monitor in VALIDATED)
         validated = script.evaluate("validation") if is_evaluated else nothing
+        script.end_epoch(train_loss, *validated)
         finite = finite and bool(np.isfinite([train_loss, *validated[:is_evaluated]]).all())
         yield Block(epoch, *(np.array([[figure]]) for figure in (lr, momentum, train_loss, *validated)))
     tested = script.evaluate("test") if finite and not search else nothing
@@ -88,7 +89,7 @@ class Script:
         budget = problem.budget(run.epochs)
         resolved = resolve(run.schedule, problem.lr, budget)
         self.optimizer = problem.optimizers_for(run.schedule)(self._parameters, resolved.lr)
-        self._scheduler = build(run.schedule, self.optimizer, resolved, budget)
+        self._scheduler, self.monitor = build(run.schedule, self.optimizer, resolved, budget), monitored(run.schedule)
         self._order, self._draws = problem.new_order(run.seed, run.stream), problem.new_draws(run)
         self._chance = RandomState(stream("chance", problem.name, run.label, run.schedule.key, run.seed, run.stream))
 
@@ -103,7 +104,7 @@ class Script:
                 loss: Any = self.optimizer.step(partial(self._loss, rows))  # type: ignore[arg-type]
                 self._evaluated.end_step()
                 if self._schedule.interval == "batch":
-                    self._scheduler.step()
+                    advance(self._scheduler, self._schedule.name)
                 total += loss.item() * len(rows)
         return total / len(training)
 
@@ -115,11 +116,15 @@ class Script:
         _clip(self._parameters, self._problem.params.clip)
         return loss
 
-    def end_epoch(self, epoch: int, train_loss: float) -> None:
-        """Step what goes by epochs: a mean of the weights; a scheduler, with the epoch's loss where it reacts to it."""
+    def average(self, epoch: int) -> None:
+        """Take the epoch's weights into a mean that goes by epochs, where one is asked for."""
         self._evaluated.end_epoch(epoch)
+
+    def end_epoch(self, *figures: float) -> None:
+        """Step a scheduler that goes by epochs, with the one of the epoch's ``figures`` that it watches, if it does."""
         if self._schedule.interval == "epoch":
-            self._scheduler.step(*([train_loss] if schedulers[self._schedule.name].live else []))
+            watched = [figures[get_args(Monitor).index(self.monitor)]] if self.monitor else []
+            advance(self._scheduler, self._schedule.name, *watched)
 
     @torch.no_grad()
     def evaluate(self, part: str) -> tuple[float, float]:

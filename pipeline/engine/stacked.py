@@ -6,7 +6,7 @@ weights and data order. A run can reach no other. A *program* does the arithmeti
 
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +26,7 @@ from pipeline.params import Component
 from pipeline.problems.dropout import drawn
 from pipeline.problems.problem import Problem
 from pipeline.runs import Block, Floats, Outcome, Run, Training, code_fingerprint, fingerprint
-from pipeline.schedulers.registry import schedulers
+from pipeline.schedulers.registry import Monitor, schedulers
 from pipeline.schedulers.replay import Trace
 
 BLOCK = 10
@@ -123,13 +123,14 @@ class Stack:
         )
 
     def train_block(self, epochs: range, evaluated: Set[int]) -> Block:
-        """Consecutive epochs, validated after those in ``evaluated``."""
+        """Consecutive epochs, validated after those in ``evaluated``, and after all of them where a schedule watches that."""
         lr, momentum = self.rates.epochs(epochs)
-        is_evaluated = np.array([epoch in evaluated for epoch in epochs])
+        is_asked = np.logical_or([[epoch in evaluated] for epoch in epochs], self.rates.watch_validation[self._here])
+        is_evaluated: npt.NDArray[np.bool_] = np.asarray(is_asked.any(axis=1))
         ahead = Epochs(*self._batches(len(epochs)), self._numbers(lr, momentum), is_evaluated)
         trained = self.program.train(ahead)
-        curves = self._curves(trained, self._measured(trained, is_evaluated), is_evaluated)
-        self.rates.feed(curves[0][-1])
+        curves = self._curves(trained, self._measured(trained, is_evaluated), is_asked)
+        self.rates.feed(dict(zip(get_args(Monitor), (figures[-1] for figures in curves), strict=True)))
         firsts = slice(None, None, len(ahead.sizes))
         return Block(epochs[0], lr[firsts], momentum[firsts], *curves)
 
@@ -143,17 +144,18 @@ class Stack:
         draws = np.stack([drawn(self._draws[run], len(lr)) for run in self._here], axis=2)
         return np.concatenate([numbers, draws], axis=1)
 
-    def _curves(self, trained: Trained, measured: tuple[Floats, Floats], is_evaluated: npt.NDArray[np.bool_]) -> list[Floats]:
+    def _curves(self, trained: Trained, measured: tuple[Floats, Floats], is_asked: npt.NDArray[np.bool_]) -> list[Floats]:
         """Training loss, validation loss and metric of all runs, (epochs, runs) each.
 
-        From the epoch after the first loss that is not finite on, there is nothing to tell of a run.
+        From the epoch after the first loss that is not finite on, there is nothing to tell of a run. Nor is there of what was
+        not asked for of it, (epochs, runs here): that another run needed it must change nothing.
         """
-        good = np.isfinite(trained.train_loss) & (np.isfinite(measured[0]) | ~is_evaluated[:, None])
+        good = np.isfinite(trained.train_loss) & (np.isfinite(measured[0]) | ~is_asked)
         over = ~np.logical_and.accumulate(np.vstack([self.finite[self._here], good[:-1]]))
         columns = []
-        for values in (trained.train_loss, *measured):
+        for values, is_known in ((trained.train_loss, ~over), *((values, is_asked & ~over) for values in measured)):
             columns.append(np.full((len(values), self._count), np.nan))
-            columns[-1][:, self._here] = np.where(over, np.nan, values)
+            columns[-1][:, self._here] = np.where(is_known, values, np.nan)
         self.finite[self._here] &= good.all(axis=0)
         return columns
 
@@ -249,9 +251,9 @@ def train(
 ) -> Training:
     """Train all runs side by side; yields blocks of epochs as they are done and returns the outcome.
 
-    In a ``search`` only what a choice needs is evaluated: the validation split after the last epoch, the test split never;
-    all else is NaN. ``whole`` is what the runs are a shard of, where they are one. ``make`` makes the program that does the
-    arithmetic, of tensors if not given.
+    In a ``search`` only what a choice needs is evaluated: the validation split after the last epoch (after each, for a schedule
+    that watches it), the test split never; all else is NaN. ``whole`` is what the runs are a shard of, where they are one.
+    ``make`` makes the program that does the arithmetic, of tensors if not given.
 
     Raises :class:`StackError` for runs or models that cannot be stacked,
     :class:`pipeline.schedulers.replay.ScheduleError` for a schedule that cannot be followed to the end.

@@ -32,10 +32,7 @@ def inspect(problem: Problem) -> list[Followed]:
     Raises :class:`pipeline.params.ParamsError` with a placed line for each part of the problem that does not fit its data,
     and for each schedule that cannot be followed.
     """
-    if parts := [*_of_the_task(problem)] or [*_of_the_model(problem)]:
-        raise placed_in(parts)
-    if statistics := [*_of_the_last_batch(problem), *_of_averaged_weights(problem), *_of_two_averages(problem)]:
-        raise placed_in(statistics)
+    refuse_unfit(problem)
     followed, mistakes = [], []
     for label, schedule in problem.schedules.items():
         try:
@@ -49,6 +46,14 @@ def inspect(problem: Problem) -> list[Followed]:
     if mistakes:
         raise placed_in(mistakes)
     return followed
+
+
+def refuse_unfit(problem: Problem) -> None:
+    """Raise the :class:`pipeline.params.ParamsError` of the parts that do not fit the data, whatever the schedules are."""
+    if parts := [*_of_the_task(problem)] or [*_of_the_model(problem)]:
+        raise placed_in(parts)
+    if statistics := [*_of_the_last_batch(problem), *_of_averaged_weights(problem), *_of_two_averages(problem)]:
+        raise placed_in(statistics)
 
 
 def _entry(problem: Problem, label: str) -> Loc:

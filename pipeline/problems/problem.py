@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -25,7 +25,7 @@ from pipeline.problems.optimizers import SCHEDULE_FREE, optimizers, schedule_fre
 from pipeline.problems.splits import PARTS, SplitError, at_random, by_group
 from pipeline.runs import Floats, Run, Stream, as_json, code_fingerprint, fingerprint, run_fingerprint, stream
 from pipeline.schedulers.registry import schedulers
-from pipeline.schedulers.replay import Budget, NewOptimizer, ScheduleError, resolve
+from pipeline.schedulers.replay import Budget, NewOptimizer, ScheduleError, monitored, resolve
 
 Indices = npt.NDArray[np.int64]
 
@@ -253,7 +253,7 @@ def from_frame(params: Params, name: str, data: pd.DataFrame) -> Problem:
     x = data[[column for column in data.columns if column not in ("split", "y", "group")]].to_numpy()
     x = x.astype(np.int64 if np.issubdtype(x.dtype, np.integer) else np.float32, copy=False)
     y = data["y"].to_numpy()
-    return Problem(
+    problem = Problem(
         name=name,
         params=params.problem(name),
         schedules=params.schedules(name),
@@ -263,6 +263,20 @@ def from_frame(params: Params, name: str, data: pd.DataFrame) -> Problem:
         columns=tuple(Column.from_dict(column) for column in data.attrs.get("columns", ())),
         group=data["group"].to_numpy() if "group" in data else None,
     )
+    more_is_better = metrics[problem.metric_name].higher_is_better
+    return replace(problem, schedules={k: _directed(s, more_is_better) for k, s in problem.schedules.items()})
+
+
+def _directed(schedule: Schedule, more_is_better: bool) -> Schedule:
+    """A schedule that watches the metric, told which way is better where its argument ``mode`` leaves that open."""
+    entry = schedulers[schedule.name]
+    if (
+        not entry.live
+        or monitored(schedule) != "validation_metric"
+        or entry.complete(schedule.args).get("mode", "") is not None
+    ):
+        return schedule
+    return schedule.model_copy(update={"args": {**schedule.args, "mode": "max" if more_is_better else "min"}})
 
 
 def _of_sizes(parts: Mapping[str, Indices], sizes: Mapping[str, int], seed: int) -> dict[str, Indices]:

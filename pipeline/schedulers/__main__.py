@@ -16,6 +16,7 @@ from pipeline.document import read
 from pipeline.errors import PipelineError
 from pipeline.params import PARAMS_FILE, Params, Schedule, load_params
 from pipeline.problems.datasets import made
+from pipeline.problems.inspection import refuse_unfit
 from pipeline.problems.problem import Problem, from_frame
 from pipeline.runs import Floats
 from pipeline.schedulers.aliases import told
@@ -47,6 +48,7 @@ def _galleries(params: Params, name: str | None) -> Iterator[str]:
     data = read(PARAMS_FILE)[1]
     for chosen in [name] if name else params.problems:
         problem = from_frame(params, chosen, made(chosen, params.problem(chosen).dataset))
+        refuse_unfit(problem)
         budget = problem.budget()
         yield f"{chosen}: {budget.epochs} epochs of {budget.steps_per_epoch} batches, learning rate {problem.lr:g}"
         yield from told(data, chosen)

@@ -103,8 +103,6 @@ HINTS: Mapping[str, str] = {
     "inversetimedecay": OWN,
     "lambdalr": OWN,
     "multiplicativelr": OWN,
-    "sequentiallr": f"{OWN}, or `warmup` where the first is one",
-    "chainedscheduler": OWN,
 }
 """Names of Keras, optax, fastai, Lightning, DeepSpeed and torch, as :func:`pipeline.registry.folded` has them."""
 

@@ -17,7 +17,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, MultiplicativeLR
 
 from pipeline.analysis.script import Data, script
 from pipeline.catalogue import CATALOGUE
@@ -147,8 +147,8 @@ def test_torchs_own_schedulers_are_called_as_one_would_write_it() -> None:
 
 
 def test_only_a_schedule_with_a_warmup_has_one() -> None:
-    assert "SequentialLR" not in written("REX", {})
-    assert "SequentialLR(optimizer, [warmup, after], milestones=[14])" in written("REX", {}, warmup="10%")  # of 140
+    assert "Warmup" not in written("REX", {})
+    assert "Warmup(optimizer, 14, begin)" in written("REX", {}, warmup="10%")  # of 140
 
 
 def test_what_reacts_to_the_loss_has_no_rates_in_advance(capsys: pytest.CaptureFixture[str]) -> None:
@@ -238,7 +238,7 @@ def test_own_scheduler_is_carried_over_with_all_that_it_uses(tmp_path: Path) -> 
     assert_same_rates(source, schedule("Waves", {"length": "20%"}))
     assert "def waves(optimizer, total_steps, length, lowest):" in source
     assert "# a comment that stays" in source
-    assert "    return waves(optimizer, 140, length=28, lowest=0.03)\n" in source
+    assert "    return waves(optimizer, total_steps=140, length=28, lowest=0.03)\n" in source
     assert_clean(tmp_path, source)
 
 
@@ -365,6 +365,65 @@ def test_plateau_is_stepped_with_the_training_loss(data: Path, capsys: pytest.Ca
     program(written("ReduceLROnPlateau", args, budget=Budget(4, 3)))["main"]([str(data)])
     shown = [float(line.split()[3]) for line in capsys.readouterr().out.splitlines()]
     assert shown == [0.3, 0.3, 0.15, 0.075]
+
+
+@pytest.mark.parametrize(
+    ("monitor", "mode", "figure"), [("validation_loss", "min", "validation"), ("validation_metric", "max", "measured")]
+)
+def test_plateau_is_stepped_with_what_it_watches(data: Path, monitor: str, mode: str, figure: str) -> None:
+    source = written("ReduceLROnPlateau", {"patience": 0, "monitor": monitor, "mode": mode})
+    names, told, evaluated = program(source), [], []
+    assert names["new_scheduler"](names["new_optimizer"]([torch.zeros(1)])).mode == mode
+    assert monitor.replace("_", " ") in names["new_scheduler"].__doc__
+    evaluate, new_scheduler = names["evaluate"], names["new_scheduler"]
+
+    def noted(*given: Any) -> tuple[float, float]:
+        evaluated.append(evaluate(*given))
+        found: tuple[float, float] = evaluated[-1]
+        return found
+
+    def watched(optimizer: Optimizer) -> Any:
+        scheduler = new_scheduler(optimizer)
+        step = scheduler.step
+
+        def stepped(value: float) -> None:
+            told.append(value)
+            step(value)
+
+        scheduler.step = stepped
+        return scheduler
+
+    names.update(evaluate=noted, new_scheduler=watched)
+    names["train"](str(data))
+    assert told == [pair[figure == "measured"] for pair in evaluated]
+    assert len(told) == BUDGET.epochs
+
+
+def test_a_metric_that_it_does_not_measure_is_to_be_added() -> None:
+    params = problem(metric={"name": "AUROC"})
+    source = written("ReduceLROnPlateau", {"monitor": "validation_metric", "mode": "max"}, params)
+    with pytest.raises(NotImplementedError, match="the metric that the schedule watches"):
+        program(source)["new_scheduler"](None)
+    program(written("ReduceLROnPlateau", {"monitor": "validation_loss"}, params))
+
+
+@pytest.mark.usefixtures("own_registries")
+def test_a_warmup_before_a_scheduler_that_multiplies_is_that_of_the_study(tmp_path: Path) -> None:
+    @register("Multiplied", interval="batch")
+    def multiplied(optimizer: Optimizer, total_steps: int, factor: float = 0.97) -> LRScheduler:
+        """A little less each time."""
+        return MultiplicativeLR(optimizer, lambda step: factor)
+
+    source = written("Multiplied", {}, warmup=20)
+    assert_same_rates(source, schedule("Multiplied", {}, warmup=20))
+    assert program(source)["rates"]()[3] == pytest.approx(LR * 0.97)  # step 21 of 140
+    assert_clean(tmp_path, source)
+
+
+@pytest.mark.usefixtures("own_registries")
+def test_a_function_without_a_source_is_to_be_pasted() -> None:
+    with pytest.raises(NotImplementedError, match="paste the function that LambdaLR is made of"):
+        program(written("LambdaLR", {"lr_lambda": "math:cosh"}))["new_scheduler"](None)
 
 
 def test_the_loss_falls_and_the_figures_are_those_of_the_last_epoch(data: Path, capsys: pytest.CaptureFixture[str]) -> None:

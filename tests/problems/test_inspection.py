@@ -50,7 +50,7 @@ RAISES_MIDWAY = "schedulers.Raising.args: raises at its step 9 of 48: no step 9 
 
 @pytest.fixture(autouse=True)
 def impossible_schedulers(own_registries: None) -> None:
-    @register("Negative")
+    @register("Negative", interval="epoch")
     def negative(optimizer: Optimizer, total_steps: int, slope: float) -> LRScheduler:
         return LambdaLR(optimizer, lambda step: 1 - slope * step)
 

@@ -6,9 +6,27 @@ from typing import Any
 from pipeline.catalogue import CATALOGUE
 from pipeline.params import Schedule
 
+
+def falling(step: int) -> float:
+    """For LambdaLR: the share of the optimizer's rate at a step."""
+    return 1 / (1 + 0.1 * step)
+
+
+def shrinking(step: int) -> float:
+    """For MultiplicativeLR: a step's share of the rate before."""
+    return 0.95
+
+
+def level(step: int) -> float:
+    """For either: no schedule at all."""
+    return 1.0
+
+
 EXAMPLES: Mapping[str, list[dict[str, Any]]] = {
     "StepLR": [{"step_size": "30%", "gamma": 0.3}],
     "MultiStepLR": [{"milestones": ["30%", "80%"], "gamma": 0.2}, {"milestones": [2, 2, 3], "gamma": 1.5}],
+    "LambdaLR": [{"lr_lambda": "tests.schedulers.examples:falling"}],
+    "MultiplicativeLR": [{"lr_lambda": "tests.schedulers.examples:shrinking"}],
     "ConstantLR": [{"factor": 1.0}, {"factor": 0.3, "total_iters": "50%"}],
     "LinearLR": [{"start_factor": 0.2, "total_iters": "50%"}, {"start_factor": 1.0, "end_factor": 0.1, "total_iters": 3}],
     "ExponentialLR": [{"gamma": 0.9}, {"final": "1%"}],
@@ -76,6 +94,8 @@ EXAMPLES: Mapping[str, list[dict[str, Any]]] = {
 FLAT: Mapping[str, dict[str, Any]] = {
     "StepLR": {"step_size": "30%", "gamma": 1.0},
     "MultiStepLR": {"milestones": ["50%"], "gamma": 1.0},
+    "LambdaLR": {"lr_lambda": "tests.schedulers.examples:level"},
+    "MultiplicativeLR": {"lr_lambda": "tests.schedulers.examples:level"},
     "ConstantLR": {"factor": 1.0},
     "LinearLR": {"start_factor": 1.0},
     "ExponentialLR": {"gamma": 1.0},

@@ -128,7 +128,7 @@ def test_other_names_are_refused_with_what_to_write(name: str) -> None:
     assert error.value.errors()[0]["ctx"]["right"] == HINTS[folded(name)]
 
 
-@pytest.mark.parametrize("hint", {*HINTS.values()}, ids=lambda hint: hint[:40])
+@pytest.mark.parametrize("hint", sorted({*HINTS.values()}), ids=lambda hint: hint[:40])
 def test_a_hint_names_what_there_is(hint: str) -> None:
     """Schedulers by their names, and arguments that they have."""
     for name, written in re.findall(r"([A-Z]\w+) \{(.*?)\}", hint):

@@ -24,6 +24,10 @@ BY_HAND: dict[str, tuple[str, dict[str, Any], list[float]]] = {
     "StepLR": ("StepLR", {"step_size": 2, "gamma": 0.5}, [1, 1, 0.5, 0.5, 0.25, 0.25]),
     # a tenth at steps 1 and 4
     "MultiStepLR": ("MultiStepLR", {"milestones": [1, 4], "gamma": 0.1}, [1, 0.1, 0.1, 0.1, 0.01, 0.01]),
+    # 1 / (1 + k / 10)
+    "LambdaLR": ("LambdaLR", {"lr_lambda": "tests.schedulers.examples:falling"}, [1, 1 / 1.1, 1 / 1.2, 1 / 1.3]),
+    # a twentieth less after every step
+    "MultiplicativeLR": ("MultiplicativeLR", {"lr_lambda": "tests.schedulers.examples:shrinking"}, [1, 0.95, 0.9025, 0.857375]),
     # half for three steps
     "ConstantLR": ("ConstantLR", {"factor": 0.5, "total_iters": 3}, [0.5, 0.5, 0.5, 1, 1]),
     # from a half to 1 in four equal steps, then 1
