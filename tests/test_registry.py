@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
 from pipeline.catalogue import CATALOGUE
-from pipeline.registry import Registered, Registry, arguments_of
+from pipeline.registry import Registered, RegistrationError, Registry, arguments_of
 from pipeline.units import Length, Rate, Scale
 
 
@@ -79,21 +79,21 @@ def test_a_users_own_checks_are_told_in_their_words() -> None:
 def test_an_argument_must_be_annotated() -> None:
     def bare(given: object, x) -> None: ...  # type: ignore[no-untyped-def]
 
-    with pytest.raises(TypeError, match="bare: the argument x needs a name and an annotation"):
+    with pytest.raises(RegistrationError, match="bare: the argument x needs a name and an annotation"):
         entry(bare)
 
 
 def test_an_argument_must_have_a_name() -> None:
     def loose(given: object, **x: int) -> None: ...
 
-    with pytest.raises(TypeError, match="loose: the argument x needs a name"):
+    with pytest.raises(RegistrationError, match="loose: the argument x needs a name"):
         entry(loose)
 
 
 def test_a_name_is_registered_once() -> None:
     registry: Registry[Registered] = Registry("shape")
     registry.add(entry())
-    with pytest.raises(ValueError, match="shape 'shape' is registered twice"):
+    with pytest.raises(RegistrationError, match="shape 'shape' is registered twice"):
         registry.add(entry())
     assert [found.name for found in registry] == ["shape"]
 

@@ -19,7 +19,7 @@ LAYERS = (
     ("results", "progress", "stores"),
     ("schedulers",),
     ("problems", "custom"),
-    ("engine", "catalogue", "champion", "cli"),
+    ("engine", "own", "catalogue", "champion", "cli"),
     ("analysis", "search", "tracking"),
     ("record", "sweeps"),
     ("stages",),

@@ -5,6 +5,7 @@ They are stated once. :mod:`pipeline.engine.tensors` runs them for many runs wit
 """
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -47,6 +48,11 @@ class Functions:
         """The buffers that take two random numbers of the run's own at every step: those of its dropout layers."""
         return [name for name, _ in draws_of(self.model)]
 
+    def stacked(self, models: Sequence[nn.Module]) -> list[Tensor]:
+        """The parameters of several models of this structure, each (models, …)."""
+        of_each = [dict(model.named_parameters()) for model in models]
+        return [torch.stack([parameters[name].detach() for parameters in of_each]) for name in self.names]
+
     def initial(self, parameters: list[Tensor]) -> State:
         """The state of a run, or of stacked runs, that begins at ``parameters``."""
         kept = [
@@ -64,6 +70,17 @@ class Functions:
         """
         count = len(self.names)
         of_update, draw = (numbers[:-2], numbers[-2:]) if self.draws else (numbers, numbers)
+        gradients, loss = self.gradients(state[:count], draw, x, y, weights)
+        gradients = _clipped(gradients, self.clip)
+        per = len(self.optimizer.starts)
+        updated = [
+            self.optimizer.update(state[i], gradients[i], tuple(state[count + i * per : count + (i + 1) * per]), of_update)
+            for i in range(count)
+        ]
+        return (*(new for new, _ in updated), *(kept for _, all_kept in updated for kept in all_kept), loss)
+
+    def gradients(self, parameters: State, draw: Tensor, x: Tensor, y: Tensor, weights: Tensor) -> tuple[State, Tensor]:
+        """Those of a batch's loss, and the loss; ``draw`` are the two random numbers."""
 
         def mean_loss(parameters: State) -> Tensor:
             tensors = dict(zip(self.names, parameters, strict=True)) | dict.fromkeys(self.draws, draw)
@@ -72,14 +89,8 @@ class Functions:
             counts = self.loss.counts(y, like=outputs)
             return total if counts is None else total / (weights * counts).sum()
 
-        gradients, loss = grad_and_value(mean_loss)(state[:count])
-        gradients = _clipped(gradients, self.clip)
-        per = len(self.optimizer.starts)
-        updated = [
-            self.optimizer.update(state[i], gradients[i], tuple(state[count + i * per : count + (i + 1) * per]), of_update)
-            for i in range(count)
-        ]
-        return (*(new for new, _ in updated), *(kept for _, all_kept in updated for kept in all_kept), loss)
+        found: tuple[State, Tensor] = grad_and_value(mean_loss)(parameters)
+        return found
 
     def evaluation(self, state: State, x: Tensor, y: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         """The sums over the samples of their losses and of their metric, each counted ``weights`` times.

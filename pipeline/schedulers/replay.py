@@ -5,7 +5,8 @@ reads and writes nothing of an optimizer but its parameter groups.
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
@@ -23,7 +24,11 @@ from pipeline.schedulers.spans import goes_by_spans, stretches
 from pipeline.units import Scale, plain_length, plain_rate
 
 NewOptimizer = Callable[[list[torch.Tensor], float], Optimizer]
-"""Builds the problem's optimizer over some parameters at a learning rate."""
+"""Builds the problem's optimizer over some parameters at a learning rate.
+
+An attribute ``stand_ins`` of it, where there is one, are tensors to build it over where nothing is trained: an optimizer of the
+user's own may sort them into groups by their shapes.
+"""
 
 
 class ScheduleError(Exception):
@@ -91,6 +96,15 @@ def resolve(schedule: Schedule, lr: float, budget: Budget) -> Resolved:
     return Resolved(peak, schedulers[schedule.name].complete(schedule.args, Scale(steps.main, peak)), steps.warmup)
 
 
+def idle(new_optimizer: NewOptimizer, lr: float) -> Optimizer:
+    """A new optimizer whose parameter groups are those of the problem's model, and which trains nothing."""
+    parameters = getattr(new_optimizer, "stand_ins", None) or [torch.zeros(1, 1, requires_grad=True)]
+    try:
+        return new_optimizer(list(parameters), lr)
+    except Exception as error:  # an optimizer of the user's own may raise anything
+        raise ScheduleError(f"the problem's optimizer cannot be built: {_first_line(error)}") from error
+
+
 def momentum_of(optimizer: Optimizer) -> float:
     """The momentum a scheduler may cycle: SGD's ``momentum``, else the first beta, else 0."""
     return float(_momentum_getter(optimizer)(optimizer.param_groups[0]))
@@ -124,13 +138,36 @@ def build(schedule: Schedule, optimizer: Optimizer, resolved: Resolved, budget: 
         raise ScheduleError(f"it cannot be built: {_first_line(error)}") from error
 
 
+def at_one_rate(optimizer: Optimizer, lr: float) -> list[float]:
+    """Give all parameter groups the rate ``lr``, which a schedule goes by, and return the share of it that each had."""
+    shares = [float(group["lr"]) / lr for group in optimizer.param_groups]
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+    return shares
+
+
+@contextmanager
+def each_at_its_share(optimizer: Optimizer, shares: Sequence[float]) -> Iterator[None]:
+    """In the block, which is an optimizer step, each parameter group has its own share of the schedule's rate."""
+    if all(share == 1 for share in shares):
+        yield
+        return
+    rates = [group["lr"] for group in optimizer.param_groups]
+    for group, share, rate in zip(optimizer.param_groups, shares, rates, strict=True):
+        group["lr"] = share * rate
+    yield
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate
+
+
 class Replay:
-    """One scheduler on a one-tensor optimizer, stepped like the original."""
+    """One scheduler on an optimizer that trains nothing, stepped like the original."""
 
     def __init__(self, schedule: Schedule, new_optimizer: NewOptimizer, lr: float, budget: Budget) -> None:
         resolved = resolve(schedule, lr, budget)
         # A new optimizer for each: a used one would hand its `initial_lr` to the next scheduler.
-        self._optimizer = new_optimizer([torch.zeros(1, 1, requires_grad=True)], resolved.lr)
+        self._optimizer = idle(new_optimizer, resolved.lr)
+        at_one_rate(self._optimizer, resolved.lr)
         self._scheduler = build(schedule, self._optimizer, resolved, budget)
         vars(self._optimizer)["_opt_called"] = True  # nothing is trained here, and torch need not warn of that
 

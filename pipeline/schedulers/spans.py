@@ -54,8 +54,12 @@ class Stretch(NamedTuple):
 
 
 def goes_by_spans(scheduler: object) -> bool:
-    """Whether nothing but torch's own code says how the scheduler goes on: not with a function of the user's as its scale."""
-    return type(scheduler) in KINDS and getattr(scheduler, "_scale_fn_custom", None) is None
+    """Whether nothing but torch's own code says how the scheduler goes on: not with a function of the user's as its scale.
+
+    The optimizer must have one parameter group.
+    """
+    is_torchs: bool = type(scheduler) in KINDS and getattr(scheduler, "_scale_fn_custom", None) is None
+    return is_torchs and len(scheduler.optimizer.param_groups) == 1  # type: ignore[attr-defined]
 
 
 def stretches(scheduler: Any, steps: int, momentum: Callable[[dict[str, Any]], Any]) -> Iterator[Stretch]:

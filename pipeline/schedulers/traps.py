@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from pipeline.params import Schedule
 from pipeline.runs import Floats
@@ -21,6 +20,7 @@ from pipeline.schedulers.replay import (
     Resolved,
     ScheduleError,
     Trace,
+    idle,
     momentum_of,
     resolve,
     trace,
@@ -106,7 +106,7 @@ def follow(label: str, schedule: Schedule, new_optimizer: NewOptimizer, lr: floa
     resolved = resolve(schedule, lr, budget)
     alive = schedulers[schedule.name].live
     traced = (_on_a_constant_loss if alive else trace)(schedule, new_optimizer, lr, budget)
-    own = momentum_of(new_optimizer([torch.zeros(1, 1)], resolved.lr))
+    own = momentum_of(idle(new_optimizer, resolved.lr))
     return Followed(label, schedule, resolved, traced, budget, own)
 
 

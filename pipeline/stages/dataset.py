@@ -4,7 +4,7 @@ import sys
 
 from pydantic import ValidationError
 
-from pipeline import cli, custom, results
+from pipeline import cli, own, results
 from pipeline.cache import remembered
 from pipeline.params import PARAMS_FILE, Params, load_params
 from pipeline.problems.datasets import made
@@ -26,7 +26,9 @@ def checked_params() -> Params:
 
     A file that was found right is not checked again: that alone takes torch here, whose import is longer than all else.
     """
-    has_own_code = any(not name.startswith("__") for name in vars(custom))  # which may follow from more than is named below
+    has_own_code = any(
+        not name.startswith("__") for name in vars(own.custom())
+    )  # which may follow from more than is named below
     if has_own_code:
         return _checked()
     try:
