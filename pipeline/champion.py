@@ -39,7 +39,7 @@ def weights_of_best(history: History, runs: Sequence[str]) -> bytes:
     if not np.isfinite(losses).any():
         return save({}, metadata={"run": ""})
     best = int(losses.argmin())
-    weights = {name: values[best].cpu().contiguous() for name, values in history.outcome.weights.items()}
+    weights = {name: values[best].cpu().contiguous().clone() for name, values in history.outcome.weights.items()}
     return save(weights, metadata={"run": runs[best]})
 
 

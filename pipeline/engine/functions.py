@@ -44,6 +44,20 @@ class Functions:
         return [name for name, _ in self.model.named_parameters()]
 
     @cached_property
+    def _places(self) -> list[tuple[str, int]]:
+        """Where each parameter is in the model, and which one it is: what layers share is in several places."""
+        number = {id(values): number for number, (_, values) in enumerate(self.model.named_parameters())}
+        every = [
+            (f"{place}.{name}".lstrip("."), values)
+            for place, layer in self.model.named_modules()  # each layer once, wherever it is used
+            for name, values in layer._parameters.items()
+        ]
+        return [(name, number[id(values)]) for name, values in every if values is not None]
+
+    def _placed(self, parameters: State) -> dict[str, Tensor]:
+        return {name: parameters[number] for name, number in self._places}
+
+    @cached_property
     def draws(self) -> list[str]:
         """The buffers that take two random numbers of the run's own at every step: those of its dropout layers."""
         return [name for name, _ in draws_of(self.model)]
@@ -83,8 +97,8 @@ class Functions:
         """Those of a batch's loss, and the loss; ``draw`` are the two random numbers."""
 
         def mean_loss(parameters: State) -> Tensor:
-            tensors = dict(zip(self.names, parameters, strict=True)) | dict.fromkeys(self.draws, draw)
-            outputs = functional_call(self.model, tensors, (x,))
+            tensors = self._placed(parameters) | dict.fromkeys(self.draws, draw)
+            outputs = functional_call(self.model, tensors, (x,), tie_weights=False)
             total = (weights * self.loss.per_sample(outputs, y)).sum()
             counts = self.loss.counts(y, like=outputs)
             return total if counts is None else total / (weights * counts).sum()
@@ -114,7 +128,7 @@ class Functions:
         return outputs
 
     def _outputs(self, parameters: State, x: Tensor) -> Tensor:
-        outputs: Tensor = functional_call(self._evaluated, dict(zip(self.names, parameters, strict=True)), (x,))
+        outputs: Tensor = functional_call(self._evaluated, self._placed(parameters), (x,), tie_weights=False)
         return outputs
 
 

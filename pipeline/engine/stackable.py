@@ -128,10 +128,10 @@ def _as_it_is_applied(name: str, model: nn.Module, x: Tensor) -> Iterator[str]:
         changed = [key for key, buffer in model.named_buffers() if not _equal(buffer, buffers[key])]
         if changed:
             yield f"{name} changes its buffers as it is {_MODES[mode]} ({_layers(model, changed)}); {_REMEDY}"
-        if not are_equal(before, states()) or not all(_same(outputs[0], other) for other in outputs):
-            yield f"{name} draws random numbers of its own; nn.Dropout is what can be stacked"
         if moved := _changed(held, beside(model)):
             yield f"{name} changes its own {_listed(moved)} as it is {_MODES[mode]}, which runs side by side would share"
+        if not are_equal(before, states()) or not all(_same(outputs[0], other) for other in outputs):
+            yield f"{name} draws random numbers of its own; nn.Dropout is what can be stacked"
         if not _same(outputs[0][: SAMPLES // 2], model(x[: SAMPLES // 2].clone())):
             yield f"{name} mixes the samples of a batch ({_layers(model, [])}); {_REMEDY}"
 
@@ -198,8 +198,8 @@ def _as_a_stack(name: str, pair: _Pair) -> Iterator[str]:
         elif "randomness" in text:
             yield f"{name} draws random numbers of its own; nn.Dropout is what can be stacked"
         else:
-            where = f"its layer {pair.within[-1]}" if pair.within else "its gradients"
-            yield f"{name} cannot be computed for many runs at once, by torch.func.vmap: {where} ({_line(error)})"
+            where = pair.within[-1] if pair.within else "its gradients"
+            yield f"{where} of {name} cannot be computed for many runs at once by torch.func.vmap ({_line(error)})"
 
 
 def _unlike_alone(name: str, pair: _Pair) -> Iterator[str]:
@@ -233,7 +233,9 @@ def _note_layers(model: nn.Module, within: list[str]) -> None:
         return lambda *_: within.append(called)
 
     for place, layer in model.named_modules():
-        layer.register_forward_pre_hook(begin(f"{place or 'itself'}: {type(layer).__name__}"))
+        if isinstance(layer, torch.jit.ScriptModule):  # it takes no hooks
+            continue
+        layer.register_forward_pre_hook(begin(f"the layer {place}: {type(layer).__name__}" if place else "the forward"))
         layer.register_forward_hook(lambda *_: within.pop() and None)
 
 
@@ -283,6 +285,8 @@ def beside(model: nn.Module) -> dict[str, str]:
 def _as_text(value: Any, depth: int = 3) -> str:
     """Equal for equal values, in every process; of what has none, such as a function, its kind."""
     kind = type(value).__name__
+    if isinstance(value, nn.Parameter):  # it is compared as such; a recurrent layer has a list of its own
+        return kind
     if isinstance(value, Tensor):
         flat = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
         return f"{value.dtype} {tuple(value.shape)} {_digest(flat.tobytes())}"

@@ -108,7 +108,8 @@ def _of_the_model(problem: Problem) -> Iterator[Mistake]:
     except Exception as error:  # noqa: BLE001
         yield (*place, "model"), name, f"cannot be applied to samples of shape {shape}: {_told(error)}", see
         return
-    if wrong := [*_of_its_outputs(problem, found[0], len(x)), *_of_its_repetition([model, same, other], found, again)]:
+    wrong = [*_of_its_outputs(problem, found[0], len(x))] or [*_of_its_repetition([model, same, other], found, again)]
+    if wrong:
         yield ((*place, "model"), name, *wrong[0])
         return
     try:

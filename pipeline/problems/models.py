@@ -37,7 +37,10 @@ def register(name: str) -> Callable[[Builder], Builder]:
 
 
 def built(component: Component, inputs: int | tuple[int, ...], outputs: int, blank: Tensor) -> nn.Module:
-    """The model of that name, with counted dropout; what is lazy in it takes its shape from the samples ``blank``."""
+    """The model of that name in single precision, with counted dropout.
+
+    What is lazy in it takes its shape from the samples ``blank``.
+    """
     model = models[component.name].function(inputs, outputs, **component.args)
     if not isinstance(model, nn.Module):
         raise ValueError(f"{component.name} gives {_kind(model)}, and a torch.nn.Module is needed")
@@ -45,7 +48,7 @@ def built(component: Component, inputs: int | tuple[int, ...], outputs: int, bla
         _dry_run(model, blank)
     if left := _lazy(model):
         raise ValueError(f"{component.name} has a lazy layer that its forward does not reach ({left[0]})")
-    return counted(model)
+    return counted(moved(model, torch.device("cpu"), torch.float32))
 
 
 def _kind(value: object) -> str:
