@@ -150,7 +150,7 @@ class Flipped(nn.Linear):
         self.signed = lambda values: sign * values
 
     def forward(self, x: Tensor) -> Tensor:
-        outputs: Tensor = self.signed(super().forward(x))
+        outputs: Tensor = self.signed(super().forward(x))  # type: ignore[no-untyped-call]
         return outputs
 
 

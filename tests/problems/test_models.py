@@ -151,7 +151,7 @@ def test_lazy_layers_take_shape_as_the_model_is_built(blank: torch.Tensor) -> No
 
 @pytest.mark.usefixtures("own_registries")
 def test_what_is_no_model_or_never_takes_shape_is_refused() -> None:
-    @register("nothing")
+    @register("nothing")  # type: ignore[arg-type]
     def nothing(inputs: int, outputs: int) -> None: ...
 
     @register("unreached")
