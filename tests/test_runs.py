@@ -116,6 +116,7 @@ NOT_DEFINING = {
     "what comes of them is in the fingerprint itself": {"document.py", "params.py", "spaces.py"},
     "it warns": {"schedulers/traps.py"},
     "they say where what is done, and keep what would be found again": {"cache.py", "hands.py"},
+    "it imports what is the user's": {"own.py"},
 }  # fmt: skip
 
 
