@@ -13,6 +13,7 @@ import pandas as pd
 
 from pipeline.errors import PipelineError
 from pipeline.problems.encoding import category_texts, encoded, fitted
+from pipeline.problems.models import applied
 from pipeline.problems.problem import Problem
 from pipeline.runs import History
 
@@ -37,7 +38,7 @@ def weights_of(history: History, place: int) -> bytes:
     """The final weights of one of the runs just trained, as a safetensors file."""
     from safetensors.torch import save
 
-    return save({name: values[place].cpu().contiguous() for name, values in history.outcome.weights.items()})
+    return save({name: values[place].cpu().contiguous().clone() for name, values in history.outcome.weights.items()})
 
 
 def named(weights: bytes, run: str) -> bytes:
@@ -81,8 +82,7 @@ class Champion:
         """One row per sample: ``prediction``, and for classes the probability of each, ``p(NAME)``."""
         import torch
 
-        with torch.no_grad():
-            outputs = self.model(torch.tensor(self._inputs(model_input))).double()
+        outputs = applied(self.model, torch.tensor(self._inputs(model_input))).double()
         if self.problem.task == "regression":
             return pd.DataFrame({"prediction": outputs[:, 0].numpy() * self.scale[1] + self.scale[0]})
         shares = outputs.softmax(dim=1)

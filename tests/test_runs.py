@@ -114,8 +114,9 @@ NOT_DEFINING = {
         "stages/train.py", "stores.py", "wording.py",
     },
     "what comes of them is in the fingerprint itself": {"document.py", "params.py", "spaces.py"},
-    "it warns": {"schedulers/traps.py"},
+    "it warns, and takes one name for another": {"schedulers/traps.py", "schedulers/aliases.py"},
     "they say where what is done, and keep what would be found again": {"cache.py", "hands.py", "obtain.py", "store.py"},
+    "it imports what is the user's": {"own.py"},
 }  # fmt: skip
 
 

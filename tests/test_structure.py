@@ -19,7 +19,7 @@ LAYERS = (
     ("results", "progress", "stores", "store"),
     ("schedulers",),
     ("problems", "custom"),
-    ("engine", "catalogue", "champion", "cli"),
+    ("engine", "own", "catalogue", "champion", "cli"),
     ("obtain",),
     ("analysis", "search", "tracking"),
     ("record", "sweeps"),

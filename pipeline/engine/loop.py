@@ -4,7 +4,6 @@ The reference that the stacked engine is tested against, and what trains the run
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from functools import partial
 from typing import Any, get_args
 
@@ -19,11 +18,13 @@ from pipeline.engine.merging import as_one_block
 from pipeline.engine.stacked import on_device
 from pipeline.engine.workers import spread
 from pipeline.params import Clipping
+from pipeline.problems.chance import Chance
 from pipeline.problems.dropout import drawn, draws_of
+from pipeline.problems.models import applied, moved
 from pipeline.problems.problem import Problem
 from pipeline.runs import Block, Outcome, Run, Training, stream
 from pipeline.schedulers.registry import VALIDATED, Monitor
-from pipeline.schedulers.replay import advance, build, momentum_of, monitored, rate_of, resolve
+from pipeline.schedulers.replay import advance, at_one_rate, build, each_at_its_share, momentum_of, monitored, rate_of, resolve
 
 
 def train_all(
@@ -82,16 +83,18 @@ class Script:
         self._x, self._y = on_device(samples.x, device, dtype), on_device(samples.y, device, dtype)
         self._rows = {part: torch.from_numpy(rows[0]).to(device) for part, rows in samples.parts.items()}
         self._scale = float(samples.scale[0])
-        self.model = problem.new_model(run.seed, run.stream).to(device, dtype)
+        self.model = moved(problem.new_model(run.seed, run.stream), device, dtype)
         self._parameters: list[Tensor] = list(self.model.parameters())
         average = run.schedule.average
         self._evaluated = Evaluated(self.model, average and average.in_epochs(run.epochs))
         budget = problem.budget(run.epochs)
         resolved = resolve(run.schedule, problem.lr, budget)
         self.optimizer = problem.optimizers_for(run.schedule)(self._parameters, resolved.lr)
+        self._shares = at_one_rate(self.optimizer, resolved.lr)
         self._scheduler, self.monitor = build(run.schedule, self.optimizer, resolved, budget), monitored(run.schedule)
         self._order, self._draws = problem.new_order(run.seed, run.stream), problem.new_draws(run)
-        self._chance = RandomState(stream("chance", problem.name, run.label, run.schedule.key, run.seed, run.stream))
+        self._chance = Chance(stream("chance", problem.name, run.label, run.schedule.key, run.seed, run.stream))
+        self._of_evaluation = stream("evaluation", problem.name, run.seed, run.stream)
 
     def train_epoch(self) -> float:
         """One pass over the training part; the mean loss of its samples as they were trained."""
@@ -101,7 +104,8 @@ class Script:
             for batch in order.split(self._problem.params.batch_size):  # type: ignore[no-untyped-call]
                 rows = training[batch.to(training.device)]
                 _renew_draws(self.model, self._draws)
-                loss: Any = self.optimizer.step(partial(self._loss, rows))  # type: ignore[arg-type]
+                with each_at_its_share(self.optimizer, self._shares):
+                    loss: Any = self.optimizer.step(partial(self._loss, rows))  # type: ignore[arg-type]
                 self._evaluated.end_step()
                 if self._schedule.interval == "batch":
                     advance(self._scheduler, self._schedule.name)
@@ -128,12 +132,16 @@ class Script:
 
     @torch.no_grad()
     def evaluate(self, part: str) -> tuple[float, float]:
-        """Loss and metric of the model on that part of the samples, no metric without a finite loss."""
+        """Loss and metric of the model on that part of the samples, no metric without a finite loss.
+
+        A model that draws numbers here too draws the same each time, and for every scheduler.
+        """
         x, y, metric = self._x[self._rows[part]], self._y[self._rows[part]], self._problem.metric
         model = self._evaluated.model(self._batches())
         model.eval()
         _set_mode(self.optimizer, training=False)
-        outputs = model(x)
+        with Chance(self._of_evaluation).used():
+            outputs = applied(model, x)
         _set_mode(self.optimizer, training=True)
         model.train()
         loss = self._problem.loss.mean(outputs, y).item()
@@ -170,23 +178,3 @@ def _renew_draws(model: nn.Module, generator: np.random.Generator) -> None:
         numbers = torch.from_numpy(drawn(generator, 1)[0])
         for buffer in buffers:
             buffer.copy_(numbers)
-
-
-class RandomState:
-    """A run's own share of torch's global random numbers, for models that draw from them; the caller's are left alone."""
-
-    def __init__(self, seed: int) -> None:
-        self._seed = seed
-        self._state: tuple[Tensor, list[Tensor]] | None = None
-
-    @contextmanager
-    def used(self) -> Iterator[None]:
-        """In the block, torch draws this run's numbers."""
-        with torch.random.fork_rng(devices=range(torch.cuda.device_count()), enabled=True):
-            if self._state is None:
-                torch.manual_seed(self._seed)
-            else:
-                torch.set_rng_state(self._state[0])
-                torch.cuda.set_rng_state_all(self._state[1])
-            yield
-            self._state = torch.get_rng_state(), torch.cuda.get_rng_state_all()

@@ -11,15 +11,14 @@ from typing import Any, get_args
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
-from torch.func import stack_module_state
+from torch import Tensor, nn
 
 from pipeline.engine.compiling import WORTH_COMPILING, is_to_be_compiled
 from pipeline.engine.functions import Functions
 from pipeline.engine.optimizers import STACKED, Averaged, StackedOptimizer, in_common
 from pipeline.engine.program import Epochs, Program, Runs, Trained
 from pipeline.engine.rates import Rates
-from pipeline.engine.stackable import by_optimizer, obstacle
+from pipeline.engine.stackable import beside, by_optimizer, obstacle
 from pipeline.engine.tensors import TensorProgram
 from pipeline.errors import PipelineError
 from pipeline.params import Component
@@ -105,7 +104,6 @@ class Stack:
         self._metric, self._loss = problem.metric, problem.loss
         functions = Functions(models[0], self._optimizer, self._loss, self._metric, problem.params.clip)
         of_run = torch.from_numpy(self._replicate).to(device)
-        initial, _ = stack_module_state(models)
         kinds = self._optimizer.kinds + 2 * bool(functions.draws)
         params = problem.params.model_dump(include={"model", "batch_size", "loss", "metric", "clip"})
         optimizer = [in_common(component), self._optimizer.starts]
@@ -116,10 +114,10 @@ class Stack:
             y=on_device(self._samples.y, device, dtype),
             parts={part: torch.from_numpy(rows).to(device) for part, rows in self._samples.parts.items()},
             of_run=of_run,
-            state=functions.initial([initial[name].detach()[of_run] for name in functions.names]),
+            state=functions.initial([values[of_run] for values in functions.stacked(models)]),
             batch_size=problem.params.batch_size,
             kinds=kinds,
-            key=fingerprint(code_fingerprint(), params, optimizer, shapes, repr(models[0])),
+            key=fingerprint(code_fingerprint(), params, optimizer, shapes, _described(models[0]), beside(models[0])),
         )
 
     def train_block(self, epochs: range, evaluated: Set[int]) -> Block:
@@ -228,7 +226,8 @@ class Stack:
         """What a run's ``state_dict`` holds, each (runs, …): parameters, and the buffers that all runs have in common."""
         parameters, model = self._parameters(), self._runs.functions.model
         common = {name: value.expand(self._count, *value.shape) for name, value in model.state_dict().items()}
-        return {name: parameters.get(name, value) for name, value in common.items()}
+        shared = {name: value for name, value in _by_all_names(model, parameters).items() if name in common}
+        return common | shared
 
     def _parameters(self) -> dict[str, Tensor]:
         """The parameters of all runs by name, of those that have left as they were then."""
@@ -278,6 +277,20 @@ def on_device(values: npt.NDArray[Any], device: torch.device, dtype: torch.dtype
     """Whole numbers as they are, all others as ``dtype``."""
     is_whole = np.issubdtype(values.dtype, np.integer)
     return torch.tensor(values, device=device, dtype=torch.int64 if is_whole else dtype)
+
+
+def _described(model: nn.Module) -> str:
+    """The model's layers; of one that cannot be shown, its parameters."""
+    try:
+        return repr(model)
+    except Exception:  # noqa: BLE001  # a model of the user's own may raise anything
+        return str([(name, values.shape) for name, values in model.named_parameters()])
+
+
+def _by_all_names(model: nn.Module, parameters: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The parameters under each of their names: what two layers share has one in each."""
+    first_name = {id(values): name for name, values in model.named_parameters()}
+    return {name: parameters[first_name[id(values)]] for name, values in model.named_parameters(remove_duplicate=False)}
 
 
 def _common_epochs(runs: Sequence[Run]) -> int:

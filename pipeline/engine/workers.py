@@ -113,12 +113,20 @@ def _train_all(pipe: Connection, train: Train, cuts: list[list[Run]]) -> None:
     except (BrokenPipeError, KeyboardInterrupt):
         raise
     except Exception as error:  # noqa: BLE001  # it is raised again at the other end
-        _send(pipe, "error", error)
+        _send(pipe, "error", _sendable(error))
 
 
 def _send(pipe: Connection, kind: str, content: Any) -> None:
     # As plain bytes: torch would hand every tensor over in shared memory, each with a file of its own.
     pipe.send_bytes(pickle.dumps((kind, content)))
+
+
+def _sendable(error: Exception) -> Exception:
+    """The error, or what it says where it cannot be sent: there are some that can be sent and not be received."""
+    try:
+        return error if isinstance(pickle.loads(pickle.dumps(error)), Exception) else RuntimeError(str(error))
+    except Exception:  # noqa: BLE001  # an error of the user's own may hold anything
+        return RuntimeError(f"{type(error).__name__}: {error}")
 
 
 @contextmanager

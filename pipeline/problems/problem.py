@@ -16,12 +16,12 @@ from torch.optim import Optimizer
 from pipeline import results
 from pipeline.errors import PipelineError
 from pipeline.params import Component, Params, ProblemParams, Schedule
-from pipeline.problems.dropout import counted
+from pipeline.problems.chance import Chance
 from pipeline.problems.encoding import Column, encode
 from pipeline.problems.losses import Loss, Task
 from pipeline.problems.metrics import Metric, metrics
-from pipeline.problems.models import models
-from pipeline.problems.optimizers import SCHEDULE_FREE, optimizers, schedule_free
+from pipeline.problems.models import built
+from pipeline.problems.optimizers import SCHEDULE_FREE, is_torchs, optimizers, schedule_free
 from pipeline.problems.splits import PARTS, SplitError, at_random, by_group
 from pipeline.runs import Floats, Run, Stream, as_json, code_fingerprint, fingerprint, run_fingerprint, stream
 from pipeline.schedulers.registry import schedulers
@@ -202,11 +202,15 @@ class Problem:
 
     def new_model(self, seed: int, of: Stream) -> nn.Module:
         """The model with the initial weights of a replicate: the same for every scheduler."""
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(stream("weights", self.name, of, seed))
-            component = self.params.model
-            model: nn.Module = models[component.name].function(self.inputs, self.outputs, **component.args)
-        return counted(model)
+        with Chance(stream("weights", self.name, of, seed)).used():
+            return built(self.params.model, self.inputs, self.outputs, self._blank)
+
+    @cached_property
+    def _blank(self) -> torch.Tensor:
+        """Two samples of nothing but zeros."""
+        shape = (self.inputs,) if isinstance(self.inputs, int) else self.inputs
+        is_whole = np.issubdtype(self.x.dtype, np.integer) and not self.columns
+        return torch.zeros(2, *shape, dtype=torch.int64 if is_whole else torch.float32)
 
     def new_draws(self, run: Run) -> np.random.Generator:
         """The generator of a run's dropout masks: no two runs share them, however much else they do."""
@@ -236,7 +240,18 @@ class Problem:
             optimizer: Optimizer = optimizers[component.name].function(parameters, **arguments)
             return optimizer
 
+        if not is_torchs(component.name):
+            vars(build)["stand_ins"] = self._stand_ins
         return build
+
+    @cached_property
+    def _stand_ins(self) -> list[torch.Tensor]:
+        """Tensors of the shapes of the model's parameters, which take no memory; none where it cannot be built."""
+        try:
+            parameters = list(self.new_model(0, "final").parameters())
+        except Exception:  # noqa: BLE001  # whatever it is, it is told when the model is tried out
+            return []
+        return [torch.zeros(1, dtype=p.dtype).expand(p.shape).requires_grad_(p.requires_grad) for p in parameters]
 
 
 def load_problem(params: Params, name: str) -> Problem:

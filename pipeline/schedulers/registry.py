@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from pipeline.params import Interval
-from pipeline.registry import Registered, Registry, arguments_of
+from pipeline.registry import Registered, RegistrationError, Registry, arguments_of, called
 from pipeline.spaces import Space
 
 Builder = TypeVar("Builder", bound=Callable[..., Any])
@@ -97,10 +97,11 @@ def register(
         arguments = arguments_of(function, given=1, one_of=one_of, without={horizon, *OF_TORCH})
         usual: Interval = "epoch" if live or horizon is None else HORIZONS[horizon]
         entry = Scheduler(
-            name, function, arguments, interval or usual, live, search or {}, begins, schedule_free, horizon, monitor
+            name, called(function), arguments, interval or usual, live, search or {}, begins, schedule_free, horizon, monitor
         )  # fmt: skip
         if unknown := {*entry.search, *entry.begins} - entry.arguments.model_fields.keys():
-            raise ValueError(f"the scheduler {name!r} has no argument {', '.join(sorted(unknown))}")
+            known = ", ".join(entry.arguments.model_fields) or "none"
+            raise RegistrationError(f"the scheduler {name!r} has no argument {', '.join(sorted(unknown))}; it has {known}")
         schedulers.add(entry)
         return function
 

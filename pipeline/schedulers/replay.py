@@ -6,7 +6,8 @@ reads and writes nothing of an optimizer but its parameter groups.
 
 import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast, get_args
 
@@ -24,7 +25,11 @@ from pipeline.schedulers.warmup import Warmup
 from pipeline.units import Scale, plain_length, plain_rate
 
 NewOptimizer = Callable[[list[torch.Tensor], float], Optimizer]
-"""Builds the problem's optimizer over some parameters at a learning rate."""
+"""Builds the problem's optimizer over some parameters at a learning rate.
+
+An attribute ``stand_ins`` of it, where there is one, are tensors to build it over where nothing is trained: an optimizer of the
+user's own may sort them into groups by their shapes.
+"""
 
 
 class ScheduleError(PipelineError):
@@ -90,6 +95,15 @@ def resolve(schedule: Schedule, lr: float, budget: Budget) -> Resolved:
     """``schedule`` in torch's numbers, given the problem's learning rate and the run's length."""
     peak, steps = plain_rate(schedule.lr, lr), budget.steps_of(schedule)
     return Resolved(peak, schedulers[schedule.name].complete(schedule.args, Scale(steps.main, peak)), steps.warmup)
+
+
+def idle(new_optimizer: NewOptimizer, lr: float) -> Optimizer:
+    """A new optimizer whose parameter groups are those of the problem's model, and which trains nothing."""
+    parameters = getattr(new_optimizer, "stand_ins", None) or [torch.zeros(1, 1, requires_grad=True)]
+    try:
+        return new_optimizer(list(parameters), lr)
+    except Exception as error:  # an optimizer of the user's own may raise anything
+        raise ScheduleError(f"the problem's optimizer cannot be built: {_first_line(error)}") from error
 
 
 def momentum_of(optimizer: Optimizer) -> float:
@@ -173,17 +187,37 @@ class Unread(dict[Any, Any]):
     __getitem__ = __contains__ = __iter__ = __len__ = __bool__ = get = items = keys = values = _refuse
 
 
+def at_one_rate(optimizer: Optimizer, lr: float) -> list[float]:
+    """Give all parameter groups the rate ``lr``, which a schedule goes by, and return the share of it that each had."""
+    shares = [float(group["lr"]) / lr for group in optimizer.param_groups]
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+    return shares
+
+
+@contextmanager
+def each_at_its_share(optimizer: Optimizer, shares: Sequence[float]) -> Iterator[None]:
+    """In the block, which is an optimizer step, each parameter group has its own share of the schedule's rate."""
+    if all(share == 1 for share in shares):
+        yield
+        return
+    rates = [group["lr"] for group in optimizer.param_groups]
+    for group, share, rate in zip(optimizer.param_groups, shares, rates, strict=True):
+        group["lr"] = share * rate
+    yield
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate
+
+
 class Replay:
-    """One scheduler on a one-tensor optimizer, stepped like the original."""
+    """One scheduler on an optimizer that trains nothing, stepped like the original."""
 
     def __init__(self, schedule: Schedule, new_optimizer: NewOptimizer, lr: float, budget: Budget) -> None:
         resolved = resolve(schedule, lr, budget)
         self.monitor = monitored(schedule)
         # A new optimizer for each: a used one would hand its `initial_lr` to the next scheduler.
-        try:
-            self.optimizer = new_optimizer([torch.zeros(1, 1, requires_grad=True)], resolved.lr)
-        except Exception as error:  # one of the user's own may raise anything
-            raise ScheduleError(f"its optimizer cannot be built: {_first_line(error)}") from error
+        self.optimizer = idle(new_optimizer, resolved.lr)
+        at_one_rate(self.optimizer, resolved.lr)
         vars(self.optimizer).update(_opt_called=True, state=Unread())  # nothing is trained here; torch need not warn of that
         self._untouched = _all_else(self.optimizer)
         self._scheduler = build(schedule, self.optimizer, resolved, budget)
@@ -239,13 +273,14 @@ def _is_stepped_plainly(scheduler: object) -> bool:
 
 def _plain_step(scheduler: LRScheduler) -> Callable[[], None]:
     """What torch's common ``step`` does, without its checks of who calls it, which take two thirds of its time."""
-    (group,) = scheduler.optimizer.param_groups
+    groups = scheduler.optimizer.param_groups
     scheduler._get_lr_called_within_step = True  # torch's advice on that, off
 
     def step() -> None:
         scheduler._step_count += 1
         scheduler.last_epoch += 1
-        (group["lr"],) = scheduler.get_lr()
+        for group, lr in zip(groups, scheduler.get_lr(), strict=True):
+            group["lr"] = lr
 
     return step
 

@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from pipeline.params import Schedule
 from pipeline.runs import Floats
@@ -22,6 +21,7 @@ from pipeline.schedulers.replay import (
     ScheduleError,
     Trace,
     advance,
+    idle,
     momentum_of,
     resolve,
     trace,
@@ -126,7 +126,7 @@ def follow(label: str, schedule: Schedule, new_optimizer: NewOptimizer, lr: floa
     traced, again = (followed(schedule, new_optimizer, lr, budget) for _ in range(2))
     if not (np.array_equal(traced.lr, again.lr) and np.array_equal(traced.momentum, again.momentum)):
         raise ScheduleError("is another one each time that it is followed: let what it draws at random have a seed of its own")
-    own = momentum_of(new_optimizer([torch.zeros(1, 1)], resolved.lr))
+    own = momentum_of(idle(new_optimizer, resolved.lr))
     return Followed(label, schedule, resolved, traced, budget, own)
 
 

@@ -39,6 +39,18 @@ def failing(runs: Sequence[Run]) -> Training:
     return (yield from telling(runs))
 
 
+class UnsendableError(Exception):
+    def __init__(self, one: str, other: str) -> None:
+        super().__init__(f"{one} and {other}")
+
+
+def raising(runs: Sequence[Run]) -> Training:
+    """In the process of run 1, what cannot be built again from its text alone."""
+    if RUNS[1] in runs:
+        raise UnsendableError("this", "that")
+    return (yield from telling(runs))
+
+
 def trained(processes: int, train: Train = telling) -> History:
     return collect(RUNS, spread(train, RUNS, CUTS, processes))
 
@@ -68,6 +80,12 @@ def test_a_worker_is_kept_also_when_a_training_fails_in_it() -> None:
     with pytest.raises(PipelineError, match="run 1 cannot be trained"):
         trained(2, failing)
     assert trained(2).outcome.initial_loss[1] == first != os.getpid()
+
+
+def test_an_error_that_cannot_be_sent_is_told_all_the_same() -> None:
+    with pytest.raises(RuntimeError, match="UnsendableError: this and that"):
+        trained(2, raising)
+    assert set(trained(2).outcome.test_loss) == {1.0}
 
 
 def test_there_are_no_more_processes_than_cuts() -> None:
