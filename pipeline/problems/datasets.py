@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from pipeline.params import Component, placed_in
 from pipeline.problems.dates import DatePart
@@ -41,6 +41,32 @@ def _is_printable(name: str) -> str:
 
 
 Name = Annotated[str, Field(min_length=1), AfterValidator(_is_printable)]
+
+
+def _is_mark(mark: Any) -> Any:
+    if not isinstance(mark, str | int | float) or (not isinstance(mark, str) and not abs(mark) <= LARGEST):
+        raise mistake("is neither text nor a usual number", "write it as it stands in the cells, in quotes if need be")
+    return mark
+
+
+def _is_class(name: Any) -> Any:
+    if not isinstance(name, str | int) or (isinstance(name, int) and abs(name) > LARGEST):
+        raise mistake("is no class", "write its name as it stands in the cells, in quotes if need be")
+    return _is_printable(name) if isinstance(name, str) else name
+
+
+def _says_something(given: Any) -> Any:
+    if given == {}:
+        raise mistake("says nothing", 'leave it out, or write what is to be known, as in {sep: ";"}')
+    return given
+
+
+Read = Annotated[Reading, BeforeValidator(_says_something)]
+LARGEST = 10**15
+"""Of numbers that stand for something."""
+Mark = Annotated[Any, AfterValidator(_is_mark)]
+Class = Annotated[Any, AfterValidator(_is_class)]
+Dates = Annotated[dict[Name, Annotated[list[DatePart], Field(min_length=1)]], Field(min_length=1)]
 FilePath = Annotated[Name, AfterValidator(_is_inside)]
 Shares = Annotated[list[Percentage], Field(min_length=3, max_length=3)]
 
@@ -111,15 +137,15 @@ def file(
     path: FilePath,
     target: Name,
     task: Task = "auto",
-    positive: str | bool | float | None = None,
+    positive: Class | None = None,
     features: list[Name] | None = None,
     drop: list[Name] = [],  # noqa: B006  # pydantic copies it
     categorical: list[Name] = [],  # noqa: B006
     most_categories: Annotated[int, Field(ge=1, le=10_000)] = 100,
-    dates: dict[Name, Annotated[list[DatePart], Field(min_length=1)]] = {},  # noqa: B006
+    dates: Dates | None = None,
     missing: Missing = "error",
-    missing_values: list[str | float] = [],  # noqa: B006
-    read: Reading = Reading(),  # noqa: B008  # frozen
+    missing_values: list[Mark] = [],  # noqa: B006
+    read: Read | None = None,
     inputs: Inputs = "auto",
     split: Name | None = None,
     shares: Shares = ["60%", "20%", "20%"],  # noqa: B006
@@ -132,12 +158,12 @@ def file(
     Parts are those of the column ``split``, else ``shares`` for train, validation and test: stratified for classes, whole
     groups where ``group`` names a column, the earliest first where ``order`` does.
     """
-    reading = Reading.model_validate(read)
+    reading = Reading() if read is None else Reading.model_validate(read)
     how: dict[str, Any] = {
         "task": task, "positive": positive, "features": features, "missing": missing, "missing_values": missing_values,
         "split": split, "shares": [share_of(share) for share in shares], "group": group, "order": order, "seed": seed,
     }  # fmt: skip
-    of_tables: dict[str, Any] = {"drop": drop, "categorical": categorical, "dates": dates, "read": reading.given}
+    of_tables: dict[str, Any] = {"drop": drop, "categorical": categorical, "dates": dates or {}, "read": reading.given}
     is_table = PurePosixPath(path).suffix != ".npz"
     _refuse_useless(of_tables if not is_table else {"inputs": inputs != "auto"}, is_table)
     if not is_table:
@@ -158,7 +184,7 @@ def made(problem: str, component: Component) -> pd.DataFrame:
         data: pd.DataFrame = datasets[component.name].function(**component.args)
     except DatasetError as error:
         place = ("problems", problem, "dataset")
-        given = {**component.args, "read": None}  # in the file or nowhere, and too long with all its defaults
+        given = component.args
         raise placed_in(((*place, each.key), given.get(each.key), each.wrong, each.right) for each in error.all) from None
     return data
 

@@ -72,6 +72,12 @@ def _is_character(mark: str) -> str:
     return mark
 
 
+def _is_header(row: Any) -> Any:
+    if row not in (None, "infer") and (not isinstance(row, int) or isinstance(row, bool) or row < 0):
+        raise mistake("is no row", "write 0 for the first one, or null where there is no header")
+    return row
+
+
 Character = Annotated[str, AfterValidator(_is_character)]
 
 
@@ -83,7 +89,7 @@ class Reading(BaseModel):
     sep: Annotated[str, AfterValidator(_is_delimiter)] | None = None
     decimal: Literal[".", ","] | None = None
     thousands: Character | None = None
-    header: Annotated[int, Field(ge=0)] | Literal["infer"] | None = "infer"
+    header: Annotated[Any, AfterValidator(_is_header)] = "infer"
     """The row of the header, from 0; null where there is none."""
     names: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)] | None = None
     encoding: Annotated[str, AfterValidator(_is_encoding)] | None = None
