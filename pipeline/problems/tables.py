@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pipeline.problems.encoding import Column, category_texts
+from pipeline.problems.encoding import Column, beyond_precision, category_texts, lost_in_single_precision
 from pipeline.problems.splits import PARTS, Indices, SplitError, at_random, by_group, in_order, sizes_of
 from pipeline.wording import suggestion
 
@@ -147,7 +147,7 @@ def dataset_of(
         raise DatasetError("features" if features else "target", "leaves no feature", "give the table more columns")
     y, classes = _target(table[target], target, task)
     columns, x = zip(*(_feature(table[name], name, name in categorical, missing) for name in chosen), strict=True)
-    data = pd.DataFrame({f"x{i}": values for i, values in enumerate(x)}).astype(np.float32)
+    data = pd.DataFrame({f"x{i}": values for i, values in enumerate(x)})
     data.insert(0, "y", y)
     data.insert(0, "split", _parts(table, y, split, shares, group, order, seed))
     if group is not None:
@@ -188,7 +188,7 @@ def dataset_of_arrays(
         right = "complete these samples or take them out; only plain rows can be imputed"
         raise DatasetError("missing", f"the array {left[0]} is not finite in {rows}", right)
     y, classes = _target(table[target], target, task)
-    inputs = x.astype(np.int64) if x.ndim == 2 else x.astype(np.float32)
+    inputs = x.astype(np.int64) if x.ndim == 2 else x.astype(np.float32 if x.dtype.kind != "f" else x.dtype)
     data = frame(inputs, y, _parts(table, y, split, shares, group, order, seed))
     if group is not None:
         data["group"] = _groups(table, group)
@@ -218,9 +218,11 @@ def frame(x: npt.NDArray[Any], y: npt.NDArray[Any], split: npt.NDArray[Any]) -> 
     they are (token ids); the shape of a sample that is no plain row is kept in the frame's ``attrs``.
     """
     flat = x.reshape(len(x), -1)
+    if wrong := lost_in_single_precision(flat):
+        raise DatasetError("name", *wrong)
     kind = np.int64 if np.issubdtype(x.dtype, np.integer) else np.float32
     columns = pd.DataFrame(flat.astype(kind), columns=[f"x{i}" for i in range(flat.shape[1])])
-    columns.insert(0, "y", y.astype(np.int64 if np.issubdtype(y.dtype, np.integer) else np.float32))
+    columns.insert(0, "y", y.astype(np.int64 if np.issubdtype(y.dtype, np.integer) else np.float64))
     columns.insert(0, "split", split)
     if x.ndim > 2:  # samples and features
         columns.attrs["shape"] = list(x.shape[1:])
@@ -233,7 +235,7 @@ def described(data: pd.DataFrame) -> str:
     categories = [column.name for column in columns if column.categories]
     y, sizes = data["y"], data["split"].value_counts()
     is_classes = pd.api.types.is_integer_dtype(y)
-    what = f"{y.nunique()} classes" if is_classes else f"a number from {y.min():.4g} to {y.max():.4g}"
+    what = f"{y.nunique()} classes" if is_classes else f"a number from {y.min():.10g} to {y.max():.10g}"
     constant = [column.name for i, column in enumerate(columns) if data[f"x{i}"].nunique(dropna=False) == 1]
     parts = ", ".join(f"{sizes[part]} {part}" for part in PARTS)
     inputs = f"{len(columns)} features ({len(categories)} of them categories)"
@@ -264,7 +266,7 @@ def _target(values: "pd.Series[Any]", name: str, task: Task) -> tuple[npt.NDArra
         _refuse_infinite(values, name, "target")
         if values.nunique() == 1:
             raise DatasetError("target", f"{name} is the same in every row", "name a column that varies")
-        return values.to_numpy(np.float32), []
+        return values.to_numpy(np.float64), []
     codes, classes = pd.factorize(values, sort=True)
     if len(classes) == 1:
         raise DatasetError("target", f"{name} has one class only ({classes[0]})", "name a column with two classes or more")
@@ -343,6 +345,9 @@ def _refuse_unusable(values: "pd.Series[Any]", name: str, key: str) -> None:
 def _refuse_infinite(values: "pd.Series[Any]", name: str, key: str) -> None:
     if (rows := _rows(np.isinf(values.to_numpy(np.float64, na_value=np.nan)))) is not None:
         raise DatasetError(key, f"the column {name} is infinite in {rows}", "correct these rows or take them out")
+    if beyond := beyond_precision(values):
+        where, what, right = beyond
+        raise DatasetError(key, f"the column {name} {what} in {_rows(where)}", right)
 
 
 def _parts(

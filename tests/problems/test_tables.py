@@ -56,7 +56,7 @@ def test_a_file_becomes_a_dataset(written: Callable[..., str], name: str) -> Non
     data = dataset_of(read_table(written(a_table(), name)), "price")
     assert list(data.columns) == ["split", "y", "x0", "x1", "x2"]
     assert data["split"].value_counts().to_dict() == {"train": 36, "validation": 12, "test": 12}
-    assert data["y"].dtype == np.float32
+    assert data["y"].dtype == np.float64
     columns = [Column.from_dict(column) for column in data.attrs["columns"]]
     assert columns == [Column("size"), Column("colour", ("blue", "green", "red")), Column("rooms")]
     np.testing.assert_array_equal(data["x1"][:3], [2, 1, 0])
@@ -69,9 +69,9 @@ def test_a_file_becomes_a_dataset(written: Callable[..., str], name: str) -> Non
         (np.resize(["yes", "no"], ROWS), "auto", np.int64),
         (np.resize([True, False, False], ROWS), "auto", np.int64),
         (np.resize([3, 5, 9], ROWS), "auto", np.int64),
-        (np.arange(ROWS), "auto", np.float32),
-        (np.linspace(0, 1, ROWS), "auto", np.float32),
-        (np.resize([3, 5, 9], ROWS), "regression", np.float32),
+        (np.arange(ROWS), "auto", np.float64),
+        (np.linspace(0, 1, ROWS), "auto", np.float64),
+        (np.resize([3, 5, 9], ROWS), "regression", np.float64),
         (np.resize(np.linspace(0, 1, 4), ROWS), "classification", np.int64),
     ],
 )
@@ -452,7 +452,7 @@ def test_token_ids_in_an_npz_file(written: Callable[..., str], new_problem: Buil
     data = datasets["file"].function(written(saved(x=x, y=np.arange(60) / 7, who=group), "my.npz"), "y", group="who")
     assert data["x0"].dtype == np.int64
     assert data.groupby("group")["split"].nunique().max() == 1
-    assert data["y"].dtype == np.float32
+    assert data["y"].dtype == np.float64
 
 
 def test_plain_rows_in_an_npz_file_are_a_table(written: Callable[..., str]) -> None:
