@@ -73,6 +73,7 @@ class Problem:
     part: npt.NDArray[np.str_]
     columns: tuple[Column, ...] = ()
     group: npt.NDArray[np.generic] | None = None
+    classes_called: tuple[str, ...] = ()
 
     @property
     def lr(self) -> float:
@@ -88,6 +89,11 @@ class Problem:
     def classes(self) -> int:
         """Number of classes; 1 in a regression."""
         return int(self.y.max()) + 1 if self.task == "classification" else 1
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """What the data calls the classes, else their numbers."""
+        return self.classes_called or tuple(map(str, range(self.classes)))
 
     @property
     def loss(self) -> Loss:
@@ -280,6 +286,7 @@ def from_frame(params: Params, name: str, data: pd.DataFrame) -> Problem:
         part=data["split"].to_numpy(str),
         columns=columns,
         group=data["group"].to_numpy() if "group" in data else None,
+        classes_called=tuple(data.attrs.get("classes", ())),
     )
 
 
