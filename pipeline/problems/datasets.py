@@ -115,12 +115,15 @@ def file(
     group: Name | None = None,
     order: Name | None = None,
     missing: Literal["error", "impute"] = "error",
+    duplicates: Literal["group", "keep"] = "group",
+    trusted: list[Name] = [],  # noqa: B006
     seed: Seed = 0,
 ) -> pd.DataFrame:
     """A CSV, Parquet or npz file under ``inputs/``, one row per sample; see :mod:`pipeline.problems.tables`.
 
     Parts are those of the column ``split``, else ``shares`` for train, validation and test: stratified for classes, whole
-    groups where ``group`` names a column, the earliest first where ``order`` does.
+    groups where ``group`` names a column, the earliest first where ``order`` does. ``duplicates`` and ``trusted`` are for
+    :mod:`pipeline.problems.leaks`.
     """
     how: dict[str, Any] = {
         "task": task, "features": features, "split": split, "shares": [share_of(share) for share in shares],

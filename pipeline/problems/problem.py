@@ -22,7 +22,7 @@ from pipeline.problems.losses import Loss, Task
 from pipeline.problems.metrics import Metric, metrics
 from pipeline.problems.models import models
 from pipeline.problems.optimizers import SCHEDULE_FREE, optimizers, schedule_free
-from pipeline.problems.splits import PARTS, SplitError, at_random, by_group
+from pipeline.problems.splits import PARTS, SplitError, at_random, by_group, together
 from pipeline.runs import Floats, Run, Stream, as_json, code_fingerprint, fingerprint, run_fingerprint, stream
 from pipeline.schedulers.registry import schedulers
 from pipeline.schedulers.replay import Budget, NewOptimizer, ScheduleError, resolve
@@ -73,6 +73,8 @@ class Problem:
     part: npt.NDArray[np.str_]
     columns: tuple[Column, ...] = ()
     group: npt.NDArray[np.generic] | None = None
+    are_equal: bool = False
+    """Whether a group is samples with the same inputs, most of them alone, and not what the data calls a group."""
     classes_called: tuple[str, ...] = ()
 
     @property
@@ -171,7 +173,8 @@ class Problem:
         try:
             if self.group is None:
                 return Split(**at_random(self.y, sizes, draw))
-            return Split(**_of_sizes(by_group(self.group, sizes, draw), sizes, draw))
+            dealt = together(self.group, self.y, sizes, draw) if self.are_equal else by_group(self.group, sizes, draw)
+            return Split(**_of_sizes(dealt, sizes, draw))
         except SplitError as error:
             raise ProblemError(
                 f"params.yaml: problems.{self.name}: {error}; give every part more samples, or write `resample: false`"
@@ -286,6 +289,7 @@ def from_frame(params: Params, name: str, data: pd.DataFrame) -> Problem:
         part=data["split"].to_numpy(str),
         columns=columns,
         group=data["group"].to_numpy() if "group" in data else None,
+        are_equal=bool(data.attrs.get("duplicates")),
         classes_called=tuple(data.attrs.get("classes", ())),
     )
 

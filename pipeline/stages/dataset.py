@@ -8,16 +8,17 @@ from pipeline import cli, custom, results
 from pipeline.cache import remembered
 from pipeline.params import PARAMS_FILE, Params, load_params
 from pipeline.problems.datasets import made
+from pipeline.problems.leaks import without_leaks
 from pipeline.problems.tables import described
 from pipeline.runs import fingerprint, package_fingerprint
 
 
 def main(problem_name: str) -> None:
     """Write ``data/P.parquet``."""
-    component = checked_params().problem(problem_name).dataset
-    data = made(problem_name, component)
-    if component.name == "file":
-        print(f"dataset@{problem_name}: {described(data)}", file=sys.stderr, flush=True)
+    problem = checked_params().problem(problem_name)
+    data, said = without_leaks(problem_name, problem, made(problem_name, problem.dataset))
+    for line in [described(data), *said] if problem.dataset.name == "file" else said:
+        print(f"dataset@{problem_name}: {line}", file=sys.stderr, flush=True)
     results.write_dataset(problem_name, data)
 
 
