@@ -43,13 +43,13 @@ def leaks(data: pd.DataFrame, trusted: Sequence[str] = (), *, is_in_order: bool 
     Where the parts follow one another in time (``is_in_order``), a column that counts the rows tells nothing of the later ones.
     """
     columns = [Column.from_dict(column) for column in data.attrs.get("columns", ())]
-    y = data["y"].to_numpy()
+    target = _Target.of(data["y"].to_numpy())
     for number, column in enumerate(columns):
         if column.name in trusted:
             continue
         x = data[f"x{number}"].to_numpy(np.float64)
         found = None if column.categories or is_in_order else _of_rows(x, column.name)
-        found = found or (_of_target(x, y, column) if len(y) >= FEWEST else None)
+        found = found or (_of_target(x, target, column) if len(x) >= FEWEST else None)
         if found:
             yield Leak(column.name, *found)
 
@@ -70,49 +70,48 @@ def _of_rows(x: Floats, name: str) -> tuple[str, bool] | None:
     return None
 
 
-def _of_target(x: Floats, y: npt.NDArray[Any], column: Column) -> tuple[str, bool] | None:
+@dataclass(frozen=True)
+class _Target:
+    """The targets (samples,), how they are sorted, and where each value begins then."""
+
+    y: npt.NDArray[Any]
+    order: Indices
+    begins: Indices
+
+    @classmethod
+    def of(cls, y: npt.NDArray[Any]) -> "_Target":
+        order = np.argsort(y, kind="stable")
+        return cls(y, order, np.flatnonzero(np.concatenate([[True], np.diff(y[order]) != 0])))
+
+    def reach(self, x: Floats) -> tuple[Floats, Floats]:
+        """The smallest and the largest number of a column beside each value of the target."""
+        return np.minimum.reduceat(x[self.order], self.begins), np.maximum.reduceat(x[self.order], self.begins)
+
+
+def _of_target(x: Floats, target: _Target, column: Column) -> tuple[str, bool] | None:
     """Whether it is the target in disguise."""
-    is_classes = np.issubdtype(y.dtype, np.integer)
+    is_classes = np.issubdtype(target.y.dtype, np.integer)
     if np.isnan(x).any() or x.min() == x.max():
         return None
-    if _are_one_to_one(x, y):
+    low, high = target.reach(x)
+    is_one = bool((low == high).all())
+    if is_one and len(low) <= len(x) / 2 and len(np.unique(low)) == len(low):
         return "has a value of its own for each value of the target, as a copy of it has", is_classes
     if column.categories:
         return None
     if is_classes:
-        return ("tells the classes apart without a mistake by its size alone", False) if _orders(x, y) else None
-    if _is_straight(x, y) or _is_monotone(x, y):
+        by_size = np.argsort(low)
+        are_apart = (high[by_size][:-1] < low[by_size][1:]).all()
+        return ("tells the classes apart without a mistake by its size alone", False) if are_apart else None
+    goes = np.sign(np.diff(low))
+    if (is_one and abs(goes.sum()) == len(goes)) or _is_straight(x, target.y):
         return "follows the target in every row, up or down, as the target in another unit does", False
     return None
 
 
-def _are_one_to_one(x: Floats, y: npt.NDArray[Any]) -> bool:
-    """Whether a few values of the one stand for those of the other."""
-    of_x, of_y = pd.factorize(x)[0], pd.factorize(y)[0]
-    number = int(of_x.max()) + 1
-    return number <= len(x) / 2 and number == int(of_y.max()) + 1 and len(np.unique(of_x * number + of_y)) == number
-
-
-def _orders(x: Floats, y: npt.NDArray[Any]) -> bool:
-    """Whether no two classes have numbers in one range."""
-    order = np.argsort(y, kind="stable")
-    begins = np.flatnonzero(np.diff(y[order], prepend=-1))
-    low, high = np.minimum.reduceat(x[order], begins), np.maximum.reduceat(x[order], begins)
-    by_size = np.argsort(low)
-    return bool((high[by_size][:-1] < low[by_size][1:]).all())
-
-
 def _is_straight(x: Floats, y: npt.NDArray[Any]) -> bool:
     one, other = (values - np.median(values) for values in (x, y.astype(np.float64)))
-    with np.errstate(all="ignore"):
-        return bool(1 - np.corrcoef(one, other)[0, 1] ** 2 < EXACT)
-
-
-def _is_monotone(x: Floats, y: npt.NDArray[Any]) -> bool:
-    """Whether the one always grows, or always falls, with the other."""
-    order = np.argsort(y, kind="stable")
-    up, sideways = np.diff(x[order]), np.diff(y[order]) == 0
-    return bool(((up == 0) == sideways).all() and ((up >= 0).all() or (up <= 0).all()))
+    return bool(1 - np.corrcoef(one, other)[0, 1] ** 2 < EXACT)
 
 
 def without_leaks(name: str, problem: ProblemParams, data: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:

@@ -126,7 +126,10 @@ def together(
         part_of[rows] = part
         room[part] -= need
     _fill(part_of, stratum, room, rng)
-    return {part: np.flatnonzero(part_of == place) for place, part in enumerate(PARTS)}
+    parts = {part: np.flatnonzero(part_of == place) for place, part in enumerate(PARTS)}
+    if empty_ones := [part for part, rows in parts.items() if not rows.size]:
+        raise SplitError(f"so few of them are different ({units}) that nothing is left for {' and '.join(empty_ones)}")
+    return parts
 
 
 def _room(stratum: Indices, sizes: Mapping[str, int], seed: int) -> Indices:
