@@ -77,7 +77,7 @@ def lost_in_single_precision(x: npt.NDArray[Any]) -> tuple[str, str] | None:
         return f"gives {size[huge[0]]:.4g} for x{huge[0]} in row {rows[0] + 1}, beyond single precision", "scale these inputs"
     varies = high - low > FINEST * size
     if not np.issubdtype(x.dtype, np.integer) and (same := np.flatnonzero(varies & (np.float32(low) == np.float32(high)))).size:
-        what = f"gives numbers from {low[same[0]]!r} to {high[same[0]]!r} for x{same[0]}, which are one in single precision"
+        what = f"gives numbers from {float(low[same[0]])} to {float(high[same[0]])} for x{same[0]}, which are one in single precision"
         return what, "subtract their mean, and divide by their standard deviation"
     return None
 

@@ -159,7 +159,7 @@ def _advice(given: Mapping[str, Any], leak: Leak) -> str:
 
 def _listed(names: Sequence[str]) -> str:
     """A YAML list of names, in quotes where they would be something else without."""
-    plain = re.compile(r"(?!(?:y|n|yes|no|on|off|true|false|null)$)[a-z_]\w*", re.IGNORECASE)
+    plain = re.compile(r"(?!(?:true|false|null)$)[a-z_]\w*", re.IGNORECASE)
     return f"[{', '.join(name if plain.fullmatch(name) else json.dumps(name, ensure_ascii=False) for name in names)}]"
 
 
