@@ -14,7 +14,7 @@ import pandas as pd
 
 from pipeline.errors import PipelineError
 from pipeline.problems.dates import PARTS_OF_DATES, AmbiguousDatesError, as_dates
-from pipeline.problems.encoding import category_texts, encoded, fitted
+from pipeline.problems.encoding import Scale, category_texts, encoded, fitted
 from pipeline.problems.features import MISSING, OTHER
 from pipeline.problems.models import applied
 from pipeline.problems.problem import Problem
@@ -59,8 +59,8 @@ class Champion:
     problem: Problem
     encoder: Any
     """scikit-learn's transformer of a table's columns, fitted on the run's training part; None for arrays."""
-    scale: tuple[float, float]
-    """Mean and standard deviation of a table's target in the run's training part, else 0 and 1."""
+    scale: Scale
+    """Of a number to be predicted, in the run's training part."""
     classes: tuple[str, ...]
 
     @classmethod
@@ -75,11 +75,8 @@ class Champion:
             raise ChampionError(f"the weights are of another model than {problem.params.model.name} (see {names})")
         train = problem.split(seed).train
         encoder = fitted(problem.x[train], problem.columns) if problem.columns else None
-        is_scaled = problem.columns and problem.task == "regression"
-        y = problem.y[train].astype(np.float64)
-        scale = (float(y.mean()), float(y.std()) or 1.0) if is_scaled else (0.0, 1.0)
         called = tuple(classes) or tuple(map(str, range(problem.classes)))
-        return cls(model, problem, encoder, scale, called if problem.task == "classification" else ())
+        return cls(model, problem, encoder, problem.scale(seed), called if problem.task == "classification" else ())
 
     def predict(self, model_input: pd.DataFrame | Arrays) -> pd.DataFrame:
         """One row per sample: ``prediction``, and for classes the probability of each, ``p(NAME)``."""
@@ -87,7 +84,7 @@ class Champion:
 
         outputs = applied(self.model, torch.tensor(self._inputs(model_input))).double()
         if self.problem.task == "regression":
-            return pd.DataFrame({"prediction": outputs[:, 0].numpy() * self.scale[1] + self.scale[0]})
+            return pd.DataFrame({"prediction": self.scale.told(outputs[:, 0].numpy())})
         shares = outputs.softmax(dim=1)
         if self.problem.loss.is_binary:
             shares = torch.cat([torch.sigmoid(-outputs), torch.sigmoid(outputs)], dim=1)

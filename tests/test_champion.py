@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,19 @@ def test_a_table_is_taken_as_it_is_and_a_number_told_in_its_own_unit(new_problem
     pd.testing.assert_frame_equal(
         example, a_table()[["size", "colour"]].head(3), check_exact=False, rtol=1e-6, check_dtype=False
     )
+
+
+def test_of_arrays_too_a_number_is_told_in_its_own_unit(new_problem: Builder) -> None:
+    """Of images, tokens and plain rows, whose inputs stay as they are."""
+    base = new_problem(SCHEDULES, model=MLP, epochs=60)
+    y = 1e6 + 500 * base.x[:, 0].astype(float)
+    problem = replace(base, y=y)
+    champion, history, best = of_best(problem)
+    rows = problem.split(history.runs[best].seed).test
+    found = champion.predict(problem.x[rows])["prediction"].to_numpy()
+    deviation = y[problem.split(history.runs[best].seed).train].std()
+    assert (((found - y[rows]) / deviation) ** 2).mean() == pytest.approx(history.outcome.test_loss[best], rel=1e-4)
+    assert np.abs(found - y[rows]).max() < deviation
 
 
 @pytest.mark.parametrize("hours", [[8, 9, 10], [8, 9, None]], ids=["whole", "with an empty cell"])

@@ -151,12 +151,15 @@ def file(
     shares: Shares = ["60%", "20%", "20%"],  # noqa: B006
     group: Name | None = None,
     order: Name | None = None,
+    duplicates: Literal["group", "keep"] = "group",
+    trusted: list[Name] = [],  # noqa: B006
     seed: Seed = 0,
 ) -> pd.DataFrame:
     """A text (CSV and its like), Parquet or npz file under ``inputs/``, one row per sample; docs/data.md tells all of it.
 
     Parts are those of the column ``split``, else ``shares`` for train, validation and test: stratified for classes, whole
-    groups where ``group`` names a column, the earliest first where ``order`` does.
+    groups where ``group`` names a column, the earliest first where ``order`` does. ``duplicates`` and ``trusted`` are for
+    :mod:`pipeline.problems.leaks`.
     """
     reading = Reading() if read is None else Reading.model_validate(read)
     how: dict[str, Any] = {
@@ -189,12 +192,18 @@ def made(problem: str, component: Component) -> pd.DataFrame:
     return data
 
 
+def _in_single_precision(data: pd.DataFrame) -> pd.DataFrame:
+    """What has a few digits alone loses nothing by it."""
+    return data.astype(dict.fromkeys(data.select_dtypes(np.float64), np.float32))
+
+
 def _bundled(name: str) -> Callable[..., pd.DataFrame]:
     def load(seed: Seed = 0) -> pd.DataFrame:
         import sklearn.datasets
 
         bunch: Any = getattr(sklearn.datasets, f"load_{name}")(as_frame=True)
-        return dataset_of(bunch.frame, "target", task="regression" if name == "diabetes" else "classification", seed=seed)
+        task: Task = "regression" if name == "diabetes" else "classification"
+        return _in_single_precision(dataset_of(bunch.frame, "target", task=task, seed=seed))
 
     load.__name__ = name
     load.__doc__ = f"``sklearn.datasets.load_{name}``, bundled with scikit-learn; 60/20/20, standardised on the training part."
@@ -211,4 +220,6 @@ def linnerud(target: Literal["Weight", "Waist", "Pulse"] = "Weight", seed: Seed 
     from sklearn.datasets import load_linnerud
 
     others = [name for name in ("Weight", "Waist", "Pulse") if name != target]
-    return dataset_of(load_linnerud(as_frame=True).frame, target, task="regression", drop=others, seed=seed)
+    return _in_single_precision(
+        dataset_of(load_linnerud(as_frame=True).frame, target, task="regression", drop=others, seed=seed)
+    )

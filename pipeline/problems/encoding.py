@@ -1,5 +1,7 @@
 """Table columns as model inputs: numbers standardised, categories one-hot, fitted on the training part alone.
 
+All of it in double precision, and only what comes out in single: there, 1.7e9 ± 1 would be one number in every row.
+
 scikit-learn's transformers do it. A dataset that needs it says so beside its samples (:class:`Column`); one that has inputs as
 they are says nothing.
 """
@@ -7,13 +9,18 @@ they are says nothing.
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
-if TYPE_CHECKING:
-    import pandas as pd
+LARGEST = float(np.finfo(np.float32).max)
+SMALLEST = float(np.finfo(np.float32).tiny)
+FINEST = 1e-12
+"""Relative differences below are rounding."""
+ROUNDING = 4
+"""Units in the last place of a double by which sums of the same numbers may differ."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,36 @@ def category_texts(values: "pd.Series[Any]") -> "pd.Series[str]":
     return values.astype("string").str.replace(r"^(-?\d+)\.0+$", r"\1", regex=True)
 
 
+def beyond_precision(values: "pd.Series[Any]") -> tuple["pd.Series[bool]", str, str] | None:
+    """Rows with numbers that no floating point holds apart from others, or at all; what they are and what would be right."""
+    numbers = pd.Series(values.to_numpy(np.float64, na_value=np.nan))
+    if (is_huge := numbers.abs() > LARGEST).any():
+        right = "correct these rows, or divide the column by a power of ten"
+        return is_huge, f"is beyond single precision ({numbers[is_huge].iloc[0]:.4g}, and {LARGEST:.2g} is the most)", right
+    if 0 < (spread := numbers.max() - numbers.min()) < SMALLEST:
+        return numbers.notna(), f"varies by {spread:.2g} only", "multiply the column by a power of ten"
+    if pd.api.types.is_integer_dtype(values) and values.nunique() > numbers.nunique():
+        twice = values.reset_index(drop=True).groupby(numbers).transform("nunique") > 1
+        right = "subtract the smallest of them, or leave the column out"
+        return twice, "holds whole numbers beyond 2⁵³ that double precision does not tell apart", right
+    return None
+
+
+def lost_in_single_precision(x: npt.NDArray[Any]) -> tuple[str, str] | None:
+    """What of inputs (samples, numbers) that stay as they are would not be held, and what would be right."""
+    low, high = x.min(axis=0).astype(np.float64), x.max(axis=0).astype(np.float64)
+    size = np.maximum(np.abs(low), np.abs(high))
+    if (huge := np.flatnonzero(size > LARGEST)).size:
+        rows = np.flatnonzero(np.abs(x[:, huge[0]]) > LARGEST)
+        return f"gives {size[huge[0]]:.4g} for x{huge[0]} in row {rows[0] + 1}, beyond single precision", "scale these inputs"
+    varies = high - low > FINEST * size
+    if not np.issubdtype(x.dtype, np.integer) and (same := np.flatnonzero(varies & (np.float32(low) == np.float32(high)))).size:
+        at = same[0]
+        what = f"gives numbers from {float(low[at])} to {float(high[at])} for x{at}, which are one in single precision"
+        return what, "subtract their mean, and divide by their standard deviation"
+    return None
+
+
 def encode(x: npt.NDArray[np.generic], columns: Sequence[Column], train: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
     """Inputs (samples, widths of all columns) from raw columns (samples, columns), fitted on the rows ``train``."""
     return encoded(fitted(x[train], columns), x)
@@ -53,7 +90,8 @@ def encode(x: npt.NDArray[np.generic], columns: Sequence[Column], train: npt.NDA
 
 def encoded(transformer: Any, x: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
     """Inputs from raw columns, as fitted."""
-    inputs: npt.NDArray[np.float32] = transformer.transform(x.astype(np.float64)).astype(np.float32)
+    with np.errstate(over="ignore"):  # told by whoever knows the column's name and row
+        inputs: npt.NDArray[np.float32] = transformer.transform(x.astype(np.float64)).astype(np.float32)
     return inputs
 
 
@@ -75,7 +113,46 @@ def fitted(x: npt.NDArray[np.generic], columns: Sequence[Column]) -> Any:
             known = FunctionTransformer(partial(np.multiply, np.isin(places, x[:, number])))
             then = [OneHotEncoder(categories=[places], sparse_output=False), known]
         else:
-            then = [StandardScaler()]
+            then = [FunctionTransformer(partial(_from_the_middle, _middle(x[:, number]))), StandardScaler()]
         filled = SimpleImputer(strategy="most_frequent" if column.categories else "median", keep_empty_features=True)
         steps.append((str(number), make_pipeline(filled, *then), [number]))
     return ColumnTransformer(steps).fit(x.astype(np.float64))
+
+
+def _middle(values: npt.NDArray[np.generic]) -> float:
+    """The median of what is there."""
+    there = values[~np.isnan(values)].astype(np.float64)
+    return float(np.median(there)) if there.size else 0.0
+
+
+def _from_the_middle(middle: float, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """How far the values are from their middle; StandardScaler takes numbers that lie close together far from 0 for one.
+
+    What differs from it by the rounding of a fraction's last digits does not differ; whole numbers are exact.
+    """
+    away = values - middle
+    is_rounding = (np.abs(away) <= ROUNDING * np.spacing(abs(middle))) & (values != np.round(values))
+    return np.where(is_rounding, 0.0, away)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The mean and the standard deviation of a target in a training part."""
+
+    mean: float = 0.0
+    deviation: float = 1.0
+
+    @classmethod
+    def of(cls, y: npt.NDArray[np.generic]) -> "Scale":
+        """That of the targets ``y`` (samples,)."""
+        return cls(float(y.mean(dtype=np.float64)), float(y.std(dtype=np.float64)) or 1.0)
+
+    def standardised(self, y: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Targets as a model is to predict them."""
+        with np.errstate(over="ignore"):
+            standard: npt.NDArray[np.float32] = ((y - self.mean) / self.deviation).astype(np.float32)
+        return standard
+
+    def told(self, outputs: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """A model's predictions in the target's own unit."""
+        return outputs * self.deviation + self.mean

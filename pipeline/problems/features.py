@@ -9,7 +9,7 @@ import pandas as pd
 
 from pipeline.problems.cells import DECIMAL_COMMA, THOUSANDS, Remarks, understood
 from pipeline.problems.dates import PARTS_OF_DATES, AmbiguousDatesError, as_dates
-from pipeline.problems.encoding import Column, category_texts
+from pipeline.problems.encoding import Column, beyond_precision, category_texts
 from pipeline.problems.mistakes import (
     SHOWN,
     DatasetError,
@@ -89,6 +89,9 @@ def _number(values: "pd.Series[Any]", name: str) -> Feature:
     numbers = values.to_numpy(np.float64, na_value=np.nan)
     if (rows := rows_of(np.isinf(numbers))) is not None:
         raise ColumnError("path", name, f"is infinite in {rows}")
+    if beyond := beyond_precision(values):
+        where, what, right = beyond
+        raise ColumnError("drop", name, f"{what} in {rows_of(where)}: {right}", [name])
     return Column(name), numbers
 
 

@@ -14,7 +14,7 @@ from pipeline.document import Loc
 from pipeline.params import placed_in
 from pipeline.problems.chance import Chance
 from pipeline.problems.losses import losses
-from pipeline.problems.metrics import metrics
+from pipeline.problems.metrics import MetricError, metrics, torchmetrics
 from pipeline.problems.models import applied
 from pipeline.problems.optimizers import SCHEDULE_FREE
 from pipeline.problems.problem import Problem
@@ -24,6 +24,8 @@ from pipeline.schedulers.traps import Followed, follow
 
 SAMPLES = 8
 """Samples that the model is tried on."""
+SHOWN = 5
+"""Classes that are named."""
 TRIES = 4
 """Times that it is applied to them: what it draws may show in one and not in another."""
 Mistake = tuple[Loc, Any, str, str]
@@ -50,6 +52,28 @@ def inspect(problem: Problem) -> list[Followed]:
     if mistakes:
         raise placed_in(mistakes)
     return followed
+
+
+def absent_classes(problem: Problem, seeds: int) -> Iterator[str]:
+    """What the headline metric makes of classes that the validation or the test part of some seed lacks; a line each."""
+    metric = metrics[problem.metric_name]
+    if problem.task != "classification" or problem.metric.whole is None:
+        return
+    parts = [getattr(problem.split(seed), part) for seed in range(seeds) for part in ("validation", "test")]
+    counts = np.stack([np.bincount(problem.y[rows], minlength=problem.classes) for rows in parts])
+    lacking = np.count_nonzero(counts == 0, axis=0)
+    if metric.is_of_classes and problem.classes > 2 and lacking.any():
+        told = [f"{problem.class_names[place]} (in {lacking[place]})" for place in np.flatnonzero(lacking)]
+        more = f" and {len(told) - SHOWN} more" if len(told) > SHOWN else ""
+        yield (
+            f"of the {len(parts)} validation and test parts of {seeds} seeds, some have no sample of the class "
+            f"{', '.join(told[:SHOWN])}{more}; there, {metric.name} is the mean over the other classes"
+        )
+    if alone := np.count_nonzero((counts > 0).sum(axis=1) < 2):
+        yield (
+            f"{alone} of the {len(parts)} validation and test parts of {seeds} seeds have samples of one class only; there, "
+            f"{metric.name} compares nothing and is left empty"
+        )
 
 
 def refuse_unfit(problem: Problem) -> None:
@@ -92,6 +116,11 @@ def _of_the_task(problem: Problem) -> Iterator[Mistake]:
     if metric.task != problem.task:
         fitting = ", ".join(entry.name for entry in metrics if entry.task == problem.task)
         yield (*place, "metric", "name"), metric.name, f"is for {metric.task}, and the targets are {have}", _one_of(fitting)
+    elif problem.metric.whole is not None:
+        try:
+            torchmetrics()
+        except MetricError as error:
+            yield (*place, "metric", "name"), metric.name, error.wrong, error.right
 
 
 def _one_of(names: str) -> str:

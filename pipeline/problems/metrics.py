@@ -2,6 +2,8 @@
 
 The plain ones are means over the samples of something, computed for all runs at once wherever training happens; their
 definitions are torchmetrics', to which tests hold them. All others are torchmetrics' own functions, run by run.
+
+A class that a part of the data lacks counts in no mean over the classes, as in scikit-learn; torchmetrics counts it as 0.
 """
 
 from collections.abc import Callable
@@ -14,14 +16,24 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from pipeline.errors import PipelineError
 from pipeline.problems.losses import Task
 from pipeline.registry import Registered, Registry, arguments_of
 
 Floats = npt.NDArray[np.float64]
 Average = Literal["micro", "macro", "weighted"]
 PerSample = Callable[[Tensor, Tensor], Tensor]
+Whole = Callable[[Tensor, Tensor], Tensor]
 Finish = Callable[[Floats, Floats], Floats]
 """From the mean over the samples and all targets of the part to the metric."""
+
+
+class MetricError(PipelineError):
+    """A metric that cannot be computed here: what is wrong and what would be right."""
+
+    def __init__(self, wrong: str, right: str) -> None:
+        super().__init__(f"the metric {wrong}; {right}")
+        self.wrong, self.right = wrong, right
 
 
 @dataclass(frozen=True)
@@ -33,6 +45,8 @@ class RegisteredMetric(Registered):
     higher_is_better: bool
     is_share: bool
     """Whether it is read as a percentage."""
+    is_of_classes: bool
+    """Whether it is a mean over the classes, in which one that is not there has no place."""
 
     def __reduce__(self) -> tuple[Callable[[str], "RegisteredMetric"], tuple[str]]:
         """Another process has it under the same name."""
@@ -55,7 +69,7 @@ class Metric:
 
     per_sample: PerSample | None = None
     finish: Finish = lambda mean, targets: mean
-    whole: Callable[[Tensor, Tensor], Tensor] | None = None
+    whole: Whole | None = None
     power: int = 0
     """The power of the targets' unit in which it is measured: 1 for an error, 2 for a squared one."""
 
@@ -72,13 +86,19 @@ class Metric:
 
 
 def register(
-    name: str, task: Task, display: str, *, higher_is_better: bool, is_share: bool = False
+    name: str,
+    task: Task,
+    display: str,
+    *,
+    higher_is_better: bool,
+    is_share: bool = False,
+    is_of_classes: bool = False,
 ) -> Callable[[Callable[..., Metric]], Callable[..., Metric]]:
     """Make a function ``f(classes, **arguments) -> Metric`` known under ``name``."""
 
     def add(function: Callable[..., Metric]) -> Callable[..., Metric]:
         arguments = arguments_of(function, given=1)
-        metrics.add(RegisteredMetric(name, function, arguments, task, display, higher_is_better, is_share))
+        metrics.add(RegisteredMetric(name, function, arguments, task, display, higher_is_better, is_share, is_of_classes))
         return function
 
     return add
@@ -87,6 +107,12 @@ def register(
 def _classes_of(outputs: Tensor) -> Tensor:
     """The predicted classes; one output is the logit of class 1."""
     return (outputs.squeeze(-1) > 0).long() if outputs.shape[-1] == 1 else outputs.argmax(dim=-1)
+
+
+def _classes_in(y: Tensor) -> Tensor:
+    """The classes that there are, in order."""
+    there: Tensor = y.unique()  # type: ignore[no-untyped-call]
+    return there
 
 
 def _scores_of(outputs: Tensor) -> Tensor:
@@ -103,16 +129,24 @@ def accuracy(classes: int) -> Metric:
     return Metric(lambda outputs, y: _classes_of(outputs) == y)
 
 
-@register("BalancedAccuracy", "classification", "balanced accuracy", higher_is_better=True, is_share=True)
+@register("BalancedAccuracy", "classification", "balanced accuracy", higher_is_better=True, is_share=True, is_of_classes=True)
 def balanced_accuracy(classes: int) -> Metric:
     """``torchmetrics.Accuracy`` with its macro average: the mean over the classes of the share of hits."""
-    return _of_classes("multiclass_accuracy", classes, average="macro")
+
+    def whole(outputs: Tensor, y: Tensor) -> Tensor:
+        hits = (_classes_of(outputs) == y).double()
+        return torch.stack([hits[y == each].mean() for each in _classes_in(y)]).mean()
+
+    return Metric(whole=whole)
 
 
 @register("F1Score", "classification", "F1", higher_is_better=True)
 def f1_score(classes: int, average: Average = "macro") -> Metric:
-    """``torchmetrics.F1Score``: that of class 1 where there are two, else the ``average`` over all."""
-    return Metric(whole=lambda outputs, y: _form("f1_score", classes, average)(_classes_of(outputs), y))
+    """``torchmetrics.F1Score``: that of class 1 where there are two, else the ``average`` over all that there are or seem."""
+    one, several = "binary_f1_score", partial(_functional, "multiclass_f1_score", num_classes=classes, average=average)
+    if classes > 2:
+        return Metric(whole=lambda outputs, y: several(_classes_of(outputs), y))
+    return Metric(whole=_of_two(lambda outputs, y: _functional(one, _classes_of(outputs), y)))
 
 
 @register("CohenKappa", "classification", "Cohen's kappa", higher_is_better=True)
@@ -127,15 +161,15 @@ def matthews(classes: int) -> Metric:
     return _of_classes("multiclass_matthews_corrcoef", classes)
 
 
-@register("AUROC", "classification", "AUROC", higher_is_better=True)
+@register("AUROC", "classification", "AUROC", higher_is_better=True, is_of_classes=True)
 def auroc(classes: int, average: Literal["macro", "weighted"] = "macro") -> Metric:
-    """``torchmetrics.AUROC``: that of class 1 where there are two, else the ``average`` over all."""
+    """``torchmetrics.AUROC``: that of class 1 where there are two, else the ``average`` over all that there are."""
     return _of_scores("auroc", classes, average)
 
 
-@register("AveragePrecision", "classification", "average precision", higher_is_better=True)
+@register("AveragePrecision", "classification", "average precision", higher_is_better=True, is_of_classes=True)
 def average_precision(classes: int, average: Literal["macro", "weighted"] = "macro") -> Metric:
-    """``torchmetrics.AveragePrecision``: that of class 1 where there are two, else the ``average`` over all."""
+    """``torchmetrics.AveragePrecision``: that of class 1 where there are two, else the ``average`` over all that there are."""
     return _of_scores("average_precision", classes, average)
 
 
@@ -166,47 +200,59 @@ def r2_score(classes: int) -> Metric:
 @register("SpearmanCorrCoef", "regression", "Spearman's correlation", higher_is_better=True)
 def spearman(classes: int) -> Metric:
     """``torchmetrics.SpearmanCorrCoef``."""
-    return Metric(whole=lambda outputs, y: _functional("spearman_corrcoef")(outputs.squeeze(-1), y.to(outputs.dtype)))
+    return Metric(whole=lambda outputs, y: _functional("spearman_corrcoef", outputs.squeeze(-1), y.to(outputs.dtype)))
 
 
 @register("PearsonCorrCoef", "regression", "Pearson's correlation", higher_is_better=True)
 def pearson(classes: int) -> Metric:
     """``torchmetrics.PearsonCorrCoef``."""
-    return Metric(whole=lambda outputs, y: _functional("pearson_corrcoef")(outputs.squeeze(-1), y.to(outputs.dtype)))
+    return Metric(whole=lambda outputs, y: _functional("pearson_corrcoef", outputs.squeeze(-1), y.to(outputs.dtype)))
 
 
 def _squared_error(outputs: Tensor, y: Tensor) -> Tensor:
     return (outputs.squeeze(-1) - y) ** 2
 
 
-def _of_classes(name: str, classes: int, **arguments: Any) -> Metric:
-    def whole(outputs: Tensor, y: Tensor) -> Tensor:
-        value: Tensor = _functional(name)(_classes_of(outputs), y, num_classes=classes, validate_args=False, **arguments)
-        return value
+def _of_two(whole: Whole) -> Whole:
+    """A metric that compares classes, and has no value where there is but one."""
+    return lambda outputs, y: whole(outputs, y) if len(_classes_in(y)) > 1 else torch.tensor(torch.nan)
 
-    return Metric(whole=whole)
+
+def _of_classes(name: str, classes: int) -> Metric:
+    function = partial(_functional, name, num_classes=classes)
+    return Metric(whole=_of_two(lambda outputs, y: function(_classes_of(outputs), y)))
 
 
 def _of_scores(name: str, classes: int, average: str) -> Metric:
     def whole(outputs: Tensor, y: Tensor) -> Tensor:
-        scores = _scores_of(outputs)
-        value: Tensor = _form(name, classes, average)(scores[:, 1] if classes == 2 else scores, y)
-        return value
+        scores, there = _scores_of(outputs), _classes_in(y)
+        if classes == 2:
+            return _functional(f"binary_{name}", scores[:, 1], y)
+        if len(there) < classes:
+            scores, y = scores[:, there], torch.searchsorted(there, y)
+        return _functional(f"multiclass_{name}", scores, y, num_classes=len(there), average=average)
 
-    return Metric(whole=whole)
-
-
-def _form(name: str, classes: int, average: str) -> Callable[..., Any]:
-    """The form of a function of torchmetrics for that many classes: where there are two it looks at class 1 alone."""
-    if classes == 2:
-        return partial(_functional(f"binary_{name}"), validate_args=False)
-    return partial(_functional(f"multiclass_{name}"), num_classes=classes, average=average, validate_args=False)
+    return Metric(whole=_of_two(whole))
 
 
-def _functional(name: str) -> Callable[..., Any]:
-    """A function of torchmetrics, which takes a second to import."""
-    from torchmetrics import functional
-    from torchmetrics.functional import classification
+def _functional(name: str, outputs: Tensor, y: Tensor, **arguments: Any) -> Tensor:
+    """What a function of torchmetrics gives."""
+    functional = torchmetrics()
+    if hasattr(functional.classification, name):
+        value: Tensor = getattr(functional.classification, name)(outputs, y, validate_args=False, **arguments)
+    else:
+        value = getattr(functional, name)(outputs, y, **arguments)
+    return value
 
-    found: Callable[..., Any] = getattr(classification, name, None) or getattr(functional, name)
-    return found
+
+def torchmetrics() -> Any:
+    """``torchmetrics.functional``, which takes a second to import; it imports torchvision where that is installed."""
+    try:
+        from torchmetrics import functional
+    except Exception as error:  # noqa: BLE001  # a torchvision of another torch raises whatever comes
+        wrong = f"cannot be had, for torchmetrics cannot be imported ({type(error).__name__}: {' '.join(str(error).split())})"
+        right = "run `pip install --force-reinstall torchmetrics`"
+        if "torchvision" in str(error):
+            right = f"run `pip uninstall -y torchvision`, or install the one that belongs to torch {torch.__version__}"
+        raise MetricError(wrong, right) from None
+    return functional

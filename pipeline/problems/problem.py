@@ -17,12 +17,12 @@ from pipeline import results
 from pipeline.errors import PipelineError
 from pipeline.params import Component, Params, ProblemParams, Schedule
 from pipeline.problems.chance import Chance
-from pipeline.problems.encoding import Column, encode
+from pipeline.problems.encoding import Column, Scale, encode
 from pipeline.problems.losses import Loss, Task, losses
 from pipeline.problems.metrics import Metric, metrics
 from pipeline.problems.models import built, models
 from pipeline.problems.optimizers import SCHEDULE_FREE, is_torchs, optimizers, schedule_free
-from pipeline.problems.splits import PARTS, SplitError, at_random, by_group
+from pipeline.problems.splits import PARTS, SplitError, at_random, by_group, together
 from pipeline.runs import Floats, Run, Stream, as_json, code_fingerprint, fingerprint, run_fingerprint, stream
 from pipeline.schedulers.registry import schedulers
 from pipeline.schedulers.replay import Budget, NewOptimizer, ScheduleError, monitored, resolve
@@ -62,7 +62,8 @@ class Samples:
 class Problem:
     """One test problem with its data in memory: ``x`` (samples, *shape), ``y`` (samples,), ``part`` (samples,).
 
-    ``columns`` say how ``x`` is to be encoded where it is a raw table; ``group`` (samples,) names what must not be split.
+    ``columns`` say how ``x`` is to be encoded where it is a raw table, whose numbers are as precise as the data has them;
+    ``group`` (samples,) names what must not be split.
     """
 
     name: str
@@ -73,6 +74,9 @@ class Problem:
     part: npt.NDArray[np.str_]
     columns: tuple[Column, ...] = ()
     group: npt.NDArray[np.generic] | None = None
+    are_equal: bool = False
+    """Whether a group is samples with the same inputs, most of them alone, and not what the data calls a group."""
+    classes_called: tuple[str, ...] = ()
 
     @property
     def lr(self) -> float:
@@ -88,6 +92,11 @@ class Problem:
     def classes(self) -> int:
         """Number of classes; 1 in a regression."""
         return int(self.y.max()) + 1 if self.task == "classification" else 1
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """What the data calls the classes, else their numbers."""
+        return self.classes_called or tuple(map(str, range(self.classes)))
 
     @property
     def loss(self) -> Loss:
@@ -179,40 +188,56 @@ class Problem:
         try:
             if self.group is None:
                 return Split(**at_random(self.y, sizes, draw))
-            return Split(**_of_sizes(by_group(self.group, sizes, draw), sizes, draw))
+            dealt = together(self.group, self.y, sizes, draw) if self.are_equal else by_group(self.group, sizes, draw)
+            return Split(**_of_sizes(dealt, sizes, draw))
         except SplitError as error:
             raise ProblemError(
                 f"params.yaml: problems.{self.name}: {error}; give every part more samples, or write `resample: false`"
             ) from None
 
     def samples(self, seeds: Sequence[int]) -> Samples:
-        """The samples of one replicate for each seed, encoded by its own training part where they are a raw table."""
+        """The samples of one replicate for each seed: a raw table encoded, and a number to be predicted standardised.
+
+        Both by the seed's own training part.
+        """
         splits = [self.split(seed) for seed in seeds]
         parts = {part: np.stack([getattr(split, part) for split in splits]) for part in PARTS}
-        if not self.columns:
+        if not self.columns and self.task == "classification":
             return Samples(self.x, self.y, parts, np.ones(len(seeds)))
         known = {seed: self._encoded(seed) for seed in dict.fromkeys(seeds)}
         place = {seed: number * len(self.y) for number, seed in enumerate(known)}
         offsets = np.array([place[seed] for seed in seeds])[:, None]
-        x, y, scale = zip(*known.values(), strict=True)
-        of_seed = dict(zip(known, scale, strict=True))
+        x, y, _ = zip(*known.values(), strict=True)
         moved = {part: rows + offsets for part, rows in parts.items()}
-        return Samples(np.concatenate(x), np.concatenate(y), moved, np.array([of_seed[seed] for seed in seeds]))
+        return Samples(np.concatenate(x), np.concatenate(y), moved, np.array([known[seed][2].deviation for seed in seeds]))
 
-    def _encoded(self, seed: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.generic], float]:
+    def scale(self, seed: int) -> Scale:
+        """Mean and deviation of a number to be predicted in the training part of the seed, else 0 and 1."""
+        return Scale.of(self.y[self.split(seed).train]) if self.task == "regression" else Scale()
+
+    def _encoded(self, seed: int) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.generic], Scale]:
         """All inputs, targets and the targets' scale, by the training part of the seed; kept, for each round needs them."""
         if seed not in self._known:
-            train = self.split(seed).train
-            x = encode(self.x, self.columns, train)
-            if self.task == "classification":
-                self._known[seed] = (x, self.y, 1.0)
-            else:
-                mean, scale = float(self.y[train].mean(dtype=np.float64)), float(self.y[train].std(dtype=np.float64)) or 1.0
-                self._known[seed] = (x, ((self.y - mean) / scale).astype(np.float32), scale)
+            x = encode(self.x, self.columns, self.split(seed).train) if self.columns else self.x
+            scale = self.scale(seed)
+            y = self.y if self.task == "classification" else scale.standardised(self.y)
+            if self.columns:
+                self._refuse_overflow(np.column_stack([x, y]))
+            self._known[seed] = (x, y, scale)
         return self._known[seed]
 
+    def _refuse_overflow(self, values: npt.NDArray[np.float32]) -> None:
+        """Refuse what is that far away from a training part that single precision does not hold how far."""
+        for row, place in np.argwhere(np.isinf(values))[:1]:
+            ends = np.cumsum([column.width for column in self.columns])
+            names = [f"the column {column.name}" for column in self.columns] + ["the target"]
+            raise ProblemError(
+                f"params.yaml: problems.{self.name}: {names[np.searchsorted(ends, place, side='right')]} is too far in row "
+                f"{row + 1} from all that a training part has; correct this row or take it out"
+            )
+
     @cached_property
-    def _known(self) -> dict[int, tuple[npt.NDArray[np.float32], npt.NDArray[np.generic], float]]:
+    def _known(self) -> dict[int, tuple[npt.NDArray[np.generic], npt.NDArray[np.generic], Scale]]:
         return {}
 
     def new_model(self, seed: int, of: Stream) -> nn.Module:
@@ -281,17 +306,21 @@ def from_frame(params: Params, name: str, data: pd.DataFrame) -> Problem:
     The frame's ``attrs`` hold the ``shape`` of a sample that is no plain row, and the ``columns`` of a raw table.
     """
     x = data[[column for column in data.columns if column not in ("split", "y", "group")]].to_numpy()
-    x = x.astype(np.int64 if np.issubdtype(x.dtype, np.integer) else np.float32, copy=False)
     y = data["y"].to_numpy()
+    columns = tuple(Column.from_dict(column) for column in data.attrs.get("columns", ()))
+    if not columns:  # nothing is done to them before they are a model's inputs
+        x = np.ascontiguousarray(x, dtype=np.int64 if np.issubdtype(x.dtype, np.integer) else np.float32)
     problem = Problem(
         name=name,
         params=params.problem(name),
         schedules=params.schedules(name),
         x=x.reshape(len(x), *data.attrs.get("shape", x.shape[1:])),
-        y=y.astype(np.int64 if np.issubdtype(y.dtype, np.integer) else np.float32, copy=False),
+        y=y.astype(np.int64, copy=False) if np.issubdtype(y.dtype, np.integer) else y,
         part=data["split"].to_numpy(str),
-        columns=tuple(Column.from_dict(column) for column in data.attrs.get("columns", ())),
+        columns=columns,
         group=data["group"].to_numpy() if "group" in data else None,
+        are_equal=bool(data.attrs.get("duplicates")),
+        classes_called=tuple(data.attrs.get("classes", ())),
     )
     more_is_better = metrics[problem.metric_name].higher_is_better
     return replace(problem, schedules={k: _directed(s, more_is_better) for k, s in problem.schedules.items()})

@@ -1,6 +1,6 @@
 """How samples are dealt out to the parts: stratified by class, whole groups at a time, or whole time steps in order."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,13 +41,7 @@ def _of_all(y: npt.NDArray[np.generic], first: int, second: int, rng: np.random.
 def _by_stratum(y: npt.NDArray[np.generic], first: int, second: int, rng: np.random.RandomState) -> tuple[Indices, Indices]:
     """Two parts of these sizes, in each of which every class has its share, as nearly as whole samples allow."""
     _, stratum, counts = np.unique(y, return_inverse=True, return_counts=True)
-    if counts.min() < 2:
-        raise SplitError("no stratified split can be drawn of its data (there is a class of a single sample)")
-    if min(first, second) < len(counts):
-        raise SplitError(
-            f"no stratified split can be drawn of its data (a part of {min(first, second)} samples has no room for one of each "
-            f"of {len(counts)} classes)"
-        )
+    _refuse_few(counts, min(first, second))
     of_first = _shared_out(first, counts, rng)
     of_second = _shared_out(second, counts - of_first, rng)
     members = np.split(np.argsort(stratum, kind="stable"), np.cumsum(counts)[:-1])
@@ -55,6 +49,17 @@ def _by_stratum(y: npt.NDArray[np.generic], first: int, second: int, rng: np.ran
     dealt = [np.split(order, [a, a + b]) for order, a, b in zip(shuffled, of_first, of_second, strict=True)]
     one, other = (rng.permutation(np.concatenate([parts[place] for parts in dealt])) for place in (0, 1))
     return one, other
+
+
+def _refuse_few(counts: Indices, smallest: int) -> None:
+    """Refuse classes of so many samples, or for a part of so few, that not each can be in each."""
+    if counts.min() < 2:
+        raise SplitError("no stratified split can be drawn of its data (there is a class of a single sample)")
+    if smallest < len(counts):
+        raise SplitError(
+            f"no stratified split can be drawn of its data (a part of {smallest} samples has no room for one of each "
+            f"of {len(counts)} classes)"
+        )
 
 
 def _shared_out(size: int, counts: Indices, rng: np.random.RandomState) -> Indices:
@@ -99,6 +104,73 @@ def by_group(group: npt.NDArray[np.generic], sizes: Mapping[str, int], seed: int
         held[part].append(int(name))
         filled[part] += int(counts[name])
     return {part: np.flatnonzero(np.isin(members, held[part])) for part in PARTS}
+
+
+def together(
+    group: npt.NDArray[np.generic], y: npt.NDArray[np.generic], sizes: Mapping[str, int], seed: int
+) -> dict[str, Indices]:
+    """Parts of these sizes as :func:`at_random` deals them, but with the samples of a group all in one; for many small groups.
+
+    The largest groups go first, each to a part drawn in proportion to the room that it has; samples that are alone then fill
+    what is left, so that the sizes are met wherever there are enough of them.
+    """
+    rng = np.random.default_rng(seed)
+    _, number, counts = np.unique(group, return_inverse=True, return_counts=True)
+    if len(counts) < len(PARTS):
+        raise SplitError(f"there are only {len(counts)} different ones for the three parts")
+    stratum = np.unique(y, return_inverse=True)[1] if np.issubdtype(y.dtype, np.integer) else np.zeros(len(y), dtype=np.int64)
+    room = _room(stratum, sizes, seed)
+    part_of = np.full(len(y), -1)
+    members = np.split(np.argsort(number, kind="stable"), np.cumsum(counts)[:-1])
+    shuffled = rng.permutation(np.flatnonzero(counts > 1))
+    several = shuffled[np.argsort(-counts[shuffled], kind="stable")]
+    units = len(counts)
+    for place, of_group in enumerate(several):
+        rows = members[of_group]
+        need = np.bincount(stratum[rows], minlength=room.shape[1])
+        empty = [part for part in range(len(PARTS)) if not (part_of == part).any()] if units - place <= len(PARTS) else []
+        part = _drawn(room, need, empty, rng)
+        part_of[rows] = part
+        room[part] -= need
+    _fill(part_of, stratum, room, rng)
+    parts = {part: np.flatnonzero(part_of == place) for place, part in enumerate(PARTS)}
+    if empty_ones := [part for part, rows in parts.items() if not rows.size]:
+        raise SplitError(f"so few of them are different ({units}) that nothing is left for {' and '.join(empty_ones)}")
+    return parts
+
+
+def _room(stratum: Indices, sizes: Mapping[str, int], seed: int) -> Indices:
+    """Places for each class in each of ``PARTS``, and beyond them for samples that are left over: (parts + 1, classes)."""
+    left, rng = np.bincount(stratum), np.random.RandomState(seed)
+    if len(left) > 1:
+        _refuse_few(left, min(sizes.values()))
+    places = []
+    for part in reversed(PARTS):
+        places.append(_shared_out(sizes[part], left, rng))
+        left = left - places[-1]
+    return np.stack([*reversed(places), left])
+
+
+def _drawn(room: Indices, need: Indices, empty: Sequence[int], rng: np.random.Generator) -> int:
+    """A part with room for what a group needs, in proportion to it; the roomiest where none has enough."""
+    if empty:  # no part may stay so
+        return empty[0]
+    fits = (room >= need).all(axis=1)
+    if not fits.any():
+        return int(room[: len(PARTS)].sum(axis=1).argmax())
+    weights = fits * room[:, need.argmax()]
+    return int(rng.choice(len(room), p=weights / weights.sum()))
+
+
+def _fill(part_of: Indices, stratum: Indices, room: Indices, rng: np.random.Generator) -> None:
+    """Deal out the samples that are in no part yet: those of each class as there is room for it, the others as there is any."""
+    for of_class, wanted in enumerate(room.T.clip(0)):
+        rows = rng.permutation(np.flatnonzero((part_of < 0) & (stratum == of_class)))
+        places = rng.permutation(np.repeat(np.arange(len(room)), wanted))[: len(rows)]
+        part_of[rows[: len(places)]] = places
+        np.subtract.at(room[:, of_class], places, 1)
+    rows = rng.permutation(np.flatnonzero(part_of < 0))
+    part_of[rows] = np.repeat(np.arange(len(room)), room.sum(axis=1).clip(0))[: len(rows)]
 
 
 def in_order(steps: npt.NDArray[np.integer], sizes: Mapping[str, int]) -> dict[str, Indices]:

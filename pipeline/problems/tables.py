@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline.problems.cells import Remarks
-from pipeline.problems.encoding import Column
+from pipeline.problems.encoding import Column, lost_in_single_precision
 from pipeline.problems.features import features_of
 from pipeline.problems.mistakes import SHOWN, DatasetError, names_of, rows_of
 from pipeline.problems.options import Inputs, Options
@@ -39,7 +39,7 @@ def dataset_of(table: pd.DataFrame, target: str, **options: Any) -> pd.DataFrame
     if errors:
         raise DatasetError.together(errors)
     columns, x = zip(*features, strict=True)
-    data = pd.DataFrame({f"x{i}": values for i, values in enumerate(x)}).astype(np.float32)
+    data = pd.DataFrame({f"x{i}": values for i, values in enumerate(x)})
     data.insert(0, "y", y)
     data.insert(0, "split", parts_of(table, y, asked))
     if asked.group is not None:
@@ -95,7 +95,8 @@ def _as_they_are(x: npt.NDArray[Any], name: str, tokens: bool, table: pd.DataFra
         raise DatasetError("missing", f"the array {name} is not finite in {rows}", right)
     remarks = Remarks()
     y, classes = target_of(table[options.target], options, remarks)
-    data = frame(x.astype(np.int64 if tokens else np.float32), y, parts_of(table, y, options))
+    kind = np.int64 if tokens else x.dtype if x.dtype.kind == "f" else np.float32
+    data = frame(x.astype(kind), y, parts_of(table, y, options))
     if options.group is not None:
         data["group"] = groups_of(table, options.group)
     data.attrs["classes"], data.attrs["remarks"] = classes, remarks.told()
@@ -124,9 +125,11 @@ def frame(x: npt.NDArray[Any], y: npt.NDArray[Any], split: npt.NDArray[Any]) -> 
     they are (token ids); the shape of a sample that is no plain row is kept in the frame's ``attrs``.
     """
     flat = x.reshape(len(x), -1)
+    if wrong := lost_in_single_precision(flat):
+        raise DatasetError("name", *wrong)
     kind = np.int64 if np.issubdtype(x.dtype, np.integer) else np.float32
     columns = pd.DataFrame(flat.astype(kind), columns=[f"x{i}" for i in range(flat.shape[1])])
-    columns.insert(0, "y", y.astype(np.int64 if np.issubdtype(y.dtype, np.integer) else np.float32))
+    columns.insert(0, "y", y.astype(np.int64 if np.issubdtype(y.dtype, np.integer) else np.float64))
     columns.insert(0, "split", split)
     if x.ndim > 2:  # samples and features
         columns.attrs["shape"] = list(x.shape[1:])
@@ -156,7 +159,7 @@ def _predicted(data: pd.DataFrame) -> str:
     """What is to be predicted, classes by their names; of two, which one binary metrics look at."""
     y, classes = data["y"], data.attrs.get("classes", ())
     if not pd.api.types.is_integer_dtype(y):
-        return f"a number from {y.min():.4g} to {y.max():.4g}"
+        return f"a number from {y.min():.10g} to {y.max():.10g}"
     if not classes:
         return f"{y.nunique()} classes"
     more = " …" if len(classes) > SHOWN else ""

@@ -8,7 +8,7 @@ import pandas as pd
 
 from pipeline.problems.cells import DECIMAL_COMMA, Remarks, understood
 from pipeline.problems.dates import AmbiguousDatesError, as_dates
-from pipeline.problems.encoding import category_texts
+from pipeline.problems.encoding import beyond_precision, category_texts
 from pipeline.problems.features import MOST_SLIPS, slips_of
 from pipeline.problems.mistakes import DatasetError, missing_in, names_of, refuse_nested, rows_of, with_entries
 from pipeline.problems.options import Options, Task
@@ -51,7 +51,10 @@ def _numbers(values: "pd.Series[Any]", options: Options, is_number: bool) -> npt
         raise DatasetError("target", f"the column {name} is infinite in {rows}", "correct these rows or take them out")
     if values.nunique() == 1:
         raise DatasetError("target", f"{name} is the same in every row", "name a column that varies")
-    return values.to_numpy(np.float32)
+    if beyond := beyond_precision(values):
+        where, what, right = beyond
+        raise DatasetError("target", f"the column {name} {what} in {rows_of(where)}", right)
+    return values.to_numpy(np.float64)
 
 
 def _instead(values: "pd.Series[Any]") -> str:

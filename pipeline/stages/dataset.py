@@ -6,15 +6,16 @@ from pipeline import cli, results
 from pipeline.catalogue import CATALOGUE
 from pipeline.params import load_params
 from pipeline.problems.datasets import made
+from pipeline.problems.leaks import without_leaks
 from pipeline.problems.tables import described
 
 
 def main(problem_name: str) -> None:
     """Write ``data/P.parquet``."""
-    component = load_params(CATALOGUE).problem(problem_name).dataset
-    data = made(problem_name, component)
-    if component.name == "file":
-        print(f"dataset@{problem_name}: {described(data)}", file=sys.stderr, flush=True)
+    problem = load_params(CATALOGUE).problem(problem_name)
+    data, said = without_leaks(problem_name, problem, made(problem_name, problem.dataset))
+    for line in [described(data), *said] if problem.dataset.name == "file" else said:
+        print(f"dataset@{problem_name}: {line}", file=sys.stderr, flush=True)
     results.write_dataset(problem_name, data)
 
 

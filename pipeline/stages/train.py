@@ -12,7 +12,7 @@ from pipeline.catalogue import CATALOGUE
 from pipeline.document import read
 from pipeline.engine.device import find_device
 from pipeline.params import PARAMS_FILE, load_params
-from pipeline.problems.inspection import inspect
+from pipeline.problems.inspection import absent_classes, inspect
 from pipeline.problems.problem import load_problem
 from pipeline.record import record
 from pipeline.results import as_json
@@ -29,8 +29,8 @@ def main(problem_name: str) -> None:
     for line in told(read(PARAMS_FILE)[1], problem_name):
         print(f"train@{problem_name}: {line}", file=sys.stderr, flush=True)
     found = [finding for followed in inspect(problem) for finding in findings(followed, params.report.baseline)]
-    for finding in found:
-        print(f"train@{problem_name}: warning: {finding}", file=sys.stderr, flush=True)
+    for warning in [*found, *absent_classes(problem, params.seeds)]:
+        print(f"train@{problem_name}: warning: {warning}", file=sys.stderr, flush=True)
     schedules = problem.schedules.items()
     runs = [Run(label, schedule, seed, problem.params.epochs) for label, schedule in schedules for seed in range(params.seeds)]
     record(problem, "train", runs, device, lambda: {"findings.json": as_json([finding.as_dict() for finding in found])})

@@ -3,7 +3,9 @@
 import json
 import random
 import re
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,8 +20,9 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from pipeline.errors import ParamsError
 from pipeline.problems.datasets import frame
 from pipeline.problems.datasets import register as register_dataset
-from pipeline.problems.inspection import inspect
+from pipeline.problems.inspection import absent_classes, inspect
 from pipeline.problems.models import register as register_model
+from pipeline.problems.problem import Problem
 from pipeline.schedulers.registry import register
 from tests.engine.helpers import Builder
 
@@ -363,3 +366,37 @@ def test_a_schedule_free_form_that_there_is_not(new_problem: Builder, monkeypatc
     monkeypatch.chdir(new_problem.folder)
     with pytest.raises(ParamsError, match=r"schedulers\.ScheduleFree.*: RMSprop has no schedule-free form, as SGD, "):
         inspect(problem)
+
+
+def of_classes(new_problem: Builder, counts: list[int], metric: str) -> Problem:
+    """A problem whose split is given: the first rows train, then half of what is left validates."""
+    problem = new_problem({}, metric={"name": metric}, resample=False)
+    y = np.concatenate([np.arange(30) % 3, *(np.repeat(c, count) for c, count in enumerate(counts))])
+    left = len(y) - 30
+    part = np.array(["train"] * 30 + ["validation"] * (left // 2) + ["test"] * (left - left // 2))
+    names = ("usual", "other", "rare")
+    return replace(problem, x=problem.x[: len(y)], y=y, part=part, classes_called=names)
+
+
+def test_classes_that_a_part_lacks_are_told(new_problem: Builder) -> None:
+    problem = of_classes(new_problem, [10, 10, 4], "AUROC")
+    problem.y[30:] = np.resize([0, 1], 24)
+    problem.y[-1] = 2
+    (said,) = absent_classes(problem, 3)
+    assert said == (
+        "of the 6 validation and test parts of 3 seeds, some have no sample of the class rare (in 3); there, AUROC is the mean "
+        "over the other classes"
+    )
+    assert not list(absent_classes(of_classes(new_problem, [10, 10, 4], "Accuracy"), 3))
+
+
+def test_a_part_of_one_class_is_told(new_problem: Builder) -> None:
+    (said,) = absent_classes(of_classes(new_problem, [10, 5, 5], "MatthewsCorrCoef"), 2)
+    assert said.startswith("2 of the 4 validation and test parts of 2 seeds have samples of one class only; there, Matthews")
+
+
+def test_without_torchmetrics_a_metric_of_it_is_refused(new_problem: Builder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torchmetrics", None)
+    with pytest.raises(ParamsError, match=r"problems\.small\.metric\.name: cannot be had.*pip install --force-reinstall"):
+        inspect(new_problem({}, metric={"name": "AUROC"}))
+    assert inspect(new_problem({}, metric={"name": "Accuracy"}))

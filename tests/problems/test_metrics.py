@@ -1,15 +1,21 @@
 """Every metric against torchmetrics' own class, run by run."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import sklearn.metrics
 import torch
 import torchmetrics
 from torchmetrics import classification
 
 from pipeline.problems.metrics import Metric, metrics
 
+ROOT = Path(__file__).parents[2]
 CLASSES, RUNS, SAMPLES = 4, 3, 50
 THEIRS: dict[str, Any] = {
     "Accuracy": lambda: classification.MulticlassAccuracy(CLASSES, average="micro"),
@@ -93,6 +99,69 @@ def test_of_two_classes(name: str, outputs: int) -> None:
         theirs = BINARY[name]()
         theirs.update(of_one[run], y[run])
         assert found[run] == pytest.approx(theirs.compute().item(), rel=1e-5)
+
+
+OF_SKLEARN: dict[str, Any] = {
+    "BalancedAccuracy": lambda y, scores: sklearn.metrics.balanced_accuracy_score(y, scores.argmax(axis=1)),
+    "F1Score": lambda y, scores: sklearn.metrics.f1_score(y, scores.argmax(axis=1), average="macro"),
+    "CohenKappa": lambda y, scores: sklearn.metrics.cohen_kappa_score(y, scores.argmax(axis=1)),
+    "MatthewsCorrCoef": lambda y, scores: sklearn.metrics.matthews_corrcoef(y, scores.argmax(axis=1)),
+    "AUROC": lambda y, scores: np.mean([sklearn.metrics.roc_auc_score(y == c, scores[:, c]) for c in np.unique(y)]),
+    "AveragePrecision": lambda y, scores: np.mean(
+        [sklearn.metrics.average_precision_score(y == c, scores[:, c]) for c in np.unique(y)]
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true:UserWarning")
+@pytest.mark.parametrize("absent", [[0], [3], [0, 2]])
+@pytest.mark.parametrize("name", OF_SKLEARN)
+def test_an_absent_class_counts_as_scikit_learn_has_it(name: str, absent: list[int]) -> None:
+    """In no mean over the classes; the others are told from it all the same, where something was taken for it."""
+    draw = torch.Generator().manual_seed(3)
+    there = torch.tensor([c for c in range(CLASSES) if c not in absent])
+    y = there[torch.randint(0, len(there), (RUNS, SAMPLES), generator=draw)]
+    outputs = torch.randn((RUNS, SAMPLES, CLASSES), generator=draw)
+    theirs = [OF_SKLEARN[name](y[run].numpy(), outputs[run].softmax(dim=-1).numpy()) for run in range(RUNS)]
+    assert a_metric(name).of_runs(outputs, y) == pytest.approx(theirs, rel=1e-5, abs=1e-6)
+
+
+@pytest.mark.parametrize("average", ["macro", "weighted"])
+@pytest.mark.parametrize("name", ["AUROC", "AveragePrecision"])
+def test_a_perfect_ranking_of_the_classes_that_are_there_is_perfect(name: str, average: str) -> None:
+    y = torch.tensor([[0, 2, 2, 0, 2, 2]])
+    outputs = torch.nn.functional.one_hot(y, CLASSES) * 5.0
+    assert a_metric(name, average=average).of_runs(outputs, y) == pytest.approx([1])
+
+
+@pytest.mark.parametrize("classes", [2, CLASSES])
+@pytest.mark.parametrize("name", ["AUROC", "AveragePrecision", "CohenKappa", "MatthewsCorrCoef"])
+def test_one_class_alone_is_compared_with_nothing(name: str, classes: int) -> None:
+    y = torch.ones((RUNS, SAMPLES), dtype=torch.int64)
+    assert np.isnan(a_metric(name, classes).of_runs(torch.randn((RUNS, SAMPLES, classes)), y)).all()
+
+
+BROKEN = """
+from pipeline.problems.metrics import MetricError, torchmetrics
+try:
+    torchmetrics()
+except MetricError as error:
+    print(error)
+"""
+
+
+def test_a_torchvision_of_another_torch_is_told(tmp_path: Path) -> None:
+    (tmp_path / "torchvision").mkdir()
+    (tmp_path / "torchvision" / "__init__.py").write_text('raise RuntimeError("operator torchvision::nms does not exist")')
+    information = tmp_path / "torchvision-9.9.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: torchvision\nVersion: 9.9\n")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path)])}
+    done = subprocess.run([sys.executable, "-c", BROKEN], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(
+        "the metric cannot be had, for torchmetrics cannot be imported (RuntimeError: operator torchvision::nms does not "
+        "exist); run `pip uninstall -y torchvision`, or install the one that belongs to torch "
+    )
 
 
 def test_the_root_of_the_squared_error() -> None:

@@ -12,8 +12,9 @@ from pipeline import results
 from pipeline.catalogue import CATALOGUE
 from pipeline.params import load_params
 from pipeline.problems import problem as problems
-from pipeline.problems.datasets import synthetic
-from pipeline.problems.problem import Problem, Split, describe, from_frame, load_problem
+from pipeline.problems.datasets import frame, synthetic
+from pipeline.problems.problem import Problem, ProblemError, Split, describe, from_frame, load_problem
+from pipeline.problems.tables import dataset_of
 from pipeline.results import RUN_COLUMNS, ResultsError
 from pipeline.runs import Run, Stream, run_fingerprint
 from tests.conftest import Edited
@@ -198,3 +199,34 @@ def test_a_problem_is_loaded_from_its_file(edited: Edited) -> None:
     loaded = load_problem(params, "synthetic")
     assert loaded.digest == from_frame(params, "synthetic", FRAME).digest
     assert (loaded.name, loaded.outputs, loaded.lr) == ("synthetic", 3, 1.0)
+
+
+@pytest.mark.parametrize("kind", ["rows", "images", "tokens"])
+def test_the_target_of_a_regression_is_standardised_by_each_seeds_training_part(edited: Edited, kind: str) -> None:
+    draw = np.random.default_rng(0)
+    x: Any = {
+        "rows": draw.normal(size=(90, 3)),
+        "images": draw.normal(size=(90, 1, 4, 2)),
+        "tokens": draw.integers(0, 5, (90, 4)),
+    }
+    y = 1.7e9 + 3 * draw.normal(size=90)
+    data = frame(x[kind], y, np.resize(["train", "train", "validation", "test"], 90))
+    problem = from_frame(edited(), "synthetic", data)
+    samples = problem.samples([0, 1, 0])
+    for place, seed in enumerate([0, 1, 0]):
+        split = problem.split(seed)
+        rows, scale = samples.parts["train"][place], y[split.train].std()
+        np.testing.assert_array_equal(samples.x[rows], x[kind][split.train].astype(samples.x.dtype))
+        np.testing.assert_allclose(samples.y[rows], (y[split.train] - y[split.train].mean()) / scale, atol=1e-6)
+        assert samples.scale[place] == pytest.approx(scale)
+        assert samples.y.dtype == np.float32
+    assert problem.scale(1) != problem.scale(0)
+
+
+def test_a_row_beyond_all_that_a_training_part_has_is_told(edited: Edited) -> None:
+    table = pd.DataFrame({"a": np.arange(40) % 7 * 1e-20, "b": np.arange(40.0) ** 2, "y": np.sin(np.arange(40))})
+    table.loc[39, "a"] = 1e30
+    data = dataset_of(table.assign(part=["train"] * 30 + ["validation"] * 5 + ["test"] * 5), "y", split="part")
+    problem = from_frame(edited(RESAMPLE), "synthetic", data)
+    with pytest.raises(ProblemError, match=r"synthetic: the column a is too far in row 40 from all that a training part has"):
+        problem.samples([0])

@@ -137,3 +137,25 @@ def test_sizes_from_shares(samples: int, shares: tuple[float, float], expected: 
 def test_two_samples_are_too_few() -> None:
     with pytest.raises(splits.SplitError, match="2 samples are too few for three parts"):
         splits.sizes_of(2, {"validation": 0.2, "test": 0.2})
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_equal_samples_among_many_others_change_neither_sizes_nor_shares(seed: int) -> None:
+    """Which part a pair is in is drawn, like all else."""
+    number, y = np.concatenate([np.repeat(np.arange(20), 2), np.arange(20, 180)]), np.resize([0, 0, 1], 200)
+    wanted = {"train": 100, "validation": 50, "test": 30}  # and 20 left over
+    parts = splits.together(number, y, wanted, seed)
+    assert sizes(parts) == wanted
+    for part, rows in parts.items():
+        assert abs(np.bincount(y[rows])[1] - wanted[part] / 3) < 2.5
+    held = [set(number[rows]) for rows in parts.values()]
+    assert sum(map(len, held)) == len(set.union(*held))
+    other = splits.together(number, y, wanted, seed + 5)
+    assert {part: set(rows) for part, rows in parts.items()} != {part: set(rows) for part, rows in other.items()}
+
+
+def test_equal_samples_that_leave_a_part_empty_are_told() -> None:
+    with pytest.raises(splits.SplitError, match="there are only 2 different ones"):
+        splits.together(np.arange(60) % 2, np.linspace(0, 1, 60), SIZES, 0)
+    for seed in range(5):
+        assert all(rows.size for rows in splits.together(np.arange(60) % 3, np.linspace(0, 1, 60), SIZES, seed).values())

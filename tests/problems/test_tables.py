@@ -34,7 +34,7 @@ def test_a_file_becomes_a_dataset(written: Written, name: str) -> None:
     data = dataset_of(read_table(written(a_table(), name)), "price")
     assert list(data.columns) == ["split", "y", "x0", "x1", "x2"]
     assert data["split"].value_counts().to_dict() == {"train": 36, "validation": 12, "test": 12}
-    assert data["y"].dtype == np.float32
+    assert data["y"].dtype == np.float64
     columns = [Column.from_dict(column) for column in data.attrs["columns"]]
     assert columns == [Column("size"), Column("colour", ("blue", "green", "red")), Column("rooms")]
     np.testing.assert_array_equal(data["x1"][:3], [2, 1, 0])
@@ -373,7 +373,7 @@ def test_token_ids_in_an_npz_file(written: Written, new_problem: Builder) -> Non
     data = datasets["file"].function(written(saved(x=x, y=np.arange(60) / 7, who=group), "my.npz"), "y", group="who")
     assert data["x0"].dtype == np.int64
     assert data.groupby("group")["split"].nunique().max() == 1
-    assert data["y"].dtype == np.float32
+    assert data["y"].dtype == np.float64
 
 
 def test_plain_rows_in_an_npz_file_are_a_table(written: Written) -> None:
