@@ -126,7 +126,8 @@ def without_leaks(name: str, problem: ProblemParams, data: pd.DataFrame) -> tupl
     serious = [leak.column for leak in found if leak.is_error and "trusted" in given]
     for leak in found:
         if leak.column in serious:
-            right = f"write {_remedy(given, serious)}, each if it is known before the target is"
+            they = "it is" if len(serious) == 1 else "they are"
+            right = f"write {_remedy(given, serious)} if {they} known before the target is"
             mistakes.append(("drop", f"the column {leak.column} {leak.wrong}", right))
     if mistakes:
         place = ("problems", name, "dataset")
