@@ -5,8 +5,6 @@ have. All of it is looked for in the frame of a dataset (see :mod:`pipeline.prob
 file's order.
 """
 
-import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -18,6 +16,8 @@ import pandas as pd
 
 from pipeline.params import FIXED_BY, ProblemParams, placed_in
 from pipeline.problems.encoding import Column
+from pipeline.problems.features import MISSING
+from pipeline.problems.mistakes import more, names_of
 from pipeline.problems.splits import PARTS, Indices, SplitError, together
 from pipeline.wording import suggestion
 
@@ -126,14 +126,15 @@ def without_leaks(name: str, problem: ProblemParams, data: pd.DataFrame) -> tupl
     serious = [leak.column for leak in found if leak.is_error and "trusted" in given]
     for leak in found:
         if leak.column in serious:
-            right = f"write {_remedy(given, serious)}, each if it is known before the target is"
+            they = "it is" if len(serious) == 1 else "they are"
+            right = f"write {_remedy(given, serious)} if {they} known before the target is"
             mistakes.append(("drop", f"the column {leak.column} {leak.wrong}", right))
     if mistakes:
         place = ("problems", name, "dataset")
         raise placed_in([((*place, key), given.get(key), wrong, right) for key, wrong, right in mistakes])
     said = [f"warning: the column {leak.column} {leak.wrong}; {_advice(given, leak)}" for leak in found]
-    kept, more = _with_equals_together(name, problem, data)
-    return kept, said + more
+    kept, told = _with_equals_together(name, problem, data)
+    return kept, said + told
 
 
 def _unknown(trusted: Sequence[str], data: pd.DataFrame) -> Iterator[tuple[str, str, str]]:
@@ -145,22 +146,20 @@ def _unknown(trusted: Sequence[str], data: pd.DataFrame) -> Iterator[tuple[str, 
 
 def _remedy(given: Mapping[str, Any], columns: Sequence[str]) -> str:
     """What to write about columns, whatever has been written already kept."""
-    trusted = f"`trusted: {_listed([*given.get('trusted', ()), *columns])}`"
+    trusted = more("trusted", given.get("trusted", ()), columns)
     if PurePosixPath(given.get("path", "")).suffix == ".npz":
         return f"the file without them, or {trusted}"
-    return f"`drop: {_listed([*given.get('drop', ()), *columns])}`, or {trusted}"
+    of_dates = {f"{name} ({part})" for name, parts in (given.get("dates") or {}).items() for part in parts}
+    if made := [name for name in columns if name in of_dates]:
+        return f"`dates` without {names_of(made)}, or {trusted}"
+    own = [name.removesuffix(f" {MISSING}") for name in columns]
+    return f"{more('drop', given.get('drop', ()), own)}, or {trusted}"
 
 
 def _advice(given: Mapping[str, Any], leak: Leak) -> str:
     if "trusted" not in given:
         return "leave it out if it is known no earlier than the target"
     return f"write {_remedy(given, [leak.column])} if it is known before the target is"
-
-
-def _listed(names: Sequence[str]) -> str:
-    """A YAML list of names, in quotes where they would be something else without."""
-    plain = re.compile(r"(?!(?:true|false|null)$)[a-z_]\w*", re.IGNORECASE)
-    return f"[{', '.join(name if plain.fullmatch(name) else json.dumps(name, ensure_ascii=False) for name in names)}]"
 
 
 def _with_equals_together(name: str, problem: ProblemParams, data: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:

@@ -60,7 +60,7 @@ def test_a_column_without_a_name_that_counts_all_rows_is_left_out_already() -> N
     assert not found(NOISE, np.arange(ROWS), "Unnamed: 0")
 
 
-@pytest.mark.parametrize("column", [np.arange(ROWS) // 2 * 2, np.tile(np.arange(ROWS // 2), 2)])
+@pytest.mark.parametrize("column", [np.arange(ROWS)[::-1], np.arange(ROWS) // 2 * 2, np.tile(np.arange(ROWS // 2), 2)])
 def test_a_column_without_a_name_counts_rows_whatever_is_left_of_them(column: Any) -> None:
     ((told, is_serious),) = found(NOISE, column, "Unnamed: 0")
     assert is_serious
@@ -138,7 +138,7 @@ def run(repository: Path) -> Run:
 
 
 def test_every_column_is_told_at_once_and_the_remedy_keeps_what_is_written(run: Run) -> None:
-    table = pd.DataFrame({"": range(5, 5 + ROWS), "no": range(3, 3 + ROWS), "n": NOISE, "o": OTHER, "y": KIND})
+    table = pd.DataFrame({"": range(0, 2 * ROWS, 2), "no": range(3, 3 + ROWS), "n": NOISE, "o": OTHER, "y": KIND})
     with pytest.raises(ParamsError) as told:
         run(table, "drop: [o]")
     first, second = str(told.value).splitlines()
@@ -149,6 +149,24 @@ def test_every_column_is_told_at_once_and_the_remedy_keeps_what_is_written(run: 
         more = "drop: [o], " if key == "trusted" else ""
         assert names == (["o"] if key == "drop" else []) + ["Unnamed: 0", "no"]
         run(table, f"{more}{remedy}")
+
+
+def test_a_part_of_a_date_is_left_out_of_the_dates(run: Run) -> None:
+    dates = [f"{2010 + 'abc'.index(kind)}-{1 + row % 9:02}-{1 + row % 28:02}" for row, kind in enumerate(KIND)]
+    table = pd.DataFrame({"d": dates, "n": OTHER, "y": KIND})
+    wrong = r"column d \(year\) has a value of its own.*write `dates` without 'd \(year\)', or `trusted: \[\"d \(year\)\"\]`"
+    with pytest.raises(ParamsError, match=wrong):
+        run(table, "dates: {d: [year, month]}")
+    run(table, "dates: {d: [month]}")
+    run(table, 'dates: {d: [year, month]}, trusted: ["d (year)"]')
+
+
+def test_where_a_number_is_missing_goes_with_the_number(run: Run) -> None:
+    table = pd.DataFrame({"gap": np.where(KIND == "a", NOISE, np.nan), "n": OTHER, "y": KIND == "a"})
+    with pytest.raises(ParamsError, match=r"column gap \(missing\) has a value of its own.*write `drop: \[gap\]`, or `trusted"):
+        run(table, "missing: indicate")
+    run(table, "drop: [gap]")
+    run(table, 'missing: indicate, trusted: ["gap (missing)"]')
 
 
 def test_what_is_trusted_must_be_a_feature(run: Run) -> None:
