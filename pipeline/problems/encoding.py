@@ -62,7 +62,7 @@ def beyond_precision(values: "pd.Series[Any]") -> tuple["pd.Series[bool]", str, 
     if 0 < (spread := numbers.max() - numbers.min()) < SMALLEST:
         return numbers.notna(), f"varies by {spread:.2g} only", "multiply the column by a power of ten"
     if pd.api.types.is_integer_dtype(values) and values.nunique() > numbers.nunique():
-        twice = numbers.duplicated(keep=False) & ~values.duplicated(keep=False).to_numpy()
+        twice = values.reset_index(drop=True).groupby(numbers).transform("nunique") > 1
         right = "subtract the smallest of them, or leave the column out"
         return twice, "holds whole numbers beyond 2⁵³ that double precision does not tell apart", right
     return None
@@ -75,9 +75,10 @@ def lost_in_single_precision(x: npt.NDArray[Any]) -> tuple[str, str] | None:
     if (huge := np.flatnonzero(size > LARGEST)).size:
         rows = np.flatnonzero(np.abs(x[:, huge[0]]) > LARGEST)
         return f"gives {size[huge[0]]:.4g} for x{huge[0]} in row {rows[0] + 1}, beyond single precision", "scale these inputs"
-    varies = high - low > FINEST * size
-    if not np.issubdtype(x.dtype, np.integer) and (same := np.flatnonzero(varies & (np.float32(low) == np.float32(high)))).size:
-        what = f"gives numbers from {float(low[same[0]])} to {float(high[same[0]])} for x{same[0]}, which are one in single precision"
+    varies = (high - low > FINEST * size) & (not np.issubdtype(x.dtype, np.integer))
+    if (same := np.flatnonzero(varies & (np.float32(low) == np.float32(high)))).size:
+        ends = f"{float(low[same[0]])} to {float(high[same[0]])}"
+        what = f"gives numbers from {ends} for x{same[0]}, which are one in single precision"
         return what, "subtract their mean, and divide by their standard deviation"
     return None
 
@@ -127,10 +128,11 @@ def _middle(values: npt.NDArray[np.generic]) -> float:
 def _from_the_middle(middle: float, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """How far the values are from their middle; StandardScaler takes numbers that lie close together far from 0 for one.
 
-    What differs from it by the rounding of its last digits does not differ.
+    What differs from it by the rounding of a fraction's last digits does not differ; whole numbers are exact.
     """
     away = values - middle
-    return np.where(np.abs(away) <= ROUNDING * np.spacing(abs(middle)), 0.0, away)
+    is_rounding = (np.abs(away) <= ROUNDING * np.spacing(abs(middle))) & (values != np.round(values))
+    return np.where(is_rounding, 0.0, away)
 
 
 @dataclass(frozen=True)

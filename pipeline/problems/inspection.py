@@ -60,7 +60,7 @@ def absent_classes(problem: Problem, seeds: int) -> Iterator[str]:
     parts = [getattr(problem.split(seed), part) for seed in range(seeds) for part in ("validation", "test")]
     counts = np.stack([np.bincount(problem.y[rows], minlength=problem.classes) for rows in parts])
     lacking = np.count_nonzero(counts == 0, axis=0)
-    if metric.is_of_classes and lacking.any():
+    if metric.is_of_classes and problem.classes > 2 and lacking.any():
         told = [f"{problem.class_names[place]} (in {lacking[place]})" for place in np.flatnonzero(lacking)]
         more = f" and {len(told) - SHOWN} more" if len(told) > SHOWN else ""
         yield (

@@ -84,13 +84,24 @@ def test_what_differs_by_rounding_alone_does_not_differ() -> None:
     assert encode(x, COLUMNS[:1], np.arange(10)).tolist() == [[0.0]] * 10
 
 
+@pytest.mark.parametrize("values", [[1e15, 1e15 + 1], [2.0**63, 2.0**63 + 4096], [1.7e18] * 2], ids=["few", "huge", "one"])
+def test_whole_numbers_are_exact_however_large(values: list[float]) -> None:
+    x = np.resize(values, 20)[:, None]
+    assert encode(x, COLUMNS[:1], np.arange(20))[:, 0].tolist() == ([-1, 1] * 10 if len(set(values)) > 1 else [0] * 20)
+
+
 @pytest.mark.parametrize(
     ("values", "rows", "message"),
     [
         ([1.0, 2e39, -3e38], [1], r"is beyond single precision \(2e\+39, and 3.4e\+38 is the most\)"),
         ([1e308, 0.0, -1e308], [0, 2], r"is beyond single precision \(1e\+308"),
         ([0.0, 1e-39, 2e-39], [0, 1, 2], "varies by 2e-39 only"),
-        ([2**60, 2**60 + 1, 7], [0, 1], "holds whole numbers beyond 2⁵³ that double precision does not tell apart"),
+        ([2**60, 2**60 + 1, 7], [0, 1], "holds whole numbers beyond 2⁵³"),
+        (
+            [5, 2**60, 2**60 + 1, 2**60, 2**60 + 1],
+            [1, 2, 3, 4],
+            "holds whole numbers beyond 2⁵³ that double precision does not tell apart",
+        ),
     ],
 )
 def test_numbers_that_no_model_can_be_given_are_found(values: list[float], rows: list[int], message: str) -> None:
