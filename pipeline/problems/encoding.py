@@ -75,10 +75,10 @@ def lost_in_single_precision(x: npt.NDArray[Any]) -> tuple[str, str] | None:
     if (huge := np.flatnonzero(size > LARGEST)).size:
         rows = np.flatnonzero(np.abs(x[:, huge[0]]) > LARGEST)
         return f"gives {size[huge[0]]:.4g} for x{huge[0]} in row {rows[0] + 1}, beyond single precision", "scale these inputs"
-    varies = high - low > FINEST * size
-    if not np.issubdtype(x.dtype, np.integer) and (same := np.flatnonzero(varies & (np.float32(low) == np.float32(high)))).size:
-        at = same[0]
-        what = f"gives numbers from {float(low[at])} to {float(high[at])} for x{at}, which are one in single precision"
+    varies = (high - low > FINEST * size) & (not np.issubdtype(x.dtype, np.integer))
+    if (same := np.flatnonzero(varies & (np.float32(low) == np.float32(high)))).size:
+        ends = f"{float(low[same[0]])} to {float(high[same[0]])}"
+        what = f"gives numbers from {ends} for x{same[0]}, which are one in single precision"
         return what, "subtract their mean, and divide by their standard deviation"
     return None
 

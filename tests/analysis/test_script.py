@@ -478,6 +478,21 @@ def test_a_raw_table_trains_with_its_own_loss(
     assert ("R²" if data.is_regression else "accuracy") in capsys.readouterr().out
 
 
+def test_the_target_of_arrays_is_standardised_as_in_the_study(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    y = 1.7e9 + draw.normal(size=40)
+    made = frame(draw.normal(size=(40, 3)), y, np.resize(["train", "train", "validation", "test"], 40))
+    made.to_parquet(tmp_path / "tiny.parquet", index=False)
+    params = problem()
+    run = row(schedule("LinearDecay", {}), params, Budget(2, 5))
+    names = program(script("tiny", params, run, 5, "It leads.", Data.of(made)))
+    parts, known = names["load"](str(tmp_path / "tiny.parquet")), y[made["split"] == "train"]
+    for part, (_, targets) in parts.items():
+        expected = (y[made["split"] == part] - known.mean()) / known.std()
+        np.testing.assert_allclose(targets, expected, atol=1e-5)
+        assert targets.dtype == torch.float32
+
+
 SHAPED: dict[str, tuple[dict[str, Any], tuple[int, ...], bool]] = {
     "cnn": ({"name": "cnn", "dropout": 0.1}, (2, 4, 4), False),
     "transformer": ({"name": "transformer", "width": 8, "layers": 1}, (2, 4, 4), False),
