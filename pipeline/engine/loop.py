@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
+from pipeline.engine.beginning import Beginning, beginning, mean_loss
 from pipeline.engine.memory import fitting
 from pipeline.engine.merging import as_one_block
 from pipeline.engine.stacked import on_device
@@ -52,7 +53,7 @@ def train(
     In a ``search`` only what a choice needs is evaluated, as in :func:`pipeline.engine.stacked.train`.
     """
     script, nothing = Script(problem, run, device, dtype), (np.nan, np.nan)
-    initial_loss, _ = script.evaluate("train")
+    start = script.beginning()
     finite = True
     for epoch in range(1, run.epochs + 1):
         has_ended = not finite  # of a run that has diverged there is nothing more to tell
@@ -65,9 +66,11 @@ def train(
         finite = finite and bool(np.isfinite([train_loss, *validated[:is_evaluated]]).all())
         yield Block(epoch, *(np.array([[figure]]) for figure in (lr, momentum, train_loss, *validated)))
     tested = script.evaluate("test") if finite and not search else nothing
+    final = script.final_loss() if finite else np.nan
+    finite = finite and bool(np.isfinite(start.loss))
+    initial_loss, noise, final_loss = (np.array([figure]) for figure in (start.loss, start.noise, final))
     test_loss, test_metric = (np.array([figure]) for figure in tested)
-    finite = finite and bool(np.isfinite(initial_loss))
-    return Outcome(np.array([initial_loss]), np.array([finite]), test_loss, test_metric, script.weights())
+    return Outcome(initial_loss, noise, final_loss, np.array([finite]), test_loss, test_metric, script.weights())
 
 
 class Script:
@@ -87,6 +90,19 @@ class Script:
         self._scheduler = build(run.schedule, self.optimizer, resolved, budget)
         self._order, self._draws = problem.new_order(run.seed, run.stream), problem.new_draws(run)
         self._chance = RandomState(stream("chance", problem.name, run.label, run.schedule.key, run.seed, run.stream))
+
+    def beginning(self) -> Beginning:
+        """Where the run begins on its training part."""
+        rows = self._rows["train"]
+        return beginning(self.model, self._problem.loss, self._x[rows], self._y[rows], self._problem.params.batch_size)
+
+    def final_loss(self) -> float:
+        """The training part's mean loss at the weights that are evaluated, to be compared with the beginning's."""
+        rows = self._rows["train"]
+        _set_mode(self.optimizer, training=False)
+        found = mean_loss(self.model, self._problem.loss, self._x[rows], self._y[rows])
+        _set_mode(self.optimizer, training=True)
+        return found
 
     def train_epoch(self) -> float:
         """One pass over the training part; the mean loss of its samples as they were trained."""
