@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 # From the bottom up. A module imports from its own layer or from those before it.
 LAYERS = (
     ("errors", "follower", "cache", "hands"),
-    ("wording", "units", "document", "compiler"),
+    ("wording", "units", "document", "compiler", "ranges"),
     ("registry",),
     ("spaces",),
     ("params",),

@@ -11,6 +11,7 @@ from ruamel.yaml.comments import CommentedMap
 
 from pipeline.params import Schedule
 from pipeline.problems.problem import Problem
+from pipeline.ranges import as_params, written
 from pipeline.results import TRIAL_COLUMNS
 from pipeline.runs import as_json
 from pipeline.search.study import Study
@@ -32,14 +33,28 @@ class TrialTable:
     def _rows_of(self, study: Study) -> list[tuple[Any, ...]]:
         """Those of the study; what was there before is not made again."""
         rows = self._rows.setdefault(study.name, [])
-        distributions = as_json({n: distribution_to_json(d) for n, d in study.space.distributions.items()})
         for trial in study.trials[len(rows) :]:
             schedule = study.schedule(trial)
             lr = plain_rate(schedule.lr, self._problem.lr)
             told = (study.label, study.seed, trial.number, trial.state, trial.value, lr, as_json(schedule.args))
-            known = (study.name, study.fingerprint, study.sampler, as_json(dict(trial.params)), distributions)
+            asked_in = {n: distribution_to_json(d) for n, d in study.space_of(trial).distributions.items()}
+            known = (study.name, study.fingerprint, study.sampler, as_json(dict(trial.params)), as_json(asked_in))
             rows.append((*told, *known))
         return rows
+
+
+def widened_ranges(studies: Sequence[Study]) -> str:
+    """What to say of the studies whose range of peak rates was widened; empty where none was."""
+    grown = [study for study in studies if study.searched != study.space]
+    if not grown:
+        return ""
+    lows, highs = zip(*(study.searched.rates for study in studies), strict=True)
+    low, high, is_percent = min(lows), max(highs), studies[0].space.peak.is_percent
+    ends = "\N{HORIZONTAL ELLIPSIS}".join(written(end, is_percent=is_percent) for end in (low, high))
+    return (
+        f"the range of the peak rate was widened, up to {ends}, for {len(grown)} of {len(studies)} studies, whose best trial "
+        f"lay at its end; write {as_params(low, high, is_percent=is_percent)} to search all of it from the beginning"
+    )
 
 
 def best_yaml(best: Mapping[str, Schedule]) -> bytes:
