@@ -20,10 +20,8 @@ def widened(space: StudySpace, first: StudySpace, tried: Sequence[tuple[float, f
     ``tried`` are all trials so far, their peak rates and their values; those without one diverged.
     """
     complete = [(value, number) for number, (_, value) in enumerate(tried) if value is not None]
-    if not complete:
-        return space
     (low, high), (lowest, highest) = space.rates, first.rates
-    best, _ = tried[min(complete)[1]]
+    best = tried[min(complete)[1]][0] if complete else low  # where all diverged, what does not lies below
     end = end_of_rates(best, [(rate, value is None) for rate, value in tried], low, high)
     if end == "low":
         return space.over(max(low / WIDER, lowest / WIDER**TIMES), high)
