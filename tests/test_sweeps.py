@@ -11,6 +11,7 @@ from pipeline.problems.problem import Problem
 from pipeline.runs import Run, collect
 from pipeline.spaces import PeakRates
 from pipeline.sweeps import Sweep, beyond, epochs_of, grid, over_budgets, over_rates, possible, said, trained
+from pipeline.units import plain_rate
 from tests.engine.helpers import Builder
 
 CPU = torch.device("cpu")
