@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from pipeline.problems.losses import Loss
+from pipeline.problems.models import applied
 from pipeline.runs import Floats
 
 AT_ONCE = 512
@@ -45,13 +46,12 @@ def mean_loss(model: nn.Module, loss: Loss, x: Tensor, y: Tensor) -> float:
     return float(losses.sum() / counts.sum())
 
 
-@torch.no_grad()
 def _of_samples(model: nn.Module, loss: Loss, x: Tensor, y: Tensor) -> tuple[Floats, Floats]:
     """Each sample's loss, and how much it counts in the mean."""
     blocks = x.tensor_split(-(-len(x) // AT_ONCE))  # equal ones: the last is no single sample, of which there is no variance
     model.eval()
     with own_statistics(model, blocks):
-        outputs = torch.cat([model(block) for block in blocks])
+        outputs = torch.cat([applied(model, block) for block in blocks])
     model.train()
     counts = loss.counts(y, like=outputs)
     losses = loss.per_sample(outputs, y)
@@ -73,7 +73,7 @@ def own_statistics(model: nn.Module, blocks: tuple[Tensor, ...]) -> Iterator[Non
             norm.momentum = None  # the mean over all blocks
             norm.train()
         for block in blocks if norms else ():
-            model(block)
+            applied(model, block)
         for norm in norms:
             norm.eval()
         yield
