@@ -18,7 +18,7 @@ from pipeline.engine.rates import can_be_followed
 from pipeline.obtain import obtain
 from pipeline.params import Schedule, SweepParams
 from pipeline.problems.problem import Problem, describe
-from pipeline.ranges import End
+from pipeline.ranges import End, as_params
 from pipeline.results import SWEEP_COLUMNS
 from pipeline.runs import Run
 from pipeline.spaces import PeakRates
@@ -158,7 +158,10 @@ def said(table: pd.DataFrame, rates: PeakRates, lr: float) -> str:
         return ""
     still = len(list(_ends(table)))
     where = f"; for {still} of them it lies at the end even so" if still else ""
+    unit = lr / 100 if rates.is_percent else 1
+    remedy = as_params(tried["min"].min() / unit, tried["max"].max() / unit, is_percent=rates.is_percent)
     return (
         f"the best peak rate of {len(grown)} of {len(tried)} schedulers lay at an end of the grid, which was extended for "
-        f"them, to {grown['min'].min():.4g} and {grown['max'].max():.4g} at the most{where}"
+        f"them, to {grown['min'].min():.4g} and {grown['max'].max():.4g} at the most{where}; write {remedy} to search and "
+        "sweep all of it"
     )

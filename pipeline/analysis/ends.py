@@ -64,8 +64,9 @@ def at_an_end(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def worth_telling(table: pd.DataFrame) -> pd.DataFrame:
-    """Those, and what was widened."""
-    return table[table.index.isin(at_an_end(table).index) | (table["widened"] > 0)]
+    """Those, what was widened, and any winner at an end of its range of peak rates."""
+    at_end_of_rates = table["parameter"].isin(RATES) & (table[["at_low", "at_high"]].max(axis="columns") > 0)
+    return table[table.index.isin(at_an_end(table).index) | (table["widened"] > 0) | at_end_of_rates]
 
 
 def warning(table: pd.DataFrame) -> str:

@@ -1,7 +1,7 @@
 """What the studies hand on: the table of all trials, and the recommended configurations as YAML."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -14,6 +14,7 @@ from pipeline.problems.problem import Problem
 from pipeline.ranges import as_params, written
 from pipeline.results import TRIAL_COLUMNS
 from pipeline.runs import as_json
+from pipeline.search.space import StudySpace
 from pipeline.search.study import Study
 from pipeline.units import plain_rate
 
@@ -44,17 +45,26 @@ class TrialTable:
 
 
 def widened_ranges(studies: Sequence[Study]) -> str:
-    """What to say of the studies whose range of peak rates was widened; empty where none was."""
+    """What to say of the studies whose best peak rate lay at an end of their range; empty where none's did."""
     grown = [study for study in studies if study.searched != study.space]
-    if not grown:
+    still = [study for study in studies if study.spaces[-1] != study.searched]
+    if not grown and not still:
         return ""
-    lows, highs = zip(*(study.searched.rates for study in studies), strict=True)
-    low, high, is_percent = min(lows), max(highs), studies[0].space.peak.is_percent
-    ends = "\N{HORIZONTAL ELLIPSIS}".join(written(end, is_percent=is_percent) for end in (low, high))
-    return (
-        f"the range of the peak rate was widened, up to {ends}, for {len(grown)} of {len(studies)} studies, whose best trial "
-        f"lay at its end; write {as_params(low, high, is_percent=is_percent)} to search all of it from the beginning"
-    )
+    is_percent, told = studies[0].space.peak.is_percent, []
+    if grown:
+        ends = (written(end, is_percent=is_percent) for end in _ends(study.searched for study in studies))
+        shown = "\N{HORIZONTAL ELLIPSIS}".join(ends)
+        told.append(f"the range of the peak rate was widened to {shown} in {len(grown)} of {len(studies)} studies")
+    if still:
+        told.append(f"the best peak rate of {len(still)} of {len(studies)} studies lies at an end of what was searched")
+    remedy = as_params(*_ends(study.spaces[-1] for study in studies), is_percent=is_percent)
+    return f"{'; '.join(told)}; write {remedy} to search it from the beginning"
+
+
+def _ends(spaces: Iterable[StudySpace]) -> tuple[float, float]:
+    """Of the peak rates of all spaces together."""
+    lows, highs = zip(*(space.rates for space in spaces), strict=True)
+    return min(lows), max(highs)
 
 
 def best_yaml(best: Mapping[str, Schedule]) -> bytes:

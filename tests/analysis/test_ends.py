@@ -71,11 +71,24 @@ def test_the_first_of_equals_is_the_winner_and_a_study_without_one_counts_not() 
     assert ends(trials)[["at_high", "studies"]].to_numpy().tolist() == [[0, 1]]
 
 
-def test_what_is_worth_telling_is_what_most_winners_do_or_what_was_widened() -> None:
+def test_what_is_worth_telling_is_any_rate_at_an_end_what_was_widened_and_other_ends_of_most() -> None:
+    shape = {**rates(), "gamma": FloatDistribution(0, 1)}
     trials = pd.concat(
-        [studies("half", [900, 100]), studies("most", [900, 900, 100]), studies("wider", [50], rates(), rates(1, 10_000))]
+        [
+            studies("inside", [50, 60]),
+            studies("one", [900, 100, 100]),
+            studies("wider", [50], rates(), rates(1, 10_000)),
+            studies("middle", [50], shape, gamma=0.5),
+            studies("most", [50], shape, gamma=0.99),
+        ]
     )
-    assert list(worth_telling(ends(trials))["scheduler"]) == ["most", "wider"]
+    told = worth_telling(ends(trials))
+    assert list(zip(told["scheduler"], told["parameter"], strict=True)) == [
+        ("one", "lr %"),
+        ("wider", "lr %"),
+        ("most", "gamma"),
+    ]
+    assert warning(ends(trials)) == ""  # one of three may be chance
 
 
 @pytest.mark.parametrize("none", [pd.DataFrame(columns=list(TRIAL_COLUMNS)), pd.DataFrame()])

@@ -158,20 +158,27 @@ def journal_file(root: Path) -> optuna.storages.journal.JournalFileBackend:
 # The stage
 
 
-def said(capsys: pytest.CaptureFixture[str]) -> list[str]:
-    return [line for line in capsys.readouterr().err.splitlines() if "widened" in line]
-
-
 def test_the_stage_widens_and_says_what_to_write(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     trials = helpers.run_tune(LARGE, MANY)
-    (line,) = said(capsys)
-    assert line.startswith("tune@tiny: the range of the peak rate was widened, up to 1%…")
-    assert re.search(
-        r" for \d of 6 studies, whose best trial lay at its end; write tune: {lr: {low: 1%, high: \d+000%}} to", line
-    )
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "widened" in line]
+    assert re.match(r"tune@tiny: the range of the peak rate was widened to 1%…\d+000% in \d of 6 studies; ", line)
     assert trials["lr"].max() > 10 * 0.0001
-    written = line.split("tune: {")[1].split("} to search")[0]
+    written = line.split("write tune: {")[1].split("} to search")[0]
     helpers.params(LARGE, ("tune: {trials: 12, batch: 4, sampler: tpe, lr: {low: 1%, high: 1000%}}", f"tune: {{{written}}}"))
+
+
+def test_what_the_last_round_leaves_at_an_end_is_told_too(here: Path) -> None:
+    fresh = fresh_study("tpe")
+    inside, at_end = (fresh.tell(Round((Trial(0, {"lr %": rate}, value=1.0),), {})) for rate in (100.0, 900.0))
+    assert widened_ranges([inside, at_end]) == (
+        "the best peak rate of 1 of 2 studies lies at an end of what was searched; "
+        "write tune: {lr: {low: 1%, high: 10000%}} to search it from the beginning"
+    )
+    grown = at_end.tell(Round((Trial(1, {"lr %": 3000.0}, value=0.5),), {}))
+    assert widened_ranges([inside, grown]) == (
+        "the range of the peak rate was widened to 1%…10000% in 1 of 2 studies; "
+        "write tune: {lr: {low: 1%, high: 10000%}} to search it from the beginning"
+    )
 
 
 def test_a_study_grows_the_same_whatever_is_beside_it(here: Path) -> None:
