@@ -158,10 +158,10 @@ def said(table: pd.DataFrame, rates: PeakRates, lr: float) -> str:
         return ""
     still = len(list(_ends(table)))
     where = f"; for {still} of them it lies at the end even so" if still else ""
+    reached = f"{grown['min'].min():.4g}\N{HORIZONTAL ELLIPSIS}{grown['max'].max():.4g}"
     unit = lr / 100 if rates.is_percent else 1
     remedy = as_params(tried["min"].min() / unit, tried["max"].max() / unit, is_percent=rates.is_percent)
     return (
         f"the best peak rate of {len(grown)} of {len(tried)} schedulers lay at an end of the grid, which was extended for "
-        f"them, to {grown['min'].min():.4g} and {grown['max'].max():.4g} at the most{where}; write {remedy} to search and "
-        "sweep all of it"
+        f"them, to {reached} at the most{where}; write {remedy} to search and sweep all of it"
     )

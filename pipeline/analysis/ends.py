@@ -79,15 +79,17 @@ def warning(table: pd.DataFrame) -> str:
     of = "every scheduler" if len(names) == len(rates) > 1 else f"{len(names)} of {len(rates)} schedulers"
     who = of if len(names) > FEW or len(names) == len(rates) > 1 else " and ".join(", ".join(names).rsplit(", ", 1))
     remedy = _remedy(rates, found)
-    return f"The best peak rate of {who} lies at an end of the range that was searched, which may decide their order{remedy}."
+    return f"The best peak rate of {who} lies at an end of the range that was searched, which may decide the order{remedy}."
 
 
 def _remedy(rates: pd.DataFrame, found: pd.DataFrame) -> str:
-    """The range to write; nothing where no wider one can be written."""
+    """The range to write: all that was searched, and beyond where winners lie at an end; nothing where it is there already."""
     is_percent = rates["parameter"].iloc[0] == "lr %"
     low, high = before = float(rates["low"].min()), float(rates["high"].max())
-    if (2 * found["at_low"] > found["studies"]).any():
-        low /= WIDER
-    if (2 * found["at_high"] > found["studies"]).any():
-        high = max(high, min(high * WIDER, LARGEST_PERCENT if is_percent else LARGEST_RATE))
-    return "" if (low, high) == before else f": write {as_params(low, high, is_percent=is_percent)}"
+    below, above = (found[2 * found[name] > found["studies"]] for name in ("at_low", "at_high"))
+    if len(below):
+        low = min(low, float(below["low"].min()) / WIDER)
+    if len(above):
+        high = max(high, min(float(above["high"].max()) * WIDER, LARGEST_PERCENT if is_percent else LARGEST_RATE))
+    is_there = (low, high) == before and not rates["widened"].any()
+    return "" if is_there else f": write {as_params(low, high, is_percent=is_percent)}"

@@ -112,7 +112,7 @@ def test_without_trials_there_is_nothing_to_tell(none: pd.DataFrame) -> None:
 def test_the_warning_names_who_and_what_to_write(best: dict[str, float], who: str, low: str, high: str) -> None:
     text = warning(ends(pd.concat([studies(label, [best.get(label, 100)]) for label in "ABCDE"])))
     assert text == (
-        f"The best peak rate of {who} lies at an end of the range that was searched, which may decide their order: "
+        f"The best peak rate of {who} lies at an end of the range that was searched, which may decide the order: "
         f"write tune: {{lr: {{low: {low}, high: {high}}}}}."
     )
     PeakRates(low=low, high=high)  # it can be written
@@ -120,7 +120,13 @@ def test_the_warning_names_who_and_what_to_write(best: dict[str, float], who: st
 
 def test_where_nothing_wider_can_be_written_nothing_is_asked_for() -> None:
     text = warning(ends(studies("A", [900_000], rates(1, 1_000_000))))
-    assert text.endswith("which may decide their order.")
+    assert text.endswith("which may decide the order.")
+
+
+def test_what_others_searched_is_not_searched_beyond() -> None:
+    trials = pd.concat([studies("A", [900]), studies("B", [50], rates(), rates(1, 100_000))])
+    assert ends(trials)["widened"].tolist() == [0, 1]
+    assert warning(ends(trials)).endswith("write tune: {lr: {low: 1%, high: 100000%}}.")
 
 
 def test_plain_rates_are_written_as_plain_numbers() -> None:
