@@ -134,6 +134,22 @@ def test_both_engines_compare_the_same(new_problem: Builder) -> None:
         np.testing.assert_allclose(getattr(found[0], name), getattr(found[1], name), rtol=1e-5)
 
 
+@pytest.mark.parametrize("average", [{"swa": "50%"}, {"ema": 0.9}])
+def test_an_averaged_run_ends_at_the_mean_that_is_evaluated(new_problem: Builder, average: dict[str, Any]) -> None:
+    """Where the weights are that it was trained to says nothing: they may have left the mean far behind."""
+    schedules = {"Averaged": {"name": "ConstantLR", "args": {"factor": 1.0}, "average": average}}
+    problem = new_problem(schedules, model=DROPPING, optimizer={"name": "SGD", "lr": 0.5}, epochs=4)
+    run = run_of(problem, "Averaged", 1)
+    samples = problem.samples([run.seed])
+    rows = samples.parts["train"][0]
+    x, y = torch.tensor(samples.x[rows], dtype=torch.float32), torch.tensor(samples.y[rows])
+    for way in (train(problem, [run], device=CPU), loop.train(problem, run, device=CPU)):
+        outcome = collect([run], way).outcome
+        model = problem.new_model(run.seed, run.stream)
+        model.load_state_dict({name: value[0] for name, value in outcome.weights.items()})
+        assert outcome.final_loss[0] == pytest.approx(mean_loss(model, problem.loss, x, y), rel=1e-5)
+
+
 # The beginning
 
 
