@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 Stream = Literal["final", "tune"]
 Floats = npt.NDArray[np.float64]
 CURVES = ("lr", "momentum", "train_loss", "validation_loss", "validation_metric")
+BEYOND_NOISE = 3.0
+"""Standard errors of one batch's mean loss by which a run must end above its beginning to have diverged."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +62,15 @@ class Block:
 class Outcome:
     """What is known of each run after its last epoch; every array of shape (runs,).
 
-    ``initial_loss`` is the training split's mean loss at the initial weights. ``finite`` is False where any loss of the
-    run, of any batch, was not. ``weights`` are the final entries of the models'
+    ``initial_loss`` and ``final_loss`` are the training split's mean loss in evaluation mode, at the initial weights and at
+    those the run ended with; ``noise`` is the standard error of one batch's mean loss at the initial weights. ``finite`` is
+    False where any loss of the run, of any batch, was not. ``weights`` are the final entries of the models'
     ``state_dict``, with the runs as their leading axis.
     """
 
     initial_loss: Floats
+    noise: Floats
+    final_loss: Floats
     finite: npt.NDArray[np.bool_]
     test_loss: Floats
     test_metric: Floats
@@ -86,11 +91,14 @@ class History:
 
     @property
     def diverged(self) -> npt.NDArray[np.bool_]:
-        """A non-finite loss at any time, or a final training loss above the initial one."""
-        final = self.curves.train_loss[-1]
+        """A non-finite loss at any time, or a final loss above the initial one by more than a batch's noise can do.
+
+        Both are the training part's in evaluation mode. A run that is slow, or that learns nothing, has not diverged.
+        """
+        outcome = self.outcome
         with np.errstate(invalid="ignore"):
-            descended: npt.NDArray[np.bool_] = final <= self.outcome.initial_loss
-        return ~(self.outcome.finite & descended)
+            held: npt.NDArray[np.bool_] = outcome.final_loss <= outcome.initial_loss + BEYOND_NOISE * outcome.noise
+        return ~(outcome.finite & held)
 
 
 def collect(runs: Iterable[Run], training: Training, *listeners: Callable[[Block], None]) -> History:

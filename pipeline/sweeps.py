@@ -4,10 +4,11 @@ A schedule depends on its horizon, so every budget is trained in its own right. 
 their last validation is evaluated.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -17,13 +18,16 @@ from pipeline.engine.rates import can_be_followed
 from pipeline.obtain import obtain
 from pipeline.params import Schedule, SweepParams
 from pipeline.problems.problem import Problem, describe
+from pipeline.ranges import End, as_params
 from pipeline.results import SWEEP_COLUMNS
 from pipeline.runs import Run
 from pipeline.spaces import PeakRates
-from pipeline.units import plain_length
+from pipeline.units import LARGEST_PERCENT, LARGEST_RATE, plain_length, plain_rate
 
 Kind = Literal["rate", "budget"]
 Schedules = Mapping[str, Schedule]
+DECADES = 2.0
+"""By how much a scheduler's grid of peak rates is extended at an end, at the most."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,16 @@ def grid(rates: PeakRates, points: int) -> list[float | str]:
     """``points`` peak rates over the range, evenly in the logarithm, as one would write them."""
     values = [float(f"{value:.4g}") for value in np.geomspace(*rates.ends, points)]
     return [f"{value:g}%" for value in values] if rates.is_percent else list(values)
+
+
+def beyond(rates: PeakRates, points: int, end: End) -> list[float | str]:
+    """The grid's points beyond that end of it, outwards, at the same spacing, as one would write them."""
+    (low, high), most = rates.ends, LARGEST_PERCENT if rates.is_percent else LARGEST_RATE
+    factor = (high / low) ** (1 / (points - 1))
+    count = int(DECADES / np.log10(factor) + 1e-9)
+    values = [high * factor**i if end == "high" else low / factor**i for i in range(1, count + 1)]
+    rounded = [float(f"{value:.4g}") for value in values if value <= most]
+    return [f"{value:g}%" for value in rounded] if rates.is_percent else list(rounded)
 
 
 def epochs_of(sweep: SweepParams, epochs: int) -> list[int]:
@@ -84,3 +98,70 @@ def trained(problem: Problem, probes: Sequence[Probe], device: torch.device) -> 
             rows[number] = described | identity | figures
     table = pd.DataFrame([rows[number] for number in range(len(probes))])
     return table[list(SWEEP_COLUMNS)]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep over peak rates that goes on until each scheduler's best rate lies inside its grid.
+
+    Each scheduler's grid is extended by itself, all on the same ladder of rates, so that no result depends on which others
+    there are. Where a seed diverged, a rate is not the best; so the grid ends where training breaks down.
+    """
+
+    problem: Problem
+    best: Schedules
+    rates: PeakRates
+    points: int
+    seeds: int
+    device: torch.device
+
+    def extended(self, table: pd.DataFrame) -> pd.DataFrame:
+        """``table``, of the grid as params.yaml has it and of whatever else was swept, with a row for each further run."""
+        ends: tuple[End, ...] = get_args(End)
+        ahead = {(label, end): beyond(self.rates, self.points, end) for label in self.best for end in ends}
+        while chosen := {key: ahead[key][: self._at_once] for key in _ends(table) if ahead.get(key)}:
+            ahead |= {key: ahead[key][self._at_once :] for key in chosen}
+            new = [probe for (label, _), rates in chosen.items() for probe in self._probes(label, rates)]
+            if probes := possible(self.problem, new):
+                table = pd.concat([table, trained(self.problem, probes, self.device)], ignore_index=True)
+        return table
+
+    @property
+    def _at_once(self) -> int:
+        """Points in a decade, at least one."""
+        low, high = self.rates.ends
+        return math.ceil((self.points - 1) / math.log10(high / low) - 1e-9)
+
+    def _probes(self, label: str, rates: Sequence[float | str]) -> Iterator[Probe]:
+        return over_rates({label: self.best[label]}, rates, self.seeds, self.problem.params.epochs)
+
+
+def _ends(table: pd.DataFrame) -> Iterator[tuple[str, End]]:
+    """The schedulers whose best rate lies at an end of what was tried, and at which; the lower one where all rates diverged.
+
+    Rates at which any seed diverged are not the best.
+    """
+    for label, own in table[table["kind"] == "rate"].groupby("scheduler", sort=False):
+        losses = own.groupby("lr")["validation_loss"].mean()
+        losses = losses[~own.groupby("lr")["diverged"].any()].dropna()
+        best = losses.idxmin() if len(losses) else own["lr"].min()
+        if best in (own["lr"].min(), own["lr"].max()):
+            yield str(label), "low" if best == own["lr"].min() else "high"
+
+
+def said(table: pd.DataFrame, rates: PeakRates, lr: float) -> str:
+    """What to say of a sweep whose grid was extended; empty where it was not."""
+    tried = table[table["kind"] == "rate"].groupby("scheduler")["lr"].agg(["min", "max"])
+    low, high = (plain_rate(end, lr) for end in (rates.low, rates.high))
+    grown = tried[(tried["min"] < low * (1 - 1e-3)) | (tried["max"] > high * (1 + 1e-3))]  # the grid is rounded
+    if grown.empty:
+        return ""
+    still = len(list(_ends(table)))
+    where = f"; for {still} of them it lies at the end even so" if still else ""
+    reached = f"{grown['min'].min():.4g}\N{HORIZONTAL ELLIPSIS}{grown['max'].max():.4g}"
+    unit = lr / 100 if rates.is_percent else 1
+    remedy = as_params(tried["min"].min() / unit, tried["max"].max() / unit, is_percent=rates.is_percent)
+    return (
+        f"the best peak rate of {len(grown)} of {len(tried)} schedulers lay at an end of the grid, which was extended for "
+        f"them, to {reached} at the most{where}; write {remedy} to search and sweep all of it"
+    )

@@ -118,8 +118,10 @@ def history() -> tuple[History, list[dict[str, object]]]:
     """Two runs of three epochs; every figure tells its curve, epoch and run: 10 × epoch + run + 1000 × curve."""
     figures: Floats = 10.0 * np.arange(1, 4, dtype=np.float64)[:, None] + np.arange(2)
     curves = Block(1, **{name: figures + 1000 * i for i, name in enumerate(CURVES)})
-    schedule = Schedule(name="ConstantLR")
-    outcome = Outcome(np.array([1e6, 0.0]), np.array([True, True]), np.array([7.0, 8.0]), np.array([0.7, 0.8]), {})
+    schedule, ones = Schedule(name="ConstantLR"), np.ones(2)
+    outcome = Outcome(
+        np.array([1e6, 0.0]), ones / 10, ones, np.array([True, True]), np.array([7.0, 8.0]), np.array([0.7, 0.8]), {}
+    )
     runs = tuple(Run("ConstantLR", schedule, seed, epochs=3) for seed in range(2))
     described = [{**dict.fromkeys(RUN_COLUMNS, "?"), "run": f"r{seed}", "seed": seed} for seed in range(2)]
     return History(runs, curves, outcome), described

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 # From the bottom up. A module imports from its own layer or from those before it.
 LAYERS = (
     ("errors", "follower", "cache", "hands"),
-    ("wording", "units", "callables", "document", "compiler", "sources"),
+    ("wording", "units", "callables", "document", "compiler", "ranges", "sources"),
     ("registry",),
     ("spaces",),
     ("params",),

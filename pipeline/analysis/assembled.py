@@ -9,6 +9,7 @@ import pandas as pd
 from pipeline import results
 from pipeline.analysis import evidence, figures, page, summary, tables
 from pipeline.analysis.across import average_ranks, friedman
+from pipeline.analysis.ends import ends
 from pipeline.analysis.script import script
 from pipeline.analysis.statistics import CRITERION, compare, tuning_gain
 from pipeline.analysis.tables import Frames, ProblemResults, recommendations
@@ -61,6 +62,7 @@ def evidence_of(problem: ProblemResults, asked: ReportParams) -> Frames:
         "sensitivity": sensitivity,
         "widths": evidence.widths(sensitivity),
         "best_so_far": evidence.best_so_far(evidence.above_best(problem.trials)),
+        "ends": ends(problem.trials),
         "importances": tables.mean_importances(problem.importances),
         "budgets": budgets,
         "winners": evidence.winners(budgets, problem.sweep, rho, asked.margin),

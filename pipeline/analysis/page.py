@@ -16,6 +16,7 @@ from ruamel.yaml import YAML
 
 from pipeline.analysis import figures, summary
 from pipeline.analysis.across import MANY, Friedman, friedman
+from pipeline.analysis.ends import worth_telling
 from pipeline.analysis.figures import Panel, Styles
 from pipeline.analysis.statistics import CRITERION, finished
 from pipeline.analysis.summary import Finding
@@ -67,6 +68,8 @@ class Section:
     metric: RegisteredMetric
     overlap: float
     """The correlation of two seeds' validation losses that the intervals take into account."""
+    ends: Sequence[Row]
+    """What was searched to its end, or beyond."""
     evidence: Mapping[str, Sequence[Row]]
     """The problem's rows of the tables in :data:`SHOWN`."""
     probes: Mapping[str, Figure]
@@ -147,6 +150,7 @@ def section(results: ProblemResults, tables: Frames, evidence: Frames, style: St
         metric=results.metric,
         overlap=results.overlap.of(CRITERION),
         evidence={name: _records(evidence[name]) for name in SHOWN},
+        ends=_records(worth_telling(evidence["ends"])),
         probes=_probes(results.name, evidence, style),
     )
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.analysis.ends import ends, warning
 from pipeline.analysis.statistics import CRITERION, Interval
 from pipeline.analysis.tables import ProblemResults
 from pipeline.problems.optimizers import optimizers
@@ -131,11 +132,11 @@ def _finding(results: ProblemResults, rows: pd.DataFrame, baseline: str) -> Find
     leaders = tuple(rows.loc[rows["rank"] == 1, "scheduler"])
     others = _others(rows[rows["rank"] > 1], leaders[0])
     against = _against_baseline(leaders, first, baseline, results.overlap.of(CRITERION))
-    sentences = [_leads(leaders, first), against, *others, _diverged(rows)]
+    at_an_end = warning(ends(results.trials)) if first["variant"] == "tuned" else ""
+    sentences = [at_an_end, _leads(leaders, first), against, *others, _diverged(rows)]
     headline = _headline(rows, leaders, first, baseline)
-    return Finding(
-        first["variant"], leaders, headline, _brief(headline, leaders, first, baseline), tuple(filter(None, sentences))
-    )
+    brief = f"{_brief(headline, leaders, first, baseline)} {at_an_end}".rstrip()
+    return Finding(first["variant"], leaders, headline, brief, tuple(filter(None, sentences)))
 
 
 def _headline(rows: pd.DataFrame, leaders: Sequence[str], first: Mapping[str, Any], baseline: str) -> str:

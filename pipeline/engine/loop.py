@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
 from pipeline.engine.averaging import Evaluated
+from pipeline.engine.beginning import Beginning, beginning, mean_loss
 from pipeline.engine.memory import fitting
 from pipeline.engine.merging import as_one_block
 from pipeline.engine.stacked import on_device
@@ -55,7 +56,7 @@ def train(
     In a ``search`` only what a choice needs is evaluated, as in :func:`pipeline.engine.stacked.train`.
     """
     script, nothing = Script(problem, run, device, dtype), (np.nan, np.nan)
-    initial_loss, _ = script.evaluate("train")
+    start = script.beginning()
     finite = True
     for epoch in range(1, run.epochs + 1):
         has_ended = not finite  # of a run that has diverged there is nothing more to tell
@@ -69,9 +70,11 @@ def train(
         finite = finite and bool(np.isfinite([train_loss, *validated[:is_evaluated]]).all())
         yield Block(epoch, *(np.array([[figure]]) for figure in (lr, momentum, train_loss, *validated)))
     tested = script.evaluate("test") if finite and not search else nothing
+    final = script.final_loss() if finite else np.nan
+    finite = finite and bool(np.isfinite(start.loss))
+    initial_loss, noise, final_loss = (np.array([figure]) for figure in (start.loss, start.noise, final))
     test_loss, test_metric = (np.array([figure]) for figure in tested)
-    finite = finite and bool(np.isfinite(initial_loss))
-    return Outcome(np.array([initial_loss]), np.array([finite]), test_loss, test_metric, script.weights())
+    return Outcome(initial_loss, noise, final_loss, np.array([finite]), test_loss, test_metric, script.weights())
 
 
 class Script:
@@ -95,6 +98,21 @@ class Script:
         self._order, self._draws = problem.new_order(run.seed, run.stream), problem.new_draws(run)
         self._chance = Chance(stream("chance", problem.name, run.label, run.schedule.key, run.seed, run.stream))
         self._of_evaluation = stream("evaluation", problem.name, run.seed, run.stream)
+
+    def beginning(self) -> Beginning:
+        """Where the run begins on its training part."""
+        batch_size = self._problem.params.batch_size
+        with Chance(self._of_evaluation).used():
+            return beginning(self.model, self._problem.loss, *self._samples("train"), batch_size)
+
+    def final_loss(self) -> float:
+        """The training part's mean loss at the weights that are evaluated, to be compared with the beginning's."""
+        model = self._evaluated.model(self._batches())
+        _set_mode(self.optimizer, training=False)
+        with Chance(self._of_evaluation).used():
+            found = mean_loss(model, self._problem.loss, *self._samples("train"))
+        _set_mode(self.optimizer, training=True)
+        return found
 
     def train_epoch(self) -> float:
         """One pass over the training part; the mean loss of its samples as they were trained."""
@@ -136,7 +154,7 @@ class Script:
 
         A model that draws numbers here too draws the same each time, and for every scheduler.
         """
-        x, y, metric = self._x[self._rows[part]], self._y[self._rows[part]], self._problem.metric
+        (x, y), metric = self._samples(part), self._problem.metric
         model = self._evaluated.model(self._batches())
         model.eval()
         _set_mode(self.optimizer, training=False)
@@ -153,6 +171,9 @@ class Script:
         _set_mode(self.optimizer, training=False)
         model = self._evaluated.model(self._batches())
         return {name: value.detach()[None] for name, value in model.state_dict().items()}
+
+    def _samples(self, part: str) -> tuple[Tensor, Tensor]:
+        return self._x[self._rows[part]], self._y[self._rows[part]]
 
     def _batches(self) -> Iterator[Tensor]:
         """The inputs of the training part."""

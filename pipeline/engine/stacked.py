@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from pipeline.engine.beginning import beginning
 from pipeline.engine.compiling import WORTH_COMPILING, is_to_be_compiled
 from pipeline.engine.functions import Functions
 from pipeline.engine.optimizers import STACKED, Averaged, StackedOptimizer, in_common
@@ -79,6 +80,7 @@ class Stack:
         component = problem.optimizer_of(runs[0].schedule)
         self._optimizer = self._optimizer_of(component, runs)
         self._runs = stacked = self._stacked(replicates, component, device, dtype)
+        self.initial_loss, self.noise = self._beginnings(replicates, device, dtype)
         self._draws = [problem.new_draws(run) for run in runs] if stacked.functions.draws else []
         self.program = make(stacked) if make else self._of_tensors(stacked, whole.runs * runs[0].epochs)
         self._here: npt.NDArray[np.int64] = np.arange(len(runs))
@@ -119,6 +121,15 @@ class Stack:
             kinds=kinds,
             key=fingerprint(code_fingerprint(), params, optimizer, shapes, _described(models[0]), beside(models[0])),
         )
+
+    def _beginnings(self, replicates: Sequence[Replicate], device: torch.device, dtype: torch.dtype) -> tuple[Floats, Floats]:
+        """Where each run begins, and how far a batch's loss strays there, (runs,) each; replicate by replicate."""
+        problem, train, found = self._problem, self._runs.parts["train"], []
+        for number, (seed, of) in enumerate(replicates):
+            model, rows = problem.new_model(seed, of).to(device, dtype), train[number]  # type: ignore[arg-type]
+            found.append(beginning(model, self._loss, self._runs.x[rows], self._runs.y[rows], self._runs.batch_size))
+        losses, noises = (np.array([getattr(own, name) for own in found]) for name in ("loss", "noise"))
+        return losses[self._replicate], noises[self._replicate]
 
     def train_block(self, epochs: range, evaluated: Set[int]) -> Block:
         """Consecutive epochs, validated after those in ``evaluated``, and after all of them where a schedule watches that."""
@@ -261,16 +272,15 @@ def train(
     _refuse_unstackable(problem, runs)
     whole = whole or Whole.of(problem, runs)
     stack = Stack(problem, runs, device, dtype, whole, make)
-    initial_loss, _ = stack.evaluate("train")
     for first in range(1, epochs + 1, whole.block):
         ahead = range(first, min(first + whole.block, epochs + 1))
         yield stack.train_block(ahead, {epochs} if search else set(ahead))
         stack.leave()
     nothing = np.full(len(runs), np.nan)
     tested = (nothing, nothing) if search else stack.evaluate("test")
-    finite = stack.finite & np.isfinite(initial_loss)
-    test_loss, test_metric = (np.where(finite, values, np.nan) for values in tested)
-    return Outcome(initial_loss, finite, test_loss, test_metric, stack.weights())
+    finite = stack.finite & np.isfinite(stack.initial_loss)
+    final_loss, test_loss, test_metric = (np.where(finite, v, np.nan) for v in (stack.evaluate("train")[0], *tested))
+    return Outcome(stack.initial_loss, stack.noise, final_loss, finite, test_loss, test_metric, stack.weights())
 
 
 def on_device(values: npt.NDArray[Any], device: torch.device, dtype: torch.dtype) -> Tensor:

@@ -62,7 +62,7 @@ def applicable(name: SamplerName, distributions: dict[str, BaseDistribution]) ->
 def new_sampler(name: SamplerName, study_seed: int, round_seed: int) -> BaseSampler:
     """The sampler of one round of a study.
 
-    A sequence that fills the space (``qmc``) is one for the whole study; the others draw anew in each round, so that an
-    interrupted study goes on exactly as it would have.
+    A sequence that fills the space (``qmc``) is one for the whole study, as long as its space stays; the others draw anew in
+    each round, so that an interrupted study goes on exactly as it would have.
     """
     return _SAMPLERS[name]((study_seed if name == "qmc" else round_seed) % np.iinfo(np.uint32).max)

@@ -100,6 +100,23 @@ class StudySpace:
         return {dimension.name: dimension.distribution for dimension in self.dimensions}
 
     @property
+    def peak(self) -> Dimension:
+        """The dimension of the peak rate."""
+        return self.dimensions[0]
+
+    @property
+    def rates(self) -> tuple[float, float]:
+        """The ends of the range of peak rates, in the dimension's own unit."""
+        distribution = self.peak.distribution
+        assert isinstance(distribution, FloatDistribution)
+        return distribution.low, distribution.high
+
+    def over(self, low: float, high: float) -> "StudySpace":
+        """The same space over another range of peak rates."""
+        peak = replace(self.peak, distribution=FloatDistribution(low, high, log=True))
+        return replace(self, dimensions=(peak, *self.dimensions[1:]))
+
+    @property
     def key(self) -> str:
         """Canonical text; equal for equal spaces around equal configurations."""
         texts = {dimension.name: distribution_to_json(dimension.distribution) for dimension in self.dimensions}

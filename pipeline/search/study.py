@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import optuna
@@ -14,6 +15,7 @@ from pipeline.params import SamplerName, Schedule
 from pipeline.runs import stream
 from pipeline.search.samplers import new_sampler
 from pipeline.search.space import StudySpace
+from pipeline.search.widening import widened
 
 State = Literal["COMPLETE", "PRUNED"]
 
@@ -51,6 +53,7 @@ class Study:
     sampler: SamplerName
     """One that works on the space."""
     space: StudySpace
+    """What params.yaml says; the range of peak rates may grow, see :attr:`spaces`."""
     fingerprint: str
     """Names everything that the trials follow from."""
     rounds: tuple[Round, ...] = ()
@@ -60,6 +63,25 @@ class Study:
         """All finished trials, by number."""
         return tuple(trial for finished in self.rounds for trial in finished.trials)
 
+    @cached_property
+    def spaces(self) -> tuple[StudySpace, ...]:
+        """What each finished round was asked in, then what the next one is."""
+        found, tried, rate = [self.space], list[tuple[float, float | None]](), self.space.peak.name
+        for finished in self.rounds:
+            tried += [(trial.params[rate], trial.value) for trial in finished.trials]
+            found.append(widened(found[-1], self.space, tried))
+        return tuple(found)
+
+    @property
+    def searched(self) -> StudySpace:
+        """What the last finished round was asked in."""
+        return self.spaces[max(0, len(self.rounds) - 1)]
+
+    def space_of(self, trial: Trial) -> StudySpace:
+        """What the trial was asked in."""
+        later = (space for space, r in zip(self.spaces, self.rounds, strict=False) if r.trials[-1].number >= trial.number)
+        return next(later, self.spaces[-1])
+
     def ask(self, count: int) -> Round:
         """The next ``count`` trials, yet without values; trial 0 is the configuration in params.yaml.
 
@@ -68,11 +90,11 @@ class Study:
         told = len(self.trials)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            study, storage, key = self._rebuilt()
+            study, storage, key = self._rebuilt(self.spaces[-1])
             if not told:
                 study.enqueue_trial(self.space.given)
             for _ in range(count):
-                study.ask(self.space.distributions)
+                study.ask(self.spaces[-1].distributions)
         asked = storage.get_all_trials(key, deepcopy=False)[told:]
         trials = tuple(Trial(trial.number, trial.params, trial.system_attrs) for trial in asked)
         return Round(trials, storage.get_study_system_attrs(key))
@@ -89,20 +111,29 @@ class Study:
 
     def schedule(self, trial: Trial) -> Schedule:
         """What a trial trains: trial 0 is params.yaml to the letter."""
-        return self.space.base if trial.number == 0 else self.space.schedule(trial.params)
+        return self.space.base if trial.number == 0 else self.space_of(trial).schedule(trial.params)
 
     def as_optuna(self) -> optuna.Study:
         """Optuna's own study with all finished trials."""
-        return self._rebuilt()[0]
+        return self._rebuilt(self.searched)[0]
 
-    def _rebuilt(self) -> tuple[optuna.Study, InMemoryStorage, int]:
-        sampler = new_sampler(self.sampler, stream("sampler", self.name), stream("sampler", self.name, len(self.rounds)))
+    def _rebuilt(self, space: StudySpace) -> tuple[optuna.Study, InMemoryStorage, int]:
+        """With all finished trials as if they had been asked in ``space``.
+
+        What a sampler noted with a trial that was asked in another one means nothing there: CMA-ES and the Sobol sequence
+        begin anew.
+        """
+        # In another range a sequence that fills the space is another one, or it would try the same shapes again.
+        of_space = stream("sampler", self.name, *(space.rates if space != self.space else ()))
+        sampler = new_sampler(self.sampler, of_space, stream("sampler", self.name, len(self.rounds)))
         storage = InMemoryStorage()
         key = storage.create_new_study([StudyDirection.MINIMIZE], self.name)
         for attribute, value in (self.rounds[-1].attrs if self.rounds else {}).items():
             storage.set_study_system_attr(key, attribute, value)
         study = optuna.load_study(study_name=self.name, storage=storage, sampler=sampler)
-        study.add_trials([_Owned.of(frozen(trial, self.space.distributions)) for trial in self.trials])
+        for asked_in, finished in zip(self.spaces, self.rounds, strict=False):
+            trials = finished.trials if asked_in == space else [replace(trial, attrs={}) for trial in finished.trials]
+            study.add_trials([_Owned.of(frozen(trial, space.distributions)) for trial in trials])
         return study, storage, key
 
 

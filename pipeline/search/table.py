@@ -1,7 +1,7 @@
 """What the studies hand on: the table of all trials, and the recommended configurations as YAML."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -11,8 +11,10 @@ from ruamel.yaml.comments import CommentedMap
 
 from pipeline.params import Schedule
 from pipeline.problems.problem import Problem
+from pipeline.ranges import as_params, written
 from pipeline.results import TRIAL_COLUMNS
 from pipeline.runs import as_json
+from pipeline.search.space import StudySpace
 from pipeline.search.study import Study
 from pipeline.units import plain_rate
 
@@ -32,14 +34,37 @@ class TrialTable:
     def _rows_of(self, study: Study) -> list[tuple[Any, ...]]:
         """Those of the study; what was there before is not made again."""
         rows = self._rows.setdefault(study.name, [])
-        distributions = as_json({n: distribution_to_json(d) for n, d in study.space.distributions.items()})
         for trial in study.trials[len(rows) :]:
             schedule = study.schedule(trial)
             lr = plain_rate(schedule.lr, self._problem.lr)
             told = (study.label, study.seed, trial.number, trial.state, trial.value, lr, as_json(schedule.args))
-            known = (study.name, study.fingerprint, study.sampler, as_json(dict(trial.params)), distributions)
+            asked_in = {n: distribution_to_json(d) for n, d in study.space_of(trial).distributions.items()}
+            known = (study.name, study.fingerprint, study.sampler, as_json(dict(trial.params)), as_json(asked_in))
             rows.append((*told, *known))
         return rows
+
+
+def widened_ranges(studies: Sequence[Study]) -> str:
+    """What to say of the studies whose best peak rate lay at an end of their range; empty where none's did."""
+    grown = [study for study in studies if study.searched != study.space]
+    still = [study for study in studies if study.spaces[-1] != study.searched]
+    if not grown and not still:
+        return ""
+    is_percent, told = studies[0].space.peak.is_percent, []
+    if grown:
+        ends = (written(end, is_percent=is_percent) for end in _ends(study.searched for study in studies))
+        shown = "\N{HORIZONTAL ELLIPSIS}".join(ends)
+        told.append(f"the range of the peak rate was widened to {shown} in {len(grown)} of {len(studies)} studies")
+    if still:
+        told.append(f"the best peak rate of {len(still)} of {len(studies)} studies lies at an end of what was searched")
+    remedy = as_params(*_ends(study.spaces[-1] for study in studies), is_percent=is_percent)
+    return f"{'; '.join(told)}; write {remedy} to search it from the beginning"
+
+
+def _ends(spaces: Iterable[StudySpace]) -> tuple[float, float]:
+    """Of the peak rates of all spaces together."""
+    lows, highs = zip(*(space.rates for space in spaces), strict=True)
+    return min(lows), max(highs)
 
 
 def best_yaml(best: Mapping[str, Schedule]) -> bytes:

@@ -1,5 +1,7 @@
 """Stage ``sweep@P``: each recommended configuration over a grid of peak rates, and at several budgets."""
 
+import sys
+
 from pydantic import ValidationError
 
 from pipeline import cli, results
@@ -8,7 +10,7 @@ from pipeline.engine.device import find_device
 from pipeline.params import Schedule, load_params
 from pipeline.problems.problem import load_problem
 from pipeline.results import ResultsError, parquet, stage_path, write_files
-from pipeline.sweeps import epochs_of, grid, over_budgets, over_rates, possible, trained
+from pipeline.sweeps import Sweep, epochs_of, grid, over_budgets, over_rates, possible, said, trained
 
 
 def main(problem_name: str) -> None:
@@ -23,9 +25,11 @@ def main(problem_name: str) -> None:
         *over_rates(best, rates, params.seeds, epochs),
         *over_budgets(problem.schedules, best, epochs_of(params.sweep, epochs), params.seeds),
     ]
-    write_files(
-        [(stage_path(problem_name, "sweep", "runs.parquet"), parquet(trained(problem, possible(problem, probes), device)))]
-    )
+    sweep = Sweep(problem, best, params.tune.lr, params.sweep.points, params.seeds, device)
+    table = sweep.extended(trained(problem, possible(problem, probes), device))
+    write_files([(stage_path(problem_name, "sweep", "runs.parquet"), parquet(table))])
+    if told := said(table, params.tune.lr, problem.lr):
+        print(f"sweep@{problem_name}: {told}", file=sys.stderr, flush=True)
 
 
 def recommended(problem_name: str) -> dict[str, Schedule]:

@@ -1,5 +1,7 @@
 """Stage ``tune@P``: a study for every scheduler and seed, then each study's winner on its seed (variant ``tuned``)."""
 
+import sys
+
 from pipeline import follower
 
 if __name__ == "__main__":
@@ -17,7 +19,7 @@ from pipeline.results import parquet
 from pipeline.search import storage
 from pipeline.search.importances import importances
 from pipeline.search.rounds import recommend, search, winners
-from pipeline.search.table import TrialTable, best_yaml
+from pipeline.search.table import TrialTable, best_yaml, widened_ranges
 
 
 def main(problem_name: str) -> None:
@@ -33,6 +35,8 @@ def main(problem_name: str) -> None:
         explained = hands.aside(importances, studies)
         best = best_yaml(recommend(problem, studies, device))
         mirror.close()
+        if said := widened_ranges(studies):
+            print(f"tune@{problem_name}: {said}", file=sys.stderr, flush=True)
 
         def beside() -> dict[str, bytes]:
             tables = {"trials.parquet": table.of(studies), "importances.parquet": explained.result()}

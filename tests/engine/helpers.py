@@ -164,6 +164,8 @@ def assert_same_bits(one: History, other: History) -> None:
 def numbers_of(history: History) -> dict[str, npt.NDArray[Any]]:
     """All arrays of a history by name."""
     outcome = history.outcome
-    figures = {name: getattr(outcome, name) for name in ("initial_loss", "finite", "test_loss", "test_metric")}
+    figures = {
+        name: getattr(outcome, name) for name in ("initial_loss", "noise", "final_loss", "finite", "test_loss", "test_metric")
+    }
     weights = {name: values.numpy() for name, values in outcome.weights.items()}
     return {**{name: getattr(history.curves, name) for name in CURVES}, **figures, **weights}

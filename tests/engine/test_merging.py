@@ -18,7 +18,7 @@ def training(runs: Sequence[int], *lengths: int) -> Training:
         figures = 100.0 * np.arange(first, first + length)[:, None] + np.array(runs)
         yield Block(first, **dict.fromkeys(CURVES, figures))
     own = np.array(runs, dtype=float)
-    return Outcome(own, own % 2 == 0, own + 0.25, own + 0.5, {"w": torch.tensor(runs)[:, None]})
+    return Outcome(own, own + 0.1, own + 0.2, own % 2 == 0, own + 0.25, own + 0.5, {"w": torch.tensor(runs)[:, None]})
 
 
 class Elsewhere:

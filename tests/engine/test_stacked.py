@@ -13,7 +13,7 @@ from pipeline.engine import loop, stacked
 from pipeline.engine.stacked import StackError
 from pipeline.problems.models import register as register_model
 from pipeline.problems.problem import Problem
-from pipeline.runs import CURVES, Block, History, Outcome, collect, select
+from pipeline.runs import CURVES, Block, History, collect, select
 from tests.engine.helpers import CPU, MLP, Builder, assert_same_bits, run_of, train
 
 SCHEDULES: dict[str, dict[str, Any]] = {
@@ -109,31 +109,6 @@ def test_a_search_never_touches_the_test_split(new_problem: Builder, resample: b
 # Divergence
 
 
-def a_history(train_loss: list[float], *, initial: float = 1.0, finite: bool = True) -> History:
-    curve = np.array(train_loss)[:, None]
-    one = np.array([1.0])
-    return History(
-        (), Block(1, curve, curve, curve, curve, curve), Outcome(np.array([initial]), np.array([finite]), one, one, {})
-    )
-
-
-@pytest.mark.parametrize(
-    ("history", "diverged"),
-    [
-        (a_history([0.9, 0.8]), False),
-        (a_history([9.0, 0.8]), False),  # it came back
-        (a_history([0.9, 1.0]), False),  # not above
-        (a_history([0.5, 1.1]), True),
-        (a_history([0.9, np.nan]), True),
-        (a_history([0.9, np.inf]), True),
-        (a_history([0.9, 0.8], finite=False), True),  # one batch was not finite
-        (a_history([0.9, 0.8], initial=np.nan), True),
-    ],
-)
-def test_definition_of_diverged(history: History, diverged: bool) -> None:
-    assert history.diverged.tolist() == [diverged]
-
-
 @pytest.mark.parametrize("engine", ["stacked", "loop"])
 def test_a_last_step_that_ruins_the_weights_is_divergence(new_problem: Builder, engine: str) -> None:
     """All training losses are finite and fall, since each is taken before its step; the validation loss is not."""
@@ -149,6 +124,7 @@ def test_a_last_step_that_ruins_the_weights_is_divergence(new_problem: Builder, 
         history = collect([run], training)
         assert np.isfinite(history.curves.train_loss[:, 0]).all()
         assert history.curves.train_loss[-1, 0] <= history.outcome.initial_loss[0]
+        assert not np.isfinite(history.outcome.final_loss[0])
         assert not np.isfinite(history.curves.validation_loss[-1, 0])
         assert history.diverged[0]
         assert not history.diverged[1:].any()

@@ -107,7 +107,13 @@ def assert_same_history(
         np.testing.assert_array_equal(getattr(ours.curves, name)[:, index], getattr(theirs.curves, name)[:, 0])
     for name in ("train_loss", "validation_loss"):
         np.testing.assert_allclose(getattr(ours.curves, name)[:, index], getattr(theirs.curves, name)[:, 0], rtol=tolerance)
-    for name in ("initial_loss", "test_loss", *(["test_metric"] if "validation_metric" in exactly else [])):
+    for name in (
+        "initial_loss",
+        "noise",
+        "final_loss",
+        "test_loss",
+        *(["test_metric"] if "validation_metric" in exactly else []),
+    ):
         np.testing.assert_allclose(getattr(ours.outcome, name)[index], getattr(theirs.outcome, name)[0], rtol=tolerance)
     assert ours.outcome.finite[index] == theirs.outcome.finite[0]
     assert ours.outcome.weights.keys() == theirs.outcome.weights.keys()

@@ -27,9 +27,9 @@ def telling(runs: Sequence[Run]) -> Training:
     """Its figures are the runs' seeds; the process it is in and its threads stand in for losses."""
     yield Block(1, **dict.fromkeys(CURVES, np.array([[float(run.seed) for run in runs]])))
     ones = np.ones(len(runs))
-    return Outcome(
-        ones * os.getpid(), ones > 0, ones * torch.get_num_threads(), ones, {"w": torch.tensor([r.seed for r in runs])}
-    )
+    figures = {"initial_loss": ones * os.getpid(), "test_loss": ones * torch.get_num_threads()}
+    same = dict.fromkeys(("noise", "final_loss", "test_metric"), ones)
+    return Outcome(**figures, **same, finite=ones > 0, weights={"w": torch.tensor([r.seed for r in runs])})
 
 
 def failing(runs: Sequence[Run]) -> Training:

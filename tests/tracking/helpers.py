@@ -44,7 +44,8 @@ def train(problem: str = "digits") -> tuple[list[Block], pd.DataFrame, pd.DataFr
     curves = {name: random.random((EPOCHS, len(described))) for name in CURVES}
     curves["momentum"][:] = np.nan
     ones = np.ones(len(described))
-    outcome = Outcome(initial_loss=ones, finite=ones > 0, test_loss=ones / 4, test_metric=ones / 2, weights={})
+    losses = {"initial_loss": ones, "noise": ones / 8, "final_loss": ones / 3}
+    outcome = Outcome(**losses, finite=ones > 0, test_loss=ones / 4, test_metric=ones / 2, weights={})
     history = History((), Block(first_epoch=1, **curves), outcome)
     blocks = [Block(first + 1, **{k: v[first : first + 2] for k, v in curves.items()}) for first in range(0, EPOCHS, 2)]
     return blocks, results.run_table(history, described), results.curve_table(history, described)
