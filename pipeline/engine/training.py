@@ -10,7 +10,7 @@ import torch
 from pipeline.compiler import NoCompilerError
 from pipeline.engine import loop, shards, stacked
 from pipeline.engine.compiling import is_to_be_compiled
-from pipeline.engine.lanes.indexing import UntranslatableError
+from pipeline.engine.lanes.values import UntranslatableError
 from pipeline.engine.lanes.program import LaneProgram
 from pipeline.engine.memory import fitting
 from pipeline.engine.merging import in_turns, merged

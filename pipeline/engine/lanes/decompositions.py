@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pipeline.engine.lanes.indexing import UntranslatableError
+from pipeline.engine.lanes.values import UntranslatableError
 
 aten = torch.ops.aten
 Ints = list[int]
