@@ -25,7 +25,7 @@ SHAKEN = 4
 """Last places by which torch's own inputs are moved to see what rounding makes of its results."""
 AS_TORCH = 50
 """How many times as far as torch's own results under rounding ours may lie: sums are taken in another order."""
-PLACES = 100
+PLACES = 300
 """Last places of a tensor's largest change that are never a difference."""
 FROM_DRAW = 2**24
 """Random numbers of dropout are below this."""
@@ -99,7 +99,7 @@ def _of_program(make: Callable[[Runs], Compiled], runs: Runs, drawn: Drawn) -> R
 
 
 def _of_torch(runs: Runs, drawn: Drawn) -> tuple[Results, list[Results]]:
-    """Torch's results in the program's precision; and others that are as right: of inputs a little moved, in double precision."""
+    """Torch's results in the program's precision; and others that are as right: of inputs a little moved, in double."""
     plain = _step_and_evaluation(runs, runs.functions, drawn)
     shaken = _step_and_evaluation(replace(runs, x=_shaken(runs.x)), runs.functions, replace(drawn, state=_all_shaken(drawn)))
     precise = _in_double(runs, drawn) if drawn.numbers.dtype == torch.float32 else None

@@ -38,7 +38,7 @@ def literal(value: Any, kind: Kind) -> str:
         return str(int(bool(value)))
     bits = 32 if kind == "int32" else 64
     if int(value) != value or not -(2 ** (bits - 1)) < value < 2 ** (bits - 1):
-        raise UntranslatableError(f"the number {value!r} as a whole one of {bits} bits")
+        raise UntranslatableError(f"with the number {value!r} as a whole one of {bits} bits")
     return str(int(value))
 
 
@@ -100,7 +100,7 @@ def _constant_of(place: int | None, number: float = 0) -> Make:
     def make(args: list[Any], shape: Shape, kind: Kind) -> Value:
         given = number if place is None else args[place]
         if isinstance(given, Value):
-            raise UntranslatableError("a constant that is a tensor")
+            raise UntranslatableError("of a tensor")
         text = literal(given, kind)
         return replace(computed(shape, kind, varying=False, at=lambda index: text, cheap=True), is_constant=True)
 
@@ -110,7 +110,7 @@ def _constant_of(place: int | None, number: float = 0) -> Make:
 def _counted(args: list[Any], shape: Shape, kind: Kind) -> Value:
     start, step = (args[0] if len(args) > 1 else 0), (args[2] if len(args) > 2 else 1)
     if kind != "real" and not (isinstance(start, int) and isinstance(step, int)):
-        raise UntranslatableError("whole numbers counted in fractions")
+        raise UntranslatableError("of whole numbers, in fractions")
     counted = computed(shape, kind, varying=False, at=lambda i: f"(({C_TYPES[kind]})({start} + {i[0]} * {step}))", cheap=True)
     return replace(counted, is_constant=True)
 
@@ -129,7 +129,7 @@ def _gathered(args: list[Any], shape: Shape, kind: Kind) -> Value:
     source, axis, where = args
     axis %= len(source.shape)
     size = source.shape[axis]
-    return _chosen(source, where, shape, size, lambda i: where.at(i), lambda i, at: source.at((*i[:axis], at, *i[axis + 1 :])))
+    return _chosen(source, where, shape, size, where.at, lambda i, at: source.at((*i[:axis], at, *i[axis + 1 :])))
 
 
 def _scattered(args: list[Any], shape: Shape, kind: Kind) -> Value:
@@ -138,7 +138,7 @@ def _scattered(args: list[Any], shape: Shape, kind: Kind) -> Value:
     axis %= len(source.shape)
     expected = tuple(1 if a == axis else size for a, size in enumerate(shape))
     if where.shape != expected:
-        raise UntranslatableError("scatter of several elements")
+        raise UntranslatableError("of several elements")
 
     def at(i: Index) -> str:
         here = where.at((*i[:axis], "0", *i[axis + 1 :]))
@@ -151,7 +151,7 @@ def _indexed(args: list[Any], shape: Shape, kind: Kind) -> Value:
     source, indices = args
     chosen = [(axis, index) for axis, index in enumerate(indices) if index is not None]
     if len(chosen) != 1:
-        raise UntranslatableError("an index along several axes")
+        raise UntranslatableError("along several axes")
     ((axis, where),) = chosen
     dims, size = len(where.shape), source.shape[axis]
 
@@ -172,13 +172,13 @@ def _chosen(
 ) -> Value:
     """Elements ``at`` a ``number`` that is computed. One outside, where torch raises, is NaN, and so is the loss then."""
     if where.varying:
-        raise UntranslatableError("a choice by an index that differs between runs")
+        raise UntranslatableError("with an index that differs between runs")
     if where.kind == "bool":
-        raise UntranslatableError("a choice by truth values")
+        raise UntranslatableError("with an index of truth values")
     if where.is_constant:
         return computed(shape, source.kind, source.varying, lambda i: at(i, number(i)))
     if source.kind != "real":
-        raise UntranslatableError("a choice among whole numbers by an index that is computed")
+        raise UntranslatableError("among whole numbers, with an index that is computed")
 
     def guarded(i: Index) -> str:
         here = number(i)

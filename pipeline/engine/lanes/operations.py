@@ -72,7 +72,7 @@ def _whole_scaled(name: str) -> Write:
 
 def _either(a: str, b: str, alpha: str = "1") -> str:
     if not _is_one(alpha):
-        raise UntranslatableError("truth values times alpha")
+        raise UntranslatableError("of truth values with alpha")
     return f"({a} || {b})"
 
 
@@ -83,7 +83,7 @@ def _turned(write: Write) -> Write:
 
 def _clamp(a: str, low: str | None = None, high: str | None = None) -> str:
     if "NAN" in (low, high):
-        raise UntranslatableError("a bound that is NaN")
+        raise UntranslatableError("with a bound that is NaN")
     above = a if low is None else f"at_least({a}, {low})"
     return above if high is None else f"at_most({above}, {high})"
 
@@ -112,7 +112,7 @@ def _by_number(name: str) -> Write:
 
     def write(a: str, b: str) -> str:
         if not b.lstrip("-").isdigit() or int(b) in (0, -1):
-            raise UntranslatableError("whole numbers divided by others than a number above 0 or below -1")
+            raise UntranslatableError("of whole numbers, by other than a number written out, or by 0 or -1")
         return f"{name}({a}, {b})"
 
     return write
@@ -120,6 +120,10 @@ def _by_number(name: str) -> Write:
 
 def _whole_divided(a: str, b: str, rounding: str | None) -> str:
     return _by_number({"trunc": "whole_quotient", "floor": "whole_floor_divided"}[str(rounding)])(a, b)
+
+
+def _choice(condition: str, a: str, b: str) -> str:
+    return f"(({condition}) ? ({a}) : ({b}))"
 
 
 def _unchanged(a: str) -> str:
@@ -131,7 +135,8 @@ def _dear(write: Write) -> Pointwise:
 
 
 def _compared(sign: str) -> Pointwise:
-    return Pointwise(*[_operator(sign)] * 3, compares=True)
+    write = _operator(sign)
+    return Pointwise(write, write, write, compares=True)
 
 
 def _bitwise(sign: str) -> Pointwise:
@@ -161,8 +166,9 @@ _SHIFT_RIGHT = Pointwise(whole=_call("shifted_right"))
 
 def _at_most(pointwise: Pointwise) -> Pointwise:
     """The same with an upper bound alone."""
-    real, whole = pointwise.real, pointwise.whole
-    assert real and whole
+    real, whole = pointwise.write_for("real"), pointwise.write_for("int")
+    assert real is not None
+    assert whole is not None
     return Pointwise(lambda a, high: real(a, None, high), lambda a, high: whole(a, None, high))
 
 
@@ -203,7 +209,7 @@ POINTWISE: dict[Any, Pointwise] = {
     aten.erf.default: _dear(_function("erf")),
     aten.sin.default: _dear(_function("sin")),
     aten.cos.default: _dear(_function("cos")),
-    aten.where.self: Pointwise(*[lambda c, a, b: f"(({c}) ? ({a}) : ({b}))"] * 3, untouched=1),
+    aten.where.self: Pointwise(_choice, _choice, _choice, untouched=1),
     **dict.fromkeys((aten.eq.Tensor, aten.eq.Scalar), _compared("==")),
     **dict.fromkeys((aten.ne.Tensor, aten.ne.Scalar), _compared("!=")),
     **dict.fromkeys((aten.lt.Tensor, aten.lt.Scalar), _compared("<")),

@@ -16,7 +16,7 @@ from pipeline.compiler import kept, machine, name_of
 from pipeline.engine.functions import State
 from pipeline.engine.lanes.comparison import difference
 from pipeline.engine.lanes.source import lanes_of, source, traced
-from pipeline.engine.lanes.values import UntranslatableError
+from pipeline.engine.lanes.values import MistranslatedError
 from pipeline.engine.program import Epochs, Runs, Trained
 from pipeline.hands import cores
 from pipeline.runs import Floats
@@ -122,7 +122,7 @@ def checked(runs: Runs) -> ctypes.CDLL:
 
     found = remembered(f"difference {name_of(runs.key)}", compare) or compare()  # an empty file says nothing
     if found != NONE:
-        raise UntranslatableError(f"its compiled code does not compute what torch does: {found}")
+        raise MistranslatedError(f"its compiled code does not compute what torch does: {found}")
     return library
 
 

@@ -102,9 +102,7 @@ def _as_operations(function: Function, arguments: tuple[Any, ...]) -> GraphModul
     Other overloads of those that have one it knows to bring to that one by itself.
     """
     known = {operation.overloadpacket for operation in KNOWN}
-    table: Any = {
-        operation: parts for operation, parts in decomposition_table.items() if _packet(operation) not in known
-    }
+    table: Any = {operation: parts for operation, parts in decomposition_table.items() if _packet(operation) not in known}
     try:
         pure = functionalize(lambda *given: list(function(*given)), remove="mutations")
         module = make_fx(pure, decomposition_table=table | DECOMPOSITIONS)(*arguments)

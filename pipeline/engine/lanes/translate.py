@@ -105,7 +105,7 @@ class Translator:
     def _replace(self, changed: Any, new: Value) -> None:
         """From here on a tensor that was changed in place has the new value."""
         if changed.target in VIEWS or any(user.target in VIEWS and user in self._values for user in changed.users):
-            raise UntranslatableError("a change in place of a part of a tensor")
+            raise UntranslatableError("on a part of a tensor, in place")
         self._values[changed] = new
 
     def _translated(self, node: fx.Node) -> Value:
@@ -151,13 +151,13 @@ class Translator:
             return values
         found = values.to(self._precision)
         if not torch.equal(found.to(values.dtype).nan_to_num(), values.nan_to_num()):
-            raise UntranslatableError(f"a constant of type {values.dtype} in a training of {self._precision}")
+            raise UntranslatableError(f"of type {values.dtype} in a training of {self._precision}")
         return found
 
     def _constant(self, values: torch.Tensor) -> Value:
         """A tensor that is the same in every call, written out."""
         if values.numel() > LARGEST_CONSTANT:
-            raise UntranslatableError(f"a constant tensor of {values.numel()} numbers")
+            raise UntranslatableError(f"of {values.numel()} numbers")
         values = self._exact(values)
         kind, name = self._kind(values.dtype), f"c{len(self._constants)}"
         numbers = ", ".join(literal(number, kind) for number in values.flatten().tolist())
@@ -300,9 +300,7 @@ class Translator:
 _SAID: dict[Kind, str] = {"real": "real numbers", "int": "whole numbers", "int32": "short numbers", "bool": "truth values"}
 
 
-def _pointwise(
-    operation: Pointwise, args: list[Any], shape: Shape, kind: Kind = "real", operands: Kind | None = None
-) -> Value:
+def _pointwise(operation: Pointwise, args: list[Any], shape: Shape, kind: Kind = "real", operands: Kind | None = None) -> Value:
     """A result of that kind; ``operands`` is the kind that the elements are brought to before, where it is another."""
     inner = operands or kind
     write = operation.write_for(inner if operation.compares else kind)
@@ -366,7 +364,8 @@ def _refuse(node: fx.Node, what: str) -> NoReturn:
     """Name the operation, and the layer that it is of where that was noted."""
     name = "a constant" if node.op == "get_attr" else f"the operation {str(node.target).removesuffix('.default')}"
     layer = layer_of(node.meta)
-    raise UntranslatableError(" ".join(filter(None, [name, what, layer and f"in {layer}"])))
+    parts = ["there is no translation into C of", name, what, layer and f"in {layer}"]
+    raise UntranslatableError(" ".join(part for part in parts if part))
 
 
 def _consumers(graph: fx.Graph) -> dict[fx.Node, list[fx.Node]]:

@@ -21,6 +21,10 @@ class UntranslatableError(Exception):
     """The function has an operation that has no translation; the message names it."""
 
 
+class MistranslatedError(UntranslatableError):
+    """The function was translated, and its translation computes something else; the message names what differs."""
+
+
 @dataclass(frozen=True)
 class Value:
     """A tensor: ``at`` gives the C expression of the element at an index, of lane ``l`` where it varies.
