@@ -24,7 +24,7 @@ help:
 	@sed -n '/^#/p;/^#/!q' Makefile
 
 repro: .venv/run.stamp
-	dvc repro
+	@dvc repro || { python -m pipeline.stages.check; exit 1; } # a problem's name that DVC itself stumbles over is told in our words
 
 test: check
 	OMP_NUM_THREADS=1 python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
@@ -64,8 +64,9 @@ mirror: .venv/run.stamp
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-.venv/test.stamp: .venv/run.stamp requirements-test.txt
+.venv/test.stamp: .venv/run.stamp requirements-test.txt requirements-timm.txt
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-test.txt
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-timm.txt
 	@touch $@
 
 # After changing a pin: everything that is installed and not pinned directly.

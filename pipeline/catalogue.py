@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 
-# These register schedulers: torch's own, those that others know, and the user's.
-import pipeline.custom
+# These register schedulers: torch's own, and those that others know.
+import pipeline.schedulers.aliases
 import pipeline.schedulers.builtin
-import pipeline.schedulers.composed  # noqa: F401
+import pipeline.schedulers.composed
+import pipeline.schedulers.greedy  # noqa: F401
+from pipeline import own
 from pipeline.problems.datasets import datasets
 from pipeline.problems.losses import RegisteredLoss, losses
 from pipeline.problems.metrics import RegisteredMetric, metrics
@@ -13,6 +15,8 @@ from pipeline.problems.models import models
 from pipeline.problems.optimizers import optimizers
 from pipeline.registry import Registered, Registry
 from pipeline.schedulers.registry import Scheduler, schedulers
+
+own.custom()  # registers the user's
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import pandas as pd
 
 from pipeline.errors import PipelineError
 from pipeline.problems.encoding import category_texts, encoded, fitted
+from pipeline.problems.models import applied
 from pipeline.problems.problem import Problem
 from pipeline.runs import History
 
@@ -26,20 +27,25 @@ class ChampionError(PipelineError):
     """Inputs or weights that a champion cannot take."""
 
 
-def weights_of_best(history: History, runs: Sequence[str]) -> bytes:
-    """A safetensors file with the weights of the run with the lowest final validation loss, of no run where all diverged.
-
-    ``runs`` are the runs' fingerprints; that of the best is in the file's metadata.
-    """
-    from safetensors.torch import save
-
+def best_of(history: History) -> int | None:
+    """The place of the run with the lowest final validation loss; None where all diverged."""
     losses = np.where(history.diverged, np.inf, history.curves.validation_loss[-1])
     losses = np.where(np.isnan(losses), np.inf, losses)
-    if not np.isfinite(losses).any():
-        return save({}, metadata={"run": ""})
-    best = int(losses.argmin())
-    weights = {name: values[best].cpu().contiguous() for name, values in history.outcome.weights.items()}
-    return save(weights, metadata={"run": runs[best]})
+    return int(losses.argmin()) if np.isfinite(losses).any() else None
+
+
+def weights_of(history: History, place: int) -> bytes:
+    """The final weights of one of the runs just trained, as a safetensors file."""
+    from safetensors.torch import save
+
+    return save({name: values[place].cpu().contiguous().clone() for name, values in history.outcome.weights.items()})
+
+
+def named(weights: bytes, run: str) -> bytes:
+    """The safetensors file with a run's fingerprint in its metadata; an empty one without weights."""
+    from safetensors.torch import load, save
+
+    return save(load(weights) if weights else {}, metadata={"run": run})
 
 
 @dataclass(frozen=True)
@@ -76,8 +82,7 @@ class Champion:
         """One row per sample: ``prediction``, and for classes the probability of each, ``p(NAME)``."""
         import torch
 
-        with torch.no_grad():
-            outputs = self.model(torch.tensor(self._inputs(model_input))).double()
+        outputs = applied(self.model, torch.tensor(self._inputs(model_input))).double()
         if self.problem.task == "regression":
             return pd.DataFrame({"prediction": outputs[:, 0].numpy() * self.scale[1] + self.scale[0]})
         shares = outputs.softmax(dim=1)

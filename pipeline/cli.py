@@ -52,7 +52,8 @@ def run(main: Callable[..., None]) -> None:
     gc.set_threshold(*GARBAGE)
     gc.enable()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    stage, words = Path(sys.argv[0]).stem, sys.argv[1:]
+    stage = Path(sys.argv[0]).stem
+    words = sys.argv[1:] or _words_of_dvc(stage)
     try:
         _check_usage(stage, main, words)
         with only_one("@".join([stage, *words])):
@@ -63,6 +64,15 @@ def run(main: Callable[..., None]) -> None:
     except KeyboardInterrupt:
         print(f"{stage}: interrupted; the last results stay", file=sys.stderr)
         sys.exit(130)
+
+
+def _words_of_dvc(stage: str) -> list[str]:
+    """The problem that DVC runs the stage for, which it names in the environment as ``stage@problem``.
+
+    A name in a command would be read by the shell, and run if it says so.
+    """
+    name, _, problem = os.environ.get("DVC_STAGE", "").partition("@")
+    return [problem] if problem and name == stage else []
 
 
 def _check_usage(stage: str, main: Callable[..., None], words: list[str]) -> None:

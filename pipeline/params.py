@@ -26,11 +26,12 @@ from pydantic import (
 from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCustomError, core_schema
 
 from pipeline import document
+from pipeline.callables import code_at
 from pipeline.document import Loc, Mistake
 from pipeline.errors import ParamsError
-from pipeline.registry import STRICT, Registry
+from pipeline.registry import STRICT, Alias, Registry
 from pipeline.spaces import PeakRates, Range, SearchSpace, refuse_unfit
-from pipeline.units import Length, LengthOrZero, Percentage, PositiveRate, percent, share_of
+from pipeline.units import Length, LengthOrZero, OptionalLengthOrZero, Percentage, PositiveRate, percent, plain_length, share_of
 from pipeline.wording import in_words, mistake, suggestion
 
 PARAMS_FILE = Path("params.yaml")
@@ -94,6 +95,27 @@ class Component:
     args: Mapping[str, Any]
 
 
+class Average(BaseModel):
+    """``average``: a run is evaluated at a mean of the weights that it has had, as torch's ``AveragedModel`` keeps it."""
+
+    model_config = STRICT
+
+    ema: float | None = Field(default=None, gt=0, lt=1)
+    """Decay of an exponential mean, which takes in the weights after every optimizer step."""
+    swa: OptionalLengthOrZero = None
+    """Epochs, or their share of the run, after which a plain mean begins to take in the weights at the end of each."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> "Average":
+        if (self.ema is None) == (self.swa is None):
+            raise mistake(f"has {'neither' if self.ema is None else 'both'} of ema and swa", "write either ema or swa")
+        return self
+
+    def in_epochs(self, epochs: int) -> "Average":
+        """The same for a run of so many epochs, in torch's numbers."""
+        return self if self.swa is None else Average(swa=plain_length(self.swa, epochs))
+
+
 class Schedule(BaseModel):
     """One entry under ``schedulers``: a registered scheduler, its arguments as written, and its peak learning rate."""
 
@@ -105,8 +127,23 @@ class Schedule(BaseModel):
     warmup: LengthOrZero = 0
     """Scheduler steps in which the rate first rises from 0 to the peak, in a straight line, or their share of the run."""
     interval: Interval | None = None
+    average: Average | None = None
+    """The mean of its weights that a run is evaluated at; the last weights where it is left out."""
     search: SearchSpace | None = None
     """What a study tries for each argument, in place of the registered search space."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_its_name_here(cls, entry: Any, info: ValidationInfo) -> Any:
+        """A schedule of Hugging Face's or timm's under the name that it is registered by."""
+        if info.context is None or not isinstance(entry, dict):
+            return entry
+        registry = info.context.schedulers
+        alias = registry.alias(entry.get("name"))
+        if alias is None:
+            return entry
+        _refuse_foreign(entry, alias, registry[alias.name].arguments.model_fields)
+        return alias.applied(entry)
 
     @field_validator("name")
     @classmethod
@@ -148,6 +185,15 @@ class Schedule(BaseModel):
             raise mistake(wrong, "leave `interval` out")
         return interval or ("batch" if info.data.get("warmup") else entry.interval)
 
+    @field_validator("average")
+    @classmethod
+    def _averages_once(cls, average: Average | None, info: ValidationInfo) -> Average | None:
+        if average is not None and info.context is not None and "name" in info.data:
+            entry = info.context.schedulers[info.data["name"]]
+            if entry.schedule_free:
+                raise mistake(f"comes on top of {entry.name}, which averages the weights itself", "leave `average` out")
+        return average
+
     @field_validator("search")
     @classmethod
     def _search_fits_the_signature(cls, search: SearchSpace | None, info: ValidationInfo) -> SearchSpace | None:
@@ -160,7 +206,19 @@ class Schedule(BaseModel):
     @property
     def key(self) -> str:
         """Canonical text; equal for schedules that train the same."""
-        return json.dumps(self.model_dump(exclude={"search"}), sort_keys=True)
+        unused = {"search"} if self.average else {"search", "average"}
+        code = code_at(self.args.values())
+        return json.dumps(self.model_dump(exclude=unused) | ({"code": code} if code else {}), sort_keys=True)
+
+
+def _refuse_foreign(entry: dict[str, Any], alias: Alias, known: Iterable[str]) -> None:
+    """Arguments by the other library's names are told with ours."""
+    error = mistake(f"is not an argument of {alias.name}, which {entry['name']} is here", alias.hint, key=True)
+    args = entry.get("args")
+    foreign = {key: args[key] for key in args if key not in known} if isinstance(args, dict) else {}
+    if foreign:
+        lines = [InitErrorDetails(type=error, loc=("args", key), input=value) for key, value in foreign.items()]
+        raise ValidationError.from_exception_data("schedule", lines)
 
 
 def _named_after_label(value: Any) -> Any:
@@ -389,6 +447,8 @@ def _known_keys(loc: Loc) -> Iterable[str]:
             return Params.model_fields
         case ("problems", _, "clip", _):
             return Clipping.model_fields
+        case (*_, "schedulers", _, "average", _):
+            return Average.model_fields
         case ("problems", _, _):
             return ProblemParams.model_fields
         case ("report", _):

@@ -8,34 +8,34 @@ from tqdm import tqdm
 from pipeline.runs import Block
 
 
-def progress(title: str, epochs: int, runs: int) -> Callable[[Block], None]:
-    """A listener for blocks that shows how many of ``epochs`` are done."""
-    show = _bar(title, epochs, runs) if sys.stderr.isatty() else _lines(title, epochs, runs)
+def progress(title: str, runs: int, work: int) -> Callable[[Block], None]:
+    """A listener for blocks that shows how much of ``work``, the epochs of all ``runs`` together, is done."""
+    show = _bar(title, runs, work) if sys.stderr.isatty() else _lines(title, runs, work)
 
     def listen(block: Block) -> None:
-        show(block.first_epoch + len(block.lr) - 1)
+        show(block.lr.size)
 
     return listen
 
 
-def _bar(title: str, epochs: int, runs: int) -> Callable[[int], None]:
-    bar = tqdm(total=epochs, desc=f"{title}: {runs} runs", unit="epoch")
+def _bar(title: str, runs: int, work: int) -> Callable[[int], None]:
+    bar = tqdm(total=work, desc=f"{title}: {runs} runs", unit="epoch", unit_scale=True)
 
-    def show(epoch: int) -> None:
-        bar.update(epoch - bar.n)
-        if epoch == epochs:
+    def show(epochs: int) -> None:
+        bar.update(epochs)
+        if bar.n >= work:
             bar.close()
 
     return show
 
 
-def _lines(title: str, epochs: int, runs: int) -> Callable[[int], None]:
-    quarter = 0
+def _lines(title: str, runs: int, work: int) -> Callable[[int], None]:
+    done = 0
 
-    def show(epoch: int) -> None:
-        nonlocal quarter
-        if 4 * epoch // epochs > quarter:
-            quarter = 4 * epoch // epochs
-            print(f"{title}: {runs} runs, epoch {epoch} of {epochs}", file=sys.stderr, flush=True)
+    def show(epochs: int) -> None:
+        nonlocal done
+        before, done = done, done + epochs
+        if (quarter := 4 * done // work) > 4 * before // work:
+            print(f"{title}: {runs} runs, {25 * quarter}% done", file=sys.stderr, flush=True)
 
     return show

@@ -81,6 +81,11 @@ def stage_path(problem: str, stage: str, name: str) -> Path:
     return RESULTS / problem / stage / name
 
 
+def write_params(params: Mapping[str, Any]) -> None:
+    """Write ``data/params.json``: everything that params.yaml says or leaves to its defaults."""
+    write_files([(DATA / "params.json", as_json(params))])
+
+
 def write_dataset(problem: str, frame: pd.DataFrame) -> None:
     """Write the dataset of a problem."""
     write_files([(dataset_path(problem), parquet(frame))])

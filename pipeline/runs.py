@@ -132,12 +132,13 @@ def fingerprint(*parts: object) -> str:
 _DEFINING = (
     "units.py",
     "registry.py",
+    "callables.py",
     "runs.py",
     "custom.py",
     "compiler.py",
     "problems",
     "engine",
-    *(f"schedulers/{name}.py" for name in ("registry", "builtin", "closed_form", "composed", "replay", "spans")),
+    *(f"schedulers/{name}.py" for name in ("registry", "builtin", "closed_form", "composed", "greedy", "replay", "warmup")),
 )
 _PACKAGES = ("numpy", "schedulefree", "torchmetrics")
 
@@ -151,11 +152,6 @@ def code_fingerprint(*more: str) -> str:
 
     versions = torch.__version__, platform.machine(), platform.python_version(), compiler.identity()
     return fingerprint(_sources((*_DEFINING, *more)), *versions, *_versions(*_PACKAGES))
-
-
-def package_fingerprint() -> str:
-    """A name for all code of the package and the versions of what it checks params.yaml with."""
-    return fingerprint(_sources(("",)), *_versions("pydantic", "ruamel.yaml", "torch", *_PACKAGES))
 
 
 @functools.cache

@@ -14,12 +14,11 @@ import pandas as pd
 import torch
 
 from pipeline.engine.rates import can_be_followed
-from pipeline.engine.training import train
+from pipeline.obtain import obtain
 from pipeline.params import Schedule, SweepParams
 from pipeline.problems.problem import Problem, describe
-from pipeline.progress import progress
 from pipeline.results import SWEEP_COLUMNS
-from pipeline.runs import Run, collect
+from pipeline.runs import Run
 from pipeline.spaces import PeakRates
 from pipeline.units import plain_length
 
@@ -76,8 +75,7 @@ def trained(problem: Problem, probes: Sequence[Probe], device: torch.device) -> 
     for epochs in sorted({probe.run.epochs for probe in probes}):
         chosen = [number for number, probe in enumerate(probes) if probe.run.epochs == epochs]
         runs = [probes[number].run for number in chosen]
-        show = progress(f"sweep@{problem.name}", epochs, len(runs))
-        history = collect(runs, train(problem, runs, device=device, search=True), show)
+        history = obtain(problem, runs, device, title=f"sweep@{problem.name}: {epochs} epochs", search=True)
         last = {name: getattr(history.curves, name)[-1] for name in ("train_loss", "validation_loss", "validation_metric")}
         for place, number in enumerate(chosen):
             described = describe(problem, replace(runs[place], variant=f"sweep-{runs[place].variant}"), device)

@@ -146,6 +146,8 @@ LengthOrZero = Annotated[int, LengthUnit(minimum=0)]
 """A length that torch allows to be zero, such as a patience."""
 OptionalLength = Annotated[int | None, LengthUnit(optional=True)]
 """A length that may be left to torch."""
+OptionalLengthOrZero = Annotated[int | None, LengthUnit(minimum=0, optional=True)]
+"""Such a length that may be left out."""
 Rate = Annotated[float, RateUnit()]
 """A learning rate of at least zero."""
 PositiveRate = Annotated[float, RateUnit(positive=True)]

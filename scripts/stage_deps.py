@@ -11,7 +11,8 @@ MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
     for path in (ROOT / "pipeline").rglob("*.py")
 }
-MIRRORS = {name for name in MODULES if name == "pipeline.follower" or name.startswith("pipeline.tracking")}  # of no result
+OF_NO_RESULT = ("pipeline.follower", "pipeline.tracking", "pipeline.search.storage")
+MIRRORS = {name for name in MODULES if name.startswith(OF_NO_RESULT)}
 
 
 @cache

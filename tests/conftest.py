@@ -13,6 +13,7 @@ from pipeline.hands import Hands
 from pipeline.params import Params, load_params
 from pipeline.problems.datasets import datasets
 from pipeline.problems.models import models
+from pipeline.problems.optimizers import optimizers
 from pipeline.schedulers.registry import schedulers
 from tests.engine.helpers import Builder
 
@@ -46,7 +47,7 @@ def new_problem(tmp_path_factory: pytest.TempPathFactory) -> Builder:
 @pytest.fixture
 def own_registries(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test registers is forgotten after it."""
-    for registry in (datasets, models, schedulers):
+    for registry in (datasets, models, optimizers, schedulers):
         monkeypatch.setattr(registry, "_entries", dict(registry._entries))
 
 

@@ -20,7 +20,7 @@ from safetensors.torch import load, save
 
 from pipeline import results
 from pipeline.catalogue import CATALOGUE
-from pipeline.champion import Champion, ChampionError, weights_of_best
+from pipeline.champion import Champion, ChampionError, best_of, named, weights_of
 from pipeline.engine import loop
 from pipeline.params import load_params
 from pipeline.problems.problem import Problem, from_frame, load_problem
@@ -38,22 +38,22 @@ SCHEDULES: dict[str, dict[str, Any]] = {
 }
 
 
-def trained(problem: Problem, **more: Any) -> tuple[History, list[str]]:
+def trained(problem: Problem) -> History:
     runs = [run_of(problem, label, seed) for label in problem.schedules for seed in range(2)]
-    return train_stack(problem, runs, torch.float32, **more), [f"{run.label} {run.seed}" for run in runs]
+    return train_stack(problem, runs, torch.float32)
 
 
 def of_best(problem: Problem, classes: tuple[str, ...] = ()) -> tuple[Champion, History, int]:
     """The champion, what it was among, and its place there."""
-    history, names = trained(problem)
-    weights = weights_of_best(history, names)
-    best = names.index(results.run_of(weights))
-    return Champion.of(problem, weights, history.runs[best].seed, classes), history, best
+    history = trained(problem)
+    best = best_of(history)
+    assert best is not None
+    return Champion.of(problem, weights_of(history, best), history.runs[best].seed, classes), history, best
 
 
 def test_the_best_is_the_lowest_validation_loss_of_those_that_did_not_diverge(new_problem: Builder) -> None:
-    history, names = trained(new_problem(SCHEDULES, model=MLP))
-    best = names.index(results.run_of(weights_of_best(history, names)))
+    history = trained(new_problem(SCHEDULES, model=MLP))
+    best = best_of(history)
     losses = np.where(history.diverged, np.inf, history.curves.validation_loss[-1])
     assert history.diverged.any()
     assert losses[best] == losses.min()
@@ -62,9 +62,20 @@ def test_the_best_is_the_lowest_validation_loss_of_those_that_did_not_diverge(ne
 def test_where_all_diverged_nothing_is_kept(new_problem: Builder) -> None:
     problem = new_problem(SCHEDULES)
     history = train_stack(problem, [run_of(problem, "Wild"), run_of(problem, "Wild", 1)])
-    kept = weights_of_best(history, ["a", "b"])
+    assert best_of(history) is None
+    kept = named(b"", "")
     assert load(kept) == {}
     assert results.run_of(kept) == ""
+
+
+def test_a_file_of_weights_names_its_run(new_problem: Builder) -> None:
+    history = trained(new_problem(SCHEDULES))
+    weights = weights_of(history, 1)
+    kept = named(weights, "abc")
+    assert results.run_of(kept) == "abc"
+    assert load(kept).keys() == load(weights).keys()
+    for name, values in load(kept).items():
+        assert torch.equal(values, history.outcome.weights[name][1])
 
 
 def test_its_predictions_have_the_loss_that_was_reported(new_problem: Builder) -> None:
@@ -173,7 +184,7 @@ def test_running_statistics_are_kept(new_problem: Builder, own_registries: None)
     problem = new_problem(SCHEDULES, model={"name": "normed"})
     run = run_of(problem, "StepLR")
     history = collect([run], loop.train(problem, run, device=CPU))
-    champion = Champion.of(problem, weights_of_best(history, ["only"]), 0)
+    champion = Champion.of(problem, weights_of(history, 0), 0)
     rows = problem.split(0).test
     shares = champion.predict(problem.x[rows]).filter(like="p(").to_numpy()
     loss = -np.log(shares[np.arange(len(rows)), problem.y[rows]]).mean()

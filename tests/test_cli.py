@@ -166,6 +166,12 @@ def test_the_nearest_problem_is_offered(stage: Stage) -> None:
     assert stage("syntetic").error.endswith("did you mean synthetic? (one of synthetic, digits, diabetes, images)\n")
 
 
+@pytest.mark.parametrize(("told", "code"), [("dataset@synthetic", 0), ("train@synthetic", 2), ("dataset", 2), ("dataset@x", 2)])
+def test_dvc_names_the_problem_in_the_environment(told: str, code: int, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DVC_STAGE", told)
+    assert stage().code == code
+
+
 @pytest.mark.parametrize("words", [[], ["synthetic", "digits"]])
 def test_a_wrong_number_of_words(words: list[str], stage: Stage) -> None:
     assert stage(*words) == Ended(2, "usage: python -m pipeline.stages.dataset PROBLEM_NAME\n")

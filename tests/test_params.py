@@ -1,6 +1,7 @@
 """params.yaml: what is right is read, and what is wrong is told at its place."""
 # ruff: noqa: E501  # a table of whole messages
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -188,6 +189,14 @@ WRONG: dict[str, tuple[str, ...]] = {
     "a number for a schedule": (EXPONENTIAL, "  ExponentialLR: ¦0.95", f"schedulers.ExponentialLR: is not a mapping (given: 0.95); {MAPPING}"),
     "empty arguments": (EXPONENTIAL, "  ExponentialLR: {¦args: }", f"schedulers.ExponentialLR.args: is not a mapping (given: nothing); {MAPPING}"),
     "a list of arguments": (EXPONENTIAL, "  ExponentialLR: {args: ¦[0.95]}", f"schedulers.ExponentialLR.args: is not a mapping (given: [0.95]); {MAPPING}"),
+    "two averages": (EXPONENTIAL, "  ExponentialLR: {args: {gamma: 0.95}, average: ¦{ema: 0.9, swa: 75%}}", "schedulers.ExponentialLR.average: has both of ema and swa (given: {ema: 0.9, swa: 75%}); write either ema or swa"),
+    "no average": (EXPONENTIAL, "  ExponentialLR: {args: {gamma: 0.95}, average: ¦{}}", "schedulers.ExponentialLR.average: has neither of ema and swa (given: {}); write either ema or swa"),
+    "a word for an average": (EXPONENTIAL, "  ExponentialLR: {args: {gamma: 0.95}, average: ¦swa}", f"schedulers.ExponentialLR.average: is not a mapping (given: swa); {MAPPING}"),
+    "a mean of nothing new": (EXPONENTIAL, "  ExponentialLR: {args: {gamma: 0.95}, average: {ema: ¦1}}", "schedulers.ExponentialLR.average.ema: must be below 1 (given: 1); write a number below 1"),
+    "a percentage of a decay": (EXPONENTIAL, "  ExponentialLR: {args: {gamma: 0.95}, average: {ema: ¦99%}}", "schedulers.ExponentialLR.average.ema: is neither a length nor a rate, so it has no percentage (given: 99%); write a number"),
+    "a negative beginning of an average": (EXPONENTIAL, "  ExponentialLR: {args: {gamma: 0.95}, average: {swa: ¦-1}}", f"schedulers.ExponentialLR.average.swa: must lie between 0 and 1000000000 (given: -1); {LENGTH.replace('1 up', '0 up')}"),
+    "a misspelt average": (OVERRIDES, "schedulers: {StepLR: {args: {step_size: 1}, average: {¦emma: 0.9, swa: 3}}}", f"{PROBLEM}.schedulers.StepLR.average.emma: is not known here (given: emma); did you mean ema? (one of ema, swa)"),
+    "an average of averages": ("  ScheduleFree: {args: {momentum: 0.9}, warmup: 5%}", "  ScheduleFree: {args: {momentum: 0.9}, warmup: 5%, average: ¦{ema: 0.99}}", "schedulers.ScheduleFree.average: comes on top of ScheduleFree, which averages the weights itself (given: {ema: 0.99}); leave `average` out"),
     "an override": (OVERRIDES, "schedulers: {StepLR: {args: {step_size: ¦0}}}", f"{PROBLEM}.schedulers.StepLR.args.step_size: must lie between 1 and 1000000000 (given: 0); {LENGTH}"),
     # report
     "a baseline that is no label": ("baseline: ConstantLR", "baseline: ¦ConstantLr", f"report.baseline: is not the label of a scheduler in every problem (given: ConstantLr); did you mean ConstantLR? (one of {LABELS})"),
@@ -442,6 +451,8 @@ def test_the_default_file(edited: Edited) -> None:
         ("  StepLR: {", "  all: {name: StepLR, ", lambda p: p.schedulers["all"].name == "StepLR"),
         ("  StepLR: {", "  yes: {name: StepLR, ", lambda p: p.schedulers["yes"].name == "StepLR"),
         ("  StepLR: {", "  StepLR: {interval: batch, lr: 200%, ", lambda p: (p.schedulers["StepLR"].interval, p.schedulers["StepLR"].lr) == ("batch", "200%")),
+        ("  StepLR: {", "  StepLR: {average: {swa: 0}, ", lambda p: p.schedulers["StepLR"].average.swa == 0),
+        ("  StepLR: {", "  StepLR: {average: {ema: 0.999}, ", lambda p: p.schedulers["StepLR"].average.ema == 0.999),
         ("device: auto", "device: cuda:1", lambda p: p.device == "cuda:1"),
         ("device: auto", "", lambda p: p.device == "auto"),
         ("report: {every: 10, baseline: ConstantLR, matters: 1%}", "report:\n  <<: {every: 5}\n  baseline: StepLR", lambda p: (p.report.every, p.report.baseline) == (5, "StepLR")),
@@ -477,7 +488,11 @@ def test_a_baseline_must_be_in_every_problem(edited: Edited) -> None:
 def test_the_key_of_a_schedule_names_all_that_defines_it(edited: Edited) -> None:
     key = edited().schedulers["StepLR"].key
     assert edited(("  StepLR: {", "  StepLR: {name: StepLR, lr: 100%, interval: epoch, ")).schedulers["StepLR"].key == key
-    for entry in ("{interval: batch, ", "{lr: 50%, ", "{name: ConstantLR} #"):
+    # it seeds masks and names runs: what is not asked for leaves no trace
+    assert json.loads(key) == {
+        "name": "StepLR", "args": {"step_size": "30%", "gamma": 0.1}, "lr": "100%", "warmup": 0, "interval": "epoch",
+    }  # fmt: skip
+    for entry in ("{interval: batch, ", "{lr: 50%, ", "{name: ConstantLR} #", "{average: {ema: 0.9}, "):
         assert edited(("  StepLR: {", f"  StepLR: {entry}")).schedulers["StepLR"].key != key
 
 

@@ -1,5 +1,6 @@
 """Names in params.yaml, the functions behind them, and their arguments."""
 
+import functools
 import json
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -9,7 +10,7 @@ from pydantic import AfterValidator, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
 from pipeline.catalogue import CATALOGUE
-from pipeline.registry import Registered, Registry, arguments_of
+from pipeline.registry import Registered, RegistrationError, Registry, arguments_of, called
 from pipeline.units import Length, Rate, Scale
 
 
@@ -79,21 +80,80 @@ def test_a_users_own_checks_are_told_in_their_words() -> None:
 def test_an_argument_must_be_annotated() -> None:
     def bare(given: object, x) -> None: ...  # type: ignore[no-untyped-def]
 
-    with pytest.raises(TypeError, match="bare: the argument x needs a name and an annotation"):
+    with pytest.raises(RegistrationError, match="bare: the argument x needs a name and an annotation"):
         entry(bare)
 
 
 def test_an_argument_must_have_a_name() -> None:
     def loose(given: object, **x: int) -> None: ...
 
-    with pytest.raises(TypeError, match="loose: the argument x needs a name"):
+    with pytest.raises(RegistrationError, match="loose: the argument x needs a name"):
         entry(loose)
+
+
+class OfDefaults:
+    def __init__(  # type: ignore[no-untyped-def]
+        self,
+        given,
+        lr=1e-3,
+        betas=(0.9, 0.99),
+        width=8,
+        fused=False,
+        name="a",
+        size: int = None,  # type: ignore[assignment]  # noqa: RUF013
+        foreach: bool | None = None,
+    ) -> None:
+        self.betas, self.size = betas, size
+
+
+def test_a_class_and_the_kinds_of_its_defaults() -> None:
+    """As optimizers and models by others are written: without annotations, or with a None that they do not name."""
+    arguments = arguments_of(OfDefaults, given=1)
+    every = {"lr": 0.1, "betas": [0.5, 0.6], "width": 3, "fused": True, "name": "b", "size": 2, "foreach": None}
+    each = Registered("x", called(OfDefaults), arguments)
+    assert each.complete(every) == every
+    assert each.complete({})["betas"] == [0.9, 0.99]
+    assert set(mistakes(lambda: each.check({"lr": "a", "betas": 1, "width": 1.5, "fused": 1}))) == {
+        "lr",
+        "betas",
+        "width",
+        "fused",
+    }
+    assert each.function(None, **each.complete({})).betas == (0.9, 0.99)
+    assert each.function(None, **each.complete({"betas": [0.1]})).betas == (0.1,)
+
+
+def test_tuples_are_lists_in_yaml_and_tuples_where_they_are_used() -> None:
+    def of_tuples(x: tuple[int, float], y: tuple[int, ...] = (1, 2), z: tuple[bool, bool] | None = None) -> object:
+        return x, y, z
+
+    each = Registered("x", called(of_tuples), arguments_of(of_tuples, given=0))
+    assert each.function(**each.complete({"x": [1, 2.5]})) == ((1, 2.5), (1, 2), None)
+    assert each.function(**each.complete({"x": [1, 2], "y": [], "z": [True, False]})) == ((1, 2), (), (True, False))
+    assert set(mistakes(lambda: each.check({"x": [1, 2, 3], "z": [True]}))) == {"x", "z"}
+
+
+def test_annotations_that_are_texts() -> None:
+    """Those of what the pipeline gives need not be there."""
+
+    def late(given: "NoSuchName", x: "int" = 1) -> "NoSuchName":  # type: ignore[name-defined]  # noqa: F821
+        return given
+
+    assert arguments_of(late, given=1).model_fields["x"].annotation is int
+
+
+def test_what_torchs_own_classes_keep_to_themselves() -> None:
+    class Net:
+        def __init__(self, inputs: int, outputs: int, bias: bool = True, device=None, dtype=None) -> None: ...  # type: ignore[no-untyped-def]
+
+    assert list(arguments_of(Net, given=2).model_fields) == ["bias"]
+    assert list(arguments_of(functools.partial(shape, 1), given=0).model_fields) == ["length", "rate", "factor"]
 
 
 def test_a_name_is_registered_once() -> None:
     registry: Registry[Registered] = Registry("shape")
     registry.add(entry())
-    with pytest.raises(ValueError, match="shape 'shape' is registered twice"):
+    with pytest.raises(RegistrationError, match="shape 'shape' is registered twice"):
         registry.add(entry())
     assert [found.name for found in registry] == ["shape"]
 

@@ -30,7 +30,7 @@ def clone(tmp_path: Path) -> Path:
     """What of the repository the Makefile needs, and a ``python3``."""
     root = tmp_path / "clone"
     root.mkdir()
-    for name in ("Makefile", "requirements.txt", "requirements-test.txt", "constraints.txt"):
+    for name in ("Makefile", "requirements.txt", "requirements-test.txt", "requirements-timm.txt", "constraints.txt"):
         shutil.copy(ROOT / name, root)
     shutil.copytree(ROOT / "scripts", root / "scripts")
     (tmp_path / "python3").write_text(STAND_IN, encoding="utf-8")
@@ -55,7 +55,8 @@ def test_the_first_call_installs_and_a_second_does_not(clone: Path) -> None:
     assert call(clone, "make", "repro")[0] == ["dvc repro"]
     checks = ["ruff check", "ruff format --check", "mypy "]
     first, again = call(clone, "make", "test")[0], call(clone, "make", "test")[0]
-    assert first == [INSTALL.format("requirements-test.txt"), *again]
+    alone = INSTALL.replace("-r", "--no-deps -r").format("requirements-timm.txt")
+    assert first == [INSTALL.format("requirements-test.txt"), alone, *again]
     assert again[:3] == checks
     assert again[3].startswith("python -m pytest ")
 

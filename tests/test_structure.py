@@ -11,15 +11,16 @@ ROOT = Path(__file__).parents[1]
 # From the bottom up. A module imports from its own layer or from those before it.
 LAYERS = (
     ("errors", "follower", "cache", "hands"),
-    ("wording", "units", "document", "compiler"),
+    ("wording", "units", "callables", "document", "compiler"),
     ("registry",),
     ("spaces",),
     ("params",),
     ("runs",),
-    ("results", "progress", "stores"),
+    ("results", "progress", "stores", "store"),
     ("schedulers",),
     ("problems", "custom"),
-    ("engine", "catalogue", "champion", "cli"),
+    ("engine", "own", "catalogue", "champion", "cli"),
+    ("obtain",),
     ("analysis", "search", "tracking"),
     ("record", "sweeps"),
     ("stages",),
@@ -97,6 +98,7 @@ def test_a_stage_runs_on_more_than_the_modules_it_imports() -> None:
 def test_deps_hold_the_pinned_requirements_and_what_earlier_stages_write(stage: str) -> None:
     other = {dep for dep in declared(stage)["deps"] if not dep.startswith("pipeline")}
     inputs = {
+        "check": {"params.yaml"},
         "dataset": {"inputs"},
         "train": {"data/${key}.parquet"},
         "tune": {"data/${key}.parquet"},

@@ -13,7 +13,7 @@ import symtable
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
 from types import FunctionType
 from typing import Any
@@ -21,12 +21,15 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from pipeline.analysis.formulas import body_of
+from pipeline.callables import imported
 from pipeline.params import Component, ProblemParams
 from pipeline.problems.losses import losses
 from pipeline.problems.models import models
 from pipeline.problems.optimizers import SCHEDULE_FREE, optimizers
 from pipeline.registry import Registered
-from pipeline.schedulers.registry import schedulers
+from pipeline.schedulers.registry import Monitor, schedulers
+from pipeline.schedulers.warmup import Warmup
 
 WIDTH = 88
 ROOM = 100  # for a call, beside the `return` before it; a longer one takes a line per argument
@@ -36,21 +39,6 @@ USED = frozenset(
     | {"rates", "load", "encoded", "evaluate", "train", "main", "factor"}
 )
 """Names that the script has given away already."""
-
-FORMULAS: Mapping[str, str] = {
-    "LinearDecay": "1 - step / {total}",
-    "CosineDecay": "(1 + math.cos(math.pi * (step / {total}))) / 2",
-    "CosineRestarts": "(1 + math.cos(math.pi * (step * {cycles} % {total} / {total}))) / 2",
-    "InverseSqrt": "1 / math.sqrt(1 + step / {timescale})",
-    "REX": "(1 - step / {total}) / (0.5 + 0.5 * (1 - step / {total}))",
-    "TanhDecay": "(1 - math.tanh({lower} + ({upper} - {lower}) * step / {total})) / 2",
-}
-"""The closed forms of ``composed.py``, each in the same order of operations, so that no bit differs."""
-COOLDOWNS: Mapping[str, str] = {
-    "linear": "1 - progress",
-    "cosine": "(1 + math.cos(math.pi * progress)) / 2",
-    "1-sqrt": "1 - math.sqrt(progress)",
-}
 
 
 class NotSelfContainedError(Exception):
@@ -99,6 +87,13 @@ TABLES = frozenset(
 """What encoding a raw table takes beside it."""
 
 
+AVERAGES: Mapping[str, frozenset[Import]] = {
+    kind: frozenset(Import("torch.optim.swa_utils", name) for name in ("AveragedModel", "update_bn", *more))
+    for kind, more in {"ema": ["get_ema_multi_avg_fn"], "swa": []}.items()
+}
+"""What keeping a mean of the weights takes beside it."""
+
+
 @dataclass(frozen=True)
 class Part:
     """One of model, optimizer and scheduler: the call that makes it, and what the script must hold for it.
@@ -145,12 +140,18 @@ def script(
     nothing in it can end that. A registered function that cannot stand by itself is left out: the script then raises a
     NotImplementedError that says what to paste.
     """
-    parts = {"model": _model(problem.model), "optimizer": _optimizer(run), "scheduler": _scheduler(run, batches)}
+    scheduler = _scheduler(run, batches)
+    if _unseen(problem, run):
+        scheduler = Part("", missing="measure the metric that the schedule watches in evaluate()", reason="It is not accuracy.")
+    if run["warmup"] and not scheduler.missing:
+        scheduler = _behind_a_warmup(scheduler)
+    parts = {"model": _model(problem.model), "optimizer": _optimizer(run), "scheduler": scheduler}
     parts, lifted = _together(parts)
     loss = problem.loss or Component("MSELoss" if data.is_regression else "CrossEntropyLoss", {})
     given = {key: value for key, value in loss.args.items() if value is not None}
+    average: dict[str, Any] = json.loads(run["optimizer"]).get("average", {})
     free = json.loads(run["optimizer"])["name"] in FREE
-    per_batch, live = run["interval"] == "batch", schedulers[run["name"]].live
+    per_batch, watched = run["interval"] == "batch", _watched(run)
     return _environment().get_template("best.py.j2").render(
         **parts,
         title=_prose(f"{run.get('scheduler', run['name'])} on {problem_name}"),
@@ -162,13 +163,15 @@ def script(
             lifted.imports
             | (TABLES if data.is_table else set())
             | ({Import("schedulefree")} if free else set())
-            | _needed(parts["scheduler"], uses_sys=per_batch or live)
+            | {name for kind in average for name in AVERAGES[kind]}
+            | _needed(parts["scheduler"], uses_sys=per_batch or bool(watched))
         ),
         definitions=list(lifted.definitions.values()),
         formula=[parts["scheduler"].formula] if parts["scheduler"].formula else [],
-        epochs=int(run["epochs"]), batch_size=problem.batch_size, batches=batches, warmup=int(run["warmup"]),
-        per_batch=per_batch, live=live, resample=problem.resample, free=free, clip=problem.clip,
-        needs_closure=json.loads(run["optimizer"])["name"] == "LBFGS",
+        epochs=int(run["epochs"]), batch_size=problem.batch_size, batches=batches,
+        warmup=0 if run["name"] == "SWALR" else int(run["warmup"]),  # which is one of its own sequence
+        per_batch=per_batch, watched=watched, resample=problem.resample, free=free, clip=problem.clip,
+        needs_closure=json.loads(run["optimizer"])["name"] == "LBFGS", ema=average.get("ema"), swa=average.get("swa"),
     )  # fmt: skip
 
 
@@ -222,13 +225,30 @@ def _scheduler(run: Mapping[str, Any], batches: int) -> Part:
     name, arguments, lr = run["name"], json.loads(run["resolved"]), float(run["lr"])
     total = int(run["epochs"]) * (batches if run["interval"] == "batch" else 1) - int(run["warmup"])
     function, arguments = schedulers[name].function, _ordered(schedulers[name], arguments)
+    if name == "SWALR":
+        return _swalr(arguments, int(run["warmup"]))
+    if "lr_lambda" in arguments and function.__module__ == f"{OWN}.schedulers.builtin":
+        return _of_a_function(name, imported(arguments["lr_lambda"]))
     if function.__module__ == f"{OWN}.schedulers.builtin":
         return Part(_call(f"lr_scheduler.{name}", ["optimizer"], _as_torch_takes_them(name, arguments, lr, total)))
     if schedulers[name].schedule_free:
         return Part("lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)")
-    if name in FORMULAS or name == "WarmupStableDecay":
-        return _closed_form(name, arguments, lr, total)
-    return _carried("scheduler", name, function, ["optimizer", str(total)], arguments)
+    if body := body_of(name, arguments, lr, total, _literal):
+        return _closed_form(name, body, total)
+    return _carried("scheduler", name, function, ["optimizer"], {**schedulers[name].given(total), **arguments})
+
+
+def _swalr(arguments: Mapping[str, Any], warmup: int) -> Part:
+    """A ``SequentialLR`` of a constant rate and torch's class, behind a warmup where there is one."""
+    of_swa = {name: value for name, value in arguments.items() if name != "start"}
+    parts = ["lr_scheduler.ConstantLR(optimizer, factor=1.0)", _call("SWALR", ["optimizer"], of_swa)]
+    milestones = [warmup + arguments["start"]]
+    if warmup:
+        parts.insert(0, f"lr_scheduler.LambdaLR(optimizer, lambda step: step / {warmup})")
+        milestones.insert(0, warmup)
+    given = ["optimizer", _group("[", parts, "]"), f"milestones={milestones}"]
+    swalr = Lifted({}, frozenset({Import("torch.optim.swa_utils", "SWALR")}))
+    return Part(_group("lr_scheduler.SequentialLR(", given, ")"), swalr)
 
 
 def _ordered(entry: Registered, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -245,28 +265,46 @@ def _as_torch_takes_them(name: str, arguments: Mapping[str, Any], lr: float, tot
         case "OneCycleLR":
             return {"max_lr": arguments["max_lr"], "total_steps": total, **arguments}
         case "ReduceLROnPlateau":
-            return {"mode": "min", **arguments}
+            others = {key: value for key, value in arguments.items() if key not in ("mode", "monitor")}
+            return {"mode": arguments["mode"] or "min", **others}
     return dict(arguments)
 
 
-def _closed_form(name: str, arguments: Mapping[str, Any], lr: float, total: int) -> Part:
-    """A ``LambdaLR`` on a function of the step that is written out: from 1 down to the share ``final`` of the peak."""
-    lines: list[str] = []
-    if name == "WarmupStableDecay":
-        lines, shape = _plateau(total, arguments["warmup"], arguments["decay"]), COOLDOWNS[arguments["cooldown"]]
-    else:
-        shape = FORMULAS[name].format(total=total, **{key: _literal(value) for key, value in arguments.items()})
-    if lowest := arguments.get("final", 0.0) / lr:
-        lines.append(f"shape = {shape}")
-        shape = f"{_literal(lowest)} + (1 - {_literal(lowest)}) * shape"
-    body = textwrap.indent("\n".join([*lines, f"return {shape}"]), "    ")
-    formula = f'def factor(step: int) -> float:\n    """{name}: the share of the peak rate at a step of {total}."""\n{body}'
+def _of_a_function(name: str, function: Callable[..., Any]) -> Part:
+    """Torch's class on a function that params.yaml names by its place."""
+    try:
+        lifted = _lifted(function, frozenset())
+    except NotSelfContainedError as error:
+        missing = f"paste the function that {name} is made of here"
+        return Part("", missing=missing, reason=f"Its source does not run by itself: {_prose(str(error))}.")
+    return Part(_call(f"lr_scheduler.{name}", ["optimizer", f"lr_lambda={function.__name__}"], {}), lifted)
+
+
+def _behind_a_warmup(scheduler: Part) -> Part:
+    """The scheduler, and the class that leads up to it."""
+    try:
+        return replace(scheduler, lifted=_merged(_lifted_class(Warmup, frozenset()), scheduler.lifted))
+    except NotSelfContainedError as error:
+        return Part("", missing="paste the source of the scheduler here", reason=f"Left out: {_prose(str(error))}.")
+
+
+def _unseen(problem: ProblemParams, run: Mapping[str, Any]) -> bool:
+    """Whether the schedule watches a metric that the script does not measure."""
+    measured = problem.metric is None or problem.metric.name in ("Accuracy", "R2Score")
+    return _watched(run) == "validation_metric" and not measured
+
+
+def _watched(run: Mapping[str, Any]) -> Monitor | None:
+    entry = schedulers[run["name"]]
+    found: Monitor = json.loads(run["resolved"]).get("monitor", entry.monitor)
+    return found if entry.live else None
+
+
+def _closed_form(name: str, body: str, total: int) -> Part:
+    """A ``LambdaLR`` on a function of the step that is written out."""
+    said = f'"""{name}: the share of the peak rate at a step of {total}."""'
+    formula = f"def factor(step: int) -> float:\n    {said}\n{textwrap.indent(body, '    ')}"
     return Part("lr_scheduler.LambdaLR(optimizer, factor)", formula=formula)
-
-
-def _plateau(total: int, warmup: int, decay: int) -> list[str]:
-    rising = [f"if step < {warmup}:", f"    return step / {warmup}"] if warmup else []
-    return [*rising, f"progress = max(step - {total - decay}, 0) / {decay}"]
 
 
 def _carried(kind: str, name: str, function: Callable[..., Any], given: Sequence[str], arguments: Mapping[str, Any]) -> Part:
@@ -365,8 +403,8 @@ def _statement(item: Import) -> str:
 
 
 def _needed(scheduler: Part, *, uses_sys: bool) -> frozenset[Import]:
-    math = {Import("math")} if "math." in scheduler.formula else set()
-    return frozenset(math | ({Import("sys")} if uses_sys else set()))
+    used = {Import(module) for module in ("bisect", "math") if f"{module}." in scheduler.formula}
+    return frozenset(used | ({Import("sys")} if uses_sys else set()))
 
 
 # A function's own source, and all that it uses

@@ -182,7 +182,8 @@ def recommendations(results: ProblemResults) -> list[Recommendation]:
 def _recommendation(results: ProblemResults, label: str, best: Mapping[str, Any]) -> Recommendation:
     args, lr = best.get("args", {}), best.get("lr", "100%")
     warmup = f", warmup: {best['warmup']}" if best.get("warmup") else ""
-    written = (label, str(best.get("name", label)), str(best.get("interval") or ""), f"{lr}{warmup}", as_json(args))
+    average = f", average: {as_json(best['average'])}" if best.get("average") else ""
+    written = (label, str(best.get("name", label)), str(best.get("interval") or ""), f"{lr}{warmup}{average}", as_json(args))
     tuned = results.runs[(results.runs["scheduler"] == label) & (results.runs["variant"] == "tuned")]
     rate = _rate(lr, float(results.params.optimizer.args["lr"]))
     same = tuned[(tuned["args"] == as_json(args)) & np.isclose(tuned["lr"].astype(float), rate, rtol=1e-9, atol=0)]

@@ -5,6 +5,7 @@ They are stated once. :mod:`pipeline.engine.tensors` runs them for many runs wit
 """
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -43,9 +44,28 @@ class Functions:
         return [name for name, _ in self.model.named_parameters()]
 
     @cached_property
+    def _places(self) -> list[tuple[str, int]]:
+        """Where each parameter is in the model, and which one it is: what layers share is in several places."""
+        number = {id(values): number for number, (_, values) in enumerate(self.model.named_parameters())}
+        every = [
+            (f"{place}.{name}".lstrip("."), values)
+            for place, layer in self.model.named_modules()  # each layer once, wherever it is used
+            for name, values in layer._parameters.items()
+        ]
+        return [(name, number[id(values)]) for name, values in every if values is not None]
+
+    def _placed(self, parameters: State) -> dict[str, Tensor]:
+        return {name: parameters[number] for name, number in self._places}
+
+    @cached_property
     def draws(self) -> list[str]:
         """The buffers that take two random numbers of the run's own at every step: those of its dropout layers."""
         return [name for name, _ in draws_of(self.model)]
+
+    def stacked(self, models: Sequence[nn.Module]) -> list[Tensor]:
+        """The parameters of several models of this structure, each (models, …)."""
+        of_each = [dict(model.named_parameters()) for model in models]
+        return [torch.stack([parameters[name].detach() for parameters in of_each]) for name in self.names]
 
     def initial(self, parameters: list[Tensor]) -> State:
         """The state of a run, or of stacked runs, that begins at ``parameters``."""
@@ -64,15 +84,7 @@ class Functions:
         """
         count = len(self.names)
         of_update, draw = (numbers[:-2], numbers[-2:]) if self.draws else (numbers, numbers)
-
-        def mean_loss(parameters: State) -> Tensor:
-            tensors = dict(zip(self.names, parameters, strict=True)) | dict.fromkeys(self.draws, draw)
-            outputs = functional_call(self.model, tensors, (x,))
-            total = (weights * self.loss.per_sample(outputs, y)).sum()
-            counts = self.loss.counts(y, like=outputs)
-            return total if counts is None else total / (weights * counts).sum()
-
-        gradients, loss = grad_and_value(mean_loss)(state[:count])
+        gradients, loss = self.gradients(state[:count], draw, x, y, weights)
         gradients = _clipped(gradients, self.clip)
         per = len(self.optimizer.starts)
         updated = [
@@ -80,6 +92,19 @@ class Functions:
             for i in range(count)
         ]
         return (*(new for new, _ in updated), *(kept for _, all_kept in updated for kept in all_kept), loss)
+
+    def gradients(self, parameters: State, draw: Tensor, x: Tensor, y: Tensor, weights: Tensor) -> tuple[State, Tensor]:
+        """Those of a batch's loss, and the loss; ``draw`` are the two random numbers."""
+
+        def mean_loss(parameters: State) -> Tensor:
+            tensors = self._placed(parameters) | dict.fromkeys(self.draws, draw)
+            outputs = functional_call(self.model, tensors, (x,), tie_weights=False)
+            total = (weights * self.loss.per_sample(outputs, y)).sum()
+            counts = self.loss.counts(y, like=outputs)
+            return total if counts is None else total / (weights * counts).sum()
+
+        found: tuple[State, Tensor] = grad_and_value(mean_loss)(parameters)
+        return found
 
     def evaluation(self, state: State, x: Tensor, y: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         """The sums over the samples of their losses and of their metric, each counted ``weights`` times.
@@ -103,7 +128,7 @@ class Functions:
         return outputs
 
     def _outputs(self, parameters: State, x: Tensor) -> Tensor:
-        outputs: Tensor = functional_call(self._evaluated, dict(zip(self.names, parameters, strict=True)), (x,))
+        outputs: Tensor = functional_call(self._evaluated, self._placed(parameters), (x,), tie_weights=False)
         return outputs
 
 

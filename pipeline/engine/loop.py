@@ -4,25 +4,27 @@ The reference that the stacked engine is tested against, and what trains the run
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
+from pipeline.engine.averaging import Evaluated
 from pipeline.engine.memory import fitting
 from pipeline.engine.merging import as_one_block
 from pipeline.engine.stacked import on_device
 from pipeline.engine.workers import spread
 from pipeline.params import Clipping
+from pipeline.problems.chance import Chance
 from pipeline.problems.dropout import drawn, draws_of
+from pipeline.problems.models import applied, moved
 from pipeline.problems.problem import Problem
 from pipeline.runs import Block, Outcome, Run, Training, stream
-from pipeline.schedulers.registry import schedulers
-from pipeline.schedulers.replay import build, momentum_of, rate_of, resolve
+from pipeline.schedulers.registry import VALIDATED, Monitor
+from pipeline.schedulers.replay import advance, at_one_rate, build, each_at_its_share, momentum_of, monitored, rate_of, resolve
 
 
 def train_all(
@@ -33,7 +35,8 @@ def train_all(
     Where they do not all fit into memory, each is trained to its end before the next, and all epochs come as one block.
     """
     train_one = partial(_by_itself, problem, device=device, dtype=dtype, search=search)
-    if len(runs) > fitting(problem, problem.params.optimizer, dtype):
+    is_averaged = any(run.schedule.average for run in runs)
+    if len(runs) > fitting(problem, problem.params.optimizer, dtype, is_averaged=is_averaged):
         train_one = partial(as_one_block, train_one)
     cuts = [[place] for place in range(len(runs))]
     return (yield from spread(train_one, runs, cuts, processes=None if device.type == "cpu" else 1))
@@ -59,9 +62,10 @@ def train(
         lr, momentum = rate_of(script.optimizer), momentum_of(script.optimizer)
         train_loss = script.train_epoch()
         train_loss = np.nan if has_ended else train_loss
-        script.end_epoch(train_loss)
-        is_evaluated = not has_ended and (epoch == run.epochs or not search)
+        script.average(epoch)
+        is_evaluated = not has_ended and (epoch == run.epochs or not search or script.monitor in VALIDATED)
         validated = script.evaluate("validation") if is_evaluated else nothing
+        script.end_epoch(train_loss, *validated)
         finite = finite and bool(np.isfinite([train_loss, *validated[:is_evaluated]]).all())
         yield Block(epoch, *(np.array([[figure]]) for figure in (lr, momentum, train_loss, *validated)))
     tested = script.evaluate("test") if finite and not search else nothing
@@ -79,14 +83,18 @@ class Script:
         self._x, self._y = on_device(samples.x, device, dtype), on_device(samples.y, device, dtype)
         self._rows = {part: torch.from_numpy(rows[0]).to(device) for part, rows in samples.parts.items()}
         self._scale = float(samples.scale[0])
-        self.model = problem.new_model(run.seed, run.stream).to(device, dtype)
+        self.model = moved(problem.new_model(run.seed, run.stream), device, dtype)
         self._parameters: list[Tensor] = list(self.model.parameters())
+        average = run.schedule.average
+        self._evaluated = Evaluated(self.model, average and average.in_epochs(run.epochs))
         budget = problem.budget(run.epochs)
         resolved = resolve(run.schedule, problem.lr, budget)
         self.optimizer = problem.optimizers_for(run.schedule)(self._parameters, resolved.lr)
-        self._scheduler = build(run.schedule, self.optimizer, resolved, budget)
+        self._shares = at_one_rate(self.optimizer, resolved.lr)
+        self._scheduler, self.monitor = build(run.schedule, self.optimizer, resolved, budget), monitored(run.schedule)
         self._order, self._draws = problem.new_order(run.seed, run.stream), problem.new_draws(run)
-        self._chance = RandomState(stream("chance", problem.name, run.label, run.schedule.key, run.seed, run.stream))
+        self._chance = Chance(stream("chance", problem.name, run.label, run.schedule.key, run.seed, run.stream))
+        self._of_evaluation = stream("evaluation", problem.name, run.seed, run.stream)
 
     def train_epoch(self) -> float:
         """One pass over the training part; the mean loss of its samples as they were trained."""
@@ -96,9 +104,11 @@ class Script:
             for batch in order.split(self._problem.params.batch_size):  # type: ignore[no-untyped-call]
                 rows = training[batch.to(training.device)]
                 _renew_draws(self.model, self._draws)
-                loss: Any = self.optimizer.step(partial(self._loss, rows))  # type: ignore[arg-type]
+                with each_at_its_share(self.optimizer, self._shares):
+                    loss: Any = self.optimizer.step(partial(self._loss, rows))  # type: ignore[arg-type]
+                self._evaluated.end_step()
                 if self._schedule.interval == "batch":
-                    self._scheduler.step()
+                    advance(self._scheduler, self._schedule.name)
                 total += loss.item() * len(rows)
         return total / len(training)
 
@@ -110,20 +120,30 @@ class Script:
         _clip(self._parameters, self._problem.params.clip)
         return loss
 
-    def end_epoch(self, train_loss: float) -> None:
-        """Step a scheduler that goes by epochs, with the epoch's loss where it reacts to it."""
+    def average(self, epoch: int) -> None:
+        """Take the epoch's weights into a mean that goes by epochs, where one is asked for."""
+        self._evaluated.end_epoch(epoch)
+
+    def end_epoch(self, *figures: float) -> None:
+        """Step a scheduler that goes by epochs, with the one of the epoch's ``figures`` that it watches, if it does."""
         if self._schedule.interval == "epoch":
-            self._scheduler.step(*([train_loss] if schedulers[self._schedule.name].live else []))
+            watched = [figures[get_args(Monitor).index(self.monitor)]] if self.monitor else []
+            advance(self._scheduler, self._schedule.name, *watched)
 
     @torch.no_grad()
     def evaluate(self, part: str) -> tuple[float, float]:
-        """Loss and metric of the model on that part of the samples, no metric without a finite loss."""
+        """Loss and metric of the model on that part of the samples, no metric without a finite loss.
+
+        A model that draws numbers here too draws the same each time, and for every scheduler.
+        """
         x, y, metric = self._x[self._rows[part]], self._y[self._rows[part]], self._problem.metric
-        self.model.eval()
+        model = self._evaluated.model(self._batches())
+        model.eval()
         _set_mode(self.optimizer, training=False)
-        outputs = self.model(x)
+        with Chance(self._of_evaluation).used():
+            outputs = applied(model, x)
         _set_mode(self.optimizer, training=True)
-        self.model.train()
+        model.train()
         loss = self._problem.loss.mean(outputs, y).item()
         measured = float(metric.of_runs(outputs[None], y[None])[0]) * self._scale**metric.power
         return loss, measured if np.isfinite(loss) else np.nan
@@ -131,7 +151,13 @@ class Script:
     def weights(self) -> dict[str, Tensor]:
         """What the model's ``state_dict`` holds, as it is evaluated, each behind a runs axis of length 1."""
         _set_mode(self.optimizer, training=False)
-        return {name: value.detach()[None] for name, value in self.model.state_dict().items()}
+        model = self._evaluated.model(self._batches())
+        return {name: value.detach()[None] for name, value in model.state_dict().items()}
+
+    def _batches(self) -> Iterator[Tensor]:
+        """The inputs of the training part."""
+        for rows in self._rows["train"].split(self._problem.params.batch_size):  # type: ignore[no-untyped-call]
+            yield self._x[rows]
 
 
 def _set_mode(optimizer: Any, *, training: bool) -> None:
@@ -152,23 +178,3 @@ def _renew_draws(model: nn.Module, generator: np.random.Generator) -> None:
         numbers = torch.from_numpy(drawn(generator, 1)[0])
         for buffer in buffers:
             buffer.copy_(numbers)
-
-
-class RandomState:
-    """A run's own share of torch's global random numbers, for models that draw from them; the caller's are left alone."""
-
-    def __init__(self, seed: int) -> None:
-        self._seed = seed
-        self._state: tuple[Tensor, list[Tensor]] | None = None
-
-    @contextmanager
-    def used(self) -> Iterator[None]:
-        """In the block, torch draws this run's numbers."""
-        with torch.random.fork_rng(devices=range(torch.cuda.device_count()), enabled=True):
-            if self._state is None:
-                torch.manual_seed(self._seed)
-            else:
-                torch.set_rng_state(self._state[0])
-                torch.cuda.set_rng_state_all(self._state[1])
-            yield
-            self._state = torch.get_rng_state(), torch.cuda.get_rng_state_all()

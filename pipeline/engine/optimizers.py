@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from pipeline.errors import PipelineError
-from pipeline.params import Component
+from pipeline.params import Average, Component
 from pipeline.runs import Floats, as_json
+from pipeline.schedulers.replay import Budget
 
 State = tuple[Tensor, ...]
 
@@ -368,6 +369,48 @@ class StackedAdamWScheduleFree(_Averaging):
         step = _with_decay(gradient / ((square / correction).sqrt() + self._eps), parameter, self._weight_decay)
         y, z, x = _averaged(parameter, state[0], state[1], step, of_mean)
         return y, (z, x, square)
+
+
+class Averaged:
+    """An optimizer whose runs are evaluated at a mean of their weights, each at its own, as torch's ``AveragedModel`` keeps it.
+
+    A step moves the mean by a share of the way to the new weights. It is 1 until averaging begins, so that the mean is the
+    weights themselves; then what ``ema`` adds at every step, or ``swa``, once an epoch, to a plain mean of so many.
+    """
+
+    def __init__(self, optimizer: StackedOptimizer, averages: Sequence[Average], budget: Budget) -> None:
+        self._optimizer, self._steps_per_epoch = optimizer, budget.steps_per_epoch
+        self.starts: tuple[float | None, ...] = (*optimizer.starts, None)
+        self.kinds = optimizer.kinds + 1
+        plain = [average.in_epochs(budget.epochs) for average in averages]
+        self._is_swa = np.array([average.ema is None for average in plain])
+        self._decay = np.array([average.ema or 0.0 for average in plain])
+        self._begins_after = np.array([average.swa or 0 for average in plain])
+        self._count = _Count()
+
+    def coefficients(self, lr: Floats, momentum: Floats) -> npt.NDArray[np.float64]:
+        """Rows: those of the optimizer, then the share."""
+        numbers = self._optimizer.coefficients(lr, momentum)
+        return np.concatenate([numbers, self._shares(len(lr))[:, None]], axis=1)
+
+    def _shares(self, steps: int) -> Floats:
+        """Those of the next ``steps``, (steps, runs)."""
+        step = self._count.next(steps)
+        epoch, is_within = np.divmod(step, self._steps_per_epoch)
+        of_swa = np.where(is_within, 0.0, 1 / np.maximum(epoch - self._begins_after, 1))
+        of_ema = np.where(step == 1, 1.0, 1 - self._decay)
+        shares: Floats = np.where(self._is_swa, of_swa, of_ema)
+        return shares
+
+    def update(self, parameter: Tensor, gradient: Tensor, state: State, numbers: Tensor) -> tuple[Tensor, State]:
+        """A step of the optimizer, then one of the mean."""
+        *kept, mean = state
+        parameter, new = self._optimizer.update(parameter, gradient, tuple(kept), numbers[:-1])
+        return parameter, (*new, mean + numbers[-1] * (parameter - mean))
+
+    def evaluated(self, parameter: Tensor, state: State) -> Tensor:
+        """The mean."""
+        return state[-1]
 
 
 def in_common(optimizer: Component) -> str:

@@ -1,14 +1,15 @@
 """The learning rate and momentum of every run of a stack, epoch by epoch, from replayed schedulers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.problems.problem import Problem
 from pipeline.runs import Floats, Run
-from pipeline.schedulers.registry import schedulers
-from pipeline.schedulers.replay import Replay, ScheduleError, Trace, trace
+from pipeline.schedulers.registry import VALIDATED, Monitor, schedulers
+from pipeline.schedulers.replay import Replay, ScheduleError, Trace, advance, trace
 
 
 class Rates:
@@ -25,6 +26,7 @@ class Rates:
         new, lr = problem.optimizers_for, problem.lr
         alive, keys = [schedulers[run.schedule.name].live for run in runs], keys_of(runs)
         self._live = {i: Replay(run.schedule, new(run.schedule), lr, self._budget) for i, run in enumerate(runs) if alive[i]}
+        self._names = [run.schedule.name for run in runs]
         traces: dict[str, Trace] = {}
         for run, key, is_live in zip(runs, keys, alive, strict=True):
             if not is_live and key not in traces:
@@ -63,10 +65,17 @@ class Rates:
             lr[:, run], momentum[:, run] = replay.now
         return lr, momentum
 
-    def feed(self, train_loss: Floats) -> None:
-        """Step the live schedules, each with its own run's training loss of the epoch just trained; (runs,)."""
+    @cached_property
+    def watch_validation(self) -> npt.NDArray[np.bool_]:
+        """Whose schedules need the validation part's figures after every epoch, (runs,)."""
+        watching = [run for run, replay in self._live.items() if replay.monitor in VALIDATED]
+        return np.isin(np.arange(len(self._trace_of_run)), watching)
+
+    def feed(self, figures: Mapping[Monitor, Floats]) -> None:
+        """Step the live schedules, each with what it watches of its own run in the epoch just trained; (runs,) each."""
         for run, replay in self._live.items():
-            replay.step(float(train_loss[run]))
+            if replay.monitor is not None:
+                advance(replay, self._names[run], float(figures[replay.monitor][run]))
 
 
 def keys_of(runs: Sequence[Run]) -> list[str]:

@@ -32,7 +32,10 @@ def train(
     """Train like :func:`pipeline.engine.stacked.train`, on all cores; on a device of its own as one stack."""
     on_all_cores = partial(_on_all_cores, problem, device=device, dtype=dtype, search=search)
     samples = max(problem.params.batch_size, EVALUATED_AT_ONCE)
-    at_once = fitting(problem, problem.optimizer_of(runs[0].schedule), dtype, samples) if runs else 1
+    at_once = 1
+    if runs:
+        optimizer, is_averaged = problem.optimizer_of(runs[0].schedule), runs[0].schedule.average is not None
+        at_once = fitting(problem, optimizer, dtype, samples, is_averaged=is_averaged)
     return (yield from in_turns(on_all_cores, runs, at_once))
 
 

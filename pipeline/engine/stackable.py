@@ -1,33 +1,43 @@
 """What keeps a problem's runs from being trained as one stack, found out before training."""
 
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.func import stack_module_state, vmap
+from torch.func import vmap
 
 from pipeline.cache import remembered
 from pipeline.engine.functions import Functions
 from pipeline.engine.merging import Places
 from pipeline.engine.optimizers import STACKED, in_common
+from pipeline.engine.program import Epochs, Runs
+from pipeline.engine.tensors import EVALUATED_AT_ONCE, TensorProgram
 from pipeline.params import Component
+from pipeline.problems.chance import Chance, are_equal, states
 from pipeline.problems.losses import losses
 from pipeline.problems.metrics import metrics
-from pipeline.problems.models import models
+from pipeline.problems.models import applied, models
 from pipeline.problems.problem import Problem
 from pipeline.runs import Run
 
 SAMPLES = 8
-"""Samples that a model is tried on."""
-SAME = 1e-5
-"""Relative difference that rounding may make in double precision, and no more."""
+"""Samples that a model is tried on by itself."""
+TRIES = 4
+"""Seeds that it is built with, and times that it is applied to the same samples."""
+SAME = {torch.float64: 1e-5, torch.float32: 1e-3}
+"""Relative difference that rounding may make, and no more; a tenth in what is less precise."""
 
 
 def obstacle(problem: Problem, optimizer: Component) -> str | None:
     """What cannot be stacked, and what would make it so; None where all can.
 
-    The model is applied to a few samples: what counts is what it does, not what its layers are called.
+    The model is applied to a few samples, and two runs are trained by the very functions that train a stack: what counts is
+    what it does, not what its layers are called.
     """
     if optimizer.name not in STACKED:
         return f"the optimizer {optimizer.name} has no stacked form; {', '.join(STACKED)} have"
@@ -45,94 +55,261 @@ def _tried(problem: Problem, optimizer: Component, key: str) -> str:
     """What the model's trial says. It is kept for other stages, too: in it torch imports its compiler, which takes a second."""
 
     def find() -> str:
-        return next(_of_the_model(problem, optimizer), "")
+        with Chance(0).used():
+            try:
+                return next(_of_the_model(problem, optimizer), "")
+            except Exception as error:  # noqa: BLE001  # a model of the user's own may be any odd thing
+                return f"the model {problem.params.model.name} cannot be tried as a stack ({_line(error)})"
 
     return remembered(f"obstacle {problem.fingerprint} {key}", find) if _is_named(problem) else find()
 
 
 def _is_named(problem: Problem) -> bool:
-    """Whether the problem's fingerprint names all code that is tried: it is torch's, or stands in this package."""
+    """Whether the problem's fingerprint names all code that is tried, as torch's and this package's; one's own may use more."""
     parts = models[problem.params.model.name], losses[problem.loss.name], metrics[problem.metric_name]
     modules = *problem.new_model(0, "final").modules(), problem.loss.module()
     places = {*(part.function.__module__ for part in parts), *(type(module).__module__ for module in modules)}
-    return all(place.partition(".")[0] in {"torch", "pipeline"} for place in places)
+    return "pipeline.custom" not in places and all(place.partition(".")[0] in {"torch", "pipeline"} for place in places)
 
 
 def by_optimizer(problem: Problem, runs: Sequence[Run]) -> list[tuple[Component, Places]]:
-    """Each optimizer that the runs are trained with, and the places of the runs that it can train as one stack."""
-    found: dict[str, tuple[Component, Places]] = {}
+    """Each optimizer that the runs are trained with, and the places of the runs that it can train as one stack.
+
+    Runs that are evaluated at a mean of their weights, whichever, are a stack by themselves: their state holds one more tensor.
+    """
+    found: dict[tuple[str, bool], tuple[Component, Places]] = {}
     own, own_key = problem.params.optimizer, in_common(problem.params.optimizer)
     for place, run in enumerate(runs):
         component = problem.optimizer_of(run.schedule)
         key = own_key if component is own else in_common(component)
-        found.setdefault(key, (component, []))[1].append(place)
+        found.setdefault((key, run.schedule.average is not None), (component, []))[1].append(place)
     return list(found.values())
 
 
 def _of_the_model(problem: Problem, optimizer: Component) -> Iterator[str]:
     name = f"the model {problem.params.model.name}"
-    with torch.random.fork_rng(devices=[]):
-        first, second = (problem.new_model(seed, "final").double() for seed in range(2))
-        if frozen := [key for key, parameter in first.named_parameters() if not parameter.requires_grad]:
-            yield f"{name} has frozen parameters ({_listed(frozen)}); register them as buffers instead"
-        drawn = [key for (key, a), b in zip(first.named_buffers(), second.buffers(), strict=True) if not torch.equal(a, b)]
-        if drawn:
-            yield f"{name} draws its buffers anew for every seed ({_listed(drawn)}); make them the same, or parameters"
-        x, y = _samples(problem)
-        before = {key: buffer.clone() for key, buffer in first.named_buffers()}
-        torch.manual_seed(0)
-        outputs = first(x)
-        changed = [key for key, buffer in first.named_buffers() if not torch.equal(buffer, before[key])]
+    yield from _as_it_is_built(name, [problem.new_model(seed, "final") for seed in range(TRIES)])
+    dtype, model = _in_the_finest(problem)
+    x, y = _samples(problem, dtype)
+    yield from _as_it_is_applied(name, model, x)
+    problem.loss.mean(model.train()(x.clone()), y).backward()  # type: ignore[no-untyped-call]
+    if idle := [key for key, parameter in model.named_parameters() if parameter.grad is None]:
+        yield f"{name} has parameters that take no part in its output ({_listed(idle)}); leave them out"
+    yield from _as_a_stack(name, _Pair.of(problem, optimizer, torch.float32))
+    yield from _unlike_alone(name, _Pair.of(problem, optimizer, dtype))
+
+
+def _as_it_is_built(name: str, built: list[nn.Module]) -> Iterator[str]:
+    first = built[0]
+    if any("OptimizedModule" in type(module).__name__ for module in first.modules()):
+        yield f"{name} is compiled by torch.compile already; hand the plain module over, and the whole stack is compiled"
+    parameters = dict(first.named_parameters())
+    if frozen := [key for key, parameter in parameters.items() if not parameter.requires_grad]:
+        yield f"{name} has frozen parameters ({_listed(frozen)}); register them as buffers instead"
+    if odd := [key for key, parameter in parameters.items() if not parameter.is_floating_point()]:
+        yield f"{name} has parameters that are no real numbers ({_listed(odd)})"
+    if any(_shapes(other) != _shapes(first) for other in built):
+        yield f"{name} has other parameters for another seed"
+    buffers = {key: [dict(model.named_buffers())[key] for model in built] for key, _ in first.named_buffers()}
+    if drawn := [key for key, values in buffers.items() if not all(_equal(values[0], other) for other in values)]:
+        yield f"{name} draws its buffers anew for every seed ({_listed(drawn)}); make them the same, or parameters"
+    if drawn := _changed(beside(first), *map(beside, built)):
+        yield f"{name} is built with another {_listed(drawn)} for every seed; make it the same, or a parameter"
+
+
+def _shapes(model: nn.Module) -> list[tuple[str, torch.Size]]:
+    return [(name, values.shape) for name, values in (*model.named_parameters(), *model.named_buffers())]
+
+
+def _as_it_is_applied(name: str, model: nn.Module, x: Tensor) -> Iterator[str]:
+    """What it does beside computing outputs, in training and in evaluation."""
+    for mode in (True, False):
+        model.train(mode)
+        buffers = {key: buffer.clone() for key, buffer in model.named_buffers()}
+        held, before = beside(model), states()
+        outputs = [model(x.clone()) for _ in range(TRIES)]
+        changed = [key for key, buffer in model.named_buffers() if not _equal(buffer, buffers[key])]
         if changed:
-            yield f"{name} changes its buffers as it is trained ({_layers(first, changed)}); {_REMEDY}"
-        if not _same(outputs[: SAMPLES // 2], first(x[: SAMPLES // 2])):
-            if _is_random(first, x):
-                yield f"{name} draws random numbers of its own; nn.Dropout is what can be stacked"
-            yield f"{name} mixes the samples of a batch ({_layers(first, [])}); {_REMEDY}"
-        problem.loss.mean(outputs, y).backward()  # type: ignore[no-untyped-call]
-        if idle := [key for key, parameter in first.named_parameters() if parameter.grad is None]:
-            yield f"{name} has parameters that take no part in its output ({_listed(idle)}); leave them out"
-        yield from _refused(name, problem, optimizer, [first, second], x, y)
+            yield f"{name} changes its buffers as it is {_MODES[mode]} ({_layers(model, changed)}); {_REMEDY}"
+        if moved := _changed(held, beside(model)):
+            yield f"{name} changes its own {_listed(moved)} as it is {_MODES[mode]}, which runs side by side would share"
+        if not are_equal(before, states()) or not all(_same(outputs[0], other) for other in outputs):
+            yield f"{name} draws random numbers of its own; nn.Dropout is what can be stacked"
+        if not _same(outputs[0][: SAMPLES // 2], model(x[: SAMPLES // 2].clone())):
+            yield f"{name} mixes the samples of a batch ({_layers(model, [])}); {_REMEDY}"
 
 
+_MODES = {True: "trained", False: "evaluated"}
 _REMEDY = "a layer without statistics of the batch, such as GroupNorm or LayerNorm, can be stacked"
 
 
-def _refused(name: str, problem: Problem, optimizer: Component, models: list[nn.Module], x: Tensor, y: Tensor) -> Iterator[str]:
-    """What torch itself says to a step of two runs side by side."""
-    stacked = STACKED[optimizer.name](optimizer.args, 2, has_momentum=False)
-    functions = Functions(models[0], stacked, problem.loss, problem.metric, problem.params.clip)
-    initial, _ = stack_module_state(models)
-    state = functions.initial([initial[key].detach() for key in functions.names])
-    numbers = torch.full((2, stacked.kinds + 2 * bool(functions.draws)), 0.5, dtype=torch.float64)
-    ones = torch.ones(len(x), dtype=torch.float64)
+@dataclass(frozen=True)
+class _Pair:
+    """Runs of two replicates as a stack has them, and the models as one run alone has them."""
+
+    problem: Problem
+    runs: Runs
+    alone: list[nn.Module]
+    within: list[str]
+    """The layers that are being computed, the innermost last."""
+
+    @classmethod
+    def of(cls, problem: Problem, optimizer: Component, dtype: torch.dtype) -> "_Pair":
+        within: list[str] = []
+        stacked = STACKED[optimizer.name](optimizer.args, 2, has_momentum=False)
+        first, second = (problem.new_model(seed, "final").to(dtype) for seed in range(2))
+        alone = [problem.new_model(seed, "final").to(dtype) for seed in range(2)]
+        _note_layers(first, within)
+        functions = Functions(first, stacked, problem.loss, problem.metric, problem.params.clip)
+        samples = problem.samples([0, 1])
+        parts = {part: torch.from_numpy(rows[:, : EVALUATED_AT_ONCE + 1]) for part, rows in samples.parts.items()}
+        runs = Runs(
+            functions,
+            x=_as(dtype, torch.tensor(samples.x)),
+            y=_as(dtype, torch.tensor(samples.y)),
+            parts=parts,
+            of_run=torch.arange(2),
+            state=functions.initial(functions.stacked([first, second])),
+            batch_size=problem.params.batch_size,
+            kinds=stacked.kinds + 2 * bool(functions.draws),
+            key="",
+        )
+        return cls(problem, runs, alone, within)
+
+    def batches(self) -> Epochs:
+        """A whole batch, and one that is filled up with a sample of weight 0."""
+        size, train = self.runs.batch_size, self.runs.parts["train"].numpy()
+        rows = np.resize(train, (1, 2, 1, size)) if train.shape[1] < size else train[None, :, None, :size]
+        weights = np.full((2, size), 1 / size)
+        if size > 1:
+            weights[1] = [1 / (size - 1)] * (size - 1) + [0]
+        numbers = np.full((2, self.runs.kinds, 2), 0.5)
+        return Epochs(np.repeat(rows, 2, axis=2).astype(np.int32), weights, np.full(2, float(size)), numbers, np.array([True]))
+
+
+def _as_a_stack(name: str, pair: _Pair) -> Iterator[str]:
+    """What torch itself says to two runs that are trained and evaluated side by side."""
+    program = TensorProgram(pair.runs, run_steps=0)
     try:
-        with torch.no_grad():
-            vmap(functions.step, in_dims=(0, 0, None, None, None))(state, numbers, x, y, ones)
-            vmap(functions.evaluation, in_dims=(0, None, None, None))(state, x, y, ones)
+        program.train(pair.batches())
+        if pair.problem.metric.per_sample is None:
+            _side_by_side(pair)
     except Exception as error:  # noqa: BLE001  # whatever it is, the runs cannot be stacked
         text = " ".join(str(error).split())
         if "data-dependent" in text or ".item()" in text:
             yield f"what {name} computes depends on the values of tensors (an `if` or `.item()` on them); use torch.where"
-        elif "random" in text:
+        elif "randomness" in text:
             yield f"{name} draws random numbers of its own; nn.Dropout is what can be stacked"
         else:
-            yield f"torch.func.vmap refuses {name} ({text[:160]}); write it without what is named there"
+            where = pair.within[-1] if pair.within else "its gradients"
+            yield f"{where} of {name} cannot be computed for many runs at once by torch.func.vmap ({_line(error)})"
 
 
-def _samples(problem: Problem) -> tuple[Tensor, Tensor]:
+def _unlike_alone(name: str, pair: _Pair) -> Iterator[str]:
+    """Outputs or gradients that differ from those that each model has by itself."""
+    problem, functions, train = pair.problem, pair.runs.functions, pair.runs.parts["train"][:, :SAMPLES]
+    parameters = pair.runs.state[: len(functions.names)]
+    x, y, weights = pair.runs.x[train], pair.runs.y[train], torch.full(train.shape, 1 / train.shape[1]).to(parameters[0])
+    outputs = _side_by_side(pair)
+    found, _ = vmap(functions.gradients, in_dims=(0, None, 0, 0, 0))(parameters, torch.zeros(2), x, y, weights)
+    for i, model in enumerate(pair.alone):
+        problem.loss.mean(model.train()(x[i].clone()), y[i]).backward()  # type: ignore[no-untyped-call]
+        own = dict(model.named_parameters())
+        theirs = [own[key].grad for key in functions.names]
+        largest = max(float(gradient.abs().max()) for gradient in theirs if gradient is not None)
+        is_same = all(b is not None and _same(b, a[i], largest) for a, b in zip(found, theirs, strict=True))
+        if not is_same or not _same(applied(model.eval(), x[i]), outputs[i]):
+            yield f"{name} computes something else side by side with others than alone"
+
+
+def _side_by_side(pair: _Pair) -> Tensor:
+    """The outputs of both for a few training samples, evaluated."""
+    parameters = pair.runs.functions.evaluated(pair.runs.state)
+    with torch.no_grad():
+        return pair.runs.functions.all_outputs(parameters, pair.runs.x[pair.runs.parts["train"][:, :SAMPLES]])
+
+
+def _note_layers(model: nn.Module, within: list[str]) -> None:
+    """Let each layer of the model say when it begins and when it has ended."""
+
+    def begin(called: str) -> Callable[..., None]:
+        return lambda *_: within.append(called)
+
+    for place, layer in model.named_modules():
+        if isinstance(layer, torch.jit.ScriptModule):  # it takes no hooks
+            continue
+        layer.register_forward_pre_hook(begin(f"the layer {place}: {type(layer).__name__}" if place else "the forward"))
+        layer.register_forward_hook(lambda *_: within.pop() and None)
+
+
+def _in_the_finest(problem: Problem) -> tuple[torch.dtype, nn.Module]:
+    """The model in double precision, where rounding is told from all else; in single where it knows no other."""
+    try:
+        model = problem.new_model(0, "final").double()
+        model(_samples(problem, torch.float64)[0])
+    except Exception:  # noqa: BLE001  # it is trained in single precision
+        return torch.float32, problem.new_model(0, "final").float()
+    return torch.float64, problem.new_model(0, "final").double()
+
+
+def _samples(problem: Problem, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     samples = problem.samples([0])
     rows = samples.parts["train"][0][:SAMPLES]
-    x, y = torch.from_numpy(samples.x[rows]), torch.from_numpy(samples.y[rows])
-    return (x.double() if x.is_floating_point() else x), (y.double() if y.is_floating_point() else y)
+    return _as(dtype, torch.from_numpy(samples.x[rows])), _as(dtype, torch.from_numpy(samples.y[rows]))
 
 
-def _same(one: Tensor, other: Tensor) -> bool:
-    return bool((one - other).abs().max() <= SAME * one.abs().max())
+def _as(dtype: torch.dtype, values: Tensor) -> Tensor:
+    return values.to(dtype) if values.is_floating_point() else values.long()
 
 
-def _is_random(model: nn.Module, x: Tensor) -> bool:
-    return not _same(model(x), model(x))
+def _same(one: Tensor, other: Tensor, largest: float | None = None) -> bool:
+    """Whether they are equal but for rounding, as compared with the largest number."""
+    scale = one.abs().max().item() if largest is None else largest
+    bound = max(SAME.get(values.dtype, 0.1) for values in (one, other)) * scale
+    return bool(((one - other).abs().max() <= bound).item()) or _equal(one, other)
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    """Bit for bit; a NaN is one."""
+    return one.shape == other.shape and torch.allclose(one, other, rtol=0, atol=0, equal_nan=True)
+
+
+def beside(model: nn.Module) -> dict[str, str]:
+    """What a model holds beside parameters and buffers: attributes of the user's own, as texts."""
+    usual = vars(nn.Module()).keys()
+    return {
+        f"{place}.{key}".lstrip("."): _as_text(value)
+        for place, layer in model.named_modules()
+        for key, value in vars(layer).items()
+        if key not in usual
+    }
+
+
+def _as_text(value: Any, depth: int = 3) -> str:
+    """Equal for equal values, in every process; of what has none, such as a function, its kind."""
+    kind = type(value).__name__
+    if isinstance(value, nn.Parameter):  # it is compared as such; a recurrent layer has a list of its own
+        return kind
+    if isinstance(value, Tensor):
+        flat = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+        return f"{value.dtype} {tuple(value.shape)} {_digest(flat.tobytes())}"
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype} {value.shape} {_digest(value.tobytes())}"
+    if isinstance(value, bool | int | float | complex | str | bytes | None):
+        return repr(value)
+    if isinstance(value, list | tuple) and depth:
+        return f"{kind} {[_as_text(each, depth - 1) for each in value]}"
+    held = value if isinstance(value, dict) else {} if callable(value) else getattr(value, "__dict__", {})
+    return f"{kind} { {str(key): _as_text(each, depth - 1) for key, each in held.items()} if depth else '' }"
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def _changed(one: dict[str, str], *others: dict[str, str]) -> list[str]:
+    keys = dict.fromkeys(key for held in (one, *others) for key in held)
+    return [f"`{key}`" for key in keys if any(one.get(key) != other.get(key) for other in others)]
 
 
 def _layers(model: nn.Module, buffers: list[str]) -> str:
@@ -146,3 +323,7 @@ def _layers(model: nn.Module, buffers: list[str]) -> str:
 
 def _listed(names: list[str]) -> str:
     return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+
+
+def _line(error: Exception) -> str:
+    return (" ".join(str(error).split()) or type(error).__name__)[:160]

@@ -6,27 +6,26 @@ weights and data order. A run can reach no other. A *program* does the arithmeti
 
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
-from torch.func import stack_module_state
+from torch import Tensor, nn
 
 from pipeline.engine.compiling import WORTH_COMPILING, is_to_be_compiled
 from pipeline.engine.functions import Functions
-from pipeline.engine.optimizers import STACKED, in_common
+from pipeline.engine.optimizers import STACKED, Averaged, StackedOptimizer, in_common
 from pipeline.engine.program import Epochs, Program, Runs, Trained
 from pipeline.engine.rates import Rates
-from pipeline.engine.stackable import by_optimizer, obstacle
+from pipeline.engine.stackable import beside, by_optimizer, obstacle
 from pipeline.engine.tensors import TensorProgram
 from pipeline.errors import PipelineError
 from pipeline.params import Component
 from pipeline.problems.dropout import drawn
 from pipeline.problems.problem import Problem
 from pipeline.runs import Block, Floats, Outcome, Run, Training, code_fingerprint, fingerprint
-from pipeline.schedulers.registry import schedulers
+from pipeline.schedulers.registry import Monitor, schedulers
 from pipeline.schedulers.replay import Trace
 
 BLOCK = 10
@@ -78,7 +77,7 @@ class Stack:
         self._samples = problem.samples([seed for seed, _ in replicates])
         self._replicate = np.array([replicates.index((run.seed, run.stream)) for run in runs])
         component = problem.optimizer_of(runs[0].schedule)
-        self._optimizer = STACKED[component.name](component.args, len(runs), has_momentum=self.rates.have_momentum)
+        self._optimizer = self._optimizer_of(component, runs)
         self._runs = stacked = self._stacked(replicates, component, device, dtype)
         self._draws = [problem.new_draws(run) for run in runs] if stacked.functions.draws else []
         self.program = make(stacked) if make else self._of_tensors(stacked, whole.runs * runs[0].epochs)
@@ -93,13 +92,18 @@ class Stack:
         pays = runs.x.device.type != "cpu" and is_to_be_compiled(self._problem, WORTH_COMPILING)
         return TensorProgram(runs, run_steps, is_compiled=pays)
 
+    def _optimizer_of(self, component: Component, runs: Sequence[Run]) -> StackedOptimizer:
+        """The optimizer of all runs; none of them or all are evaluated at a mean of their weights."""
+        optimizer = STACKED[component.name](component.args, len(runs), has_momentum=self.rates.have_momentum)
+        averages = [run.schedule.average for run in runs if run.schedule.average]
+        return Averaged(optimizer, averages, self._problem.budget(runs[0].epochs)) if averages else optimizer
+
     def _stacked(self, replicates: Sequence[Replicate], component: Component, device: torch.device, dtype: torch.dtype) -> Runs:
         problem = self._problem
         models = [problem.new_model(seed, of).to(device, dtype) for seed, of in replicates]  # type: ignore[arg-type]
         self._metric, self._loss = problem.metric, problem.loss
         functions = Functions(models[0], self._optimizer, self._loss, self._metric, problem.params.clip)
         of_run = torch.from_numpy(self._replicate).to(device)
-        initial, _ = stack_module_state(models)
         kinds = self._optimizer.kinds + 2 * bool(functions.draws)
         params = problem.params.model_dump(include={"model", "batch_size", "loss", "metric", "clip"})
         optimizer = [in_common(component), self._optimizer.starts]
@@ -110,20 +114,21 @@ class Stack:
             y=on_device(self._samples.y, device, dtype),
             parts={part: torch.from_numpy(rows).to(device) for part, rows in self._samples.parts.items()},
             of_run=of_run,
-            state=functions.initial([initial[name].detach()[of_run] for name in functions.names]),
+            state=functions.initial([values[of_run] for values in functions.stacked(models)]),
             batch_size=problem.params.batch_size,
             kinds=kinds,
-            key=fingerprint(code_fingerprint(), params, optimizer, shapes, repr(models[0])),
+            key=fingerprint(code_fingerprint(), params, optimizer, shapes, _described(models[0]), beside(models[0])),
         )
 
     def train_block(self, epochs: range, evaluated: Set[int]) -> Block:
-        """Consecutive epochs, validated after those in ``evaluated``."""
+        """Consecutive epochs, validated after those in ``evaluated``, and after all of them where a schedule watches that."""
         lr, momentum = self.rates.epochs(epochs)
-        is_evaluated = np.array([epoch in evaluated for epoch in epochs])
+        is_asked = np.logical_or([[epoch in evaluated] for epoch in epochs], self.rates.watch_validation[self._here])
+        is_evaluated: npt.NDArray[np.bool_] = np.asarray(is_asked.any(axis=1))
         ahead = Epochs(*self._batches(len(epochs)), self._numbers(lr, momentum), is_evaluated)
         trained = self.program.train(ahead)
-        curves = self._curves(trained, self._measured(trained, is_evaluated), is_evaluated)
-        self.rates.feed(curves[0][-1])
+        curves = self._curves(trained, self._measured(trained, is_evaluated), is_asked)
+        self.rates.feed(dict(zip(get_args(Monitor), (figures[-1] for figures in curves), strict=True)))
         firsts = slice(None, None, len(ahead.sizes))
         return Block(epochs[0], lr[firsts], momentum[firsts], *curves)
 
@@ -137,17 +142,18 @@ class Stack:
         draws = np.stack([drawn(self._draws[run], len(lr)) for run in self._here], axis=2)
         return np.concatenate([numbers, draws], axis=1)
 
-    def _curves(self, trained: Trained, measured: tuple[Floats, Floats], is_evaluated: npt.NDArray[np.bool_]) -> list[Floats]:
+    def _curves(self, trained: Trained, measured: tuple[Floats, Floats], is_asked: npt.NDArray[np.bool_]) -> list[Floats]:
         """Training loss, validation loss and metric of all runs, (epochs, runs) each.
 
-        From the epoch after the first loss that is not finite on, there is nothing to tell of a run.
+        From the epoch after the first loss that is not finite on, there is nothing to tell of a run. Nor is there of what was
+        not asked for of it, (epochs, runs here): that another run needed it must change nothing.
         """
-        good = np.isfinite(trained.train_loss) & (np.isfinite(measured[0]) | ~is_evaluated[:, None])
+        good = np.isfinite(trained.train_loss) & (np.isfinite(measured[0]) | ~is_asked)
         over = ~np.logical_and.accumulate(np.vstack([self.finite[self._here], good[:-1]]))
         columns = []
-        for values in (trained.train_loss, *measured):
+        for values, is_known in ((trained.train_loss, ~over), *((values, is_asked & ~over) for values in measured)):
             columns.append(np.full((len(values), self._count), np.nan))
-            columns[-1][:, self._here] = np.where(over, np.nan, values)
+            columns[-1][:, self._here] = np.where(is_known, values, np.nan)
         self.finite[self._here] &= good.all(axis=0)
         return columns
 
@@ -220,7 +226,8 @@ class Stack:
         """What a run's ``state_dict`` holds, each (runs, …): parameters, and the buffers that all runs have in common."""
         parameters, model = self._parameters(), self._runs.functions.model
         common = {name: value.expand(self._count, *value.shape) for name, value in model.state_dict().items()}
-        return {name: parameters.get(name, value) for name, value in common.items()}
+        shared = {name: value for name, value in _by_all_names(model, parameters).items() if name in common}
+        return common | shared
 
     def _parameters(self) -> dict[str, Tensor]:
         """The parameters of all runs by name, of those that have left as they were then."""
@@ -243,9 +250,9 @@ def train(
 ) -> Training:
     """Train all runs side by side; yields blocks of epochs as they are done and returns the outcome.
 
-    In a ``search`` only what a choice needs is evaluated: the validation split after the last epoch, the test split never;
-    all else is NaN. ``whole`` is what the runs are a shard of, where they are one. ``make`` makes the program that does the
-    arithmetic, of tensors if not given.
+    In a ``search`` only what a choice needs is evaluated: the validation split after the last epoch (after each, for a schedule
+    that watches it), the test split never; all else is NaN. ``whole`` is what the runs are a shard of, where they are one.
+    ``make`` makes the program that does the arithmetic, of tensors if not given.
 
     Raises :class:`StackError` for runs or models that cannot be stacked,
     :class:`pipeline.schedulers.replay.ScheduleError` for a schedule that cannot be followed to the end.
@@ -272,6 +279,20 @@ def on_device(values: npt.NDArray[Any], device: torch.device, dtype: torch.dtype
     return torch.tensor(values, device=device, dtype=torch.int64 if is_whole else dtype)
 
 
+def _described(model: nn.Module) -> str:
+    """The model's layers; of one that cannot be shown, its parameters."""
+    try:
+        return repr(model)
+    except Exception:  # noqa: BLE001  # a model of the user's own may raise anything
+        return str([(name, values.shape) for name, values in model.named_parameters()])
+
+
+def _by_all_names(model: nn.Module, parameters: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The parameters under each of their names: what two layers share has one in each."""
+    first_name = {id(values): name for name, values in model.named_parameters()}
+    return {name: parameters[first_name[id(values)]] for name, values in model.named_parameters(remove_duplicate=False)}
+
+
 def _common_epochs(runs: Sequence[Run]) -> int:
     if not runs:
         raise StackError("there is no run to train")
@@ -282,10 +303,11 @@ def _common_epochs(runs: Sequence[Run]) -> int:
 
 
 def _refuse_unstackable(problem: Problem, runs: Sequence[Run]) -> None:
-    (optimizer, _), *others = by_optimizer(problem, runs)
-    if others:
-        names = ", ".join(component.name for component in (optimizer, *(other for other, _ in others)))
+    groups = by_optimizer(problem, runs)
+    if len(groups) > 1:
+        names = ", ".join(f"{each.name} averaged" if runs[places[0]].schedule.average else each.name for each, places in groups)
         raise StackError(f"a stack has one optimizer, these runs have {names}; train the runs of each by themselves")
+    ((optimizer, _),) = groups
     if wrong := obstacle(problem, optimizer):
         raise StackError(
             f"problem {problem.name} cannot be stacked: {wrong}. Write `engine: auto`, and it is trained run by run"

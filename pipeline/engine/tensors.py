@@ -13,6 +13,9 @@ from pipeline.engine.functions import Functions, State
 from pipeline.engine.program import Epochs, Runs, Trained
 from pipeline.runs import Floats
 
+# What vmap knows no rule for, it does for one run after the other, and advises to ask torch's authors for a rule.
+torch._C._functorch._set_vmap_fallback_warning_enabled(False)  # type: ignore[attr-defined]
+
 EVALUATED_AT_ONCE = 512
 """Samples per evaluation pass, which bounds its memory."""
 

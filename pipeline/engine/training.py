@@ -2,7 +2,8 @@
 
 import functools
 import logging
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -15,6 +16,7 @@ from pipeline.engine.lanes.values import UntranslatableError
 from pipeline.engine.memory import fitting
 from pipeline.engine.merging import in_turns, merged
 from pipeline.engine.stackable import by_optimizer, obstacle
+from pipeline.engine.stacked import StackError
 from pipeline.engine.workers import one_thread
 from pipeline.params import Component
 from pipeline.problems.problem import Problem
@@ -44,20 +46,48 @@ def train(
 def _of_a_group(
     problem: Problem, *, optimizer: Component, runs: Sequence[Run], device: torch.device, dtype: torch.dtype, search: bool
 ) -> Training:
-    if _is_looped(problem, optimizer):
-        return (yield from loop.train_all(problem, runs, device=device, dtype=dtype, search=search))
+    def by_itself() -> Training:
+        return loop.train_all(problem, runs, device=device, dtype=dtype, search=search)
+
+    if is_looped(problem, optimizer):
+        return (yield from by_itself())
+    stack = _as_a_stack(problem, optimizer=optimizer, runs=runs, device=device, dtype=dtype, search=search)
+    return (yield from _or_else(problem, stack, by_itself))
+
+
+def _or_else(problem: Problem, stack: Training, by_itself: Callable[[], Training]) -> Training:
+    """The stack's training; that of each run by itself where ``torch.func.vmap`` refuses it before its first block."""
+    try:
+        first = next(stack)
+    except RuntimeError as error:
+        if not re.search("vmap|[Bb]atching rule|functorch", str(error)):
+            raise
+        wrong = " ".join(str(error).split())[:160]
+        if problem.params.engine == "stacked":
+            raise StackError(f"problem {problem.name} cannot be stacked: {wrong}. Write `engine: auto`") from error
+        _warn(f"problem {problem.name}: training run by run, which is slower: {wrong}")
+        return (yield from by_itself())
+    yield first
+    return (yield from stack)
+
+
+def _as_a_stack(
+    problem: Problem, *, optimizer: Component, runs: Sequence[Run], device: torch.device, dtype: torch.dtype, search: bool
+) -> Training:
     if device.type == "cpu" and is_to_be_compiled(problem, WORTH_COMPILING):
         lanes = partial(stacked.train, problem, device=device, dtype=dtype, search=search, make=LaneProgram)
+        at_once = fitting(problem, optimizer, dtype, is_averaged=any(run.schedule.average for run in runs))
         try:
             with one_thread():  # the compiled code has its own
-                return (yield from in_turns(lanes, runs, fitting(problem, optimizer, dtype)))
+                return (yield from in_turns(lanes, runs, at_once))
         except (NoCompilerError, UntranslatableError) as error:  # raised before the first block
             model = problem.params.model.name
             _warn(f"problem {problem.name}: training the model {model} without compiled code, which is slower: {error}")
     return (yield from shards.train(problem, runs, device=device, dtype=dtype, search=search))
 
 
-def _is_looped(problem: Problem, optimizer: Component) -> bool:
+def is_looped(problem: Problem, optimizer: Component) -> bool:
+    """Whether runs with that optimizer are trained one by one, since params.yaml says so or they cannot be stacked."""
     asked = problem.params.engine
     if asked != "auto":
         return asked == "loop"

@@ -25,8 +25,7 @@ def spread(train: Train, runs: Sequence[Run], cuts: Sequence[Places], processes:
 
     The number of workers changes no byte, since a run's arithmetic depends on its own cut alone.
     """
-    with one_thread():
-        workers = _workers(min(processes or cores(), len(cuts)) - 1)
+    with one_thread(), _workers(min(processes or cores(), len(cuts)) - 1) as workers:
         hands = [list(cuts[number :: len(workers) + 1]) for number in range(len(workers) + 1)]
         for worker, hand in zip(workers, hands[1:], strict=True):
             worker.begin(train, [[runs[i] for i in places] for places in hand])
@@ -68,24 +67,30 @@ class Worker:
         self._process.join()
 
 
-_pool: list[Worker] = []
+_idle: list[Worker] = []
 
 
-def _workers(count: int) -> list[Worker]:
-    """``count`` idle workers. One whose training was left in the middle is replaced."""
-    for worker in [worker for worker in _pool if worker.is_busy]:
-        worker.end()
-        _pool.remove(worker)
-    while len(_pool) < count:
-        _pool.append(Worker())
-    return _pool[:count]
+@contextmanager
+def _workers(count: int) -> Iterator[list[Worker]]:
+    """``count`` workers that no other training has, for two may go on side by side. One left in the middle is not kept."""
+    while len(_idle) < count:
+        _idle.append(Worker())
+    taken = [_idle.pop(0) for _ in range(count)]
+    try:
+        yield taken
+    finally:
+        for worker in taken:
+            if worker.is_busy:
+                worker.end()
+            else:
+                _idle.append(worker)
 
 
 @atexit.register
 def end_workers() -> None:
     """End all workers; the next training that needs some starts new ones."""
-    while _pool:
-        _pool.pop().end()
+    while _idle:
+        _idle.pop().end()
 
 
 def _serve(pipe: Connection) -> None:
@@ -108,12 +113,20 @@ def _train_all(pipe: Connection, train: Train, cuts: list[list[Run]]) -> None:
     except (BrokenPipeError, KeyboardInterrupt):
         raise
     except Exception as error:  # noqa: BLE001  # it is raised again at the other end
-        _send(pipe, "error", error)
+        _send(pipe, "error", _sendable(error))
 
 
 def _send(pipe: Connection, kind: str, content: Any) -> None:
     # As plain bytes: torch would hand every tensor over in shared memory, each with a file of its own.
     pipe.send_bytes(pickle.dumps((kind, content)))
+
+
+def _sendable(error: Exception) -> Exception:
+    """The error, or what it says where it cannot be sent: there are some that can be sent and not be received."""
+    try:
+        return error if isinstance(pickle.loads(pickle.dumps(error)), Exception) else RuntimeError(str(error))
+    except Exception:  # noqa: BLE001  # an error of the user's own may hold anything
+        return RuntimeError(f"{type(error).__name__}: {error}")
 
 
 @contextmanager

@@ -6,13 +6,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
 from pipeline.document import Loc
 from pipeline.params import placed_in
+from pipeline.problems.chance import Chance
 from pipeline.problems.losses import losses
 from pipeline.problems.metrics import metrics
+from pipeline.problems.models import applied
 from pipeline.problems.optimizers import SCHEDULE_FREE
 from pipeline.problems.problem import Problem
 from pipeline.schedulers.registry import schedulers
@@ -21,6 +24,8 @@ from pipeline.schedulers.traps import Followed, follow
 
 SAMPLES = 8
 """Samples that the model is tried on."""
+TRIES = 4
+"""Times that it is applied to them: what it draws may show in one and not in another."""
 Mistake = tuple[Loc, Any, str, str]
 """Place in params.yaml, what is given there, what is wrong with it, what would be right."""
 
@@ -31,10 +36,7 @@ def inspect(problem: Problem) -> list[Followed]:
     Raises :class:`pipeline.params.ParamsError` with a placed line for each part of the problem that does not fit its data,
     and for each schedule that cannot be followed.
     """
-    if parts := [*_of_the_task(problem)] or [*_of_the_model(problem)]:
-        raise placed_in(parts)
-    if statistics := [*_of_the_last_batch(problem), *_of_averaged_weights(problem)]:
-        raise placed_in(statistics)
+    refuse_unfit(problem)
     followed, mistakes = [], []
     for label, schedule in problem.schedules.items():
         try:
@@ -48,6 +50,14 @@ def inspect(problem: Problem) -> list[Followed]:
     if mistakes:
         raise placed_in(mistakes)
     return followed
+
+
+def refuse_unfit(problem: Problem) -> None:
+    """Raise the :class:`pipeline.params.ParamsError` of the parts that do not fit the data, whatever the schedules are."""
+    if parts := [*_of_the_task(problem)] or [*_of_the_model(problem)]:
+        raise placed_in(parts)
+    if statistics := [*_of_the_last_batch(problem), *_of_averaged_weights(problem), *_of_two_averages(problem)]:
+        raise placed_in(statistics)
 
 
 def _entry(problem: Problem, label: str) -> Loc:
@@ -89,36 +99,86 @@ def _one_of(names: str) -> str:
 
 
 def _of_the_model(problem: Problem) -> Iterator[Mistake]:
-    """A model that cannot be built or applied to the data, or an optimizer that refuses it: one step is tried."""
+    """A model that cannot be built, applied to the data or trained, or an optimizer that refuses it: one step is tried."""
     place: Loc = ("problems", problem.name)
-    name, optimizer = problem.params.model.name, problem.params.optimizer.name
+    name, shape = problem.params.model.name, _shape(problem)
     see = "change its arguments, or the dataset; its function says what it takes"
     try:
-        model = problem.new_model(0, "final")
+        model, same, other = (problem.new_model(seed, "final") for seed in (0, 0, 1))
     except Exception as error:  # noqa: BLE001  # a model of the user's own may raise anything
-        yield (*place, "model"), name, f"cannot be built for samples of shape {_shape(problem)}: {_told(error)}", see
+        yield (*place, "model"), name, f"cannot be built for samples of shape {shape}: {_told(error)}", see
         return
     x, y = _samples(problem)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        try:
-            outputs = model(x)
-        except Exception as error:  # noqa: BLE001
-            yield (*place, "model"), name, f"cannot be applied to samples of shape {_shape(problem)}: {_told(error)}", see
-            return
-        if outputs.shape != (len(x), problem.outputs):
-            wrong = f"gives outputs of shape {tuple(outputs.shape)} for {len(x)} samples, and {problem.outputs} each are needed"
-            yield (*place, "model"), name, wrong, f"let it end in {problem.outputs} outputs per sample"
-            return
-        problem.loss.mean(outputs, y).backward()  # type: ignore[no-untyped-call]
-        try:
-            own = next(iter(problem.schedules.values()))
-            _try_a_step(problem.optimizers_for(own)(list(model.parameters()), problem.lr))
-        except ScheduleError:
-            return  # told of the schedule
-        except Exception as error:  # noqa: BLE001
-            right = "change its arguments, or take another one; torch's own page says what it trains"
-            yield (*place, "optimizer"), optimizer, f"cannot train the model {name}: {_told(error)}", right
+    try:
+        found, again = (_outputs(each, x) for each in (model, same))
+    except Exception as error:  # noqa: BLE001
+        yield (*place, "model"), name, f"cannot be applied to samples of shape {shape}: {_told(error)}", see
+        return
+    wrong = [*_of_its_outputs(problem, found[0], len(x))] or [*_of_its_repetition([model, same, other], found, again)]
+    if wrong:
+        yield ((*place, "model"), name, *wrong[0])
+        return
+    try:
+        problem.loss.mean(found[0], y).backward()  # type: ignore[no-untyped-call]
+    except Exception as error:  # noqa: BLE001
+        yield (*place, "model"), name, f"has outputs that the loss cannot take: {_told(error)}", _LOGITS
+        return
+    yield from _of_the_optimizer(problem, model)
+
+
+_LOGITS = "let it return one tensor of its last layer, of real numbers that hang on its parameters"
+
+
+def _outputs(model: nn.Module, x: Tensor) -> list[Any]:
+    """What the model gives, time after time, with the same random numbers each time that it is asked for all of them."""
+    with Chance(0).used():
+        return [model(x.clone()) for _ in range(TRIES)]
+
+
+def _of_its_outputs(problem: Problem, outputs: Any, count: int) -> Iterator[tuple[str, str]]:
+    """Outputs that are no tensor of one row per sample."""
+    ending = f"let it end in {problem.outputs} outputs per sample"
+    if not isinstance(outputs, Tensor):
+        yield f"gives a {type(outputs).__name__}, and a tensor is needed", f"{ending}, and return those alone"
+    elif outputs.shape != (count, problem.outputs):
+        shape = tuple(outputs.shape)
+        yield f"gives outputs of shape {shape} for {count} samples, and {problem.outputs} each are needed", ending
+    elif not outputs.is_floating_point():
+        yield f"gives outputs of {outputs.dtype}", _LOGITS
+    elif not outputs.requires_grad:
+        yield "gives outputs that do not hang on any parameter that is trained", "leave out what cuts them off: detach, no_grad"
+
+
+def _of_its_repetition(models: list[nn.Module], found: list[Tensor], again: list[Tensor]) -> Iterator[tuple[str, str]]:
+    """A model that the seed of a run does not settle: no figure of it could ever be found again."""
+    first, same, other = (dict(model.state_dict()) for model in models)
+    right = "let it draw from torch's, numpy's or Python's own generator, all of which are seeded for each run"
+    if {key: values.shape for key, values in first.items()} != {key: values.shape for key, values in other.items()}:
+        yield "has parameters of other shapes for another seed", "let its arguments alone settle its shapes"
+    elif first.keys() != same.keys() or not all(_are_the_same(values, same[key]) for key, values in first.items()):
+        yield "has other weights each time that it is built with the same seed", right
+    elif not all(map(_are_the_same, found, again)):
+        yield "gives other outputs each time that it is given the same seed and samples", right
+
+
+def _are_the_same(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and torch.allclose(one, other, rtol=1e-3, atol=1e-5, equal_nan=True)
+
+
+def _of_the_optimizer(problem: Problem, model: nn.Module) -> Iterator[Mistake]:
+    name, optimizer = problem.params.model.name, problem.params.optimizer.name
+    try:
+        own = next(iter(problem.schedules.values()))
+        built = problem.optimizers_for(own)(list(model.parameters()), problem.lr)
+        if not isinstance(built, Optimizer):
+            raise ValueError(f"its function gives no torch.optim.Optimizer, but {built!r}")
+        with Chance(0).used():
+            _try_a_step(built)
+    except ScheduleError:
+        return  # told of the schedule
+    except Exception as error:  # noqa: BLE001
+        right = "change its arguments, or take another one; torch's own page says what it trains"
+        yield ("problems", problem.name, "optimizer"), optimizer, f"cannot train the model {name}: {_told(error)}", right
 
 
 @torch.no_grad()
@@ -133,7 +193,7 @@ def _of_the_last_batch(problem: Problem) -> Iterator[Mistake]:
     train = samples.parts["train"][0]
     left = len(train) % size or size
     try:
-        with torch.random.fork_rng(devices=[]):
+        with Chance(0).used():
             problem.new_model(0, "final")(torch.tensor(samples.x[train[:left]]))
     except Exception as error:  # noqa: BLE001  # a model of the user's own may raise anything
         wrong = (
@@ -144,21 +204,31 @@ def _of_the_last_batch(problem: Problem) -> Iterator[Mistake]:
 
 
 def _of_averaged_weights(problem: Problem) -> Iterator[Mistake]:
-    """Running statistics beside averaged weights: they are gathered at the weights that are trained, not at their average."""
-    if not (asked := dict(_averaging(problem))) or not _has_running_statistics(problem):
-        return
-    wrong = (
-        f"is evaluated at averaged weights, and the running statistics of the model {problem.params.model.name} (BatchNorm's, "
-        "or the like) are those of other weights"
-    )
-    for place, name in asked.items():
-        yield place, name, wrong, f"leave it out, or {_WITHOUT_STATISTICS}"
+    """Running statistics beside averaged weights: they are gathered at the weights that are trained, not at their average.
+
+    BatchNorm's are gathered anew for an ``average``, by torch's ``update_bn``; for a schedule-free optimizer none are.
+    """
+    statistics = f"is evaluated at averaged weights, and the running statistics of the model {problem.params.model.name}"
+    if (free := list(_schedule_free(problem))) and _has_running_statistics(problem):
+        wrong = f"{statistics} (BatchNorm's, or the like) are those of other weights"
+        yield from ((*asked, wrong, f"leave it out, or {_WITHOUT_STATISTICS}") for asked in free)
+    if (means := list(_means(problem))) and _has_running_statistics(problem, but_of=_BatchNorm):
+        wrong = f"{statistics} (others than BatchNorm's, which torch's update_bn gathers anew) are those of other weights"
+        yield from ((*asked, wrong, f"leave it out, or {_WITHOUT_STATISTICS}") for asked in means)
 
 
 _WITHOUT_STATISTICS = "build the model with GroupNorm or LayerNorm, which take no statistics of the batch"
 
 
-def _averaging(problem: Problem) -> Iterator[tuple[Loc, str]]:
+def _of_two_averages(problem: Problem) -> Iterator[Mistake]:
+    """A mean of weights beside an optimizer that evaluates a mean already."""
+    if (own := problem.params.optimizer.name) in SCHEDULE_FREE.values():
+        for place, given in _means(problem):
+            wrong = f"comes on top of the optimizer {own} of {problem.name}, which averages the weights itself"
+            yield place, given, wrong, "leave `average` out, or take another optimizer"
+
+
+def _schedule_free(problem: Problem) -> Iterator[tuple[Loc, Any]]:
     """Where a schedule-free optimizer is asked for, and by what name."""
     if (own := problem.params.optimizer.name) in SCHEDULE_FREE.values():
         yield ("problems", problem.name, "optimizer", "name"), own
@@ -167,20 +237,30 @@ def _averaging(problem: Problem) -> Iterator[tuple[Loc, str]]:
             yield _entry(problem, label), schedule.name
 
 
-@torch.no_grad()
-def _has_running_statistics(problem: Problem) -> bool:
-    """Whether the model, evaluated, gives other outputs once samples have passed through it in training."""
+def _means(problem: Problem) -> Iterator[tuple[Loc, Any]]:
+    """Where a mean of the weights is asked for, and which."""
+    for label, schedule in problem.schedules.items():
+        if schedule.average:
+            yield (*_entry(problem, label), "average"), schedule.average.model_dump(exclude_none=True)
+
+
+def _has_running_statistics(problem: Problem, but_of: type[nn.Module] | tuple[()] = ()) -> bool:
+    """Whether the model, evaluated, gives other outputs once samples have passed through it in training.
+
+    Layers ``but_of`` some kinds stay as they are.
+    """
     model, (x, _) = problem.new_model(0, "final"), _samples(problem)
 
     def evaluated() -> Tensor:
-        torch.manual_seed(0)
-        outputs: Tensor = model.eval()(x)
-        return outputs
+        with Chance(0).used():
+            return applied(model.eval(), x)
 
-    with torch.random.fork_rng(devices=[]):
-        before = evaluated()
-        model.train()(x)
-        return not torch.equal(evaluated(), before)
+    before = evaluated()
+    for layer in model.modules():
+        layer.training = not isinstance(layer, but_of)
+    with Chance(0).used():
+        applied(model, x)
+    return not torch.equal(evaluated(), before)
 
 
 def _shape(problem: Problem) -> tuple[int, ...]:

@@ -13,8 +13,11 @@ from typing import Annotated, Literal
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
-from pipeline.registry import Registered, Registry, arguments_of
+from pipeline.params import Component
+from pipeline.problems.dropout import counted
+from pipeline.registry import Registered, Registry, arguments_of, called
 
 Builder = Callable[..., nn.Module]
 Width = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -24,13 +27,70 @@ models: Registry[Registered] = Registry("model")
 
 
 def register(name: str) -> Callable[[Builder], Builder]:
-    """Make a function known under ``name``."""
+    """Make a function, or a class of modules, known under ``name``."""
 
     def add(function: Builder) -> Builder:
-        models.add(Registered(name, function, arguments_of(function, given=2)))
+        models.add(Registered(name, called(function), arguments_of(function, given=2)))
         return function
 
     return add
+
+
+def built(component: Component, inputs: int | tuple[int, ...], outputs: int, blank: Tensor) -> nn.Module:
+    """The model of that name in single precision, with counted dropout.
+
+    What is lazy in it takes its shape from the samples ``blank``.
+    """
+    model = models[component.name].function(inputs, outputs, **component.args)
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"{component.name} gives {_kind(model)}, and a torch.nn.Module is needed")
+    if _lazy(model):
+        _dry_run(model, blank)
+    if left := _lazy(model):
+        raise ValueError(f"{component.name} has a lazy layer that its forward does not reach ({left[0]})")
+    return counted(moved(model, torch.device("cpu"), torch.float32))
+
+
+def _kind(value: object) -> str:
+    return "None" if value is None else f"a {type(value).__name__}"
+
+
+def _lazy(model: nn.Module) -> list[str]:
+    """Parameters and buffers that have no shape yet."""
+    return [name for name, values in (*model.named_parameters(), *model.named_buffers()) if is_lazy(values)]
+
+
+@torch.no_grad()
+def _dry_run(model: nn.Module, blank: Tensor) -> None:
+    """Apply the model once as it is evaluated, so that nothing is gathered or dropped; then all is as it was."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()(blank)
+    for module, mode in modes.items():
+        module.training = mode
+
+
+def moved(model: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
+    """The model there and in that precision; complex numbers stay complex, which ``Module.to`` would cut to their real part."""
+
+    def move(values: Tensor) -> Tensor:
+        kind = dtype.to_complex() if values.is_complex() else dtype if values.is_floating_point() else values.dtype
+        return values.to(device, kind)
+
+    there: nn.Module = model._apply(move)  # type: ignore[no-untyped-call]
+    return there
+
+
+def applied(model: nn.Module, x: Tensor) -> Tensor:
+    """The model's outputs, without gradients unless the model takes some itself in its forward."""
+    try:
+        with torch.no_grad():
+            outputs: Tensor = model(x)
+    except RuntimeError as error:
+        if "require grad" not in str(error):
+            raise
+        with torch.enable_grad():
+            outputs = model(x)
+    return outputs.detach()
 
 
 @register("linear")

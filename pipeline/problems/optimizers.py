@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field
 from torch.optim import Optimizer
 
 from pipeline.params import Component
-from pipeline.registry import Registered, Registry, arguments_of
+from pipeline.registry import Registered, RegistrationError, Registry, arguments_of, called
 from pipeline.wording import mistake
 
 Builder = Callable[..., Optimizer]
@@ -34,13 +34,21 @@ if (_method := getattr(Optimizer.add_param_group, "__wrapped__", None)) is not N
 
 
 def register(name: str) -> Callable[[Builder], Builder]:
-    """Make a function known under ``name``; it must have an argument ``lr``."""
+    """Make a function, or a class of optimizers, known under ``name``; it must have an argument ``lr``."""
 
     def add(function: Builder) -> Builder:
-        optimizers.add(Registered(name, function, arguments_of(function, given=1)))
+        arguments = arguments_of(function, given=1)
+        if "lr" not in arguments.model_fields:
+            raise RegistrationError(f"the optimizer {name!r} has no argument lr; give it one, `lr: float`, for the schedules")
+        optimizers.add(Registered(name, called(function), arguments))
         return function
 
     return add
+
+
+def is_torchs(name: str) -> bool:
+    """Whether the optimizer is one of those below, which know no parameter from another until they step."""
+    return optimizers[name].function.__module__ == __name__
 
 
 @register("SGD")
@@ -205,11 +213,12 @@ def _as_registered(kind: type[Optimizer]) -> Builder:
         return kind(parameters, **given)
 
     annotations = {p.name: LearningRate if p.name == "lr" else _annotation(hints[p.name]) for p in own[1:]}
+    annotations[own[0].name] = Parameters
     build.__name__ = build.__qualname__ = kind.__name__
     build.__doc__ = f"``torch.optim.{kind.__name__}``."
-    build.__annotations__ = {"parameters": Parameters, **annotations}
-    defaults = [p.replace(default=list(p.default) if isinstance(p.default, tuple) else p.default) for p in own]
-    build.__signature__ = inspect.Signature(defaults)  # type: ignore[attr-defined]
+    defaults = {p.name: list(p.default) if isinstance(p.default, tuple) else p.default for p in own}
+    as_here = [p.replace(default=defaults[p.name], annotation=annotations[p.name]) for p in own]
+    build.__signature__ = inspect.Signature(as_here)  # type: ignore[attr-defined]
     return build
 
 

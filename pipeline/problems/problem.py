@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -16,16 +16,16 @@ from torch.optim import Optimizer
 from pipeline import results
 from pipeline.errors import PipelineError
 from pipeline.params import Component, Params, ProblemParams, Schedule
-from pipeline.problems.dropout import counted
+from pipeline.problems.chance import Chance
 from pipeline.problems.encoding import Column, encode
 from pipeline.problems.losses import Loss, Task
 from pipeline.problems.metrics import Metric, metrics
-from pipeline.problems.models import models
-from pipeline.problems.optimizers import SCHEDULE_FREE, optimizers, schedule_free
+from pipeline.problems.models import built
+from pipeline.problems.optimizers import SCHEDULE_FREE, is_torchs, optimizers, schedule_free
 from pipeline.problems.splits import PARTS, SplitError, at_random, by_group
 from pipeline.runs import Floats, Run, Stream, as_json, code_fingerprint, fingerprint, run_fingerprint, stream
 from pipeline.schedulers.registry import schedulers
-from pipeline.schedulers.replay import Budget, NewOptimizer, ScheduleError, resolve
+from pipeline.schedulers.replay import Budget, NewOptimizer, ScheduleError, monitored, resolve
 
 Indices = npt.NDArray[np.int64]
 
@@ -202,11 +202,15 @@ class Problem:
 
     def new_model(self, seed: int, of: Stream) -> nn.Module:
         """The model with the initial weights of a replicate: the same for every scheduler."""
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(stream("weights", self.name, of, seed))
-            component = self.params.model
-            model: nn.Module = models[component.name].function(self.inputs, self.outputs, **component.args)
-        return counted(model)
+        with Chance(stream("weights", self.name, of, seed)).used():
+            return built(self.params.model, self.inputs, self.outputs, self._blank)
+
+    @cached_property
+    def _blank(self) -> torch.Tensor:
+        """Two samples of nothing but zeros."""
+        shape = (self.inputs,) if isinstance(self.inputs, int) else self.inputs
+        is_whole = np.issubdtype(self.x.dtype, np.integer) and not self.columns
+        return torch.zeros(2, *shape, dtype=torch.int64 if is_whole else torch.float32)
 
     def new_draws(self, run: Run) -> np.random.Generator:
         """The generator of a run's dropout masks: no two runs share them, however much else they do."""
@@ -236,7 +240,18 @@ class Problem:
             optimizer: Optimizer = optimizers[component.name].function(parameters, **arguments)
             return optimizer
 
+        if not is_torchs(component.name):
+            vars(build)["stand_ins"] = self._stand_ins
         return build
+
+    @cached_property
+    def _stand_ins(self) -> list[torch.Tensor]:
+        """Tensors of the shapes of the model's parameters, which take no memory; none where it cannot be built."""
+        try:
+            parameters = list(self.new_model(0, "final").parameters())
+        except Exception:  # noqa: BLE001  # whatever it is, it is told when the model is tried out
+            return []
+        return [torch.zeros(1, dtype=p.dtype).expand(p.shape).requires_grad_(p.requires_grad) for p in parameters]
 
 
 def load_problem(params: Params, name: str) -> Problem:
@@ -253,7 +268,7 @@ def from_frame(params: Params, name: str, data: pd.DataFrame) -> Problem:
     x = data[[column for column in data.columns if column not in ("split", "y", "group")]].to_numpy()
     x = x.astype(np.int64 if np.issubdtype(x.dtype, np.integer) else np.float32, copy=False)
     y = data["y"].to_numpy()
-    return Problem(
+    problem = Problem(
         name=name,
         params=params.problem(name),
         schedules=params.schedules(name),
@@ -263,6 +278,20 @@ def from_frame(params: Params, name: str, data: pd.DataFrame) -> Problem:
         columns=tuple(Column.from_dict(column) for column in data.attrs.get("columns", ())),
         group=data["group"].to_numpy() if "group" in data else None,
     )
+    more_is_better = metrics[problem.metric_name].higher_is_better
+    return replace(problem, schedules={k: _directed(s, more_is_better) for k, s in problem.schedules.items()})
+
+
+def _directed(schedule: Schedule, more_is_better: bool) -> Schedule:
+    """A schedule that watches the metric, told which way is better where its argument ``mode`` leaves that open."""
+    entry = schedulers[schedule.name]
+    if (
+        not entry.live
+        or monitored(schedule) != "validation_metric"
+        or entry.complete(schedule.args).get("mode", "") is not None
+    ):
+        return schedule
+    return schedule.model_copy(update={"args": {**schedule.args, "mode": "max" if more_is_better else "min"}})
 
 
 def _of_sizes(parts: Mapping[str, Indices], sizes: Mapping[str, int], seed: int) -> dict[str, Indices]:
@@ -283,6 +312,8 @@ def describe(problem: Problem, run: Run, device: torch.device) -> dict[str, Any]
     """What is known of a run before it is trained: the first columns of ``runs.parquet``."""
     resolved = resolve(run.schedule, problem.lr, problem.budget(run.epochs))
     optimizer = problem.optimizer_of(run.schedule)
+    average = run.schedule.average
+    averaged = {"average": average.in_epochs(run.epochs).model_dump(exclude_none=True)} if average else {}
     return {
         "run": run_fingerprint(run, f"{problem.fingerprint} {device}"),
         "variant": run.variant,
@@ -296,7 +327,7 @@ def describe(problem: Problem, run: Run, device: torch.device) -> dict[str, Any]
         "interval": run.schedule.interval,
         "warmup": resolved.warmup,
         "metric": problem.metric_name,
-        "optimizer": as_json({"name": optimizer.name, "args": dict(optimizer.args)}),
+        "optimizer": as_json({"name": optimizer.name, "args": dict(optimizer.args), **averaged}),
         "dataset": problem.digest,
         "device": str(device),
     }

@@ -12,11 +12,14 @@ from typing import Any
 import numpy as np
 
 from pipeline.catalogue import CATALOGUE
+from pipeline.document import read
 from pipeline.errors import PipelineError
-from pipeline.params import Params, Schedule, load_params
+from pipeline.params import PARAMS_FILE, Params, Schedule, load_params
 from pipeline.problems.datasets import made
+from pipeline.problems.inspection import refuse_unfit
 from pipeline.problems.problem import Problem, from_frame
 from pipeline.runs import Floats
+from pipeline.schedulers.aliases import told
 from pipeline.schedulers.registry import schedulers
 from pipeline.schedulers.replay import ScheduleError
 from pipeline.schedulers.table import table
@@ -42,10 +45,13 @@ def main() -> None:
 
 
 def _galleries(params: Params, name: str | None) -> Iterator[str]:
+    data = read(PARAMS_FILE)[1]
     for chosen in [name] if name else params.problems:
         problem = from_frame(params, chosen, made(chosen, params.problem(chosen).dataset))
+        refuse_unfit(problem)
         budget = problem.budget()
         yield f"{chosen}: {budget.epochs} epochs of {budget.steps_per_epoch} batches, learning rate {problem.lr:g}"
+        yield from told(data, chosen)
         for label, schedule in problem.schedules.items():
             yield ""
             yield from _entry(problem, label, schedule, params.report.baseline)
@@ -69,6 +75,8 @@ def _written(label: str, schedule: Schedule) -> str:
     """Its arguments, and whatever else is not as usual, as in params.yaml."""
     usual = {"name": label, "lr": "100%", "warmup": 0, "interval": schedulers[schedule.name].interval}
     shown = {key: getattr(schedule, key) for key, value in usual.items() if getattr(schedule, key) != value} | schedule.args
+    if schedule.average:
+        shown["average"] = schedule.average.model_dump(exclude_none=True)
     return ", ".join(f"{key}: {_plain(value)}" for key, value in shown.items())
 
 

@@ -1,12 +1,15 @@
-"""The schedulers of ``torch.optim.lr_scheduler``, with torch's own arguments."""
+"""The schedulers of ``torch.optim.lr_scheduler`` and ``torch.optim.swa_utils``, with torch's own arguments."""
 
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field
+from torch import Tensor
 from torch.optim import Optimizer, lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.swa_utils import SWALR
 
-from pipeline.schedulers.registry import register
+from pipeline.callables import FunctionPath, imported
+from pipeline.schedulers.registry import Monitor, register
 from pipeline.spaces import Range
 from pipeline.units import Length, LengthOrZero, OptionalLength, OptionalPositiveRate, PositiveRate, Rate
 
@@ -15,13 +18,19 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Momentum = Annotated[float, Field(ge=0, lt=1)]
 
 
-@register("StepLR", search={"step_size": Range(low="5%", high="60%"), "gamma": Range(low=0.02, high=0.9, log=True)})
+@register(
+    "StepLR", interval="epoch", search={"step_size": Range(low="5%", high="60%"), "gamma": Range(low=0.02, high=0.9, log=True)}
+)
 def step_lr(optimizer: Optimizer, total_steps: int, step_size: Length, gamma: Factor = 0.1) -> LRScheduler:
     """``torch.optim.lr_scheduler.StepLR``: times ``gamma`` every ``step_size``."""
     return lr_scheduler.StepLR(optimizer, step_size, gamma)
 
 
-@register("MultiStepLR", search={"milestones": Range(low="10%", high="95%"), "gamma": Range(low=0.02, high=0.9, log=True)})
+@register(
+    "MultiStepLR",
+    interval="epoch",
+    search={"milestones": Range(low="10%", high="95%"), "gamma": Range(low=0.02, high=0.9, log=True)},
+)
 def multi_step_lr(
     optimizer: Optimizer,
     total_steps: int,
@@ -32,7 +41,19 @@ def multi_step_lr(
     return lr_scheduler.MultiStepLR(optimizer, milestones, gamma)
 
 
-@register("ConstantLR", begins=("factor",))  # the baseline: its rate is searched and nothing else
+@register("LambdaLR", interval="epoch")
+def lambda_lr(optimizer: Optimizer, total_steps: int, lr_lambda: FunctionPath) -> LRScheduler:
+    """``torch.optim.lr_scheduler.LambdaLR``: the optimizer's rate times what the function at ``lr_lambda`` says of the step."""
+    return lr_scheduler.LambdaLR(optimizer, imported(lr_lambda))
+
+
+@register("MultiplicativeLR", interval="epoch")
+def multiplicative_lr(optimizer: Optimizer, total_steps: int, lr_lambda: FunctionPath) -> LRScheduler:
+    """``torch.optim.lr_scheduler.MultiplicativeLR``: the rate before, times what the function at ``lr_lambda`` says."""
+    return lr_scheduler.MultiplicativeLR(optimizer, imported(lr_lambda))
+
+
+@register("ConstantLR", interval="epoch", begins=("factor",))  # the baseline: its rate is searched and nothing else
 def constant_lr(optimizer: Optimizer, total_steps: int, factor: Share = 1 / 3, total_iters: LengthOrZero = 5) -> LRScheduler:
     """``torch.optim.lr_scheduler.ConstantLR``: times ``factor`` until ``total_iters``; with factor 1 no schedule at all."""
     return lr_scheduler.ConstantLR(optimizer, factor, total_iters)
@@ -40,6 +61,7 @@ def constant_lr(optimizer: Optimizer, total_steps: int, factor: Share = 1 / 3, t
 
 @register(
     "LinearLR",
+    interval="epoch",
     search={
         "start_factor": Range(low=0.01, high=1.0, log=True),
         "end_factor": Range(low=0.0, high=1.0),
@@ -60,6 +82,7 @@ def linear_lr(
 
 @register(
     "ExponentialLR",
+    interval="epoch",
     search={"gamma": Range(low=1e-4, high=0.5, over="run"), "final": Range(low="0.01%", high="50%", log=True)},
     one_of=("gamma", "final"),
 )
@@ -75,7 +98,11 @@ def exponential_lr(
     return lr_scheduler.ExponentialLR(optimizer, cast(float, gamma))
 
 
-@register("PolynomialLR", search={"total_iters": Range(low="50%", high="100%"), "power": Range(low=0.3, high=4.0, log=True)})
+@register(
+    "PolynomialLR",
+    interval="epoch",
+    search={"total_iters": Range(low="50%", high="100%"), "power": Range(low=0.3, high=4.0, log=True)},
+)
 def polynomial_lr(
     optimizer: Optimizer, total_steps: int, total_iters: LengthOrZero = 5, power: Annotated[float, Field(gt=0, le=100)] = 1.0
 ) -> LRScheduler:
@@ -83,7 +110,11 @@ def polynomial_lr(
     return lr_scheduler.PolynomialLR(optimizer, total_iters, power)
 
 
-@register("CosineAnnealingLR", search={"T_max": Range(low="50%", high="100%"), "eta_min": Range(low="0%", high="20%")})
+@register(
+    "CosineAnnealingLR",
+    interval="epoch",
+    search={"T_max": Range(low="50%", high="100%"), "eta_min": Range(low="0%", high="20%")},
+)
 def cosine_annealing_lr(optimizer: Optimizer, total_steps: int, T_max: Length, eta_min: Rate = 0.0) -> LRScheduler:
     """``torch.optim.lr_scheduler.CosineAnnealingLR``: half a cosine down to ``eta_min`` over ``T_max`` (then up again)."""
     return lr_scheduler.CosineAnnealingLR(optimizer, T_max, eta_min)
@@ -91,6 +122,7 @@ def cosine_annealing_lr(optimizer: Optimizer, total_steps: int, T_max: Length, e
 
 @register(
     "CosineAnnealingWarmRestarts",
+    interval="epoch",
     search={"T_0": Range(low="10%", high="100%", log=True), "T_mult": (1, 2, 3), "eta_min": Range(low="0%", high="20%")},
 )
 def cosine_annealing_warm_restarts(
@@ -171,6 +203,7 @@ def one_cycle_lr(
 
 @register(
     "ReduceLROnPlateau",
+    interval="epoch",
     live=True,
     search={
         "factor": Range(low=0.05, high=0.8, log=True),
@@ -188,6 +221,49 @@ def reduce_lr_on_plateau(
     cooldown: LengthOrZero = 0,
     min_lr: Rate = 0.0,
     eps: Factor = 1e-8,
-) -> Any:
-    """``torch.optim.lr_scheduler.ReduceLROnPlateau`` on the training loss: times ``factor`` after ``patience`` bad epochs."""
-    return lr_scheduler.ReduceLROnPlateau(optimizer, "min", factor, patience, threshold, threshold_mode, cooldown, min_lr, eps)
+    monitor: Monitor = "train_loss",
+    mode: Literal["min", "max"] | None = None,
+) -> LRScheduler:
+    """``torch.optim.lr_scheduler.ReduceLROnPlateau`` on the ``monitor``: times ``factor`` after ``patience`` bad epochs.
+
+    Left out, ``mode`` is ``max`` where that is a metric of which more is better (see :mod:`pipeline.problems.problem`).
+    """
+    given = factor, patience, threshold, threshold_mode, cooldown, min_lr, eps
+    return lr_scheduler.ReduceLROnPlateau(optimizer, mode or "min", *given)
+
+
+class _SWALRFrom(SWALR):
+    """torch's own, which leaves the optimizer's rate as it is for the first ``start`` steps."""
+
+    def __init__(self, optimizer: Optimizer, start: int, *of_swa: Any) -> None:
+        self._start = start
+        super().__init__(optimizer, *of_swa)
+
+    def get_lr(self) -> list[float | Tensor]:
+        """The optimizer's rate until the first annealed one; from then on torch's, by the steps since the start."""
+        if self.last_epoch < self._start + bool(self.anneal_epochs):
+            return list(self.base_lrs)
+        self._step_count = self.last_epoch - self._start + 1  # by this torch knows how far it has come
+        rates: list[float | Tensor] = super().get_lr()  # type: ignore[no-untyped-call]
+        return rates
+
+
+@register(
+    "SWALR",
+    interval="epoch",
+    search={
+        "swa_lr": Range(low="1%", high="50%", log=True),
+        "anneal_epochs": Range(low="1%", high="25%"),
+        "anneal_strategy": ("cos", "linear"),
+    },
+)
+def swalr(
+    optimizer: Optimizer,
+    total_steps: int,
+    swa_lr: Rate,
+    anneal_epochs: LengthOrZero = 10,
+    anneal_strategy: Literal["cos", "linear"] = "cos",
+    start: Length = "75%",  # type: ignore[assignment]  # as written
+) -> LRScheduler:
+    """``torch.optim.swa_utils.SWALR``: the optimizer's rate up to ``start``, then down to ``swa_lr`` in ``anneal_epochs``."""
+    return _SWALRFrom(optimizer, start, swa_lr, anneal_epochs, anneal_strategy)

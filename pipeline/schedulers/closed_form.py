@@ -1,11 +1,12 @@
 """Factors of the learning rate that are formulas of the step, for torch's ``LambdaLR``.
 
 A formula is stated once, in numpy's arithmetic. Asked for one step it gives a number; asked for many it gives them all at
-once, to the same bits: numpy rounds each element as Python does a number, and what it might round otherwise, cosine and
-hyperbolic tangent, is Python's own, element by element.
+once, to the same bits: numpy rounds each element as Python does a number, and what it might round otherwise, cosine,
+hyperbolic tangent and powers, is Python's own, element by element.
 """
 
 import math
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ Formula = Callable[[Any], Any]
 
 cos = np.vectorize(math.cos, otypes=[float])
 tanh = np.vectorize(math.tanh, otypes=[float])
+power = np.vectorize(operator.pow, otypes=[float])
 
 
 @dataclass(frozen=True)

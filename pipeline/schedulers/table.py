@@ -28,7 +28,7 @@ def _argument(name: str, field: FieldInfo) -> str:
     """``name`` with its unit and default, where it has them."""
     unit = " ⟷" if any(map(is_length, marks_of(field))) else " ↕" if any(map(is_rate, marks_of(field))) else ""
     default = field.get_default()
-    if field.is_required() or default is None:
+    if field.is_required() or default in (None, []):
         return f"`{name}`{unit}"
     shown = f"{default:.4g}" if isinstance(default, float) else str(default)
     return f"`{name}`{unit} = {shown}"
@@ -49,7 +49,7 @@ def _values(values: Range | tuple[object, ...]) -> str:
 def _origin(entry: Scheduler) -> str:
     """The torch class or the papers that the docstring names."""
     doc = inspect.getdoc(entry.function) or ""
-    if found := re.match(r"``torch\.optim\.lr_scheduler\.(\w+)``", doc):
+    if found := re.match(r"``torch\.optim\.(?:lr_scheduler|swa_utils)\.(\w+)``", doc):
         return f"torch's {found[1]}" if found[1] != entry.name else "torch"
     papers = re.findall(r"\(([^()]*?), (?:[A-Za-z]+, )?arXiv:([\d.]+)", doc)
     return "; ".join(f"[{name}](https://arxiv.org/abs/{number})" for name, number in papers) or (doc.splitlines() or ["–"])[0]

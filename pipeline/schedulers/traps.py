@@ -4,12 +4,11 @@ A trap looks at rates, momenta and lengths, never at names, so that it works for
 schedule that reacts to the loss is followed on a loss that never falls, which lowers its rate as early as it can.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from pipeline.params import Schedule
 from pipeline.runs import Floats
@@ -21,11 +20,13 @@ from pipeline.schedulers.replay import (
     Resolved,
     ScheduleError,
     Trace,
+    advance,
+    idle,
     momentum_of,
     resolve,
     trace,
 )
-from pipeline.units import is_length, marks_of
+from pipeline.units import is_length, marks_of, percent
 
 NOTHING = 1e-6
 """Share of the peak below which a rate moves nothing."""
@@ -82,14 +83,31 @@ class Followed:
         """Whether it reacts to the loss."""
         return schedulers[self.schedule.name].live
 
+    @property
+    def can_go_by_batches(self) -> bool:
+        """Whether it could be stepped more often than it is."""
+        return self.schedule.interval == "epoch" and not self.is_live and self.budget.steps_per_epoch > 1
+
     def found(self, trap: str, step: int, what: str, why: str, change: str) -> Finding:
         """A finding at an optimizer step (from 0)."""
         return Finding(self.label, trap, step // self.budget.steps_per_epoch + 1, what, why, change)
 
+    @property
+    def unit(self) -> str:
+        """What the schedule's own steps are."""
+        return "batches" if self.schedule.interval == "batch" else "epochs"
+
     def lengths(self) -> Iterator[tuple[str, int]]:
         """Every argument that is a length, in scheduler steps; each entry of a list."""
+        return self._lengths_in(self.resolved.args)
+
+    def written_lengths(self) -> Iterator[tuple[str, int | str]]:
+        """The same as they are written, or would be by default."""
+        return self._lengths_in(schedulers[self.schedule.name].complete(self.schedule.args))
+
+    def _lengths_in(self, args: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         for name, field in schedulers[self.schedule.name].arguments.model_fields.items():
-            value = self.resolved.args[name]
+            value = args[name]
             if value is not None and any(map(is_length, marks_of(field))):
                 for each in value if isinstance(value, list) else [value]:
                     yield name, each
@@ -104,9 +122,11 @@ def follow(label: str, schedule: Schedule, new_optimizer: NewOptimizer, lr: floa
     Raises :class:`pipeline.schedulers.replay.ScheduleError` where it fails.
     """
     resolved = resolve(schedule, lr, budget)
-    alive = schedulers[schedule.name].live
-    traced = (_on_a_constant_loss if alive else trace)(schedule, new_optimizer, lr, budget)
-    own = momentum_of(new_optimizer([torch.zeros(1, 1)], resolved.lr))
+    followed = _on_a_constant_loss if schedulers[schedule.name].live else trace
+    traced, again = (followed(schedule, new_optimizer, lr, budget) for _ in range(2))
+    if not (np.array_equal(traced.lr, again.lr) and np.array_equal(traced.momentum, again.momentum)):
+        raise ScheduleError("is another one each time that it is followed: let what it draws at random have a seed of its own")
+    own = momentum_of(idle(new_optimizer, resolved.lr))
     return Followed(label, schedule, resolved, traced, budget, own)
 
 
@@ -126,15 +146,19 @@ def impossible(label: str, error: ScheduleError) -> Finding:
 def _on_a_constant_loss(schedule: Schedule, new_optimizer: NewOptimizer, lr: float, budget: Budget) -> Trace:
     replay = Replay(schedule, new_optimizer, lr, budget)
     rows = []
-    for _ in range(budget.epochs):
+    for epoch in range(1, budget.epochs + 1):
         rows.append(replay.now)
-        replay.step(1.0)
+        try:
+            advance(replay, schedule.name, 1.0)
+        except ScheduleError as error:
+            raise ScheduleError(str(error), error.key, epoch) from error
     table = np.repeat(np.array(rows), budget.steps_per_epoch, axis=0)
     return Trace(table[:, 0], table[:, 1])
 
 
 def _never_changes(s: Followed) -> Iterator[Finding]:
-    if not s.is_live and np.ptp(s.rates) == 0 and not schedulers[s.schedule.name].schedule_free:
+    is_meant = schedulers[s.schedule.name].schedule_free or (s.schedule.average and s.schedule.name == "ConstantLR")
+    if not s.is_live and np.ptp(s.rates) == 0 and not is_meant:
         what = f"the rate is {s.peak:.3g} from the first step to the last"
         why = "it is the constant rate under another name"
         yield s.found("never changes", 0, what, why, _change(_given(s)))
@@ -161,13 +185,34 @@ def _lies_beyond(s: Followed) -> Iterator[Finding]:
     if s.is_live:
         return
     steps = s.budget.steps_of(s.schedule).main
-    unit = "batches" if s.schedule.interval == "batch" else "epochs"
     for name, length in s.lengths():
         is_moment = isinstance(s.resolved.args[name], list)
         if length > steps or (is_moment and length == steps):
-            what = f"{name} is {length} {unit}, and the schedule has {steps}"
+            what = f"{name} is {length} {s.unit}, and the schedule has {steps}"
             change = f"write {name} as a share of the run, {'below' if is_moment else 'at most'} 100%"
             yield s.found("beyond the run", len(s.rates) - 1, what, "what should happen then never does", change)
+
+
+def _is_shorter_than_a_step(s: Followed) -> Iterator[Finding]:
+    """A share of the run that is less than half a step: rounded, it is none at all, or a whole one where there must be one."""
+    phases = s.budget.steps_of(s.schedule)
+    lengths = [(name, length, phases.main) for name, length in s.written_lengths()]
+    for name, length, steps in [("warmup", s.schedule.warmup, phases.warmup + phases.main), *lengths]:
+        share = percent(length) if isinstance(length, str) else None
+        if share and share * steps < 50:
+            what = f"{name} is {length} of {steps} {s.unit}, which is less than half of one"
+            longer = f"write {name} as a larger share" + (", or interval: batch" if s.can_go_by_batches else "")
+            yield s.found("shorter than a step", 0, what, "it is rounded to none, or to a whole one", longer)
+
+
+def _rises_in_one_step(s: Followed) -> Iterator[Finding]:
+    """A warmup that became a single stair."""
+    first, second = s.rates[:: s.budget.steps_per_epoch][:2] if s.can_go_by_batches and s.budget.epochs > 1 else (0.0, 0.0)
+    if NOTHING * s.peak < first < (1 - AS_THE_SAME) * s.peak and _are_the_same(second, s.peak):
+        what = f"the rate rises from {first:.3g} to its peak of {second:.3g} in a single step"
+        yield s.found(
+            "a single stair", 0, what, "stepped per epoch, its warmup is no rise but a stair", "write interval: batch"
+        )
 
 
 def _peaks_elsewhere(s: Followed) -> Iterator[Finding]:
@@ -239,6 +284,27 @@ def _cannot_be_triggered(s: Followed) -> Iterator[Finding]:
         yield s.found("cannot trigger", len(s.rates) - 1, what, why, _what_holds_it(s))
 
 
+def _averages_nothing(s: Followed) -> Iterator[Finding]:
+    """A plain mean that takes in the weights of one epoch's end at the most."""
+    average, epochs = s.schedule.average, s.budget.epochs
+    if average is None or (begins_after := average.in_epochs(epochs).swa) is None or epochs - begins_after > 1:
+        return
+    what = f"the average begins after epoch {begins_after}, and the run has {epochs}"
+    why = "it is the last weights under another name"
+    yield s.found("no average", len(s.rates) - 1, what, why, "write average: {swa: …} as a share below 100%, such as 75%")
+
+
+def _remembers_the_beginning(s: Followed) -> Iterator[Finding]:
+    """An exponential mean that reaches back beyond the run's first step."""
+    steps, decay = len(s.rates), s.schedule.average.ema if s.schedule.average else None
+    if decay is None or (reach := 1 / (1 - decay)) <= steps:
+        return
+    what = f"the average reaches back {reach:.6g} steps, and the run has {steps}"
+    why = f"{decay ** (steps - 1):.0%} of it are still the weights of the first step, nearly the initial ones"
+    change = f"write an ema of {1 - float(f'{10 / steps:.1g}'):.12g} or less" if steps > 20 else "leave `average` out"
+    yield s.found("average of the beginning", steps - 1, what, why, change)
+
+
 def _what_holds_it(s: Followed) -> str:
     """What must change where a schedule never reacts: a length, a floor, or the least change that torch makes."""
     # The first epoch is the best one; a patience of n is at an end after n + 1 bad ones, and the next has the lower rate.
@@ -280,11 +346,15 @@ TRAPS: tuple[Trap, ...] = (
     _never_changes,
     _rises_at_the_end,
     _lies_beyond,
+    _is_shorter_than_a_step,
+    _rises_in_one_step,
     _peaks_elsewhere,
     _moves_momentum,
     _is_zero_long_before_the_end,
     _idles_at_first,
     _cuts_a_restart_off,
     _cannot_be_triggered,
+    _averages_nothing,
+    _remembers_the_beginning,
 )
 """Each looks for one thing."""

@@ -8,14 +8,12 @@ import numpy as np
 import torch
 
 from pipeline.engine.rates import can_be_followed
-from pipeline.engine.training import train
 from pipeline.hands import NOBODY, Hands
+from pipeline.obtain import obtain
 from pipeline.params import Schedule, TuneParams
 from pipeline.problems.problem import Problem
-from pipeline.progress import progress
-from pipeline.runs import Floats, Run, code_fingerprint, collect, fingerprint
+from pipeline.runs import Floats, Run, code_fingerprint, fingerprint
 from pipeline.schedulers.replay import ScheduleError
-from pipeline.search.kept import kept_path, resume, save
 from pipeline.search.samplers import VERSIONS, applicable
 from pipeline.search.space import study_space
 from pipeline.search.study import Round, Study, Trial
@@ -28,14 +26,12 @@ def search(
 ) -> list[Study]:
     """Every scheduler's study for every seed, each with ``tune.trials`` trials.
 
-    Finished rounds are kept and not trained again; ``listen`` is given all studies after each round. ``hands`` help asking.
+    It follows from its runs alone: asked again, from the first round on, it finds them in the store. ``listen`` is given all
+    studies after each round. ``hands`` help asking.
     """
-    path = kept_path(problem.name)
-    studies = resume(path, _new_studies(problem, tune, seeds, device), tune.trials)
-    listen(studies)
+    studies = _new_studies(problem, tune, seeds, device)
     while any(len(study.trials) < tune.trials for study in studies):
         studies = _round(problem, studies, tune, device, hands)
-        save(path, studies)
         listen(studies)
     return studies
 
@@ -100,8 +96,7 @@ def evaluate(problem: Problem, configurations: Sequence[tuple[str, Schedule, int
 
 
 def _losses(problem: Problem, runs: Sequence[Run], device: torch.device, title: str) -> Floats:
-    show = progress(title, problem.params.epochs, len(runs))
-    history = collect(runs, train(problem, runs, device=device, search=True), show)
+    history = obtain(problem, runs, device, title=title, search=True)
     losses = history.curves.validation_loss[-1]
     return np.where(history.diverged | ~np.isfinite(losses), np.inf, losses)
 

@@ -153,12 +153,14 @@ def study_space(schedule: Schedule, rates: PeakRates, lr: float, budget: Budget)
 
 
 def _searched(schedule: Schedule, *, is_warmed_up: bool) -> Space:
-    """What is searched: the schedule's own space, or the registered one without what is left to torch or to the warmup."""
+    """What is searched: the schedule's own space, or the registered one without what is left out or left to the warmup."""
     if schedule.search is not None:
         return schedule.search
     entry = schedulers[schedule.name]
     given = entry.complete(schedule.args)
-    settled = {argument for argument, value in given.items() if value is None} | {*(entry.begins if is_warmed_up else ())}
+    settled = {argument for argument, value in given.items() if value is None or value == []} | {
+        *(entry.begins if is_warmed_up else ())
+    }
     return {argument: values for argument, values in entry.search.items() if argument not in settled}
 
 

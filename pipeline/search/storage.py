@@ -9,9 +9,10 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +47,11 @@ class Mirror:
         self._writing: Job[None] | None = None
         self._failed = False
 
-    def update(self, trials: pd.DataFrame) -> None:
+    def update(self, trials: pd.DataFrame, *, is_all: bool) -> None:
         """Begin to bring the storage up to ``trials`` (a ``results`` table of trials), once what was begun before is there."""
         self.close()
         if not self._failed:
-            self._writing = self._hands.aside(write, trials)
+            self._writing = self._hands.aside(partial(write, is_all=is_all), trials)
 
     def close(self) -> None:
         """Wait until all is written."""
@@ -60,10 +61,25 @@ class Mirror:
                 job.result()
         except Exception as error:  # noqa: BLE001  # whatever it is, the search goes on
             self._failed = True
-            _log.warning(
-                "The Optuna storage %s could not be written (%s). No result depends on it; `make mirror` rebuilds it from the "
-                "results.", _shown(location()), _one_line(error),
-            )  # fmt: skip
+            _warn(error)
+
+
+def complete(problems: Iterable[str]) -> None:
+    """Bring the storage up to the problems' results, whatever brought those; a failure is one warning."""
+    paths = [results.stage_path(problem, "tune", "trials.parquet") for problem in problems]
+    try:
+        for path in paths:
+            if path.exists():
+                write(pd.read_parquet(path))
+    except Exception as error:  # noqa: BLE001  # whatever it is, the results are there
+        _warn(error)
+
+
+def _warn(error: Exception) -> None:
+    words = (
+        "The Optuna storage %s could not be written (%s). No result depends on it; `make mirror` rebuilds it from the results."
+    )
+    _log.warning(words, _shown(location()), _one_line(error))
 
 
 def _one_line(error: Exception) -> str:
@@ -75,21 +91,24 @@ def _shown(where: str) -> str:
     return re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", where)
 
 
-def write(trials: pd.DataFrame) -> None:
-    """Add the studies and trials that the storage lacks; a study of another fingerprint is replaced."""
+def write(trials: pd.DataFrame, *, is_all: bool = True) -> None:
+    """Add the studies and trials that the storage lacks; a study of another fingerprint is replaced.
+
+    So is one with more trials than there are, if those given are all: a search that is followed again begins with few.
+    """
     with _storage() as storage:
         known = {study.study_name: study for study in storage.get_all_studies()}
         studies: dict[str, list[Row]] = {}
         for row in trials.to_dict("records"):
             studies.setdefault(row["study"], []).append(row)
         for name, rows in studies.items():
-            _write_study(storage, name, rows, known.get(name))
+            _write_study(storage, name, rows, known.get(name), is_all=is_all)
 
 
-def _write_study(storage: BaseStorage, name: str, rows: list[Row], known: Any) -> None:
+def _write_study(storage: BaseStorage, name: str, rows: list[Row], known: Any, *, is_all: bool) -> None:
     attributes = _attributes(name, rows[0])
     there = 0 if known is None else storage.get_n_trials(known._study_id)  # BaseStorage speaks of studies by this id only
-    if known is not None and not (attributes.items() <= known.user_attrs.items() and there <= len(rows)):
+    if known is not None and not (attributes.items() <= known.user_attrs.items() and (there <= len(rows) or not is_all)):
         optuna.delete_study(study_name=name, storage=storage)
         known, there = None, 0
     study = _created(storage, name, attributes) if known is None else optuna.load_study(study_name=name, storage=storage)

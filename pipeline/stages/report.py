@@ -18,6 +18,7 @@ from pipeline.catalogue import CATALOGUE
 from pipeline.hands import Hands, cores
 from pipeline.params import Params, load_params
 from pipeline.results import REPORTS, run_of
+from pipeline.search import storage
 from pipeline.tracking.mirror import Publication, register
 
 
@@ -34,6 +35,7 @@ def main() -> None:
     for folder in ("best", "evidence", "figures"):
         forget(REPORTS / folder, set(written))
     publication.publish(REPORTS)
+    storage.complete(params.problems)
     if params.models == "best":
         register([p.name for p in problems])
 

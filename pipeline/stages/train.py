@@ -9,13 +9,15 @@ if __name__ == "__main__":
 
 from pipeline import cli
 from pipeline.catalogue import CATALOGUE
+from pipeline.document import read
 from pipeline.engine.device import find_device
-from pipeline.params import load_params
+from pipeline.params import PARAMS_FILE, load_params
 from pipeline.problems.inspection import inspect
 from pipeline.problems.problem import load_problem
 from pipeline.record import record
 from pipeline.results import as_json
 from pipeline.runs import Run
+from pipeline.schedulers.aliases import told
 from pipeline.schedulers.traps import findings
 
 
@@ -24,6 +26,8 @@ def main(problem_name: str) -> None:
     params = load_params(CATALOGUE)
     device = find_device(params.device)
     problem = load_problem(params, problem_name)
+    for line in told(read(PARAMS_FILE)[1], problem_name):
+        print(f"train@{problem_name}: {line}", file=sys.stderr, flush=True)
     found = [finding for followed in inspect(problem) for finding in findings(followed, params.report.baseline)]
     for finding in found:
         print(f"train@{problem_name}: warning: {finding}", file=sys.stderr, flush=True)

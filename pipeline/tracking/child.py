@@ -8,6 +8,7 @@ import pickle
 import sys
 from typing import Any
 
+from pipeline.tracking.completing import complete
 from pipeline.tracking.connection import database, import_mlflow
 from pipeline.tracking.failure import one_line
 from pipeline.tracking.publishing import Links, links_of, publish, register
@@ -31,6 +32,8 @@ def follow() -> None:
                 if name == "begin":
                     recorder = Recorder(*arguments)
                 elif name == "link":
+                    for problem, stage in arguments[0]:
+                        complete(problem, stage)
                     links = links_of(*arguments)
                 elif name == "publish":
                     publish(*arguments, links=links)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pipeline import stores
 from pipeline.stores import alone, is_broken_database, store_root
-from pipeline.tracking.store import LOCK_SECONDS, SqliteStore, Store
+from pipeline.tracking.store import LOCK_SECONDS, REVISION, SqliteStore, Store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -43,7 +43,14 @@ def connect(problem: str) -> tuple["MlflowClient", str, "Store"]:
     with alone(file):  # of two processes that create the tables at once, one would crash
         _check(file)
         client, experiment = _client_and_experiment(uri, problem)
-    return client, experiment, SqliteStore(client, file)
+    return client, experiment, SqliteStore(client, file) if _revision(file) == REVISION else Store(client)
+
+
+def _revision(database: Path) -> str:
+    """The version of MLflow's tables in the file."""
+    with contextlib.closing(sqlite3.connect(database, timeout=LOCK_SECONDS)) as connection:
+        (revision,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    return str(revision)
 
 
 def import_mlflow() -> None:

@@ -49,7 +49,7 @@ class Mirror:
 
     def __init__(self, problem: str, stage: str, described: list[Description]) -> None:
         self._begin = (problem, stage, described)
-        self._blocks: queue.SimpleQueue[Block] = queue.SimpleQueue()
+        self._blocks: queue.SimpleQueue[tuple[Block, list[int]]] = queue.SimpleQueue()
         self._end: tuple[str, Any] | None = None
         self._ended = threading.Event()
         self._failure: Exception | None = None
@@ -57,10 +57,10 @@ class Mirror:
         self._thread = threading.Thread(target=self._relay, name="mirror", daemon=True)
         self._thread.start()
 
-    def log(self, block: Block) -> None:
-        """Log a block of epochs of all runs; returns at once."""
+    def log(self, block: Block, places: list[int]) -> None:
+        """Log a block of epochs of the runs at these places; returns at once."""
         if self._failure is None:
-            self._blocks.put(block)
+            self._blocks.put((block, places))
 
     def finish(self, runs: pd.DataFrame) -> None:
         """Log the final figures in ``runs`` (a ``results.run_table``) and mark the runs FINISHED; returns at once."""
@@ -108,7 +108,8 @@ class Mirror:
 class Publication:
     """The report's way to MLflow, where it links the runs of ``inputs``, (problem, stage) each.
 
-    They are looked up there while the report is made. A failure is one warning, in the end.
+    What MLflow lacks of them is brought there from the results, and they are looked up, while the report is made. A failure is
+    one warning, in the end.
     """
 
     def __init__(self, inputs: Sequence[tuple[str, str]]) -> None:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from mlflow.entities import DatasetInput, Run
 
 FIGURES = ("test_loss", "test_metric")
+LONGEST = 6000
+"""Characters of a param; MLflow's own limit, beyond which it refuses the run."""
 Description = dict[str, Any]
 """What ``problems.problem.describe`` says of a run."""
 Figures = dict[str, dict[str, float]]
@@ -47,22 +49,20 @@ class Recorder:
         self._open |= {row["run"]: (place, run_id) for (place, row), run_id in zip(new, created, strict=True)}
         self._epochs = {row["run"]: int(row["epochs"]) for row in described}
 
-    def log(self, blocks: Sequence[Block]) -> None:
-        """Write the curves of consecutive blocks. A curve of NaN only was not measured and is left out."""
-        curves = {name: np.concatenate([getattr(block, name) for block in blocks]) for name in CURVES}
-        self._measured |= {name for name, values in curves.items() if not np.isnan(values).all()}
-        first = blocks[0].first_epoch
-        self._store.log(
-            (
-                run_id,
-                [
-                    (name, value, step)
-                    for name in sorted(self._measured)
-                    for step, value in enumerate(curves[name][:, place].tolist(), first)
-                ],
+    @property
+    def is_complete(self) -> bool:
+        """Whether MLflow has all of the runs, finished."""
+        return not self._open
+
+    def log(self, blocks: Sequence[tuple[Block, Sequence[int]]]) -> None:
+        """Write blocks of curves of the runs at these places. A curve of NaN only was not measured and is left out."""
+        run_at = dict(self._open.values())
+        for block, places in blocks:
+            self._measured |= {name for name in CURVES if not np.isnan(getattr(block, name)).all()}
+            measured = sorted(self._measured)
+            self._store.log(
+                (run_at[place], _points(block, column, measured)) for column, place in enumerate(places) if place in run_at
             )
-            for place, run_id in self._open.values()
-        )
 
     def finish(self, figures: Figures) -> None:
         """Write final figures and mark the runs FINISHED."""
@@ -93,6 +93,12 @@ class Recorder:
         return run_id
 
 
+def _points(block: Block, column: int, measured: Sequence[str]) -> list[tuple[str, float, int]]:
+    """The metrics of one of a block's runs: name, value and epoch."""
+    values = {name: getattr(block, name)[:, column].tolist() for name in measured}
+    return [(name, value, epoch) for name in measured for epoch, value in enumerate(values[name], block.first_epoch)]
+
+
 def _tags(row: Description) -> Tags:
     named = {name: str(row[name]) for name in ("variant", "scheduler", "seed", "device", "metric")}
     return named | {"fingerprint": row["run"]}
@@ -103,12 +109,18 @@ def _params(row: Description) -> dict[str, str]:
     optimizer = json.loads(row["optimizer"])
     params = {name: str(row[name]) for name in ("scheduler", "variant", "seed", "epochs", "name", "interval", "warmup")}
     params |= {"lr": str(float(row["lr"])), "optimizer": optimizer["name"]}
-    groups = {"args": json.loads(row["args"]), "resolved": json.loads(row["resolved"]), "optimizer": optimizer["args"]}
+    groups = {"args": json.loads(row["args"]), "resolved": json.loads(row["resolved"])}
+    groups |= {"optimizer": optimizer["args"], "average": optimizer.get("average", {})}
     return params | {
-        f"{group}.{name}": value if isinstance(value, str) else json.dumps(value)
+        f"{group}.{name}": _cut(value if isinstance(value, str) else json.dumps(value))
         for group, values in groups.items()
         for name, value in values.items()
     }
+
+
+def _cut(text: str) -> str:
+    """A text as long as MLflow takes it; the whole of it is in ``runs.parquet``."""
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
 def _dataset(problem: str, digest: str) -> "DatasetInput":

@@ -19,6 +19,8 @@ MAX_BATCH = 1000
 """Metrics in one ``log_batch``; MLflow's own limit."""
 COMMIT_EVERY = 100
 """Runs; no other process has to wait for long."""
+REVISION = "dc11669786a5"
+"""Of MLflow's tables (``alembic_version``), those of mlflow 3.17: another version's may have what nobody here knows of."""
 Tags = dict[str, str]
 Points = Iterable[tuple[str, list[tuple[str, float, int]]]]
 """MLflow's run id and its (metric, value, step)."""
@@ -67,7 +69,8 @@ class Store:
 
 # The rows that `log_batch` would write (NaN is a zero with a mark); a point that is there already stays.
 _INSERT_POINT = """
-    INSERT OR IGNORE INTO metrics (run_uuid, key, value, is_nan, timestamp, step) VALUES (?, ?, ?, ?, ?, ?)
+    INSERT INTO metrics (run_uuid, key, value, is_nan, timestamp, step) VALUES (?, ?, ?, ?, ?, ?)
+    ON CONFLICT (key, timestamp, step, run_uuid, value, is_nan) DO NOTHING
 """
 _UPDATE_LATEST = """
     INSERT INTO latest_metrics (run_uuid, key, value, is_nan, timestamp, step) VALUES (?, ?, ?, ?, ?, ?)
@@ -77,7 +80,7 @@ _UPDATE_LATEST = """
 
 
 class SqliteStore(Store):
-    """The same rows put straight into MLflow's tables: 130 runs of 100 epochs in 1 s instead of 20 s."""
+    """The same rows put straight into MLflow's tables, as they are in ``REVISION``: 130 runs of 100 epochs in 1 s, not 20 s."""
 
     def __init__(self, client: "MlflowClient", database: Path) -> None:
         super().__init__(client)

@@ -17,18 +17,20 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, MultiplicativeLR
 
 from pipeline.analysis.script import Data, script
 from pipeline.catalogue import CATALOGUE
+from pipeline.engine import loop
 from pipeline.params import ProblemParams, Schedule
 from pipeline.problems.datasets import frame
 from pipeline.problems.encoding import Column, encode
 from pipeline.problems.models import models
 from pipeline.problems.models import register as register_model
 from pipeline.problems.optimizers import optimizers
+from pipeline.problems.problem import Problem
 from pipeline.problems.tables import dataset_of
-from pipeline.runs import as_json
+from pipeline.runs import Run, as_json, collect
 from pipeline.schedulers.registry import register, schedulers
 from pipeline.schedulers.replay import Budget, resolve, trace
 from pipeline.units import Length, Rate
@@ -53,10 +55,13 @@ def problem(model: Mapping[str, Any] | None = None, optimizer: Mapping[str, Any]
 def row(studied: Schedule, params: ProblemParams, budget: Budget = BUDGET) -> dict[str, Any]:
     """What ``runs.parquet`` holds of a run."""
     resolved = resolve(studied, float(params.optimizer.args["lr"]), budget)
+    average = studied.average and studied.average.in_epochs(budget.epochs).model_dump(exclude_none=True)
     return {
         "scheduler": "Label", "name": studied.name, "epochs": budget.epochs, "lr": np.float64(resolved.lr),
         "resolved": as_json(resolved.args), "interval": studied.interval, "warmup": np.int64(resolved.warmup),
-        "optimizer": as_json({"name": params.optimizer.name, "args": dict(params.optimizer.args)}),
+        "optimizer": as_json(
+            {"name": params.optimizer.name, "args": dict(params.optimizer.args)} | ({"average": average} if average else {})
+        ),
     }  # fmt: skip
 
 
@@ -142,8 +147,8 @@ def test_torchs_own_schedulers_are_called_as_one_would_write_it() -> None:
 
 
 def test_only_a_schedule_with_a_warmup_has_one() -> None:
-    assert "SequentialLR" not in written("REX", {})
-    assert "SequentialLR(optimizer, [warmup, after], milestones=[14])" in written("REX", {}, warmup="10%")  # of 140
+    assert "Warmup" not in written("REX", {})
+    assert "Warmup(optimizer, 14, begin)" in written("REX", {}, warmup="10%")  # of 140
 
 
 def test_what_reacts_to_the_loss_has_no_rates_in_advance(capsys: pytest.CaptureFixture[str]) -> None:
@@ -233,7 +238,7 @@ def test_own_scheduler_is_carried_over_with_all_that_it_uses(tmp_path: Path) -> 
     assert_same_rates(source, schedule("Waves", {"length": "20%"}))
     assert "def waves(optimizer, total_steps, length, lowest):" in source
     assert "# a comment that stays" in source
-    assert "    return waves(optimizer, 140, length=28, lowest=0.03)\n" in source
+    assert "    return waves(optimizer, total_steps=140, length=28, lowest=0.03)\n" in source
     assert_clean(tmp_path, source)
 
 
@@ -362,6 +367,65 @@ def test_plateau_is_stepped_with_the_training_loss(data: Path, capsys: pytest.Ca
     assert shown == [0.3, 0.3, 0.15, 0.075]
 
 
+@pytest.mark.parametrize(
+    ("monitor", "mode", "figure"), [("validation_loss", "min", "validation"), ("validation_metric", "max", "measured")]
+)
+def test_plateau_is_stepped_with_what_it_watches(data: Path, monitor: str, mode: str, figure: str) -> None:
+    source = written("ReduceLROnPlateau", {"patience": 0, "monitor": monitor, "mode": mode})
+    names, told, evaluated = program(source), [], []
+    assert names["new_scheduler"](names["new_optimizer"]([torch.zeros(1)])).mode == mode
+    assert monitor.replace("_", " ") in names["new_scheduler"].__doc__
+    evaluate, new_scheduler = names["evaluate"], names["new_scheduler"]
+
+    def noted(*given: Any) -> tuple[float, float]:
+        evaluated.append(evaluate(*given))
+        found: tuple[float, float] = evaluated[-1]
+        return found
+
+    def watched(optimizer: Optimizer) -> Any:
+        scheduler = new_scheduler(optimizer)
+        step = scheduler.step
+
+        def stepped(value: float) -> None:
+            told.append(value)
+            step(value)
+
+        scheduler.step = stepped
+        return scheduler
+
+    names.update(evaluate=noted, new_scheduler=watched)
+    names["train"](str(data))
+    assert told == [pair[figure == "measured"] for pair in evaluated]
+    assert len(told) == BUDGET.epochs
+
+
+def test_a_metric_that_it_does_not_measure_is_to_be_added() -> None:
+    params = problem(metric={"name": "AUROC"})
+    source = written("ReduceLROnPlateau", {"monitor": "validation_metric", "mode": "max"}, params)
+    with pytest.raises(NotImplementedError, match="the metric that the schedule watches"):
+        program(source)["new_scheduler"](None)
+    program(written("ReduceLROnPlateau", {"monitor": "validation_loss"}, params))
+
+
+@pytest.mark.usefixtures("own_registries")
+def test_a_warmup_before_a_scheduler_that_multiplies_is_that_of_the_study(tmp_path: Path) -> None:
+    @register("Multiplied", interval="batch")
+    def multiplied(optimizer: Optimizer, total_steps: int, factor: float = 0.97) -> LRScheduler:
+        """A little less each time."""
+        return MultiplicativeLR(optimizer, lambda step: factor)
+
+    source = written("Multiplied", {}, warmup=20)
+    assert_same_rates(source, schedule("Multiplied", {}, warmup=20))
+    assert program(source)["rates"]()[3] == pytest.approx(LR * 0.97)  # step 21 of 140
+    assert_clean(tmp_path, source)
+
+
+@pytest.mark.usefixtures("own_registries")
+def test_a_function_without_a_source_is_to_be_pasted() -> None:
+    with pytest.raises(NotImplementedError, match="paste the function that LambdaLR is made of"):
+        program(written("LambdaLR", {"lr_lambda": "math:cosh"}))["new_scheduler"](None)
+
+
 def test_the_loss_falls_and_the_figures_are_those_of_the_last_epoch(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     program(written("ConstantLR", {"factor": 1.0}, budget=Budget(50, 3)))["main"]([str(data)])
     lines = capsys.readouterr().out.splitlines()
@@ -483,3 +547,54 @@ def test_schedule_free_weights_are_evaluated_as_their_mean(data: Path, capsys: p
     made[0].eval()
     assert float(parameter.detach().abs().sum()) == pytest.approx(seen[-1], abs=1e-5)
     assert abs(trained - seen[-1]) > 1e-3
+
+
+def batch_normed(inputs: int, outputs: int) -> nn.Module:
+    """A small network with BatchNorm."""
+    return nn.Sequential(nn.Linear(inputs, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, outputs))
+
+
+AVERAGED: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
+    "ema": ("LinearDecay", {}, {"average": {"ema": 0.8}}),
+    "ema by epochs": ("CosineAnnealingLR", {"T_max": "100%"}, {"average": {"ema": 0.5}}),
+    "swa": ("SWALR", {"swa_lr": "10%", "anneal_epochs": 1}, {"average": {"swa": "50%"}}),
+    "swa from the first epoch on": ("ConstantLR", {"factor": 1.0}, {"average": {"swa": 0}}),
+    "swa behind a warmup": ("SWALR", {"swa_lr": "10%", "start": "50%"}, {"average": {"swa": "75%"}, "warmup": "20%"}),
+    "swa that never begins": ("LinearDecay", {}, {"average": {"swa": "100%"}}),
+}
+
+
+@pytest.mark.parametrize("model", ["linear", "normed"])
+@pytest.mark.parametrize(("name", "args", "more"), AVERAGED.values(), ids=AVERAGED)
+@pytest.mark.usefixtures("own_registries")
+def test_a_mean_of_the_weights_is_evaluated_as_in_the_study(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, args: dict[str, Any], more: Any, model: str
+) -> None:
+    """At the same initial weights and order of the data, all that the script evaluates is what the loop does."""
+    register_model("normed")(batch_normed)
+    budget, params = Budget(8, 3), problem({"name": model}, epochs=8, resample=False)
+    source = written(name, args, params, budget, **more)
+    assert_clean(tmp_path, source)
+    names, found = program(source), []
+    evaluate = names["evaluate"]
+
+    def noted(*given: Any) -> Any:
+        figures = evaluate(*given)
+        found.append(figures[0])
+        return figures
+
+    names["evaluate"] = noted  # the functions look it up in here
+    names["main"]([str(data)])
+
+    torch.manual_seed(0)
+    initial, order = names["new_model"](3, 2), torch.Generator()
+    order.set_state(torch.get_rng_state())
+    monkeypatch.setattr(Problem, "new_model", lambda *_: initial)
+    monkeypatch.setattr(Problem, "new_order", lambda *_: order)
+    table = pd.read_parquet(data)
+    x, y, part = table[["x0", "x1", "x2"]].to_numpy("float32"), table["y"].to_numpy("int64"), table["split"].to_numpy(str)
+    studied = schedule(name, args, **more)
+    run = Run("Label", studied, 0, 8)
+    tiny = Problem("tiny", params, {"Label": studied}, x, y, part)
+    history = collect([run], loop.train(tiny, run, device=torch.device("cpu")))
+    np.testing.assert_allclose(found, history.curves.validation_loss[:, 0], rtol=1e-5)

@@ -111,6 +111,11 @@ def test_a_recommendation_is_resolved_by_the_run_that_has_it(recommend: Callable
     assert (found.name, found.lr_written, found.interval) == ("StepLR", str(lr), "epoch")
 
 
+def test_a_recommendation_says_what_is_averaged(recommend: Callable[..., Any]) -> None:
+    found = recommend({"lr": "300%", "args": {"step_size": "40%", "gamma": 0.1}, "warmup": "5%", "average": {"swa": "75%"}})
+    assert found.lr_written == '300%, warmup: 5%, average: {"swa": "75%"}'
+
+
 @pytest.mark.parametrize("best", [{"lr": "301%", "args": {"step_size": "40%", "gamma": 0.1}}, {"lr": "300%"}])
 def test_a_recommendation_that_no_run_has_stays_as_written(recommend: Callable[..., Any], best: Mapping[str, Any]) -> None:
     found = recommend(best)

@@ -1,17 +1,25 @@
 """The plain loop by itself; the twin tests hold the stack to it, test_stackable.py what falls back on it."""
 
+import random
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from pipeline.engine import loop
 from pipeline.engine.merging import lockstep
+from pipeline.problems.chance import are_equal, states
+from pipeline.problems.inspection import inspect
 from pipeline.problems.models import register
+from pipeline.problems.optimizers import register as register_optimizer
 from pipeline.problems.problem import Problem
 from pipeline.runs import History, Run, collect
+from pipeline.schedulers.registry import register as register_scheduler
+from pipeline.schedulers.replay import trace
 from tests.engine.helpers import CPU, MLP, Builder, run_of, train
 from tests.engine.test_stackable import Noisy
 
@@ -71,6 +79,133 @@ def test_the_random_numbers_of_a_model_are_its_runs_own(new_problem: Builder) ->
     for epoch, blocks in enumerate(progress):
         torch.rand(3)
         assert [block.train_loss.item() for block in blocks] == [history.curves.train_loss[epoch, 0] for history in alone]
+
+
+class Deep(nn.Module):
+    """Drops a layer by Python's generator and numbers by numpy's, and noise is in it when it is evaluated too."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(inputs, 8), nn.Linear(8, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = torch.tanh(self.first(x)) + 0.1 * torch.randn(())
+        if self.training:
+            hidden = hidden * torch.from_numpy(np.random.rand(*hidden.shape) > 0.2)
+        outputs: Tensor = self.last(hidden) if random.random() < 0.7 else self.last(hidden * 0)
+        return outputs
+
+
+@pytest.mark.usefixtures("own_registries")
+def test_all_generators_are_a_runs_own_in_training_and_evaluation(new_problem: Builder) -> None:
+    """Whatever is drawn between its epochs, whether all of them are evaluated or not; and the caller's are left alone."""
+    register("deep")(Deep)
+    problem = new_problem(SCHEDULES, model={"name": "deep"})
+    run, before = run_of(problem, "StepLR"), states()
+    whole = looped(problem, run)
+    assert are_equal(before, states())
+    for epoch, block in enumerate(loop.train(problem, run, device=CPU)):
+        torch.rand(1), random.random(), np.random.rand()
+        for name in ("train_loss", "validation_loss", "validation_metric"):
+            assert getattr(block, name)[0, 0] == getattr(whole.curves, name)[epoch, 0]
+    search = looped(problem, run, search=True)
+    np.testing.assert_array_equal(search.curves.train_loss, whole.curves.train_loss)
+    assert search.curves.validation_loss[-1] == whole.curves.validation_loss[-1]
+    # What is drawn in an evaluation is the same for every scheduler.
+    first = [loop.Script(problem, run_of(problem, label), CPU, torch.float32).evaluate("train") for label in problem.schedules]
+    assert len(set(first)) == 1
+
+
+def by_shape(parameters: list[Tensor], lr: float) -> torch.optim.Optimizer:
+    """Weights at the rate without a floor, biases at a tenth of it."""
+    weights, biases = ([p for p in parameters if (p.ndim > 1) == is_weight] for is_weight in (True, False))
+    groups: list[dict[str, Any]] = [{"params": weights}, {"params": biases, "lr": lr / 10, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=lr)
+
+
+@pytest.mark.usefixtures("own_registries")
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        {"name": "OneCycleLR", "args": {"max_lr": "100%"}, "lr": "50%"},
+        {"name": "CosineAnnealingLR", "args": {"T_max": "100%", "eta_min": "10%"}, "warmup": "10%"},
+        {"name": "CyclicLR", "args": {"base_lr": "1%", "max_lr": "100%", "step_size_up": "20%"}},
+        {"name": "ReduceLROnPlateau", "args": {"patience": 0, "min_lr": "50%"}},
+    ],
+    ids=lambda schedule: str(schedule["name"]),
+)
+def test_each_parameter_group_keeps_its_share_of_the_rate(new_problem: Builder, schedule: dict[str, Any]) -> None:
+    """Also under schedulers that set one rate for all groups; what is told is the rate of the schedule."""
+    register_optimizer("ByShape")(by_shape)
+    problem = new_problem({"S": schedule}, optimizer={"name": "ByShape", "lr": 0.02}, model=MLP)
+    run, rates = run_of(problem, "S"), []
+    handle = register_optimizer_step_pre_hook(
+        lambda optimizer, *_: rates.append([group["lr"] for group in optimizer.param_groups])
+    )
+    history = looped(problem, run)
+    handle.remove()
+    of_weights, of_biases = np.array(rates).T
+    np.testing.assert_allclose(of_biases, of_weights / 10, rtol=1e-12)
+    steps = problem.budget().steps_per_epoch
+    np.testing.assert_allclose(history.curves.lr[:, 0], of_weights[::steps], rtol=1e-12)
+    if schedule["name"] != "ReduceLROnPlateau":
+        traced = trace(run.schedule, problem.optimizers_for(run.schedule), problem.lr, problem.budget())
+        np.testing.assert_allclose(traced.lr, of_weights, rtol=1e-12)
+    plain = new_problem({"S": schedule}, optimizer={"name": "AdamW", "lr": 0.02}, model=MLP)
+    of_one_group = looped(plain, run_of(plain, "S")).curves.lr
+    if schedule["name"] != "ReduceLROnPlateau":
+        np.testing.assert_allclose(history.curves.lr, of_one_group, rtol=1e-12)
+
+
+class Lion(torch.optim.Optimizer):
+    """As its authors wrote it: no annotations, and two kinds of parameters apart."""
+
+    def __init__(self, params, lr=1e-4, betas=(0.9, 0.99)) -> None:  # type: ignore[no-untyped-def]
+        assert isinstance(betas, tuple)
+        super().__init__(params, {"lr": lr, "betas": betas})
+        self.parts = [[p for p in params if (p.ndim > 1) == is_weight] for is_weight in (True, False)]
+        assert all(self.parts), "an optimizer that needs both kinds"
+
+    def step(self, closure: Any = None) -> Any:
+        with torch.enable_grad():
+            loss = closure()
+        with torch.no_grad():
+            for p in (p for part in self.parts for p in part):
+                p.sub_(self.param_groups[0]["lr"] * p.grad.sign())
+        return loss
+
+
+class Halving(LRScheduler):
+    """As torch's own are: not told how long the run is."""
+
+    def __init__(self, optimizer: Any, every: int, last_epoch: int = -1) -> None:
+        self.every = every
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self) -> list[float]:  # type: ignore[override]
+        return [float(rate) * 0.5 ** (self.last_epoch // self.every) for rate in self.base_lrs]
+
+
+class Fading(Halving):
+    """Told how long the run is."""
+
+    def __init__(self, optimizer: Any, total_steps: int) -> None:
+        super().__init__(optimizer, total_steps // 2)
+
+
+@pytest.mark.usefixtures("own_registries")
+def test_classes_are_registered_like_functions(new_problem: Builder) -> None:
+    register_optimizer("Lion")(Lion)
+    register("deep")(Deep)
+    register_scheduler("Halving")(Halving)
+    register_scheduler("Fading")(Fading)
+    schedules: dict[str, dict[str, Any]] = {"Halving": {"args": {"every": 3}}, "Fading": {}}
+    problem = new_problem(schedules, optimizer={"name": "Lion", "lr": 0.02, "betas": [0.8, 0.9]}, model={"name": "deep"})
+    followed = {each.label: each for each in inspect(problem)}
+    for label, expected in {"Halving": [1, 1, 1, 0.5, 0.5, 0.5, 0.25, 0.25], "Fading": [1] * 4 + [0.5] * 4}.items():
+        rates = looped(problem, run_of(problem, label)).curves.lr[:, 0]
+        np.testing.assert_allclose(rates, 0.02 * np.array(expected))
+        np.testing.assert_allclose(followed[label].rates[:: problem.budget().steps_per_epoch], rates)
 
 
 @pytest.mark.parametrize("name", ["SGD", "SGDScheduleFree", "AdamWScheduleFree"])

@@ -34,11 +34,13 @@ def test_runs_that_do_not_fit_into_memory_together(
 
 
 def test_what_fits_follows_from_parameters_optimizer_and_samples(new_problem: Builder, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A linear layer of 4 features and 3 classes has 15 parameters; Adam keeps two more numbers for each."""
+    """A linear layer of 4 features and 3 classes has 15 parameters; Adam keeps two more numbers for each, a mean one."""
     monkeypatch.setattr(memory, "IN_MEMORY", 10_000)
     problem = new_problem(SCHEDULES, optimizer={"name": "Adam", "lr": 0.1})
     parameters = sum(p.numel() for p in problem.new_model(0, "final").parameters())
     assert memory.fitting(problem, problem.params.optimizer, torch.float32) == 10_000 // (memory.COPIES * 3 * parameters * 4)
+    averaged = memory.fitting(problem, problem.params.optimizer, torch.float32, is_averaged=True)
+    assert averaged == 10_000 // (memory.COPIES * 4 * parameters * 4)
     with_samples = memory.fitting(problem, problem.params.optimizer, torch.float32, samples=100)
     assert 1 <= with_samples < memory.fitting(problem, problem.params.optimizer, torch.float32)
 

@@ -1,6 +1,7 @@
 """What cannot be stacked is found out before training, told with its remedy, and trained run by run."""
 
 import logging
+import random
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -12,6 +13,7 @@ import pandas as pd
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from pipeline.engine import loop, merging, stackable, stacked, training, workers
 from pipeline.engine.optimizers import STACKED
@@ -89,6 +91,126 @@ def of_the_batch(inputs: int, outputs: int) -> nn.Module:
     return nn.Sequential(nn.BatchNorm1d(inputs, track_running_stats=False), nn.Linear(inputs, outputs))
 
 
+class Coin(nn.Linear):
+    """Draws from Python's generator, and hardly ever does anything about it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        outputs = super().forward(x)
+        return 2 * outputs if self.training and random.random() < 1e-9 else outputs
+
+
+class Noise(nn.Linear):
+    """Draws from numpy's generator, in evaluation alone."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        outputs = super().forward(x)
+        return outputs if self.training else outputs + 0.1 * float(np.random.standard_normal())
+
+
+class Seeded(nn.Linear):
+    """Draws from a generator of its own."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs)
+        self.draw = random.Random(0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + self.draw.choice([0.0, 0.01])
+
+
+class Annealed(nn.Linear):
+    """Goes by the number of its steps."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs)
+        self.done = [0]
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.done[0] += self.training
+        return super().forward(x) * (1 - 0.5 ** (1 + self.done[0]))
+
+
+class Fourier(nn.Linear):
+    """Holds a random tensor that is no buffer."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs)
+        self.waves = torch.randn(inputs, inputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(torch.sin(x @ self.waves.to(x.dtype)))
+
+
+class Flipped(nn.Linear):
+    """Built by the toss of a coin, of which four seeds may all have one side: its values tell, whatever holds them."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs)
+        sign = float(torch.randn(()))
+        self.signed = lambda values: sign * values
+
+    def forward(self, x: Tensor) -> Tensor:
+        outputs: Tensor = self.signed(super().forward(x))  # type: ignore[no-untyped-call]
+        return outputs
+
+
+class Recurrent(nn.Module):
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.memory, self.head = nn.GRU(1, 4, batch_first=True), nn.Linear(4, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        outputs: Tensor = self.head(self.memory(x.unsqueeze(-1))[0][:, -1])
+        return outputs
+
+
+class Columns(nn.Linear):
+    """What torch can compute for all runs on one batch, but not for each on its own."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(torch.column_stack([x]))
+
+
+class Physical(nn.Module):
+    """Takes gradients itself, in evaluation too."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.field = nn.Sequential(nn.Linear(inputs, 4), nn.Tanh(), nn.Linear(4, outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.requires_grad_(True)
+        values: Tensor = self.field(x)
+        return values + torch.autograd.grad(values.sum(), x, create_graph=True)[0].mean(dim=1, keepdim=True)
+
+
+class Waves(nn.Linear):
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs)
+        self.spectrum = nn.Parameter(torch.randn(inputs // 2 + 1, dtype=torch.complex64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(torch.fft.irfft(torch.fft.rfft(x) * self.spectrum, n=x.shape[-1]))
+
+
+class Dropping(nn.Linear):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(nn.functional.dropout(x, 0.3))
+
+
+def spectral(inputs: int, outputs: int) -> nn.Module:
+    return nn.utils.parametrizations.spectral_norm(nn.Linear(inputs, outputs))
+
+
+def checkpointed(inputs: int, outputs: int) -> nn.Module:
+    class Again(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            found: Tensor = checkpoint(super().forward, x, use_reentrant=False)
+            return found
+
+    return Again(inputs, outputs)
+
+
 OBSTACLES: Mapping[str, tuple[Callable[[int, int], nn.Module], str]] = {
     "running statistics": (normed, r"changes its buffers .* \(1: BatchNorm1d\); .* GroupNorm or LayerNorm"),
     "statistics of the batch": (of_the_batch, r"mixes the samples of a batch \(0: BatchNorm1d\); .* GroupNorm"),
@@ -98,6 +220,19 @@ OBSTACLES: Mapping[str, tuple[Callable[[int, int], nn.Module], str]] = {
     "a random buffer": (Projecting, r"draws its buffers anew for every seed \(projection\)"),
     "a frozen parameter": (frozen, r"has frozen parameters \(bias\)"),
     "an idle parameter": (Idle, r"parameters that take no part in its output \(unused\)"),
+    "Python's random numbers": (Coin, r"draws random numbers of its own"),
+    "numpy's random numbers": (Noise, r"draws random numbers of its own"),
+    "a generator": (Seeded, r"draws random numbers of its own"),
+    "random numbers in evaluation too": (Dropping, r"draws random numbers of its own"),
+    "a count of its own": (Annealed, r"changes its own `done` as it is trained, which runs side by side would share"),
+    "a tensor of its own": (Fourier, r"is built with another `waves` for every seed; make it the same, or a parameter"),
+    "a number that nothing shows": (Flipped, r"computes something else side by side with others than alone"),
+    "a layer": (Recurrent, r"cannot be computed for many runs at once by torch\.func\.vmap \(Batching rule .* aten::gru"),
+    "an operation on batches": (Columns, r"cannot be computed for many runs at once .* aten::column_stack"),
+    "gradients of its own": (Physical, r"cannot be computed for many runs at once .*requires_grad_"),
+    "complex numbers": (Waves, r"has parameters that are no real numbers \(spectrum\)"),
+    "a power iteration": (spectral, r"draws its buffers anew for every seed \(parametrizations\.weight\.0\._u, "),
+    "checkpoints": (checkpointed, r"cannot be computed for many runs at once .* saved tensor hooks"),
 }
 
 
@@ -201,6 +336,103 @@ def test_what_is_known_to_be_stackable_is_not_tried_again(
     assert obstacle(new_problem(SCHEDULES), new_problem(SCHEDULES).params.optimizer) is None
     again = new_problem(SCHEDULES, model={"name": "own"})
     assert "tried again" in str(obstacle(again, again.params.optimizer))
+
+
+def tied(inputs: int, outputs: int) -> nn.Module:
+    """Two layers with one weight."""
+    first, second = nn.Linear(4, 4), nn.Linear(4, 4)
+    second.weight = first.weight
+    return nn.Sequential(nn.Linear(inputs, 4), first, nn.Tanh(), second, nn.Linear(4, outputs))
+
+
+def shared(inputs: int, outputs: int) -> nn.Module:
+    """One layer in two places."""
+    layer = nn.Linear(4, 4)
+    return nn.Sequential(nn.Linear(inputs, 4), layer, nn.Tanh(), layer, nn.Linear(4, outputs))
+
+
+def local(inputs: int, outputs: int) -> nn.Module:
+    """A class made anew for every model, which cannot be shown."""
+
+    class Local(nn.Linear):
+        def __repr__(self) -> str:
+            raise RuntimeError("cannot be shown")
+
+    return Local(inputs, outputs)
+
+
+def single(inputs: int, outputs: int) -> nn.Module:
+    """Knows single precision alone."""
+
+    class Single(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x.to(self.weight.dtype) @ torch.eye(x.shape[1]).to(self.weight.dtype))
+
+    return Single(inputs, outputs).half()
+
+
+def lazy(inputs: int, outputs: int) -> nn.Module:
+    return nn.Sequential(nn.LazyLinear(4), nn.ReLU(inplace=True), nn.LazyLinear(outputs))
+
+
+def normalised(inputs: int, outputs: int) -> nn.Module:
+    return nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(inputs, 4)), nn.GELU(), nn.Linear(4, outputs))
+
+
+class Attention(nn.Module):
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.embedding, self.head = nn.Linear(1, 4), nn.Linear(4, outputs)
+        layer = nn.TransformerEncoderLayer(4, 2, 8, dropout=0.0, batch_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 1, enable_nested_tensor=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        outputs: Tensor = self.head(self.encoder(self.embedding(x.unsqueeze(-1))).mean(dim=1))
+        return outputs
+
+
+STACKABLE: list[Callable[[int, int], nn.Module]] = [tied, shared, local, single, lazy, normalised, Attention]
+
+
+@pytest.mark.parametrize("builder", STACKABLE, ids=lambda builder: builder.__name__)
+@pytest.mark.usefixtures("own_registries")
+def test_models_as_people_write_them_are_stacked(new_problem: Builder, builder: Callable[[int, int], nn.Module]) -> None:
+    @register("own")
+    def own(inputs: int, outputs: int) -> nn.Module:
+        return builder(inputs, outputs)
+
+    problem = new_problem(SCHEDULES, model={"name": "own"}, epochs=3)
+    assert_as_in_the_loop(problem)
+    runs = [run_of(problem, "StepLR", seed) for seed in range(2)]
+    stack, alone = (
+        collect(runs, train(problem, runs, device=CPU, dtype=torch.float64)).outcome.weights
+        for train in (training.train, loop.train_all)
+    )
+    assert stack.keys() == alone.keys()
+    for name, values in stack.items():
+        torch.testing.assert_close(values, alone[name], rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.usefixtures("own_registries")
+def test_what_is_refused_as_it_begins_is_trained_run_by_run(
+    new_problem: Builder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever the trial has not seen; but no other error is swallowed, nor that of a stack that was asked for."""
+    register("columns")(Columns)
+    monkeypatch.setattr("pipeline.engine.training.obstacle", lambda *_: None)
+    monkeypatch.setattr("pipeline.engine.stacked.obstacle", lambda *_: None)
+    problem = new_problem(SCHEDULES, model={"name": "columns"}, epochs=2)
+    runs = [run_of(problem, "StepLR", seed) for seed in range(2)]
+    with caplog.at_level(logging.WARNING):
+        history = collect(runs, training.train(problem, runs, device=CPU, dtype=torch.float64))
+    (record,) = caplog.records
+    assert "problem small: training run by run, which is slower: Batching rule not implemented for aten::colu" in record.message
+    for index, run in enumerate(runs):
+        theirs = collect([run], loop.train(problem, run, device=CPU, dtype=torch.float64))
+        assert_same_history(history, index, theirs, tolerance=0)
+    asked = new_problem(SCHEDULES, model={"name": "columns"}, engine="stacked")
+    with pytest.raises(stacked.StackError, match=r"cannot be stacked: Batching rule .* Write `engine: auto`"):
+        next(training.train(asked, runs, device=CPU))
 
 
 def test_a_constant_buffer_is_no_obstacle(new_problem: Builder) -> None:

@@ -78,7 +78,7 @@ def rates(problem: Problem, label: str, loss: Callable[[int], float] = lambda _:
         lr, _ = asked.epochs(range(epoch, epoch + 1))
         assert lr.shape == (32, 1)
         first.append(lr[0, 0])
-        asked.feed(np.array([loss(epoch)]))
+        asked.feed({"train_loss": np.array([loss(epoch)])})
     return np.array(first)
 
 

@@ -115,9 +115,9 @@ def assert_same_history(
         assert_close(ours.outcome.weights[name][index], weights[0], tolerance)
 
 
-PEAK_FIRST = ("StepLR", "MultiStepLR", "ConstantLR", "ExponentialLR", "PolynomialLR", "CosineAnnealingLR",
-              "CosineAnnealingWarmRestarts", "LinearDecay", "CosineDecay", "CosineRestarts", "InverseSqrt", "REX",
-              "TanhDecay")  # fmt: skip
+PEAK_FIRST = ("StepLR", "MultiStepLR", "LambdaLR", "MultiplicativeLR", "ConstantLR", "ExponentialLR", "PolynomialLR",
+              "CosineAnnealingLR", "CosineAnnealingWarmRestarts", "LinearDecay", "CosineDecay", "CosineRestarts",
+              "InverseSqrt", "REX", "TanhDecay")  # fmt: skip
 """Those whose example begins at its peak: a warmup may lead up to it."""
 
 

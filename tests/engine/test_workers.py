@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.engine.merging import Train
+from pipeline.engine.merging import Train, merged
 from pipeline.engine.workers import end_workers, spread
 from pipeline.errors import PipelineError
 from pipeline.params import Schedule
@@ -36,6 +36,18 @@ def failing(runs: Sequence[Run]) -> Training:
     """In the process of run 1."""
     if RUNS[1] in runs:
         raise PipelineError("run 1 cannot be trained")
+    return (yield from telling(runs))
+
+
+class UnsendableError(Exception):
+    def __init__(self, one: str, other: str) -> None:
+        super().__init__(f"{one} and {other}")
+
+
+def raising(runs: Sequence[Run]) -> Training:
+    """In the process of run 1, what cannot be built again from its text alone."""
+    if RUNS[1] in runs:
+        raise UnsendableError("this", "that")
     return (yield from telling(runs))
 
 
@@ -70,6 +82,28 @@ def test_a_worker_is_kept_also_when_a_training_fails_in_it() -> None:
     assert trained(2).outcome.initial_loss[1] == first != os.getpid()
 
 
+def test_an_error_that_cannot_be_sent_is_told_all_the_same() -> None:
+    with pytest.raises(RuntimeError, match="UnsendableError: this and that"):
+        trained(2, raising)
+    assert set(trained(2).outcome.test_loss) == {1.0}
+
+
 def test_there_are_no_more_processes_than_cuts() -> None:
     history = collect(RUNS, spread(telling, RUNS, [[0, 1, 2, 3, 4]], processes=8))
     assert set(history.outcome.initial_loss) == {os.getpid()}
+
+
+def test_two_trainings_side_by_side_have_workers_of_their_own() -> None:
+    """As runs of two optimizers are trained; a later one has no more than both of them had."""
+    twice = merged([spread(telling, RUNS, CUTS, 2), spread(telling, RUNS, CUTS, 2)], [], list(range(10)))
+    history = collect([*RUNS, *RUNS], twice)
+    assert history.curves.lr.tolist() == [[0, 1, 2, 3, 4, 0, 1, 2, 3, 4]]
+    assert len({os.getpid(), *history.outcome.initial_loss.astype(int).tolist()}) == 3
+    assert trained(2).outcome.initial_loss[1] in history.outcome.initial_loss
+
+
+def test_a_training_that_is_left_in_the_middle_takes_its_worker_with_it() -> None:
+    left = spread(telling, RUNS, CUTS, 2)
+    next(left)
+    left.close()
+    assert trained(2).curves.lr.tolist() == [[0, 1, 2, 3, 4]]

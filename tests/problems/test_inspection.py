@@ -1,14 +1,17 @@
 """What is refused before anything is trained, each with its place in params.yaml."""
 
 import json
+import random
 import re
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from ruamel.yaml import YAML
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
@@ -50,7 +53,7 @@ RAISES_MIDWAY = "schedulers.Raising.args: raises at its step 9 of 48: no step 9 
 
 @pytest.fixture(autouse=True)
 def impossible_schedulers(own_registries: None) -> None:
-    @register("Negative")
+    @register("Negative", interval="epoch")
     def negative(optimizer: Optimizer, total_steps: int, slope: float) -> LRScheduler:
         return LambdaLR(optimizer, lambda step: 1 - slope * step)
 
@@ -171,6 +174,87 @@ PARTS: dict[str, tuple[str, str, str, str]] = {
 }  # fmt: skip
 
 
+def module(forward: Callable[[nn.Linear, Tensor], Any]) -> Callable[[int, int], nn.Module]:
+    """A builder of linear layers with another forward."""
+
+    class Odd(nn.Linear):
+        def forward(self, x: Tensor) -> Any:
+            return forward(self, x)
+
+    return Odd
+
+
+class Unseeded(nn.Linear):
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs)
+        self.draw = np.random.default_rng()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + float(self.draw.normal())
+
+
+class Drawn(nn.Linear):
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs)
+        self.weight.data = torch.from_numpy(np.random.default_rng().normal(size=(outputs, inputs))).float()
+
+
+def of_any_width(inputs: int, outputs: int) -> nn.Module:
+    width = random.randrange(1, 1000)
+    return nn.Sequential(nn.Linear(inputs, width), nn.Linear(width, outputs))
+
+
+OWN: dict[str, tuple[Callable[[int, int], nn.Module], str, str]] = {
+    "several outputs": (module(lambda m, x: (x @ m.weight.T, x)), "gives a tuple, and a tensor is", "let it end in 2"),
+    "named outputs": (
+        module(lambda m, x: {"logits": x @ m.weight.T}),
+        "gives a dict, and a tensor is",
+        "let it end in 2",
+    ),
+    "one number": (
+        module(lambda m, x: (x @ m.weight.T).mean()),
+        "gives outputs of shape () for 10",
+        "let it end in 2",
+    ),
+    "whole numbers": (module(lambda m, x: (x @ m.weight.T).long()), "gives outputs of torch.int64", "let it return one tensor"),
+    "cut off": (module(lambda m, x: (x @ m.weight.T).detach()), "gives outputs that do not hang on any parameter", "leave out"),
+    "another argument": (
+        lambda i, o: nn.Bilinear(i, i, o),
+        "cannot be applied to samples of shape (10,): TypeError: ",
+        "change",
+    ),
+    "no parameter": (lambda i, o: nn.Flatten(), "gives outputs of shape (10, 10) for 10 samples", "let it end in 2"),
+    "numbers of its own": (
+        Unseeded,
+        "gives other outputs each time that it is given",
+        "let it draw from torch's",
+    ),
+    "weights of its own": (
+        Drawn,
+        "has other weights each time that it is built",
+        "let it draw from torch's",
+    ),
+    "another width": (of_any_width, "has parameters of other shapes for another seed", "let its arguments alone settle"),
+}
+
+
+@pytest.mark.parametrize(("builder", "wrong", "right"), OWN.values(), ids=OWN)
+def test_models_that_cannot_be_trained(
+    new_problem: Builder, monkeypatch: pytest.MonkeyPatch, builder: Callable[[int, int], nn.Module], wrong: str, right: str
+) -> None:
+    @register_model("odd")
+    def odd(inputs: int, outputs: int) -> nn.Module:
+        return builder(inputs, outputs)
+
+    made = new_problem.from_text(FILE.replace("linear", "odd").replace("OVERRIDES\n", "").replace("COMMON\n", ""))
+    monkeypatch.chdir(new_problem.folder)
+    with pytest.raises(ParamsError) as error:
+        inspect(made)
+    (line,) = str(error.value).splitlines()
+    assert line.startswith(f"params.yaml:5:12: problems.small.model: {wrong}")
+    assert f"); {right}" in line
+
+
 @pytest.mark.parametrize(("entry", "place", "wrong", "right"), PARTS.values(), ids=PARTS)
 def test_parts_that_do_not_fit_the_data(
     new_problem: Builder, monkeypatch: pytest.MonkeyPatch, entry: str, place: str, wrong: str, right: str
@@ -232,6 +316,45 @@ def test_running_statistics_beside_averaged_weights(
     except ParamsError as error:
         told = str(error)
     assert [line.partition(" evaluated at averaged weights")[0] for line in told.splitlines()] == places
+
+
+def instance_normed(inputs: int, outputs: int) -> nn.Module:
+    normed = nn.InstanceNorm1d(1, track_running_stats=True)
+    return nn.Sequential(nn.Unflatten(1, (1, inputs)), normed, nn.Flatten(), nn.Linear(inputs, outputs))
+
+
+EMA = "Ema: {name: StepLR, args: {step_size: 2}, average: {ema: 0.9}}"
+OF_OTHERS = "is evaluated at averaged weights, and the running statistics of the model normed"
+FREE_ALREADY = "comes on top of the optimizer SGDScheduleFree of small, which averages the weights itself"
+
+
+@pytest.mark.usefixtures("own_registries")
+@pytest.mark.parametrize(
+    ("model", "optimizer", "own", "common", "told"),
+    [
+        (batch_normed, "SGD", EMA, "", []),
+        (group_normed, "SGD", "", EMA, []),
+        (instance_normed, "SGD", "", "", []),
+        (instance_normed, "SGD", "", EMA, [("15:54: schedulers.Ema.average", OF_OTHERS)]),
+        (instance_normed, "SGD", EMA, "", [("11:58: problems.small.schedulers.Ema.average", OF_OTHERS)]),
+        (group_normed, "SGDScheduleFree", "", EMA, [("15:54: schedulers.Ema.average", FREE_ALREADY)]),
+    ],
+    ids=["gathered anew", "no statistics", "no averages", "common", "own", "averaged already"],
+)
+def test_means_of_weights_that_cannot_be_evaluated(
+    new_problem: Builder, monkeypatch: pytest.MonkeyPatch, model: Any, optimizer: str, own: str, common: str, told: Any
+) -> None:
+    """BatchNorm's statistics torch can gather anew; it knows of no others."""
+    register_model("normed")(model)
+    text = FILE.replace("linear", "normed").replace("OVERRIDES", f"      {own}").replace("COMMON", f"  {common}")
+    problem = new_problem.from_text(text.replace("name: SGD,", f"name: {optimizer},"))
+    monkeypatch.chdir(new_problem.folder)
+    lines = []
+    try:
+        inspect(problem)
+    except ParamsError as error:
+        lines = str(error).splitlines()
+    assert [line.partition(" (")[0] for line in lines] == [f"params.yaml:{place}: {wrong}" for place, wrong in told]
 
 
 def test_a_schedule_free_form_that_there_is_not(new_problem: Builder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.problems.models import mlp, models
+from pipeline.params import Component
+from pipeline.problems.chance import Chance
+from pipeline.problems.models import applied, built, mlp, models, moved, register
 from pipeline.problems.optimizers import optimizers
 from pipeline.registry import Registered
 
@@ -119,3 +121,74 @@ def test_an_optimizers_arguments_reach_torch(each: Registered) -> None:
     assert {name: group[name] for name, value in arguments.items() if value is not None} == {
         name: value for name, value in as_torch.items() if value is not None
     }
+
+
+def lazy(inputs: int | tuple[int, ...], outputs: int) -> nn.Module:
+    layers = [nn.LazyConv1d(3, 2), nn.LazyBatchNorm1d()] if isinstance(inputs, tuple) else [nn.LazyLinear(3)]
+    return nn.Sequential(*layers, nn.Flatten(), nn.Dropout(0.5), nn.LazyLinear(outputs))
+
+
+@pytest.mark.usefixtures("own_registries")
+@pytest.mark.parametrize("blank", [torch.zeros(2, 6), torch.zeros(2, 4, 5)], ids=["rows", "sequences"])
+def test_lazy_layers_take_shape_as_the_model_is_built(blank: torch.Tensor) -> None:
+    """Their weights follow from the seed; nothing is gathered of the samples that give them their shapes."""
+    register("lazy")(lazy)
+    shape = tuple(blank.shape[1:])
+    component = Component("lazy", {})
+
+    def new(seed: int) -> nn.Module:
+        with Chance(seed).used():
+            return built(component, shape[0] if len(shape) == 1 else shape, 2, blank)
+
+    states = [new(seed).state_dict() for seed in (3, 3, 4)]
+    assert all(torch.equal(values, states[1][name]) for name, values in states[0].items())
+    assert not torch.equal(states[0]["0.weight"], states[2]["0.weight"])
+    assert new(3).training
+    assert new(3)(blank).shape == (2, 2)
+    if len(shape) == 2:
+        assert states[0]["1.num_batches_tracked"] == 0
+
+
+@pytest.mark.usefixtures("own_registries")
+def test_what_is_no_model_or_never_takes_shape_is_refused() -> None:
+    @register("nothing")  # type: ignore[arg-type]
+    def nothing(inputs: int, outputs: int) -> None: ...
+
+    @register("unreached")
+    class Unreached(nn.Linear):
+        def __init__(self, inputs: int, outputs: int) -> None:
+            super().__init__(inputs, outputs)
+            self.more = nn.LazyLinear(3)
+
+    with pytest.raises(ValueError, match=r"nothing gives None, and a torch\.nn\.Module is needed"):
+        built(Component("nothing", {}), 3, 2, torch.zeros(2, 3))
+    with pytest.raises(ValueError, match=r"unreached has a lazy layer that its forward does not reach \(more\.weight\)"):
+        built(Component("unreached", {}), 3, 2, torch.zeros(2, 3))
+
+
+def test_precision_is_that_of_real_and_of_complex_numbers() -> None:
+    model = nn.Linear(3, 2).half()
+    model.register_parameter("waves", nn.Parameter(torch.tensor([1 + 2j])))
+    model.register_buffer("counts", torch.ones(2, dtype=torch.int64))
+    there = moved(model, torch.device("cpu"), torch.float64).state_dict()
+    assert {name: values.dtype for name, values in there.items()} == {
+        "weight": torch.float64, "bias": torch.float64, "waves": torch.complex128, "counts": torch.int64,
+    }  # fmt: skip
+    assert there["waves"].tolist() == [1 + 2j]
+
+
+class Slope(nn.Linear):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x.requires_grad_(True)
+        outputs = super().forward(x)
+        (slope,) = torch.autograd.grad(outputs.sum(), x, create_graph=True)
+        return outputs + slope.mean(dim=1, keepdim=True)
+
+
+def test_a_model_is_applied_without_gradients_but_those_that_it_takes() -> None:
+    model, x = Slope(3, 2), torch.ones(4, 3)
+    assert not applied(model, x.clone()).requires_grad
+    torch.testing.assert_close(applied(model, x.clone()), model(x.clone()).detach())
+    assert not applied(nn.Linear(3, 2), x).requires_grad
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        applied(nn.Linear(5, 2), x)

@@ -1,4 +1,4 @@
-"""torch's own schedulers as registered: small cases worked out by hand at learning rate 1, stepped at every batch.
+"""torch's own schedulers as registered, and those that react to the loss: small cases worked out by hand at learning rate 1.
 
 Those of the composed ones stand in ``test_composed.py``.
 """
@@ -8,9 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch.optim import lr_scheduler
+from torch.optim.swa_utils import SWALR
 
 from pipeline.schedulers.registry import schedulers
 from pipeline.schedulers.replay import Budget, Replay
+from pipeline.schedulers.traps import follow
 from tests.schedulers import test_composed
 from tests.schedulers.examples import schedule
 from tests.schedulers.test_composed import HALF, rates, sgd
@@ -20,6 +24,10 @@ BY_HAND: dict[str, tuple[str, dict[str, Any], list[float]]] = {
     "StepLR": ("StepLR", {"step_size": 2, "gamma": 0.5}, [1, 1, 0.5, 0.5, 0.25, 0.25]),
     # a tenth at steps 1 and 4
     "MultiStepLR": ("MultiStepLR", {"milestones": [1, 4], "gamma": 0.1}, [1, 0.1, 0.1, 0.1, 0.01, 0.01]),
+    # 1 / (1 + k / 10)
+    "LambdaLR": ("LambdaLR", {"lr_lambda": "tests.schedulers.examples:falling"}, [1, 1 / 1.1, 1 / 1.2, 1 / 1.3]),
+    # a twentieth less after every step
+    "MultiplicativeLR": ("MultiplicativeLR", {"lr_lambda": "tests.schedulers.examples:shrinking"}, [1, 0.95, 0.9025, 0.857375]),
     # half for three steps
     "ConstantLR": ("ConstantLR", {"factor": 0.5, "total_iters": 3}, [0.5, 0.5, 0.5, 1, 1]),
     # from a half to 1 in four equal steps, then 1
@@ -40,6 +48,13 @@ BY_HAND: dict[str, tuple[str, dict[str, Any], list[float]]] = {
         "CosineAnnealingWarmRestarts", {"T_0": 2, "T_mult": 2},
         [1, 0.5, 1, (1 + HALF) / 2, 0.5, (1 - HALF) / 2, 1, (1 + math.cos(math.pi / 8)) / 2],
     ),
+    # the optimizer's own up to step 2, and from there to 0.2 in two steps, in a straight line; then 0.2
+    "SWALR along a line": (
+        "SWALR", {"swa_lr": 0.2, "anneal_epochs": 2, "anneal_strategy": "linear", "start": 2}, [1, 1, 1, 0.6, 0.2, 0.2],
+    ),
+    # 75% of eight steps are six; of half a cosine in four steps there is one
+    "SWALR along a cosine": ("SWALR", {"swa_lr": "20%", "anneal_epochs": 4}, [*7 * [1], 0.2 + 0.8 * (1 + HALF) / 2]),
+    "SWALR at once": ("SWALR", {"swa_lr": 0.2, "anneal_epochs": 0, "start": 3}, [1, 1, 1, 0.2, 0.2]),
     # up in two steps and down in two
     "CyclicLR triangular": (
         "CyclicLR", {"base_lr": 0.1, "max_lr": 1.1, "step_size_up": 2, "cycle_momentum": False},
@@ -99,6 +114,22 @@ BY_HAND_ON_LOSSES: dict[str, tuple[str, dict[str, Any], list[float], list[float]
         "ReduceLROnPlateau", {"factor": 0.5, "patience": 0, "cooldown": 2, "min_lr": "30%"}, 8 * [1.0],
         [1, 1, 0.5, 0.5, 0.5, 0.3, 0.3, 0.3],
     ),
+    # two better losses in a row are more than a patience of 1 and double the rate, two that are not halve it; the first is
+    # better than none, and no rate is above 2 or below 0.6
+    "GreedyLR": (
+        "GreedyLR", {"factor": 0.5, "patience": 1, "min_lr": 0.6, "max_lr": 2.0}, [5, 4, 3, 2, 1, 1, 1, 1, 1, 1],
+        [1, 1, 2, 2, 2, 2, 2, 1, 1, 0.6],
+    ),
+    # behind a rise an epoch counts for nothing, not even as the best so far, and two behind a fall
+    "GreedyLR that rests": (
+        "GreedyLR", {"factor": 0.5, "patience": 0, "min_lr": 0, "max_lr": 9.0, "warmup": 1, "cooldown": 2},
+        [5, 1, 4, 4, 9, 9, 9], [1, 2, 2, 4, 4, 2, 2],
+    ),
+    # the third fall that could not lower the rate lets it begin anew
+    "GreedyLR that begins anew": (
+        "GreedyLR", {"factor": 0.5, "patience": 0, "min_lr": 0.5, "max_lr": 1.0, "reset_start": 2},
+        [1, 1, 1, 1, 1], [1, 1, 0.5, 1, 1],
+    ),
 }  # fmt: skip
 
 
@@ -111,6 +142,34 @@ def test_by_hand_on_losses(case: str) -> None:
         found.append(replay.now[0])
         replay.step(loss)
     assert found == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("strategy", ["cos", "linear"])
+@pytest.mark.parametrize("anneal_epochs", [0, 1, 7])
+def test_swalr_is_what_the_loop_of_torchs_documentation_makes_of_it(anneal_epochs: int, strategy: Any) -> None:
+    """Epochs from 1: after those up to `start` another scheduler is stepped, here a constant one; then SWALR. Bit for bit."""
+    start, found = 5, []
+    optimizer = sgd([torch.zeros(1)], 0.3)
+    before = lr_scheduler.ConstantLR(optimizer, 1.0)
+    swa_scheduler = SWALR(optimizer, 0.07, max(anneal_epochs, 1), strategy)
+    for epoch in range(1, 21):
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        if epoch > start:
+            swa_scheduler.step()
+        else:
+            before.step()
+    # of no length, torch's would be at its end as soon as it is built; ours is where the first step of length 1 begins
+    expected = [*found[:start], *found[start + 1 :], 0.07] if anneal_epochs == 0 else found
+    args = {"swa_lr": 0.07, "anneal_epochs": anneal_epochs, "anneal_strategy": strategy, "start": start}
+    ours = follow("SWALR", schedule("SWALR", args), sgd, 0.3, Budget(20, 1)).rates
+    assert ours.tolist() == expected
+
+
+def test_swalr_behind_a_warmup() -> None:
+    """Half of the eight steps that are left."""
+    found = rates("SWALR", {"swa_lr": "10%", "anneal_epochs": 2, "start": "50%"}, 10, interval="batch", warmup=2)
+    np.testing.assert_allclose(found, [0, 0.5, 1, 1, 1, 1, 1, 0.55, 0.1, 0.1], rtol=1e-12)
 
 
 def test_every_registered_scheduler_is_worked_out_by_hand() -> None:

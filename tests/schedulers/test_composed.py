@@ -55,6 +55,57 @@ BY_HAND: dict[str, tuple[str, dict[str, Any], list[float]]] = {
     "REX": ("REX", {}, [1.0, 6 / 7, 2 / 3, 2 / 5]),
     # tanh is 0 where -2 + 4 t is, halfway, and (1 - tanh(x)) / 2 is 1 / (1 + exp(2 x))
     "tanh": ("TanhDecay", {"lower": -2.0, "upper": 2.0}, [1 / (1 + math.exp(2 * x)) for x in (-2.0, -1.0, 0.0, 1.0)]),
+    # a line from a tenth to the peak in three steps, then half a cosine over the four steps that are left
+    "a warmup that comes before": (
+        "Annealing", {"warmup": 3, "start": "10%", "prefix": True},
+        [0.1, 0.4, 0.7, 1.0, (1 + HALF) / 2, 0.5, (1 - HALF) / 2],
+    ),
+    # the same line in place of the first steps of half a cosine over all eight
+    "a warmup that takes the first steps' place": (
+        "Annealing", {"warmup": 3, "start": "10%"},
+        [0.1, 0.4, 0.7, *((1 + math.cos(math.pi * k / 8)) / 2 for k in range(3, 8))],
+    ),
+    # two steps, then four half as high, then the floor
+    "cycles that grow and shrink": (
+        "Annealing", {"shape": "polynomial", "cycles": 2, "first": 2, "growth": 2.0, "shrink": 0.5, "final": "20%"},
+        [1.0, 0.6, 0.5, 0.425, 0.35, 0.275, 0.2, 0.2],
+    ),
+    # two cycles fill six steps: (1 - t) to the power 2 at t = 0, 1/3, 2/3
+    "a polynomial": ("Annealing", {"shape": "polynomial", "power": 2.0, "cycles": 2}, 2 * [1.0, 4 / 9, 1 / 9]),
+    # one minus the square of t
+    "k-decay": ("Annealing", {"shape": "polynomial", "k": 2.0}, [1.0, 15 / 16, 3 / 4, 7 / 16]),
+    # a whole wave goes down and up again
+    "a whole wave": ("Annealing", {"waves": 1.0}, [1.0, 0.5, 0.0, 0.5]),
+    # led up to where the tangent is at step 2 of 4, which is the middle
+    "a tangent behind a warmup": (
+        "Annealing", {"shape": "tanh", "lower": -2.0, "upper": 2.0, "warmup": 2}, [0.0, 0.25, 0.5, 1 / (1 + math.exp(2.0))],
+    ),
+    # half at step 2, 4 and 6 and again at step 5
+    "steps": ("StepDecay", {"every": 2, "at": [5], "gamma": 0.5}, [1.0, 1.0, 0.5, 0.5, 0.25, 0.125, 0.0625]),
+    # up from a fifth in two steps; the moments count from there, or from the run's first step
+    "steps behind a warmup": (
+        "StepDecay", {"at": [2], "gamma": 0.1, "warmup": 2, "start": "20%", "prefix": True}, [0.2, 0.6, 1.0, 1.0, 0.1],
+    ),
+    "steps with a warmup inside": ("StepDecay", {"at": [3], "warmup": 2, "start": "20%"}, [0.2, 0.6, 1.0, 0.1, 0.1]),
+    # up along 1 - sqrt(1 - t) from 0.2, one step at 1, a linear cooldown to 0.2, where it stays
+    "a stable phase that ends before the run": (
+        "WarmupStableDecay",
+        {"warmup": 2, "rise": "1-sqrt", "start": "20%", "stable": 1, "decay": 2, "cooldown": "linear", "final": "20%"},
+        [0.2, 0.2 + 0.8 * (1 - HALF), 1.0, 1.0, 0.6, 0.2, 0.2],
+    ),
+    # 1 / sqrt(1 + k / 4) is 1 / sqrt(2) at k = 4, and the cooldown of 4 steps halves it there
+    "a rate that fades": (
+        "WarmupStableDecay", {"warmup": 0, "stable_power": 0.5, "timescale": 4, "decay": 4, "cooldown": "linear"},
+        [1.0, 1 / math.sqrt(1.25), 1 / math.sqrt(1.5) , 0.75 / math.sqrt(1.75), 0.5 * HALF, 0.25 / 1.5],
+    ),
+    # the exponential to a tenth, less that tenth: sqrt(0.1) is a half of the way
+    "an exponential cooldown": (
+        "WarmupStableDecay", {"warmup": 0, "decay": 2, "cooldown": "exp"}, [1.0, 1.0, (math.sqrt(0.1) - 0.1) / 0.9],
+    ),
+    # up in two steps, and a timescale as long
+    "inverse square root behind its own warmup": (
+        "InverseSqrt", {"warmup": 2}, [0.0, 0.5, *(1 / math.sqrt(1 + k / 2) for k in range(4))],
+    ),
     # no schedule: the rate never moves
     "schedule-free": ("ScheduleFree", {}, [1.0, 1.0, 1.0]),
 }  # fmt: skip
@@ -165,6 +216,19 @@ def test_a_share_of_warmup_is_one_of_the_whole_run() -> None:
     np.testing.assert_array_equal(found, rates("LinearDecay", {}, 40, warmup=10))
 
 
-def test_phases_that_are_longer_than_the_run() -> None:
-    with pytest.raises(ScheduleError, match=r"warmup \(6\) and decay \(5\) are longer than the run's 10 steps"):
-        rates("WarmupStableDecay", {"warmup": "60%", "decay": "50%"}, 10)
+REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
+    "phases that are longer than the run": (
+        "WarmupStableDecay", {"warmup": "60%", "decay": "50%"},
+        r"warmup \(6\) and decay \(5\) are longer than the run's 10 steps",
+    ),
+    "fading without a timescale": ("WarmupStableDecay", {"stable_power": 0.5}, "stable_power needs a timescale"),
+    "neither timescale nor warmup": ("InverseSqrt", {}, "write a timescale, or a warmup among its args"),
+    "all of it a warmup": ("Annealing", {"warmup": "100%"}, r"warmup \(10\) leaves nothing of the run's 10 steps"),
+    "more than all of it": ("StepDecay", {"every": 3, "warmup": 11}, r"warmup \(11\) leaves nothing of the run's 10 steps"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "args", "told"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_followed_is_told(name: str, args: dict[str, Any], told: str) -> None:
+    with pytest.raises(ScheduleError, match=told):
+        rates(name, args, 10)

@@ -40,6 +40,38 @@ def test_one_problem_with_its_findings(
     assert "  ! CyclicLR, epoch 1: it cannot be built: base_lr (0.01) lies above max_lr (0.005)" in text
 
 
+def test_what_is_averaged_is_shown(edited: Edited, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    edited(("  StepLR: {", "  StepLR: {average: {swa: 100%}, "))
+    text = printed(capsys, monkeypatch, "synthetic")
+    assert "StepLR  step_size: 30%, gamma: 0.1, average: {swa: 100%}\n" in text
+    assert "  ! StepLR, epoch 100: the average begins after epoch 100, and the run has 100;" in text
+
+
+@pytest.mark.parametrize(
+    ("piece", "line"),
+    [
+        (("{name: SGD, lr: 0.1}", "{name: SGD, lr: 0.1, nesterov: true}"),
+         "problems.digits.optimizer: cannot train the model mlp: Nesterov momentum requires a momentum"),
+        (("{name: Adam, lr: 0.01}", "{name: Adam, lr: 0.01}\n    metric: {name: Accuracy}"),
+         "problems.diabetes.metric.name: is for classification"),
+        (("{name: cnn, channels: [8, 16]}", "{name: cnn, channels: [8, 16], groups: 3}"),
+         "problems.images.model: cannot be built for samples of shape (1, 8, 8)"),
+    ],
+    ids=["an optimizer", "a metric", "a model"],
+)  # fmt: skip
+def test_a_problem_that_cannot_be_put_together_is_told_as_by_the_stages(
+    piece: tuple[str, str], line: str, edited: Edited, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edited(piece)
+    with pytest.raises(SystemExit) as end:
+        printed(capsys, monkeypatch, line.split(".")[1])
+    assert end.value.code == 2
+    told = capsys.readouterr()
+    assert re.match(r"params\.yaml:\d+:\d+: ", told.err)
+    assert line in told.err
+    assert not told.out
+
+
 def test_a_misspelt_problem_is_told(
     repository: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -68,9 +100,7 @@ def test_a_drawing_is_as_high_as_its_peak_and_shows_what_is_little() -> None:
     assert {len(row) for row in gallery.drawn(np.linspace(0, 1, 1000))} == {72}
 
 
-def test_the_readme_has_the_table_of_all(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_document_has_the_table_of_all(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     table = printed(capsys, monkeypatch, "--table")
-    assert table in (ROOT / "README.md").read_text(encoding="utf-8"), (
-        "paste what `python -m pipeline.schedulers --table` prints"
-    )
+    assert table in (ROOT / "docs/schedulers.md").read_text(encoding="utf-8"), "`python -m tests.schedulers.known` writes it"
     assert all(f"| `{entry.name}` |" in table for entry in CATALOGUE.schedulers)

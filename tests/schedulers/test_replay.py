@@ -24,7 +24,7 @@ from pipeline.schedulers.registry import register, schedulers
 from pipeline.schedulers.replay import Budget, ScheduleError, resolve, trace
 from pipeline.schedulers.traps import follow
 from pipeline.units import plain_length
-from tests.schedulers.examples import CYCLED_MOMENTUM, schedule
+from tests.schedulers.examples import CYCLED_MOMENTUM, EXAMPLES, schedule
 
 BUDGETS = (10, 100, 1000)
 
@@ -76,7 +76,29 @@ SHAPES: dict[str, st.SearchStrategy[dict[str, Any]]] = {
     "InverseSqrt": st.fixed_dictionaries({"timescale": TENTHS}),
     "REX": st.fixed_dictionaries({"final": FINAL}),
     "TanhDecay": st.fixed_dictionaries({"lower": st.floats(-8, 0), "upper": st.floats(0, 5), "final": FINAL}),
+    "Annealing": st.fixed_dictionaries(
+        {
+            "shape": st.sampled_from(["cosine", "polynomial", "tanh"]),
+            "final": FINAL,
+            "cycles": st.sampled_from([1, 2, 5]),  # as many as begin at tenths
+            "shrink": GAMMA,
+            "k": st.floats(0.5, 3.0),
+            "warmup": st.sampled_from(["0%", "20%"]),
+            "start": FINAL,
+        }
+    ),
+    "StepDecay": st.fixed_dictionaries(
+        {"every": TENTHS, "at": st.lists(TENTHS, max_size=3), "gamma": GAMMA, "warmup": st.sampled_from(["0%", "20%"])}
+    ),
     "ScheduleFree": st.fixed_dictionaries({"momentum": st.floats(0.1, 0.9)}),
+    "SWALR": st.fixed_dictionaries(
+        {
+            "swa_lr": FINAL,
+            "anneal_epochs": TENTHS,
+            "anneal_strategy": st.sampled_from(["cos", "linear"]),
+            "start": TENTHS,
+        }
+    ),
     "CyclicLR": st.fixed_dictionaries(
         {
             "base_lr": st.just("1%"),
@@ -91,8 +113,12 @@ SHAPES: dict[str, st.SearchStrategy[dict[str, Any]]] = {
 """Shapes whose every length is relative. Plateau has no trace; torch's ``OneCycleLR`` counts its phases apart, see below."""
 
 
+OF_A_FUNCTION = ("LambdaLR", "MultiplicativeLR")
+"""Those whose lengths, if any, are their function's own."""
+
+
 def test_every_open_loop_scheduler_has_a_shape() -> None:
-    open_loop = {entry.name for entry in schedulers if not entry.live}
+    open_loop = {entry.name for entry in schedulers if not entry.live and entry.name not in OF_A_FUNCTION}
     assert {*SHAPES, "OneCycleLR"} == open_loop, "add the new one's relative arguments to SHAPES"
 
 
@@ -118,8 +144,12 @@ def test_one_warmup_at_every_budget(warmup: int) -> None:
 
 
 RELATIVE: dict[str, st.SearchStrategy[dict[str, Any]]] = SHAPES | {
+    **{name: st.just(EXAMPLES[name][0]) for name in OF_A_FUNCTION},
     "OneCycleLR": st.fixed_dictionaries({"max_lr": st.sampled_from(["40%", "100%"]), "cycle_momentum": st.just(False)}),
     # torch leaves out changes below eps, an absolute number, unless it is 0
+    "GreedyLR": st.fixed_dictionaries(
+        {"factor": GAMMA, "patience": TENTHS, "min_lr": FINAL, "max_lr": st.just("200%"), "eps": st.just(0.0)}
+    ),
     "ReduceLROnPlateau": st.fixed_dictionaries(
         {"factor": st.floats(0.1, 0.9), "patience": TENTHS, "min_lr": st.sampled_from(["0%", "3%"]), "eps": st.just(0.0)}
     ),

@@ -1,5 +1,7 @@
 """Each trap found where it is, and not where it is not."""
 
+import math
+import random
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -116,10 +118,89 @@ NOT_THAT: dict[str, tuple[str, dict[str, Any], dict[str, Any], list[str]]] = {
 }
 
 
+@pytest.mark.parametrize(
+    ("more", "epochs", "what"),
+    [
+        # 5% of 8 epochs is 0.4 of one
+        ({"warmup": "5%", "interval": "epoch"}, 8, "warmup is 5% of 8 epochs, which is less than half of one"),
+        (
+            {"args": {"T_max": "100%"}, "name": "CosineAnnealingLR", "warmup": "1%", "interval": "epoch"},
+            40,
+            "warmup is 1% of 40",
+        ),
+        ({"args": {"step_size": "2%"}, "name": "StepLR"}, 20, "step_size is 2% of 20 epochs"),
+        ({"args": {"milestones": ["1%", "50%"]}, "name": "MultiStepLR"}, 20, "milestones is 1% of 20 epochs"),
+        # its warmup is 5% by default
+        ({"name": "WarmupStableDecay", "interval": "epoch"}, 9, "warmup is 5% of 9 epochs"),
+    ],
+)
+def test_a_share_that_is_less_than_half_a_step(more: dict[str, Any], epochs: int, what: str) -> None:
+    entry = {"name": "LinearDecay", "args": {}, **more}
+    name, args = entry.pop("name"), entry.pop("args")
+    lines = [str(each) for each in found(name, args, budget=Budget(epochs, 30), **entry) if each.trap == "shorter than a step"]
+    assert len(lines) == 1
+    assert what in lines[0]
+    assert "write" in lines[0]
+    assert lines[0].endswith("interval: batch")
+    remedied = {**entry, "interval": "batch"}
+    assert not [each for each in found(name, args, budget=Budget(epochs, 30), **remedied) if each.trap == "shorter than a step"]
+
+
+@pytest.mark.usefixtures("own_registries")
+def test_a_warmup_and_a_cosine_that_became_five_stairs() -> None:
+    """10% of 5 epochs is none; per batch, which is usual for whoever asks for `total_steps`, they are ten."""
+
+    @register("WarmupCosine")
+    def warmup_cosine(optimizer: Optimizer, total_steps: int) -> LRScheduler:
+        rise = max(2, round(0.1 * total_steps))
+        return LambdaLR(optimizer, lambda step: min((step + 1) / rise, (1 + math.cos(math.pi * step / total_steps)) / 1.8))
+
+    budget = Budget(5, 20)
+    (stair,) = [each for each in found("WarmupCosine", {}, interval="epoch", budget=budget) if each.trap == "a single stair"]
+    assert (stair.epoch, stair.change) == (1, "write interval: batch")
+    assert not [each for each in found("WarmupCosine", {}, budget=budget) if each.trap == "a single stair"]
+
+
+@pytest.mark.usefixtures("own_registries")
+def test_a_schedule_that_is_another_one_each_time() -> None:
+    @register("Drawn")
+    def drawn(optimizer: Optimizer) -> LRScheduler:
+        return LambdaLR(optimizer, lambda step: 1 - random.random() / 2)
+
+    with pytest.raises(ScheduleError, match="is another one each time that it is followed"):
+        found("Drawn", {})
+
+
 @pytest.mark.parametrize("case", NOT_THAT)
 def test_no_more_is_found_than_there_is(case: str) -> None:
     name, args, more, traps = NOT_THAT[case]
     assert [finding.trap for finding in found(name, args, **more)] == traps
+
+
+# An average that falls into a trap in 20 epochs of 5 batches, what the line says, and the average after the change.
+AVERAGES: list[tuple[dict[str, Any], str, dict[str, Any]]] = [
+    ({"swa": 20}, "the average begins after epoch 20, and the run has 20; it is the last weights", {"swa": "75%"}),
+    ({"swa": "95%"}, "the average begins after epoch 19", {"swa": 18}),
+    # 0.999 ** 99
+    ({"ema": 0.999}, "reaches back 1000 steps, and the run has 100; 91% of it are still", {"ema": 0.9}),
+    ({"ema": 0.9901}, "write an ema of 0.9 or less", {"ema": 0.99}),
+]
+
+
+@pytest.mark.parametrize(("average", "line", "remedied"), AVERAGES)
+@pytest.mark.parametrize("name", ["CosineAnnealingLR", "ConstantLR"])
+def test_an_average_of_next_to_nothing(name: str, average: dict[str, Any], line: str, remedied: dict[str, Any]) -> None:
+    """And a constant rate is none, for what is evaluated is another thing than the last weights."""
+    args: dict[str, Any] = {"T_max": "100%"} if name == "CosineAnnealingLR" else {"factor": 1.0}
+    (one,) = found(name, args, average=average)
+    assert line in str(one)
+    assert not found(name, args, average=remedied)
+
+
+def test_a_run_too_short_for_any_exponential_mean() -> None:
+    (one,) = found("CosineAnnealingLR", {"T_max": "100%"}, average={"ema": 0.99}, budget=Budget(4, 5))
+    assert "reaches back 100 steps, and the run has 20" in one.what
+    assert one.change == "leave `average` out"
 
 
 @pytest.mark.parametrize(("interval", "epoch"), [("epoch", 15), ("batch", 3)])
@@ -185,7 +266,7 @@ def test_momentum_is_beta1_where_the_optimizer_has_betas() -> None:
 def test_a_scheduler_of_the_users_own() -> None:
     """Traps are read from the trace; its lengths are known by their annotation."""
 
-    @register("Valley")
+    @register("Valley", interval="epoch")
     def valley(optimizer: Optimizer, total_steps: int, bottom: Length, momentum: float = 0.5) -> LRScheduler:
         optimizer.param_groups[0]["momentum"] = momentum
         return LambdaLR(optimizer, lambda step: abs(step - bottom) / bottom)
@@ -208,9 +289,9 @@ def test_every_registered_scheduler_can_be_inspected(name: str) -> None:
 def test_relative_lengths_of_whole_runs_fall_into_no_trap() -> None:
     """What each scheduler of decay is usually asked for."""
     whole = {"T_max": "100%", "total_iters": "100%", "T_0": "100%", "milestones": ["30%", "80%"], "step_size": "30%",
-             "timescale": "10%", "final": "1%"}  # fmt: skip
+             "every": "30%", "timescale": "10%", "final": "1%", "swa_lr": "5%", "anneal_epochs": "10%"}  # fmt: skip
     for entry in CATALOGUE.schedulers:
-        if entry.name in ("ConstantLR", "LinearLR", "CyclicLR", "OneCycleLR"):
+        if entry.name in ("ConstantLR", "LinearLR", "CyclicLR", "OneCycleLR", "LambdaLR", "MultiplicativeLR"):
             continue
         args = {name: value for name, value in whole.items() if name in entry.arguments.model_fields}
         assert not found(entry.name, args), entry.name

@@ -14,12 +14,13 @@ from typing import Any
 
 import pytest
 
+from pipeline.stages import check
 from tests.conftest import ROOT
 from tests.search import helpers
 from tests.search.helpers import Workshop
 
 KILLS = 20
-PHASES = {"the kept rounds": ".state/tune", "the results": "results/", "the journal": "optuna.journal"}
+PHASES = {"the store": ".state/runs.sqlite", "the results": "results/", "the journal": "optuna.journal"}
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +30,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         helpers.problem()
+        check.main()
     return root
 
 
@@ -103,14 +105,16 @@ def test_killed_while_it_writes(
 def test_after_a_kill_no_finished_round_is_trained_again(
     inputs: Path, workshop: Workshop, uninterrupted: tuple[Path, list[str], float], tmp_path: Path
 ) -> None:
+    """But for the one it was at."""
     _, changes, _ = uninterrupted
-    renamed = [number for number, change in enumerate(changes, 1) if change.startswith("os.rename .state/tune")]
-    assert len(renamed) == 3  # rounds
-    root = helpers.copy_inputs(inputs, tmp_path / "run")
-    assert workshop.run(root, kill_at=renamed[1])["signal"] == signal.SIGKILL
-    trained = [line for line in workshop.run(root)["error"].splitlines() if "epoch 4 of 4" in line]
-    reported = [" winners on all seeds", " 6 runs, epoch 4 of 4"]
-    assert [line.split(":")[1] for line in trained] == [" trials 5 to 8", " trials 9 to 12", *reported]
+    asked = moments(changes, ".state/runs.sqlite")
+    for at in asked[2::3]:
+        root = helpers.copy_inputs(inputs, tmp_path / str(at))
+        ended = [workshop.run(root, kill_at=at), workshop.run(root)]
+        assert [each["signal"] for each in ended] == [signal.SIGKILL, 0]
+        first, again = ({line.split(":")[1] for line in each["error"].splitlines() if "100% done" in line} for each in ended)
+        assert len(first & again) <= 1
+        assert len(first | again) == 5  # three rounds, their winners on all seeds, and the runs to report on
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -144,7 +148,7 @@ def dvc(root: Path, *words: str, environment: dict[str, str] | None = None) -> s
 def test_dvc_killed_alone_and_repeated(repository: Path, uninterrupted: tuple[Path, list[str], float]) -> None:
     """The stage goes on without dvc and may still write while the next one begins: they take turns."""
     killed = dvc(repository, "repro", "--single-item", "tune@tiny")
-    wait_for((repository / ".state/tune/tiny.json").exists)
+    wait_for((repository / ".state/runs.sqlite").exists)
     killed.kill()
     killed.wait()
     repeat(repository, uninterrupted[0])
@@ -164,7 +168,7 @@ def test_dvc_killed_with_all_its_descendants_and_repeated(
     """
     (repository / "without/mlflow.py").write_text(textwrap.dedent(waits), encoding="utf-8")
     killed = dvc(repository, "repro", "--single-item", "tune@tiny", environment=environment)
-    wait_for(lambda: reached.exists() and (repository / ".state/tune/tiny.json").exists())  # DVC has nothing to write then
+    wait_for(lambda: reached.exists() and (repository / ".state/runs.sqlite").exists())  # DVC has nothing to write then
     assert helpers.kill_family(killed.pid) >= 3
     assert killed.wait() == -signal.SIGKILL
     assert not (repository / "dvc.lock").exists()

@@ -157,8 +157,8 @@ def test_what_is_found_fits_every_budget() -> None:
 
 
 def searched(entry: Scheduler, args: Mapping[str, Any]) -> set[str]:
-    """What of the registered space is searched: not what is None, such as ``final`` where ``gamma`` is given."""
-    return {argument for argument in entry.search if entry.complete(dict(args))[argument] is not None}
+    """What of the registered space is searched: not what is left out, such as ``final`` where ``gamma`` is given."""
+    return {argument for argument in entry.search if entry.complete(dict(args))[argument] not in (None, [])}
 
 
 @pytest.mark.parametrize(("entry", "args"), CASES)

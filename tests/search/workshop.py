@@ -26,7 +26,7 @@ def watch(kill_at: int, changed: list[str]) -> None:
 
     def hook(event: str, args: tuple[Any, ...]) -> None:
         opened = event == "open" and isinstance(args[2], int) and args[2] & WRITING
-        if not opened and event not in ("os.rename", "os.symlink", "os.remove", "os.truncate"):
+        if not opened and event not in ("os.rename", "os.symlink", "os.remove", "os.truncate", "sqlite3.connect"):
             return
         path = os.path.relpath(os.fsdecode(args[0]))  # quick, and it is called for everything
         if path.startswith(".."):

@@ -4,6 +4,7 @@ import importlib
 import itertools
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 from pydantic import BaseModel
@@ -20,7 +21,7 @@ STAGES = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
 WORK = {
     "dataset": ("results.write_dataset",),
     "train": ("record",),
-    "tune": ("search", "recommend", "winners", "TrialTable", "best_yaml", "importances", "parquet", "record"),
+    "tune": ("search", "recommend", "winners", "storage", "TrialTable", "best_yaml", "importances", "parquet", "record"),
     "sweep": ("results.read_best", "over_rates", "over_budgets", "possible", "trained", "parquet", "write_files"),
 }
 
@@ -47,7 +48,8 @@ def recording(value: Any, path: str = "") -> Any:
 
 def declared(stage: str) -> list[str]:
     body = STAGES[stage].get("do", STAGES[stage])
-    return [name.replace("${key}", "synthetic") for name in body["params"]]
+    (by_file,) = body["params"]
+    return [name.replace("${key}", "synthetic") for name in by_file["data/params.json"]]
 
 
 def narrowest(path: str) -> str:
@@ -70,8 +72,8 @@ def test_a_stage_reads_what_is_declared(stage: str, repository: Path, monkeypatc
     module = importlib.import_module(f"pipeline.stages.{stage}")
     for name in WORK[stage]:
         target = f"pipeline.stages.{stage}.{name}"
-        monkeypatch.setattr(target, lambda *args, **kwargs: {})
-    monkeypatch.setattr(module, "checked_params" if stage == "dataset" else "load_params", lambda *catalogue: recorder)
+        monkeypatch.setattr(target, MagicMock())
+    monkeypatch.setattr(module, "load_params", lambda *catalogue: recorder)
     monkeypatch.setattr(module, "cores", lambda: 0, raising=False)  # all of it in this process
     READ.clear()
     module.main("synthetic")

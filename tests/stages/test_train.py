@@ -54,7 +54,7 @@ import shutil
 from multiprocessing import active_children
 from unittest.mock import MagicMock
 
-from pipeline import record
+from pipeline import obtain, record
 from pipeline.engine import workers
 from pipeline.stages import dataset, train
 
@@ -62,10 +62,11 @@ record.mirror = MagicMock()  # MLflow takes seconds to start
 for problem in ("looped", "stacked"):
     dataset.main(problem)
     for cores in (1, 2):
-        workers.cores = lambda: cores
+        obtain.cores = workers.cores = lambda: cores
         train.main(problem)
         print(len(active_children()))
         shutil.copytree(f"results/{problem}/train", f"{cores}/{problem}")
+        obtain.store().shrink(0)  # all is trained again
 """
 
 
@@ -115,3 +116,15 @@ def test_each_trap_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
         train.main("tiny")
     told = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
     assert [line.split(", epoch")[0] for line in told] == ["train@tiny: warning: StepLR"]
+
+
+def test_a_name_of_another_library_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    helpers.problem(("schedulers:\n  ", "schedulers:\n  cosine: {warmup: 10%}\n  "))
+    with mock.patch.object(record, "mirror", helpers.silent):
+        train.main("tiny")
+    told = [line for line in capsys.readouterr().err.splitlines() if "cosine" in line]
+    assert len(told) == 1
+    assert told[0].startswith("train@tiny: schedulers.cosine: Hugging Face's cosine is CosineDecay {final: 0%} here; ")

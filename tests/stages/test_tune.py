@@ -168,6 +168,8 @@ RICHER = (
     ("  ReduceLROnPlateau: {args: {factor: 0.1, patience: 10%}}", """\
   MultiStepLR: {args: {milestones: [30%, 80%], gamma: 0.1}}
   CyclicLR: {args: {base_lr: 1%, max_lr: 100%, step_size_up: 10%, cycle_momentum: false}}
+  Ema: {name: LinearDecay, average: {ema: 0.5}}
+  Swa: {name: SWALR, args: {swa_lr: 5%, anneal_epochs: 1, start: 50%}, average: {swa: 50%}}
   ScheduleFree: {args: {momentum: 0.9}, warmup: 10%}"""),
 )  # fmt: skip
 
@@ -184,6 +186,7 @@ def test_so_does_one_with_warmup_lists_cycles_and_averaged_weights(tmp_path: Pat
     recommended = pasted(problem, *RICHER)
     assert isinstance(recommended["MultiStepLR"].args["milestones"], list)
     assert recommended["Warm"].warmup
+    assert recommended["Ema"].average == problem.schedules["Ema"].average  # no study tries another
     trains_the_same(problem, recommended)
 
 
@@ -217,8 +220,8 @@ def test_a_round_is_whole_and_all_studies_move_together(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     helpers.run_tune(("trials: 12, batch: 4", "trials: 6, batch: 3"))
-    titles = [line.split(":")[1] for line in capsys.readouterr().err.splitlines() if "epoch 4 of 4" in line]
-    assert titles == [" trials 1 to 3", " trials 4 to 6", " winners on all seeds", " 6 runs, epoch 4 of 4"]
+    titles = [line.split(":")[1] for line in capsys.readouterr().err.splitlines() if "100% done" in line]
+    assert titles == [" trials 1 to 3", " trials 4 to 6", " winners on all seeds", " 6 runs, 100% done"]
 
 
 def test_nothing_is_searched_where_a_schedule_cannot_be_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,9 +253,9 @@ def tune_in(root: Path, name: str, together: Any) -> None:
     """The stage, whose every writing to Optuna's storage begins when all are at it."""
     update = storage.Mirror.update
 
-    def at_once(self: storage.Mirror, trials: pd.DataFrame) -> None:
+    def at_once(self: storage.Mirror, trials: pd.DataFrame, *, is_all: bool) -> None:
         together.wait()
-        update(self, trials)
+        update(self, trials, is_all=is_all)
 
     patches = mock.patch.object(storage.Mirror, "update", at_once), mock.patch.object(record, "mirror", helpers.silent)
     with contextlib.chdir(root), patches[0], patches[1]:

@@ -55,7 +55,7 @@ def train_live(problem: str = "digits") -> None:
     blocks, runs, curves = train(problem)
     with mirror(problem, "train", describe(problem)) as told:
         for block in blocks:
-            told.log(block)
+            told.log(block, list(range(len(runs))))
         results.write_runs(problem, "train", runs, curves)
         told.finish(runs)
 

@@ -1,6 +1,7 @@
 """The rows put straight into SQLite are those that MLflow writes."""
 
 import contextlib
+import json
 import shutil
 import sqlite3
 from pathlib import Path
@@ -10,7 +11,10 @@ import numpy as np
 import pytest
 
 from pipeline import results
+from pipeline.tracking import connection
 from pipeline.tracking.__main__ import rebuild
+from pipeline.tracking.connection import connect
+from pipeline.tracking.store import SqliteStore
 from tests.tracking.helpers import EPOCHS, rows
 
 # SQLAlchemy 2.1 says so of a query inside MLflow.
@@ -53,6 +57,42 @@ def test_runs_are_written_as_mlflow_writes_them(written: Path, monkeypatch: pyte
     inserted, own = named_rows(written / "mlflow.db"), named_rows(written / "other.db")
     assert len(inserted["runs"]) == len(inserted["inputs"]) == 4
     assert inserted == own
+
+
+def test_arguments_longer_than_mlflow_takes_are_cut(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would refuse the run; results/ has them whole."""
+    runs, curves = results.read_runs("digits", "train")
+    runs["args"] = json.dumps({"milestones": [f"{share / 100}%" for share in range(2000)], "gamma": 0.1})
+    results.write_runs("digits", "train", runs, curves)
+    shutil.copy(written / "mlflow.db", written / "other.db")
+    rebuild()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite+pysqlite:///{written}/other.db")
+    rebuild()
+    inserted, own = named_rows(written / "mlflow.db"), named_rows(written / "other.db")
+    values = {row["value"] for row in inserted["params"] if row["key"] == "args.milestones"}
+    assert {len(value) for value in values} == {6000}
+    assert inserted == own
+
+
+def test_tables_of_another_version_are_left_to_mlflow(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(connect("digits")[2], SqliteStore)
+    monkeypatch.setattr(connection, "REVISION", "another")
+    assert not isinstance(connect("digits")[2], SqliteStore)
+
+
+def test_a_column_that_nobody_fills_is_no_point_that_is_there_already(written: Path) -> None:
+    """What MLflow's tables ask for and we do not give fails aloud: the curves would be missing without a word."""
+    rebuild()
+    with contextlib.closing(sqlite3.connect(written / "mlflow.db")) as database, database:
+        database.execute("ALTER TABLE metrics RENAME TO old")
+        database.execute(
+            "CREATE TABLE metrics (key, value, timestamp, run_uuid, step, is_nan, more INTEGER NOT NULL, "
+            "PRIMARY KEY (key, timestamp, step, run_uuid, value, is_nan))"
+        )
+    client, experiment, store = connect("digits")
+    (run, *_) = client.search_runs([experiment])
+    with pytest.raises(sqlite3.IntegrityError, match="NOT NULL"):
+        store.log([(run.info.run_id, [("loss", 1.0, 99)])])
 
 
 def test_points_are_written_as_mlflow_writes_them(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:

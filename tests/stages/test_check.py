@@ -1,0 +1,108 @@
+"""Stage check: params.yaml written out in full, and nothing in it that anybody runs."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from pipeline.catalogue import CATALOGUE
+from pipeline.errors import ParamsError
+from pipeline.params import Params, load_params
+from pipeline.stages import check
+from tests.conftest import ROOT
+
+HOSTILE = [
+    "$(touch ran)", "`touch ran`", "x; touch ran", "x' ; touch ran; '", 'x" ; touch ran; "', "x | touch ran", "x && touch ran",
+    "x\ntouch ran", "x > ran", "${seeds}", "-c touch", "a b", "a.b", "../escaped", "a/b", "é\u202e",
+]  # fmt: skip
+"""Names of problems that a shell, DVC or a file system would make something of."""
+
+
+def written() -> dict[str, object]:
+    content: dict[str, object] = json.loads(Path("data/params.json").read_bytes())
+    return content
+
+
+def replaced(old: str, new: str) -> None:
+    path = Path("params.yaml")
+    text = path.read_text("utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    load_params.cache_clear()
+
+
+def test_it_says_all_that_params_yaml_says(repository: Path) -> None:
+    check.main()
+    assert Params.model_validate(written()) == load_params(CATALOGUE)
+
+
+def test_what_is_left_out_has_its_default(repository: Path) -> None:
+    """Which DVC could not find in params.yaml itself: it would refuse the report after everything is trained."""
+    replaced("models: none", "")
+    replaced("device: auto", "")
+    check.main()
+    assert written()["models"] == "none"
+    assert written()["device"] == "auto"
+
+
+def test_a_comment_changes_nothing(repository: Path) -> None:
+    check.main()
+    before = Path("data/params.json").read_bytes()
+    replaced("seeds: 10", "seeds: 10 # as many as yesterday")
+    check.main()
+    assert Path("data/params.json").read_bytes() == before
+
+
+def test_a_mistake_leaves_the_last_one(repository: Path) -> None:
+    check.main()
+    before = Path("data/params.json").read_bytes()
+    replaced("seeds: 10", "seeds: ten")
+    with pytest.raises(ParamsError, match="seeds: is not a whole number"):
+        check.main()
+    assert Path("data/params.json").read_bytes() == before
+
+
+def dvc(*words: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    environment.pop("PYTHONPATH", None)
+    return subprocess.run(["dvc", *words], env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def project(repository: Path) -> Path:
+    """The pipeline in a DVC repository of its own, with problems of hostile names."""
+    for name in ("pipeline", "inputs", ".dvc"):
+        shutil.copytree(ROOT / name, repository / name, ignore=shutil.ignore_patterns("__pycache__", "cache", "tmp"))
+    for name in ("dvc.yaml", "requirements.txt", "constraints.txt", ".dvcignore"):
+        shutil.copy(ROOT / name, repository)
+    subprocess.run(["git", "init", "-q"], check=True)
+    yaml = YAML(typ="safe", pure=True)
+    params = yaml.load(Path("params.yaml"))
+    params["problems"] = dict.fromkeys(HOSTILE, params["problems"]["digits"]) | {"fine": params["problems"]["digits"]}
+    yaml.dump(params, Path("params.yaml"))
+    return repository
+
+
+def test_nothing_in_a_name_runs(project: Path) -> None:
+    """Neither in a whole run nor in a stage by itself, which `check` does not stand before."""
+    there = {path.name for path in project.iterdir()}
+    whole = dvc("repro")
+    assert whole.returncode != 0
+    assert whole.stderr.count("is not a usable name") == len(HOSTILE)
+    for name in ("$(touch ran)", "x' ; touch ran; '", "x\ntouch ran"):
+        alone = dvc("repro", "-s", f"dataset@{name}")
+        assert alone.returncode != 0
+        assert "Traceback" not in alone.stderr
+    assert {path.name for path in project.iterdir()} <= there | {"data", ".state", "dvc.lock", ".gitignore"}
+    assert not (project / "data/params.json").exists()
+
+
+def test_no_command_holds_anything_of_params_yaml() -> None:
+    stages = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
+    commands = [stage.get("do", stage)["cmd"] for stage in stages.values()]
+    assert commands == [f"python -m pipeline.stages.{name}" for name in stages]
