@@ -6,6 +6,7 @@ its gradient, in compiled code and as tensors. Prints the counts, why those that
 """
 
 import argparse
+import re
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -34,6 +35,8 @@ KINDS: dict[str, Callable[[Tensor], Tensor]] = {
     "bool": lambda s: s > 0,
 }
 """What a run's numbers, which are real, become before they are an operation's operand."""
+OF_ANY_NUMBERS = {"empty", "empty_like", "empty_permuted", "empty_strided", "new_empty", "new_empty_strided"}
+"""Operations whose results are whatever lies in memory."""
 OneRun = Callable[[Tensor, Tensor, Tensor], Any]
 """What is tried: a function of a run's state, of data x (samples, features) and of whole numbers y (samples,)."""
 
@@ -89,7 +92,8 @@ def verdict(function: OneRun, start: Tensor, key: str) -> tuple[str, str]:
     runs = runs_of(function, start, key)
     try:
         step = vmap(runs.functions.step, in_dims=(0, 1, None, None, None))
-        step(runs.state, torch.ones(1, RUNS), runs.x[:SAMPLES], runs.y[:SAMPLES], torch.ones(SAMPLES))
+        given = runs.x[:SAMPLES], runs.y[:SAMPLES], torch.ones(SAMPLES)
+        step(runs.state, torch.ones(1, RUNS), *given)
     except Exception as error:  # noqa: BLE001  # torch says so in many ways
         return "torch", str(error)
     try:
@@ -111,7 +115,7 @@ def listed(names: Sequence[str], samples: int) -> Iterator[tuple[str, OneRun, Te
 
     operations: list[Any] = op_db
     for operation in operations:
-        if names and operation.name not in names:
+        if operation.name in OF_ANY_NUMBERS or (names and operation.name not in names):
             continue
         for kind, of_state in KINDS.items():
             dtype = {"large int64": torch.int64}.get(kind) or getattr(torch, kind)
@@ -137,6 +141,12 @@ def _of_sample(operation: Any, sample: Any, of_state: Callable[[Tensor], Tensor]
     return lambda s, x, y: operation(of_state(s), *sample.args, **sample.kwargs)
 
 
+def _reason(message: str) -> str:
+    """The operation that has no translation, or how the message begins."""
+    named = re.search(r"the operation (\S+)", message)
+    return named[1] if named else " ".join(message.split()[:6])
+
+
 def main() -> None:
     """Print how many cases there are of each verdict, and the reasons."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -150,7 +160,8 @@ def main() -> None:
         what, why = verdict(function, start, name)
         found[what] += 1
         right[what].add(name.partition("/")[0])
-        reasons[" ".join(why.split()[:4])] += what == "refused"
+        if what == "refused":
+            reasons[_reason(why)] += 1
         if what in ("wrong", "crash"):
             print(f"{what}: {name}: {why}", flush=True)
     print(f"\n{conditions()}; {asked.samples} samples an operation and type")

@@ -100,23 +100,36 @@ def _of_program(make: Callable[[Runs], Compiled], runs: Runs, drawn: Drawn) -> R
 
 def _of_torch(runs: Runs, drawn: Drawn) -> tuple[Results, list[Results]]:
     """Torch's results in the program's precision; and others that are as right: of inputs a little moved, in double."""
-    plain = _step_and_evaluation(runs, runs.functions, drawn)
-    shaken = _step_and_evaluation(replace(runs, x=_shaken(runs.x)), runs.functions, replace(drawn, state=_all_shaken(drawn)))
+    plain = _lane_by_lane(runs, runs.functions, drawn)
+    shaken = _all_at_once(replace(runs, x=_shaken(runs.x)), runs.functions, replace(drawn, state=_all_shaken(drawn)))
     precise = _in_double(runs, drawn) if drawn.numbers.dtype == torch.float32 else None
     return plain, [shaken] if precise is None else [shaken, precise]
 
 
-def _step_and_evaluation(runs: Runs, functions: Functions, drawn: Drawn) -> Results:
+def _all_at_once(runs: Runs, functions: Functions, drawn: Drawn) -> Results:
+    with torch.no_grad():
+        return _named(functions, vmap(_of_one_run(runs, functions, drawn), in_dims=(0, 1))(drawn.state, drawn.numbers))
+
+
+def _lane_by_lane(runs: Runs, functions: Functions, drawn: Drawn) -> Results:
+    """Each by itself, as a run is defined: ``vmap`` has operations, as ``roll`` of one number, that reach another lane."""
+    of_one = _of_one_run(runs, functions, drawn)
+    with torch.no_grad():
+        found = [of_one([values[lane] for values in drawn.state], numbers) for lane, numbers in enumerate(drawn.numbers.T)]
+    return _named(functions, [torch.stack(values) for values in zip(*found, strict=True)])
+
+
+def _of_one_run(runs: Runs, functions: Functions, drawn: Drawn) -> Callable[[State, Tensor], State]:
+    """A step, then the means of an evaluation, of a run with that state and those numbers."""
     x, y = runs.x, runs.y
     ones = torch.ones(len(drawn.evaluated), dtype=drawn.weights.dtype)
-    with torch.no_grad():
-        stepped = vmap(functions.step, in_dims=(0, 1, None, None, None))(
-            drawn.state, drawn.numbers, x[drawn.rows], y[drawn.rows], drawn.weights
-        )
-        sums = vmap(functions.evaluation, in_dims=(0, None, None, None))(
-            drawn.state, x[drawn.evaluated], y[drawn.evaluated], ones
-        )
-    return _named(functions, [*stepped, *(total / len(ones) for total in sums)])
+
+    def results(state: State, numbers: Tensor) -> State:
+        stepped = functions.step(state, numbers, x[drawn.rows], y[drawn.rows], drawn.weights)
+        sums = functions.evaluation(state, x[drawn.evaluated], y[drawn.evaluated], ones)
+        return [*stepped, *(total / len(ones) for total in sums)]
+
+    return results
 
 
 def _in_double(runs: Runs, drawn: Drawn) -> Results | None:
@@ -126,7 +139,7 @@ def _in_double(runs: Runs, drawn: Drawn) -> Results | None:
     try:
         functions = replace(runs.functions, model=copy.deepcopy(runs.functions.model).double())
         precise = replace(drawn, state=state, numbers=numbers, weights=weights)
-        return _step_and_evaluation(replace(runs, x=x, y=y), functions, precise)
+        return _all_at_once(replace(runs, x=x, y=y), functions, precise)
     except Exception:  # noqa: BLE001  # a model may insist on its own precision; then it is judged in that alone
         return None
 

@@ -45,6 +45,10 @@ WIDE real F(log1p)(real);
 #endif
 #endif
 
+/* No whole number is -0, but of a fraction that is cut off GCC makes that, unless it must add what it cannot see to be 0. */
+real nought = 0;
+static inline real real_of(int64_t whole) { return (real)whole + nought; }
+
 /* As torch has them: NaN spreads. */
 static inline real maximum(real a, real b) { return a != a || a > b ? a : b; }
 static inline real minimum(real a, real b) { return a != a || a < b ? a : b; }

@@ -87,7 +87,11 @@ def cast(text: str, old: Kind, new: Kind) -> str:
     """The expression of a number of one kind as one of another."""
     if old == new:
         return text
-    return f"(0 != ({text}))" if new == "bool" else f"(({C_TYPES[new]})({text}))"
+    if new == "bool":
+        return f"(0 != ({text}))"
+    if new == "real" and old != "bool":
+        return f"real_of({text})"
+    return f"(({C_TYPES[new]})({text}))"
 
 
 def converted(value: Value, kind: Kind) -> Value:
