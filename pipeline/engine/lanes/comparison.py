@@ -149,11 +149,12 @@ def _all_shaken(drawn: Drawn) -> State:
 
 
 def _shaken(values: Tensor) -> Tensor:
+    """Moved a little, but for whole numbers, which may be categories."""
     if not values.is_floating_point():
         return values
     draw = torch.Generator().manual_seed(0)
     moves = torch.rand(values.shape, generator=draw, dtype=values.dtype) * 2 - 1
-    return values * (1 + SHAKEN * torch.finfo(values.dtype).eps * moves)
+    return torch.where(values == values.round(), values, values * (1 + SHAKEN * torch.finfo(values.dtype).eps * moves))
 
 
 def _named(functions: Functions, results: list[Tensor]) -> Results:
