@@ -134,7 +134,6 @@ _DEFINING = (
     "registry.py",
     "callables.py",
     "runs.py",
-    "custom.py",
     "compiler.py",
     "problems",
     "engine",
