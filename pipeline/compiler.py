@@ -1,5 +1,6 @@
 """C text → a loaded library, compiled once for this machine and kept for all later processes."""
 
+import contextlib
 import ctypes
 import functools
 import hashlib
@@ -73,13 +74,28 @@ def identity() -> str:
 def kept(key: str, write: Callable[[], str]) -> ctypes.CDLL:
     """The library of the C text that ``write`` returns, compiled unless one was kept under ``key``.
 
-    ``key`` has to name all that the text follows from. Raises :class:`NoCompilerError` where it cannot be made.
+    ``key`` has to name all that the text follows from. Raises :class:`NoCompilerError` where it cannot be made or loaded.
     """
+    library = cache.folder() / f"{name_of(key)}.so"
+    if library.exists():
+        with contextlib.suppress(OSError):  # what was damaged is made anew
+            return ctypes.CDLL(str(library))
+    _compile(write(), library)
+    try:
+        return ctypes.CDLL(str(library))
+    except OSError as error:
+        raise NoCompilerError(f"what was compiled cannot be loaded ({error})") from None
+
+
+def name_of(key: str) -> str:
+    """A name for what is compiled under that key on this machine; raises :class:`NoCompilerError`."""
     here = machine()
-    name = hashlib.sha256("\n".join([key, here.target, *here.flags]).encode()).hexdigest()[:32]
-    library = cache.folder() / f"{name}.so"
-    if not library.exists():
-        text = write()
+    return hashlib.sha256("\n".join([key, here.target, *here.flags]).encode()).hexdigest()[:32]
+
+
+def _compile(text: str, library: Path) -> None:
+    here = machine()
+    try:
         library.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=library.parent) as temporary:
             written = Path(temporary) / "lanes.c"
@@ -87,7 +103,8 @@ def kept(key: str, write: Callable[[], str]) -> ctypes.CDLL:
             made = written.with_suffix(".so")
             _call([here.compiler, *here.flags, str(written), "-o", str(made), *_libraries()])
             made.replace(library)  # whole or not at all, whoever else is at it
-    return ctypes.CDLL(str(library))
+    except OSError as error:
+        raise NoCompilerError(f"what is compiled cannot be kept in {library.parent} ({error})") from None
 
 
 def _libraries() -> list[str]:

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline import compiler
 from pipeline.cache import folder
-from pipeline.compiler import NoCompilerError, identity, kept, machine
+from pipeline.compiler import NoCompilerError, identity, kept, machine, name_of
 
 ANSWER = "int answer(void) { return 42; }"
 
@@ -46,6 +46,18 @@ def test_a_text_that_is_no_c_is_told_in_a_line() -> None:
     with pytest.raises(NoCompilerError, match=r"^[^\n]+ fails: [^\n]+error: [^\n]+$"):
         kept("a", lambda: "int answer(void) { return }")
     assert not list(folder().iterdir())
+
+
+def test_what_cannot_be_loaded_is_told_in_a_line() -> None:
+    with pytest.raises(NoCompilerError, match=r"^what was compiled cannot be loaded \([^\n]*nowhere[^\n]*\)$"):
+        kept("a", lambda: "extern int nowhere; int answer(void) { return nowhere; }")
+
+
+def test_a_library_that_was_damaged_is_made_anew() -> None:
+    damaged = folder() / f"{name_of('a')}.so"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_bytes(b"cut off")
+    assert kept("a", lambda: ANSWER).answer() == 42
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ import torch
 from pipeline.compiler import NoCompilerError
 from pipeline.engine import loop, shards, stacked
 from pipeline.engine.compiling import is_to_be_compiled
-from pipeline.engine.lanes.indexing import UntranslatableError
 from pipeline.engine.lanes.program import LaneProgram
+from pipeline.engine.lanes.values import UntranslatableError
 from pipeline.engine.memory import fitting
 from pipeline.engine.merging import in_turns, merged
 from pipeline.engine.stackable import by_optimizer, obstacle
@@ -81,7 +81,8 @@ def _as_a_stack(
             with one_thread():  # the compiled code has its own
                 return (yield from in_turns(lanes, runs, at_once))
         except (NoCompilerError, UntranslatableError) as error:  # raised before the first block
-            _warn(f"problem {problem.name}: training without compiled code, which is slower: {error}")
+            model = problem.params.model.name
+            _warn(f"problem {problem.name}: training the model {model} without compiled code, which is slower: {error}")
     return (yield from shards.train(problem, runs, device=device, dtype=dtype, search=search))
 
 

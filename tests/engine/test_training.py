@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from pipeline import compiler
 from pipeline.engine import stacked, training
+from pipeline.engine.lanes.operations import REDUCTIONS
 from pipeline.problems.models import register as register_model
 from pipeline.problems.problem import Problem
 from pipeline.runs import History, collect
@@ -82,7 +83,7 @@ def test_without_a_compiler_tensors_do_it_and_one_line_says_so(
         found = [trained(problem), trained(problem)]
     assert makes == ["LaneProgram", "TensorProgram", "TensorProgram"]
     (record,) = caplog.records
-    assert "training without compiled code, which is slower: " in record.getMessage()
+    assert "training the model linear without compiled code, which is slower: " in record.getMessage()
     assert ("apt install gcc" if broken == "no-such-compiler" else "false fails") in record.getMessage()
     for name, values in numbers_of(expected).items():
         assert_close(numbers_of(found[0])[name], values, 1e-10)
@@ -106,8 +107,23 @@ def test_a_model_that_cannot_be_compiled_trains_as_tensors(
         trained(problem)
     assert makes == ["TensorProgram"]
     (record,) = caplog.records
-    assert record.getMessage().startswith("problem small: training without compiled code, which is slower: ")
-    assert "sort" in record.getMessage()
+    assert record.getMessage().startswith("problem small: training the model sorted without compiled code, which is slower: ")
+    assert record.getMessage().endswith("of the operation aten.sort in the model Sorted")
+
+
+def test_a_model_that_is_compiled_wrongly_trains_as_tensors(
+    new_problem: Builder, makes: list[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Any
+) -> None:
+    problem = new_problem(SCHEDULES, compile=True)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setitem(REDUCTIONS, torch.ops.aten.sum.default, REDUCTIONS[torch.ops.aten.mean.default])
+    with caplog.at_level(logging.WARNING):
+        trained(problem)
+    assert makes == ["TensorProgram"]
+    (record,) = caplog.records
+    assert (
+        "training the model linear without compiled code, which is slower: its compiled code does not " in record.getMessage()
+    )
 
 
 def test_fingerprints_name_the_compiler(new_problem: Builder, monkeypatch: pytest.MonkeyPatch) -> None:

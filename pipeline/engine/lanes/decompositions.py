@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pipeline.engine.lanes.indexing import UntranslatableError
+from pipeline.engine.lanes.values import UntranslatableError
 
 aten = torch.ops.aten
 Ints = list[int]
@@ -48,7 +48,7 @@ def _convolution_backward(
 
 def _refuse_unusual(x: Tensor, transposed: bool, groups: int) -> None:
     if transposed or groups != 1 or x.dim() < 3:
-        raise UntranslatableError("a transposed or grouped convolution")
+        raise UntranslatableError("there is no translation into C of a transposed or grouped convolution")
 
 
 def _taps(size: Any, kernel: Any, stride: Ints, padding: Ints, dilation: Ints) -> tuple[list[list[int]], tuple[int, ...]]:
@@ -96,7 +96,7 @@ def _embedding_dense_backward(
     gradient: Tensor, indices: Tensor, num_weights: int, padding_idx: int, scale_grad_by_freq: bool
 ) -> Tensor:
     if padding_idx >= 0 or scale_grad_by_freq:
-        raise UntranslatableError("an embedding with padding_idx or scale_grad_by_freq")
+        raise UntranslatableError("there is no translation into C of an embedding with padding_idx or scale_grad_by_freq")
     chosen = (torch.arange(num_weights)[:, None] == indices.flatten()).to(gradient.dtype)
     return chosen @ gradient.reshape(-1, gradient.shape[-1])
 

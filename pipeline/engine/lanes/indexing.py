@@ -1,26 +1,44 @@
-"""Operations that move or choose elements, or make them of nothing: other indices of the same values, in C."""
+"""Operations that move or choose elements, or make them of nothing: other indices of the same values, in C.
 
-from collections.abc import Callable, Sequence
+Each takes all arguments of its operation, in the order of its schema, and refuses what it does not know.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
 from math import isnan
 from typing import Any
 
-from pipeline.engine.lanes.values import C_TYPES, Index, Kind, Value, broadcast, computed, permute, reshape
+import torch
 
+from pipeline.engine.lanes.values import (
+    C_TYPES,
+    Index,
+    Kind,
+    UntranslatableError,
+    Value,
+    broadcast,
+    computed,
+    converted,
+    permute,
+    reshape,
+)
+
+aten, prims = torch.ops.aten, torch.ops.prims
 Shape = tuple[int, ...]
 Make = Callable[[list[Any], Shape, Kind], Value]
 
 
-class UntranslatableError(Exception):
-    """The function has an operation that has no translation; the message names it."""
-
-
-def literal(value: Any, *, is_real: bool) -> str:
-    """A Python number in C."""
-    if isinstance(value, bool):
-        return str(int(value))
-    if isinstance(value, float) or is_real:
+def literal(value: Any, kind: Kind) -> str:
+    """A Python number in C, as one of that kind."""
+    if kind == "real":
         special = {float("inf"): "INFINITY", float("-inf"): "-INFINITY"}
-        return special.get(value, "NAN" if isnan(value) else f"(real){float(value)!r}")
+        number = float(value)
+        return special.get(number, "NAN" if isnan(number) else f"(real){number!r}")
+    if kind == "bool":
+        return str(int(bool(value)))
+    bits = 32 if kind == "int32" else 64
+    if int(value) != value or not -(2 ** (bits - 1)) < value < 2 ** (bits - 1):
+        raise UntranslatableError(f"with the number {value!r} as a whole one of {bits} bits")
     return str(int(value))
 
 
@@ -30,7 +48,8 @@ def _same(args: list[Any], shape: Shape, kind: Kind) -> Value:
 
 
 def _expanded(args: list[Any], shape: Shape, kind: Kind) -> Value:
-    return broadcast(args[0], shape)
+    source, _ = args
+    return broadcast(source, shape)
 
 
 def _reshaped(args: list[Any], shape: Shape, kind: Kind) -> Value:
@@ -38,13 +57,15 @@ def _reshaped(args: list[Any], shape: Shape, kind: Kind) -> Value:
 
 
 def _permuted(args: list[Any], shape: Shape, kind: Kind) -> Value:
-    return permute(args[0], args[1])
+    source, order = args
+    return permute(source, order)
 
 
 def _transposed(args: list[Any], shape: Shape, kind: Kind) -> Value:
-    source, first, second = (args[0], *args[1:3]) if len(args) > 1 else (args[0], 0, -1)
+    source, first, second = args if len(args) > 1 else (args[0], 0, -1)
     order = list(range(len(source.shape)))
-    order[first], order[second] = order[second], order[first]
+    if order:
+        order[first], order[second] = order[second], order[first]
     return permute(source, order)
 
 
@@ -57,9 +78,8 @@ def _selected(args: list[Any], shape: Shape, kind: Kind) -> Value:
 
 
 def _sliced(args: list[Any], shape: Shape, kind: Kind) -> Value:
-    given = [*args, *[0, 0, None, None, 1][len(args) :]]
-    source, start, step = given[0], given[2], given[4]
-    axis = given[1] % len(source.shape)
+    source, axis, start, _, step = args
+    axis %= len(source.shape)
     size = source.shape[axis]
     first = min(max((start or 0) + size * ((start or 0) < 0), 0), size)
     part: Value = source.view(shape, lambda i: tuple(f"({j} * {step} + {first})" if a == axis else j for a, j in enumerate(i)))
@@ -78,72 +98,99 @@ def _spread(args: list[Any], shape: Shape, kind: Kind) -> Value:
 
 def _constant_of(place: int | None, number: float = 0) -> Make:
     def make(args: list[Any], shape: Shape, kind: Kind) -> Value:
-        text = literal(number if place is None else args[place], is_real=kind == "real")
-        return computed(shape, kind, varying=False, at=lambda index: text, cheap=True)
+        given = number if place is None else args[place]
+        if isinstance(given, Value):
+            raise UntranslatableError("of a tensor")
+        text = literal(given, kind)
+        return replace(computed(shape, kind, varying=False, at=lambda index: text, cheap=True), is_constant=True)
 
     return make
 
 
 def _counted(args: list[Any], shape: Shape, kind: Kind) -> Value:
     start, step = (args[0] if len(args) > 1 else 0), (args[2] if len(args) > 2 else 1)
-    return computed(shape, kind, varying=False, at=lambda i: f"(({C_TYPES[kind]})({start} + {i[0]} * {step}))", cheap=True)
+    if kind != "real" and not (isinstance(start, int) and isinstance(step, int)):
+        raise UntranslatableError("of whole numbers, in fractions")
+    counted = computed(shape, kind, varying=False, at=lambda i: f"(({C_TYPES[kind]})({start} + {i[0]} * {step}))", cheap=True)
+    return replace(counted, is_constant=True)
 
 
 def _converted(args: list[Any], shape: Shape, kind: Kind) -> Value:
-    source: Value = args[0]
-    if source.kind == kind:
-        return source
-    return computed(
-        shape, kind, source.varying, lambda i: f"({'0 != ' if kind == 'bool' else f'({C_TYPES[kind]})'}({source.at(i)}))"
-    )
+    (source,) = args
+    return converted(source, kind)
 
 
 def _copied(args: list[Any], shape: Shape, kind: Kind) -> Value:
-    return _converted([broadcast(args[1], shape)], shape, kind)
+    _, source = args
+    return converted(broadcast(source, shape), kind)
 
 
 def _gathered(args: list[Any], shape: Shape, kind: Kind) -> Value:
-    source, axis, where = args[:3]
+    source, axis, where = args
     axis %= len(source.shape)
-    _refuse_varying(where)
-    return computed(shape, kind, source.varying, lambda i: source.at((*i[:axis], where.at(i), *i[axis + 1 :])))
+    size = source.shape[axis]
+    return _chosen(source, where, shape, size, where.at, lambda i, at: source.at((*i[:axis], at, *i[axis + 1 :])))
 
 
 def _scattered(args: list[Any], shape: Shape, kind: Kind) -> Value:
     """``scatter`` of a number with one index along the axis, as the gradient of a choice has it."""
-    source, axis, where, new = args[:4]
+    source, axis, where, new = args
     axis %= len(source.shape)
     expected = tuple(1 if a == axis else size for a, size in enumerate(shape))
-    if isinstance(new, Value) or where.shape != expected:
-        raise UntranslatableError("scatter of several elements")
+    if where.shape != expected:
+        raise UntranslatableError("of several elements")
 
     def at(i: Index) -> str:
         here = where.at((*i[:axis], "0", *i[axis + 1 :]))
-        return f"(({here}) == {i[axis]} ? {literal(new, is_real=kind == 'real')} : {source.at(i)})"
+        return f"(({here}) == {i[axis]} ? {literal(new, kind)} : {source.at(i)})"
 
     return computed(shape, kind, source.varying or where.varying, at)
 
 
 def _indexed(args: list[Any], shape: Shape, kind: Kind) -> Value:
-    source, indices = args[:2]
+    source, indices = args
     chosen = [(axis, index) for axis, index in enumerate(indices) if index is not None]
     if len(chosen) != 1:
-        raise UntranslatableError("an index along several axes")
+        raise UntranslatableError("along several axes")
     ((axis, where),) = chosen
-    _refuse_varying(where)
-    dims = len(where.shape)
-    return computed(
-        shape, kind, source.varying, lambda i: source.at((*i[:axis], where.at(i[axis : axis + dims]), *i[axis + dims :]))
-    )
+    dims, size = len(where.shape), source.shape[axis]
+
+    def number(i: Index) -> str:
+        return f"whole_wrapped({where.at(i[axis : axis + dims])}, {size})"
+
+    return _chosen(source, where, shape, size, number, lambda i, at: source.at((*i[:axis], at, *i[axis + dims :])))
 
 
 def _embedded(args: list[Any], shape: Shape, kind: Kind) -> Value:
-    return _indexed([args[0], [args[1]]], shape, kind)
+    weight, where, _, _, _ = args  # what is left says how its gradient is made
+    size, dims = weight.shape[0], len(where.shape)
+    return _chosen(weight, where, shape, size, lambda i: where.at(i[:dims]), lambda i, at: weight.at((at, *i[dims:])))
+
+
+def _chosen(
+    source: Value, where: Value, shape: Shape, size: int, number: Callable[[Index], str], at: Callable[[Index, str], str]
+) -> Value:
+    """Elements ``at`` a ``number`` that is computed. One outside, where torch raises, is NaN, and so is the loss then."""
+    if where.varying:
+        raise UntranslatableError("with an index that differs between runs")
+    if where.kind == "bool":
+        raise UntranslatableError("with an index of truth values")
+    if where.is_constant:
+        return computed(shape, source.kind, source.varying, lambda i: at(i, number(i)))
+    if source.kind != "real":
+        raise UntranslatableError("among whole numbers, with an index that is computed")
+
+    def guarded(i: Index) -> str:
+        here = number(i)
+        return f"(is_outside({here}, {size}) ? NAN : {at(i, here)})"
+
+    return computed(shape, source.kind, source.varying, guarded)
 
 
 def _joined(args: list[Any], shape: Shape, kind: Kind) -> Value:
-    parts: Sequence[Value] = args[0]
-    axis = (args[1] if len(args) > 1 else 0) % len(shape)
+    parts = [converted(part, kind) for part in args[0]]
+    _, axis = args
+    axis %= len(shape)
 
     def at(i: Index) -> str:
         first, text = 0, ""
@@ -156,34 +203,37 @@ def _joined(args: list[Any], shape: Shape, kind: Kind) -> Value:
     return computed(shape, kind, any(part.varying for part in parts), at)
 
 
-def _refuse_varying(index: Value) -> None:
-    if index.varying:
-        raise UntranslatableError("a choice by an index that differs between runs")
-
-
-VIEWS: dict[str, Make] = {
-    **dict.fromkeys(("alias", "detach", "detach_", "clone", "lift_fresh_copy"), _same),
-    **dict.fromkeys(("view", "_unsafe_view", "reshape", "unsqueeze", "squeeze"), _reshaped),
-    **dict.fromkeys(("transpose", "t"), _transposed),
-    "expand": _expanded,
-    "broadcast_in_dim": _spread,
-    "permute": _permuted,
-    "select": _selected,
-    "slice": _sliced,
+SAME = (aten.alias.default, aten.detach.default, aten.clone.default, aten.lift_fresh_copy.default)
+"""Operations that give their operand."""
+VIEWS: dict[Any, Make] = {
+    **dict.fromkeys((*SAME, aten.detach_.default), _same),
+    **dict.fromkeys((aten.view.default, aten._unsafe_view.default, aten.reshape.default, aten.unsqueeze.default), _reshaped),
+    **dict.fromkeys((aten.squeeze.default, aten.squeeze.dim, aten.squeeze.dims), _reshaped),
+    **dict.fromkeys((aten.transpose.int, aten.t.default), _transposed),
+    aten.expand.default: _expanded,
+    prims.broadcast_in_dim.default: _spread,
+    aten.permute.default: _permuted,
+    aten.select.int: _selected,
+    aten.slice.Tensor: _sliced,
 }
 """Operations that only look at their operand."""
-OTHERS: dict[str, Make] = {
-    **dict.fromkeys(("zeros", "zeros_like", "new_zeros", "empty_like"), _constant_of(None)),
-    **dict.fromkeys(("ones", "ones_like", "new_ones"), _constant_of(None, 1)),
-    **dict.fromkeys(("full", "full_like"), _constant_of(1)),
-    "new_full": _constant_of(2),
-    "scalar_tensor": _constant_of(0),
-    "arange": _counted,
-    "_to_copy": _converted,
-    "copy_": _copied,
-    "gather": _gathered,
-    "scatter": _scattered,
-    "index": _indexed,
-    "embedding": _embedded,
-    "cat": _joined,
+CONSTANTS: dict[Any, Make] = {
+    **dict.fromkeys((aten.zeros.default, aten.zeros_like.default, aten.new_zeros.default), _constant_of(None)),
+    **dict.fromkeys((aten.empty.memory_format, aten.empty_like.default, aten.new_empty.default), _constant_of(None)),
+    **dict.fromkeys((aten.ones.default, aten.ones_like.default, aten.new_ones.default), _constant_of(None, 1)),
+    **dict.fromkeys((aten.full.default, aten.full_like.default), _constant_of(1)),
+    aten.new_full.default: _constant_of(2),
+    aten.scalar_tensor.default: _constant_of(0),
+}
+"""Operations that make equal numbers of nothing; those of memory that nothing is written to yet may be any."""
+OTHERS: dict[Any, Make] = {
+    **CONSTANTS,
+    **dict.fromkeys((aten.arange.default, aten.arange.start, aten.arange.start_step), _counted),
+    aten._to_copy.default: _converted,
+    aten.copy_.default: _copied,
+    aten.gather.default: _gathered,
+    aten.scatter.value: _scattered,
+    aten.index.Tensor: _indexed,
+    aten.embedding.default: _embedded,
+    aten.cat.default: _joined,
 }

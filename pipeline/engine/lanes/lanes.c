@@ -45,17 +45,61 @@ WIDE real F(log1p)(real);
 #endif
 #endif
 
+/* No whole number is -0, but of a fraction that is cut off GCC makes that, unless it must add what it cannot see to be 0. */
+real nought = 0;
+static inline real real_of(int64_t whole) { return (real)whole + nought; }
+
 /* As torch has them: NaN spreads. */
 static inline real maximum(real a, real b) { return a != a || a > b ? a : b; }
 static inline real minimum(real a, real b) { return a != a || a < b ? a : b; }
 static inline real at_least(real a, real b) { return a < b ? b : a; }
 static inline real at_most(real a, real b) { return a > b ? b : a; }
 static inline real relu(real a) { return a <= 0 ? 0 : a; }
-static inline real absolute(real a) { return a < 0 ? -a : a; }
+static inline real absolute(real a) { return F(fabs)(a); }
 static inline real sign(real a) { return (a > 0) - (a < 0); }
 static inline real square(real a) { return a * a; }
 static inline real cube(real a) { return a * a * a; }
 static inline int is_before(real a, real b) { return (a > b || a != a) && b == b; }
+static inline int is_behind(real a, real b) { return (a < b || a != a) && b == b; }
+static inline real remainder_of(real a, real b) {
+  const real rest = F(fmod)(a, b);
+  return rest != 0 && (b < 0) != (rest < 0) ? rest + b : rest;
+}
+static inline real floor_divided(real a, real b) {
+  if (b == 0) return a / b;
+  const real rest = F(fmod)(a, b), whole = (a - rest) / b - (rest != 0 && (b < 0) != (rest < 0));
+  if (whole == 0) return F(copysign)(0, a / b);
+  const real down = F(floor)(whole);
+  return whole - down > (real)0.5 ? down + 1 : down;
+}
+
+/* Whole numbers wrap around, as torch's do: in C the unsigned ones alone. */
+static inline int64_t whole_sum(int64_t a, int64_t b) { return (int64_t)((uint64_t)a + (uint64_t)b); }
+static inline int64_t whole_difference(int64_t a, int64_t b) { return (int64_t)((uint64_t)a - (uint64_t)b); }
+static inline int64_t whole_product(int64_t a, int64_t b) { return (int64_t)((uint64_t)a * (uint64_t)b); }
+static inline int64_t whole_absolute(int64_t a) { return a < 0 ? whole_difference(0, a) : a; }
+static inline int64_t whole_sign(int64_t a) { return (a > 0) - (a < 0); }
+static inline int64_t whole_quotient(int64_t a, int64_t b) { return a / b; }
+static inline int64_t whole_truncated_remainder(int64_t a, int64_t b) { return a % b; }
+static inline int64_t whole_floor_divided(int64_t a, int64_t b) { return a / b - (a % b != 0 && (a % b < 0) != (b < 0)); }
+static inline int64_t whole_remainder(int64_t a, int64_t b) {
+  const int64_t rest = a % b;
+  return rest != 0 && (rest < 0) != (b < 0) ? rest + b : rest;
+}
+static inline int64_t whole_power(int64_t a, int64_t exponent) {
+  if (exponent < 0) return a == 1 ? 1 : a == -1 ? (exponent % 2 ? -1 : 1) : 0;
+  int64_t result = 1;
+  for (; exponent; exponent /= 2, a = whole_product(a, a))
+    if (exponent % 2) result = whole_product(result, a);
+  return result;
+}
+static inline int whole_is_before(int64_t a, int64_t b) { return a > b; }
+static inline int whole_is_behind(int64_t a, int64_t b) { return a < b; }
+static inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+static inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+static inline int64_t whole_wrapped(int64_t index, int64_t size) { return index < 0 ? index + size : index; }
+static inline int is_outside(int64_t index, int64_t size) { return index < 0 || index >= size; }
+static inline int64_t shifted_right(int64_t a, int64_t by) { return by < 0 || by > 63 ? -(a < 0) : a >> by; }
 
 struct step_scratch { $step_scratch };
 struct evaluation_scratch { $evaluation_scratch };

@@ -3,6 +3,7 @@
 import ctypes
 import functools
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,18 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pipeline.compiler import kept, machine
+from pipeline.cache import remembered
+from pipeline.compiler import kept, machine, name_of
+from pipeline.engine.functions import State
+from pipeline.engine.lanes.comparison import difference
 from pipeline.engine.lanes.source import lanes_of, source, traced
+from pipeline.engine.lanes.values import MistranslatedError
 from pipeline.engine.program import Epochs, Runs, Trained
 from pipeline.hands import cores
 from pipeline.runs import Floats
+
+NONE = "none"
+"""What is remembered of compiled code that does not differ from torch."""
 
 
 class Job(ctypes.Structure):
@@ -32,15 +40,16 @@ class Job(ctypes.Structure):
 class LaneProgram:
     """A program in compiled code. No run's arithmetic depends on which runs are beside it, nor on the number of threads.
 
-    Raises :class:`pipeline.engine.lanes.indexing.UntranslatableError` for functions that cannot be compiled and
+    Raises :class:`pipeline.engine.lanes.values.UntranslatableError` for functions that cannot be compiled and
     :class:`pipeline.compiler.NoCompilerError` where nothing can be.
     """
 
     leaves_at = 0.0
 
-    def __init__(self, runs: Runs) -> None:
+    def __init__(self, runs: Runs, library: ctypes.CDLL | None = None) -> None:
+        """``library`` is their compiled code where it is to be taken as it is."""
         self._runs = runs
-        self._library = kept(runs.key, lambda: source(traced(runs), machine()))
+        self._library = library or checked(runs)
         self._lanes = lanes_of(runs.state[0].dtype, machine())
         self._x, self._y = runs.x.reshape(len(runs.x), -1).contiguous().numpy(), runs.y.contiguous().numpy()
         self._parts = {name: np.ascontiguousarray(rows.numpy().astype(np.int32)) for name, rows in runs.parts.items()}
@@ -70,10 +79,13 @@ class LaneProgram:
 
     def parameters(self) -> dict[str, Tensor]:
         """The runs' parameters by name."""
-        columns = torch.from_numpy(self._state).split([shape.numel() for shape in self._shapes], dim=1)  # type: ignore[no-untyped-call]
-        state = [values.reshape(len(values), *shape) for values, shape in zip(columns, self._shapes, strict=True)]
         functions = self._runs.functions
-        return {name: values.clone() for name, values in zip(functions.names, functions.evaluated(state), strict=True)}
+        return {name: values.clone() for name, values in zip(functions.names, functions.evaluated(self.state()), strict=True)}
+
+    def state(self) -> State:
+        """The runs' state, in the order of :class:`pipeline.engine.functions.Functions`."""
+        columns = torch.from_numpy(self._state).split([shape.numel() for shape in self._shapes], dim=1)  # type: ignore[no-untyped-call]
+        return [values.reshape(len(values), *shape) for values, shape in zip(columns, self._shapes, strict=True)]
 
     def keep(self, runs: npt.NDArray[np.int64]) -> None:
         """Go on with these runs alone."""
@@ -99,6 +111,19 @@ class LaneProgram:
             raise MemoryError("no memory for a block of runs")
         loss, measured = sums / rows.shape[1]
         return loss, measured
+
+
+def checked(runs: Runs) -> ctypes.CDLL:
+    """The compiled code of the runs' functions, which was compared with torch on this machine once."""
+    library = kept(runs.key, lambda: source(traced(runs), machine()))
+
+    def compare() -> str:
+        return difference(partial(LaneProgram, library=library), runs, lanes_of(runs.state[0].dtype, machine())) or NONE
+
+    found = remembered(f"difference {name_of(runs.key)}", compare) or compare()  # an empty file says nothing
+    if found != NONE:
+        raise MistranslatedError(f"its compiled code does not compute what torch does: {found}")
+    return library
 
 
 def blocks(replicate: npt.NDArray[np.int64], lanes: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

@@ -10,19 +10,17 @@ import torch
 from torch import Tensor
 from torch._decomp import decomposition_table
 from torch.func import functionalize
+from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from pipeline.compiler import Machine
 from pipeline.engine.lanes.decompositions import DECOMPOSITIONS
-from pipeline.engine.lanes.indexing import OTHERS, VIEWS, UntranslatableError
-from pipeline.engine.lanes.operations import POINTWISE, REDUCTIONS
-from pipeline.engine.lanes.translate import KINDS, PRODUCTS, Translator
-from pipeline.engine.lanes.values import Value, stored
+from pipeline.engine.lanes.layers import named_layers
+from pipeline.engine.lanes.translate import KNOWN, WHOLE, Translator
+from pipeline.engine.lanes.values import UntranslatableError, Value, stored
 from pipeline.engine.program import Runs
 
 Function = Callable[..., tuple[Tensor, ...]]
-KNOWN = {*POINTWISE, *REDUCTIONS, *VIEWS, *OTHERS, *PRODUCTS, "argmax", "var"}
-"""Operations that have a translation; torch breaks up all others that it can."""
 EVALUATED = 64
 """Samples in a step of an evaluation."""
 C_OF = {torch.float32: "float", torch.float64: "double", torch.int64: "int64_t"}
@@ -45,7 +43,7 @@ class Traced:
 
 
 def source(traced: Traced, here: Machine) -> str:
-    """The C text; raises :class:`pipeline.engine.lanes.indexing.UntranslatableError`."""
+    """The C text; raises :class:`pipeline.engine.lanes.values.UntranslatableError`."""
     dtype = traced.state[0].dtype
     updated = [f"(next + {place} * LANES)" for place in _places(traced.state)]
     step = _translated(traced.step, (list(traced.state), traced.numbers, *traced.batch), [*updated, "loss"], here)
@@ -84,14 +82,7 @@ def _places(state: Sequence[Tensor]) -> list[int]:
 
 
 def _translated(function: Function, arguments: tuple[Any, ...], outputs: Sequence[str], here: Machine) -> Translator:
-    try:
-        table: Any = {operation: parts for operation, parts in decomposition_table.items() if _name(operation) not in KNOWN}
-        table |= DECOMPOSITIONS
-        pure = functionalize(lambda *given: list(function(*given)), remove="mutations")
-        module = make_fx(pure, decomposition_table=table)(*arguments)
-    except Exception as error:
-        raise UntranslatableError(f"it cannot be traced ({error})") from error
-    module.graph.eliminate_dead_code()
+    module = _as_operations(function, arguments)
     state, *rest = arguments
     names = ["numbers", "x", "y", "w"][-len(rest) :]
     inputs: list[Value] = [
@@ -99,9 +90,28 @@ def _translated(function: Function, arguments: tuple[Any, ...], outputs: Sequenc
         for value, place in zip(state, _places(state), strict=True)
     ]
     inputs += [
-        stored(name, tensor.shape, KINDS[tensor.dtype], name == "numbers") for name, tensor in zip(names, rest, strict=True)
+        stored(name, tensor.shape, WHOLE.get(tensor.dtype, "real"), name == "numbers")
+        for name, tensor in zip(names, rest, strict=True)
     ]
-    return Translator(module, inputs, outputs, here.registers)
+    return Translator(module, inputs, outputs, here.registers, state[0].dtype)
+
+
+def _as_operations(function: Function, arguments: tuple[Any, ...]) -> GraphModule:
+    """The function as a list of operations; torch breaks up those that have no translation, where it can.
+
+    Other overloads of those that have one it knows to bring to that one by itself.
+    """
+    known = {operation.overloadpacket for operation in KNOWN}
+    table: Any = {operation: parts for operation, parts in decomposition_table.items() if _packet(operation) not in known}
+    try:
+        pure = functionalize(lambda *given: list(function(*given)), remove="mutations")
+        module = make_fx(pure, decomposition_table=table | DECOMPOSITIONS)(*arguments)
+    except UntranslatableError:
+        raise
+    except Exception as error:
+        raise UntranslatableError(f"it cannot be traced ({' '.join(str(error).split())[:200]})") from error
+    module.graph.eliminate_dead_code()
+    return module
 
 
 def traced(runs: Runs) -> Traced:
@@ -116,8 +126,10 @@ def traced(runs: Runs) -> Traced:
         )
         for count in (runs.batch_size, EVALUATED)
     )
-    return Traced(runs.functions.step, runs.functions.evaluation, state, ones.new_zeros(runs.kinds), batch, evaluated)
+    step = named_layers(runs.functions.model)(runs.functions.step)
+    return Traced(step, runs.functions.evaluation, state, ones.new_zeros(runs.kinds), batch, evaluated)
 
 
-def _name(operation: Any) -> str:
-    return str(getattr(operation, "__name__", operation)).split(".")[0]
+def _packet(operation: Any) -> Any:
+    """What all overloads of an operation have in common."""
+    return getattr(operation, "overloadpacket", operation)

@@ -5,27 +5,44 @@ known. What differs between runs becomes a vector per element, and all operation
 can reach another. Pointwise operations are joined where nothing is computed twice.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import fx
+from torch._prims_common import ELEMENTWISE_TYPE_PROMOTION_KIND, elementwise_dtypes
 
-from pipeline.engine.lanes.indexing import OTHERS, VIEWS, Shape, UntranslatableError, literal
-from pipeline.engine.lanes.operations import POINTWISE, REDUCTIONS
+from pipeline.engine.lanes.indexing import CONSTANTS, OTHERS, SAME, VIEWS, Shape, literal
+from pipeline.engine.lanes.layers import layer_of
+from pipeline.engine.lanes.operations import POINTWISE, REDUCTIONS, Pointwise
 from pipeline.engine.lanes.products import ELEMENT, multiplied
-from pipeline.engine.lanes.values import C_TYPES, Index, Kind, Product, Value, broadcast, computed, linear, stored
+from pipeline.engine.lanes.values import (
+    C_TYPES,
+    Index,
+    Kind,
+    Product,
+    UntranslatableError,
+    Value,
+    broadcast,
+    cast,
+    computed,
+    converted,
+    linear,
+    reshape,
+    stored,
+)
 
-KINDS: dict[torch.dtype, Kind] = {
-    torch.float32: "real",
-    torch.float64: "real",
-    torch.int64: "int",
-    torch.int32: "int",
-    torch.bool: "bool",
-}
-PRODUCTS = ("mm", "bmm")
+aten, prims = torch.ops.aten, torch.ops.prims
+WHOLE: dict[torch.dtype, Kind] = {torch.int64: "int", torch.int32: "int32", torch.bool: "bool"}
+PRODUCTS = (aten.mm.default, aten.bmm.default)
+BEST = {aten.argmax.default: "is_before", aten.argmin.default: "is_behind"}
+VARIANCES = (aten.var.correction, prims.var.default)
+KNOWN = {*POINTWISE, *REDUCTIONS, *VIEWS, *OTHERS, *PRODUCTS, *BEST, *VARIANCES}
+"""Operations that have a translation."""
+OF_NO_MATTER = {"dtype", "layout", "device", "pin_memory", "memory_format", "non_blocking", "implicit", "sparse_grad"}
+"""Arguments that say how the result lies in memory, or of what type it is, which is known from the result itself."""
 LARGEST_CONSTANT = 100_000
 """Elements that are written into the code."""
 REPEATED_AT_MOST = 64
@@ -36,32 +53,29 @@ class Translator:
     """Translates one traced module.
 
     ``inputs`` are the values of its placeholders, in order; ``outputs`` name the memory that its results are written to, for
-    every lane. Raises :class:`pipeline.engine.lanes.indexing.UntranslatableError`.
+    every lane; ``precision`` is that of its real numbers. Raises :class:`pipeline.engine.lanes.values.UntranslatableError`.
     """
 
-    def __init__(self, module: fx.GraphModule, inputs: Sequence[Value], outputs: Sequence[str], registers: int) -> None:
+    def __init__(
+        self, module: fx.GraphModule, inputs: Sequence[Value], outputs: Sequence[str], registers: int, precision: torch.dtype
+    ) -> None:
         graph = module.graph
         self._lines: list[str] = []
         self._scratch: list[str] = []
         self._constants: list[str] = []
-        self._registers = registers
+        self._registers, self._precision = registers, precision
         self._consumers = _consumers(graph)
         results: Any = graph.output_node().args[0]
         self._memory_of = dict(zip(reversed(results), reversed(outputs), strict=True))
         placeholders = [node for node in graph.nodes if node.op == "placeholder"]
         self._values: dict[fx.Node, Any] = dict(zip(placeholders, inputs, strict=True))
         for node in graph.nodes:
-            if node.op == "call_function":
-                self._values[node] = self._translated(node)
-                if _name(node) == "copy_" and isinstance(node.args[0], fx.Node):  # some decompositions work in place
-                    if _name(node.args[0]) in VIEWS:
-                        raise UntranslatableError("a change in place of a part of a tensor")
-                    self._values[node.args[0]] = self._values[node]
-            elif node.op == "get_attr":
-                self._values[node] = self._constant(getattr(module, str(node.target)))
+            if node.op in ("call_function", "get_attr"):
+                self._translate(module, node)
         for node, name in zip(results, outputs, strict=True):
             if self._values[node].name != name:
-                self._write(self._values[node], stored(name, self._values[node].shape, "real", varying=True))
+                target = stored(name, self._values[node].shape, "real", varying=True)
+                self._write(converted(self._values[node], "real"), target)
 
     @property
     def scratch(self) -> str:
@@ -75,27 +89,80 @@ class Translator:
             [*self._constants, *(f"{kind} *restrict {name} = scratch->{name};" for kind, name in names), *self._lines]
         )
 
-    def _translated(self, node: fx.Node) -> Value:
-        name = _name(node)
-        # Only what goes element by element can be done to a product before it is in memory.
-        args = [self._operand(argument, settled=name not in POINTWISE) for argument in node.args]
-        shape, kind = _shape_and_kind(node)
+    def _translate(self, module: fx.GraphModule, node: fx.Node) -> None:
         try:
-            value = self._apply(name, args, {key: self._operand(a) for key, a in node.kwargs.items()}, shape, kind)
-        except (TypeError, KeyError, IndexError, AttributeError, ValueError) as error:
-            raise UntranslatableError(f"{name} as it is used here ({error})") from error
-        if value.cheap or self._is_used_once(node, name, value):
+            if node.op == "get_attr":
+                self._values[node] = self._constant(getattr(module, str(node.target)))
+                return
+            self._values[node] = self._settled(node, self._translated(node))
+            if node.target is aten.copy_.default:  # some decompositions work in place
+                self._replace(node.args[0], self._values[node])
+        except UntranslatableError as error:
+            _refuse(node, str(error))
+        except Exception as error:  # noqa: BLE001  # whatever the translation did not foresee has none
+            _refuse(node, f"as it is used here ({' '.join(str(error).split())[:100]})")
+
+    def _replace(self, changed: Any, new: Value) -> None:
+        """From here on a tensor that was changed in place has the new value."""
+        if changed.target in VIEWS or any(user.target in VIEWS and user in self._values for user in changed.users):
+            raise UntranslatableError("on a part of a tensor, in place")
+        self._values[changed] = new
+
+    def _translated(self, node: fx.Node) -> Value:
+        target: Any = node.target
+        if target not in KNOWN:
+            raise UntranslatableError("")
+        shape, kind = self._shape_and_kind(node)
+        given = self._rounded(node) if target in CONSTANTS else _arguments(node)
+        # Only what goes element by element can be done to a product before it is in memory.
+        args = [self._operand(argument, settled=target not in POINTWISE and target not in SAME) for argument in given]
+        return self._apply(node, args, shape, kind)
+
+    def _settled(self, node: fx.Node, value: Value) -> Value:
+        """The value in memory, or yet to be computed where that is better; what is written late is tried here."""
+        value.at(tuple(f"i{axis}" for axis in range(len(value.shape))))
+        if value.cheap or self._is_used_once(node, value):
             return value
-        return self._stored(value, self._memory_of.get(node, "") if value.varying and kind == "real" else "")
+        return self._stored(value, self._memory_of.get(node, "") if value.varying and value.kind == "real" else "")
+
+    def _shape_and_kind(self, node: fx.Node) -> tuple[Shape, Kind]:
+        value = node.meta.get("val")
+        if not isinstance(value, torch.Tensor):
+            raise UntranslatableError("which has several results or depends on data")
+        is_exact = value.dtype.is_floating_point and (node.target in CONSTANTS or node.target in VIEWS)  # of constants
+        if 0 in value.shape:
+            raise UntranslatableError("of no elements")
+        return tuple(value.shape), "real" if is_exact else self._kind(value.dtype)
+
+    def _kind(self, dtype: torch.dtype) -> Kind:
+        if dtype not in WHOLE and dtype != self._precision:
+            raise UntranslatableError(f"with numbers of type {dtype} in a training of {self._precision}")
+        return WHOLE.get(dtype, "real")
+
+    def _rounded(self, node: fx.Node) -> list[Any]:
+        """The arguments of what makes a constant, its real numbers as its own type has them."""
+        dtype = node.meta["val"].dtype
+        numbers = [torch.tensor(a, dtype=dtype) if isinstance(a, float) else a for a in _arguments(node)]
+        return [self._exact(a).item() if isinstance(a, torch.Tensor) else a for a in numbers]
+
+    def _exact(self, values: torch.Tensor) -> torch.Tensor:
+        """Real numbers in the training's precision, if they are the same there."""
+        if not values.dtype.is_floating_point:
+            return values
+        found = values.to(self._precision)
+        if not torch.equal(found.to(values.dtype).nan_to_num(), values.nan_to_num()):
+            raise UntranslatableError(f"of type {values.dtype} in a training of {self._precision}")
+        return found
 
     def _constant(self, values: torch.Tensor) -> Value:
         """A tensor that is the same in every call, written out."""
-        if values.numel() > LARGEST_CONSTANT or values.dtype not in KINDS:
-            raise UntranslatableError(f"a constant tensor of {values.numel()} {values.dtype}")
-        kind, name = KINDS[values.dtype], f"c{len(self._constants)}"
-        numbers = ", ".join(literal(number, is_real=kind == "real") for number in values.flatten().tolist())
+        if values.numel() > LARGEST_CONSTANT:
+            raise UntranslatableError(f"of {values.numel()} numbers")
+        values = self._exact(values)
+        kind, name = self._kind(values.dtype), f"c{len(self._constants)}"
+        numbers = ", ".join(literal(number, kind) for number in values.flatten().tolist())
         self._constants.append(f"static const {C_TYPES[kind]} {name}[] = {{{numbers}}};")
-        return stored(name, values.shape, kind, varying=False)
+        return replace(stored(name, values.shape, kind, varying=False), is_constant=True)
 
     def _operand(self, argument: Any, *, settled: bool = True) -> Any:
         if isinstance(argument, fx.Node):
@@ -103,20 +170,22 @@ class Translator:
             return self._stored(value) if settled and value.product else value
         return [self._operand(a) for a in argument] if isinstance(argument, (list, tuple)) else argument
 
-    def _apply(self, name: str, args: list[Any], keywords: Mapping[str, Any], shape: Shape, kind: Kind) -> Value:
-        if make := VIEWS.get(name) or OTHERS.get(name):
+    def _apply(self, node: fx.Node, args: list[Any], shape: Shape, kind: Kind) -> Value:
+        target: Any = node.target
+        if make := VIEWS.get(target) or OTHERS.get(target):
             return make(args, shape, kind)
-        if name in POINTWISE:
-            return _pointwise(name, self._with_one_product(args, shape), keywords, shape, kind)
-        if name in REDUCTIONS:
-            return self._reduced(name, args, shape, kind)
-        if name in PRODUCTS and kind == "real":
+        if target in POINTWISE:
+            operands = self._kind(_common(node)) if POINTWISE[target].compares else kind
+            return _pointwise(POINTWISE[target], self._with_one_product(args, shape), shape, kind, operands)
+        if target in REDUCTIONS:
+            return self._reduced(target, args, shape, kind)
+        if target in PRODUCTS and kind == "real":
             return self._product(args, shape)
-        if name == "argmax":
-            return self._argmax(args, shape)
-        if name == "var":
-            return self._variance(args, keywords, shape)
-        raise UntranslatableError(f"the operation {name}")
+        if target in BEST:
+            return self._best(BEST[target], args, shape)
+        if target in VARIANCES:
+            return self._variance(args, shape)
+        raise UntranslatableError("of whole numbers")
 
     def _with_one_product(self, args: list[Any], shape: Shape) -> list[Any]:
         """The operands, all products but the first that has the result's shape in memory."""
@@ -124,76 +193,83 @@ class Translator:
         first = next((a for a in pending if a.shape == shape), None)
         return [self._stored(a) if isinstance(a, Value) and a.product and a is not first else a for a in args]
 
-    def _is_used_once(self, node: fx.Node, name: str, value: Value) -> bool:
+    def _is_used_once(self, node: fx.Node, value: Value) -> bool:
         """Whether it may be computed where it is used: nothing dear is computed twice."""
         if len(self._consumers[node]) != 1:
             return False
         (consumer,) = self._consumers[node]
         if consumer.op == "output":
             return node in self._memory_of  # not a view of it, whose elements may lie elsewhere
-        seen = consumer.args[0] if _name(consumer) in REDUCTIONS else consumer if _name(consumer) in POINTWISE else None
+        seen = consumer.args[0] if consumer.target in REDUCTIONS else consumer if consumer.target in POINTWISE else None
         if not isinstance(seen, fx.Node):
             return False
         times = prod(seen.meta["val"].shape) / max(value.size, 1)
-        return times <= 1 or (name in POINTWISE and POINTWISE[name].is_cheap and times <= REPEATED_AT_MOST)
+        return times <= 1 or (_is_cheap(node.target) and times <= REPEATED_AT_MOST)
 
-    def _reduced(self, name: str, args: list[Any], shape: Shape, kind: Kind) -> Value:
-        source: Value = args[0]
-        dims = len(source.shape)
-        axes = args[1] if len(args) > 1 else None
-        reduced = {axis % dims for axis in ([axes] if isinstance(axes, int) else axes or [])} or set(range(dims))
-        kept = [axis for axis in range(dims) if axis not in reduced]
-        operation, result = REDUCTIONS[name], self._allocated(shape, kind, source.varying)
-        index = tuple(f"i{axis}" for axis in range(dims))
-        place = linear(tuple(index[axis] for axis in kept), [source.shape[axis] for axis in kept])
-        target = f"{result.name}[({place}) * LANES + l]" if source.varying else f"{result.name}[{place}]"
+    def _reduced(self, target: Any, args: list[Any], shape: Shape, kind: Kind) -> Value:
+        operation, source = REDUCTIONS[target], converted(args[0], kind)
+        write = operation.combined.write_for(kind)
+        if write is None or kind not in operation.starts:
+            raise UntranslatableError(f"of {_SAID[kind]}")
+        reduced, kept = _axes(source, args[1] if len(args) > 1 else None)
+        result, target_at, loops = self._outside_of(source, kept, shape, kind)
         share = f" / {prod(source.shape[axis] for axis in reduced)}" if operation.is_mean else ""
         self._lines += [
-            *(_for(index[axis], source.shape[axis]) for axis in kept),
+            *loops,
             f"{{ {C_TYPES[kind]} total[LANES];",
-            _lanes(source, f"total[l] = {operation.start};"),
-            *(_for(index[axis], source.shape[axis]) for axis in sorted(reduced)),
-            _lanes(source, f"total[l] = {operation.write('total[l]', source.at(index))};"),
-            _lanes(source, f"{target} = total[l]{share};"),
+            _lanes(source, f"total[l] = {operation.starts[kind]};"),
+            *(_for(f"i{axis}", source.shape[axis]) for axis in reduced),
+            _lanes(source, f"total[l] = {write('total[l]', source.at(_index(source)))};"),
+            _lanes(source, f"{target_at} = total[l]{share};"),
             "}",
         ]
         return result
 
-    def _variance(self, args: list[Any], keywords: Mapping[str, Any], shape: Shape) -> Value:
-        """``aten.var`` and ``prims.var``: the mean first, then the squares of the differences."""
-        source, axes = args[0], args[1] if len(args) > 1 and args[1] is not None else list(range(len(args[0].shape)))
-        correction = args[2] if len(args) > 2 else keywords.get("correction")  # its place in prims.var
-        reduced = {axis % len(source.shape) for axis in axes}
-        kept = tuple(1 if axis in reduced else size for axis, size in enumerate(source.shape))
-        mean = self._reduced("mean", [source, axes], kept, "real")
-        difference = _pointwise("sub", [source, mean], {}, source.shape, "real")
-        squares = _pointwise("mul", [self._stored(difference)] * 2, {}, source.shape, "real")
-        count = prod(source.shape[axis] for axis in reduced) - (1 if correction is None else correction)
-        return _pointwise("div", [self._reduced("sum", [squares, axes], shape, "real"), float(count)], {}, shape, "real")
+    def _outside_of(self, source: Value, kept: Sequence[int], shape: Shape, kind: Kind) -> tuple[Value, str, list[str]]:
+        """Memory for a reduction's result, its element for the axes that are kept, and the loops over these."""
+        result, index = self._allocated(shape, kind, source.varying), _index(source)
+        place = linear(tuple(index[axis] for axis in kept), [source.shape[axis] for axis in kept])
+        element = f"{result.name}[({place}) * LANES + l]" if source.varying else f"{result.name}[{place}]"
+        return result, element, [_for(index[axis], source.shape[axis]) for axis in kept]
 
-    def _argmax(self, args: list[Any], shape: Shape) -> Value:
-        """The first of the largest, a NaN before all others, as in torch."""
-        source = self._stored(args[0])
-        axis = args[1] % len(source.shape)
-        result = self._allocated(shape, "int", source.varying)
-        outer = [f"i{a}" for a in range(len(source.shape))]
-        kept = [a for a in range(len(source.shape)) if a != axis]
-        place = linear(tuple(outer[a] for a in kept), [source.shape[a] for a in kept])
-        target = f"{result.name}[({place}) * LANES + l]" if source.varying else f"{result.name}[{place}]"
-        at_best = source.at((*outer[:axis], "best[l]", *outer[axis + 1 :]))
+    def _variance(self, args: list[Any], shape: Shape) -> Value:
+        """The mean first, then the squares of the differences."""
+        source, given, correction, *_ = args  # what is left is whether the axes are kept, which the shape tells
+        axes, _ = _axes(source, given)
+        kept = tuple(1 if axis in axes else size for axis, size in enumerate(source.shape))
+        mean = self._reduced(aten.mean.dim, [source, axes], kept, "real")
+        difference = _pointwise(POINTWISE[aten.sub.Tensor], [source, mean, 1], source.shape)
+        squares = _pointwise(POINTWISE[aten.mul.Tensor], [self._stored(difference)] * 2, source.shape)
+        count = max(0.0, float(prod(source.shape[axis] for axis in axes) - (1 if correction is None else correction)))
+        total = self._reduced(aten.sum.dim_IntList, [squares, axes], shape, "real")
+        return _pointwise(POINTWISE[aten.div.Tensor], [total, count], shape)
+
+    def _best(self, is_better: str, args: list[Any], shape: Shape) -> Value:
+        """The place of the first of the largest or smallest, a NaN before all others, as in torch."""
+        given, dim, _ = args
+        source = self._stored(given)
+        source, axis = (reshape(source, (source.size,)), 0) if dim is None else (source, dim % max(len(source.shape), 1))
+        if not source.shape:
+            raise UntranslatableError("of a single number")
+        index = _index(source)
+        result, target_at, loops = self._outside_of(source, [a for a in range(len(index)) if a != axis], shape, "int")
+        at_best = source.at((*index[:axis], "best[l]", *index[axis + 1 :]))
+        name = is_better if source.kind == "real" else f"whole_{is_better}"
         self._lines += [
-            *(_for(outer[a], source.shape[a]) for a in kept),
+            *loops,
             "{ int64_t best[LANES];",
             _lanes(source, "best[l] = 0;"),
-            _for(outer[axis], source.shape[axis]),
-            _lanes(source, f"if (is_before({source.at(tuple(outer))}, {at_best})) best[l] = {outer[axis]};"),
-            _lanes(source, f"{target} = best[l];"),
+            _for(index[axis], source.shape[axis]),
+            _lanes(source, f"if ({name}({source.at(index)}, {at_best})) best[l] = {index[axis]};"),
+            _lanes(source, f"{target_at} = best[l];"),
             "}",
         ]
         return result
 
     def _product(self, args: list[Any], shape: Shape) -> Value:
         left, right = (self._stored(argument) for argument in args)
+        if left.kind != "real" or right.kind != "real":
+            raise UntranslatableError("of whole numbers")
         varying = left.varying or right.varying
         element = f"{ELEMENT}[{'l' if varying else '0'}]"
         return replace(computed(shape, "real", varying, lambda i: element), product=Product(left, right))
@@ -205,7 +281,7 @@ class Translator:
         result = stored(name, value.shape, value.kind, value.varying) if name else None
         result = result or self._allocated(value.shape, value.kind, value.varying)
         self._write(value, result)
-        return result
+        return replace(result, is_constant=value.is_constant)
 
     def _allocated(self, shape: Sequence[int], kind: Kind, varying: bool) -> Value:
         name, lanes = f"t{len(self._scratch)}", " * LANES" if varying else ""
@@ -216,40 +292,80 @@ class Translator:
         if value.product:
             self._lines += multiplied(target, value, value.product, self._registers)
             return
-        index = tuple(f"i{axis}" for axis in range(len(value.shape)))
+        index = _index(value)
         loops = [_for(i, size) for i, size in zip(index, value.shape, strict=True)]
         self._lines += [*loops, _lanes(target, f"{target.at(index)} = {value.at(index)};")]
 
 
-def _pointwise(name: str, args: list[Any], keywords: Mapping[str, Any], shape: Shape, kind: Kind) -> Value:
-    operation = POINTWISE[name]
-    operands = [broadcast(a, shape) if isinstance(a, Value) else a for a in args]
-    is_real = kind == "real" or any(isinstance(a, Value) and a.kind == "real" for a in args)
-    alpha = {key: literal(value, is_real=is_real) for key, value in keywords.items() if key == "alpha" and value != 1}
+_SAID: dict[Kind, str] = {"real": "real numbers", "int": "whole numbers", "int32": "short numbers", "bool": "truth values"}
 
-    def write(operand: Any, index: Index) -> str | None:
+
+def _pointwise(operation: Pointwise, args: list[Any], shape: Shape, kind: Kind = "real", operands: Kind | None = None) -> Value:
+    """A result of that kind; ``operands`` is the kind that the elements are brought to before, where it is another."""
+    inner = operands or kind
+    write = operation.write_for(inner if operation.compares else kind)
+    if write is None:
+        raise UntranslatableError(f"of {_SAID[inner]}")
+    elements = [broadcast(a, shape) if isinstance(a, Value) else a for a in args]
+
+    def written(place: int, operand: Any, index: Index) -> str | None:
         if isinstance(operand, Value):
-            return operand.at(index)
-        return None if operand is None else literal(operand, is_real=is_real)
+            at = operand.at(index)
+            return at if place < operation.untouched else cast(at, operand.kind, inner)
+        return operand if operand is None or isinstance(operand, str) else literal(operand, inner)
 
-    varying = any(isinstance(a, Value) and a.varying for a in args)
-    value = computed(
-        shape, operation.kind or kind, varying, lambda i: operation.write(*(write(a, i) for a in operands), **alpha)
+    def at(index: Index) -> str:
+        text = write(*(written(place, operand, index) for place, operand in enumerate(elements)))
+        return f"((int32_t)({text}))" if kind == "int32" else text
+
+    tensors = [a for a in args if isinstance(a, Value)]
+    found = computed(shape, kind, any(a.varying for a in tensors), at)
+    return replace(
+        found, product=next((a.product for a in tensors if a.product), None), is_constant=all(a.is_constant for a in tensors)
     )
-    return replace(value, product=next((a.product for a in args if isinstance(a, Value) and a.product), None))
 
 
-def _name(node: fx.Node) -> str:
-    return str(getattr(node.target, "__name__", node.target)).split(".")[0]
+def _arguments(node: fx.Node) -> list[Any]:
+    """All that the operation is called with, in its schema's order; an argument that it was not given at its default."""
+    target: Any = node.target
+    found = []
+    for place, argument in enumerate(target._schema.arguments):
+        given = node.args[place] if place < len(node.args) else node.kwargs.get(argument.name, argument.default_value)
+        if argument.name == "output_dtype" and given is not None:
+            raise UntranslatableError("with output_dtype")
+        if argument.name not in {*OF_NO_MATTER, "output_dtype"}:
+            found.append(given)
+    return found
 
 
-def _shape_and_kind(node: fx.Node) -> tuple[Shape, Kind]:
-    value = node.meta.get("val")
-    if not isinstance(value, torch.Tensor):
-        raise UntranslatableError(f"{_name(node)}, which has several results or depends on data")
-    if value.dtype not in KINDS:
-        raise UntranslatableError(f"numbers of type {value.dtype}")
-    return tuple(value.shape), KINDS[value.dtype]
+def _common(node: fx.Node) -> torch.dtype:
+    """The type that the operands are compared in."""
+    operands = [a.meta["val"] if isinstance(a, fx.Node) else a for a in node.args]
+    return elementwise_dtypes(*operands, type_promotion_kind=ELEMENTWISE_TYPE_PROMOTION_KIND.DEFAULT)[0]
+
+
+def _is_cheap(target: Any) -> bool:
+    return target in SAME or (target in POINTWISE and POINTWISE[target].is_cheap)
+
+
+def _axes(source: Value, given: Any) -> tuple[list[int], list[int]]:
+    """The axes that are reduced, all where none is given, and those that are kept."""
+    dims = range(len(source.shape))
+    listed = [given] if isinstance(given, int) else given or []
+    reduced = {axis % len(dims) for axis in listed if dims} or set(dims)
+    return sorted(reduced), [axis for axis in dims if axis not in reduced]
+
+
+def _index(value: Value) -> Index:
+    return tuple(f"i{axis}" for axis in range(len(value.shape)))
+
+
+def _refuse(node: fx.Node, what: str) -> NoReturn:
+    """Name the operation, and the layer that it is of where that was noted."""
+    name = "a constant" if node.op == "get_attr" else f"the operation {str(node.target).removesuffix('.default')}"
+    layer = layer_of(node.meta)
+    parts = ["there is no translation into C of", name, what, layer and f"in {layer}"]
+    raise UntranslatableError(" ".join(part for part in parts if part))
 
 
 def _consumers(graph: fx.Graph) -> dict[fx.Node, list[fx.Node]]:
@@ -258,7 +374,7 @@ def _consumers(graph: fx.Graph) -> dict[fx.Node, list[fx.Node]]:
     for node in reversed(graph.nodes):
         users: list[fx.Node] = []
         for user in node.users:
-            looks = user.op == "call_function" and _name(user) in VIEWS
+            looks = user.op == "call_function" and user.target in VIEWS
             users += found[user] if looks else [user] * max(user.args.count(node), 1)
         found[node] = users
     return found

@@ -9,11 +9,20 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Literal
 
-Kind = Literal["real", "int", "bool"]
+Kind = Literal["real", "int", "int32", "bool"]
+"""Numbers of the training's own precision, whole numbers of 64 and of 32 bits, truth values."""
 Index = tuple[str, ...]
 At = Callable[[Index], str]
 
-C_TYPES: dict[Kind, str] = {"real": "real", "int": "int64_t", "bool": "int"}
+C_TYPES: dict[Kind, str] = {"real": "real", "int": "int64_t", "int32": "int32_t", "bool": "int"}
+
+
+class UntranslatableError(Exception):
+    """The function has an operation that has no translation; the message names it."""
+
+
+class MistranslatedError(UntranslatableError):
+    """The function was translated, and its translation computes something else; the message names what differs."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +31,7 @@ class Value:
 
     ``place`` gives the element's number in the memory at ``name``, for tensors (and views of tensors) that are stored.
     ``cheap`` values are computed anew wherever they are used. One that follows element by element from a ``product`` has
-    elements only while that is being computed.
+    elements only while that is being computed. What is ``is_constant`` follows from no input.
     """
 
     shape: tuple[int, ...]
@@ -33,6 +42,7 @@ class Value:
     place: At | None = None
     cheap: bool = False
     product: "Product | None" = None
+    is_constant: bool = False
 
     @property
     def size(self) -> int:
@@ -71,6 +81,25 @@ def stored(name: str, shape: Sequence[int], kind: Kind, varying: bool) -> Value:
 def computed(shape: Sequence[int], kind: Kind, varying: bool, at: At, *, cheap: bool = False) -> Value:
     """A tensor that is computed where it is used."""
     return Value(tuple(shape), kind, varying, at, cheap=cheap)
+
+
+def cast(text: str, old: Kind, new: Kind) -> str:
+    """The expression of a number of one kind as one of another."""
+    if old == new:
+        return text
+    if new == "bool":
+        return f"(0 != ({text}))"
+    if new == "real" and old != "bool":
+        return f"real_of({text})"
+    return f"(({C_TYPES[new]})({text}))"
+
+
+def converted(value: Value, kind: Kind) -> Value:
+    """The same numbers as those of another kind."""
+    if value.kind == kind:
+        return value
+    found = computed(value.shape, kind, value.varying, lambda i: cast(value.at(i), value.kind, kind))
+    return replace(found, is_constant=value.is_constant)
 
 
 def linear(index: Index, shape: Sequence[int]) -> str:

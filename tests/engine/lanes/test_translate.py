@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as f
 
-from pipeline.engine.lanes.indexing import UntranslatableError
 from pipeline.engine.lanes.products import block_of
 from pipeline.engine.lanes.program import LaneProgram
+from pipeline.engine.lanes.values import UntranslatableError
 from pipeline.engine.program import Epochs, Runs
 from pipeline.engine.tensors import TensorProgram
 from pipeline.runs import code_fingerprint
@@ -27,6 +27,8 @@ class OneFunction:
 
     function: Step
     names = ("only",)
+    draws = ()
+    model = nn.Module()
 
     def step(self, state: list[Tensor], numbers: Tensor, x: Tensor, y: Tensor, weights: Tensor) -> tuple[Tensor, ...]:
         new = self.function(state[0], x, y, weights)
@@ -86,7 +88,7 @@ POINTWISE: dict[str, Step] = {
     "exponentials": lambda s, x, y, w: s.exp() + s.abs().log() + torch.expm1(s) + torch.log1p(s.abs()) + s.erf(),
     "waves": lambda s, x, y, w: s.sin() + s.cos(),
     "choices": lambda s, x, y, w: torch.where((s > 0) & (s < 1) | (s == 2), s, -s) + torch.where(~(s >= 0), s, 0.5),
-    "whole numbers": lambda s, x, y, w: s + (y[:4] != 1) * 2.0 + (y[:4] + 1).double(),
+    "whole numbers": lambda s, x, y, w: s + (y[:4] != 1).double() * 2.0 + (y[:4] + 1).double(),
 }  # fmt: skip
 REDUCTIONS: dict[str, Step] = {
     "sums": lambda s, x, y, w: s + s.sum() + s.sum(dim=0) + s.sum(dim=1, keepdim=True),
@@ -148,6 +150,76 @@ LAYERS: dict[str, Step] = {
 }  # fmt: skip
 
 
+LARGE = 2**53 + 1
+"""A whole number that is none in double precision, let alone in single."""
+
+
+def _last(whole: Tensor) -> Tensor:
+    """The last bits of whole numbers, as real ones."""
+    return (whole & 1023).double()
+
+
+def _whole(s: Tensor) -> Tensor:
+    return (s * 10).long()
+
+
+BY_TYPE: dict[str, Step] = {
+    "division that rounds down": lambda s, x, y, w: s // 0.5 + s.div(-0.3, rounding_mode="floor") + s // x[:3],
+    "division that cuts off": lambda s, x, y, w: s.div(0.3, rounding_mode="trunc") + s.div(x[:3], rounding_mode="trunc"),
+    "division by zero": lambda s, x, y, w: (s // (s * 0)).clamp(-1, 1) + (s / (s * 0)).clamp(-1, 1),
+    "whole numbers divided": lambda s, x, y, w: s + _whole(s) // 3 + _whole(s).div(-3, rounding_mode="trunc") + _whole(s) % -4,
+    "whole numbers divided exactly": lambda s, x, y, w: s + _whole(s).double() / 7 + (y[:4] + 1).double().reciprocal(),
+    "remainders": lambda s, x, y, w: s % 0.3 + s % -0.3 + torch.fmod(s, -0.3) + s.remainder(x[:3]) + x[:3].fmod(s),
+    "complements": lambda s, x, y, w: s + (~_whole(s)).double() + (~(s > 0)).double() + (~y[:4]).double(),
+    "extremes of whole numbers": lambda s, x, y, w: (
+        s + _last(torch.maximum(_whole(s) + LARGE, y[:4] + LARGE) + torch.minimum(_whole(s) - LARGE, y[:4] - LARGE))
+    ),
+    "first of large numbers": lambda s, x, y, w: s + (_whole(s) + LARGE).argmax(dim=0) + (LARGE - _whole(s)).argmin(),
+    "largest of whole numbers": lambda s, x, y, w: (
+        s + _last(-(_whole(s).abs()) - LARGE).amax(dim=0) + _last((_whole(s) - LARGE).amax())
+    ),
+    "truth values": lambda s, x, y, w: (
+        s
+        + ((s > 0) + (s < 1)).double()
+        + ((s > 0) * (s < 1)).double()
+        + (torch.maximum(s > 0, s > 1).double() + (s > 0).sum(dim=0).double() + (s > 0).amax(dim=1, keepdim=True).double())
+    ),
+    "wrapping around": lambda s, x, y, w: s + _last((_whole(s) + LARGE) * (_whole(s) + LARGE) * LARGE - 2**62),
+    "short numbers wrap sooner": lambda s, x, y, w: s + ((_whole(s).int() + 2**20) * 2**12 + 2**30).double() / 2.0**30,
+    "whole numbers times alpha": lambda s, x, y, w: s + torch.add(y[:4], _whole(s), alpha=3) - torch.sub(y[:4], y[:4], alpha=2),
+    "taken from": lambda s, x, y, w: (
+        torch.rsub(s, x[:3], alpha=2) + torch.rsub(s, 3, alpha=-2) + torch.rsub(_whole(s), 5, alpha=3)
+    ),
+    "bounds that are tensors": lambda s, x, y, w: (
+        s.clamp(x[:3], x[:3] + 1) + s.clamp(max=x[:3]) + _whole(s).clamp(y[:4] - 1, y[:4])
+    ),
+    "bounds the wrong way round": lambda s, x, y, w: s.clamp(1.0, -1.0) + _whole(s).clamp(3, -3),
+    "powers of whole numbers": lambda s, x, y, w: s + _last(_whole(s) ** 5 + 3 ** y[:4]) + (s - 1) ** 2 + (-s.abs() - 1) ** 3,
+    "sums in another type": lambda s, x, y, w: s + _whole(s).sum(dtype=torch.float64) + (s > 0).sum(dim=0, dtype=torch.float64),
+    "means of whole numbers": lambda s, x, y, w: s + _whole(s).mean(dtype=torch.float64) + y.mean(dim=0, dtype=torch.float64),
+    "products of whole numbers": lambda s, x, y, w: s + _last((_whole(s) + LARGE).prod(dim=1, keepdim=True)) + (s > 0).prod(),
+    "shifts": lambda s, x, y, w: (
+        s + ((_whole(s) - 5) >> 1).double() + ((_whole(s) - 5) >> 64).double() + (y[:4] >> y[:4]).double()
+    ),
+    "signs": lambda s, x, y, w: (
+        s + (s / (s * 0) * 0).sign() + _whole(s).sign() + _whole(s).abs() + 1 / (-0.0 * s).abs().clamp(0, 1)
+    ),
+    "rounded": lambda s, x, y, w: (s * 3).round() + (s * 3).floor() + (s * 3).ceil() + (s * 3).trunc() + (s * 0 + 2.5).round(),
+    "comparisons of large numbers": lambda s, x, y, w: (
+        s + (_whole(s) + LARGE > LARGE).double() + (y[:4] + LARGE == LARGE).double()
+    ),
+    "joined types": lambda s, x, y, w: s + torch.cat([s[:1], _whole(s)[:1].double(), (s > 0)[:1].double()]),
+    "chosen from the end": lambda s, x, y, w: s[y[:3] - 3] + s[torch.tensor([-1, 0, -2])] + s[-2:][:, -3:].sum(),
+    "no whole number is -0": lambda s, x, y, w: s + (1 / ((s / 100).long() * s.abs())).clamp(-1, 1),
+}
+"""Operations whose meaning hangs on the type of their operands, or on an argument that is seldom given."""
+
+
+@pytest.mark.parametrize("name", BY_TYPE)
+def test_types_and_arguments(name: str) -> None:
+    assert_same(BY_TYPE[name], f"by type {name}")
+
+
 @pytest.mark.parametrize("name", LAYERS)
 def test_layers(name: str) -> None:
     assert_same(LAYERS[name], f"layers {name}")
@@ -167,7 +239,7 @@ def test_a_part_changed_in_place_is_refused() -> None:
         constant[2] = 1.0
         return s * constant
 
-    with pytest.raises(UntranslatableError, match="the operation copy"):
+    with pytest.raises(UntranslatableError, match=r"the operation aten\.copy"):
         LaneProgram(runs_of(changing, "changed in place"))
 
 
@@ -193,7 +265,7 @@ def test_views_and_choices(name: str) -> None:
 
 def test_nan_spreads_as_in_torch() -> None:
     def poisoned(s: Tensor, x: Tensor, y: Tensor, w: Tensor) -> Tensor:
-        bad = s / torch.where(s > 0.5, 0.0, 1.0) * torch.where(s > 0.5, 0.0, 1.0)  # NaN where s is large
+        bad = s / torch.where(s > 0.5, 0.0, 1.0 + 0 * s) * torch.where(s > 0.5, 0.0, 1.0 + 0 * s)  # NaN where s is large
         return (
             f.relu(bad)
             + bad.clamp(0, 1)
@@ -223,10 +295,17 @@ def test_gradients() -> None:
     ("function", "message"),
     [
         (lambda s, x, y, w: s.sort(dim=1).values, "sort"),
-        (lambda s, x, y, w: torch.fft.fft(s).real, "complex"),
+        (lambda s, x, y, w: torch.fft.fft(s).real, "aten._fft_r2c"),
         (lambda s, x, y, w: s[s[:, :3].argmax(dim=1)], "differs between runs"),
         (lambda s, x, y, w: s.half().double(), "float16"),
         (lambda s, x, y, w: s if s.sum() > 0 else -s, "traced"),
+        (lambda s, x, y, w: s.float().double(), "_to_copy with numbers of type torch.float32"),
+        (lambda s, x, y, w: s + _whole(s) // (y[:4] + 1), "by other than a number"),
+        (lambda s, x, y, w: s + (s > 0)[y[:3]], "among whole numbers"),
+        (lambda s, x, y, w: s.clamp(min=float("nan")), "bound that is NaN"),
+        (lambda s, x, y, w: s.round(decimals=1), "aten.round.decimals"),
+        (lambda s, x, y, w: s.scatter(1, y[:3, None], x[:3]), "aten.scatter.src"),
+        (lambda s, x, y, w: s + s[:, 2:2].sum(), "of no elements"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_translated_is_named(function: Step, message: str) -> None:
