@@ -117,18 +117,26 @@ class Part:
 
 @dataclass(frozen=True)
 class Data:
-    """What the script has to know of the data: whether a number is predicted, a table encoded, a row reshaped or of tokens."""
+    """What script and page have to know of the data: whether a number is predicted, a table encoded, a row reshaped or of tokens.
+
+    ``positive`` is the second of two classes, at which F1Score and its like look; ``remarks`` say what a file was taken for.
+    """
 
     is_regression: bool = False
     is_table: bool = False
     is_shaped: bool = False
     is_of_tokens: bool = False
+    positive: str | None = None
+    remarks: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, data: pd.DataFrame) -> "Data":
         """What ``data/P.parquet`` holds."""
         is_whole = pd.api.types.is_integer_dtype
-        return cls(not is_whole(data["y"]), "columns" in data.attrs, "shape" in data.attrs, is_whole(data["x0"]))
+        classes, remarks = data.attrs.get("classes", ()), tuple(data.attrs.get("remarks", ()))
+        positive = classes[1] if len(classes) == 2 else None
+        kinds = not is_whole(data["y"]), "columns" in data.attrs, "shape" in data.attrs, is_whole(data["x0"])
+        return cls(*kinds, positive, remarks)
 
 
 def script(

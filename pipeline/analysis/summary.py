@@ -113,8 +113,10 @@ def conditions(results: ProblemResults) -> dict[str, str]:
     """Under which conditions the figures were taken, and hold: term → text."""
     params, runs = results.params, results.runs
     epochs, seeds = runs["epochs"].max(), runs["seed"].nunique()
+    remarks = {"Read as": "; ".join(results.data.remarks)} if results.data.remarks else {}
     return {
         "Data": _called(params.dataset.name, params.dataset.args),
+        **remarks,
         "Model": _called(params.model.name, params.model.args),
         "Optimizer": _called(params.optimizer.name, _unusual(params.optimizer.name, params.optimizer.args)),
         "Budget": f"{_count(int(epochs), 'epoch')}, batches of {params.batch_size}",

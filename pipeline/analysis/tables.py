@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,8 @@ from pipeline.units import percent
 VARIANTS = ("default", "tuned")
 Frames = Mapping[str, pd.DataFrame]
 """Tables by name."""
+OF_ONE_CLASS = ("AUROC", "AveragePrecision", "F1Score")
+"""Metrics that look at the second of two classes."""
 CURVE_MEANS = ("lr", "train_loss", "validation_loss")
 
 
@@ -49,8 +51,11 @@ class ProblemResults:
 
     @property
     def metric(self) -> RegisteredMetric:
-        """The problem's headline metric."""
-        return headline[str(self.runs["metric"].iloc[0])]
+        """The problem's headline metric; one that looks at one of two classes names it."""
+        found = headline[str(self.runs["metric"].iloc[0])]
+        if found.name not in OF_ONE_CLASS or self.data.positive is None:
+            return found
+        return replace(found, display=f"{found.display} of {self.data.positive!r}")
 
     @property
     def trials_per_study(self) -> int:

@@ -11,6 +11,7 @@ import pytest
 
 from pipeline.analysis import summary
 from pipeline.analysis.assembled import assemble, files
+from pipeline.analysis.script import Data
 from pipeline.analysis.statistics import compare
 from pipeline.analysis.tables import ProblemResults, gather
 from pipeline.catalogue import CATALOGUE
@@ -229,3 +230,17 @@ def test_the_test_across_problems_is_told_for_every_variant(
     ]
     assert len(pd.read_csv(BytesIO(written["evidence/nemenyi.csv"]))) == 2 * 6
     assert {"figures/all-average-ranks-default.svg", "figures/all-average-ranks-tuned.svg"} < set(written)
+
+
+@pytest.mark.parametrize(
+    ("metric", "shown"),
+    [("AUROC", "AUROC of 'sick'"), ("AveragePrecision", "average precision of 'sick'"), ("Accuracy", "accuracy")],
+)
+def test_a_metric_that_looks_at_one_class_names_it(
+    metric: str, shown: str, params: Params, make_runs: MakeRuns, make_curves: MakeCurves
+) -> None:
+    runs = make_runs({("default", "base"): [0.5, 0.6]}).assign(metric=metric)
+    data = Data(positive="sick", remarks=("? taken as missing",))
+    results = gather("P", params.problems["P"], ["base"], [(runs, make_curves(runs, 2))], data=data)
+    assert results.metric.display == shown
+    assert summary.conditions(results)["Read as"] == "? taken as missing"
