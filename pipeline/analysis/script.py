@@ -117,7 +117,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Data:
-    """What script and page have to know of the data: whether a number is predicted, a table encoded, a row reshaped or of tokens.
+    """What script and page have to know of the data: is a number predicted, a table encoded, a row reshaped or of tokens?
 
     ``positive`` is the second of two classes, at which F1Score and its like look; ``remarks`` say what a file was taken for.
     """
