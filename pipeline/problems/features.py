@@ -88,10 +88,10 @@ def _refuse_missing(cells: "pd.Series[Any]", given: "pd.Series[Any]", name: str,
 def _number(values: "pd.Series[Any]", name: str) -> Feature:
     numbers = values.to_numpy(np.float64, na_value=np.nan)
     if (rows := rows_of(np.isinf(numbers))) is not None:
-        raise ColumnError("path", name, f"is infinite in {rows}", kind="infinite")
+        raise ColumnError("path", name, f"is infinite in {rows}")
     if beyond := beyond_precision(values):
         where, what, right = beyond
-        raise ColumnError("path", name, f"{what} in {rows_of(where)}", [right])
+        raise ColumnError("drop", name, f"{what} in {rows_of(where)}: {right}", [name])
     return Column(name), numbers
 
 
@@ -192,8 +192,7 @@ def _remedy(key: str, held: list[Any], kinds: set[str], errors: Sequence[ColumnE
             return f"correct these cells, or write {more(key, options.missing_values, held)}{impute}, if nothing is known there"
         case "path":
             marks = more("missing_values", options.missing_values, ["inf", "-inf"])
-            infinite = [f"correct these rows, or write {marks}{impute}"] * ("infinite" in kinds)
-            return "; ".join(dict.fromkeys([*infinite, *held]))
+            return f"correct these rows, or write {marks}{impute}"
         case "drop":
             insisted = [error.column for error in errors if error.kind == "identifier"]
             insist = f", or {more('categorical', options.categorical, insisted)} if they are categories" if insisted else ""

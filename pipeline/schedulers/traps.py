@@ -194,7 +194,12 @@ def _lies_beyond(s: Followed) -> Iterator[Finding]:
 
 
 def _is_shorter_than_a_step(s: Followed) -> Iterator[Finding]:
-    """A share of the run that is less than half a step: rounded, it is none at all, or a whole one where there must be one."""
+    """A share of the run that is less than half a step: rounded, it is none at all, or a whole one where there must be one.
+
+    A patience that is rounded to none is no phase that is lost.
+    """
+    if s.is_live:
+        return
     phases = s.budget.steps_of(s.schedule)
     lengths = [(name, length, phases.main) for name, length in s.written_lengths()]
     for name, length, steps in [("warmup", s.schedule.warmup, phases.warmup + phases.main), *lengths]:

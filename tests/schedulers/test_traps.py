@@ -114,6 +114,7 @@ NOT_THAT: dict[str, tuple[str, dict[str, Any], dict[str, Any], list[str]]] = {
     "a warmup over half of the run": ("LinearLR", {"total_iters": "50%"}, {}, []),
     "restarts from a floor, behind a warmup": ("CosineRestarts", {"final": "20%"}, {"warmup": "10%"}, []),
     "cosine over the whole run": ("CosineAnnealingLR", {"T_max": 20}, {}, []),
+    "a patience of less than half an epoch": ("ReduceLROnPlateau", {"patience": "1%"}, {}, []),
     "the last milestone in the last epoch": ("MultiStepLR", {"milestones": [9, 19]}, {}, []),
 }
 
