@@ -1,17 +1,16 @@
 """Functions that params.yaml names by where they stand: ``package.module:function``. What stands there is run as code."""
 
-import functools
-import hashlib
 import importlib
 import re
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
+from pipeline.sources import source_of
 from pipeline.wording import mistake, suggestion
 
 CUSTOM = "pipeline.custom"
@@ -54,9 +53,9 @@ def imported(path: str) -> Callable[..., Any]:
 
 
 def code_at(values: Iterable[Any]) -> dict[str, str]:
-    """A name for the text of the file behind each value that is a path with a module."""
-    paths = [value for value in values if isinstance(value, str) and ":" in value and _PATH.fullmatch(value)]
-    return {path: _digest(_parts(path)[0]) for path in paths}
+    """A name for the code behind each value that is the place of a function of the user's."""
+    places = [value for value in values if isinstance(value, str) and _PATH.fullmatch(value) and _is_there(value)]
+    return {place: code for place in places if (code := source_of(imported(place)))}
 
 
 def _parts(path: str) -> tuple[str, str]:
@@ -64,8 +63,6 @@ def _parts(path: str) -> tuple[str, str]:
     return module or CUSTOM, name
 
 
-@functools.cache
-def _digest(module: str) -> str:
-    """Read once: it is the code that is running."""
-    file = getattr(importlib.import_module(module), "__file__", None)
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16] if file else ""
+def _is_there(place: str) -> bool:
+    """Whether a function stands at the place; a word without a module may mean anything."""
+    return ":" in place or callable(getattr(sys.modules.get(CUSTOM), place, None))

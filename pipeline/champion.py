@@ -3,6 +3,7 @@
 Its weights are those at the end of the run, in a safetensors file whose metadata name the run.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline.errors import PipelineError
+from pipeline.problems.dates import PARTS_OF_DATES, AmbiguousDatesError, as_dates
 from pipeline.problems.encoding import category_texts, encoded, fitted
+from pipeline.problems.features import MISSING, OTHER
 from pipeline.problems.models import applied
 from pipeline.problems.problem import Problem
 from pipeline.runs import History
@@ -105,10 +108,36 @@ class Champion:
             return np.asarray(given.to_numpy() if isinstance(given, pd.DataFrame) else given).astype(kind)
         if not isinstance(given, pd.DataFrame):
             given = pd.DataFrame(np.asarray(given), columns=[column.name for column in self.problem.columns])
+        given = _with_derived(given, [column.name for column in self.problem.columns])
         if absent := [column.name for column in self.problem.columns if column.name not in given]:
             raise ChampionError(f"the columns {', '.join(absent)} are missing")
         columns = {c.name: _as_stored(c.name, c.categories, given[c.name]) for c in self.problem.columns}
         return encoded(self.encoder, pd.DataFrame(columns).to_numpy(np.float64))
+
+
+def _with_derived(given: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """The columns given, and those that the dataset made of them: parts of dates, and where a number is missing."""
+    derived: dict[str, pd.Series[Any]] = {}
+    for name in names:
+        found = re.fullmatch(r"(.*) \((\w+)\)", name)
+        if name in given or found is None or found[1] not in given:
+            continue
+        values, part = given[found[1]], found[2]
+        if f"({part})" == MISSING:
+            derived[name] = values.isna().astype(float)
+        elif part in PARTS_OF_DATES:
+            derived[name] = PARTS_OF_DATES[part](_dates(values, found[1]))
+    return given.assign(**derived)
+
+
+def _dates(values: "pd.Series[Any]", name: str) -> "pd.Series[Any]":
+    try:
+        dates = as_dates(values)
+    except AmbiguousDatesError:
+        dates = None
+    if dates is None:
+        raise ChampionError(f"the column {name} holds no dates such as 2024-12-31")
+    return dates
 
 
 def _as_written(categories: Sequence[str], values: Arrays) -> Arrays:
@@ -121,7 +150,11 @@ def _as_stored(name: str, categories: Sequence[str], values: "pd.Series[Any]") -
     if not categories:
         return values.to_numpy(np.float64)
     places: Mapping[str, float] = {category: float(place) for place, category in enumerate(categories)}
-    texts = category_texts(values)
+    texts = category_texts(values).str.strip()
+    if MISSING in categories:
+        texts = texts.fillna(MISSING)
+    if OTHER in categories:
+        texts = texts.where(texts.isin(categories) | texts.isna(), OTHER)
     if unknown := sorted(set(texts.dropna()) - set(categories)):
         known = ", ".join(categories)
         raise ChampionError(f"the column {name} has no category {unknown[0]!r} (one of {known})")

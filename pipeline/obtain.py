@@ -86,7 +86,7 @@ def _store_in(root: Path) -> Store:
 
 def kept_name(problem: Problem, run: Run, device: torch.device) -> str:
     """The run's name in the store: that of its numbers, whatever variant they are reported as."""
-    return run_fingerprint(replace(run, variant=""), f"{problem.fingerprint} {device}")
+    return run_fingerprint(replace(run, variant=""), f"{problem.fingerprint_of(run.schedule)} {device}")
 
 
 def portions(problem: Problem, runs: Sequence[Run], wanted: Places) -> Iterator[Places]:

@@ -142,7 +142,6 @@ _DEFINING = (
     "registry.py",
     "callables.py",
     "runs.py",
-    "custom.py",
     "compiler.py",
     "problems",
     "engine",

@@ -1,6 +1,7 @@
 """pydantic's errors in a user's words: what is wrong, what would be right."""
 
 import difflib
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,6 +16,8 @@ _BOUNDS = {
     "too_short": ("has too few entries", "write at least {min_length}"),
     "too_long": ("has too many entries", "write at most {max_length}"),
 }
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*([ ./-][A-Za-z0-9_]+)*")
+_WORDS_OF_YAML = ("true", "false", "null", "yes", "no", "on", "off")
 _WHOLE = ("is not a whole number", "write one without quotes, point or exponent, such as 100")
 _NUMBER = ("is not a number", "write one, such as 0.1")
 _NUMBERS = ("int_type", "float_type")
@@ -93,6 +96,28 @@ def in_words(error: ErrorDetails, known: Iterable[str]) -> PydanticCustomError:
     if kind in _NUMBERS and str(error["input"]).endswith("%"):
         return mistake("is neither a length nor a rate, so it has no percentage", "write a number")
     return mistake(*_TYPES.get(kind, (_plain(error["msg"]), 'see README.md, "params.yaml"')))
+
+
+def as_yaml(value: Any) -> str:
+    """The value as YAML on one line that reads the same wherever it is pasted: texts in quotes unless they are plain words."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case dict():
+            return f"{{{', '.join(f'{as_yaml(key)}: {as_yaml(item)}' for key, item in value.items())}}}"
+        case list() | tuple():
+            return f"[{', '.join(map(as_yaml, value))}]"
+        case str():
+            return value if _PLAIN.fullmatch(value) and value.lower() not in _WORDS_OF_YAML else _quoted(value)
+        case _:
+            return str(value)
+
+
+def _quoted(text: str) -> str:
+    inner = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(char if char.isprintable() else f"\\U{ord(char):08x}" for char in inner) + '"'
 
 
 def _choices(context: dict[str, Any]) -> list[str]:

@@ -1,5 +1,6 @@
 """Functions that params.yaml names by their place."""
 
+import linecache
 import math
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 import pipeline.custom
-from pipeline.callables import FunctionPath, _digest, code_at, imported
+from pipeline.callables import FunctionPath, code_at, imported
 from tests.schedulers.examples import falling, schedule
 
 
@@ -26,7 +27,6 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "broken.py").write_text("raise RuntimeError('not today')\n", encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(sys, "modules", dict(sys.modules))
-    _digest.cache_clear()
     return tmp_path / "mine.py"
 
 
@@ -39,7 +39,8 @@ def test_by_its_module(package: Path) -> None:
 def test_a_name_alone_stands_in_custom(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline.custom, "mine", falling, raising=False)
     assert imported(Model(function="mine").function) is falling
-    assert not code_at(["mine"])  # the file is among those that name the code
+    assert code_at(["mine"]).keys() == {"mine"}
+    assert not code_at(["triangular", "yours"])  # words that stand for no function
 
 
 @pytest.mark.parametrize(
@@ -72,6 +73,7 @@ def test_other_code_is_another_run(package: Path) -> None:
     before = one.key
     assert one.key == before
     package.write_text(package.read_text(encoding="utf-8").replace("0.5", "0.25"), encoding="utf-8")
-    _digest.cache_clear()
+    del sys.modules["mine"]  # as in another process
+    linecache.clearcache()
     assert one.key != before
     assert "code" not in schedule("StepLR", {"step_size": "30%"}).key

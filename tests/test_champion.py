@@ -113,6 +113,25 @@ def of_table(
     return from_frame(new_problem.params(text), "table", data), data
 
 
+def test_what_the_dataset_made_of_columns_it_makes_of_those_it_is_given(new_problem: Builder) -> None:
+    """Missing categories, rare ones, parts of dates, and where a number is missing."""
+    shop = ["often", " often", None, *[f"rare {number}" for number in range(3)]] * 20
+    more: dict[str, Any] = {
+        "shop": shop,
+        "age": [None, 1.0, 2.0, 3.0] * 30,
+        "day": pd.date_range("2024-01-01", periods=120).astype(str),
+    }
+    how = {"missing": "indicate", "most_categories": 3, "dates": {"day": ["month"]}}
+    problem, data = of_table(new_problem, "price", more, how)
+    champion, _, _ = of_best(problem)
+    own = a_table().assign(**more)
+    np.testing.assert_allclose(champion.predict(own), champion.predict(champion.example(120)), rtol=1e-6)  # single precision
+    assert [column["name"] for column in data.attrs["columns"]][-3:] == ["age", "age (missing)", "day (month)"]
+    assert np.isfinite(champion.predict(own.assign(shop="never seen"))["prediction"]).all()
+    with pytest.raises(ChampionError, match="the column day holds no dates such as 2024-12-31"):
+        champion.predict(own.assign(day="soon"))
+
+
 def test_a_table_is_taken_as_it_is_and_a_number_told_in_its_own_unit(new_problem: Builder) -> None:
     problem, _ = of_table(new_problem, "price")
     champion, _, _ = of_best(problem)

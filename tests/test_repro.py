@@ -170,7 +170,7 @@ def test_all_results_of_the_contract_are_there(project: Path) -> None:
     expected = {name.format(PROBLEM) for name in per_problem}
     found = set(written(project))
     more = {name for name in found if name.startswith(("reports/evidence/", "reports/figures/"))}
-    assert found - more == expected | {f"reports/{name}" for name in reports}
+    assert found - more == expected | {f"reports/{name}" for name in reports} | {"data/params.json"}
     assert {Path(name).suffix for name in more} == {".csv", ".md", ".svg"}
     runs = pd.read_parquet(project / "results/synthetic/train/runs.parquet")
     assert len(runs) == runs["run"].nunique() == 13 * 2
@@ -215,7 +215,27 @@ def test_a_typo_costs_nothing(project: Path, tmp_path: Path) -> None:
     assert f"params.yaml:{line}:19: schedulers.StepLR.args.stepsize:" in message
     assert "did you mean step_size?" in message
     assert "Traceback" not in message
-    assert written(broken) == written(project)
+    assert written(broken).items() >= {k: v for k, v in written(project).items() if k != "data/params.json"}.items()
+
+
+def test_there_and_back_trains_what_is_new_and_then_nothing(project: Path, tmp_path: Path) -> None:
+    """One more seed and one scheduler less; then the old params.yaml, by DVC's run cache, and without it by the store."""
+    again = tmp_path / "again"
+    shutil.copytree(project, again)
+    params = (again / "params.yaml").read_text(encoding="utf-8")
+    changed = params.replace("seeds: 2", "seeds: 3").replace("  REX: {args: {final: 0%}}\n", "")
+    assert changed != params
+    (again / "params.yaml").write_text(changed, encoding="utf-8")
+    told = run(again, "dvc", "repro").stderr
+    assert "train@synthetic: 12 runs, 100% done" in told  # of 36
+    (again / "params.yaml").write_text(params, encoding="utf-8")
+    back = run(again, "dvc", "repro")
+    assert "% done" not in back.stderr
+    assert "Stage 'tune@synthetic' is cached" in back.stdout
+    assert written(again) == written(project)
+    shutil.rmtree(again / ".dvc/cache")
+    assert "% done" not in run(again, "dvc", "repro", "-f").stderr
+    assert written(again) == written(project)
 
 
 def test_dvc_shows_metrics_params_plots_and_stages(project: Path) -> None:
@@ -235,7 +255,7 @@ def test_an_experiment_runs_beside_the_work(project: Path, tmp_path: Path) -> No
     repository = tmp_path / "experiment"
     shutil.copytree(project, repository)
     before = rows(repository)["runs"]
-    change = ("-S", "problems.synthetic.epochs=6", "--single-item", "train@synthetic", "report")
+    change = ("-S", "problems.synthetic.epochs=6", "--single-item", "check", "train@synthetic", "report")
     run(repository, "dvc", "exp", "run", "--temp", "--name", "longer", *change)
     table = json.loads(run(repository, "dvc", "exp", "show", "--json").stdout)
     assert "longer" in json.dumps(table)

@@ -109,7 +109,7 @@ class Stack:
         kinds = self._optimizer.kinds + 2 * bool(functions.draws)
         params = problem.params.model_dump(include={"model", "batch_size", "loss", "metric", "clip"})
         optimizer = [in_common(component), self._optimizer.starts]
-        shapes = [str(dtype), problem.inputs, problem.classes, problem.task, kinds]
+        shapes = [problem.sources, str(dtype), problem.inputs, problem.classes, problem.task, kinds]
         return Runs(
             functions,
             x=on_device(self._samples.x, device, dtype),

@@ -3,16 +3,20 @@
 ``split`` is one of train, validation, test, or spare: samples that only a ``resample`` draws on. ``y`` is a class from 0 up.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from pipeline.params import Component, placed_in
-from pipeline.problems.tables import DatasetError, Task, dataset_of, dataset_of_arrays, read_arrays, read_table
+from pipeline.problems.dates import DatePart
+from pipeline.problems.mistakes import DatasetError
+from pipeline.problems.options import Inputs, Missing, Reading, Task
+from pipeline.problems.reading import read_arrays, read_table
+from pipeline.problems.tables import dataset_of, dataset_of_arrays
 from pipeline.problems.tables import frame as frame  # noqa: PLC0414  # for datasets of the user's own
 from pipeline.registry import Registered, Registry, arguments_of
 from pipeline.units import Percentage, share_of
@@ -37,6 +41,32 @@ def _is_printable(name: str) -> str:
 
 
 Name = Annotated[str, Field(min_length=1), AfterValidator(_is_printable)]
+
+
+def _is_mark(mark: Any) -> Any:
+    if not isinstance(mark, str | int | float) or (not isinstance(mark, str) and not abs(mark) <= LARGEST):
+        raise mistake("is neither text nor a usual number", "write it as it stands in the cells, in quotes if need be")
+    return mark
+
+
+def _is_class(name: Any) -> Any:
+    if not isinstance(name, str | int) or (isinstance(name, int) and abs(name) > LARGEST):
+        raise mistake("is no class", "write its name as it stands in the cells, in quotes if need be")
+    return _is_printable(name) if isinstance(name, str) else name
+
+
+def _says_something(given: Any) -> Any:
+    if given == {}:
+        raise mistake("says nothing", 'leave it out, or write what is to be known, as in {sep: ";"}')
+    return given
+
+
+Read = Annotated[Reading, BeforeValidator(_says_something)]
+LARGEST = 10**15
+"""Of numbers that stand for something."""
+Mark = Annotated[Any, AfterValidator(_is_mark)]
+Class = Annotated[Any, AfterValidator(_is_class)]
+Dates = Annotated[dict[Name, Annotated[list[DatePart], Field(min_length=1)]], Field(min_length=1)]
 FilePath = Annotated[Name, AfterValidator(_is_inside)]
 Shares = Annotated[list[Percentage], Field(min_length=3, max_length=3)]
 
@@ -107,40 +137,55 @@ def file(
     path: FilePath,
     target: Name,
     task: Task = "auto",
+    positive: Class | None = None,
     features: list[Name] | None = None,
     drop: list[Name] = [],  # noqa: B006  # pydantic copies it
     categorical: list[Name] = [],  # noqa: B006
+    most_categories: Annotated[int, Field(ge=1, le=10_000)] = 100,
+    dates: Dates | None = None,
+    missing: Missing = "error",
+    missing_values: list[Mark] = [],  # noqa: B006
+    read: Read | None = None,
+    inputs: Inputs = "auto",
     split: Name | None = None,
     shares: Shares = ["60%", "20%", "20%"],  # noqa: B006
     group: Name | None = None,
     order: Name | None = None,
-    missing: Literal["error", "impute"] = "error",
     seed: Seed = 0,
 ) -> pd.DataFrame:
-    """A CSV, Parquet or npz file under ``inputs/``, one row per sample; see :mod:`pipeline.problems.tables`.
+    """A text (CSV and its like), Parquet or npz file under ``inputs/``, one row per sample; docs/data.md tells all of it.
 
     Parts are those of the column ``split``, else ``shares`` for train, validation and test: stratified for classes, whole
     groups where ``group`` names a column, the earliest first where ``order`` does.
     """
+    reading = Reading() if read is None else Reading.model_validate(read)
     how: dict[str, Any] = {
-        "task": task, "features": features, "split": split, "shares": [share_of(share) for share in shares],
-        "group": group, "order": order, "missing": missing, "seed": seed,
+        "task": task, "positive": positive, "features": features, "missing": missing, "missing_values": missing_values,
+        "split": split, "shares": [share_of(share) for share in shares], "group": group, "order": order, "seed": seed,
     }  # fmt: skip
-    if PurePosixPath(path).suffix != ".npz":
-        return dataset_of(read_table(path), target, drop=drop, categorical=categorical, **how)
-    for key, given in {"drop": drop, "categorical": categorical}.items():
-        if given:
-            raise DatasetError(key, "is for tables, and this is a file of arrays", f"leave `{key}` out")
-    return dataset_of_arrays(read_arrays(path), target, **how)
+    of_tables: dict[str, Any] = {"drop": drop, "categorical": categorical, "dates": dates or {}, "read": reading.given}
+    is_table = PurePosixPath(path).suffix != ".npz"
+    _refuse_useless(of_tables if not is_table else {"inputs": inputs != "auto"}, is_table)
+    if not is_table:
+        return dataset_of_arrays(read_arrays(path), target, inputs=inputs, **how)
+    return dataset_of(read_table(path, reading, target), target, most_categories=most_categories, **of_tables, **how)
+
+
+def _refuse_useless(given: Mapping[str, Any], is_table: bool) -> None:
+    """Refuse arguments that are for files of the other kind."""
+    for key in [key for key, value in given.items() if value]:
+        what = "is for arrays, and this is a table" if is_table else "is for tables, and this is a file of arrays"
+        raise DatasetError(key, what, f"leave `{key}` out")
 
 
 def made(problem: str, component: Component) -> pd.DataFrame:
-    """The dataset of a problem in params.yaml; raises :class:`pipeline.errors.ParamsError` with the place of what is wrong."""
+    """The dataset of a problem in params.yaml, or :class:`pipeline.errors.ParamsError` with the place of all that is wrong."""
     try:
         data: pd.DataFrame = datasets[component.name].function(**component.args)
     except DatasetError as error:
-        place = ("problems", problem, "dataset", error.key)
-        raise placed_in([(place, component.args.get(error.key), error.wrong, error.right)]) from None
+        place = ("problems", problem, "dataset")
+        given = component.args
+        raise placed_in(((*place, each.key), given.get(each.key), each.wrong, each.right) for each in error.all) from None
     return data
 
 

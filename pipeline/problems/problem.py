@@ -18,14 +18,15 @@ from pipeline.errors import PipelineError
 from pipeline.params import Component, Params, ProblemParams, Schedule
 from pipeline.problems.chance import Chance
 from pipeline.problems.encoding import Column, encode
-from pipeline.problems.losses import Loss, Task
+from pipeline.problems.losses import Loss, Task, losses
 from pipeline.problems.metrics import Metric, metrics
-from pipeline.problems.models import built
+from pipeline.problems.models import built, models
 from pipeline.problems.optimizers import SCHEDULE_FREE, is_torchs, optimizers, schedule_free
 from pipeline.problems.splits import PARTS, SplitError, at_random, by_group
 from pipeline.runs import Floats, Run, Stream, as_json, code_fingerprint, fingerprint, run_fingerprint, stream
 from pipeline.schedulers.registry import schedulers
 from pipeline.schedulers.replay import Budget, NewOptimizer, ScheduleError, monitored, resolve
+from pipeline.sources import source_of
 
 Indices = npt.NDArray[np.int64]
 
@@ -142,7 +143,21 @@ class Problem:
     def fingerprint(self) -> str:
         """A name for all that a run's numbers follow from, its schedule and seed apart: data, params, code, versions."""
         parts = self.params.model_dump(exclude={"schedulers", "epochs"})
-        return fingerprint(self.name, self.digest, parts, code_fingerprint())
+        return fingerprint(self.name, self.digest, parts, code_fingerprint(), self.sources)
+
+    @cached_property
+    def sources(self) -> str:
+        """A name for the user's own code that the problem is made of; that of a schedule is the schedule's."""
+        entries = (
+            models[self.params.model.name], optimizers[self.params.optimizer.name], losses[self.loss.name],
+            metrics[self.metric_name],
+        )  # fmt: skip
+        return source_of(*(entry.function for entry in entries))
+
+    def fingerprint_of(self, schedule: Schedule) -> str:
+        """A name for all that the numbers of a run with that schedule follow from, its arguments, seed and budget apart."""
+        own = source_of(schedulers[schedule.name].function)
+        return f"{self.fingerprint} {own}".rstrip()
 
     def split(self, seed: int) -> Split:
         """The seed's own split of the same sizes, or the dataset's own where ``resample`` is off."""
@@ -315,7 +330,7 @@ def describe(problem: Problem, run: Run, device: torch.device) -> dict[str, Any]
     average = run.schedule.average
     averaged = {"average": average.in_epochs(run.epochs).model_dump(exclude_none=True)} if average else {}
     return {
-        "run": run_fingerprint(run, f"{problem.fingerprint} {device}"),
+        "run": run_fingerprint(run, f"{problem.fingerprint_of(run.schedule)} {device}"),
         "variant": run.variant,
         "scheduler": run.label,
         "seed": run.seed,

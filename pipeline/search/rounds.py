@@ -39,14 +39,15 @@ def search(
 def _new_studies(problem: Problem, tune: TuneParams, seeds: int, device: torch.device) -> list[Study]:
     search_code = (f"search/{name}.py" for name in ("rounds", "samplers", "space", "study", "widening"))
     code = code_fingerprint("ranges.py", *search_code)
-    objective = (problem.fingerprint, problem.params.epochs, code, VERSIONS, str(device), tune.sampler, tune.batch)
+    objective = (problem.params.epochs, code, VERSIONS, str(device), tune.sampler, tune.batch)
     studies = []
     for label, schedule in problem.schedules.items():
         space = study_space(schedule, tune.lr, problem.lr, problem.budget())
         sampler = applicable(tune.sampler, space.distributions)
         for seed in range(seeds):
             name = f"{problem.name}/{label}/{seed}"
-            studies.append(Study(name, label, seed, sampler, space, fingerprint(name, *objective, space.key)))
+            key = fingerprint(name, problem.fingerprint_of(schedule), *objective, space.key)
+            studies.append(Study(name, label, seed, sampler, space, key))
     return studies
 
 

@@ -1,0 +1,71 @@
+"""Dates as people write them: ISO, day or month first, with month names, with times; and what of a date can be learnt from."""
+
+import re
+from collections.abc import Callable, Mapping
+from itertools import product
+from typing import Any, Literal
+
+import pandas as pd
+
+DatePart = Literal["year", "quarter", "month", "day", "weekday", "hour", "minute", "days"]
+PARTS_OF_DATES: Mapping[str, Callable[["pd.Series[Any]"], "pd.Series[Any]"]] = {
+    "year": lambda dates: dates.dt.year,
+    "quarter": lambda dates: dates.dt.quarter,
+    "month": lambda dates: dates.dt.month,
+    "day": lambda dates: dates.dt.day,
+    "weekday": lambda dates: dates.dt.day_of_week,
+    "hour": lambda dates: dates.dt.hour,
+    "minute": lambda dates: dates.dt.minute,
+    "days": lambda dates: (dates - pd.Timestamp("1970-01-01", tz="UTC")) / pd.Timedelta(days=1),
+}
+"""What each part of a date is as a number; weekdays from 0, a Monday; ``days`` since 1970."""
+_NUMBERED = re.compile(r"\d{1,2}([/.-])\d{1,2}\1(\d{4}|\d{2})( \d.*)?")
+_NAMED = ("%d-%b-%Y", "%d-%b-%y", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%b %d %Y", "%B %d %Y")
+_TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p")
+
+
+class AmbiguousDatesError(Exception):
+    """Dates that begin with the day or with the month, and nothing in them says which."""
+
+
+def as_dates(values: "pd.Series[Any]", dayfirst: bool | None = None) -> "pd.Series[pd.Timestamp] | None":
+    """Moments (UTC), missing where a value is; None where some value is no date.
+
+    Raises :class:`AmbiguousDatesError` where ``dayfirst`` would have to be known.
+    """
+    if values.dtype.kind == "M":
+        return pd.to_datetime(values, utc=True)
+    texts = pd.Series(values.dropna().astype("string").unique(), dtype="string")
+    if texts.empty or not texts.str.contains(r"\d").all():
+        return None
+    found = _read(texts, dayfirst)
+    return None if found is None else values.astype("string").map(dict(zip(texts, found, strict=True))).astype(found.dtype)
+
+
+def _read(texts: "pd.Series[str]", dayfirst: bool | None) -> "pd.Series[pd.Timestamp] | None":
+    iso = _by(texts, "ISO8601")
+    if iso is not None:
+        return iso
+    if numbered := _NUMBERED.fullmatch(str(texts.iloc[0])):
+        return _of_numbers(texts, numbered[1], "%Y" if len(numbered[2]) == 4 else "%y", dayfirst)
+    return next((found for form, time in product(_NAMED, _TIMES) if (found := _by(texts, form + time)) is not None), None)
+
+
+def _of_numbers(texts: "pd.Series[str]", mark: str, year: str, dayfirst: bool | None) -> "pd.Series[pd.Timestamp] | None":
+    """Dates such as 31/12/2024 or 12/31/24 5:30 PM; with points, as in 31.12.2024, the day is always first."""
+    for time in _TIMES:
+        by_day, by_month = (_by(texts, mark.join([*order, year]) + time) for order in (("%d", "%m"), ("%m", "%d")))
+        if by_day is None or by_month is None or by_day.equals(by_month):
+            found = by_month if by_day is None else by_day
+            if found is not None:
+                return found
+            continue
+        if dayfirst is None and mark != ".":
+            raise AmbiguousDatesError
+        return by_month if dayfirst is False else by_day
+    return None
+
+
+def _by(texts: "pd.Series[str]", form: str) -> "pd.Series[pd.Timestamp] | None":
+    found = pd.to_datetime(texts, format=form, errors="coerce", utc=True)
+    return found if bool(found.notna().all()) else None

@@ -1,0 +1,13 @@
+"""What the tests of problems share."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.problems.helpers import Written
+
+
+@pytest.fixture
+def written(repository: Path) -> Written:
+    """Writes files where the pipeline looks for them."""
+    return Written(repository)
