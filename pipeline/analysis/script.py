@@ -317,6 +317,7 @@ def _closed_form(name: str, body: str, total: int) -> Part:
 
 def _carried(kind: str, name: str, function: Callable[..., Any], given: Sequence[str], arguments: Mapping[str, Any]) -> Part:
     """A call of the registered function, whose own source the script then holds."""
+    function = inspect.unwrap(function)
     try:
         lifted = _lifted(function, frozenset(), registered=True)
     except NotSelfContainedError as error:

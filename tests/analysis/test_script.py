@@ -449,8 +449,8 @@ def test_a_schedule_in_batches_refuses_data_of_another_size(data: Path) -> None:
     [
         (None, Data(is_regression=True, is_table=True)),
         ({"name": "HuberLoss", "delta": 0.3}, Data(is_regression=True, is_table=True)),
-        ({"name": "CrossEntropyLoss", "weight": [1.0, 2.0], "label_smoothing": 0.1}, Data(is_table=True)),
-        ({"name": "BCEWithLogitsLoss", "pos_weight": 2.0}, Data(is_table=True)),
+        ({"name": "CrossEntropyLoss", "weight": [1.0, 2.0], "label_smoothing": 0.1}, Data(is_table=True, positive="low")),
+        ({"name": "BCEWithLogitsLoss", "pos_weight": 2.0}, Data(is_table=True, positive="low")),
     ],
 )
 def test_a_raw_table_trains_with_its_own_loss(
