@@ -260,8 +260,8 @@ def _swalr(arguments: Mapping[str, Any], warmup: int) -> Part:
 
 
 def _ordered(entry: Registered, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments in the order of the function, which JSON has lost."""
-    return {name: arguments[name] for name in entry.arguments.model_fields}
+    """The arguments in the order of the function, which JSON has lost; those that it has."""
+    return {name: arguments[name] for name in entry.arguments.model_fields if name in arguments}
 
 
 def _as_torch_takes_them(name: str, arguments: Mapping[str, Any], lr: float, total: int) -> dict[str, Any]:
