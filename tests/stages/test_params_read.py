@@ -22,7 +22,17 @@ WORK = {
     "dataset": ("results.write_dataset",),
     "train": ("record",),
     "tune": ("search", "recommend", "winners", "storage", "TrialTable", "best_yaml", "importances", "parquet", "record"),
-    "sweep": ("results.read_best", "over_rates", "over_budgets", "possible", "trained", "parquet", "write_files"),
+    "sweep": (
+        "results.read_best",
+        "over_rates",
+        "over_budgets",
+        "possible",
+        "trained",
+        "Sweep",
+        "said",
+        "parquet",
+        "write_files",
+    ),
 }
 
 
