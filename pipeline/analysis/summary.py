@@ -13,6 +13,8 @@ import pandas as pd
 from pipeline.analysis.ends import ends, warning
 from pipeline.analysis.statistics import CRITERION, Interval
 from pipeline.analysis.tables import ProblemResults
+from pipeline.params import Component
+from pipeline.problems.datasets import datasets
 from pipeline.problems.optimizers import optimizers
 
 MISSING = "\N{EN DASH}"
@@ -115,7 +117,7 @@ def conditions(results: ProblemResults) -> dict[str, str]:
     epochs, seeds = runs["epochs"].max(), runs["seed"].nunique()
     remarks = {"Read as": "; ".join(results.data.remarks)} if results.data.remarks else {}
     return {
-        "Data": _called(params.dataset.name, params.dataset.args),
+        "Data": _called(params.dataset.name, _asked(params.dataset)),
         **remarks,
         "Model": _called(params.model.name, params.model.args),
         "Optimizer": _called(params.optimizer.name, _unusual(params.optimizer.name, params.optimizer.args)),
@@ -268,6 +270,14 @@ def _value(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def _asked(dataset: Component) -> Mapping[str, Any]:
+    """The arguments of a dataset; of a file, which has many, those that are not left at their defaults."""
+    if dataset.name != "file":
+        return dataset.args
+    known = datasets[dataset.name].arguments.model_fields
+    return {key: value for key, value in dataset.args.items() if value != known[key].default}
 
 
 def _unusual(name: str, args: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from pipeline.analysis.script import Data
 from pipeline.analysis.statistics import compare
 from pipeline.analysis.tables import ProblemResults, gather
 from pipeline.catalogue import CATALOGUE
-from pipeline.params import Params, load_params
+from pipeline.params import Component, Params, load_params
+from pipeline.problems.datasets import datasets
 
 MakeRuns = Callable[[dict[tuple[str, str], list[float]]], pd.DataFrame]
 MakeCurves = Callable[[pd.DataFrame, int], pd.DataFrame]
@@ -244,3 +245,11 @@ def test_a_metric_that_looks_at_one_class_names_it(
     results = gather("P", params.problems["P"], ["base"], [(runs, make_curves(runs, 2))], data=data)
     assert results.metric.display == shown
     assert summary.conditions(results)["Read as"] == "? taken as missing"
+
+
+def test_of_a_file_what_was_asked_is_told(params: Params, make_runs: MakeRuns, make_curves: MakeCurves) -> None:
+    arguments = datasets["file"].complete({"path": "my.csv", "target": "y", "missing": "impute"})
+    of_file = params.problems["P"].model_copy(update={"dataset": Component("file", arguments)})
+    runs = make_runs({("default", "base"): [0.5, 0.6]})
+    results = gather("P", of_file, ["base"], [(runs, make_curves(runs, 2))])
+    assert summary.conditions(results)["Data"] == "file (path my.csv, target y, missing impute)"
