@@ -4,7 +4,6 @@ import functools
 import platform
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,10 +17,8 @@ from pipeline.engine.training import is_looped, train
 from pipeline.hands import cores
 from pipeline.problems.problem import Problem
 from pipeline.progress import progress
-from pipeline.results import STATE
 from pipeline.runs import CURVES, Block, History, Outcome, Run, code_fingerprint, collect, run_fingerprint
-from pipeline.store import Finished, Store
-from pipeline.stores import store_root
+from pipeline.store import Finished, store
 
 WORK_AT_ONCE = 2e12
 """Weights × samples × epochs of a portion of a stack, which two cores train in about half a minute: what a kill may cost."""
@@ -72,16 +69,6 @@ def weights(problem: Problem, run: Run, device: torch.device) -> bytes:
         found = weights_of(collect([run], train(problem, [run], device=device)), 0)
         store().keep_weights(name, found)
     return found
-
-
-def store() -> Store:
-    """The finished runs of this repository, which DVC's temporary copies of it share."""
-    return _store_in(store_root())
-
-
-@functools.cache
-def _store_in(root: Path) -> Store:
-    return Store(root / STATE / "runs.sqlite")
 
 
 def kept_name(problem: Problem, run: Run, device: torch.device) -> str:

@@ -6,6 +6,7 @@ what it held is trained again when it is asked for.
 """
 
 import contextlib
+import functools
 import hashlib
 import json
 import logging
@@ -19,8 +20,9 @@ from typing import TypeVar
 import numpy as np
 from filelock import Timeout
 
+from pipeline.results import STATE
 from pipeline.runs import CURVES, Floats
-from pipeline.stores import alone, is_broken_database, mend
+from pipeline.stores import alone, is_broken_database, mend, store_root
 
 SCHEMA = 1
 """Of the tables; a file of another number is replaced."""
@@ -159,6 +161,16 @@ class Store:
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {SCHEMA}; COMMIT;")
         self._is_ready = True
+
+
+def store() -> Store:
+    """The finished runs of this repository, which DVC's temporary copies of it share."""
+    return _store_in(store_root())
+
+
+@functools.cache
+def _store_in(root: Path) -> Store:
+    return Store(root / STATE / "runs.sqlite")
 
 
 def _is_of_no_use(path: Path) -> bool:

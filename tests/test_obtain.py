@@ -14,6 +14,7 @@ from pipeline.engine import training
 from pipeline.obtain import Places, obtain, portions, weights
 from pipeline.problems.problem import Problem
 from pipeline.runs import Block, History, Run, Training
+from pipeline.store import store
 from tests.engine.helpers import CPU, Builder, assert_same_bits, run_of
 
 SCHEDULES: dict[str, dict[str, Any]] = {
@@ -201,6 +202,6 @@ def test_the_weights_of_the_best_are_kept_and_those_of_others_trained_again(prob
     weights(problem, runs[other], CPU)
     assert trained == [runs[other]]
     trained.clear()
-    obtaining.store().shrink(0)
+    store().shrink(0)
     assert weights(problem, runs[best], CPU) == first
     assert trained == [runs[best]]

@@ -81,5 +81,5 @@ def write(process: int, path: Path) -> None:
 command = sys.orig_argv[sys.orig_argv.index("-m") + 1 :] if "-m" in sys.orig_argv else [""]
 if CLOCKS and command[0].startswith(STAGE) and "CLOCKED" in os.environ:
     sys.meta_path.insert(0, Finder())
-    name = "@".join(command).removeprefix(STAGE)
+    name = os.environ.get("DVC_STAGE") or "@".join(command).removeprefix(STAGE)
     atexit.register(write, os.getpid(), Path(os.environ.pop("CLOCKED"), f"{name}.json"))

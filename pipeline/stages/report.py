@@ -19,11 +19,12 @@ from pipeline.hands import Hands, cores
 from pipeline.params import Params, load_params
 from pipeline.results import REPORTS, run_of
 from pipeline.search import storage
+from pipeline.store import store
 from pipeline.tracking.mirror import Publication, register
 
 
 def main() -> None:
-    """Write everything under ``reports/``, all together."""
+    """Write everything under ``reports/``, all together; the mirrors are completed, and the store of runs kept to its size."""
     with Hands(cores() - 1) as hands:
         params = load_params(CATALOGUE)
         publication = Publication([(name, stage) for name in params.problems for stage in ("train", "tune")])
@@ -36,6 +37,7 @@ def main() -> None:
         forget(REPORTS / folder, set(written))
     publication.publish(REPORTS)
     storage.complete(params.problems)
+    store().shrink()
     if params.models == "best":
         register([p.name for p in problems])
 

@@ -57,6 +57,7 @@ from unittest.mock import MagicMock
 from pipeline import obtain, record
 from pipeline.engine import workers
 from pipeline.stages import dataset, train
+from pipeline.store import store
 
 record.mirror = MagicMock()  # MLflow takes seconds to start
 for problem in ("looped", "stacked"):
@@ -66,7 +67,7 @@ for problem in ("looped", "stacked"):
         train.main(problem)
         print(len(active_children()))
         shutil.copytree(f"results/{problem}/train", f"{cores}/{problem}")
-        obtain.store().shrink(0)  # all is trained again
+        store().shrink(0)  # all is trained again
 """
 
 
