@@ -274,7 +274,7 @@ def _as_torch_takes_them(name: str, arguments: Mapping[str, Any], lr: float, tot
             return {"max_lr": arguments["max_lr"], "total_steps": total, **arguments}
         case "ReduceLROnPlateau":
             others = {key: value for key, value in arguments.items() if key not in ("mode", "monitor")}
-            return {"mode": arguments["mode"] or "min", **others}
+            return {"mode": arguments.get("mode") or "min", **others}
     return dict(arguments)
 
 
