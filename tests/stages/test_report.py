@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pytest
+from optuna.distributions import FloatDistribution, distribution_to_json
 
 from pipeline import results
 from pipeline.analysis.assembled import assemble
@@ -172,6 +173,8 @@ def trials(problem: str) -> pd.DataFrame:
             "number": number,
             "state": "COMPLETE",
             "value": 0.5 - 0.01 * number + draw.normal(0, 0.01),
+            "params": json.dumps({"lr %": 900.0 if label == "StepLR" and problem == "digits" else 100.0}),
+            "distributions": json.dumps({"lr %": distribution_to_json(FloatDistribution(1, 1000, log=True))}),
         }
         for label, seed, number in itertools.product(ARGS, range(SEEDS), range(8))
     ]
@@ -439,6 +442,20 @@ def test_a_script_says_by_itself_what_its_verdict_holds_for(reported: Path) -> N
     text = " ".join((reported / "reports/best/synthetic.py").read_text().partition('"""\n')[0].split())
     assert "This holds for synthetic under these conditions: 100 epochs, batches of 32, 10 seeds" in text
     assert "synthetic (train 1000," in text
+
+
+def test_a_winner_at_the_end_of_what_was_searched_is_told_with_what_to_write(reported: Path, page: Page) -> None:
+    """In the opening, in the problem's verdict, in its script and in a table; on the problem where it is so."""
+    table = pd.read_csv(reported / "reports/evidence/ends.csv").set_index(["problem", "scheduler"])
+    assert table.loc[("digits", "StepLR"), "at_high"] == SEEDS
+    assert table["at_high"].sum() == SEEDS
+    said = (
+        "The best peak rate of StepLR lies at an end of the range that was searched, which may decide their order: write tune: "
+    )
+    assert page.text.count(said + "{lr: {low: 1%, high: 10000%}}.") == 2
+    assert "Ends of the searched ranges on digits" in (reported / "reports/report.html").read_text()
+    assert "Ends of the searched ranges on synthetic" not in (reported / "reports/report.html").read_text()
+    assert said in " ".join((reported / "reports/best/digits.py").read_text().split())
 
 
 def test_every_table_is_a_csv_and_a_markdown_file(reported: Path) -> None:
