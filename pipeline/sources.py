@@ -4,6 +4,7 @@ A run is another one where that has changed, and no other run is. Code of this p
 whole, by :func:`pipeline.runs.code_fingerprint`.
 """
 
+import functools
 import hashlib
 import inspect
 import site
@@ -48,6 +49,7 @@ def _file(thing: Any) -> Path | None:
     return Path(place).resolve() if place else None
 
 
+@functools.cache
 def _installed() -> set[Path]:
     paths = {*sysconfig.get_paths().values(), *site.getsitepackages(), site.getusersitepackages(), sys.base_prefix}
     return {Path(path).resolve() for path in paths if path and Path(path).resolve() != Path("/")} - set(PACKAGE.parents)

@@ -165,8 +165,14 @@ class Problem:
 
     def fingerprint_of(self, schedule: Schedule) -> str:
         """A name for all that the numbers of a run with that schedule follow from, its arguments, seed and budget apart."""
-        own = source_of(schedulers[schedule.name].function)
-        return f"{self.fingerprint} {own}".rstrip()
+        if schedule.name not in self._named:
+            self._named[schedule.name] = f"{self.fingerprint} {source_of(schedulers[schedule.name].function)}".rstrip()
+        return self._named[schedule.name]
+
+    @cached_property
+    def _named(self) -> dict[str, str]:
+        """Those that were made, by the scheduler's name: every run of a search needs one."""
+        return {}
 
     def split(self, seed: int) -> Split:
         """The seed's own split of the same sizes, or the dataset's own where ``resample`` is off."""
