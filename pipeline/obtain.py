@@ -15,17 +15,17 @@ from pipeline.engine.memory import numbers_of_state
 from pipeline.engine.stackable import by_optimizer
 from pipeline.engine.training import is_looped, train
 from pipeline.hands import cores
-from pipeline.problems.problem import Problem
+from pipeline.problems.problem import Problem, name_of
 from pipeline.progress import progress
-from pipeline.runs import CURVES, Block, History, Outcome, Run, code_fingerprint, collect, run_fingerprint
+from pipeline.runs import CURVES, Block, History, Outcome, Run, code_fingerprint, collect
 from pipeline.store import Finished, store
 
 WORK_AT_ONCE = 2e12
 """Weights × samples × epochs of a portion of a stack, which two cores train in about half a minute: what a kill may cost."""
 FIGURES = tuple(field.name for field in fields(Outcome) if field.name != "weights")
 Places = list[int]
-Listener = Callable[[Block, Places], None]
-"""Is given blocks of epochs as they are trained, and the places of their runs among all that are wanted."""
+Listener = Callable[[Places, Block], None]
+"""Is given blocks of epochs as they are trained, behind the places of their runs among all that are wanted."""
 
 
 def obtain(
@@ -35,7 +35,7 @@ def obtain(
     *,
     title: str,
     search: bool = False,
-    listen: Listener = lambda block, places: None,
+    listen: Listener = lambda places, block: None,
 ) -> History:
     """The runs' epochs and outcomes, in order; in a ``search`` the last epoch alone, and no test figures.
 
@@ -46,19 +46,15 @@ def obtain(
     first = {name: place for place, name in reversed(list(enumerate(names)))}
     known = store().known(list(first), whole=not search)
     if known and not search:
-        listen(_block(known.values()), [first[name] for name in known])
+        listen([first[name] for name in known], _block(known.values()))
     lacking = sorted(place for name, place in first.items() if name not in known)
     show = progress(title, len(lacking), sum(runs[place].epochs for place in lacking))
     for places in portions(problem, runs, lacking):
         some = [runs[place] for place in places]
         training = train(problem, some, device=device, search=search)
-        history = collect(some, training, show, functools.partial(_told, listen, places))
+        history = collect(some, training, show, functools.partial(listen, places))
         known |= _kept(history, [names[place] for place in places], whole=not search)
     return _assembled(runs, [known[name] for name in names], search=search)
-
-
-def _told(listen: Listener, places: Places, block: Block) -> None:
-    listen(block, places)
 
 
 def weights(problem: Problem, run: Run, device: torch.device) -> bytes:
@@ -73,13 +69,13 @@ def weights(problem: Problem, run: Run, device: torch.device) -> bytes:
 
 def kept_name(problem: Problem, run: Run, device: torch.device) -> str:
     """The run's name in the store: that of its numbers, whatever variant they are reported as."""
-    return run_fingerprint(replace(run, variant=""), f"{problem.fingerprint_of(run.schedule)} {device}")
+    return name_of(problem, replace(run, variant=""), device)
 
 
 def portions(problem: Problem, runs: Sequence[Run], wanted: Places) -> Iterator[Places]:
     """The places of runs that are trained together: of one optimizer, and no more of them than a kill may cost.
 
-    What is trained run by run comes by as many as there are cores; a stack by whole replicates, which share their batches.
+    What is trained run by run comes by as many as there are cores; a stack by replicates, whose runs share batches.
     """
     for optimizer, places in by_optimizer(problem, [runs[place] for place in wanted]):
         group = sorted((wanted[place] for place in places), key=lambda place: (runs[place].stream, runs[place].seed, place))

@@ -31,6 +31,7 @@ WAIT_SECONDS = 60.0
 AT_ONCE = 500
 """Entries asked for in one statement; SQLite bounds the number of its parameters."""
 HOUR = 3600.0
+"""Seconds within which being asked for again is not noted: reading would write each time."""
 LARGEST = 2 * 2**30
 """Bytes that the entries may take before those that were not asked for longest are dropped."""
 _TABLES = """
@@ -140,9 +141,7 @@ class Store:
             try:
                 self._prepare()
                 with contextlib.closing(sqlite3.connect(self._path, timeout=WAIT_SECONDS)) as connection, connection:
-                    connection.execute(
-                        "PRAGMA synchronous = NORMAL"
-                    )  # a kill loses nothing; a power cut at most the last writes
+                    connection.execute("PRAGMA synchronous = NORMAL")  # only a power cut may lose the last writes
                     return work(connection)
             except (sqlite3.Error, OSError, Timeout) as error:
                 self._is_usable = False

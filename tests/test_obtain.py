@@ -179,7 +179,7 @@ def test_listeners_hear_of_every_epoch_of_every_run_once(problem: Problem, train
     asked(problem, runs[:3])
     heard = np.zeros((len(runs), problem.params.epochs), dtype=int)
 
-    def listen(block: Block, places: Places) -> None:
+    def listen(places: Places, block: Block) -> None:
         heard[places, block.first_epoch - 1 : block.first_epoch - 1 + len(block.lr)] += 1
 
     asked(problem, runs, listen=listen)

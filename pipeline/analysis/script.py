@@ -148,12 +148,7 @@ def script(
     nothing in it can end that. A registered function that cannot stand by itself is left out: the script then raises a
     NotImplementedError that says what to paste.
     """
-    scheduler = _scheduler(run, batches)
-    if _unseen(problem, run):
-        scheduler = Part("", missing="measure the metric that the schedule watches in evaluate()", reason="It is not accuracy.")
-    if run["warmup"] and not scheduler.missing:
-        scheduler = _behind_a_warmup(scheduler)
-    parts = {"model": _model(problem.model), "optimizer": _optimizer(run), "scheduler": scheduler}
+    parts = {"model": _model(problem.model), "optimizer": _optimizer(run), "scheduler": _schedule(problem, run, batches)}
     parts, lifted = _together(parts)
     loss = problem.loss or Component("MSELoss" if data.is_regression else "CrossEntropyLoss", {})
     given = {key: value for key, value in loss.args.items() if value is not None}
@@ -181,6 +176,14 @@ def script(
         per_batch=per_batch, watched=watched, resample=problem.resample, free=free, clip=problem.clip,
         needs_closure=json.loads(run["optimizer"])["name"] == "LBFGS", ema=average.get("ema"), swa=average.get("swa"),
     )  # fmt: skip
+
+
+def _schedule(problem: ProblemParams, run: Mapping[str, Any], batches: int) -> Part:
+    """The scheduler with what leads up to it; nothing where it watches what the script does not measure."""
+    if _unseen(problem, run):
+        return Part("", missing="measure the metric that the schedule watches in evaluate()", reason="It is not accuracy.")
+    scheduler = _scheduler(run, batches)
+    return _behind_a_warmup(scheduler) if run["warmup"] and not scheduler.missing else scheduler
 
 
 def _environment() -> Environment:

@@ -358,6 +358,11 @@ def _of_sizes(parts: Mapping[str, Indices], sizes: Mapping[str, int], seed: int)
     return found
 
 
+def name_of(problem: Problem, run: Run, device: torch.device) -> str:
+    """The run's fingerprint: a name for all that its numbers follow from, and for what they are reported as."""
+    return run_fingerprint(run, f"{problem.fingerprint_of(run.schedule)} {device}")
+
+
 def describe(problem: Problem, run: Run, device: torch.device) -> dict[str, Any]:
     """What is known of a run before it is trained: the first columns of ``runs.parquet``."""
     resolved = resolve(run.schedule, problem.lr, problem.budget(run.epochs))
@@ -365,7 +370,7 @@ def describe(problem: Problem, run: Run, device: torch.device) -> dict[str, Any]
     average = run.schedule.average
     averaged = {"average": average.in_epochs(run.epochs).model_dump(exclude_none=True)} if average else {}
     return {
-        "run": run_fingerprint(run, f"{problem.fingerprint_of(run.schedule)} {device}"),
+        "run": name_of(problem, run, device),
         "variant": run.variant,
         "scheduler": run.label,
         "seed": run.seed,

@@ -39,14 +39,7 @@ def read_table(path: str, reading: Reading | None = None, target: str | None = N
         raise DatasetError("read", f"is for text files, and {file} is none", f"leave `{useless[0]}` out")
     try:
         table = _read_parquet(file) if is_parquet else _read_text(file, reading, target)
-    except (
-        ValueError,
-        OSError,
-        csv.Error,
-        EOFError,
-        lzma.LZMAError,
-        BadZipFile,
-    ) as error:  # pandas' and pyarrow's are ValueErrors
+    except UNREADABLE as error:
         line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise DatasetError("path", f"{file} cannot be read ({line})", "write it anew as CSV or Parquet") from None
     if table.empty:

@@ -109,14 +109,13 @@ def warmup_stable_decay(
     image. With a ``stable_power`` the rate is not constant between them, but falls as (1 + step / ``timescale``) to minus
     that power, where 1/2 is timm's ``rsqrt``. It takes all that is left, or at most ``stable``: then ``final`` has the rest.
     """
-    if warmup + decay > total_steps:
+    left = total_steps - warmup - decay
+    if left < 0:
         raise ValueError(f"warmup ({warmup}) and decay ({decay}) are longer than the run's {total_steps} steps")
     if stable_power and not timescale:
         raise ValueError("stable_power needs a timescale; as long as the warmup is usual")
-    left = total_steps - warmup - decay
     decays_from = warmup + (left if stable is None else min(stable, left))
-    peak = optimizer.param_groups[0]["lr"]
-    lowest, begin = final / peak, start / peak
+    lowest, begin = (rate / optimizer.param_groups[0]["lr"] for rate in (final, start))
 
     def faded(step: Floats) -> Floats:
         fading: Floats = power(1 + np.maximum(step - warmup, 0) / timescale, -stable_power)
@@ -220,15 +219,7 @@ def annealing(
     lowest = final / peak
     starts, lengths = cycles_of(cycles, first, growth, total_steps - warmup * prefix)
     tops = np.array([shrink**cycle for cycle in range(cycles)])
-    along = _along(shape, waves, power, lower, upper)
-
-    def factor(step: Floats) -> Floats:
-        cycle = np.searchsorted(starts, step, side="right") - 1
-        length = lengths[cycle]
-        done, whole = _to_the_power(np.minimum(step - starts[cycle], length), k), _to_the_power(length, k)
-        falling: Floats = lowest + (tops[cycle] - lowest) * along(done, whole)
-        return falling
-
+    factor = _in_cycles(_along(shape, waves, power, lower, upper), starts, lengths, tops, lowest, k)
     # timm leads a tangent up to where it then is, and all else to the peak.
     top = float(factor(np.array(float(warmup)))) if shape == "tanh" and not prefix else 1.0
     return LambdaLR(optimizer, ClosedForm(_behind_a_warmup(factor, warmup, start / peak, top, prefix)))
@@ -240,6 +231,21 @@ def cycles_of(count: int, first: int | None, growth: float, steps: int) -> tuple
     shortest = Fraction(first) if first else Fraction(steps) / sum(parts)
     lengths = [shortest * part for part in parts]
     return np.array([0, *accumulate(lengths[:-1])], dtype=float), np.array(lengths, dtype=float)
+
+
+def _in_cycles(
+    along: Callable[[Floats, Floats], Floats], starts: Floats, lengths: Floats, tops: Floats, lowest: float, k: float
+) -> Formula:
+    """In each cycle from its top to the lowest share along a shape, by the steps done of its length, to the power ``k``."""
+
+    def factor(step: Floats) -> Floats:
+        cycle = np.searchsorted(starts, step, side="right") - 1
+        length = lengths[cycle]
+        done, whole = _to_the_power(np.minimum(step - starts[cycle], length), k), _to_the_power(length, k)
+        falling: Floats = lowest + (tops[cycle] - lowest) * along(done, whole)
+        return falling
+
+    return factor
 
 
 def _to_the_power(value: Floats, k: float) -> Floats:

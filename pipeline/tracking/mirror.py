@@ -57,7 +57,7 @@ class Mirror:
         self._thread = threading.Thread(target=self._relay, name="mirror", daemon=True)
         self._thread.start()
 
-    def log(self, block: Block, places: list[int]) -> None:
+    def log(self, places: list[int], block: Block) -> None:
         """Log a block of epochs of the runs at these places; returns at once."""
         if self._failure is None:
             self._blocks.put((block, places))

@@ -74,7 +74,7 @@ def problem(*edits: Edit) -> Problem:
 class Silent:
     """Stands for MLflow, which takes seconds to start."""
 
-    def log(self, block: Block, places: list[int]) -> None:
+    def log(self, places: list[int], block: Block) -> None:
         pass
 
     def finish(self, runs: pd.DataFrame) -> None:

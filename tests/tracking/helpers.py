@@ -56,7 +56,7 @@ def train_live(problem: str = "digits") -> None:
     blocks, runs, curves = train(problem)
     with mirror(problem, "train", describe(problem)) as told:
         for block in blocks:
-            told.log(block, list(range(len(runs))))
+            told.log(list(range(len(runs))), block)
         results.write_runs(problem, "train", runs, curves)
         told.finish(runs)
 

@@ -102,7 +102,7 @@ def test_half_logged_runs_are_completed(written: Path, empty_database: Path) -> 
 def _train_until_killed(root: Path) -> None:
     os.chdir(root)
     with mirror("digits", "train", describe()) as told:
-        told.log(train()[0][0], list(range(4)))
+        told.log(list(range(4)), train()[0][0])
         wait_for(lambda: len(rows(root)[1]) > 0)
         os.kill(os.getpid(), signal.SIGKILL)
 

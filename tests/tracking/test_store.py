@@ -45,16 +45,21 @@ def named_rows(database: Path) -> dict[str, list[dict[str, Any]]]:
         return found
 
 
+def rebuilt_both_ways(written: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The rows put straight into SQLite, and MLflow's own, which a URI that names its driver goes through."""
+    shutil.copy(written / "mlflow.db", written / "other.db")
+    rebuild()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite+pysqlite:///{written}/other.db")
+    rebuild()
+    return named_rows(written / "mlflow.db"), named_rows(written / "other.db")
+
+
 def test_runs_are_written_as_mlflow_writes_them(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The rows put straight into SQLite are MLflow's own, which a URI that names its driver goes through."""
     runs, curves = results.read_runs("digits", "train")
     runs.loc[runs["seed"] == 1, "diverged"] = True
     results.write_runs("digits", "train", runs, curves)
-    shutil.copy(written / "mlflow.db", written / "other.db")
-    rebuild()
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite+pysqlite:///{written}/other.db")
-    rebuild()
-    inserted, own = named_rows(written / "mlflow.db"), named_rows(written / "other.db")
+    inserted, own = rebuilt_both_ways(written, monkeypatch)
     assert len(inserted["runs"]) == len(inserted["inputs"]) == 4
     assert inserted == own
 
@@ -64,11 +69,7 @@ def test_arguments_longer_than_mlflow_takes_are_cut(written: Path, monkeypatch: 
     runs, curves = results.read_runs("digits", "train")
     runs["args"] = json.dumps({"milestones": [f"{share / 100}%" for share in range(2000)], "gamma": 0.1})
     results.write_runs("digits", "train", runs, curves)
-    shutil.copy(written / "mlflow.db", written / "other.db")
-    rebuild()
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite+pysqlite:///{written}/other.db")
-    rebuild()
-    inserted, own = named_rows(written / "mlflow.db"), named_rows(written / "other.db")
+    inserted, own = rebuilt_both_ways(written, monkeypatch)
     values = {row["value"] for row in inserted["params"] if row["key"] == "args.milestones"}
     assert {len(value) for value in values} == {6000}
     assert inserted == own
