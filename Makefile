@@ -52,7 +52,7 @@ ui: .venv/run.stamp
 	@sh scripts/ui.sh $(MLFLOW_PORT) $(OPTUNA_PORT)
 
 mirror: .venv/run.stamp
-	@failed=0; for mirror in tracking search.storage; do python -m pipeline.$$mirror || failed=1; done; exit $$failed
+	@python -m pipeline mirror
 
 .venv/home:
 	@$(PYTHON) scripts/check_python.py

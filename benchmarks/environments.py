@@ -5,14 +5,14 @@ import sys
 from pathlib import Path
 
 from benchmarks.defaults import ROOT
-from pipeline import results
+from pipeline.config import files
 
 HERE = Path(__file__).parent
 
 
 def installed(name: str) -> Path | None:
     """The Python that has ``requirements-NAME.txt``, in ``.state/NAME-venv``; None where it cannot be installed."""
-    folder = ROOT / results.STATE / f"{name}-venv"
+    folder = ROOT / files.STATE / f"{name}-venv"
     python = folder / "bin" / "python"
     try:
         if not python.exists():

@@ -14,7 +14,7 @@ import torch
 from benchmarks.machine import cores
 from benchmarks.problems import seeds_of
 from pipeline.problems.problem import Problem
-from pipeline.runs import Run
+from pipeline.problems.run import Run
 
 HERE = Path(__file__).parent
 ORDERS = 10

@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from torch.func import grad_and_value, vmap
 
 from benchmarks.machine import conditions
-from pipeline.compiler import NoCompilerError
+from pipeline.engine.code import code_fingerprint
+from pipeline.engine.compiler import NoCompilerError
 from pipeline.engine.lanes.program import LaneProgram
 from pipeline.engine.lanes.values import MistranslatedError, UntranslatableError
 from pipeline.engine.program import Runs
-from pipeline.runs import code_fingerprint
 
 RUNS, SAMPLES, FEATURES = 3, 9, 4
 LARGEST = 64

@@ -3,10 +3,10 @@
 import statistics
 from collections.abc import Iterable, Sequence
 
-from pipeline.params import Params, Schedule
-from pipeline.problems.datasets import datasets
+from pipeline.config.params import Params, Schedule
+from pipeline.data.datasets import datasets
 from pipeline.problems.problem import Problem, from_frame
-from pipeline.runs import Run
+from pipeline.problems.run import Run
 
 SEEDS, SCHEDULERS = 10, 12
 """A stack grows as a study does: first the twelve schedulers of one seed, then more seeds, then more trials for each."""

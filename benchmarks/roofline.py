@@ -23,12 +23,12 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from benchmarks.machine import conditions, cores
 from benchmarks.problems import constant_runs, in_memory, medians, seeds_of
 from pipeline.catalogue import CATALOGUE
+from pipeline.config.params import load_params
 from pipeline.engine.functions import Functions
 from pipeline.engine.optimizers import STACKED
 from pipeline.engine.training import train
-from pipeline.params import load_params
 from pipeline.problems.problem import Problem
-from pipeline.runs import Run, collect
+from pipeline.problems.run import Run, collect
 
 RUNS, REPEATS = 1000, 3
 CPU = torch.device("cpu")

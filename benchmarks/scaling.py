@@ -24,10 +24,10 @@ from benchmarks.defaults import ROOT
 from benchmarks.machine import conditions
 from benchmarks.problems import constant_runs, in_memory
 from pipeline.catalogue import CATALOGUE
+from pipeline.config.params import load_params
 from pipeline.engine.training import train
-from pipeline.params import load_params
 from pipeline.problems.problem import Problem
-from pipeline.runs import collect
+from pipeline.problems.run import collect
 
 REPEATS = 3
 KIB = 1024

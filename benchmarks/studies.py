@@ -10,10 +10,10 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from benchmarks.defaults import ROOT
-from pipeline import results
 from pipeline.analysis.tables import ProblemResults
 from pipeline.catalogue import CATALOGUE
-from pipeline.params import load_params
+from pipeline.config import files
+from pipeline.config.params import load_params
 from pipeline.stages.report import read
 
 STAGES = ("dataset", "train", "tune")
@@ -43,4 +43,4 @@ def study(folder: Path, params: Mapping[str, Any], stages: Sequence[str] = STAGE
 
 def scratch(name: str) -> Path:
     """Where the study of that name lies: it can be interrupted and goes on."""
-    return ROOT / results.STATE / "studies" / name
+    return ROOT / files.STATE / "studies" / name

@@ -18,9 +18,9 @@ from benchmarks.defaults import default_params
 from benchmarks.environments import installed
 from benchmarks.machine import conditions
 from benchmarks.studies import study
-from pipeline import results
 from pipeline.catalogue import CATALOGUE
-from pipeline.params import load_params
+from pipeline.config import files
+from pipeline.config.params import load_params
 
 PROBLEMS = ("synthetic", "digits")
 LOGGED, TRIALS = 6, 9
@@ -72,7 +72,7 @@ def seconds_there(python: Path, side: str, folder: Path, name: str) -> dict[str,
     here = folder / "here"
     entry = load_params(CATALOGUE, here / "params.yaml").problems[name]
     given = {
-        "data": str((here / results.dataset_path(name)).resolve()), "epochs": entry.epochs, "batch": entry.batch_size,
+        "data": str((here / files.dataset_path(name)).resolve()), "epochs": entry.epochs, "batch": entry.batch_size,
         "lr": float(entry.optimizer.args["lr"]), "logged": LOGGED, "trials": TRIALS,
         "hidden": (entry.model.args.get("hidden") or [0])[0], "inputs": 64 if name == "digits" else 10,
         "outputs": 10 if name == "digits" else 2,

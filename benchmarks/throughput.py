@@ -34,12 +34,12 @@ from benchmarks.jax_client import Prepared, Setting, export, settings
 from benchmarks.machine import conditions, cores
 from benchmarks.problems import constant_runs, in_memory, medians
 from pipeline.catalogue import CATALOGUE
+from pipeline.config.params import load_params
 from pipeline.engine import stacked
 from pipeline.engine.training import train
 from pipeline.engine.workers import one_thread
-from pipeline.params import load_params
 from pipeline.problems.problem import Problem
-from pipeline.runs import Run, collect
+from pipeline.problems.run import Run, collect
 
 PROBLEMS = ("synthetic", "digits")
 COUNTS = (1, 12, 120, 1000)

@@ -13,11 +13,11 @@ import torch
 from benchmarks.machine import conditions
 from benchmarks.problems import in_memory, medians
 from pipeline.catalogue import CATALOGUE
+from pipeline.config.params import Params, Schedule, load_params
 from pipeline.engine.rates import Rates
 from pipeline.engine.training import train
-from pipeline.params import Params, Schedule, load_params
 from pipeline.problems.problem import Problem
-from pipeline.runs import Run, collect
+from pipeline.problems.run import Run, collect
 from pipeline.schedulers.registry import schedulers
 from pipeline.search.space import study_space
 from pipeline.search.study import Study

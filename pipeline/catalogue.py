@@ -7,16 +7,16 @@ import pipeline.schedulers.aliases
 import pipeline.schedulers.builtin
 import pipeline.schedulers.composed
 import pipeline.schedulers.greedy  # noqa: F401
-from pipeline import own
-from pipeline.problems.datasets import datasets
+from pipeline.config import custom_module
+from pipeline.config.registry import Registered, Registry
+from pipeline.data.datasets import datasets
 from pipeline.problems.losses import RegisteredLoss, losses
 from pipeline.problems.metrics import RegisteredMetric, metrics
 from pipeline.problems.models import models
 from pipeline.problems.optimizers import optimizers
-from pipeline.registry import Registered, Registry
 from pipeline.schedulers.registry import Scheduler, schedulers
 
-own.custom()  # registers the user's
+custom_module.custom()  # registers the user's
 
 
 @dataclass(frozen=True)

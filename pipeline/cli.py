@@ -14,8 +14,8 @@ from typing import NoReturn
 
 from filelock import FileLock, Timeout
 
-from pipeline.errors import PipelineError
-from pipeline.results import STATE
+from pipeline.config.errors import PipelineError
+from pipeline.config.files import STATE
 
 GARBAGE = (20_000, 20, 20)
 """Objects that come into being before Python looks for garbage; with the usual 700 that is a tenth of the report's time."""

@@ -9,11 +9,11 @@ import torch
 from hypothesis import HealthCheck, settings
 
 from pipeline.catalogue import CATALOGUE
-from pipeline.hands import Hands
-from pipeline.params import Params, load_params
-from pipeline.problems.datasets import datasets
+from pipeline.config.params import Params, load_params
+from pipeline.data.datasets import datasets
 from pipeline.problems.models import models
 from pipeline.problems.optimizers import optimizers
+from pipeline.runs.hands import Hands
 from pipeline.schedulers.registry import schedulers
 from tests.engine.helpers import Builder
 

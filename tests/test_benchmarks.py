@@ -9,8 +9,8 @@ from benchmarks import published, roofline
 from benchmarks.defaults import default_params
 from benchmarks.problems import in_memory
 from pipeline.catalogue import CATALOGUE
-from pipeline.params import Params, load_params
-from pipeline.problems.inspection import inspect
+from pipeline.config.params import Params, load_params
+from pipeline.runs.inspection import inspect
 
 
 @pytest.fixture

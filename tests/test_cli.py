@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 import pytest
 
-from pipeline import cli, results
-from pipeline.params import load_params
+from pipeline import cli
+from pipeline.config import files
+from pipeline.config.params import load_params
 from pipeline.stages import dataset
 from tests.conftest import ROOT
 
@@ -32,7 +33,7 @@ cli.run(main)
 ENDING = """\
 import atexit, sys
 from pipeline import cli
-from pipeline.errors import PipelineError
+from pipeline.config.errors import PipelineError
 def main(word):
     atexit.register(print, "cleared up")
     print("said", end=" ")  # and not yet written
@@ -108,7 +109,7 @@ def edit(repository: Path, old: str, new: str) -> None:
 
 
 def test_a_mistake_ends_the_process_and_leaves_the_last_data(repository: Path) -> None:
-    results.write_files([(repository / "data" / "synthetic.parquet", b"earlier")])
+    files.write_files([(repository / "data" / "synthetic.parquet", b"earlier")])
     edit(repository, "seeds: 10", "seeds: ten")
     edit(repository, "every: 10", "every: x")
     command = [sys.executable, "-m", "pipeline.stages.dataset", "synthetic"]
@@ -141,7 +142,7 @@ def test_a_command_ends_at_once_and_loses_nothing(word: str, code: int, error: s
 
 def test_a_stage_writes_its_data_and_nothing_else(stage: Stage, repository: Path) -> None:
     assert stage("synthetic") == Ended(0, "")
-    assert len(results.read_dataset("synthetic")) == 30000
+    assert len(files.read_dataset("synthetic")) == 30000
     assert [path.name for path in (repository / "data").iterdir()] == ["synthetic.parquet"]
 
 

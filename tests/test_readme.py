@@ -12,12 +12,12 @@ import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
-from pipeline import results
 from pipeline.catalogue import CATALOGUE
-from pipeline.champion import Champion
-from pipeline.errors import ParamsError
-from pipeline.params import load_params
+from pipeline.config.errors import ParamsError
+from pipeline.config.params import load_params
 from pipeline.problems.problem import load_problem
+from pipeline.runs import results
+from pipeline.runs.champion import Champion
 from pipeline.stages import dataset, report, sweep, train, tune
 
 ROOT = Path(__file__).parents[1]
@@ -25,11 +25,11 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 CHECK = """
 from pipeline.catalogue import CATALOGUE
-from pipeline.params import load_params
+from pipeline.config.params import load_params
 from pipeline.engine import stacked
-from pipeline.problems.datasets import datasets
+from pipeline.data.datasets import datasets
 from pipeline.problems.problem import from_frame
-from pipeline.runs import Run, collect
+from pipeline.problems.run import Run, collect
 import torch
 
 params = load_params(CATALOGUE)

@@ -18,7 +18,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from pipeline.catalogue import CATALOGUE
-from pipeline.params import load_params
+from pipeline.config.params import load_params
 from pipeline.problems.problem import load_problem
 from tests.conftest import ROOT
 

@@ -1,34 +1,13 @@
-"""What the house promises: imports point one way, and dvc.yaml declares exactly what each stage depends on."""
-
-from pathlib import Path
+"""What the house promises: imports point one way, and dvc.yaml declares the rooms that each stage depends on."""
 
 import pytest
 from ruamel.yaml import YAML
 
-from scripts.stage_deps import MODULES, closure, imported, inside, needed, own
+from scripts.rooms import DRAWING, FLOORS, MODULES, ROOT, closure, drawing, imported, own, room_of, rooms_needed
 
-ROOT = Path(__file__).parents[1]
-# From the bottom up. A module imports from its own layer or from those before it.
-LAYERS = (
-    ("errors", "follower", "cache", "hands"),
-    ("wording", "units", "callables", "document", "compiler", "ranges", "sources"),
-    ("registry",),
-    ("spaces",),
-    ("params",),
-    ("runs",),
-    ("results", "progress", "stores", "store"),
-    ("schedulers",),
-    ("problems", "custom"),
-    ("engine", "own", "catalogue", "champion", "cli"),
-    ("obtain",),
-    ("analysis", "search", "tracking"),
-    ("record", "sweeps"),
-    ("stages",),
-)
-ROOMS = {"analysis", "search", "tracking"}
-LAYER_OF = {name: number for number, names in enumerate(LAYERS) for name in names}
+FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 STAGES = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
-ALWAYS = {"requirements.txt", "constraints.txt"}
+ALWAYS = {"requirements.txt", "constraints.txt", "pipeline/custom.py"}
 
 
 def declared(stage: str) -> dict[str, list[str]]:
@@ -39,13 +18,10 @@ def declared(stage: str) -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("module", sorted(MODULES))
 def test_imports_point_one_way(module: str) -> None:
-    def layer(name: str) -> int:
-        if name.endswith(".__main__"):  # a command, like a stage
-            return LAYER_OF["stages"]
-        return LAYER_OF[name.split(".")[1]] if "." in name else 0
-
-    upwards = {name for name in own(module) if layer(name) > layer(module)}
-    assert not upwards, f"{module} imports from a layer above it"
+    if room := room_of(module):
+        floor = FLOOR_OF.get(room, len(FLOORS))  # __main__ stands on top of all
+        wrong = {name for name in own(module) if room_of(name) != room and FLOOR_OF[room_of(name)] >= floor}
+        assert not wrong, f"{module} imports from its own floor or one above it"
 
 
 def test_no_module_imports_itself_in_a_circle() -> None:
@@ -60,14 +36,6 @@ def test_stages_never_import_stages() -> None:
             assert not {name for name in own(module) if name.startswith("pipeline.stages")}
 
 
-@pytest.mark.parametrize("room", sorted(ROOMS))
-def test_rooms_on_one_floor_do_not_know_each_other(room: str) -> None:
-    users = {module for module in MODULES if module.split(".")[1:2] == [room]}
-    assert users
-    for module in users:
-        assert not {name for name in own(module) if name.split(".")[1] in ROOMS - {room}}
-
-
 @pytest.mark.parametrize(
     ("package", "home"), [("mlflow", "pipeline.tracking"), ("optuna", "pipeline.search"), ("jinja2", "pipeline.analysis")]
 )
@@ -78,25 +46,17 @@ def test_packages_stay_in_their_room(package: str, home: str) -> None:
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_deps_are_the_files_a_stage_runs_on(stage: str) -> None:
-    """Drift: a file that is used and not declared would leave stale results; one too many trains for nothing."""
-    code = [dep for dep in declared(stage)["deps"] if dep.startswith("pipeline")]
-    assert {path for dep in code for path in inside(ROOT / dep)} == needed(stage)
-
-
-def test_a_stage_runs_on_more_than_the_modules_it_imports() -> None:
-    found = {path.relative_to(ROOT / "pipeline").as_posix() for path in needed("train")}
-    assert "engine/lanes/lanes.c" in found
-    assert "search/__init__.py" not in found
-    assert "analysis/templates/report.html.j2" not in found
-    assert "search/__init__.py" in {path.relative_to(ROOT / "pipeline").as_posix() for path in needed("tune")}
-    found = {path.relative_to(ROOT / "pipeline").as_posix() for path in needed("report")}
-    assert {"analysis/templates/report.html.j2", "analysis/figures/__init__.py"} <= found
+def test_deps_are_the_rooms_that_a_stage_depends_on(stage: str) -> None:
+    """Drift: a room that is used and not declared would leave stale results; one too many runs for nothing."""
+    code = {dep for dep in declared(stage)["deps"] if dep.startswith("pipeline")} - ALWAYS
+    rooms = {f"pipeline/{room}" for room in rooms_needed(stage) if (ROOT / "pipeline" / room).is_dir()}
+    assert code == {f"pipeline/stages/{stage}.py"} | rooms
+    assert len(rooms) <= 7
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_deps_hold_the_pinned_requirements_and_what_earlier_stages_write(stage: str) -> None:
-    other = {dep for dep in declared(stage)["deps"] if not dep.startswith("pipeline")}
+    other = {dep for dep in declared(stage)["deps"] if not dep.startswith("pipeline/") or dep in ALWAYS}
     inputs = {
         "check": {"params.yaml"},
         "dataset": {"inputs"},
@@ -126,3 +86,8 @@ def test_stages_are_the_modules() -> None:
 def test_folder_deps_hold_nothing_but_sources() -> None:
     """DVC hashes whole folders: what Python leaves in them must be ignored."""
     assert "__pycache__" in (ROOT / ".dvcignore").read_text(encoding="utf-8").split()
+
+
+def test_the_drawing_shows_the_rooms_as_they_are() -> None:
+    """`python -m scripts.rooms` draws them anew."""
+    assert drawing() in DRAWING.read_text(encoding="utf-8")

@@ -6,15 +6,15 @@ from functools import partial
 
 import pandas as pd
 
-from pipeline import results
 from pipeline.analysis import evidence, figures, page, summary, tables
 from pipeline.analysis.across import average_ranks, friedman
 from pipeline.analysis.ends import ends
 from pipeline.analysis.script import script
 from pipeline.analysis.statistics import CRITERION, compare, tuning_gain
 from pipeline.analysis.tables import Frames, ProblemResults, recommendations
-from pipeline.hands import NOBODY, Hands
-from pipeline.params import Params, ReportParams
+from pipeline.config import files
+from pipeline.config.params import Params, ReportParams
+from pipeline.runs.hands import NOBODY, Hands
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def joined(frames: Frames, name: str = "problem") -> pd.DataFrame:
     return pd.concat(some, names=[name]).reset_index(level=0).reset_index(drop=True)
 
 
-def files(report: Report, hands: Hands = NOBODY) -> dict[str, bytes]:
+def report_files(report: Report, hands: Hands = NOBODY) -> dict[str, bytes]:
     """Every file under ``reports/`` by its name; ``hands`` help drawing."""
     style = page.style_of(report.problems)
     html, drawings = page.render(report.params, report.problems, report.tables, report.evidence, hands)
@@ -99,7 +99,7 @@ def files(report: Report, hands: Hands = NOBODY) -> dict[str, bytes]:
     return {
         **{f"{name}.csv": content for name, content in tabled.items()},
         "comparison.md": tables.markdown(report.tables["comparison"]).encode(),
-        "metrics.json": results.as_json(tables.metrics(report.tables["comparison"])),
+        "metrics.json": files.json_file(tables.metrics(report.tables["comparison"])),
         "report.html": html.encode(),
         **{f"evidence/{name}.csv": csv(frame) for name, frame in report.evidence.items()},
         **{f"evidence/{name}.md": tables.markdown(frame).encode() for name, frame in readable.items()},

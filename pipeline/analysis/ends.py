@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.ranges import WIDER, End, as_params, end_of, end_of_rates
-from pipeline.units import LARGEST_PERCENT, LARGEST_RATE
+from pipeline.config.ranges import WIDER, End, as_params, end_of, end_of_rates
+from pipeline.config.units import LARGEST_PERCENT, LARGEST_RATE
 
 COLUMNS = ("scheduler", "parameter", "low", "high", "at_low", "at_high", "studies", "widened")
 Row = Mapping[Any, Any]

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline.analysis.statistics import CRITERION, MATTERS, finished, judged, mean_interval
-from pipeline.runs import Floats
+from pipeline.config.arrays import Floats
 
 FARTHEST = 4.0
 """Up to how many times the fastest scheduler's epochs a profile looks; as in AlgoPerf."""

@@ -21,9 +21,9 @@ from pipeline.analysis.figures import Panel, Styles
 from pipeline.analysis.statistics import CRITERION, finished
 from pipeline.analysis.summary import Finding
 from pipeline.analysis.tables import Frames, ProblemResults, Recommendation, recommendations
-from pipeline.hands import Hands
-from pipeline.params import Params, ReportParams
+from pipeline.config.params import Params, ReportParams
 from pipeline.problems.metrics import RegisteredMetric
+from pipeline.runs.hands import Hands
 
 ROWS = 100  # of learning rates on the page; the CSV file has them all
 PACKAGES = (

@@ -22,12 +22,12 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pipeline.analysis.formulas import body_of
-from pipeline.callables import imported
-from pipeline.params import Component, ProblemParams
+from pipeline.config.callables import imported
+from pipeline.config.params import Component, ProblemParams
+from pipeline.config.registry import Registered
 from pipeline.problems.losses import losses
 from pipeline.problems.models import models
 from pipeline.problems.optimizers import SCHEDULE_FREE, optimizers
-from pipeline.registry import Registered
 from pipeline.schedulers.registry import Monitor, schedulers
 from pipeline.schedulers.warmup import Warmup
 

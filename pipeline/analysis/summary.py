@@ -13,8 +13,8 @@ import pandas as pd
 from pipeline.analysis.ends import ends, warning
 from pipeline.analysis.statistics import CRITERION, Interval
 from pipeline.analysis.tables import ProblemResults
-from pipeline.params import Component
-from pipeline.problems.datasets import datasets
+from pipeline.config.params import Component
+from pipeline.data.datasets import datasets
 from pipeline.problems.optimizers import optimizers
 
 MISSING = "\N{EN DASH}"

@@ -10,12 +10,12 @@ import pandas as pd
 
 from pipeline.analysis.script import Data
 from pipeline.analysis.statistics import NO_OVERLAP, Overlap
-from pipeline.params import ProblemParams
+from pipeline.config.fingerprints import as_json
+from pipeline.config.params import ProblemParams
+from pipeline.config.units import percent
 from pipeline.problems.metrics import RegisteredMetric
 from pipeline.problems.metrics import metrics as headline
-from pipeline.results import IMPORTANCE_COLUMNS, SWEEP_COLUMNS, TRIAL_COLUMNS
-from pipeline.runs import as_json
-from pipeline.units import percent
+from pipeline.runs.results import IMPORTANCE_COLUMNS, SWEEP_COLUMNS, TRIAL_COLUMNS
 
 VARIANTS = ("default", "tuned")
 Frames = Mapping[str, pd.DataFrame]

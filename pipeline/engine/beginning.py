@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from pipeline.config.arrays import Floats
 from pipeline.problems.losses import Loss
 from pipeline.problems.models import applied
-from pipeline.runs import Floats
 
 AT_ONCE = 512
 """Samples in a pass, at the most, which bounds its memory."""

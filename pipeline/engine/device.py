@@ -1,8 +1,10 @@
-"""The device that ``device:`` in params.yaml asks for."""
+"""The device that ``device:`` in params.yaml asks for, and the cores beside it."""
+
+import os
 
 import torch
 
-from pipeline.params import placed_in
+from pipeline.config.params import placed_in
 
 
 def available() -> list[str]:
@@ -18,7 +20,7 @@ def available() -> list[str]:
 def find_device(name: str) -> torch.device:
     """The device of that name; ``auto`` is the first GPU there is, else the CPU.
 
-    :class:`pipeline.errors.ParamsError` where it is not on this machine.
+    :class:`pipeline.config.errors.ParamsError` where it is not on this machine.
     """
     names = available()
     if name == "auto":
@@ -27,3 +29,8 @@ def find_device(name: str) -> torch.device:
     if wanted not in names:
         raise placed_in([(("device",), name, "is not on this machine", f"write auto or one of {', '.join(names)}")])
     return torch.device(wanted)
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 
+from pipeline.config.params import Clipping
 from pipeline.engine.optimizers import StackedOptimizer
-from pipeline.params import Clipping
 from pipeline.problems.dropout import draws_of
 from pipeline.problems.losses import Loss
 from pipeline.problems.metrics import Metric

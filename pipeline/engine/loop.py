@@ -12,18 +12,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
+from pipeline.config.fingerprints import stream
+from pipeline.config.params import Clipping
 from pipeline.engine.averaging import Evaluated
 from pipeline.engine.beginning import Beginning, beginning, mean_loss
 from pipeline.engine.memory import fitting
 from pipeline.engine.merging import as_one_block
 from pipeline.engine.stacked import on_device
 from pipeline.engine.workers import spread
-from pipeline.params import Clipping
 from pipeline.problems.chance import Chance
 from pipeline.problems.dropout import drawn, draws_of
 from pipeline.problems.models import applied, moved
 from pipeline.problems.problem import Problem
-from pipeline.runs import Block, Outcome, Run, Training, stream
+from pipeline.problems.run import Block, Outcome, Run, Training
 from pipeline.schedulers.registry import VALIDATED, Monitor
 from pipeline.schedulers.replay import advance, at_one_rate, build, each_at_its_share, momentum_of, monitored, rate_of, resolve
 

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from pipeline.config.params import Component
 from pipeline.engine.optimizers import STACKED
-from pipeline.params import Component
 from pipeline.problems.problem import Problem
 
 IN_MEMORY = 2**31

@@ -7,7 +7,8 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from pipeline.runs import CURVES, Block, Floats, Outcome, Run, Training, collect
+from pipeline.config.arrays import Floats
+from pipeline.problems.run import CURVES, Block, Outcome, Run, Training, collect
 
 Places = list[int]
 Train = Callable[[Sequence[Run]], Training]

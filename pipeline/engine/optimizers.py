@@ -13,9 +13,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pipeline.errors import PipelineError
-from pipeline.params import Average, Component
-from pipeline.runs import Floats, as_json
+from pipeline.config.arrays import Floats
+from pipeline.config.errors import PipelineError
+from pipeline.config.fingerprints import as_json
+from pipeline.config.params import Average, Component
 from pipeline.schedulers.replay import Budget
 
 State = tuple[Tensor, ...]

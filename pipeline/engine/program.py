@@ -9,8 +9,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from pipeline.config.arrays import Floats
 from pipeline.engine.functions import Functions, State
-from pipeline.runs import Floats
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.config.arrays import Floats
 from pipeline.problems.problem import Problem
-from pipeline.runs import Floats, Run
+from pipeline.problems.run import Run
 from pipeline.schedulers.registry import VALIDATED, Monitor, schedulers
 from pipeline.schedulers.replay import Replay, ScheduleError, Trace, advance, trace
 

@@ -16,7 +16,7 @@ from pipeline.engine.stacked import Whole
 from pipeline.engine.tensors import EVALUATED_AT_ONCE
 from pipeline.engine.workers import one_thread, spread
 from pipeline.problems.problem import Problem
-from pipeline.runs import Run, Training
+from pipeline.problems.run import Run, Training
 
 SMALLEST_CUT = 140
 """Runs up to which a stack stays whole."""

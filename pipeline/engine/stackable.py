@@ -11,19 +11,19 @@ import torch
 from torch import Tensor, nn
 from torch.func import vmap
 
-from pipeline.cache import remembered
+from pipeline.config.params import Component
+from pipeline.engine.cache import remembered
 from pipeline.engine.functions import Functions
 from pipeline.engine.merging import Places
 from pipeline.engine.optimizers import STACKED, in_common
 from pipeline.engine.program import Epochs, Runs
 from pipeline.engine.tensors import EVALUATED_AT_ONCE, TensorProgram
-from pipeline.params import Component
 from pipeline.problems.chance import Chance, are_equal, states
 from pipeline.problems.losses import losses
 from pipeline.problems.metrics import metrics
 from pipeline.problems.models import applied, models
 from pipeline.problems.problem import Problem
-from pipeline.runs import Run
+from pipeline.problems.run import Run
 
 SAMPLES = 8
 """Samples that a model is tried on by itself."""

@@ -13,7 +13,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from pipeline.config.arrays import Floats
+from pipeline.config.errors import PipelineError
+from pipeline.config.fingerprints import fingerprint
+from pipeline.config.params import Component
 from pipeline.engine.beginning import beginning
+from pipeline.engine.code import code_fingerprint
 from pipeline.engine.compiling import WORTH_COMPILING, is_to_be_compiled
 from pipeline.engine.functions import Functions
 from pipeline.engine.optimizers import STACKED, Averaged, StackedOptimizer, in_common
@@ -21,11 +26,9 @@ from pipeline.engine.program import Epochs, Program, Runs, Trained
 from pipeline.engine.rates import Rates
 from pipeline.engine.stackable import beside, by_optimizer, obstacle
 from pipeline.engine.tensors import TensorProgram
-from pipeline.errors import PipelineError
-from pipeline.params import Component
 from pipeline.problems.dropout import drawn
 from pipeline.problems.problem import Problem
-from pipeline.runs import Block, Floats, Outcome, Run, Training, code_fingerprint, fingerprint
+from pipeline.problems.run import Block, Outcome, Run, Training
 from pipeline.schedulers.registry import Monitor, schedulers
 from pipeline.schedulers.replay import Trace
 

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
+from pipeline.config.arrays import Floats
 from pipeline.engine.compiling import prepared
 from pipeline.engine.functions import Functions, State
 from pipeline.engine.program import Epochs, Runs, Trained
-from pipeline.runs import Floats
 
 # What vmap knows no rule for, it does for one run after the other, and advises to ask torch's authors for a rule.
 torch._C._functorch._set_vmap_fallback_warning_enabled(False)  # type: ignore[attr-defined]

@@ -8,8 +8,9 @@ from functools import partial
 
 import torch
 
-from pipeline.compiler import NoCompilerError
+from pipeline.config.params import Component
 from pipeline.engine import loop, shards, stacked
+from pipeline.engine.compiler import NoCompilerError
 from pipeline.engine.compiling import is_to_be_compiled
 from pipeline.engine.lanes.program import LaneProgram
 from pipeline.engine.lanes.values import UntranslatableError
@@ -18,9 +19,8 @@ from pipeline.engine.merging import in_turns, merged
 from pipeline.engine.stackable import by_optimizer, obstacle
 from pipeline.engine.stacked import StackError
 from pipeline.engine.workers import one_thread
-from pipeline.params import Component
 from pipeline.problems.problem import Problem
-from pipeline.runs import Run, Training
+from pipeline.problems.run import Run, Training
 
 WORTH_COMPILING = 100
 """Optimizer steps of a run from which two seconds for compiling are earned back; it is done once and kept."""

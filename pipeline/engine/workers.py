@@ -15,9 +15,9 @@ from typing import Any
 import torch
 
 import pipeline.catalogue  # noqa: F401  # a worker process knows every registered name
+from pipeline.engine.device import cores
 from pipeline.engine.merging import Places, Train, lockstep, merged
-from pipeline.hands import cores
-from pipeline.runs import Run, Training
+from pipeline.problems.run import Run, Training
 
 
 def spread(train: Train, runs: Sequence[Run], cuts: Sequence[Places], processes: int | None = None) -> Training:

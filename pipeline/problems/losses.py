@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from pipeline.registry import Registered, Registry, arguments_of
+from pipeline.config.registry import Registered, Registry, arguments_of
 
 Builder = Callable[..., nn.Module]
 Task = Literal["classification", "regression"]

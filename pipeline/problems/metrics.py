@@ -16,9 +16,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pipeline.errors import PipelineError
+from pipeline.config.errors import PipelineError
+from pipeline.config.registry import Registered, Registry, arguments_of
 from pipeline.problems.losses import Task
-from pipeline.registry import Registered, Registry, arguments_of
 
 Floats = npt.NDArray[np.float64]
 Average = Literal["micro", "macro", "weighted"]

@@ -15,9 +15,9 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from pipeline.params import Component
+from pipeline.config.params import Component
+from pipeline.config.registry import Registered, Registry, arguments_of, called
 from pipeline.problems.dropout import counted
-from pipeline.registry import Registered, Registry, arguments_of, called
 
 Builder = Callable[..., nn.Module]
 Width = Annotated[int, Field(ge=1, le=1_000_000)]

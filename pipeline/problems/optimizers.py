@@ -13,9 +13,9 @@ import torch
 from pydantic import AfterValidator, Field
 from torch.optim import Optimizer
 
-from pipeline.params import Component
-from pipeline.registry import Registered, RegistrationError, Registry, arguments_of, called
-from pipeline.wording import mistake
+from pipeline.config.params import Component
+from pipeline.config.registry import Registered, RegistrationError, Registry, arguments_of, called
+from pipeline.config.wording import mistake
 
 Builder = Callable[..., Optimizer]
 Parameters = list[torch.Tensor]

@@ -13,22 +13,22 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from pipeline import results
-from pipeline.errors import PipelineError
-from pipeline.params import Component, Params, ProblemParams, Schedule
+from pipeline.config import files
+from pipeline.config.arrays import Floats, Indices
+from pipeline.config.errors import PipelineError
+from pipeline.config.fingerprints import as_json, fingerprint, stream
+from pipeline.config.params import Component, Params, ProblemParams, Schedule
+from pipeline.config.user_code import source_of
 from pipeline.problems.chance import Chance
 from pipeline.problems.encoding import Column, Scale, encode
 from pipeline.problems.losses import Loss, Task, losses
 from pipeline.problems.metrics import Metric, metrics
 from pipeline.problems.models import built, models
 from pipeline.problems.optimizers import SCHEDULE_FREE, is_torchs, optimizers, schedule_free
+from pipeline.problems.run import Run, Stream
 from pipeline.problems.splits import PARTS, SplitError, at_random, by_group, together
-from pipeline.runs import Floats, Run, Stream, as_json, code_fingerprint, fingerprint, run_fingerprint, stream
 from pipeline.schedulers.registry import schedulers
-from pipeline.schedulers.replay import Budget, NewOptimizer, ScheduleError, monitored, resolve
-from pipeline.sources import source_of
-
-Indices = npt.NDArray[np.int64]
+from pipeline.schedulers.replay import Budget, NewOptimizer, ScheduleError, monitored
 
 
 class ProblemError(PipelineError):
@@ -152,7 +152,7 @@ class Problem:
     def fingerprint(self) -> str:
         """A name for all that a run's numbers follow from, its schedule and seed apart: data, params, code, versions."""
         parts = self.params.model_dump(exclude={"schedulers", "epochs"})
-        return fingerprint(self.name, self.digest, parts, code_fingerprint(), self.sources)
+        return fingerprint(self.name, self.digest, parts, self.sources)
 
     @cached_property
     def sources(self) -> str:
@@ -301,9 +301,9 @@ class Problem:
 
 
 def load_problem(params: Params, name: str) -> Problem:
-    """The problem of that name with its data; :class:`pipeline.results.ResultsError` where that is not there yet."""
+    """The problem of that name with its data; :class:`pipeline.config.files.ResultsError` where that is not there yet."""
     params.problem(name)  # before its data, so that a misspelt name is told as such
-    return from_frame(params, name, results.read_dataset(name))
+    return from_frame(params, name, files.read_dataset(name))
 
 
 def from_frame(params: Params, name: str, data: pd.DataFrame) -> Problem:
@@ -356,33 +356,3 @@ def _of_sizes(parts: Mapping[str, Indices], sizes: Mapping[str, int], seed: int)
         filled = np.concatenate([rows, draw.choice(rows, more)]) if more else draw.permutation(rows)[: sizes[part]]
         found[part] = np.sort(filled)
     return found
-
-
-def name_of(problem: Problem, run: Run, device: torch.device) -> str:
-    """The run's fingerprint: a name for all that its numbers follow from, and for what they are reported as."""
-    return run_fingerprint(run, f"{problem.fingerprint_of(run.schedule)} {device}")
-
-
-def describe(problem: Problem, run: Run, device: torch.device) -> dict[str, Any]:
-    """What is known of a run before it is trained: the first columns of ``runs.parquet``."""
-    resolved = resolve(run.schedule, problem.lr, problem.budget(run.epochs))
-    optimizer = problem.optimizer_of(run.schedule)
-    average = run.schedule.average
-    averaged = {"average": average.in_epochs(run.epochs).model_dump(exclude_none=True)} if average else {}
-    return {
-        "run": name_of(problem, run, device),
-        "variant": run.variant,
-        "scheduler": run.label,
-        "seed": run.seed,
-        "epochs": run.epochs,
-        "lr": resolved.lr,
-        "args": as_json(run.schedule.args),
-        "resolved": as_json(resolved.args),
-        "name": run.schedule.name,
-        "interval": run.schedule.interval,
-        "warmup": resolved.warmup,
-        "metric": problem.metric_name,
-        "optimizer": as_json({"name": optimizer.name, "args": dict(optimizer.args), **averaged}),
-        "dataset": problem.digest,
-        "device": str(device),
-    }

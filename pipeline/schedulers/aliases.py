@@ -6,7 +6,7 @@ docs/schedulers.md is the same as a table, with how exactly each agrees.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pipeline.registry import Alias, folded
+from pipeline.config.registry import Alias, folded
 from pipeline.schedulers.registry import schedulers
 
 WARMUP = "num_warmup_steps is the entry's `warmup`"
@@ -104,7 +104,7 @@ HINTS: Mapping[str, str] = {
     "lambdalr": OWN,
     "multiplicativelr": OWN,
 }
-"""Names of Keras, optax, fastai, Lightning, DeepSpeed and torch, as :func:`pipeline.registry.folded` has them."""
+"""Names of Keras, optax, fastai, Lightning, DeepSpeed and torch, as :func:`pipeline.config.registry.folded` has them."""
 
 schedulers.aliases.update({**TIMM, **HUGGING_FACE})
 schedulers.hints.update({**{folded(name): f"did you mean {name}?" for name in schedulers.aliases}, **HINTS})

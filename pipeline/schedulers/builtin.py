@@ -8,10 +8,10 @@ from torch.optim import Optimizer, lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import SWALR
 
-from pipeline.callables import FunctionPath, imported
+from pipeline.config.callables import FunctionPath, imported
+from pipeline.config.spaces import Range
+from pipeline.config.units import Length, LengthOrZero, OptionalLength, OptionalPositiveRate, PositiveRate, Rate
 from pipeline.schedulers.registry import Monitor, register
-from pipeline.spaces import Range
-from pipeline.units import Length, LengthOrZero, OptionalLength, OptionalPositiveRate, PositiveRate, Rate
 
 Factor = Annotated[float, Field(ge=0, le=1e6)]
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.runs import Floats
+from pipeline.config.arrays import Floats
 
 Formula = Callable[[Any], Any]
 """From the step, a float or an array of them, to the factor."""

@@ -16,11 +16,11 @@ from pydantic import Field
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
-from pipeline.runs import Floats
+from pipeline.config.arrays import Floats
+from pipeline.config.spaces import Range
+from pipeline.config.units import Length, LengthOrZero, OptionalLength, Rate
 from pipeline.schedulers.closed_form import ClosedForm, Formula, cos, power, tanh
 from pipeline.schedulers.registry import register
-from pipeline.spaces import Range
-from pipeline.units import Length, LengthOrZero, OptionalLength, Rate
 
 Cooldown = Literal["linear", "cosine", "1-sqrt", "exp"]
 Rise = Literal["linear", "cosine", "1-sqrt"]

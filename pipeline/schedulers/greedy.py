@@ -6,9 +6,9 @@ from pydantic import Field
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from pipeline.config.spaces import Range
+from pipeline.config.units import LengthOrZero, Rate
 from pipeline.schedulers.registry import register
-from pipeline.spaces import Range
-from pipeline.units import LengthOrZero, Rate
 
 Threshold = Annotated[float, Field(ge=0, le=1e6)]
 

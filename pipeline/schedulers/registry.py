@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-from pipeline.params import Interval
-from pipeline.registry import Registered, RegistrationError, Registry, arguments_of, called
-from pipeline.spaces import Space
+from pipeline.config.params import Interval
+from pipeline.config.registry import Registered, RegistrationError, Registry, arguments_of, called
+from pipeline.config.spaces import Space
 
 Builder = TypeVar("Builder", bound=Callable[..., Any])
 Monitor = Literal["train_loss", "validation_loss", "validation_metric"]

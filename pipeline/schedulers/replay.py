@@ -16,13 +16,13 @@ import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ChainedScheduler, LambdaLR, LRScheduler, ReduceLROnPlateau, SequentialLR
 
-from pipeline.errors import PipelineError
-from pipeline.params import Schedule
-from pipeline.runs import Floats
+from pipeline.config.arrays import Floats
+from pipeline.config.errors import PipelineError
+from pipeline.config.params import Schedule
+from pipeline.config.units import Scale, plain_length, plain_rate
 from pipeline.schedulers.closed_form import ClosedForm
 from pipeline.schedulers.registry import Monitor, schedulers
 from pipeline.schedulers.warmup import Warmup
-from pipeline.units import Scale, plain_length, plain_rate
 
 NewOptimizer = Callable[[list[torch.Tensor], float], Optimizer]
 """Builds the problem's optimizer over some parameters at a learning rate.

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import optuna
 import pandas as pd
 
-from pipeline.results import IMPORTANCE_COLUMNS
+from pipeline.runs.results import IMPORTANCE_COLUMNS
 from pipeline.search.study import Study
 
 ENOUGH = 10

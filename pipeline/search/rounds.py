@@ -7,12 +7,15 @@ from functools import partial
 import numpy as np
 import torch
 
+from pipeline.config.arrays import Floats
+from pipeline.config.fingerprints import fingerprint
+from pipeline.config.params import Schedule, TuneParams
+from pipeline.engine.code import code_fingerprint
 from pipeline.engine.rates import can_be_followed
-from pipeline.hands import NOBODY, Hands
-from pipeline.obtain import obtain
-from pipeline.params import Schedule, TuneParams
 from pipeline.problems.problem import Problem
-from pipeline.runs import Floats, Run, code_fingerprint, fingerprint
+from pipeline.problems.run import Run
+from pipeline.runs.hands import NOBODY, Hands
+from pipeline.runs.obtain import obtain
 from pipeline.schedulers.replay import ScheduleError
 from pipeline.search.samplers import VERSIONS, applicable
 from pipeline.search.space import study_space

@@ -12,7 +12,7 @@ import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
 
-from pipeline.params import SamplerName
+from pipeline.config.params import SamplerName
 
 
 def _tpe(seed: int) -> BaseSampler:

@@ -22,12 +22,12 @@ from optuna.distributions import (
     distribution_to_json,
 )
 
-from pipeline.params import Schedule
-from pipeline.runs import as_json
+from pipeline.config.fingerprints import as_json
+from pipeline.config.params import Schedule
+from pipeline.config.spaces import Choices, PeakRates, Range, Space
+from pipeline.config.units import LARGEST_PERCENT, LARGEST_RATE, is_rate, marks_of, percent, plain_rate
 from pipeline.schedulers.registry import schedulers
 from pipeline.schedulers.replay import Budget, resolve
-from pipeline.spaces import Choices, PeakRates, Range, Space
-from pipeline.units import LARGEST_PERCENT, LARGEST_RATE, is_rate, marks_of, percent, plain_rate
 
 DIGITS = 4
 """Digits of a suggested number, so that a recommended configuration can be read and typed."""
@@ -150,7 +150,7 @@ class StudySpace:
 def study_space(schedule: Schedule, rates: PeakRates, lr: float, budget: Budget) -> StudySpace:
     """The space of ``schedule``'s studies, given the problem's learning rate ``lr`` and the run's length.
 
-    The schedule is one that can be followed, as :func:`pipeline.problems.inspection.inspect` makes sure.
+    The schedule is one that can be followed, as :func:`pipeline.runs.inspection.inspect` makes sure.
     """
     peak = _percent_of(schedule.lr, lr) if rates.is_percent else plain_rate(schedule.lr, lr)
     dimensions = [_number("lr", "lr", Ends(*rates.ends, log=True, is_percent=rates.is_percent), peak)]

@@ -1,6 +1,6 @@
 """The mirror of the studies in Optuna's own storage, for its dashboard, its command line and its plots.
 
-``trials.parquet`` is the truth: the storage can be deleted at any time, and ``python -m pipeline.search.storage``
+``trials.parquet`` is the truth: the storage can be deleted at any time, and ``python -m pipeline mirror``
 (``make mirror``) builds it anew. Nothing is ever read from it that a result depends on.
 """
 
@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import re
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -23,10 +22,11 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.storages.journal._file import BaseJournalFileLock
 
-from pipeline import results
-from pipeline.hands import Hands, Job
+from pipeline.config import files
+from pipeline.config.files import store_root
+from pipeline.config.locks import alone, is_broken_database, mend
+from pipeline.runs.hands import Hands, Job
 from pipeline.search.study import Trial, frozen
-from pipeline.stores import alone, is_broken_database, mend, store_root
 
 Row = Mapping[Any, Any]
 """One of the table of trials."""
@@ -66,7 +66,7 @@ class Mirror:
 
 def complete(problems: Iterable[str]) -> None:
     """Bring the storage up to the problems' results, whatever brought those; a failure is one warning."""
-    paths = [results.stage_path(problem, "tune", "trials.parquet") for problem in problems]
+    paths = [files.stage_path(problem, "tune", "trials.parquet") for problem in problems]
     try:
         for path in paths:
             if path.exists():
@@ -289,17 +289,13 @@ class OneWrite(JournalFileBackend):
         self._pending = []
 
 
-def main() -> None:
-    """Rebuild the storage from the results of every problem; one that is broken is set aside."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    source = results.RESULTS
+def rebuilt() -> str:
+    """Rebuild the storage from the results of every problem, one that is broken set aside; what went wrong, or nothing."""
+    source = files.RESULTS
     try:
         _mend()
-        for source in sorted(results.RESULTS.glob("*/tune/trials.parquet")):
+        for source in sorted(files.RESULTS.glob("*/tune/trials.parquet")):
             write(pd.read_parquet(source))
     except Exception as error:  # noqa: BLE001  # the user gets one line
-        sys.exit(f"{source}: the Optuna storage {_shown(location())} could not be rebuilt from it ({_one_line(error)})")
-
-
-if __name__ == "__main__":
-    main()
+        return f"{source}: the Optuna storage {_shown(location())} could not be rebuilt from it ({_one_line(error)})"
+    return ""

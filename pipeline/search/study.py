@@ -11,8 +11,8 @@ from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from pipeline.params import SamplerName, Schedule
-from pipeline.runs import stream
+from pipeline.config.fingerprints import stream
+from pipeline.config.params import SamplerName, Schedule
 from pipeline.search.samplers import new_sampler
 from pipeline.search.space import StudySpace
 from pipeline.search.widening import widened

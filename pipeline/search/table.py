@@ -9,14 +9,14 @@ from optuna.distributions import distribution_to_json
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
-from pipeline.params import Schedule
+from pipeline.config.fingerprints import as_json
+from pipeline.config.params import Schedule
+from pipeline.config.ranges import as_params, written
+from pipeline.config.units import plain_rate
 from pipeline.problems.problem import Problem
-from pipeline.ranges import as_params, written
-from pipeline.results import TRIAL_COLUMNS
-from pipeline.runs import as_json
+from pipeline.runs.results import TRIAL_COLUMNS
 from pipeline.search.space import StudySpace
 from pipeline.search.study import Study
-from pipeline.units import plain_rate
 
 
 class TrialTable:

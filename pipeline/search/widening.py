@@ -6,9 +6,9 @@ would have.
 
 from collections.abc import Sequence
 
-from pipeline.ranges import WIDER, end_of_rates
+from pipeline.config.ranges import WIDER, end_of_rates
+from pipeline.config.units import LARGEST_PERCENT, LARGEST_RATE
 from pipeline.search.space import StudySpace
-from pipeline.units import LARGEST_PERCENT, LARGEST_RATE
 
 TIMES = 3
 """How often a range is widened at one end, at the most."""

@@ -2,12 +2,13 @@
 
 import sys
 
-from pipeline import cli, results
+from pipeline import cli
 from pipeline.catalogue import CATALOGUE
-from pipeline.params import load_params
-from pipeline.problems.datasets import made
-from pipeline.problems.leaks import without_leaks
-from pipeline.problems.tables import described
+from pipeline.config import files
+from pipeline.config.params import load_params
+from pipeline.data.datasets import made
+from pipeline.data.leaks import without_leaks
+from pipeline.data.tables import described
 
 
 def main(problem_name: str) -> None:
@@ -16,7 +17,7 @@ def main(problem_name: str) -> None:
     data, said = without_leaks(problem_name, problem, made(problem_name, problem.dataset))
     for line in [described(data), *said] if problem.dataset.name == "file" else said:
         print(f"dataset@{problem_name}: {line}", file=sys.stderr, flush=True)
-    results.write_dataset(problem_name, data)
+    files.write_dataset(problem_name, data)
 
 
 if __name__ == "__main__":

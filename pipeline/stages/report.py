@@ -4,22 +4,26 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipeline import follower
+from pipeline.tracking import follower
 
 if __name__ == "__main__":
     follower.prepare()  # before anything else is imported
 
-from pipeline import cli, results
-from pipeline.analysis.assembled import assemble, files
+from pipeline import cli
+from pipeline.analysis.assembled import assemble, report_files
 from pipeline.analysis.script import Data
 from pipeline.analysis.statistics import Overlap
 from pipeline.analysis.tables import ProblemResults, gather
 from pipeline.catalogue import CATALOGUE
-from pipeline.hands import Hands, cores
-from pipeline.params import Params, load_params
-from pipeline.results import REPORTS, run_of
+from pipeline.config import files
+from pipeline.config.files import REPORTS
+from pipeline.config.params import Params, load_params
+from pipeline.engine.device import cores
+from pipeline.runs import results
+from pipeline.runs.hands import Hands
+from pipeline.runs.results import run_of
+from pipeline.runs.store import store
 from pipeline.search import storage
-from pipeline.store import store
 from pipeline.tracking.mirror import Publication, register
 
 
@@ -29,10 +33,10 @@ def main() -> None:
         params = load_params(CATALOGUE)
         publication = Publication([(name, stage) for name in params.problems for stage in ("train", "tune")])
         problems = hands.each(partial(read, params), list(params.problems))
-        written = {REPORTS / name: content for name, content in files(assemble(params, problems, hands), hands).items()}
+        written = {REPORTS / name: content for name, content in report_files(assemble(params, problems, hands), hands).items()}
     if params.models == "best":
         written |= {REPORTS / "best" / f"{p.name}.safetensors": champion(p) for p in problems}
-    results.write_files(written.items())
+    files.write_files(written.items())
     for folder in ("best", "evidence", "figures"):
         forget(REPORTS / folder, set(written))
     publication.publish(REPORTS)
@@ -53,7 +57,7 @@ def champion(problem: ProblemResults) -> bytes:
 def read(params: Params, name: str) -> ProblemResults:
     """The results of a problem: of stage train, and of stages tune and sweep where they have been run."""
     entry = params.problem(name)
-    tuned, swept = (results.stage_path(name, stage, "runs.parquet").exists() for stage in ("tune", "sweep"))
+    tuned, swept = (files.stage_path(name, stage, "runs.parquet").exists() for stage in ("tune", "sweep"))
     parts = [results.read_runs(name, stage) for stage in ("train", *(["tune"] if tuned else []))]
     more: dict[str, Any] = {"traps": results.read_findings(name)}
     if tuned:
@@ -61,7 +65,7 @@ def read(params: Params, name: str) -> ProblemResults:
         more |= {"best": results.read_best(name), "trials": trials, "importances": importances}
     if swept:
         more |= {"sweep": results.read_sweep(name)}
-    data = results.read_dataset(name)
+    data = files.read_dataset(name)
     sizes = data["split"].value_counts()
     shares = {part: sizes[part] / sizes.sum() for part in ("validation", "test")}
     batches = -(-int(sizes["train"]) // entry.batch_size)

@@ -4,13 +4,14 @@ import sys
 
 from pydantic import ValidationError
 
-from pipeline import cli, results
+from pipeline import cli
 from pipeline.catalogue import CATALOGUE
+from pipeline.config.files import ResultsError, parquet, stage_path, write_files
+from pipeline.config.params import Schedule, load_params
 from pipeline.engine.device import find_device
-from pipeline.params import Schedule, load_params
 from pipeline.problems.problem import load_problem
-from pipeline.results import ResultsError, parquet, stage_path, write_files
-from pipeline.sweeps import Sweep, epochs_of, grid, over_budgets, over_rates, possible, said, trained
+from pipeline.runs import results
+from pipeline.search.sweeps import Sweep, epochs_of, grid, over_budgets, over_rates, possible, said, trained
 
 
 def main(problem_name: str) -> None:
@@ -33,7 +34,7 @@ def main(problem_name: str) -> None:
 
 
 def recommended(problem_name: str) -> dict[str, Schedule]:
-    """The recommended configurations; :class:`pipeline.results.ResultsError` where ``best.yaml`` holds anything else."""
+    """The recommended configurations; :class:`pipeline.config.files.ResultsError` where ``best.yaml`` holds anything else."""
     try:
         written = results.read_best(problem_name).items()
         return {label: Schedule.model_validate(entry, context=CATALOGUE) for label, entry in written}

@@ -2,23 +2,23 @@
 
 import sys
 
-from pipeline import follower
+from pipeline.tracking import follower
 
 if __name__ == "__main__":
     follower.prepare()  # before anything else is imported
 
 from pipeline import cli
 from pipeline.catalogue import CATALOGUE
-from pipeline.document import read
+from pipeline.config.document import read
+from pipeline.config.files import json_file
+from pipeline.config.params import PARAMS_FILE, load_params
 from pipeline.engine.device import find_device
-from pipeline.params import PARAMS_FILE, load_params
-from pipeline.problems.inspection import absent_classes, inspect
 from pipeline.problems.problem import load_problem
-from pipeline.record import record
-from pipeline.results import as_json
-from pipeline.runs import Run
+from pipeline.problems.run import Run
+from pipeline.runs.inspection import absent_classes, inspect
+from pipeline.runs.traps import findings
 from pipeline.schedulers.aliases import told
-from pipeline.schedulers.traps import findings
+from pipeline.tracking.record import record
 
 
 def main(problem_name: str) -> None:
@@ -33,7 +33,7 @@ def main(problem_name: str) -> None:
         print(f"train@{problem_name}: warning: {warning}", file=sys.stderr, flush=True)
     schedules = problem.schedules.items()
     runs = [Run(label, schedule, seed, problem.params.epochs) for label, schedule in schedules for seed in range(params.seeds)]
-    record(problem, "train", runs, device, lambda: {"findings.json": as_json([finding.as_dict() for finding in found])})
+    record(problem, "train", runs, device, lambda: {"findings.json": json_file([finding.as_dict() for finding in found])})
 
 
 if __name__ == "__main__":

@@ -2,24 +2,24 @@
 
 import sys
 
-from pipeline import follower
+from pipeline.tracking import follower
 
 if __name__ == "__main__":
     follower.prepare()  # before anything else is imported
 
 from pipeline import cli
 from pipeline.catalogue import CATALOGUE
-from pipeline.engine.device import find_device
-from pipeline.hands import Hands, cores
-from pipeline.params import load_params
-from pipeline.problems.inspection import inspect
+from pipeline.config.files import parquet
+from pipeline.config.params import load_params
+from pipeline.engine.device import cores, find_device
 from pipeline.problems.problem import load_problem
-from pipeline.record import record
-from pipeline.results import parquet
+from pipeline.runs.hands import Hands
+from pipeline.runs.inspection import inspect
 from pipeline.search import storage
 from pipeline.search.importances import importances
 from pipeline.search.rounds import recommend, search, winners
 from pipeline.search.table import TrialTable, best_yaml, widened_ranges
+from pipeline.tracking.record import record
 
 
 def main(problem_name: str) -> None:

@@ -7,6 +7,6 @@ time, and answers each; what is logged meanwhile goes along with the next. Whate
 result.
 
 ``recorder`` says what MLflow has of a stage's runs, ``publishing`` what it has of the report and of the models that are kept,
-``connection`` where it is, and ``store`` how rows come there. ``python -m pipeline.tracking`` builds the mirror anew from the
+``connection`` where it is, and ``store`` how rows come there. ``python -m pipeline mirror`` builds the mirror anew from the
 files under ``results/``.
 """

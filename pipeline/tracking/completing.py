@@ -2,8 +2,9 @@
 
 import pandas as pd
 
-from pipeline import results
-from pipeline.runs import CURVES, Block
+from pipeline.config import files
+from pipeline.problems.run import CURVES, Block
+from pipeline.runs import results
 from pipeline.tracking.recorder import Recorder, figures_of
 
 REBUILT = {"rebuilt": "true"}
@@ -12,7 +13,7 @@ REBUILT = {"rebuilt": "true"}
 
 def complete(problem: str, stage: str) -> int:
     """Write the runs of a stage that MLflow lacks or has not whole, from its results; how many runs it has."""
-    if not results.stage_path(problem, stage, "runs.parquet").exists():
+    if not files.stage_path(problem, stage, "runs.parquet").exists():
         return 0
     runs, curves = results.read_runs(problem, stage)
     recorder = Recorder(problem, stage, runs.to_dict("records"), REBUILT)  # type: ignore[arg-type]

@@ -8,8 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline import stores
-from pipeline.stores import alone, is_broken_database, store_root
+from pipeline.config import locks
+from pipeline.config.files import store_root
+from pipeline.config.locks import alone, is_broken_database
 from pipeline.tracking.store import LOCK_SECONDS, REVISION, SqliteStore, Store
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def database() -> Path | None:
 def mend() -> None:
     """Make room for a new database where the one there is broken."""
     if file := database():
-        stores.mend(file, is_broken_database)
+        locks.mend(file, is_broken_database)
 
 
 def _check(database: Path) -> None:

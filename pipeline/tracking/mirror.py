@@ -13,8 +13,8 @@ from typing import IO, Any, Self, cast
 
 import pandas as pd
 
-from pipeline import follower
-from pipeline.runs import Block
+from pipeline.problems.run import Block
+from pipeline.tracking import follower
 from pipeline.tracking.failure import MirrorError, one_line
 from pipeline.tracking.recorder import Description, figures_of
 from pipeline.tracking.store import Tags

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from pipeline import results
+from pipeline.config import files
+from pipeline.runs import results
 from pipeline.tracking.connection import connect, runs_of, tracking_uri
 from pipeline.tracking.failure import MirrorError
 from pipeline.tracking.store import Tags
@@ -38,7 +39,7 @@ def publish(folder: Path, origin: Tags, *, links: Links) -> None:
 
 def register(problem: str) -> None:
     """Register the problem's best run, of ``reports/best``, as its champion; the same model again adds nothing."""
-    weights = (results.REPORTS / "best" / f"{problem}.safetensors").read_bytes()
+    weights = (files.REPORTS / "best" / f"{problem}.safetensors").read_bytes()
     fingerprint, digest = results.run_of(weights), hashlib.sha256(weights).hexdigest()[:16]
     client, experiment, _ = connect(problem)
     if not fingerprint or _champion(client, problem) == digest:
@@ -50,11 +51,11 @@ def register(problem: str) -> None:
     from mlflow.models import infer_signature
 
     from pipeline.catalogue import CATALOGUE
-    from pipeline.champion import Champion
-    from pipeline.params import load_params
+    from pipeline.config.params import load_params
     from pipeline.problems.problem import load_problem
+    from pipeline.runs.champion import Champion
 
-    classes = results.read_dataset(problem).attrs.get("classes", ())
+    classes = files.read_dataset(problem).attrs.get("classes", ())
     seed = int(runs[0].data.params["seed"])
     champion = Champion.of(load_problem(load_params(CATALOGUE), problem), weights, seed, classes)
     example = champion.example()

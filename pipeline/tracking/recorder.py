@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from pipeline import results
-from pipeline.runs import CURVES, Block
+from pipeline.config import files
+from pipeline.problems.run import CURVES, Block
 from pipeline.tracking.connection import connect, runs_of
 from pipeline.tracking.store import NewRun, Tags, describe
 
@@ -126,7 +126,7 @@ def _cut(text: str) -> str:
 def _dataset(problem: str, digest: str) -> "DatasetInput":
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    source = json.dumps({"uri": results.dataset_path(problem).as_posix()})
+    source = json.dumps({"uri": files.dataset_path(problem).as_posix()})
     return DatasetInput(Dataset(problem, digest, "local", source), [InputTag("mlflow.data.context", "training")])
 
 

@@ -9,8 +9,8 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution, distribution_to_json
 
 from pipeline.analysis.ends import COLUMNS, at_an_end, ends, warning, worth_telling
-from pipeline.results import TRIAL_COLUMNS
-from pipeline.spaces import PeakRates
+from pipeline.config.spaces import PeakRates
+from pipeline.runs.results import TRIAL_COLUMNS
 
 Rates = Sequence[tuple[float, float | None]]
 

@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 
 from pipeline.analysis import summary
-from pipeline.analysis.assembled import assemble, files
+from pipeline.analysis.assembled import assemble, report_files
 from pipeline.analysis.script import Data
 from pipeline.analysis.statistics import compare
 from pipeline.analysis.tables import ProblemResults, gather
 from pipeline.catalogue import CATALOGUE
-from pipeline.params import Component, Params, load_params
-from pipeline.problems.datasets import datasets
+from pipeline.config.params import Component, Params, load_params
+from pipeline.data.datasets import datasets
 
 MakeRuns = Callable[[dict[tuple[str, str], list[float]]], pd.DataFrame]
 MakeCurves = Callable[[pd.DataFrame, int], pd.DataFrame]
@@ -198,7 +198,7 @@ def test_what_users_write_is_escaped(params: Params, make_runs: MakeRuns, make_c
     best = {evil: {"name": evil, "lr": evil[:5] + "%", "args": {"a": evil}}}
     best[evil]["lr"] = "100%"
     results: ProblemResults = gather(evil, params.problems["P"], ["base", evil], [(runs, make_curves(runs, 2))], best=best)
-    html = files(assemble(params, [results]))["report.html"].decode().partition("<script>\n//")[0]
+    html = report_files(assemble(params, [results]))["report.html"].decode().partition("<script>\n//")[0]
     assert "<script" not in html
     assert "&lt;script&gt;" in html
 
@@ -215,7 +215,7 @@ def test_the_test_across_problems_is_told_for_every_variant(
         own = {("default", "Own"): [0.1, 0.2]} if n == 0 else {}
         runs = make_runs({**default, **own, **tuned})
         problems.append(gather(f"P{n}", params.problems["P"], [*labels, "Own"], [(runs, make_curves(runs, 2))]))
-    written = files(assemble(params, problems))
+    written = report_files(assemble(params, problems))
     page = " ".join(written["report.html"].decode().split())
     # Chi-squared is 5 · 3 = 15 with 3 degrees of freedom where all agree: p = 0.0018.
     assert "Default: Friedman's test of 4 schedulers on 5 problems says p = 0.002: they do not all rank alike." in page

@@ -21,19 +21,20 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, MultiplicativeLR
 
 from pipeline.analysis.script import Data, script
 from pipeline.catalogue import CATALOGUE
+from pipeline.config.fingerprints import as_json
+from pipeline.config.params import ProblemParams, Schedule
+from pipeline.config.units import Length, Rate
+from pipeline.data.datasets import frame
+from pipeline.data.tables import dataset_of
 from pipeline.engine import loop
-from pipeline.params import ProblemParams, Schedule
-from pipeline.problems.datasets import frame
 from pipeline.problems.encoding import Column, encode
 from pipeline.problems.models import models
 from pipeline.problems.models import register as register_model
 from pipeline.problems.optimizers import optimizers
 from pipeline.problems.problem import Problem
-from pipeline.problems.tables import dataset_of
-from pipeline.runs import Run, as_json, collect
+from pipeline.problems.run import Run, collect
 from pipeline.schedulers.registry import register, schedulers
 from pipeline.schedulers.replay import Budget, resolve, trace
-from pipeline.units import Length, Rate
 from tests.schedulers.examples import CYCLED_MOMENTUM, EXAMPLES, schedule
 
 ROOT = Path(__file__).parents[2]

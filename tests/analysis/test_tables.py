@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.analysis.tables import gather, learning_rates, markdown, mean_curves, metrics, recommendations
 from pipeline.catalogue import CATALOGUE
-from pipeline.params import ProblemParams, load_params
+from pipeline.config.params import ProblemParams, load_params
 
 MakeRuns = Callable[[dict[tuple[str, str], list[float]]], pd.DataFrame]
 MakeCurves = Callable[[pd.DataFrame, int], pd.DataFrame]

@@ -15,12 +15,13 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from pipeline.catalogue import CATALOGUE
+from pipeline.config.arrays import Floats
+from pipeline.config.params import Params, load_params
+from pipeline.data.datasets import datasets
 from pipeline.engine import loop, stacked
 from pipeline.engine.rates import Rates
-from pipeline.params import Params, load_params
-from pipeline.problems.datasets import datasets
 from pipeline.problems.problem import Problem, from_frame
-from pipeline.runs import CURVES, Floats, History, Run, collect
+from pipeline.problems.run import CURVES, History, Run, collect
 
 CPU = torch.device("cpu")
 SMALL = {"name": "synthetic", "train": 70, "validation": 40, "test": 30, "features": 5, "classes": 3}

@@ -17,7 +17,7 @@ from pipeline.engine.stacked import StackError
 from pipeline.engine.training import train as train_all
 from pipeline.problems.models import register as register_model
 from pipeline.problems.problem import Problem
-from pipeline.runs import History, Run, collect
+from pipeline.problems.run import History, Run, collect
 from tests.engine.helpers import CPU, MLP, Builder, run_of, train
 from tests.engine.test_twin import OPTIMIZERS, assert_same_history
 from tests.schedulers.examples import CYCLED_MOMENTUM

@@ -9,15 +9,15 @@ import pytest
 import torch
 from torch import nn
 
+from pipeline.data.datasets import register as register_dataset
 from pipeline.engine import loop
 from pipeline.engine.beginning import LEAST_SPREAD, beginning, mean_loss
 from pipeline.engine.merging import merged
 from pipeline.engine.training import train
-from pipeline.problems.datasets import register as register_dataset
 from pipeline.problems.losses import Loss
 from pipeline.problems.models import register
 from pipeline.problems.problem import Problem
-from pipeline.runs import BEYOND_NOISE, History, Run, collect
+from pipeline.problems.run import BEYOND_NOISE, History, Run, collect
 from tests.engine.helpers import CPU, MLP, SMALL, Builder, run_of
 
 NONE: dict[str, Any] = {}

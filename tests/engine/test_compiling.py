@@ -9,7 +9,7 @@ import torch
 from pipeline.engine import compiling, stacked
 from pipeline.engine.compiling import prepared
 from pipeline.engine.tensors import TensorProgram
-from pipeline.runs import select
+from pipeline.problems.run import select
 from tests.engine.helpers import Builder, assert_close, numbers_of, run_of, train
 
 # torch's own, at the import of its compiler

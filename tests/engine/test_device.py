@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from pipeline import cli
+from pipeline.config.errors import ParamsError
 from pipeline.engine.device import available, find_device
-from pipeline.errors import ParamsError
 from pipeline.stages import train
 from tests.conftest import Edited
 

@@ -8,7 +8,7 @@ import torch
 
 from pipeline.engine import training
 from pipeline.problems.problem import Problem
-from pipeline.runs import Run, collect, select
+from pipeline.problems.run import Run, collect, select
 from pipeline.schedulers.registry import schedulers
 from tests.engine.helpers import CPU, MLP, Builder, assert_close, assert_same_bits, numbers_of, run_of, train, watch_loop
 from tests.schedulers.examples import CYCLED_MOMENTUM, EXAMPLES, FLAT, NEVER_FLAT

@@ -13,11 +13,11 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from pipeline.engine import loop
 from pipeline.engine.merging import lockstep
 from pipeline.problems.chance import are_equal, states
-from pipeline.problems.inspection import inspect
 from pipeline.problems.models import register
 from pipeline.problems.optimizers import register as register_optimizer
 from pipeline.problems.problem import Problem
-from pipeline.runs import History, Run, collect
+from pipeline.problems.run import History, Run, collect
+from pipeline.runs.inspection import inspect
 from pipeline.schedulers.registry import register as register_scheduler
 from pipeline.schedulers.replay import trace
 from tests.engine.helpers import CPU, MLP, Builder, run_of, train

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pipeline.engine import memory, training
-from pipeline.runs import collect
+from pipeline.problems.run import collect
 from tests.engine.helpers import CPU, MLP, Builder, numbers_of, run_of
 
 SCHEDULES: dict[str, dict[str, Any]] = {

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pipeline.engine.merging import lockstep, merged
-from pipeline.runs import CURVES, Block, Outcome, Training, collect
+from pipeline.problems.run import CURVES, Block, Outcome, Training, collect
 
 
 def training(runs: Sequence[int], *lengths: int) -> Training:

@@ -12,9 +12,9 @@ from torch.func import vmap
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.optim import Optimizer
 
+from pipeline.config.arrays import Floats
 from pipeline.engine.optimizers import STACKED, OptimizerError, StackedOptimizer
 from pipeline.problems.optimizers import optimizers
-from pipeline.runs import Floats
 
 RUNS, SHAPE = 3, (4, 2)
 RATES = st.one_of(st.just(0.0), st.floats(1e-4, 0.5))

@@ -8,11 +8,11 @@ import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, MultiplicativeLR, ReduceLROnPlateau
 
+from pipeline.config.errors import PipelineError
 from pipeline.engine import loop, stacked
 from pipeline.engine.lanes.program import LaneProgram
 from pipeline.engine.rates import Rates
-from pipeline.errors import PipelineError
-from pipeline.runs import Block, collect
+from pipeline.problems.run import Block, collect
 from pipeline.schedulers.registry import Monitor, register
 from tests.engine.helpers import CPU, MLP, Builder, run_of, train, watch_loop, watch_stacked
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pipeline.engine import shards, stacked, workers
-from pipeline.runs import CURVES, History, collect
+from pipeline.problems.run import CURVES, History, collect
 from tests.engine.helpers import Builder, run_of
 
 SCHEDULES: dict[str, dict[str, Any]] = {

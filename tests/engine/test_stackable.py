@@ -15,15 +15,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from pipeline.data.datasets import frame
+from pipeline.data.datasets import register as register_dataset
 from pipeline.engine import loop, merging, stackable, stacked, training, workers
 from pipeline.engine.optimizers import STACKED
 from pipeline.engine.stackable import obstacle
-from pipeline.problems.datasets import frame
-from pipeline.problems.datasets import register as register_dataset
 from pipeline.problems.models import register
 from pipeline.problems.optimizers import optimizers
 from pipeline.problems.problem import Problem
-from pipeline.runs import History, Run, collect
+from pipeline.problems.run import History, Run, collect
 from tests.engine.helpers import CPU, MLP, Builder, assert_same_bits, numbers_of, run_of
 from tests.engine.test_twin import assert_same_history
 

@@ -13,7 +13,7 @@ from pipeline.engine import loop, stacked
 from pipeline.engine.stacked import StackError
 from pipeline.problems.models import register as register_model
 from pipeline.problems.problem import Problem
-from pipeline.runs import CURVES, Block, History, collect, select
+from pipeline.problems.run import CURVES, Block, History, collect, select
 from tests.engine.helpers import CPU, MLP, Builder, assert_same_bits, run_of, train
 
 SCHEDULES: dict[str, dict[str, Any]] = {

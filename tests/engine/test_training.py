@@ -8,12 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline import compiler
-from pipeline.engine import stacked, training
+from pipeline.engine import compiler, stacked, training
 from pipeline.engine.lanes.operations import REDUCTIONS
 from pipeline.problems.models import register as register_model
 from pipeline.problems.problem import Problem
-from pipeline.runs import History, collect
+from pipeline.problems.run import History, collect
 from tests.engine.helpers import CPU, Builder, assert_close, numbers_of, run_of
 
 SCHEDULES: dict[str, dict[str, Any]] = {"StepLR": {"args": {"step_size": "30%"}}}

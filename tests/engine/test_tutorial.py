@@ -9,9 +9,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from pipeline.config.arrays import Floats
 from pipeline.engine.rates import Rates
 from pipeline.problems.problem import Problem
-from pipeline.runs import Floats
 from tests.engine.helpers import Builder, run_of
 
 TUTORIAL = """

@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from pipeline.data.datasets import frame
+from pipeline.data.datasets import register as register_dataset
 from pipeline.engine import loop, stacked
 from pipeline.engine.lanes.program import LaneProgram
 from pipeline.engine.optimizers import STACKED
-from pipeline.problems.datasets import frame
-from pipeline.problems.datasets import register as register_dataset
 from pipeline.problems.problem import Problem
-from pipeline.runs import History, Run, collect
+from pipeline.problems.run import History, Run, collect
 from pipeline.schedulers.registry import schedulers
 from tests.engine.helpers import CPU, MLP, SMALL, Builder, Watched, assert_close, run_of, train, watch_loop, watch_stacked
 from tests.schedulers.examples import CYCLED_MOMENTUM, EXAMPLES

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.config.errors import PipelineError
+from pipeline.config.params import Schedule
 from pipeline.engine.merging import Train, merged
 from pipeline.engine.workers import end_workers, spread
-from pipeline.errors import PipelineError
-from pipeline.params import Schedule
-from pipeline.runs import CURVES, Block, History, Outcome, Run, Training, collect
+from pipeline.problems.run import CURVES, Block, History, Outcome, Run, Training, collect
 
 RUNS = [Run("label", Schedule(name="ConstantLR"), seed, epochs=1) for seed in range(5)]
 CUTS = [[0, 3], [1], [4, 2]]

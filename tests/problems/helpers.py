@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.problems.datasets import datasets
+from pipeline.data.datasets import datasets
 
 ROWS = 60
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.params import Component
+from pipeline.config.params import Component
+from pipeline.config.registry import Registered
 from pipeline.problems.chance import Chance
 from pipeline.problems.models import applied, built, mlp, models, moved, register
 from pipeline.problems.optimizers import optimizers
-from pipeline.registry import Registered
 
 REQUIRED = {"hidden": [4], "lr": 0.5}
 EVERY_MODEL = [pytest.param(each, id=each.name) for each in models]

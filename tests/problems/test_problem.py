@@ -8,15 +8,17 @@ import pandas as pd
 import pytest
 import torch
 
-from pipeline import results
 from pipeline.catalogue import CATALOGUE
-from pipeline.params import load_params
+from pipeline.config import files
+from pipeline.config.files import ResultsError
+from pipeline.config.params import load_params
+from pipeline.data.datasets import frame, synthetic
+from pipeline.data.tables import dataset_of
 from pipeline.problems import problem as problems
-from pipeline.problems.datasets import frame, synthetic
-from pipeline.problems.problem import Problem, ProblemError, Split, describe, from_frame, load_problem
-from pipeline.problems.tables import dataset_of
-from pipeline.results import RUN_COLUMNS, ResultsError
-from pipeline.runs import Run, Stream, run_fingerprint
+from pipeline.problems.problem import Problem, ProblemError, Split, from_frame, load_problem
+from pipeline.problems.run import Run, Stream
+from pipeline.runs.names import describe, run_fingerprint
+from pipeline.runs.results import RUN_COLUMNS
 from tests.conftest import Edited
 
 FRAME = synthetic(train=60, validation=30, test=45, features=4, classes=3, noise=0.2)
@@ -195,7 +197,7 @@ def test_a_problem_is_loaded_from_its_file(edited: Edited) -> None:
     params = edited()
     with pytest.raises(ResultsError, match="`dvc repro dataset@synthetic` writes it"):
         load_problem(params, "synthetic")
-    results.write_dataset("synthetic", FRAME)
+    files.write_dataset("synthetic", FRAME)
     loaded = load_problem(params, "synthetic")
     assert loaded.digest == from_frame(params, "synthetic", FRAME).digest
     assert (loaded.name, loaded.outputs, loaded.lr) == ("synthetic", 3, 1.0)

@@ -20,10 +20,10 @@ import numpy as np
 import torch
 from torch.optim import SGD
 
-from pipeline.runs import Floats
+from pipeline.commands.gallery import table
+from pipeline.config.arrays import Floats
 from pipeline.schedulers.aliases import HINTS
 from pipeline.schedulers.replay import Budget, Replay, trace
-from pipeline.schedulers.table import table
 from tests.schedulers.examples import schedule
 
 DRAWS = 40

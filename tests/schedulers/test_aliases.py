@@ -10,10 +10,10 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline.catalogue import CATALOGUE
-from pipeline.errors import ParamsError
-from pipeline.params import Schedule
-from pipeline.registry import folded
-from pipeline.schedulers import __main__ as gallery
+from pipeline.commands import schedulers as gallery
+from pipeline.config.errors import ParamsError
+from pipeline.config.params import Schedule
+from pipeline.config.registry import folded
 from pipeline.schedulers.aliases import HINTS, HUGGING_FACE, TIMM, told
 from pipeline.schedulers.registry import schedulers
 from tests.conftest import Edited
@@ -147,10 +147,7 @@ def test_near_names_lead_to_the_one_that_is_taken(edited: Edited) -> None:
         edited(("  REX: {", "  REX: {name: Linear, "))
 
 
-def test_the_gallery_says_what_a_name_became(
-    edited: Edited, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_gallery_says_what_a_name_became(edited: Edited, capsys: pytest.CaptureFixture[str]) -> None:
     edited(("  REX: {", "  REX: {name: linear, "))
-    monkeypatch.setattr("sys.argv", ["schedulers", "synthetic"])
-    gallery.main()
+    gallery.main(["synthetic"])
     assert "schedulers.REX: Hugging Face's linear is LinearDecay here; num_warmup_steps is" in capsys.readouterr().out

@@ -12,9 +12,9 @@ import torch
 from torch.optim import lr_scheduler
 from torch.optim.swa_utils import SWALR
 
+from pipeline.runs.traps import follow
 from pipeline.schedulers.registry import schedulers
 from pipeline.schedulers.replay import Budget, Replay
-from pipeline.schedulers.traps import follow
 from tests.schedulers import test_composed
 from tests.schedulers.examples import schedule
 from tests.schedulers.test_composed import HALF, rates, sgd

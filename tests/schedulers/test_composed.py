@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.optim import SGD, Optimizer
 
-from pipeline.runs import Floats
+from pipeline.config.arrays import Floats
 from pipeline.schedulers.replay import Budget, ScheduleError, trace
 from tests.schedulers.examples import schedule
 

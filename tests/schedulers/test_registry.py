@@ -11,11 +11,11 @@ from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import ExponentialLR, LambdaLR, LRScheduler, ReduceLROnPlateau, StepLR
 
 from pipeline.catalogue import CATALOGUE
-from pipeline.params import Schedule
+from pipeline.commands.gallery import table
+from pipeline.config.params import Schedule
+from pipeline.runs.traps import follow
 from pipeline.schedulers.registry import register, schedulers
 from pipeline.schedulers.replay import Budget, ScheduleError, trace
-from pipeline.schedulers.table import table
-from pipeline.schedulers.traps import follow
 from tests.schedulers.examples import schedule
 
 pytestmark = pytest.mark.usefixtures("own_registries")

@@ -19,11 +19,11 @@ from torch.optim.lr_scheduler import (
     SequentialLR,
 )
 
-from pipeline.runs import Floats
+from pipeline.config.arrays import Floats
+from pipeline.config.units import plain_length
+from pipeline.runs.traps import follow
 from pipeline.schedulers.registry import register, schedulers
 from pipeline.schedulers.replay import Budget, ScheduleError, resolve, trace
-from pipeline.schedulers.traps import follow
-from pipeline.units import plain_length
 from tests.schedulers.examples import CYCLED_MOMENTUM, EXAMPLES, schedule
 
 BUDGETS = (10, 100, 1000)

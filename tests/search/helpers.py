@@ -15,12 +15,13 @@ from unittest import mock
 import optuna
 import pandas as pd
 
-from pipeline import record, results
 from pipeline.catalogue import CATALOGUE
-from pipeline.params import Params, load_params
+from pipeline.config import files
+from pipeline.config.params import Params, load_params
 from pipeline.problems.problem import Problem, load_problem
-from pipeline.runs import Block
+from pipeline.problems.run import Block
 from pipeline.stages import dataset, tune
+from pipeline.tracking import record
 from tests.conftest import ROOT
 
 PARAMS = """\
@@ -66,7 +67,7 @@ def params(*edits: Edit) -> Params:
 def problem(*edits: Edit) -> Problem:
     """The tiny problem with its data, which are written where they are missing."""
     loaded = params(*edits)
-    if not results.dataset_path("tiny").exists():
+    if not files.dataset_path("tiny").exists():
         dataset.main("tiny")
     return load_problem(loaded, "tiny")
 
@@ -95,7 +96,7 @@ def run_tune(*edits: Edit) -> pd.DataFrame:
 
 
 def trials() -> pd.DataFrame:
-    return pd.read_parquet(results.stage_path("tiny", "tune", "trials.parquet"))
+    return pd.read_parquet(files.stage_path("tiny", "tune", "trials.parquet"))
 
 
 def contents(root: Path) -> dict[str, bytes]:

@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.params import Schedule
+from pipeline.config.params import Schedule
+from pipeline.config.spaces import PeakRates
 from pipeline.schedulers.replay import Budget
 from pipeline.search.importances import ENOUGH, importances
 from pipeline.search.space import study_space
 from pipeline.search.study import Study, Trial
-from pipeline.spaces import PeakRates
 from tests.schedulers.examples import schedule
 
 STEP = schedule("StepLR", {"step_size": "30%", "gamma": 0.1})

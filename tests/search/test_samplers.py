@@ -6,7 +6,7 @@ import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
-from pipeline.params import SamplerName
+from pipeline.config.params import SamplerName
 from pipeline.search.samplers import applicable, new_sampler
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")  # as a study has it

@@ -16,13 +16,13 @@ from optuna.storages.journal import JournalFileBackend
 from torch.optim import SGD
 
 from pipeline.catalogue import CATALOGUE
-from pipeline.params import Schedule
+from pipeline.config.params import Schedule
+from pipeline.config.spaces import PeakRates, refuse_unfit
+from pipeline.config.units import percent
 from pipeline.schedulers.registry import Scheduler
 from pipeline.schedulers.replay import Budget, Replay, resolve, trace
 from pipeline.search.space import StudySpace, study_space
 from pipeline.search.study import Study
-from pipeline.spaces import PeakRates, refuse_unfit
-from pipeline.units import percent
 from tests.schedulers.examples import EXAMPLES, schedule
 
 BUDGET = Budget(epochs=20, steps_per_epoch=3)

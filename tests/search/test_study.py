@@ -13,10 +13,10 @@ import pandas as pd
 import pytest
 import torch
 
-from pipeline import obtain
+from pipeline.config.params import SamplerName
 from pipeline.engine import training
-from pipeline.params import SamplerName
 from pipeline.problems import problem as problems
+from pipeline.runs import obtain
 from pipeline.search import rounds, samplers, study
 from pipeline.search.rounds import search
 from pipeline.search.study import Round, Study, Trial

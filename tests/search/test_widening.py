@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.params import SamplerName
+from pipeline.config.params import SamplerName
 from pipeline.search import storage
 from pipeline.search.importances import importances
 from pipeline.search.space import StudySpace

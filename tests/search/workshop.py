@@ -9,10 +9,11 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from pipeline import cli, record
-from pipeline.params import load_params
+from pipeline import cli
+from pipeline.config.params import load_params
 from pipeline.search import storage
 from pipeline.stages import tune
+from pipeline.tracking import record
 from tests.search.helpers import kill_family, silent
 
 setattr(record, "mirror", silent)  # noqa: B010  # for all forks; MLflow takes seconds

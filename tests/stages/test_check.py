@@ -11,8 +11,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from pipeline.catalogue import CATALOGUE
-from pipeline.errors import ParamsError
-from pipeline.params import Params, load_params
+from pipeline.config.errors import ParamsError
+from pipeline.config.params import Params, load_params
 from pipeline.stages import check
 from tests.conftest import ROOT
 

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import results
-from pipeline.errors import ParamsError
+from pipeline.config import files
+from pipeline.config.errors import ParamsError
 from pipeline.stages import dataset
 
 
 def test_it_writes_the_samples_of_its_problem(repository: Path) -> None:
     dataset.main("digits")
-    assert len(results.read_dataset("digits")) == 1797
+    assert len(files.read_dataset("digits")) == 1797
     assert [path.name for path in (repository / "data").iterdir()] == ["digits.parquet"]
 
 

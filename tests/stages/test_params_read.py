@@ -10,16 +10,16 @@ import pytest
 from pydantic import BaseModel
 from ruamel.yaml import YAML
 
-from pipeline import results
 from pipeline.catalogue import CATALOGUE
-from pipeline.params import Params, load_params
-from pipeline.problems.datasets import datasets
+from pipeline.config import files
+from pipeline.config.params import Params, load_params
+from pipeline.data.datasets import datasets
 
 ROOT = Path(__file__).parents[2]
 STAGES = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
 # What the stages do with what they read is not asked here.
 WORK = {
-    "dataset": ("results.write_dataset",),
+    "dataset": ("files.write_dataset",),
     "train": ("record",),
     "tune": ("search", "recommend", "winners", "storage", "TrialTable", "best_yaml", "importances", "parquet", "record"),
     "sweep": (
@@ -78,7 +78,7 @@ def test_a_stage_reads_what_is_declared(stage: str, repository: Path, monkeypatc
     params = load_params(CATALOGUE)
     recorder = recording(params)
     for name, problem in params.problems.items():
-        results.write_dataset(name, datasets[problem.dataset.name].function(**problem.dataset.args))
+        files.write_dataset(name, datasets[problem.dataset.name].function(**problem.dataset.args))
     module = importlib.import_module(f"pipeline.stages.{stage}")
     for name in WORK[stage]:
         target = f"pipeline.stages.{stage}.{name}"

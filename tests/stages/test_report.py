@@ -21,13 +21,14 @@ import pandas as pd
 import pytest
 from optuna.distributions import FloatDistribution, distribution_to_json
 
-from pipeline import results
 from pipeline.analysis.assembled import assemble
 from pipeline.analysis.statistics import CRITERION
 from pipeline.analysis.tables import recommendations
 from pipeline.catalogue import CATALOGUE
-from pipeline.params import load_params
-from pipeline.results import CURVE_COLUMNS, RUN_COLUMNS, SWEEP_COLUMNS, TRIAL_COLUMNS
+from pipeline.config import files
+from pipeline.config.params import load_params
+from pipeline.runs import results
+from pipeline.runs.results import CURVE_COLUMNS, RUN_COLUMNS, SWEEP_COLUMNS, TRIAL_COLUMNS
 from pipeline.stages import report
 
 EPOCHS, SEEDS = 100, 10
@@ -145,7 +146,7 @@ def run(problem: str, variant: str, label: str, seed: int) -> tuple[dict[str, An
 def write_stage(problem: str, stage: str, variant: str) -> None:
     made = [run(problem, variant, label, seed) for label in ARGS for seed in range(SEEDS)]
     runs = pd.DataFrame([row for row, _ in made])[list(RUN_COLUMNS)]
-    beside = {"findings.json": results.as_json(FINDINGS)} if variant == "default" else {}
+    beside = {"findings.json": files.json_file(FINDINGS)} if variant == "default" else {}
     results.write_runs(problem, stage, runs, pd.concat([curves for _, curves in made], ignore_index=True), beside)
     if variant == "tuned":
         best = [row for row, _ in made if row["seed"] == 4]
@@ -155,10 +156,10 @@ def write_stage(problem: str, stage: str, variant: str) -> None:
         ]
         searched = {"trials.parquet": trials(problem), "importances.parquet": importances(), "runs.parquet": sweep(problem)}
         places = {"trials.parquet": "tune", "importances.parquet": "tune", "runs.parquet": "sweep"}
-        results.write_files(
+        files.write_files(
             [
-                (results.stage_path(problem, stage, "best.yaml"), "\n".join(lines).encode()),
-                *((results.stage_path(problem, places[n], n), results.parquet(frame)) for n, frame in searched.items()),
+                (files.stage_path(problem, stage, "best.yaml"), "\n".join(lines).encode()),
+                *((files.stage_path(problem, places[n], n), files.parquet(frame)) for n, frame in searched.items()),
             ]
         )
 
@@ -223,7 +224,7 @@ def results_of_both(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (path / "params.yaml").write_text(PARAMS)
     with contextlib.chdir(path):
         for problem in PEAK:
-            results.write_dataset(problem, dataset())
+            files.write_dataset(problem, dataset())
         for problem, (stage, variant) in itertools.product(PEAK, (("train", "default"), ("tune", "tuned"))):
             write_stage(problem, stage, variant)
     return path
@@ -265,8 +266,8 @@ def tuned_repository(results_of_both: Path, tmp_path: Path, monkeypatch: pytest.
 def repository(tuned_repository: Path) -> Path:
     """The same before stage tune."""
     for problem in PEAK:
-        shutil.rmtree(results.stage_path(problem, "tune", ""))
-        shutil.rmtree(results.stage_path(problem, "sweep", ""))
+        shutil.rmtree(files.stage_path(problem, "tune", ""))
+        shutil.rmtree(files.stage_path(problem, "sweep", ""))
     return tuned_repository
 
 
@@ -407,22 +408,22 @@ def test_the_recommendation_is_in_torchs_numbers(page: Page) -> None:
 def test_a_missing_best_yaml_is_told(tuned_repository: Path) -> None:
     params = load_params(CATALOGUE)
     assert recommendations(report.read(params, "digits"))
-    results.stage_path("digits", "tune", "best.yaml").unlink()
-    with pytest.raises(results.ResultsError, match=r"best\.yaml is not there; `dvc repro tune@digits` writes it"):
+    files.stage_path("digits", "tune", "best.yaml").unlink()
+    with pytest.raises(files.ResultsError, match=r"best\.yaml is not there; `dvc repro tune@digits` writes it"):
         report.read(params, "digits")
 
 
 @pytest.mark.parametrize("broken", ["a: [", "a: 1\na: 2\n", "\x00"])
 def test_a_broken_best_yaml_names_the_stage_that_writes_it(tuned_repository: Path, broken: str) -> None:
-    results.stage_path("digits", "tune", "best.yaml").write_text(broken)
-    with pytest.raises(results.ResultsError, match="dvc repro tune@digits"):
+    files.stage_path("digits", "tune", "best.yaml").write_text(broken)
+    with pytest.raises(files.ResultsError, match="dvc repro tune@digits"):
         report.main()
     assert not (tuned_repository / "reports").exists()
 
 
 def test_missing_results_name_the_stage_that_writes_them(repository: Path) -> None:
-    results.stage_path("digits", "train", "runs.parquet").unlink()
-    with pytest.raises(results.ResultsError, match="dvc repro train@digits"):
+    files.stage_path("digits", "train", "runs.parquet").unlink()
+    with pytest.raises(files.ResultsError, match="dvc repro train@digits"):
         report.main()
     assert not (repository / "reports").exists()
 

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import results
-from pipeline.results import SWEEP_COLUMNS
+from pipeline.config import files
+from pipeline.runs import results
+from pipeline.runs.results import SWEEP_COLUMNS
 from pipeline.stages import sweep
 from tests.search import helpers
 
@@ -48,22 +49,22 @@ def test_a_second_run_writes_the_same_bytes(tuned: Path, monkeypatch: pytest.Mon
     written = []
     for _ in range(2):
         sweep.main("tiny")
-        written.append(results.stage_path("tiny", "sweep", "runs.parquet").read_bytes())
+        written.append(files.stage_path("tiny", "sweep", "runs.parquet").read_bytes())
     assert written[0] == written[1]
 
 
 def test_before_the_search_the_stage_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     helpers.problem()
-    with pytest.raises(results.ResultsError, match="`dvc repro tune@tiny` writes it"):
+    with pytest.raises(files.ResultsError, match="`dvc repro tune@tiny` writes it"):
         sweep.main("tiny")
 
 
 def test_a_recommendation_that_is_none(tuned: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tuned)
-    path = results.stage_path("tiny", "tune", "best.yaml")
+    path = files.stage_path("tiny", "tune", "best.yaml")
     before = path.read_bytes()
     path.write_text("StepLR: {name: StepLR, args: {step_size: -5%}}\n")
-    with pytest.raises(results.ResultsError, match=r"best\.yaml does not hold configurations .*is not a length"):
+    with pytest.raises(files.ResultsError, match=r"best\.yaml does not hold configurations .*is not a length"):
         sweep.recommended("tiny")
     path.write_bytes(before)

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from safetensors.torch import load_file
 
-from pipeline import record
 from pipeline.stages import train
+from pipeline.tracking import record
 from tests.conftest import ROOT
 from tests.search import helpers
 
@@ -54,10 +54,11 @@ import shutil
 from multiprocessing import active_children
 from unittest.mock import MagicMock
 
-from pipeline import obtain, record
+from pipeline.runs import obtain
+from pipeline.tracking import record
 from pipeline.engine import workers
 from pipeline.stages import dataset, train
-from pipeline.store import store
+from pipeline.runs.store import store
 
 record.mirror = MagicMock()  # MLflow takes seconds to start
 for problem in ("looped", "stacked"):

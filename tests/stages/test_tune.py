@@ -15,16 +15,19 @@ import pandas as pd
 import pytest
 import torch
 
-from pipeline import record, results
 from pipeline.catalogue import CATALOGUE
+from pipeline.config import files
+from pipeline.config.params import load_params
 from pipeline.engine.training import train
-from pipeline.params import load_params
-from pipeline.problems.problem import Problem, describe
-from pipeline.results import CURVE_COLUMNS, RUN_COLUMNS, TRIAL_COLUMNS
-from pipeline.runs import Run, collect
+from pipeline.problems.problem import Problem
+from pipeline.problems.run import Run, collect
+from pipeline.runs import results
+from pipeline.runs.names import describe
+from pipeline.runs.results import CURVE_COLUMNS, RUN_COLUMNS, TRIAL_COLUMNS
 from pipeline.schedulers.replay import resolve
 from pipeline.search import storage
 from pipeline.stages import dataset, tune
+from pipeline.tracking import record
 from tests.search import helpers
 
 CPU = torch.device("cpu")
@@ -153,7 +156,7 @@ def test_the_recommendation_is_the_winner_of_lowest_mean_over_all_seeds(problem:
 
 def pasted(problem: Problem, *edits: helpers.Edit) -> Any:
     """The problem's schedules after best.yaml was pasted under ``problems.tiny.schedulers`` as it is."""
-    best = (results.RESULTS / "tiny/tune/best.yaml").read_text(encoding="utf-8")
+    best = (files.RESULTS / "tiny/tune/best.yaml").read_text(encoding="utf-8")
     text = helpers.edited(("    schedulers: {}\n", "    schedulers:\n" + textwrap.indent(best, "      ")), *edits)
     path = Path("pasted.yaml")
     path.write_text(text, encoding="utf-8")
@@ -287,5 +290,5 @@ def test_two_searches_at_once_share_one_storage(tmp_path: Path, capfd: pytest.Ca
     assert helpers.journal(shared) == helpers.journal(alone)
     for name in NAMES:
         for file in helpers.FILES:
-            path = results.stage_path(name, "tune", file)
+            path = files.stage_path(name, "tune", file)
             assert (shared / path).read_bytes() == (alone / path).read_bytes()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import results
+from pipeline.runs import results
 from tests.tracking.helpers import train
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline import results
-from pipeline.runs import CURVES, Block, History, Outcome
+from pipeline.problems.run import CURVES, Block, History, Outcome
+from pipeline.runs import results
 from pipeline.tracking.connection import tracking_uri
 from pipeline.tracking.mirror import mirror
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import results
-from pipeline.tracking.__main__ import rebuild
+from pipeline.runs import results
 from pipeline.tracking.connection import tracking_uri
+from pipeline.tracking.rebuilding import rebuild
 from tests.tracking.helpers import contents, describe, train
 
 # SQLAlchemy 2.1 says so of a query inside MLflow.

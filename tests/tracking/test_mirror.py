@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import results
-from pipeline.runs import CURVES
+from pipeline.problems.run import CURVES
+from pipeline.runs import results
 from pipeline.tracking import mirror as mirrors
-from pipeline.tracking.__main__ import rebuild
 from pipeline.tracking.mirror import mirror
+from pipeline.tracking.rebuilding import rebuild
 from pipeline.tracking.recorder import FIGURES
 from tests.tracking.helpers import (
     EPOCHS,

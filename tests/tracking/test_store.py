@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import results
+from pipeline.runs import results
 from pipeline.tracking import connection
-from pipeline.tracking.__main__ import rebuild
 from pipeline.tracking.connection import connect
+from pipeline.tracking.rebuilding import rebuild
 from pipeline.tracking.store import SqliteStore
 from tests.tracking.helpers import EPOCHS, rows
 

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from pipeline.runs import Floats
+from pipeline.config.arrays import Floats
 
 WIDTH = 360  # points; on the narrowest phone a point is about a pixel
 POINTS = 180  # per line: about what a line of that width can show

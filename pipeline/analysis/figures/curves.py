@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from pipeline.analysis.figures.canvas import SETTINGS, Panel, Scale, as_svg, charts, dress, thinned, variants
 from pipeline.analysis.figures.style import Style, Styles
-from pipeline.runs import Floats
+from pipeline.config.arrays import Floats
 
 SEEDS = 20  # single runs drawn in a panel
 DECADES = 4  # of a learning rate that are drawn; what lies below is too small to move anything

@@ -26,7 +26,7 @@ from pipeline.analysis.figures.canvas import (
     variants,
 )
 from pipeline.analysis.figures.style import Style, Styles
-from pipeline.runs import Floats
+from pipeline.config.arrays import Floats
 
 STEPS = 420  # drawn in one panel of step lines, all schedulers together; it keeps a panel small
 HEADING = 1.5  # rows that a scheduler's name takes above its bars

@@ -11,15 +11,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pipeline.cache import remembered
-from pipeline.compiler import kept, machine, name_of
+from pipeline.config.arrays import Floats
+from pipeline.engine.cache import remembered
+from pipeline.engine.compiler import kept, machine, name_of
+from pipeline.engine.device import cores
 from pipeline.engine.functions import State
 from pipeline.engine.lanes.comparison import difference
 from pipeline.engine.lanes.source import lanes_of, source, traced
 from pipeline.engine.lanes.values import MistranslatedError
 from pipeline.engine.program import Epochs, Runs, Trained
-from pipeline.hands import cores
-from pipeline.runs import Floats
 
 NONE = "none"
 """What is remembered of compiled code that does not differ from torch."""
@@ -41,7 +41,7 @@ class LaneProgram:
     """A program in compiled code. No run's arithmetic depends on which runs are beside it, nor on the number of threads.
 
     Raises :class:`pipeline.engine.lanes.values.UntranslatableError` for functions that cannot be compiled and
-    :class:`pipeline.compiler.NoCompilerError` where nothing can be.
+    :class:`pipeline.engine.compiler.NoCompilerError` where nothing can be.
     """
 
     leaves_at = 0.0

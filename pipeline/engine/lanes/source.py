@@ -13,7 +13,7 @@ from torch.func import functionalize
 from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from pipeline.compiler import Machine
+from pipeline.engine.compiler import Machine
 from pipeline.engine.lanes.decompositions import DECOMPOSITIONS
 from pipeline.engine.lanes.layers import named_layers
 from pipeline.engine.lanes.translate import KNOWN, WHOLE, Translator

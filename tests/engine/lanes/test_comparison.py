@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.operations import OneRun, runs_of
-from pipeline import cache, compiler
+from pipeline.engine import cache, compiler
 from pipeline.engine.lanes import program
 from pipeline.engine.lanes.comparison import difference
 from pipeline.engine.lanes.operations import POINTWISE, REDUCTIONS, Pointwise, Reduction

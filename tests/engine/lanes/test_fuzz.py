@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as f
 
 from benchmarks.operations import verdict
-from pipeline import compiler
+from pipeline.engine import compiler
 
 START = torch.linspace(-1.5, 2, 12).reshape(3, 4)
 Operation = Callable[..., Any]

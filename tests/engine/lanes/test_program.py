@@ -10,7 +10,7 @@ from pipeline.engine import stacked
 from pipeline.engine.lanes import program
 from pipeline.engine.lanes.program import LaneProgram, blocks
 from pipeline.engine.program import Runs
-from pipeline.runs import History, collect, select
+from pipeline.problems.run import History, collect, select
 from tests.engine.helpers import CPU, MLP, Builder, assert_close, assert_same_bits, numbers_of, run_of, train
 from tests.engine.test_twin import OPTIMIZERS
 

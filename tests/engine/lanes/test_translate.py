@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as f
 
+from pipeline.engine.code import code_fingerprint
 from pipeline.engine.lanes.products import block_of
 from pipeline.engine.lanes.program import LaneProgram
 from pipeline.engine.lanes.values import UntranslatableError
 from pipeline.engine.program import Epochs, Runs
 from pipeline.engine.tensors import TensorProgram
-from pipeline.runs import code_fingerprint
 
 SAMPLES, FEATURES, RUNS = 6, 4, 5
 Step = Callable[[Tensor, Tensor, Tensor, Tensor], Any]

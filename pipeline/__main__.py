@@ -1,0 +1,30 @@
+"""``python -m pipeline COMMAND``: what there is beside the stages that ``dvc repro`` runs."""
+
+import importlib
+import sys
+
+from pipeline.config.errors import PipelineError
+
+COMMANDS = {
+    "schedulers": "draw every configured schedule and name the traps in it",
+    "mirror": "rebuild MLflow's and Optuna's stores from the results",
+}
+
+
+def main() -> None:
+    """Carry out the command; without one, say which there are."""
+    words = sys.argv[1:]
+    if not words or words[0] not in COMMANDS:
+        lines = ["usage: python -m pipeline COMMAND [--help]", *(f"  {name:12}{told}" for name, told in COMMANDS.items())]
+        is_asked = words in ([], ["-h"], ["--help"])
+        print("\n".join(lines), file=sys.stdout if is_asked else sys.stderr)
+        sys.exit(0 if is_asked else 2)
+    try:
+        importlib.import_module(f"pipeline.commands.{words[0]}").main(words[1:])
+    except PipelineError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The words after ``python -m pipeline``, one module each."""

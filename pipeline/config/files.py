@@ -1,0 +1,112 @@
+"""Where everything lies, and how it is written: whole or not at all.
+
+Paths are relative to the working directory, the root of the repository (or of DVC's temporary copy of it).
+"""
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline.config.errors import PipelineError
+
+DATA = Path("data")
+RESULTS = Path("results")
+REPORTS = Path("reports")
+STATE = Path(".state")
+"""Git-ignored: locks, and what an interrupted stage needs to go on."""
+
+
+class ResultsError(PipelineError):
+    """A result that is not there, or cannot be read; says which stage writes it."""
+
+
+def store_root() -> Path:
+    """Where the default stores lie: the repository's root.
+
+    DVC names it to its stages; in ``dvc exp run --temp`` it is not the copy that they work in.
+    """
+    return Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
+
+
+def write_files(contents: Iterable[tuple[Path, bytes]]) -> None:
+    """Replace files so that each is at any moment the old or the new one, whole; all are written before any is replaced."""
+    ready: list[tuple[Path, Path]] = []
+    try:
+        for path, content in contents:
+            if path.is_dir():  # found only in replacing, it would leave some files new and some old
+                raise ResultsError(f"{path} is a folder, where a file of that name is to be written; move it away")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # One name for all time: what a killed stage left is overwritten by the next. A stage's lock keeps others away.
+            temporary = path.with_name(f".{path.name}.tmp")
+            ready.append((temporary, path))
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        for temporary, path in ready:
+            temporary.replace(path)
+    finally:
+        for temporary, _ in ready:
+            temporary.unlink(missing_ok=True)
+
+
+def parquet(frame: pd.DataFrame) -> bytes:
+    """The frame as the bytes of a parquet file: the same for the same values."""
+    content: bytes = frame.to_parquet(index=False)
+    return content
+
+
+def dataset_path(problem: str) -> Path:
+    """``data/P.parquet``."""
+    return DATA / f"{problem}.parquet"
+
+
+def stage_path(problem: str, stage: str, name: str) -> Path:
+    """``results/P/STAGE/NAME``."""
+    return RESULTS / problem / stage / name
+
+
+def write_params(params: Mapping[str, Any]) -> None:
+    """Write ``data/params.json``: everything that params.yaml says or leaves to its defaults."""
+    write_files([(DATA / "params.json", json_file(params))])
+
+
+def write_dataset(problem: str, frame: pd.DataFrame) -> None:
+    """Write the dataset of a problem."""
+    write_files([(dataset_path(problem), parquet(frame))])
+
+
+def read_dataset(problem: str) -> pd.DataFrame:
+    """The dataset of a problem; columns ``split``, ``y``, ``x0`` …"""
+    return read_parquet(dataset_path(problem), f"dataset@{problem}")
+
+
+def read_parquet(path: Path, source: str) -> pd.DataFrame:
+    """A table that the stage ``source`` writes."""
+    try:
+        return pd.read_parquet(path)
+    except FileNotFoundError:
+        raise ResultsError(f"{path} is not there; `dvc repro {source}` writes it") from None
+    except (OSError, ValueError) as error:
+        line = str(error).splitlines()[0]
+        raise ResultsError(f"{path} cannot be read ({line}); delete it, then `dvc repro {source}` writes it anew") from None
+
+
+def json_file(value: Any) -> bytes:
+    """A JSON file's bytes: sorted keys, a newline at the end; what is not finite becomes null."""
+    return (json.dumps(_finite(value), indent=2, sort_keys=True) + "\n").encode()
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value

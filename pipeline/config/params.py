@@ -1,0 +1,485 @@
+"""params.yaml as frozen types.
+
+Every mistake in the file is reported at once, each as
+``params.yaml:LINE:COLUMN: path: what is wrong (what was given); what would be right``.
+"""
+
+import functools
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Protocol
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    GetCoreSchemaHandler,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCustomError, core_schema
+
+from pipeline.config import document
+from pipeline.config.callables import code_at
+from pipeline.config.document import Loc, Mistake
+from pipeline.config.errors import ParamsError
+from pipeline.config.registry import STRICT, Alias, Registry
+from pipeline.config.spaces import PeakRates, Range, SearchSpace, refuse_unfit
+from pipeline.config.units import (
+    Length,
+    LengthOrZero,
+    OptionalLengthOrZero,
+    Percentage,
+    PositiveRate,
+    percent,
+    plain_length,
+    share_of,
+)
+from pipeline.config.wording import in_words, mistake, suggestion
+
+PARAMS_FILE = Path("params.yaml")
+Interval = Literal["epoch", "batch"]
+SamplerName = Literal["tpe", "random", "gp", "cmaes", "qmc"]
+
+
+class Catalogue(Protocol):
+    """The registered names that params.yaml may use: read-only attributes, so that any frozen class fits."""
+
+    @property
+    def datasets(self) -> Registry[Any]: ...  # noqa: D102  # the names say it
+    @property
+    def models(self) -> Registry[Any]: ...  # noqa: D102
+    @property
+    def optimizers(self) -> Registry[Any]: ...  # noqa: D102
+    @property
+    def losses(self) -> Registry[Any]: ...  # noqa: D102
+    @property
+    def metrics(self) -> Registry[Any]: ...  # noqa: D102
+    @property
+    def schedulers(self) -> Registry[Any]: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class ComponentOf:
+    """Validates ``{name: …, argument: …}`` against the registry that the catalogue holds under ``kind``.
+
+    Without a catalogue it takes ``{name: …, args: {…}}``, which is what pydantic writes of one that was checked.
+    """
+
+    kind: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.with_info_plain_validator_function(self.validate)
+
+    def validate(self, value: Any, info: core_schema.ValidationInfo) -> "Component":
+        """The component with all its arguments, defaults filled in."""
+        arguments = dict(_mapping(value))
+        if info.context is None:
+            return Component(**arguments)
+        registry: Registry[Any] = getattr(info.context, self.kind)
+        if self.kind == "datasets" and "path" in arguments:
+            arguments.setdefault("name", "file")
+        if "name" not in arguments:
+            names = ", ".join(entry.name for entry in registry)
+            raise _nested("name", None, mistake("is missing", f"add `name:` with one of {names}"))
+        name = arguments.pop("name")
+        try:
+            entry = registry.find(name)
+        except PydanticCustomError as error:
+            raise _nested("name", name, error) from None
+        return Component(entry.name, entry.complete(arguments))
+
+
+@dataclass(frozen=True)
+class Component:
+    """A registered function by name, with all its arguments."""
+
+    name: str
+    args: Mapping[str, Any]
+
+
+class Average(BaseModel):
+    """``average``: a run is evaluated at a mean of the weights that it has had, as torch's ``AveragedModel`` keeps it."""
+
+    model_config = STRICT
+
+    ema: float | None = Field(default=None, gt=0, lt=1)
+    """Decay of an exponential mean, which takes in the weights after every optimizer step."""
+    swa: OptionalLengthOrZero = None
+    """Epochs, or their share of the run, after which a plain mean begins to take in the weights at the end of each."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> "Average":
+        if (self.ema is None) == (self.swa is None):
+            raise mistake(f"has {'neither' if self.ema is None else 'both'} of ema and swa", "write either ema or swa")
+        return self
+
+    def in_epochs(self, epochs: int) -> "Average":
+        """The same for a run of so many epochs, in torch's numbers."""
+        return self if self.swa is None else Average(swa=plain_length(self.swa, epochs))
+
+
+class Schedule(BaseModel):
+    """One entry under ``schedulers``: a registered scheduler, its arguments as written, and its peak learning rate."""
+
+    model_config = STRICT
+
+    name: str
+    args: dict[str, Any] = Field(default_factory=dict)
+    lr: PositiveRate = "100%"  # type: ignore[assignment]  # as written; 100% is the optimizer's own
+    warmup: LengthOrZero = 0
+    """Scheduler steps in which the rate first rises from 0 to the peak, in a straight line, or their share of the run."""
+    interval: Interval | None = None
+    average: Average | None = None
+    """The mean of its weights that a run is evaluated at; the last weights where it is left out."""
+    search: SearchSpace | None = None
+    """What a study tries for each argument, in place of the registered search space."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_its_name_here(cls, entry: Any, info: ValidationInfo) -> Any:
+        """A schedule of Hugging Face's or timm's under the name that it is registered by."""
+        if info.context is None or not isinstance(entry, dict):
+            return entry
+        registry = info.context.schedulers
+        alias = registry.alias(entry.get("name"))
+        if alias is None:
+            return entry
+        _refuse_foreign(entry, alias, registry[alias.name].arguments.model_fields)
+        return alias.applied(entry)
+
+    @field_validator("name")
+    @classmethod
+    def _is_registered(cls, name: str, info: ValidationInfo) -> str:
+        return name if info.context is None else str(info.context.schedulers.find(name).name)
+
+    @field_validator("args", mode="plain")
+    @classmethod
+    def _fit_the_signature(cls, args: Any, info: ValidationInfo) -> dict[str, Any]:
+        given = _mapping(args)
+        if info.context is None or "name" not in info.data:
+            return given
+        checked: dict[str, Any] = info.context.schedulers[info.data["name"]].check(given)
+        return checked
+
+    @field_validator("warmup")
+    @classmethod
+    def _leads_up_to_a_schedule(cls, warmup: Any, info: ValidationInfo) -> Any:
+        if info.context is None or "name" not in info.data or not warmup:
+            return warmup
+        entry = info.context.schedulers[info.data["name"]]
+        if entry.live:
+            wrong = f"has no meaning before {entry.name}, which reacts to the loss from the first epoch on"
+            raise mistake(wrong, "leave `warmup` out")
+        own = entry.complete(info.data["args"]).get("warmup") if "args" in info.data else None
+        if own and percent(str(own)) != 0:
+            wrong = f"comes before {entry.name}, which has a warmup of {own} of its own"
+            raise mistake(wrong, "leave this one out, and write how long it is as args.warmup")
+        return warmup
+
+    @field_validator("interval")
+    @classmethod
+    def _default_interval(cls, interval: Interval | None, info: ValidationInfo) -> Interval | None:
+        if info.context is None or "name" not in info.data:
+            return interval
+        entry = info.context.schedulers[info.data["name"]]
+        if entry.live and interval == "batch":
+            wrong = f"{entry.name} reacts to the loss of an epoch and cannot be stepped per batch"
+            raise mistake(wrong, "leave `interval` out")
+        return interval or ("batch" if info.data.get("warmup") else entry.interval)
+
+    @field_validator("average")
+    @classmethod
+    def _averages_once(cls, average: Average | None, info: ValidationInfo) -> Average | None:
+        if average is not None and info.context is not None and "name" in info.data:
+            entry = info.context.schedulers[info.data["name"]]
+            if entry.schedule_free:
+                raise mistake(f"comes on top of {entry.name}, which averages the weights itself", "leave `average` out")
+        return average
+
+    @field_validator("search")
+    @classmethod
+    def _search_fits_the_signature(cls, search: SearchSpace | None, info: ValidationInfo) -> SearchSpace | None:
+        if search is None or info.context is None or not {"name", "args"} <= info.data.keys():
+            return search
+        entry = info.context.schedulers[info.data["name"]]
+        refuse_unfit(search, entry, info.data["args"], settled=entry.begins if info.data.get("warmup") else ())
+        return search
+
+    @property
+    def key(self) -> str:
+        """Canonical text; equal for schedules that train the same."""
+        unused = {"search"} if self.average else {"search", "average"}
+        code = code_at(self.args.values())
+        return json.dumps(self.model_dump(exclude=unused) | ({"code": code} if code else {}), sort_keys=True)
+
+
+def _refuse_foreign(entry: dict[str, Any], alias: Alias, known: Iterable[str]) -> None:
+    """Arguments by the other library's names are told with ours."""
+    error = mistake(f"is not an argument of {alias.name}, which {entry['name']} is here", alias.hint, key=True)
+    args = entry.get("args")
+    foreign = {key: args[key] for key in args if key not in known} if isinstance(args, dict) else {}
+    if foreign:
+        lines = [InitErrorDetails(type=error, loc=("args", key), input=value) for key, value in foreign.items()]
+        raise ValidationError.from_exception_data("schedule", lines)
+
+
+def _named_after_label(value: Any) -> Any:
+    """A scheduler's name is its label where none is given."""
+    if not isinstance(value, dict):
+        return value
+    return {label: {"name": label, **entry} if isinstance(entry, dict) else entry for label, entry in value.items()}
+
+
+def _is_label(label: str) -> str:
+    """Labels become file names, DVC stages, MLflow run names and study names; DVC reads a dot as a step into a mapping."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", label):
+        raise mistake("is not a usable name", "use up to 64 letters, digits, _ and -, beginning with a letter or digit")
+    return label
+
+
+def _is_device(name: str) -> str:
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:[0-9]{1,3})?", name):
+        raise mistake("is not a device", "write auto, cpu, cuda, cuda:0, cuda:1 … or mps")
+    return name
+
+
+RESERVED = ("across", "all", "made", "reading", "report")
+"""Sections and figures of the report that are of no problem, and the report's own experiment in MLflow."""
+
+
+def _is_free(name: str) -> str:
+    if name in RESERVED:
+        raise mistake("is a name that the report has for itself", "give the problem another one")
+    return name
+
+
+Label = Annotated[str, AfterValidator(_is_label)]
+ProblemName = Annotated[Label, AfterValidator(_is_free)]
+Schedules = Annotated[dict[Label, Schedule], BeforeValidator(_named_after_label)]
+
+
+class Clipping(BaseModel):
+    """``clip``: either the largest ``norm`` of all gradients together, or the largest absolute ``value`` of each number."""
+
+    model_config = STRICT
+
+    norm: float | None = Field(default=None, gt=0, le=1e9)
+    value: float | None = Field(default=None, gt=0, le=1e9)
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> "Clipping":
+        if (self.norm is None) == (self.value is None):
+            raise mistake(f"has {'neither' if self.norm is None else 'both'} of norm and value", "write either norm or value")
+        return self
+
+
+FIXED_BY = {
+    "split": "would draw samples at random, those of the column's test part into the training part too",
+    "order": "would draw samples of a series at random, past before future or not",
+}
+"""Arguments of a dataset that say which sample is in which part, and what drawing the parts anew would make of it."""
+
+
+def _fixed_by(data: Mapping[str, Any]) -> str | None:
+    """The argument by which the dataset of a problem, as far as that is read, fixes its parts."""
+    dataset = data.get("dataset")
+    given = dataset.args if isinstance(dataset, Component) else {}
+    return next((name for name in FIXED_BY if given.get(name) is not None), None)
+
+
+class ProblemParams(BaseModel):
+    """One entry under ``problems``: data, model, optimizer and budget; ``schedulers`` overrides whole labels."""
+
+    model_config = STRICT
+
+    dataset: Annotated[Component, ComponentOf("datasets")]
+    resample: bool | None = None
+    """Whether each seed draws a split of its own; usual where the dataset does not say which sample is in which part."""
+    model: Annotated[Component, ComponentOf("models")]
+    optimizer: Annotated[Component, ComponentOf("optimizers")]
+    loss: Annotated[Component, ComponentOf("losses")] | None = None
+    metric: Annotated[Component, ComponentOf("metrics")] | None = None
+    epochs: int = Field(ge=1, le=100_000)
+    batch_size: int = Field(ge=1, le=1_000_000)
+    clip: Clipping | None = None
+    """Bound on the gradients of each step."""
+    engine: Literal["auto", "stacked", "loop"] = "auto"
+    """Whether runs are trained as one stack, or each by itself; ``auto`` stacks what can be."""
+    compile: Literal["auto"] | bool = "auto"
+    """Whether training is compiled: always, never, or where it is long enough to be worth the seconds."""
+    schedulers: Schedules = Field(default_factory=dict)
+
+    @field_validator("resample")
+    @classmethod
+    def _leaves_fixed_parts_alone(cls, resample: bool | None, info: ValidationInfo) -> bool:
+        fixed = _fixed_by(info.data)
+        if resample and fixed:
+            raise mistake(FIXED_BY[fixed], "leave `resample` out, or write `resample: false`")
+        return fixed is None if resample is None else resample
+
+
+class TuneParams(BaseModel):
+    """``tune``: one study per scheduler and seed, of ``trials`` trials each, ``batch`` of them asked for at a time."""
+
+    model_config = STRICT
+
+    trials: int = Field(default=32, ge=1, le=100_000)
+    batch: int = Field(default=8, ge=1, le=10_000)
+    sampler: SamplerName = "tpe"
+    lr: PeakRates = PeakRates()
+
+    @field_validator("batch")
+    @classmethod
+    def _rounds_are_whole(cls, batch: int, info: ValidationInfo) -> int:
+        trials = info.data.get("trials", batch)
+        if trials % batch:
+            right = f"write a divisor of trials ({trials}), or change `tune.trials`"
+            raise mistake("does not divide the trials into whole rounds", right)
+        return batch
+
+
+class SweepParams(BaseModel):
+    """``sweep``: peak rates tried on each recommended shape, over the range of ``tune.lr``; budgets beside the full one."""
+
+    model_config = STRICT
+
+    points: int = Field(default=10, ge=2, le=1000)
+    budgets: list[Length] = Field(default=["10%", "25%", "50%"], max_length=100, validate_default=True)
+    """Epochs, or shares of the problem's."""
+
+
+class ReportParams(BaseModel):
+    """``report``: the tutorial's table shows every ``every``-th epoch; differences are taken to ``baseline``."""
+
+    model_config = STRICT
+
+    every: int = Field(default=10, ge=1, le=100_000)
+    baseline: str
+    matters: Percentage = "1%"
+    """The smallest difference of interest, as a share of the loss it is compared with."""
+    target: dict[Label, Annotated[float, Field(gt=0, le=1e9)]] = Field(default_factory=dict)
+    """Problem → the validation loss to be reached; where it is left out, what the untuned baseline comes to."""
+
+    @property
+    def margin(self) -> float:
+        """``matters`` as a number from 0 to 1."""
+        return share_of(self.matters)
+
+
+class Params(BaseModel):
+    """All of params.yaml."""
+
+    model_config = STRICT
+
+    device: Annotated[str, AfterValidator(_is_device)] = "auto"
+    models: Literal["none", "best"] = "none"
+    """Whether each problem's best run is kept as a model, in reports/best and in MLflow's registry."""
+    seeds: int = Field(ge=2, le=1000)
+    problems: dict[ProblemName, ProblemParams] = Field(min_length=1)
+    schedulers: Schedules = Field(min_length=1)
+    tune: TuneParams = TuneParams()
+    sweep: SweepParams = SweepParams()
+    report: ReportParams
+
+    def problem(self, name: str) -> ProblemParams:
+        """The problem of that name; :class:`ParamsError` with the nearest one where it is unknown."""
+        if name not in self.problems:
+            raise ParamsError(f"there is no problem {name!r} in params.yaml; {suggestion(name, self.problems)}")
+        return self.problems[name]
+
+    def schedules(self, problem: str) -> dict[str, Schedule]:
+        """The schedules of a problem by label: the common ones, with the problem's own in place of or after them."""
+        return self.schedulers | self.problems[problem].schedulers
+
+
+@functools.cache
+def load_params(catalogue: Catalogue, path: Path = PARAMS_FILE) -> Params:
+    """params.yaml, read once per process; raises :class:`ParamsError` with every mistake in it."""
+    file, data = document.read(path)
+    mistakes = [*_baseline_is_missing(data), *_target_of_no_problem(data)]
+    try:
+        params = Params.model_validate(data, context=catalogue)
+    except ValidationError as error:
+        mistakes += [_placed(e) for e in error.errors()]
+    if mistakes or file.unusable:
+        raise file.error(mistakes)
+    return params
+
+
+def placed_in(mistakes: Iterable[tuple[Loc, Any, str, str]], path: Path = PARAMS_FILE) -> ParamsError:
+    """A :class:`ParamsError` for mistakes found after reading: (place in the file, given, what is wrong, what is right)."""
+    file, _ = document.read(path)
+    return file.error(Mistake(loc, wrong, right, given) for loc, given, wrong, right in mistakes)
+
+
+def _baseline_is_missing(data: dict[str, Any]) -> Iterator[Mistake]:
+    """Compared with the labels as written, so that it is told beside whatever else is wrong."""
+    baseline = _entries(data.get("report")).get("baseline")
+    common, problems = _entries(data.get("schedulers")), _entries(data.get("problems"))
+    own = [_entries(_entries(problem).get("schedulers")) for problem in problems.values()]
+    labels = [*common, *(label for label in (own[0] if own else []) if all(label in others for others in own))]
+    if isinstance(baseline, str) and labels and baseline not in labels:
+        yield Mistake(("report", "baseline"), "is not the label of a scheduler in every problem", suggestion(baseline, labels))
+
+
+def _target_of_no_problem(data: dict[str, Any]) -> Iterator[Mistake]:
+    """As above, by the problems as written."""
+    problems = _entries(data.get("problems"))
+    for name in _entries(_entries(data.get("report")).get("target")):
+        if isinstance(name, str) and problems and name not in problems:
+            yield Mistake(("report", "target", name), "is not a problem", suggestion(name, problems), key=True)
+
+
+def _entries(section: Any) -> dict[str, Any]:
+    return section if isinstance(section, dict) else {}
+
+
+def _placed(error: ErrorDetails) -> Mistake:
+    words = in_words(error, _known_keys(error["loc"])).context or {}
+    loc = tuple(part for part in error["loc"] if part != "[key]")
+    key = words["key"] or loc != error["loc"]
+    given = None if error["type"] == "missing" else error["input"]
+    return Mistake(loc, words["wrong"], words["right"], given, key)
+
+
+def _known_keys(loc: Loc) -> Iterable[str]:
+    """The keys that are known beside an unknown one."""
+    match loc:
+        case (_,):
+            return Params.model_fields
+        case ("problems", _, "clip", _):
+            return Clipping.model_fields
+        case (*_, "schedulers", _, "average", _):
+            return Average.model_fields
+        case ("problems", _, _):
+            return ProblemParams.model_fields
+        case ("report", _):
+            return ReportParams.model_fields
+        case ("sweep", _):
+            return SweepParams.model_fields
+        case ("tune", _):
+            return TuneParams.model_fields
+        case ("tune", "lr", _):
+            return PeakRates.model_fields
+        case (*_, "search", _, _):
+            return Range.model_fields
+        case _:
+            return Schedule.model_fields
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise mistake("is not a mapping", "write `key: value`, one a line, or {key: value, …}")
+    return value
+
+
+def _nested(key: str, given: Any, error: PydanticCustomError) -> ValidationError:
+    """``error`` as one about the entry ``key`` of what is validated."""
+    return ValidationError.from_exception_data("params", [InitErrorDetails(type=error, loc=(key,), input=given)])

@@ -1,0 +1,124 @@
+"""What code of the user's own a function follows from: its source, and that of all it calls in the user's files.
+
+A run is another one where that has changed, and no other run is. Code of this package and of installed ones is named as a
+whole, by :func:`pipeline.engine.code.code_fingerprint`.
+"""
+
+import functools
+import hashlib
+import inspect
+import site
+import sys
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+from types import CodeType, FunctionType, ModuleType
+from typing import Any
+
+PACKAGE = Path(__file__).resolve().parents[1]
+CUSTOM = PACKAGE / "custom.py"
+PLAIN = (bool, int, float, complex, str, bytes, type(None))
+
+
+def source_of(*things: Any) -> str:
+    """A name for the user's own code that functions and classes follow from; empty where none of it is the user's."""
+    found: dict[str, str] = {}
+    ahead = list(things)
+    while ahead:
+        thing = ahead.pop()
+        thing = inspect.unwrap(thing) if callable(thing) else thing
+        if _is_own(thing) and (name := _name(thing)) not in found:
+            found[name] = _text(thing)
+            ahead += _referred(thing)
+    return hashlib.sha256(repr(sorted(found.items())).encode()).hexdigest()[:16] if found else ""
+
+
+def _is_own(thing: Any) -> bool:
+    """Whether it stands in a file of the user's: neither in this package, ``custom.py`` apart, nor among what is installed."""
+    if not isinstance(thing, FunctionType | type | ModuleType):
+        return False
+    file = _file(thing)
+    if file is None:
+        return False
+    return file == CUSTOM or not any(file.is_relative_to(folder) for folder in (PACKAGE, *_installed()))
+
+
+def _file(thing: Any) -> Path | None:
+    module = thing if isinstance(thing, ModuleType) else sys.modules.get(getattr(thing, "__module__", ""))
+    place = getattr(module, "__file__", None)
+    return Path(place).resolve() if place else None
+
+
+@functools.cache
+def _installed() -> set[Path]:
+    paths = {*sysconfig.get_paths().values(), *site.getsitepackages(), site.getusersitepackages(), sys.base_prefix}
+    return {Path(path).resolve() for path in paths if path and Path(path).resolve() != Path("/")} - set(PACKAGE.parents)
+
+
+def _name(thing: Any) -> str:
+    return f"{getattr(thing, '__module__', '')}.{getattr(thing, '__qualname__', thing.__name__)}"
+
+
+def _text(thing: Any) -> str:
+    """Its source and the values that it goes by; that of the whole file for a module, and for what has none of its own."""
+    values = [f"{name} = {_shown(value)}" for name, value in sorted(_values(thing).items())]
+    try:
+        return "\n".join([inspect.getsource(thing), *values])
+    except (OSError, TypeError):
+        file = _file(thing)
+        return file.read_text("utf-8") if file and file.is_file() else ""
+
+
+def _referred(thing: Any) -> Iterator[Any]:
+    """The functions, classes and modules that its code goes by."""
+    if isinstance(thing, type):
+        yield from thing.__bases__
+        yield from (function for value in vars(thing).values() for function in _functions(value))
+    elif isinstance(thing, FunctionType):
+        values = list(_values(thing).values())
+        yield from values
+        yield from (function for value in [*values, *(thing.__defaults__ or ())] for function in _functions(value))
+    elif isinstance(thing, ModuleType):
+        yield from (value for value in vars(thing).values() if isinstance(value, FunctionType | type | ModuleType))
+
+
+def _values(thing: Any) -> dict[str, Any]:
+    """What the names in a function's code stand for, as far as that is known; nothing for all else."""
+    if not isinstance(thing, FunctionType):
+        return {}
+    known = sys.modules | thing.__globals__ | dict(zip(thing.__code__.co_freevars, _contents(thing), strict=True))
+    return {name: known[name] for name in _names(thing.__code__) if name in known}
+
+
+def _shown(value: Any) -> str:
+    """A plain value, or a collection of them, always in the same order; the kind alone of anything else."""
+    if isinstance(value, PLAIN):
+        return repr(value)
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{_shown(key)}: {_shown(each)}' for key, each in value.items())}}}"
+    if isinstance(value, tuple | list):
+        return f"({', '.join(map(_shown, value))})"
+    return f"{{{', '.join(sorted(map(_shown, value)))}}}" if isinstance(value, set | frozenset) else type(value).__name__
+
+
+def _functions(value: Any) -> Iterator[Any]:
+    """The functions that a value holds: a method's, a property's, a partial's, those in a collection."""
+    if isinstance(value, dict | tuple | list | set | frozenset):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _functions(each)
+    inner = [getattr(value, name, None) for name in ("__func__", "fget", "fset", "func")]
+    yield from (each for each in [value, *inner] if isinstance(each, FunctionType))
+
+
+def _contents(function: FunctionType) -> Iterator[Any]:
+    for cell in function.__closure__ or ():
+        try:
+            yield cell.cell_contents
+        except ValueError:  # not bound yet
+            yield None
+
+
+def _names(code: CodeType) -> set[str]:
+    """All names in the code, and in that of the functions and classes inside it."""
+    inside = [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+    return {*code.co_names, *code.co_freevars}.union(*map(_names, inside))

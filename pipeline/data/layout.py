@@ -1,0 +1,120 @@
+"""How a text file is laid out as a table: what parts its cells, and what its columns are called."""
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+from pipeline.data.mistakes import DatasetError, names_of, with_entries
+from pipeline.data.options import WHITESPACE, Reading
+
+SAMPLE = 20
+"""Rows that a delimiter is recognised by."""
+
+
+class Cells:
+    """The cells of a text, line by line, however they are parted; blank lines and comments left out, as pandas does."""
+
+    def __init__(self, text: str, reading: Reading) -> None:
+        self.text, self.reading = text, reading
+
+    def by(self, sep: str) -> Iterator[tuple[int, list[str]]]:
+        """The cells of each line, stripped of the blanks around them, and how many lines have been read with it."""
+        lines: Iterator[str] = io.StringIO(self.text)
+        if mark := self.reading.comment:
+            lines = (line.split(mark)[0] for line in lines)
+        if sep == WHITESPACE:
+            lines, sep = (" ".join(line.split()) for line in lines), " "
+        rows = csv.reader(lines, delimiter=sep, quotechar=self.reading.quotechar, skipinitialspace=True)
+        return ((rows.line_num, cells) for row in rows if row and (cells := [cell.strip() for cell in row]) != [""])
+
+    def widths(self, sep: str) -> list[int]:
+        """How many cells the first lines have."""
+        return [len(row) for _, row in islice(self.by(sep), SAMPLE)]
+
+
+def delimiter_of(cells: Cells) -> str:
+    """A comma, or what parts the first lines into more cells than commas do, all in as many."""
+    header = next(iter(cells.widths(",")), 0)
+    for mark in ";\t|":
+        own = cells.widths(mark)
+        if len(own) > 1 and own[0] > header and own[1] >= own[0]:
+            return mark
+    blanks = cells.widths(WHITESPACE)
+    return WHITESPACE if header == 1 < blanks[0] and len(set(blanks)) == 1 < len(blanks) else ","
+
+
+def header_of(cells: Cells, sep: str, file: Path, target: str | None) -> tuple[list[str], int]:
+    """The columns' names, and how many lines lie above the first row."""
+    reading, rows = cells.reading, cells.by(sep)
+    place = (None if reading.names else 0) if reading.header == "infer" else reading.header
+    line, first = next(islice(rows, place or 0, None), (0, []))
+    if not first:
+        raise DatasetError("path", f"{file} is empty", "give it a header and one line per sample")
+    names = reading.names or (first if place is not None else [str(number) for number in range(len(first))])
+    if place is None:
+        line, rows = 0, cells.by(sep)
+    elif reading.header == "infer" and _is_data(first, target):
+        raise _no_header(first, reading, file, target)
+    return _wide_enough(clean_names(names, file), (row for _, row in rows), file, cells), line
+
+
+def clean_names(names: Sequence[str], file: Path) -> list[str]:
+    """Names without blanks around them, line breaks and what cannot be seen; what has none is called as pandas calls it."""
+    seen = (" ".join("".join(c for c in name if c.isprintable() or c.isspace()).split()) for name in names)
+    clean = [name or f"Unnamed: {place}" for place, name in enumerate(seen)]
+    if twice := [name for name in dict.fromkeys(clean) if clean.count(name) > 1]:
+        what = f"{file} has {names_of(twice)} more than once in its header"
+        raise DatasetError("path", what, "give every column a name of its own")
+    return clean
+
+
+def _is_data(header: Sequence[str], target: str | None) -> bool:
+    """Whether the first line is a row: all numbers, other than pandas' names for nameless columns, or some and no target."""
+    are_numbers = [_is_number(cell) for cell in header if cell]
+    if target in header or [*header] == [str(number) for number in range(len(header))]:
+        return False
+    return all(are_numbers) or (target is not None and any(are_numbers))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text.replace(",", "."))
+    except ValueError:
+        return False
+    return True
+
+
+def _no_header(first: Sequence[str], reading: Reading, file: Path, target: str | None) -> DatasetError:
+    """The error about a file whose first line is a row of data; the last column is taken for the target."""
+    names = [*(f"x{place}" for place in range(len(first) - 1)), target or "y"]
+    what = f"{file} seems to have no header, for its first line is {names_of(first)}"
+    right = f"name its columns, as in {with_entries('read', reading.given, header=None, names=names)}"
+    return DatasetError("read", what, f"{right}; if that is the header, {with_entries('read', reading.given, header=0)}")
+
+
+def _wide_enough(names: list[str], rows: Iterator[list[str]], file: Path, text: Cells) -> list[str]:
+    """A name for each cell of the widest row: cells beyond the header's must be empty."""
+    widest = len(names)
+    for number, cells in enumerate(rows, 1):
+        if len(cells) > len(names):  # pandas would take the first for the row's name, and move all others by one column
+            if any(cells[len(names) :]):
+                raise _too_wide(names, number, len(cells), file, text)
+            widest = max(widest, len(cells))
+    return [*names, *(f"Unnamed: {place}" for place in range(len(names), widest))]
+
+
+def _too_wide(names: list[str], row: int, cells: int, file: Path, text: Cells) -> DatasetError:
+    reading = text.reading
+    what = f"{file} has {cells} cells in row {row} under the {len(names)} names of its header"
+    right = "name every column, and put a text that holds a comma in quotes"
+    if len(names) == 1:
+        above = reading.skiprows + next(
+            (n for n, line in enumerate(text.text.split("\n")) if any(c in line for c in ",;\t|")), 0
+        )
+        right = f"leave out the lines above the header: {with_entries('read', reading.given, skiprows=above)}"
+    elif row == 1 and cells == len(names) + 1:
+        added = with_entries("read", reading.given, header=0, names=["row", *names])
+        right = f"{right}; if each row begins with its own name, as R writes it, {added}"
+    return DatasetError("path", what, right)

@@ -1,0 +1,86 @@
+"""What is wrong with the user's own data, and the words for it: rows, names, remedies."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from pipeline.config.wording import as_yaml
+
+SHOWN = 5
+LONGEST = 40
+
+
+class DatasetError(Exception):
+    """Data that no dataset can be made of: the argument it is about, what is wrong and what would be right.
+
+    ``all`` are the errors that are told together, one for each argument; of one that stands alone, itself.
+    """
+
+    def __init__(self, key: str, wrong: str, right: str) -> None:
+        super().__init__(f"{key}: {wrong}; {right}")
+        self.key, self.wrong, self.right = key, wrong, right
+        self.all: tuple[DatasetError, ...] = (self,)
+
+    @classmethod
+    def together(cls, errors: Sequence["DatasetError"]) -> "DatasetError":
+        """One error that tells several."""
+        first = errors[0]
+        error = cls(first.key, first.wrong, first.right)
+        error.all = tuple(errors)
+        error.args = ("\n".join(map(str, errors)),)
+        return error
+
+
+def entry(key: str, value: Any) -> str:
+    """``key: value``, as it can be pasted into params.yaml."""
+    return f"`{key}: {as_yaml(value)}`"
+
+
+def more(key: str, there: Sequence[Any], added: Sequence[Any]) -> str:
+    """The list ``key`` with what is there already and what is to be added."""
+    return entry(key, list(dict.fromkeys([*there, *added])))
+
+
+def with_entries(key: str, there: Mapping[str, Any], **added: Any) -> str:
+    """The mapping ``key`` with what is there already and what is to be added."""
+    return entry(key, {**there, **added})
+
+
+def rows_of(wrong: "pd.Series[bool] | npt.NDArray[np.bool_]") -> str | None:
+    """The first rows where it is, counted from 1 as lines below the header; None where it is nowhere."""
+    found = np.flatnonzero(np.asarray(wrong, dtype=bool)) + 1
+    if not found.size:
+        return None
+    left = f" and {found.size - SHOWN} more" if found.size > SHOWN else ""
+    return f"row{'s' * (found.size > 1)} {', '.join(map(str, found[:SHOWN]))}{left}"
+
+
+def names_of(names: Iterable[Any]) -> str:
+    """The first of them, as texts in quotes; long ones shortened."""
+    first = [" ".join(str(name).split()) for name in islice(names, SHOWN)]
+    return ", ".join(repr(name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…") for name in first)
+
+
+def missing_in(cells: "pd.Series[Any]", given: "pd.Series[Any]") -> str | None:
+    """The rows where a cell is missing, with what is ``given`` there and was taken for it; None where none is."""
+    if (rows := rows_of(cells.isna())) is None:
+        return None
+    marks = given[cells.isna() & given.notna()].unique()
+    return f"is empty in {rows}" if not len(marks) else f"is empty or holds {names_of(marks)} in {rows}"
+
+
+def refuse_nested(values: "pd.Series[Any]", name: str, key: str, right: str) -> None:
+    """Refuse cells of several values."""
+    if values.dtype == object and (rows := rows_of(values.map(pd.api.types.is_list_like))) is not None:
+        raise DatasetError(key, f"the column {name} holds lists, mappings or arrays in {rows}", right)
+
+
+def refuse_unusable(values: "pd.Series[Any]", name: str, key: str) -> None:
+    """Refuse cells that are empty or hold several values, in a column that must say something of each row."""
+    refuse_nested(values, name, key, "name another column")
+    if (rows := rows_of(values.isna())) is not None:
+        raise DatasetError(key, f"the column {name} is empty in {rows}", "complete these rows or take them out")

@@ -1,0 +1,114 @@
+"""What a user may say of a table beside its path: how it is written, which column is what, and how cells are to be taken."""
+
+import codecs
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, Field, ModelWrapValidatorHandler, ValidationError, model_validator
+
+from pipeline.config.registry import STRICT
+from pipeline.config.wording import mistake, reworded
+from pipeline.data.dates import DatePart
+
+Task = Literal["auto", "classification", "regression"]
+Missing = Literal["error", "impute", "indicate"]
+Inputs = Literal["auto", "numbers", "tokens"]
+WHITESPACE = r"\s+"
+
+
+@dataclass(frozen=True)
+class Options:
+    """The arguments of the dataset ``file`` that are about the table itself; docs/data.md explains them."""
+
+    target: str
+    task: Task = "auto"
+    positive: str | float | None = None
+    features: Sequence[str] | None = None
+    drop: Sequence[str] = ()
+    categorical: Sequence[str] = ()
+    most_categories: int = 100
+    dates: Mapping[str, Sequence[DatePart]] = field(default_factory=dict)
+    missing: Missing = "error"
+    missing_values: Sequence[str | float] = ()
+    read: Mapping[str, Any] = field(default_factory=dict)
+    """What is given of ``read``."""
+    split: str | None = None
+    shares: Sequence[float] = (0.6, 0.2, 0.2)
+    group: str | None = None
+    order: str | None = None
+    seed: int = 0
+
+    @property
+    def dayfirst(self) -> bool | None:
+        """Whether dates begin with the day, where that is said."""
+        return self.read.get("dayfirst")
+
+    @property
+    def beside(self) -> dict[str, str]:
+        """The columns that are no features, by what they are."""
+        named = {"target": self.target, "split": self.split, "group": self.group, "order": self.order}
+        return {key: name for key, name in named.items() if name is not None}
+
+
+def _is_delimiter(sep: str) -> str:
+    sep = "\t" if sep == r"\t" else sep
+    if len(sep) != 1 and sep != WHITESPACE:
+        raise mistake("is no delimiter", r'write one character in quotes, such as ";" or "\t", or \s+ for any blanks')
+    return sep
+
+
+def _is_encoding(name: str) -> str:
+    try:
+        codecs.lookup(name)
+    except LookupError:
+        raise mistake("is no encoding that Python knows", "write utf-8, cp1252, latin-1, utf-16 or another one") from None
+    return name
+
+
+def _is_character(mark: str) -> str:
+    if len(mark) != 1:
+        raise mistake("is not one character", "write one in quotes")
+    return mark
+
+
+def _is_header(row: Any) -> Any:
+    if row not in (None, "infer") and (not isinstance(row, int) or isinstance(row, bool) or row < 0):
+        raise mistake("is no row", "write 0 for the first one, or null where there is no header")
+    return row
+
+
+Character = Annotated[str, AfterValidator(_is_character)]
+
+
+class Reading(BaseModel):
+    """``read``: how a text file is written, in pandas' words; what is left out is recognised."""
+
+    model_config = STRICT
+
+    sep: Annotated[str, AfterValidator(_is_delimiter)] | None = None
+    decimal: Literal[".", ","] | None = None
+    thousands: Character | None = None
+    header: Annotated[Any, AfterValidator(_is_header)] = "infer"
+    """The row of the header, from 0; null where there is none."""
+    names: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)] | None = None
+    encoding: Annotated[str, AfterValidator(_is_encoding)] | None = None
+    skiprows: Annotated[int, Field(ge=0)] = 0
+    """Lines at the beginning that are left out."""
+    comment: Character | None = None
+    quotechar: Character = '"'
+    dayfirst: bool | None = None
+    """Whether 3/4/2024 is the 3rd of April."""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _in_words(cls, given: Any, handler: ModelWrapValidatorHandler["Reading"]) -> "Reading":
+        try:
+            return handler(given)
+        except ValidationError as error:
+            raise reworded(error, given, cls.model_fields) from None
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """What was not left out."""
+        return {name: value for name, value in self if value != type(self).model_fields[name].default}

@@ -1,0 +1,182 @@
+"""Files under ``inputs/`` as people have them: their packing, encoding, delimiter and header, recognised where that is safe."""
+
+import bz2
+import codecs
+import csv
+import gzip
+import io
+import lzma
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile, ZipFile
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from pipeline.config.wording import suggestion
+from pipeline.data.cells import DECIMAL_COMMA, THOUSANDS
+from pipeline.data.layout import Cells, clean_names, delimiter_of, header_of
+from pipeline.data.mistakes import DatasetError, names_of, with_entries
+from pipeline.data.options import WHITESPACE, Reading
+
+INPUTS = Path("inputs")
+"""Where the user's files lie; DVC watches it."""
+UNREADABLE = (ValueError, OSError, EOFError, csv.Error, lzma.LZMAError, BadZipFile)
+"""What comes of files that are no tables; pandas' and pyarrow's errors are ValueErrors."""
+IN_WORDS = {"\t": "tabs", WHITESPACE: "blanks"}
+
+
+def read_table(path: str, reading: Reading | None = None, target: str | None = None) -> pd.DataFrame:
+    """The table in ``inputs/path``; ``attrs["remarks"]`` says what was recognised.
+
+    ``target`` is the name of a column that the header must have, to tell a file without one.
+    """
+    file, reading = _found(path), reading or Reading()
+    is_parquet = file.suffix in (".parquet", ".pq")
+    if is_parquet and (useless := [key for key in reading.given if key != "dayfirst"]):
+        raise DatasetError("read", f"is for text files, and {file} is none", f"leave `{useless[0]}` out")
+    try:
+        table = _read_parquet(file) if is_parquet else _read_text(file, reading, target)
+    except UNREADABLE as error:
+        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise DatasetError("path", f"{file} cannot be read ({line})", "write it anew as CSV or Parquet") from None
+    if table.empty:
+        raise DatasetError("path", f"{file} has no rows", "give it a header and one line per sample")
+    return table
+
+
+def read_arrays(path: str) -> dict[str, npt.NDArray[Any]]:
+    """The arrays in ``inputs/path``, a file of ``numpy.savez``: all of one length, the number of samples."""
+    file = _found(path)
+    try:
+        with np.load(file, allow_pickle=False) as content:
+            arrays = {name: content[name] for name in content.files}
+    except (ValueError, OSError, BadZipFile) as error:
+        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise DatasetError("path", f"{file} cannot be read ({line})", "write it with numpy.savez, without objects") from None
+    lengths = {name: len(values) if values.ndim else 0 for name, values in arrays.items()}
+    if not arrays or len(set(lengths.values())) > 1 or 0 in lengths.values():
+        what = ", ".join(f"{name}: {length}" for name, length in lengths.items()) or "nothing"
+        raise DatasetError("path", f"{file} holds arrays of {what} samples", "give all arrays one length, a sample each")
+    return arrays
+
+
+def _found(path: str) -> Path:
+    file = INPUTS / path
+    if not file.is_file():
+        there = sorted(p.relative_to(INPUTS).as_posix() for p in INPUTS.rglob("*") if p.is_file()) if INPUTS.is_dir() else []
+        near = suggestion(path, there) if there else "the folder is empty"
+        raise DatasetError("path", f"there is no file {file.as_posix()}", f"put it there; {near}")
+    return file
+
+
+def _read_parquet(file: Path) -> pd.DataFrame:
+    """Every column of the file, also one that was the frame's index; decimals as plain numbers."""
+    table = pd.read_parquet(file)
+    if table.index.name is not None:
+        table = table.reset_index()
+    table.columns = pd.Index(clean_names([str(name) for name in table.columns], file))
+    decimals = [name for name in table if pd.api.types.infer_dtype(table[name]) == "decimal"]
+    table = table.astype(dict.fromkeys(decimals, float))
+    table.attrs = {}
+    return table
+
+
+def _read_text(file: Path, reading: Reading, target: str | None) -> pd.DataFrame:
+    text, remarks = _decoded(file, reading)
+    cells = Cells(text.split("\n", reading.skiprows)[-1], reading)
+    sep = reading.sep or delimiter_of(cells)
+    if reading.sep is None and sep != ",":
+        remarks.append(f"cells parted by {IN_WORDS.get(sep, repr(sep))}")
+    names, above = header_of(cells, sep, file, target)
+    body = cells.text.split("\n", above)[above:]  # nothing where the header is all there is
+    table = _parsed("".join(body), sep, names, reading.decimal or ".", reading)
+    if reading.decimal is reading.thousands is None and sep != "," and _has_decimal_commas(table, sep, reading):
+        remarks.append("decimal commas")
+        table = _parsed("".join(body), sep, names, ",", reading)
+    if empty := int(table.isna().all(axis=1).sum()):
+        remarks.append(f"{empty} empty rows left out")
+        table = table.dropna(how="all").reset_index(drop=True)
+    table.attrs = {"remarks": remarks}
+    return table
+
+
+def _parsed(body: str, sep: str, names: Sequence[str], decimal: str, reading: Reading) -> pd.DataFrame:
+    """The rows by pandas: columns of numbers where all cells are, else texts just as they are written."""
+    if not body.strip():
+        return pd.DataFrame(columns=list(names))
+    table: pd.DataFrame = pd.read_csv(
+        io.StringIO(body),
+        sep=sep,
+        names=list(names),
+        header=None,
+        decimal=decimal,
+        thousands=reading.thousands,
+        comment=reading.comment,
+        quotechar=reading.quotechar,
+        skipinitialspace=True,
+        index_col=False,
+        keep_default_na=False,
+        na_values=[""],
+        low_memory=False,
+    )
+    return table
+
+
+def _has_decimal_commas(table: pd.DataFrame, sep: str, reading: Reading) -> bool:
+    """Whether there is a column of nothing but numbers with commas in them, and these do not part thousands."""
+    texts = {name: table[name].dropna().str.strip() for name in table if pd.api.types.is_string_dtype(table[name])}
+    written = {name: some for name, some in texts.items() if len(some) and some.str.fullmatch(DECIMAL_COMMA).all()}
+    unclear = [name for name, some in written.items() if some.str.fullmatch(THOUSANDS).all()]
+    if sep == ";" and unclear and len(unclear) == len(written):  # where commas are rarely between thousands
+        shown = names_of(written[unclear[0]].unique())
+        decimal, thousands = (with_entries("read", reading.given, **{key: ","}) for key in ("decimal", "thousands"))
+        what = f"the column {unclear[0]} holds {shown}, and a comma may part decimals or thousands"
+        raise DatasetError("read", what, f"write {decimal} or {thousands}")
+    return len(unclear) < len(written)
+
+
+# What a file is packed and encoded in
+
+
+def _zipped(content: bytes) -> bytes:
+    with ZipFile(io.BytesIO(content)) as archive:
+        inside = [entry for entry in archive.infolist() if not entry.is_dir() and not entry.filename.startswith("__MACOSX/")]
+        if len(inside) != 1:
+            raise ValueError(f"it holds {len(inside)} files, and one was expected")
+        return archive.read(inside[0])
+
+
+UNPACKED: Mapping[str, Callable[[bytes], bytes]] = {
+    ".gz": gzip.decompress,
+    ".bz2": bz2.decompress,
+    ".xz": lzma.decompress,
+    ".zip": _zipped,
+}
+
+
+def _decoded(file: Path, reading: Reading) -> tuple[str, list[str]]:
+    """The file's text, and a remark where its encoding is no UTF-8."""
+    content = file.read_bytes()
+    content = UNPACKED[file.suffix](content) if file.suffix in UNPACKED else content
+    tried = [reading.encoding] if reading.encoding else _encodings(content)
+    for encoding in tried:
+        try:
+            text = content.decode(encoding).removeprefix("\ufeff")
+        except UnicodeError:
+            continue
+        if "\0" in text:
+            break
+        is_usual = reading.encoding or encoding == "utf-8"
+        return text.replace("\r\n", "\n").replace("\r", "\n"), [] if is_usual else [f"text in {encoding}, not UTF-8"]
+    right = with_entries("read", reading.given, encoding="utf-16-le" if b"\0" in content else "cp1252")
+    what = f"{file} is no text in {tried[0]}" if reading.encoding else f"{file} is no UTF-8 text"
+    raise DatasetError("path", what, f"save it as UTF-8, or write its encoding, such as {right}")
+
+
+def _encodings(content: bytes) -> list[str]:
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return ["utf-16"]
+    return ["utf-8", "cp1252"]

@@ -1,0 +1,203 @@
+"""The user's own tables and arrays made datasets: what is learnt from, what is predicted, and each row's part."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from pipeline.config.wording import suggestion
+from pipeline.data.cells import Remarks
+from pipeline.data.features import features_of
+from pipeline.data.mistakes import SHOWN, DatasetError, names_of, rows_of
+from pipeline.data.options import Inputs, Options
+from pipeline.data.parts import groups_of, parts_of
+from pipeline.data.targets import target_of
+from pipeline.problems.encoding import Column, lost_in_single_precision
+from pipeline.problems.splits import PARTS
+
+
+def dataset_of(table: pd.DataFrame, target: str, **options: Any) -> pd.DataFrame:
+    """The table as a dataset: raw numbers and categories' places, to be encoded for each seed by its training part.
+
+    ``options`` are those of :class:`pipeline.data.options.Options`. Columns ``split``, ``y``, ``x0`` … and ``group``
+    where there is one; ``attrs["columns"]`` says what each feature is, ``attrs["classes"]`` what the classes are called (the
+    positive one of two last), ``attrs["remarks"]`` what was recognised. Raises :class:`DatasetError`.
+    """
+    asked, remarks = Options(target, **options), Remarks()
+    _refuse_unknown(table, asked)
+    errors: list[DatasetError] = []
+    try:
+        y, classes = target_of(table[target], asked, remarks)
+    except DatasetError as error:
+        errors.append(error)
+    try:
+        features = features_of(table, _chosen(table, asked, remarks), asked, remarks)
+    except DatasetError as error:
+        errors += error.all
+    if errors:
+        raise DatasetError.together(errors)
+    columns, x = zip(*features, strict=True)
+    data = pd.DataFrame({f"x{i}": values for i, values in enumerate(x)})
+    data.insert(0, "y", y)
+    data.insert(0, "split", parts_of(table, y, asked))
+    if asked.group is not None:
+        data["group"] = groups_of(table, asked.group)
+    data.attrs["columns"] = [column.as_dict() for column in columns]
+    data.attrs["classes"] = classes
+    data.attrs["remarks"] = [*table.attrs.get("remarks", ()), *remarks.told()]
+    return data
+
+
+def dataset_of_arrays(
+    arrays: Mapping[str, npt.NDArray[Any]], target: str, *, inputs: Inputs = "auto", **options: Any
+) -> pd.DataFrame:
+    """Arrays as a dataset: the one of the inputs, (samples, …), beside ``target`` and what else is named, (samples,) each.
+
+    Inputs of shape (samples, features) are a table's columns, standardised like these, or token ids, as ``inputs`` says; see
+    :func:`_are_tokens`. Of any other shape they stay as they are. Raises :class:`DatasetError`.
+    """
+    asked = Options(target, **options)
+    beside = list(asked.beside.values())
+    left = list(asked.features or [name for name in arrays if name not in beside])
+    _refuse_arrays(arrays, left, beside)
+    (name,) = left
+    x, table = arrays[name], pd.DataFrame({key: values for key, values in arrays.items() if values.ndim == 1})
+    tokens, remark = _are_tokens(x, inputs, name)
+    if x.ndim <= 2 and not tokens:
+        columns = pd.DataFrame(x.reshape(len(x), -1)).rename(columns=lambda number: f"{name}[{number}]")
+        given = {field.name: getattr(asked, field.name) for field in fields(asked)} | {"features": None}
+        data = dataset_of(pd.concat([table[beside], columns], axis=1), **given)
+    else:
+        data = _as_they_are(x, name, tokens, table, asked)
+    data.attrs["remarks"] = [*data.attrs["remarks"], *remark]
+    return data
+
+
+def _are_tokens(x: npt.NDArray[Any], inputs: Inputs, name: str) -> tuple[bool, list[str]]:
+    """Whether inputs are token ids, and what to say of it: whole numbers from 0 up, in rows, unless they are bytes (pixels)."""
+    is_whole = x.dtype.kind in "iu"
+    if inputs == "tokens" and not (is_whole and x.ndim == 2 and x.min() >= 0):
+        what = f"the array {name} of {x.dtype} and shape {x.shape} holds no token ids, whole numbers from 0 up in rows"
+        raise DatasetError("inputs", what, "write `inputs: numbers`, or save them as int64")
+    if not is_whole or x.ndim != 2 or inputs != "auto":
+        return inputs == "tokens", []
+    if x.dtype.itemsize == 1 or x.min() < 0:
+        return False, [f"{x.dtype} inputs taken as numbers" + " (`inputs: tokens` for token ids)" * bool(x.min() >= 0)]
+    return True, [f"{x.dtype} inputs taken as token ids (`inputs: numbers` for numbers)"]
+
+
+def _as_they_are(x: npt.NDArray[Any], name: str, tokens: bool, table: pd.DataFrame, options: Options) -> pd.DataFrame:
+    """Token ids, or samples that are no plain rows."""
+    if (rows := rows_of(~np.isfinite(x.reshape(len(x), -1)).all(axis=1))) is not None:
+        right = "complete these samples or take them out; only plain rows can be imputed"
+        raise DatasetError("missing", f"the array {name} is not finite in {rows}", right)
+    remarks = Remarks()
+    y, classes = target_of(table[options.target], options, remarks)
+    kind = np.int64 if tokens else x.dtype if x.dtype.kind == "f" else np.float32
+    data = frame(x.astype(kind), y, parts_of(table, y, options))
+    if options.group is not None:
+        data["group"] = groups_of(table, options.group)
+    data.attrs["classes"], data.attrs["remarks"] = classes, remarks.told()
+    return data
+
+
+def _refuse_arrays(arrays: Mapping[str, npt.NDArray[Any]], inputs: Sequence[str], beside: Sequence[str]) -> None:
+    """Refuse names that no array has, anything but one array of numbers as inputs, and others that are no plain columns."""
+    for key, names in {"features": inputs, "target": beside}.items():
+        for name in names:
+            if name not in arrays:
+                raise DatasetError(key, f"there is no array {name!r}", suggestion(name, arrays))
+            if key == "target" and arrays[name].ndim != 1:
+                raise DatasetError(key, f"the array {name} has the shape {arrays[name].shape}", "give it one number per sample")
+    if len(inputs) != 1:
+        raise DatasetError("features", f"the inputs may be any of {names_of(inputs)}", "name the array: `features: [x]`")
+    (name,) = inputs
+    if arrays[name].dtype.kind not in "iufb":
+        raise DatasetError("features", f"the array {name} holds {arrays[name].dtype}, no numbers", "save its numbers")
+
+
+def frame(x: npt.NDArray[Any], y: npt.NDArray[Any], split: npt.NDArray[Any]) -> pd.DataFrame:
+    """The table of a dataset: ``x`` (samples, *shape), ``y`` (samples,) and ``split`` (samples,) names.
+
+    Whole numbers in ``y`` are classes from 0 up, all others are to be predicted themselves. Whole numbers in ``x`` stay what
+    they are (token ids); the shape of a sample that is no plain row is kept in the frame's ``attrs``.
+    """
+    flat = x.reshape(len(x), -1)
+    if wrong := lost_in_single_precision(flat):
+        raise DatasetError("name", *wrong)
+    kind = np.int64 if np.issubdtype(x.dtype, np.integer) else np.float32
+    columns = pd.DataFrame(flat.astype(kind), columns=[f"x{i}" for i in range(flat.shape[1])])
+    columns.insert(0, "y", y.astype(np.int64 if np.issubdtype(y.dtype, np.integer) else np.float64))
+    columns.insert(0, "split", split)
+    if x.ndim > 2:  # samples and features
+        columns.attrs["shape"] = list(x.shape[1:])
+    return columns
+
+
+def described(data: pd.DataFrame) -> str:
+    """A line about a dataset that was made of a table: what was found in it, and what was taken for what."""
+    columns = [Column.from_dict(column) for column in data.attrs.get("columns", ())]
+    categories = [column.name for column in columns if column.categories]
+    sizes = data["split"].value_counts()
+    x = data[[f"x{i}" for i in range(len(columns))]].to_numpy()  # at once: pandas copies all attrs with each column
+    same = ((x == x[:1]) | (np.isnan(x) & np.isnan(x[:1]))).all(axis=0)
+    constant = [column.name for column, is_same in zip(columns, same, strict=True) if is_same]
+    parts = ", ".join(f"{sizes[part]} {part}" for part in PARTS)
+    inputs = f"{len(columns)} features ({len(categories)} of them categories)"
+    if not columns:
+        width = sum(name not in ("split", "y", "group") for name in data)
+        inputs = f"inputs of shape {tuple(data.attrs.get('shape', (width,)))}"
+    said = [f"{len(data)} samples ({parts}), {inputs}, to predict {_predicted(data)}", *data.attrs.get("remarks", ())]
+    if constant:
+        said.append(f"the same in every row and of no use: {', '.join(constant)}")
+    return "; ".join(said)
+
+
+def _predicted(data: pd.DataFrame) -> str:
+    """What is to be predicted, classes by their names; of two, which one binary metrics look at."""
+    y, classes = data["y"], data.attrs.get("classes", ())
+    if not pd.api.types.is_integer_dtype(y):
+        return f"a number from {y.min():.10g} to {y.max():.10g}"
+    if not classes:
+        return f"{y.nunique()} classes"
+    more = " …" if len(classes) > SHOWN else ""
+    positive = f"; {classes[1]!r} is the positive one" if len(classes) == 2 else ""
+    return f"{len(classes)} classes ({', '.join(map(repr, classes[:SHOWN]))}{more}{positive})"
+
+
+def _refuse_unknown(table: pd.DataFrame, options: Options) -> None:
+    """Refuse names that no column has, all of them at once."""
+    named: dict[str, Sequence[str]] = {key: [name] for key, name in options.beside.items()}
+    named |= {key: list(getattr(options, key) or ()) for key in ("features", "drop", "categorical", "dates")}
+    errors = []
+    for key, names in named.items():
+        if unknown := [name for name in names if name not in table]:
+            errors.append(DatasetError(key, f"there is no column {names_of(unknown)}", suggestion(unknown[0], table.columns)))
+    if errors:
+        raise DatasetError.together(errors)
+
+
+def _chosen(table: pd.DataFrame, options: Options, remarks: Remarks) -> list[str]:
+    """The columns to learn from: those named, else all but those that have no name and nothing to say."""
+    taken = {*options.beside.values(), *options.drop}
+    left = [name for name in (options.features or table.columns) if name not in taken]
+    if options.features is None:
+        named = {*options.categorical, *options.dates}
+        for name in [name for name in left if name.startswith("Unnamed: ") and name not in named]:
+            if why := _says_nothing(table[name]):
+                left.remove(name)
+                remarks.add("left out", f"{name} ({why})")
+    if not left:
+        raise DatasetError("features" if options.features else "target", "leaves no feature", "give the table more columns")
+    return left
+
+
+def _says_nothing(values: "pd.Series[Any]") -> str | None:
+    """Why a column without a name is left out: it is empty, or an index."""
+    if values.isna().all():
+        return "no name and nothing in it"
+    counted = values.dtype.kind in "iu" and bool((values.diff().dropna() == 1).all()) and values.iloc[0] in (0, 1)
+    return "no name, and the rows' numbers" if counted else None

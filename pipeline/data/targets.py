@@ -1,0 +1,116 @@
+"""What is to be predicted: a table's column as classes or as numbers."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from pipeline.config.wording import suggestion
+from pipeline.data.cells import DECIMAL_COMMA, Remarks, understood
+from pipeline.data.dates import AmbiguousDatesError, as_dates
+from pipeline.data.features import MOST_SLIPS, slips_of
+from pipeline.data.mistakes import DatasetError, missing_in, names_of, refuse_nested, rows_of, with_entries
+from pipeline.data.options import Options, Task
+from pipeline.problems.encoding import beyond_precision, category_texts
+
+FEW_NUMBERS = 10
+"""Up to so many distinct whole numbers are classes."""
+
+Target = tuple[npt.NDArray[np.generic], list[str]]
+
+
+def target_of(values: "pd.Series[Any]", options: Options, remarks: Remarks) -> Target:
+    """Classes from 0 up and their names, in order, the positive one of two last; or the numbers to be predicted."""
+    name = options.target
+    refuse_nested(values, name, "target", "name another column")
+    given, values = values, understood(values, name, options.missing_values, as_category=False, remarks=remarks)
+    if (what := missing_in(values, given)) is not None:
+        raise DatasetError("target", f"the column {name} {what}", "complete these rows or take them out")
+    is_number = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+    if _task(values, options.task, is_number) == "classification":
+        return _classes(values, options, is_number)
+    if options.positive is not None:
+        raise DatasetError("positive", f"names a class, and {name} is a number", "leave `positive` out")
+    return _numbers(values, options, is_number), []
+
+
+def _task(values: "pd.Series[Any]", task: Task, is_number: bool) -> Task:
+    if task != "auto":
+        return task
+    is_whole = is_number and bool((values == values.round()).all())
+    return "regression" if is_number and not (is_whole and values.nunique() <= FEW_NUMBERS) else "classification"
+
+
+def _numbers(values: "pd.Series[Any]", options: Options, is_number: bool) -> npt.NDArray[np.generic]:
+    name = options.target
+    if not is_number:
+        _refuse_texts(values, options, up_to=1.0)
+        raise DatasetError("target", f"{name} is no number, as a regression needs", _instead(values))
+    if (rows := rows_of(np.isinf(values.to_numpy(np.float64)))) is not None:
+        raise DatasetError("target", f"the column {name} is infinite in {rows}", "correct these rows or take them out")
+    if values.nunique() == 1:
+        raise DatasetError("target", f"{name} is the same in every row", "name a column that varies")
+    if beyond := beyond_precision(values):
+        where, what, right = beyond
+        raise DatasetError("target", f"the column {name} {what} in {rows_of(where)}", right)
+    return values.to_numpy(np.float64)
+
+
+def _instead(values: "pd.Series[Any]") -> str:
+    """What else to write of a target that is no number."""
+    return "write `task: classification`" if 1 < values.nunique() <= len(values) / 2 else "name another column"
+
+
+def _refuse_texts(values: "pd.Series[Any]", options: Options, up_to: float) -> None:
+    """Refuse texts that are nearly numbers."""
+    name, texts = options.target, values.astype("string")
+    if texts.str.fullmatch(DECIMAL_COMMA).all():
+        right = f"write {with_entries('read', options.read, decimal=',')}"
+        raise DatasetError("read", f"the column {name} holds numbers with decimal commas ({names_of(texts.unique())})", right)
+    if slips := slips_of(texts, up_to):
+        raise DatasetError("target", f"the column {name} holds numbers, but {slips[0]}", "correct these cells or take them out")
+
+
+def _classes(values: "pd.Series[Any]", options: Options, is_number: bool) -> Target:
+    name = options.target
+    codes, found = pd.factorize(values, sort=True)
+    classes = category_texts(pd.Series(found)).tolist()
+    if len(classes) == 1:
+        raise DatasetError("target", f"{name} has one class only ({classes[0]})", "name a column with two classes or more")
+    if len(classes) > len(values) / 2:
+        raise _too_many(values, classes, options, is_number)
+    if options.positive is None:
+        return codes.astype(np.int64), classes
+    return _with_positive_last(codes.astype(np.int64), classes, options)
+
+
+def _too_many(values: "pd.Series[Any]", classes: list[str], options: Options, is_number: bool) -> DatasetError:
+    name, what = options.target, f"{options.target} has {len(classes)} classes in {len(values)} rows"
+    if is_number:
+        return DatasetError("target", what, "write `task: regression`")
+    if _are_dates(values):
+        return DatasetError("target", f"{name} holds dates", "name a column of numbers or classes")
+    _refuse_texts(values, options, up_to=MOST_SLIPS)
+    return DatasetError("target", f"{what} ({names_of(classes)})", "name another column")
+
+
+def _are_dates(values: "pd.Series[Any]") -> bool:
+    try:
+        return as_dates(values) is not None
+    except AmbiguousDatesError:
+        return True
+
+
+def _with_positive_last(codes: npt.NDArray[np.int64], classes: list[str], options: Options) -> Target:
+    """The classes in the order that makes the positive one class 1, which binary metrics look at."""
+    wanted = str(category_texts(pd.Series([str(options.positive)]))[0])
+    found = [each for each in classes if each == wanted] or [each for each in classes if each.lower() == wanted.lower()]
+    if len(classes) != 2:
+        what = f"is for two classes, and {options.target} has {len(classes)}"
+        raise DatasetError("positive", what, "leave `positive` out")
+    if not found:
+        raise DatasetError("positive", f"is no class of {options.target}", suggestion(wanted, classes))
+    if found[0] == classes[1]:
+        return codes, classes
+    return 1 - codes, classes[::-1]

@@ -1,0 +1,66 @@
+"""The code that a run's numbers follow from, and the versions and the machine it runs on.
+
+This is the one statement of it. A user's own code counts function by function, see :mod:`pipeline.config.user_code`.
+"""
+
+import ast
+import functools
+import hashlib
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from pipeline.config.fingerprints import fingerprint
+from pipeline.engine import compiler
+
+DEFINING = ("config/units.py", "config/registry.py", "config/callables.py", "schedulers", "problems", "engine")
+"""What a run's numbers follow from beside its parameters and data: these rooms, and these files of ``config``."""
+PACKAGES = ("numpy", "schedulefree", "torchmetrics")
+
+
+def code_fingerprint(*more: str) -> str:
+    """A name for the code that defines a run's numbers, and for the versions it runs on.
+
+    ``more`` names further files and folders of the package, for results that depend on them too.
+    """
+    versions = torch.__version__, platform.machine(), platform.python_version(), compiler.identity()
+    return fingerprint(_sources((*DEFINING, *more)), *versions, *_versions())
+
+
+@functools.cache
+def _versions() -> tuple[str, ...]:
+    return tuple(map(version, PACKAGES))
+
+
+@functools.cache
+def _sources(parts: tuple[str, ...]) -> dict[str, str]:
+    """A name for what each file in these parts of the package does, read once: it is the code that is running."""
+    package = Path(__file__).parents[1]
+    files = [
+        f
+        for part in parts
+        for f in sorted([package / part, *(package / part).rglob("*.py"), *(package / part).rglob("*.c")])
+        if f.is_file()
+    ]
+    return {str(f.relative_to(package)): hashlib.sha256(_meaning(f).encode()).hexdigest() for f in files}
+
+
+def _meaning(path: Path) -> str:
+    """The file's text; of Python its syntax, without comments, docstrings and what errors say."""
+    text = path.read_text("utf-8")
+    return ast.dump(_Meaning().visit(ast.parse(text))) if path.suffix == ".py" else text
+
+
+class _Meaning(ast.NodeTransformer):
+    """Leaves out what no number follows from."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST:
+        """A text that stands by itself."""
+        is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        return ast.Pass() if is_text else self.generic_visit(node)
+
+    def visit_Raise(self, node: ast.Raise) -> ast.AST:
+        """The words of an error."""
+        return ast.Raise(node.exc.func if isinstance(node.exc, ast.Call) else node.exc, node.cause)

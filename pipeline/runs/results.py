@@ -1,0 +1,116 @@
+"""The tables that stages hand on, and their columns. These files are the truth; MLflow mirrors them."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from pipeline.config.files import ResultsError, parquet, read_parquet, stage_path, write_files
+from pipeline.problems.run import CURVES, History
+
+RUN_COLUMNS = (
+    "run", "variant", "scheduler", "seed", "epochs", "lr", "args", "resolved", "diverged", "train_loss",
+    "validation_loss", "validation_metric", "test_loss", "test_metric",
+    "metric", "name", "interval", "warmup", "optimizer", "dataset", "device",
+)  # fmt: skip
+TRIAL_COLUMNS = (
+    "scheduler", "seed", "number", "state", "value", "lr", "args", "study", "fingerprint", "sampler", "params", "distributions",
+)  # fmt: skip
+SWEEP_COLUMNS = (
+    "run", "kind", "variant", "scheduler", "seed", "epochs", "lr", "diverged", "train_loss", "validation_loss",
+    "validation_metric",
+)  # fmt: skip
+IMPORTANCE_COLUMNS = ("scheduler", "seed", "parameter", "importance")
+CURVE_COLUMNS = ("run", "variant", "scheduler", "seed", "epoch", *CURVES)
+
+
+def write_runs(
+    problem: str, stage: str, runs: pd.DataFrame, curves: pd.DataFrame, beside: Mapping[str, bytes] | None = None
+) -> None:
+    """Write ``runs.parquet``, ``curves.parquet`` and the files ``beside`` them of a stage, all together."""
+    files = {"runs.parquet": parquet(runs), "curves.parquet": parquet(curves), **(beside or {})}
+    write_files((stage_path(problem, stage, name), content) for name, content in files.items())
+
+
+def read_runs(problem: str, stage: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """``runs.parquet`` and ``curves.parquet`` of a stage."""
+    source = f"{stage}@{problem}"
+    runs = read_parquet(stage_path(problem, stage, "runs.parquet"), source)
+    return runs, read_parquet(stage_path(problem, stage, "curves.parquet"), source)
+
+
+def read_weights(problem: str, stage: str) -> bytes:
+    """``weights.safetensors`` of a stage: those of its best run."""
+    path = stage_path(problem, stage, "weights.safetensors")
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ResultsError(f"{path} cannot be read ({error}); `dvc repro -f {stage}@{problem}` writes it anew") from None
+
+
+def run_of(weights: bytes) -> str:
+    """The fingerprint of the run whose weights a safetensors file holds; empty where all runs diverged."""
+    size = int.from_bytes(weights[:8], "little")  # of the header, JSON
+    return str(json.loads(weights[8 : 8 + size])["__metadata__"]["run"])
+
+
+def read_sweep(problem: str) -> pd.DataFrame:
+    """``runs.parquet`` of stage sweep."""
+    return read_parquet(stage_path(problem, "sweep", "runs.parquet"), f"sweep@{problem}")
+
+
+def read_tuning(problem: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """``trials.parquet`` and ``importances.parquet`` of stage tune."""
+    source = f"tune@{problem}"
+    trials = read_parquet(stage_path(problem, "tune", "trials.parquet"), source)
+    return trials, read_parquet(stage_path(problem, "tune", "importances.parquet"), source)
+
+
+def read_best(problem: str) -> dict[str, dict[str, Any]]:
+    """``best.yaml``: scheduler → recommended configuration."""
+    path = stage_path(problem, "tune", "best.yaml")
+    remedy = f"`dvc repro tune@{problem}` writes it"
+    try:
+        best = YAML(typ="safe", pure=True).load(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise ResultsError(f"{path} is not there; {remedy}") from None
+    except (OSError, ValueError, YAMLError) as error:
+        line = str(error).splitlines()[0]
+        raise ResultsError(f"{path} cannot be read ({line}); delete it, then {remedy} anew") from None
+    return best if isinstance(best, dict) else {}
+
+
+def read_findings(problem: str) -> list[dict[str, Any]]:
+    """``findings.json`` of stage train: the traps in the problem's schedules, one mapping each."""
+    path = stage_path(problem, "train", "findings.json")
+    try:
+        found: list[dict[str, Any]] = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ResultsError(f"{path} cannot be read ({error}); `dvc repro -f train@{problem}` writes it anew") from None
+    return found
+
+
+def run_table(history: History, described: list[dict[str, Any]]) -> pd.DataFrame:
+    """One row per run: ``described`` (the run's description, column by column) beside its final figures."""
+    rows = pd.DataFrame(described)
+    last, outcome = history.curves, history.outcome
+    rows["diverged"] = history.diverged
+    for name in ("train_loss", "validation_loss", "validation_metric"):
+        rows[name] = getattr(last, name)[-1]
+    rows["test_loss"], rows["test_metric"] = outcome.test_loss, outcome.test_metric
+    return rows[list(RUN_COLUMNS)]
+
+
+def curve_table(history: History, described: list[dict[str, Any]]) -> pd.DataFrame:
+    """One row per run and epoch, runs in order."""
+    epochs = len(history.curves.lr)
+    identity = pd.DataFrame(described)[["run", "variant", "scheduler", "seed"]]
+    rows = identity.loc[identity.index.repeat(epochs)].reset_index(drop=True)
+    rows["epoch"] = np.tile(np.arange(1, epochs + 1), len(identity))
+    for name in CURVES:
+        rows[name] = getattr(history.curves, name).T.reshape(-1)
+    return rows[list(CURVE_COLUMNS)]

@@ -1,0 +1,107 @@
+"""A mistake in custom.py is one placed line, whoever imports it."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+FIRST = '"""My own."""\n'
+MODEL = "from torch import nn\nfrom pipeline.problems.models import register\n"
+OPTIMIZER = "import torch\nfrom pipeline.problems.optimizers import register\n"
+SCHEDULER = "from torch.optim.lr_scheduler import LambdaLR\nfrom pipeline.schedulers.registry import register\n"
+MISTAKES: dict[str, tuple[str, str]] = {
+    "syntax": ("def f(:\n", "2: SyntaxError: invalid syntax; "),
+    "indentation": (
+        "def f():\nx = 1\n",
+        "3: IndentationError: expected an indented block after ",
+    ),
+    "a missing module": ("import no_such_module\n", "2: there is no module no_such_module here; install it"),
+    "a missing name": ("\nfrom torch import no_such_name\n", "3: cannot import name 'no_such_name' from 'torch' "),
+    "an unknown name": ("x = 1\nx = nn.Linear\n", "3: NameError: name 'nn' is not defined; mend this line"),
+    "a value": ("def f():\n    raise ValueError('of mine\\nand more')\n\nf()\n", "3: ValueError: of mine and more; mend"),
+    "a double name": (
+        MODEL + '\n@register("linear")\ndef f(inputs: int, outputs: int): ...\n',
+        "5: the model 'linear' is registered twice; give one",
+    ),
+    "no annotation": (
+        MODEL + '\n@register("f")\ndef f(inputs: int, outputs: int, width): ...\n',
+        "5: f: the argument width needs a name and an annotation of its own; annotate it as int",
+    ),
+    "any arguments": (
+        MODEL + '\n@register("f")\nclass F(nn.Module):\n    def __init__(self, inputs, outputs, **more): ...\n',
+        "5: F: the argument more needs a name and an annotation of its own; ",
+    ),
+    "an annotation that is not there": (
+        "from __future__ import annotations\n" + MODEL + '\n@register("f")\ndef f(inputs, outputs, x: Width): ...\n',
+        "6: f: the annotation of the argument x cannot be read (name 'Width' is not defined); import its name above",
+    ),
+    "an annotation of no YAML": (
+        MODEL + '\n@register("f")\ndef f(inputs, outputs, x: nn.Module): ...\n',
+        "5: f has an argument of a kind that no YAML is (",
+    ),
+    "too few arguments": (
+        MODEL + '\n@register("f")\ndef f(width: int = 3): ...\n',
+        "5: f does not take the 2 arguments that it is given before those of params.yaml; README.md",
+    ),
+    "an optimizer without a rate": (
+        OPTIMIZER + '\n@register("F")\ndef f(parameters, eps: float): ...\n',
+        "5: the optimizer 'F' has no argument lr; give it one",
+    ),
+    "a search of nothing": (
+        SCHEDULER + '\n@register("F", begins=["x"])\ndef f(optimizer, total_steps, y: int): ...\n',
+        "5: the scheduler 'F' has no argument x; it has y",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("own")
+    shutil.copytree(ROOT / "pipeline", folder / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+
+
+LOADED = """
+import importlib, sys
+from pathlib import Path
+
+sys.path.insert(0, "")
+from pipeline.config import custom_module
+from pipeline.catalogue import CATALOGUE
+
+for name, text in eval(sys.stdin.read()).items():
+    Path("pipeline/custom.py").write_text(text)
+    sys.modules.pop("pipeline.custom", None)
+    vars(sys.modules["pipeline"]).pop("custom", None)
+    importlib.invalidate_caches()
+    try:
+        custom_module.custom()
+    except SystemExit as end:
+        assert end.code == 2
+"""
+
+
+def test_each_is_told_with_its_place(clone: Path) -> None:
+    """All in one process, for each needs torch."""
+    texts = {name: FIRST + text for name, (text, _) in MISTAKES.items()}
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", LOADED], cwd=clone, input=repr(texts), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stderr.splitlines()
+    for line, (name, (_, words)) in zip(lines, MISTAKES.items(), strict=True):
+        assert line.startswith(f"pipeline/custom.py:{words}"), name
+        assert "; " in line, name
+
+
+@pytest.mark.parametrize("words", ["pipeline.stages.dataset x", "pipeline schedulers"])
+def test_a_command_ends_with_that_line(clone: Path, words: str) -> None:
+    (clone / "pipeline/custom.py").write_text("import no_such_module\n", encoding="utf-8")
+    done = subprocess.run([sys.executable, "-m", *words.split()], cwd=clone, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("pipeline/custom.py:1: there is no module no_such_module here; ")
+    assert len(done.stderr.splitlines()) == 1

@@ -1,0 +1,33 @@
+"""Values as YAML: what a remedy prints reads the same where it is pasted."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.config import document
+from pipeline.config.wording import as_yaml
+
+NAMES = st.one_of(
+    st.text(min_size=1), st.sampled_from(["Unnamed: 3", "a, b", "#x", "[", "{", "*c", "7", "1e3", "yes", "null", "''"])
+)
+VALUES = st.one_of(
+    st.lists(NAMES), st.dictionaries(NAMES, st.one_of(st.none(), st.booleans(), st.integers(), NAMES, st.lists(NAMES)))
+)
+
+
+@given(value=VALUES)
+def test_what_is_pasted_reads_the_same(tmp_path_factory: pytest.TempPathFactory, value: Any) -> None:
+    file = tmp_path_factory.getbasetemp() / "pasted.yaml"
+    file.write_text(f"block:\n  key: {as_yaml(value)}\nflow: {{key: {as_yaml(value)}, other: 1}}\n", encoding="utf-8")
+    _, read = document.read(Path(file))
+    assert read == {"block": {"key": value}, "flow": {"key": value, "other": 1}}
+
+
+def test_plain_words_stay_plain() -> None:
+    assert (
+        as_yaml({"drop": ["sex", "home.dest", "Sales 2024"], "header": None})
+        == "{drop: [sex, home.dest, Sales 2024], header: null}"
+    )

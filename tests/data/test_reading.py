@@ -1,0 +1,231 @@
+"""Files as people have them: read rightly and told, or refused with a remedy that works."""
+
+import bz2
+import gzip
+import io
+import lzma
+import re
+from typing import Any
+from zipfile import ZipFile
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
+
+from pipeline.data.mistakes import DatasetError
+from pipeline.data.options import Reading
+from pipeline.data.reading import read_table
+from pipeline.data.tables import described
+from tests.problems.helpers import ROWS, Written, a_table
+
+ODD = a_table(größe="große, und weite").round(2)
+
+
+def remedied(written: Written, content: Any, error: DatasetError, **given: Any) -> pd.DataFrame:
+    """The dataset with the first remedy pasted that each line of the error prints."""
+    for each in error.all:
+        (pasted,) = re.findall(r"`([^`]*: [^`]*)`", each.right)[:1]
+        given |= YAML(typ="safe", pure=True).load(f"{{{pasted}}}")
+    return written.dataset(content, **given)
+
+
+def zipped(content: bytes, *names: str) -> bytes:
+    file = io.BytesIO()
+    with ZipFile(file, "w") as archive:
+        for name in names:
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
+# What is recognised
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        ({}, ""),
+        ({"sep": ";"}, "cells parted by ';'"),
+        ({"sep": ";", "decimal": ","}, "cells parted by ';'; decimal commas"),
+        ({"sep": "\t"}, "cells parted by tabs"),
+        ({"sep": "\t", "decimal": ","}, "cells parted by tabs; decimal commas"),
+        ({"sep": "|"}, "cells parted by '|'"),
+        ({"sep": " "}, "cells parted by blanks"),
+        ({"quoting": 1}, ""),
+    ],
+)
+@pytest.mark.parametrize(
+    ("encoding", "said"),
+    [("utf-8", ""), ("utf-8-sig", ""), ("cp1252", "text in cp1252, not UTF-8"), ("utf-16", "text in utf-16, not UTF-8")],
+)
+def test_however_it_is_parted_and_encoded_it_is_the_same_table(
+    written: Written, how: dict[str, Any], told: str, encoding: str, said: str
+) -> None:
+    table = read_table(written(ODD.to_csv(index=False, **how).encode(encoding)))
+    assert "; ".join(table.attrs.pop("remarks")) == "; ".join(filter(None, [said, told]))
+    pd.testing.assert_frame_equal(table, ODD, check_dtype=False, check_flags=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "packed"),
+    [
+        ("my.csv.gz", gzip.compress),
+        ("my.csv.bz2", bz2.compress),
+        ("my.tsv.xz", lzma.compress),
+        ("my.zip", lambda content: zipped(content, "a/b.csv")),
+        ("my.txt", bytes),
+    ],
+)
+def test_packed_files_are_unpacked(written: Written, name: str, packed: Any) -> None:
+    assert len(read_table(written(packed(ODD.to_csv(index=False).encode()), name))) == ROWS
+
+
+@pytest.mark.parametrize(
+    ("content", "names"),
+    [
+        ("a, b, y\n1, 2, 3\n", ["a", "b", "y"]),
+        ('"a\nb" ,\u200bb,y\n1,2,3\n', ["a b", "b", "y"]),
+        ("a,b,\n1,2,\n", ["a", "b", "Unnamed: 2"]),
+        ("a,b\n1,2,\n3,4,,\n", ["a", "b", "Unnamed: 2", "Unnamed: 3"]),
+        ("0,1,2\n5,6,7\n", ["0", "1", "2"]),
+        ("a,A\n1,2\n", ["a", "A"]),
+        ("id,2019,2020\nx,1,2\n", ["id", "2019", "2020"]),
+    ],
+)
+def test_names_are_those_that_can_be_seen(written: Written, content: str, names: list[str]) -> None:
+    assert list(read_table(written(content))) == names
+
+
+@given(
+    cells=st.lists(st.lists(st.integers(-99, 99), min_size=3, max_size=3), min_size=2, max_size=9),
+    sep=st.sampled_from(",;|\t "),
+)
+@settings(max_examples=30)
+def test_numbers_come_out_as_they_were_written(written: Written, cells: list[list[int]], sep: str) -> None:
+    lines: list[list[Any]] = [["a", "b", "y"], *cells]
+    table = read_table(written("\n".join(f"{sep} ".join(map(str, line)) for line in lines)))
+    assert table.to_numpy().tolist() == cells
+
+
+def test_texts_that_look_empty_stay_texts(written: Written) -> None:
+    table = read_table(written("a,b\nNA,1\nNone,2\n,3\nnull,4\n"))
+    assert table["a"].fillna("nothing").tolist() == ["NA", "None", "nothing", "null"]
+
+
+def test_an_index_and_an_empty_column_are_left_out_with_a_word(written: Written) -> None:
+    data = written.dataset(a_table().assign(**{"": ""}).to_csv(), "price")
+    assert [column["name"] for column in data.attrs["columns"]] == ["size", "colour", "rooms"]
+    told = "left out: Unnamed: 0 (no name, and the rows' numbers), Unnamed: 5 (no name and nothing in it)"
+    assert told in described(data)
+
+
+def test_a_nameless_column_that_says_something_is_kept(written: Written) -> None:
+    data = written.dataset(a_table().assign(**{"": range(7, 7 + ROWS)}), "price")
+    assert data.attrs["columns"][-1]["name"] == "Unnamed: 4"
+
+
+# What ``read`` says
+
+
+@pytest.mark.parametrize(
+    ("content", "read"),
+    [
+        ("made by me, on a day\n\na,b,y\n1,2,3\n", {"skiprows": 2}),
+        ("1,2,3\n", {"header": None, "names": ["a", "b", "y"]}),
+        ("x,y,z\n1,2,3\n", {"header": 0, "names": ["a", "b", "y"]}),
+        ("x,y,z\na,b,y\n1,2,3\n", {"header": 1}),
+        ("# by me\na,b,y # names\n1,2,3\n", {"comment": "#"}),
+        ("a~b~y\n1~2~3\n", {"sep": "~"}),
+        ("a\tb\ty\n1\t2\t3\n", {"sep": r"\t"}),
+        ("a   b y\n 1 2\t3\n", {"sep": r"\s+"}),
+        ("a,b,y\n'1','2','3'\n", {"quotechar": "'"}),
+        ("a;b;y\n1,0;2,0;3,0\n", {"sep": ";", "decimal": ","}),
+        ("a;b;y\n1;2;3\n", {"thousands": "."}),
+    ],
+)
+def test_what_is_told_of_a_file_is_heeded(written: Written, content: str, read: dict[str, Any]) -> None:
+    table = read_table(written(content), Reading(**read), "y")
+    assert table.to_dict("list") == {"a": [1], "b": [2], "y": [3]}
+
+
+def test_a_point_can_part_thousands(written: Written) -> None:
+    data = written.dataset("a;y\n" + "".join(f"{i};1.{i:03}\n" for i in range(30)), read={"thousands": ".", "decimal": ","})
+    assert data["y"].tolist() == list(range(1000, 1030))
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "path: inputs/my.csv is empty; give it a header"),
+        ("size,price\n", "path: inputs/my.csv has no rows"),
+        ("size,price\n1,2,5\n3,4,6\n", "path: inputs/my.csv has 3 cells in row 1 under the 2 names of its header; name ev"),
+        ("size,price\n\n1,2\n3,a, b\n", "path: inputs/my.csv has 3 cells in row 2 under the 2 names of its header; name"),
+        (f"size,price\n1,{'2' * 200_000}\n", r"path: inputs/my.csv cannot be read \(field larger than field limit"),
+        ("size,price,size\n1,2,3\n", "path: inputs/my.csv has 'size' more than once in its header"),
+        ("size,price,size \n1,2,3\n", "path: inputs/my.csv has 'size' more than once in its header"),
+        ("size,price\n1,2\n".encode("utf-16-le"), "path: inputs/my.csv is no UTF-8 text; .*`read: {encoding: utf-16-le}`"),
+        (b"size,price\n\x81,2\n", "path: inputs/my.csv is no UTF-8 text; save it as UTF-8, or write its encoding"),
+        ('size,price\n1,"2\n', r"path: inputs/my.csv cannot be read \(.*EOF inside string"),
+        ("a;y\n1;1,250\n2;2,000\n", r'read: the column y holds .* write `read: {decimal: ","}` or `read: {thousands: ","}`'),
+        ("1.5,2\n3,4\n", r"read: inputs/my.csv seems to have no header, for its first line is '1.5', '2'; name its columns"),
+    ],
+)
+def test_a_file_that_is_no_table_is_told(written: Written, content: str | bytes, message: str) -> None:
+    with pytest.raises(DatasetError, match=message):
+        read_table(written(content))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("my.parquet", b"size,price", r"path: inputs/my.parquet cannot be read \(.*; write it anew as CSV or Parquet"),
+        ("my.parquet", a_table().head(0), "path: inputs/my.parquet has no rows; give it a header"),
+        ("my.csv.gz", b"size,price", r"path: inputs/my.csv.gz cannot be read \(Not a gzipped file"),
+        ("my.zip", b"size,price", r"path: inputs/my.zip cannot be read \(File is not a zip file"),
+        ("my.zip", zipped(b"a", "a.csv", "b.csv"), r"path: inputs/my.zip cannot be read \(it holds 2 files, and one"),
+    ],
+)
+def test_a_packed_file_that_is_no_table_is_told(written: Written, name: str, content: Any, message: str) -> None:
+    with pytest.raises(DatasetError, match=message):
+        read_table(written(content, name))
+
+
+NO_HEADER = a_table().drop(columns="colour").round(2)
+REMEDIED: dict[str, tuple[str, dict[str, Any]]] = {
+    "no header": (NO_HEADER.to_csv(index=False, header=False), {}),
+    "no header, and texts": (a_table().to_csv(index=False, header=False), {}),
+    "names of rows": ("size,y\n" + NO_HEADER[["size", "price"]].to_csv(header=False), {"read": {"quotechar": "'"}}),
+    "lines above": ("Sales of 2024\n\n" + NO_HEADER.rename(columns={"price": "y"}).to_csv(index=False), {}),
+    "decimal commas": (NO_HEADER.rename(columns={"price": "y"}).to_csv(index=False, decimal=","), {"read": {"sep": ","}}),
+}
+
+
+@pytest.mark.parametrize("kind", REMEDIED)
+def test_a_remedy_works_when_it_is_pasted(written: Written, kind: str) -> None:
+    content, said = REMEDIED[kind]
+    with pytest.raises(DatasetError) as told:
+        written.dataset(content, **said)
+    assert len(remedied(written, content, told.value, **said)) == ROWS
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "given", "message"),
+    [
+        (
+            a_table(),
+            "my.parquet",
+            {"read": {"sep": ";"}},
+            "read: is for text files, and inputs/my.parquet is none",
+        ),
+        (a_table(), "my.csv", {"inputs": "tokens"}, "inputs: is for arrays, and this is a table; leave `inputs` out"),
+    ],
+)
+def test_arguments_for_other_files_are_refused(
+    written: Written, content: pd.DataFrame, name: str, given: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(DatasetError, match=message):
+        written.dataset(content, "price", name=name, **given)

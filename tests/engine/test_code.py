@@ -1,0 +1,88 @@
+"""The fingerprint of the code: another one exactly where numbers may be others."""
+
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from pipeline.engine import code
+from scripts.rooms import MODULES, closure
+from tests.conftest import ROOT
+
+NOT_DEFINING = {
+    "files, and what is said": {"config/errors.py", "config/files.py", "config/wording.py"},
+    "what comes of them is in the fingerprint itself": {
+        "config/document.py", "config/params.py", "config/spaces.py", "config/arrays.py", "config/fingerprints.py",
+    },
+    "the data is in the fingerprint itself": {f"data/{path.name}" for path in (ROOT / "pipeline/data").glob("*.py")},
+    "what is the user's counts function by function": {
+        "catalogue.py", "custom.py", "config/custom_module.py", "config/user_code.py",
+    },
+}  # fmt: skip
+
+
+def fingerprint() -> str:
+    """That of the code as another process would have it."""
+    code._sources.cache_clear()
+    return code.code_fingerprint()
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the package."""
+    copy = tmp_path / "pipeline"
+    shutil.copytree(ROOT / "pipeline", copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(code, "__file__", str(copy / "engine/code.py"))
+    return copy
+
+
+def test_it_follows_every_file_that_trains(package: Path) -> None:
+    """Drift: each file that training runs on is changed in turn."""
+    before = fingerprint()
+    used = {MODULES[name].relative_to(ROOT / "pipeline").as_posix() for name in closure("pipeline.engine.training")}
+    used = {name for name in used if not name.endswith("__init__.py")} | {"engine/lanes/lanes.c"}
+    followed = set()
+    for file in used:
+        content = (package / file).read_bytes()
+        (package / file).write_bytes(content + (b"added = 1\n" if file.endswith(".py") else b"\n"))
+        followed |= {file} if fingerprint() != before else set()
+        (package / file).write_bytes(content)
+    assert fingerprint() == before
+    assert used - followed == {name for names in NOT_DEFINING.values() for name in names} & used
+    assert {"engine/loop.py", "problems/splits.py", "schedulers/replay.py", "config/units.py"} <= followed
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "is_another"),
+    [
+        ('"""A module."""', '"""Other words."""', False),
+        ("# a comment", "# another", False),
+        ('raise ValueError(f"no {x}")', 'raise ValueError(f"there is no {x}")', False),
+        ("return x + 1", "return (x + 1)", False),
+        ("return x + 1", "return x + 2", True),
+        ("if x < 0", "if x <= 0", True),
+        ('return "a"', 'return "b"', True),
+        ("raise ValueError", "raise KeyError", True),
+    ],
+)
+def test_words_are_no_code(was: str, becomes: str, is_another: bool, package: Path) -> None:
+    text = (
+        '"""A module."""\n\n\ndef f(x):\n    """Add one."""\n    if x < 0:  # a comment\n        raise ValueError(f"no {x}")\n'
+        '    if x > 9:\n        return "a"\n    return x + 1\n'
+    )
+    assert was in text
+    (package / "engine/new.py").write_text(text, encoding="utf-8")
+    before = fingerprint()
+    (package / "engine/new.py").write_text(text.replace(was, becomes), encoding="utf-8")
+    assert (fingerprint() != before) == is_another
+
+
+@pytest.mark.parametrize("package", ["numpy", "schedulefree", "torchmetrics"])
+def test_it_follows_what_it_runs_on(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = code.code_fingerprint()
+    code._versions.cache_clear()
+    monkeypatch.setattr(code, "version", lambda asked: "0" if asked == package else version(asked))
+    after = code.code_fingerprint()
+    code._versions.cache_clear()
+    assert after != before

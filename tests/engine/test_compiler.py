@@ -1,0 +1,74 @@
+"""C text becomes a library once, and what the compiler says is told in a line."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from pipeline.engine import compiler
+from pipeline.engine.cache import folder
+from pipeline.engine.compiler import NoCompilerError, identity, kept, machine, name_of
+
+ANSWER = "int answer(void) { return 42; }"
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A folder for compiled code that is empty, and a compiler that is looked for anew."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    machine.cache_clear()
+    yield
+    machine.cache_clear()
+
+
+def test_a_text_is_compiled_once_for_all_time(tmp_path: Path) -> None:
+    assert kept("a", lambda: ANSWER).answer() == 42
+    assert kept("a", lambda: pytest.fail("it is there")).answer() == 42
+    assert folder() == tmp_path / "lr-pipeline"
+    assert [path.suffix for path in folder().iterdir()] == [".so"]  # and nothing else is left
+
+
+def test_another_key_flag_or_machine_is_another_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept("a", lambda: ANSWER)
+    kept("b", lambda: ANSWER)
+    monkeypatch.setattr(compiler, "FLAGS", (*compiler.FLAGS, "-O0"))
+    kept("a", lambda: ANSWER)
+    assert len(list(folder().iterdir())) == 3
+
+
+def test_two_at_once_each_load_a_whole_library() -> None:
+    with ThreadPoolExecutor(2) as both:
+        assert [library.answer() for library in both.map(lambda _: kept("a", lambda: ANSWER), range(2))] == [42, 42]
+
+
+def test_a_text_that_is_no_c_is_told_in_a_line() -> None:
+    with pytest.raises(NoCompilerError, match=r"^[^\n]+ fails: [^\n]+error: [^\n]+$"):
+        kept("a", lambda: "int answer(void) { return }")
+    assert not list(folder().iterdir())
+
+
+def test_what_cannot_be_loaded_is_told_in_a_line() -> None:
+    with pytest.raises(NoCompilerError, match=r"^what was compiled cannot be loaded \([^\n]*nowhere[^\n]*\)$"):
+        kept("a", lambda: "extern int nowhere; int answer(void) { return nowhere; }")
+
+
+def test_a_library_that_was_damaged_is_made_anew() -> None:
+    damaged = folder() / f"{name_of('a')}.so"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_bytes(b"cut off")
+    assert kept("a", lambda: ANSWER).answer() == 42
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("no-such-compiler", r"apt install gcc"), ("false", r"false fails: it says nothing")]
+)
+def test_without_a_compiler(name: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert identity() != "none"
+    machine.cache_clear()
+    monkeypatch.setenv("CC", name)
+    if name == "no-such-compiler":
+        monkeypatch.setattr("shutil.which", lambda _: None)
+    with pytest.raises(NoCompilerError, match=said):
+        kept("a", lambda: ANSWER)
+    assert identity() == "none"

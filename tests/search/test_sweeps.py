@@ -1,0 +1,149 @@
+"""Sweeps: the grid of peak rates and the budgets, and what is trained of them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from pipeline.config.params import SweepParams
+from pipeline.config.spaces import PeakRates
+from pipeline.config.units import plain_rate
+from pipeline.engine.stacked import train
+from pipeline.problems.problem import Problem
+from pipeline.problems.run import Run, collect
+from pipeline.search.sweeps import Sweep, beyond, epochs_of, grid, over_budgets, over_rates, possible, said, trained
+from tests.engine.helpers import Builder
+
+CPU = torch.device("cpu")
+SCHEDULES = {
+    "Step": {"name": "StepLR", "args": {"step_size": "30%"}},
+    "Plateau": {"name": "ReduceLROnPlateau", "args": {"patience": 1}},
+}
+
+
+def test_the_grid_spans_the_range_evenly_in_the_logarithm() -> None:
+    """Ten points over three decades are a factor of 10 to the power of 1/3 apart."""
+    assert grid(PeakRates(), 10) == [
+        "1%", "2.154%", "4.642%", "10%", "21.54%", "46.42%", "100%", "215.4%", "464.2%", "1000%",
+    ]  # fmt: skip
+    assert grid(PeakRates(low=0.01, high=1.0), 3) == [0.01, 0.1, 1.0]
+
+
+def test_budgets_are_shares_or_numbers_of_epochs_and_the_full_one() -> None:
+    assert epochs_of(SweepParams(), 50) == [5, 13, 25, 50]  # 12.5 is rounded up
+    assert epochs_of(SweepParams(budgets=[7, 80]), 50) == [7, 50]
+    assert epochs_of(SweepParams(budgets=["1%"]), 10) == [1, 10]
+    assert epochs_of(SweepParams(budgets=[]), 10) == [10]
+
+
+def test_every_row_is_the_run_it_says(new_problem: Builder) -> None:
+    """Each as if it had been trained with nothing beside it."""
+    problem = new_problem(SCHEDULES, epochs=6)
+    probes = [
+        *over_rates(problem.schedules, ["50%", 0.3], 2, 6),
+        *over_budgets(problem.schedules, problem.schedules, [2, 6], 2),
+    ]
+    table = trained(problem, probes, CPU)
+    assert len(table) == len(probes) == 3 * 2 * 2 + 2 * 2 * 3 * 2
+    assert table["kind"].value_counts().to_dict() == {"budget": 24, "rate": 12}
+    assert set(table.loc[table["kind"] == "rate", "lr"]) == {0.05, 0.3}
+    assert table["validation_loss"].notna().all()
+    for place in (1, 5, 14, 30):
+        row, run = table.iloc[place], probes[place].run
+        assert (row["scheduler"], row["seed"], row["epochs"], row["variant"]) == (run.label, run.seed, run.epochs, run.variant)
+        alone = collect([run], train(problem, [run], device=CPU))
+        np.testing.assert_allclose(row["validation_loss"], alone.curves.validation_loss[-1, 0], rtol=1e-6)
+
+
+def test_the_full_budget_is_what_was_reported(new_problem: Builder) -> None:
+    problem = new_problem(SCHEDULES, epochs=4)
+    table = trained(problem, list(over_budgets(problem.schedules, {}, [4], 2)), CPU)
+    runs = [Run(label, schedule, seed, 4) for label, schedule in problem.schedules.items() for seed in range(2)]
+    history = collect(runs, train(problem, runs, device=CPU))
+    np.testing.assert_array_equal(table["validation_loss"], history.curves.validation_loss[-1])
+
+
+def test_what_a_short_budget_makes_impossible_is_left_out(new_problem: Builder) -> None:
+    """Five batches of 12 an epoch and one of 10: 6 steps in one epoch are fewer than those of warmup and decay."""
+    long = {"Long": {"name": "WarmupStableDecay", "args": {"warmup": 10, "decay": 10}}}
+    problem = new_problem(long, epochs=8)
+    kept = possible(problem, list(over_budgets(problem.schedules, {}, [1, 8], 1)))
+    assert [(probe.run.label, probe.run.epochs) for probe in kept] == [("Baseline", 1), ("Long", 8), ("Baseline", 8)]
+
+
+@pytest.mark.parametrize("budget", ["0%", "30%", 3])
+def test_a_budget_has_at_least_an_epoch(budget: object) -> None:
+    assert epochs_of(SweepParams.model_validate({"budgets": [budget]}), 3)[0] >= 1
+
+
+# Beyond the range of tune.lr
+
+
+def test_the_ladder_goes_on_at_the_same_spacing_for_two_decades() -> None:
+    assert beyond(PeakRates(), 10, "high") == ["2154%", "4642%", "10000%", "21540%", "46420%", "100000%"]
+    assert beyond(PeakRates(), 10, "low") == ["0.4642%", "0.2154%", "0.1%", "0.04642%", "0.02154%", "0.01%"]
+    assert beyond(PeakRates(low=0.01, high=1.0), 3, "high") == [10.0, 100.0]
+    assert beyond(PeakRates(), 2, "high") == []  # one step would be three decades
+    assert beyond(span("1%", "200000%"), 10, "high") == ["776300%"]  # 1000000% is the most that can be written
+
+
+def span(low: str, high: str) -> PeakRates:
+    return PeakRates.model_validate({"low": low, "high": high})
+
+
+def swept(problem: Problem, rates: PeakRates, points: int = 7) -> pd.DataFrame:
+    first = trained(problem, list(over_rates(problem.schedules, grid(rates, points), 2, problem.params.epochs)), CPU)
+    return Sweep(problem, problem.schedules, rates, points, 2, CPU).extended(first)
+
+
+def tried(table: pd.DataFrame, label: str) -> list[float]:
+    return sorted(table.loc[table["scheduler"] == label, "lr"].unique().tolist())
+
+
+@pytest.mark.parametrize(("low", "high"), [("0.01%", "1%"), ("1%", "100%"), ("100000%", "1000000%")])
+def test_a_grid_is_extended_until_the_best_lies_inside(new_problem: Builder, low: str, high: str) -> None:
+    """At its lower end, at its upper one, and where all of it diverges."""
+    problem = new_problem(SCHEDULES, epochs=6)
+    rates = span(low, high)
+    table = swept(problem, rates)
+    assert not table.duplicated(["scheduler", "lr", "seed"]).any()
+    for label in problem.schedules:
+        own = table[table["scheduler"] == label].groupby("lr")
+        best = float(str(own["validation_loss"].mean()[~own["diverged"].any()].idxmin()))
+        ladder = tried(table, label)
+        steps = np.diff(np.log10(ladder))
+        np.testing.assert_allclose(steps, steps[0], rtol=1e-2)
+        last = beyond(rates, 7, "high" if best == ladder[-1] else "low")[-1]
+        assert ladder[0] < best < ladder[-1] or np.isclose(best, plain_rate(last, 0.1))
+
+
+def test_a_best_inside_leaves_the_grid_as_it_is(new_problem: Builder) -> None:
+    problem = new_problem({}, epochs=6)
+    rates = span("0.1%", "100000%")
+    table = swept(problem, rates, 13)
+    assert len(tried(table, "Baseline")) == 13
+    assert said(table, rates, problem.lr) == ""
+
+
+def test_only_what_is_new_is_trained_and_every_row_is_the_run_it_says(new_problem: Builder) -> None:
+    problem = new_problem({}, epochs=6)
+    rates = span("0.1%", "10%")
+    first = trained(problem, list(over_rates(problem.schedules, grid(rates, 5), 2, 6)), CPU)
+    table = swept(problem, rates, 5)
+    pd.testing.assert_frame_equal(table.iloc[: len(first)], first)
+    row = table.iloc[-1]
+    assert row["lr"] > 0.1 * 0.1
+    run = Run("Baseline", problem.schedules["Baseline"].model_copy(update={"lr": row["lr"]}), row["seed"], 6)
+    alone = collect([run], train(problem, [run], device=CPU))
+    np.testing.assert_allclose(row["validation_loss"], alone.curves.validation_loss[-1, 0], rtol=1e-6)
+
+
+def test_a_grid_that_was_extended_is_told(new_problem: Builder) -> None:
+    problem = new_problem({}, epochs=6)
+    rates = span("0.001%", "0.01%")
+    told = said(swept(problem, rates, 3), rates, problem.lr)
+    assert told == (
+        "the best peak rate of 1 of 1 schedulers lay at an end of the grid, which was extended for them, to 1e-06…0.001 at "
+        "the most; for 1 of them it lies at the end even so; write tune: {lr: {low: 0.001%, high: 1%}} to search and "
+        "sweep all of it"
+    )
