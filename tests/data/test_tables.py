@@ -24,8 +24,8 @@ from pipeline.problems import splits
 from pipeline.problems.encoding import Column
 from pipeline.problems.problem import Problem, from_frame
 from pipeline.stages.dataset import main
+from tests.data.helpers import ROWS, Written, a_table, in_days
 from tests.engine.helpers import Builder, run_of, train
-from tests.problems.helpers import ROWS, Written, a_table, in_days
 
 # What becomes of a table
 

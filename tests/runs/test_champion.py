@@ -32,7 +32,7 @@ from pipeline.tracking.mirror import register
 from tests.engine.helpers import CPU, MLP, Builder, run_of
 from tests.engine.helpers import train as train_stack
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SCHEDULES: dict[str, dict[str, Any]] = {
     "StepLR": {"args": {"step_size": "30%"}},
     "Wild": {"name": "ConstantLR", "args": {"factor": 1.0}, "lr": 1e9},
