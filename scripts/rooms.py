@@ -19,7 +19,8 @@ FLOORS = (
     ("catalogue", "custom"),
     ("engine",),
     ("runs",),
-    ("analysis", "search", "tracking"),
+    ("search",),
+    ("analysis", "tracking"),
     ("cli",),
     ("stages", "commands"),
 )

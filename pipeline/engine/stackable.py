@@ -13,6 +13,7 @@ from torch.func import vmap
 
 from pipeline.config.params import Component
 from pipeline.engine.cache import remembered
+from pipeline.engine.code import code_fingerprint
 from pipeline.engine.functions import Functions
 from pipeline.engine.merging import Places
 from pipeline.engine.optimizers import STACKED, in_common
@@ -61,7 +62,7 @@ def _tried(problem: Problem, optimizer: Component, key: str) -> str:
             except Exception as error:  # noqa: BLE001  # a model of the user's own may be any odd thing
                 return f"the model {problem.params.model.name} cannot be tried as a stack ({_line(error)})"
 
-    return remembered(f"obstacle {problem.fingerprint} {key}", find) if _is_named(problem) else find()
+    return remembered(f"obstacle {code_fingerprint()} {problem.fingerprint} {key}", find) if _is_named(problem) else find()
 
 
 def _is_named(problem: Problem) -> bool:

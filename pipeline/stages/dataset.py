@@ -21,4 +21,4 @@ def main(problem_name: str) -> None:
 
 
 if __name__ == "__main__":
-    cli.command(main)
+    cli.run(main)

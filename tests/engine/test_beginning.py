@@ -96,7 +96,7 @@ def trained(problem: Problem, seeds: int = 6) -> History:
     if problem.params.model.name != "normed":
         return collect(runs, train(problem, runs, device=CPU, search=True))
     by_itself = partial(loop.train, problem, device=CPU, search=True)  # other processes do not know a test's own model
-    return collect(runs, merged([by_itself(run) for run in runs], [], list(range(seeds))))
+    return collect(runs, merged([by_itself(run) for run in runs], range(seeds)))
 
 
 @pytest.mark.parametrize("kind", HEALTHY)

@@ -1,6 +1,5 @@
 """A problem and its replicates: what a seed draws, what all schedulers share, and what names it all."""
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,10 +13,9 @@ from pipeline.config.files import ResultsError
 from pipeline.config.params import load_params
 from pipeline.data.datasets import frame, synthetic
 from pipeline.data.tables import dataset_of
-from pipeline.problems import problem as problems
 from pipeline.problems.problem import Problem, ProblemError, Split, from_frame, load_problem
 from pipeline.problems.run import Run, Stream
-from pipeline.runs.names import describe, run_fingerprint
+from pipeline.runs.names import describe, name_of
 from pipeline.runs.results import RUN_COLUMNS
 from tests.conftest import Edited
 
@@ -171,12 +169,6 @@ def test_the_fingerprint_tells_nothing_else(problem: Problem, edited: Edited, ed
     assert from_frame(edited(edit), "synthetic", FRAME).fingerprint == problem.fingerprint
 
 
-def test_the_fingerprint_tells_the_code(problem: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = problem.fingerprint
-    monkeypatch.setattr(problems, "code_fingerprint", lambda: "other code")
-    assert replace(problem).fingerprint != before
-
-
 def test_a_description_names_the_run_and_its_numbers(problem: Problem) -> None:
     run = Run("StepLR", problem.schedules["StepLR"], seed=2, epochs=50)
     described = describe(problem, run, CPU)
@@ -184,7 +176,7 @@ def test_a_description_names_the_run_and_its_numbers(problem: Problem) -> None:
     assert described["args"] == '{"gamma": 0.1, "step_size": "30%"}'
     assert described["resolved"] == '{"gamma": 0.1, "step_size": 15}'
     assert (described["scheduler"], described["seed"], described["epochs"], described["lr"]) == ("StepLR", 2, 50, 1.0)
-    assert described["run"] == run_fingerprint(run, f"{problem.fingerprint} cpu")
+    assert described["run"] == name_of(problem, run, CPU)
 
 
 def test_a_peak_of_100_percent_is_the_optimizers_rate_to_the_last_bit(edited: Edited) -> None:

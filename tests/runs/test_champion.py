@@ -28,7 +28,7 @@ from pipeline.problems.run import History, collect
 from pipeline.runs import results
 from pipeline.runs.champion import Champion, ChampionError, best_of, named, weights_of
 from pipeline.stages import dataset, report, train
-from pipeline.tracking.mirror import register
+from pipeline.tracking.trackers import trackers
 from tests.engine.helpers import CPU, MLP, Builder, run_of
 from tests.engine.helpers import train as train_stack
 
@@ -343,7 +343,8 @@ def test_the_champion_is_served(
     from mlflow import MlflowClient
 
     client = MlflowClient(f"sqlite:///{champion_in_mlflow / 'mlflow.db'}")
-    register(["houses"])  # the same again adds nothing
+    with trackers() as told:
+        told.tell("register", "houses")  # the same again adds nothing
     (version,) = client.search_model_versions("name = 'houses'")
     assert client.get_model_version_by_alias("houses", "champion").version == version.version
     assert version.tags["fingerprint"] == best["run"]
@@ -374,7 +375,8 @@ def test_a_server_that_is_not_there_costs_one_warning(
     kept = repository / "reports/best/houses.safetensors"
     kept.parent.mkdir(parents=True)
     kept.write_bytes(save({"weight": torch.ones(2)}, metadata={"run": "x"}))
-    register(["houses"])
+    with trackers() as told:
+        told.tell("register", "houses")
     (line,) = [record.getMessage() for record in caplog.records]
-    assert line.startswith("The champion of houses is not in MLflow: ")
-    assert "`make mirror` tries again" in line
+    assert line.startswith("MLflow was not told everything: ")
+    assert "`make mirror` rebuilds it" in line

@@ -14,6 +14,7 @@ from pipeline.catalogue import CATALOGUE
 from pipeline.config import files
 from pipeline.config.params import Params, load_params
 from pipeline.data.datasets import datasets
+from pipeline.tracking import trackers
 
 ROOT = Path(__file__).parents[2]
 STAGES = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
@@ -21,7 +22,7 @@ STAGES = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
 WORK = {
     "dataset": ("files.write_dataset",),
     "train": ("record",),
-    "tune": ("search", "recommend", "winners", "storage", "TrialTable", "best_yaml", "importances", "parquet", "record"),
+    "tune": ("search", "recommend", "winners", "TrialTable", "best_yaml", "importances", "parquet", "record"),
     "sweep": (
         "results.read_best",
         "over_rates",
@@ -84,7 +85,7 @@ def test_a_stage_reads_what_is_declared(stage: str, repository: Path, monkeypatc
         target = f"pipeline.stages.{stage}.{name}"
         monkeypatch.setattr(target, MagicMock())
     monkeypatch.setattr(module, "load_params", lambda *catalogue: recorder)
-    monkeypatch.setattr(module, "cores", lambda: 0, raising=False)  # all of it in this process
+    monkeypatch.setattr(trackers, "TRACKERS", {})
     READ.clear()
     module.main("synthetic")
     names = declared(stage)
