@@ -41,7 +41,9 @@ def run(main: Callable[..., None]) -> None:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
     except BrokenExecutor:
-        lost = "a process that helped is gone, killed perhaps for the memory it took; what was trained is kept, so call it again"
+        lost = (
+            "a process that helped is gone, killed perhaps for the memory it took; what was trained is kept, so call it again"
+        )
         print(f"{'@'.join([stage, *words])}: {lost}, or with PIPELINE_EXECUTOR=local:1", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:

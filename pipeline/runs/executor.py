@@ -74,13 +74,13 @@ HERE = Here()
 class Processes(ProcessPoolExecutor):
     """``count`` processes of this machine, with one thread each; they end with this one, however it ends.
 
-    They begin as copies of this process, with all that is imported, where it has no other threads: those would be missing in a
-    copy. Elsewhere they begin from nothing, which takes seconds. Leaving the block by an error
+    They begin as copies of this process, with all that is imported, where it has no other threads than those of executors: they
+    would be missing in a copy. Elsewhere they begin from nothing, which takes seconds. Leaving the block by an error
     ends them in the middle of what they do.
     """
 
     def __init__(self, count: int) -> None:
-        is_copied = sys.platform == "linux" and threading.active_count() == 1
+        is_copied = sys.platform == "linux" and not any(map(_is_foreign, threading.enumerate()))
         context = multiprocessing.get_context("fork" if is_copied else "spawn")
         self.count = count
         self._blocks = context.SimpleQueue()
@@ -119,6 +119,12 @@ def executor() -> "Here | Processes":
         raise ExecutorError(f"{VARIABLE} is {given}, which is no executor; write local, or local:8 for eight processes")
     count = int(number) if number else cores()
     return Processes(count) if count > 1 else Here()
+
+
+def _is_foreign(thread: threading.Thread) -> bool:
+    """Whether it is neither the main thread nor one of an executor, which no copy needs."""
+    is_executors = type(thread).__name__ == "_ExecutorManagerThread" or thread.name == "QueueFeederThread"
+    return thread is not threading.main_thread() and not is_executors
 
 
 def _called(function: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:

@@ -1,10 +1,12 @@
 """The process behind :class:`tests.search.helpers.Workshop`: what takes long is done once, and each run is a fork."""
 
+import contextlib
 import json
 import os
 import shutil
 import sys
 import time
+import traceback
 import warnings
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,8 @@ def watch(kill_at: int, changed: list[str]) -> None:
 
     def hook(event: str, args: tuple[Any, ...]) -> None:
         opened = event == "open" and isinstance(args[2], int) and args[2] & WRITING
+        if not args or isinstance(args[0], int):  # what is open already, or no file
+            return
         if not opened and event not in ("os.rename", "os.symlink", "os.remove", "os.truncate", "sqlite3.connect"):
             return
         path = os.path.relpath(os.fsdecode(args[0]))  # quick, and it is called for everything
@@ -64,6 +68,8 @@ def answer(root: str, kill_at: int, kill_after: float) -> dict[str, Any]:
     if not pid:
         try:
             child(root, kill_at, 1 + int(kill_after > 0), writer)
+        except BaseException:  # noqa: BLE001  # it is told
+            traceback.print_exc()
         finally:
             os._exit(0)
     os.close(writer)
@@ -80,9 +86,8 @@ def answer(root: str, kill_at: int, kill_after: float) -> dict[str, Any]:
 
 def main() -> None:
     # What is imported late and compiled on first use is the larger part of a short run.
-    sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
-    tune.main("tiny")
-    sys.stderr = sys.__stderr__
+    with Path(os.devnull).open("w", encoding="utf-8") as nothing, contextlib.redirect_stderr(nothing):
+        tune.main("tiny")
     for path in Path().glob("optuna.journal*"):
         path.unlink()
     for folder in (".state", "results"):
