@@ -5,7 +5,8 @@ baseline's, with the error that the problem's own seeds leave; these lie about t
 problems at hand are a sample. It is the two-level normal model with known errors, y = μ + problem + error, the problems'
 variance by Paule and Mandel (1982, near to REML), the interval by Hartung and Knapp (2001) and Sidik and Jonkman (2002) with
 problems - 1 degrees of freedom, which holds its level with five problems (IntHout, Ioannidis and Borm 2014), and never
-narrower than the model's own (Röver, Knapp and Friede 2015). statsmodels finds the variance (``combine_effects``). Seeds nested in problems enter by the errors, so that each problem has a noise of its own.
+narrower than the model's own (Röver, Knapp and Friede 2015). statsmodels finds the variance (``combine_effects``).
+Seeds nested in problems enter by the errors, so that each problem has a noise of its own.
 
 How many problems a statement holds on is a partial conjunction (Benjamini and Heller 2008). What is said of one problem
 holds at 95% within it; over P problems, up to P × 5% of such statements may be wrong somewhere.
@@ -65,7 +66,7 @@ def across(problems: Mapping[str, tuple[Losses, float]], baseline: str, matters:
     return Across(len(problems), 0, table, best({baseline: np.ones((len(problems), 1)), **relative}, matters=matters))
 
 
-def holds_on(p: Mapping[str, float] | "pd.Series[float]", alpha: float = LEVEL) -> int:
+def holds_on(p: "Mapping[str, float] | pd.Series[float]", alpha: float = LEVEL) -> int:
     """On how many problems at least, at 1 - ``alpha``, the null of ``p`` is false; ps are one-sided, a NaN counts as 1.
 
     Partial conjunction with Bonferroni's bound: u of P hold while (P - u + 1) times the u-th smallest p is ``alpha`` at most.
@@ -76,14 +77,14 @@ def holds_on(p: Mapping[str, float] | "pd.Series[float]", alpha: float = LEVEL) 
 
 
 def _effects(problems: Mapping[str, tuple[Losses, float]], baseline: str) -> pd.DataFrame:
-    """A row per problem and label that all problems have: relative ``effect``, its ``error``, one-sided ``lower`` and ``higher``."""
+    """A row per problem and label that all have: relative ``effect`` and ``error``, one-sided ps ``lower`` and ``higher``."""
     rows = []
     for losses, overlap in problems.values():
         scale, of, most = abs(level(losses[baseline]).mean), differences(losses, overlap), diverged(losses[baseline])
         for label in losses:
             found = of.get((label, baseline))
             if found and found.error >= 0 and diverged(losses[label]) <= most:
-                lower = float(stdtr(found.df, found.t))
+                lower = found.p / 2 if found.mean < 0 else 1 - found.p / 2
                 rows.append((label, found.mean / scale, found.error / scale, lower, 1 - lower))
     table = pd.DataFrame(rows, columns=["label", "effect", "error", "lower", "higher"])
     return table[table.groupby("label")["label"].transform("size") == len(problems)]

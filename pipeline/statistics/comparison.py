@@ -199,7 +199,7 @@ def _widths(losses: Losses, able: Sequence[str], of: Mapping[Pair, Estimate], al
     widths = dict.fromkeys(((k, j) for k in able for j in able if k != j), np.nan)
     for k, family in found.items():
         alone = family.alone(alpha)
-        widths |= {pair: -float(stdtrit(of[pair].df, alone)) * of[pair].error for pair in families[k]}
+        widths |= {pair: of[pair].half(2 * alone) for pair in families[k]}
     return widths
 
 

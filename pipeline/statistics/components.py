@@ -16,12 +16,12 @@ Two populations can be meant:
 
 At 6 to 20 splits the own φ of a pair is rough, so log(J B / W), of an F distribution with a known error, is shrunk to the
 pairs' mean as far as the pairs agree: empirical Bayes, as Smyth (2004) does with variances and Smyth, Michaud and Scott (2005)
-with one consensus correlation. Degrees of freedom are Satterthwaite's (1946) of B and of the shrunk log ratio. Simulated
-with all of it (tests), nominal 95% intervals cover 93 to 97% at 6, 10 and 20 splits where pairs have one share, zero included.
+with one consensus correlation. Degrees of freedom are Satterthwaite's (1946) of B and of the shrunk log ratio, and no
+interval is wider than the full correction's. A low B is raised in the same way (:func:`steadied`).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Literal, NamedTuple
 
@@ -43,7 +43,8 @@ class Nested:
     """The figures of nested draws: mean of the split means, their variance, and the pooled variance within splits.
 
     ``splits`` are those with a finite draw; ``streams`` is the harmonic mean of their numbers of draws, ``freedom`` the
-    degrees of freedom of ``within``. Variances are in squared units of the values, NaN where nothing tells them.
+    degrees of freedom of ``within``, ``lent`` those that ``between`` has from other pairs. Variances are in squared units of
+    the values, NaN where nothing tells them.
     """
 
     mean: float
@@ -52,6 +53,7 @@ class Nested:
     splits: int
     streams: float
     freedom: int
+    lent: float = 0.0
 
 
 class Share(NamedTuple):
@@ -73,40 +75,46 @@ WHOLE = Share(1.0)
 class Estimate:
     """A mean over splits with its standard error and degrees of freedom; the error is NaN below two splits.
 
-    ``between``, ``splits`` and ``share`` are what the error was made of, and ``inflation`` is ρ / (1 - ρ).
+    ``between``, with ``freedom`` degrees of freedom, ``splits`` and ``share`` are what the error was made of, and
+    ``inflation`` is ρ / (1 - ρ).
     """
 
     mean: float
     error: float
     df: float
     between: float
+    freedom: float
     splits: int
     share: float
     inflation: float
 
-    def interval(self, level: float = LEVEL) -> tuple[float, float]:
-        """The two-sided interval at 1 - ``level``; of no width where all split means are equal."""
+    def half(self, alpha: float = LEVEL) -> float:
+        """Half the width of the two-sided interval at 1 - ``alpha``, no wider than what the full correction gives."""
         if self.error == 0:
-            return self.mean, self.mean
-        half = -float(stdtrit(self.df, level / 2)) * self.error
+            return 0.0
+        own, whole = self.error * stdtrit(self.df, alpha / 2), self._whole * stdtrit(self.freedom, alpha / 2)
+        return -float(max(own, whole))
+
+    def interval(self, alpha: float = LEVEL) -> tuple[float, float]:
+        """The two-sided interval at 1 - ``alpha``; of no width where all split means are equal."""
+        half = self.half(alpha)
         return self.mean - half, self.mean + half
 
     @property
-    def t(self) -> float:
-        """The mean in standard errors; equal values, which have no spread, get that of the sign-flip test, p = 2 / 2ⁿ."""
-        if self.error > 0 or np.isnan(self.error):
-            return self.mean / self.error
-        p = 2.0 ** (1 - self.splits)
-        return float(np.sign(self.mean) * -stdtrit(self.df, p / 2))
-
-    @property
     def p(self) -> float:
-        """Two-sided p that the mean is zero."""
-        return float(2 * stdtr(self.df, -abs(self.t)))
+        """Two-sided p that the mean is zero; where n split means are equal that of the sign-flip test, 2 / 2ⁿ, 1 if all are 0."""
+        if self.error == 0:
+            return 1.0 if self.mean == 0 else 2.0 ** (1 - self.splits)
+        away = -abs(self.mean)
+        return 2 * float(min(stdtr(self.df, away / self.error), stdtr(self.freedom, away / self._whole)))
 
     def after(self, splits: int) -> float:
         """The standard error that so many splits would give, with the same components."""
         return float(np.sqrt(self.between * (1 / splits + self.share * self.inflation)))
+
+    @property
+    def _whole(self) -> float:
+        return float(np.sqrt(self.between * (1 / max(self.splits, 1) + self.inflation)))
 
 
 def nested(values: npt.ArrayLike) -> Nested:
@@ -153,6 +161,24 @@ def shares(pairs: Sequence[Nested], independent: int | None = None) -> list[Shar
     ]
 
 
+def steadied(pairs: Sequence[Nested], independent: int) -> list[Nested]:
+    """The same with ``between`` no lower than its empirical Bayes estimate, and the degrees of freedom this lends.
+
+    Variances that came out low are raised towards the pairs' common one, as far as the pairs agree (Smyth 2004); high ones
+    are left, since they may be true: a label that is less steady. For that, half of the prior's degrees of freedom are lent.
+    """
+    told = [pair for pair in pairs if pair.splits > 1 and pair.between > 0]
+    if len(told) < 2:
+        return list(pairs)
+    halves = np.array([(pair.splits - 1) / 2 for pair in told])
+    logs = np.log([pair.between for pair in told]) - psi(halves) + np.log(halves)
+    # the log variances of pairs that share a label correlate by about 1/4, which hides a part of their spread
+    spread = float(logs.var(ddof=1)) * (1 + 1 / (independent + 2)) - float(polygamma(1, halves).mean())
+    prior = min(2 * _inverse_trigamma(spread) if spread > 0 else np.inf, 2 * independent * float(halves.mean()))
+    common = float(np.exp(logs.mean() + psi(prior / 2) - np.log(prior / 2)))
+    return [_raised(pair, common, prior) for pair in pairs]
+
+
 def estimate(figures: Nested, share: Share = WHOLE, overlap: float = 0.0) -> Estimate:
     """The mean with its error for *data like these*; with an overlap of 0, for *these data*.
 
@@ -161,15 +187,14 @@ def estimate(figures: Nested, share: Share = WHOLE, overlap: float = 0.0) -> Est
     if not 0 <= overlap < 1:
         raise ValueError(f"an overlap lies between 0 and below 1 (given: {overlap})")
     inflation, n = overlap / (1 - overlap), max(figures.splits, 1)
+    freedom = max(n - 1, 1) + figures.lent
     width = 1 / n + share.value * inflation
-    error = float(np.sqrt(figures.between * width))
     lever = (1 - share.value) * inflation / width if share.value > 0 else 0.0
     own = share.own * lever
-    part = (1 + own) ** 2 * 2 / max(n - 1, 1) + ((1 - share.own) * lever) ** 2 * share.error
-    if figures.freedom:
-        part += own**2 * 2 / figures.freedom
-    df = max(1.0, 2 / part)
-    return Estimate(figures.mean, error, df, figures.between, figures.splits, share.value, inflation)
+    part = (1 + own) ** 2 * 2 / freedom + ((1 - share.own) * lever) ** 2 * share.error
+    part += own**2 * 2 / figures.freedom if figures.freedom else 0.0
+    error = float(np.sqrt(figures.between * width))
+    return Estimate(figures.mean, error, max(1.0, 2 / part), figures.between, freedom, figures.splits, share.value, inflation)
 
 
 def level(losses: npt.ArrayLike, overlap: float = 0.0) -> Estimate:
@@ -185,10 +210,10 @@ def differences(losses: Losses, overlap: float = 0.0) -> dict[Pair, Estimate]:
     pairs = list(combinations(sorted(losses), 2))
     figures = [nested(_difference(losses[a], losses[b])) for a, b in pairs]
     found: dict[Pair, Estimate] = {}
-    for (a, b), own, share in zip(pairs, figures, shares(figures, len(losses) - 1), strict=True):
-        there = estimate(own, share, overlap)
-        back = estimate(Nested(-own.mean, *list(vars(own).values())[1:]), share, overlap)
-        found |= {(a, b): there, (b, a): back}
+    known = shares(figures, len(losses) - 1), steadied(figures, len(losses) - 1)
+    for (a, b), share, own in zip(pairs, *known, strict=True):
+        found[a, b] = estimate(own, share, overlap)
+        found[b, a] = replace(found[a, b], mean=-own.mean)
     return found
 
 
@@ -265,6 +290,22 @@ def _log_ratio(figures: Nested) -> tuple[float, float]:
 
 def _share(log_ratio: float) -> float:
     return max(0.0, float(-np.expm1(-log_ratio)))
+
+
+def _raised(pair: Nested, common: float, prior: float) -> Nested:
+    if not (pair.splits > 1 and pair.between > 0):
+        return pair
+    own = pair.splits - 1
+    return replace(pair, between=max(pair.between, (own * pair.between + prior * common) / (own + prior)), lent=prior / 2)
+
+
+def _inverse_trigamma(y: float) -> float:
+    """Newton's iteration on 1 / trigamma, which is convex (Smyth 2004, appendix)."""
+    x = 0.5 + 1 / y
+    for _ in range(50):
+        trigamma = float(polygamma(1, x))
+        x += trigamma * (1 - trigamma / y) / float(polygamma(2, x))
+    return x
 
 
 def _without(pair: Nested, pooled: Share) -> Share:
