@@ -184,8 +184,8 @@ def _best(losses: Losses, of: Mapping[Pair, Estimate], matters: float, alpha: fl
     rows = []
     for label in losses:
         regret = of[label, first].mean if first and label != first else 0.0 if label == first else np.nan
-        bound = max([0.0, *(of[label, k].mean + widths[label, k] for k in chosen if k != label)]) if label in able else np.inf
-        bound = np.inf if np.isnan(bound) else bound
+        bounds = [of[label, k].mean + widths[label, k] for k in chosen if k != label] if label in able else [np.nan]
+        bound = float(np.nan_to_num(np.max([0.0, *bounds]), nan=np.inf))  # NaN where nothing bounds it
         scale = abs(means[first]) if first else np.nan
         rows.append((label, counts[label], means[label], max(0.0, regret), bound, bound / scale if scale else np.inf))
     table = pd.DataFrame(rows, columns=["label", "diverged", "loss", "regret", "bound", "relative"]).set_index("label")

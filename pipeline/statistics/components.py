@@ -16,8 +16,11 @@ Two populations can be meant:
 
 At 6 to 20 splits the own φ of a pair is rough, so log(J B / W), of an F distribution with a known error, is shrunk to the
 pairs' mean as far as the pairs agree: empirical Bayes, as Smyth (2004) does with variances and Smyth, Michaud and Scott (2005)
-with one consensus correlation. Degrees of freedom are Satterthwaite's (1946) of B and of the shrunk log ratio, and no
-interval is wider than the full correction's. A low B is raised in the same way (:func:`steadied`).
+with one consensus correlation. Degrees of freedom are Satterthwaite's (1946) of B and of the shrunk log ratio. No interval
+is wider than the full correction's, and none is narrower than what the shares that remain possible give on average, a
+generalized p (Weerahandi 1995), without which small levels are not kept where φ came out as 0. A low B is raised
+(:func:`steadied`). Simulated, nominal 95% intervals cover 94 to 97% at 6, 10 and 20 splits for any φ from 0.15 on, and 96 to
+98% at 0.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,7 +31,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.special import polygamma, psi, stdtr, stdtrit
+from scipy.optimize import brentq
+from scipy.special import ndtri, polygamma, psi, stdtr, stdtrit
 
 LEVEL = 0.05
 
@@ -36,6 +40,8 @@ Floats = npt.NDArray[np.float64]
 Losses = Mapping[str, Floats]
 """Of each label, (splits, streams); not finite where the run diverged. All labels have the same splits, in the same order."""
 Pair = tuple[str, str]
+_NODES = 0.8 * ndtri((np.arange(16) + 0.5) / 16)  # a little closer than normal: at a share of 0 all are too wide already
+_LENT = 0.75  # of the prior's degrees of freedom; both by simulation, between coverage at equal and at unequal variances
 
 
 @dataclass(frozen=True)
@@ -59,12 +65,14 @@ class Nested:
 class Share(NamedTuple):
     """The split's share of the variance of split means; ``own`` is the weight of the pair's own, ``error`` the others'.
 
-    ``error`` is the variance of the log ratio that the pairs have in common.
+    ``error`` is the variance of the log ratio that the pairs have in common, ``nodes`` are as many equally likely values of
+    the share, which the data leave open.
     """
 
     value: float
     own: float = 0.0
     error: float = 0.0
+    nodes: tuple[float, ...] = ()
 
 
 WHOLE = Share(1.0)
@@ -87,13 +95,17 @@ class Estimate:
     splits: int
     share: float
     inflation: float
+    nodes: tuple[float, ...] = ()
 
     def half(self, alpha: float = LEVEL) -> float:
-        """Half the width of the two-sided interval at 1 - ``alpha``, no wider than what the full correction gives."""
-        if self.error == 0:
-            return 0.0
-        own, whole = self.error * stdtrit(self.df, alpha / 2), self._whole * stdtrit(self.freedom, alpha / 2)
-        return -float(max(own, whole))
+        """Half the width of the two-sided interval at 1 - ``alpha``."""
+        if not self.error > 0:
+            return self.error
+        own, whole = (-e * float(stdtrit(df, alpha / 2)) for e, df in ((self.error, self.df), (self._whole, self.freedom)))
+        least = min(own, whole)
+        if self._mixed(least) <= alpha:
+            return least
+        return float(brentq(lambda half: self._mixed(half) - alpha, least, 2 * whole))
 
     def interval(self, alpha: float = LEVEL) -> tuple[float, float]:
         """The two-sided interval at 1 - ``alpha``; of no width where all split means are equal."""
@@ -102,15 +114,23 @@ class Estimate:
 
     @property
     def p(self) -> float:
-        """Two-sided p that the mean is zero; where n split means are equal that of the sign-flip test, 2 / 2ⁿ, 1 if all are 0."""
+        """Two-sided p that the mean is zero; of n equal split means the sign-flip test's, 2 / 2ⁿ, and 1 where all are 0."""
         if self.error == 0:
             return 1.0 if self.mean == 0 else 2.0 ** (1 - self.splits)
         away = -abs(self.mean)
-        return 2 * float(min(stdtr(self.df, away / self.error), stdtr(self.freedom, away / self._whole)))
+        own = 2 * float(min(stdtr(self.df, away / self.error), stdtr(self.freedom, away / self._whole)))
+        return max(own, self._mixed(-away)) if own >= 0 else np.nan
 
     def after(self, splits: int) -> float:
         """The standard error that so many splits would give, with the same components."""
         return float(np.sqrt(self.between * (1 / splits + self.share * self.inflation)))
+
+    def _mixed(self, distance: float) -> float:
+        """The two-sided p of a mean so far from zero, averaged over the shares that are possible."""
+        if not self.nodes:
+            return 0.0
+        errors = np.sqrt(self.between * (1 / self.splits + np.array(self.nodes) * self.inflation))
+        return float(2 * stdtr(self.freedom, -distance / errors).mean())
 
     @property
     def _whole(self) -> float:
@@ -153,19 +173,20 @@ def shares(pairs: Sequence[Nested], independent: int | None = None) -> list[Shar
     alone = min(independent or len(told), len(told))
     common = float(errors.mean() / alone) if np.isinf(spread) else float((errors.mean() + spread) / alone)
     weights = np.ones(len(told)) if np.isinf(spread) else spread / (spread + errors)
-    found = dict(zip(told, zip(weights * ratios + (1 - weights) * center, weights, strict=True), strict=True))
-    pooled = Share(_share(center), 0.0, common)
-    return [
-        Share(_share(found[n][0]), float(found[n][1]), common) if n in found else _without(pair, pooled)
-        for n, pair in enumerate(pairs)
-    ]
+    pooled = _open(center, common, Share(_share(center), 0.0, common))
+    found = {n: pooled for n, pair in enumerate(pairs)}
+    for n, ratio, error, own_weight in zip(told, ratios, errors, weights, strict=True):
+        middle = own_weight * ratio + (1 - own_weight) * center
+        variance = own_weight * error + (1 - own_weight) ** 2 * common
+        found[n] = _open(middle, variance, Share(_share(middle), float(own_weight), common))
+    return [found[n] if n in told else _without(pair, pooled) for n, pair in enumerate(pairs)]
 
 
 def steadied(pairs: Sequence[Nested], independent: int) -> list[Nested]:
     """The same with ``between`` no lower than its empirical Bayes estimate, and the degrees of freedom this lends.
 
     Variances that came out low are raised towards the pairs' common one, as far as the pairs agree (Smyth 2004); high ones
-    are left, since they may be true: a label that is less steady. For that, half of the prior's degrees of freedom are lent.
+    are left, since they may be true: a label that is less steady. A part of the prior's degrees of freedom is lent, therefore.
     """
     told = [pair for pair in pairs if pair.splits > 1 and pair.between > 0]
     if len(told) < 2:
@@ -194,7 +215,8 @@ def estimate(figures: Nested, share: Share = WHOLE, overlap: float = 0.0) -> Est
     part = (1 + own) ** 2 * 2 / freedom + ((1 - share.own) * lever) ** 2 * share.error
     part += own**2 * 2 / figures.freedom if figures.freedom else 0.0
     error = float(np.sqrt(figures.between * width))
-    return Estimate(figures.mean, error, max(1.0, 2 / part), figures.between, freedom, figures.splits, share.value, inflation)
+    df, nodes = max(1.0, 2 / part), share.nodes if inflation else ()
+    return Estimate(figures.mean, error, df, figures.between, freedom, figures.splits, share.value, inflation, nodes)
 
 
 def level(losses: npt.ArrayLike, overlap: float = 0.0) -> Estimate:
@@ -296,7 +318,7 @@ def _raised(pair: Nested, common: float, prior: float) -> Nested:
     if not (pair.splits > 1 and pair.between > 0):
         return pair
     own = pair.splits - 1
-    return replace(pair, between=max(pair.between, (own * pair.between + prior * common) / (own + prior)), lent=prior / 2)
+    return replace(pair, between=max(pair.between, (own * pair.between + prior * common) / (own + prior)), lent=_LENT * prior)
 
 
 def _inverse_trigamma(y: float) -> float:
@@ -306,6 +328,10 @@ def _inverse_trigamma(y: float) -> float:
         trigamma = float(polygamma(1, x))
         x += trigamma * (1 - trigamma / y) / float(polygamma(2, x))
     return x
+
+
+def _open(ratio: float, variance: float, share: Share) -> Share:
+    return share._replace(nodes=tuple(_share(ratio + np.sqrt(variance) * z) for z in _NODES))
 
 
 def _without(pair: Nested, pooled: Share) -> Share:
