@@ -3,7 +3,7 @@
 Lan and DeMets (1983) spend a level over the looks by the share t of the information that each has. Each side spends
 2 - 2 Φ(z / √t) with z the upper α/4 quantile, which is near to O'Brien and Fleming (1979): hardly anything is given away
 early. The boundaries come from recursive numerical integration (Armitage, McPherson and Rowe 1969; Jennison and Turnbull
-2000, chapter 19). A t test at look k is done at the boundary's nominal level, as they recommend (chapter 11).
+2000, chapter 19). A t test at look k is done at the boundary's nominal level, their significance level approach.
 
 The share of information is taken as seeds over most seeds. Where splits overlap, each look has more than that, its correlation
 with the last is greater, and the error of the sequence is smaller than said. Stopping for want of hope spends nothing
