@@ -20,7 +20,7 @@ with one consensus correlation. Degrees of freedom are Satterthwaite's (1946) of
 is wider than the full correction's, and none is narrower than what the shares that remain possible give on average, a
 generalized p (Weerahandi 1995), without which small levels are not kept where φ came out as 0. A low B is raised
 (:func:`steadied`). Simulated, nominal 95% intervals cover 94 to 97% at 6, 10 and 20 splits for any φ from 0.15 on, and 96 to
-98% at 0.
+98% at 0. Far in the tail few pairs are too few: with two labels alone a test at 0.5% errs in up to 1.4%, with twelve in 0.8%.
 """
 
 from collections.abc import Mapping, Sequence
