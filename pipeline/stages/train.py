@@ -23,7 +23,7 @@ def main(problem_name: str) -> None:
     with executor() as workers, trackers() as shown:
         params = load_params(CATALOGUE)
         device = find_device(params.device)
-        problem = load_problem(params, problem_name)
+        problem = load_problem(problem_name, params.problem(problem_name), params.schedules(problem_name))
         found = warned(params, problem)
         labels, seeds = problem.schedules.items(), range(params.seeds)
         runs = [Run(label, schedule, seed, problem.params.epochs) for label, schedule in labels for seed in seeds]
