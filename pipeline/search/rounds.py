@@ -16,6 +16,7 @@ from pipeline.problems.problem import Problem
 from pipeline.problems.run import Run
 from pipeline.runs.executor import HERE, Workers
 from pipeline.runs.obtain import obtain
+from pipeline.runs.store import store
 from pipeline.schedulers.replay import ScheduleError
 from pipeline.search.samplers import VERSIONS, applicable
 from pipeline.search.space import study_space
@@ -74,9 +75,16 @@ def _round(problem: Problem, studies: Sequence[Study], tune: TuneParams, device:
 
 
 def _asked(studies: Sequence[Study], count: int, workers: Workers) -> dict[str, Round]:
-    """The next round of each study, by its name."""
-    rounds = workers.map(partial(Study.ask, count=count), studies, chunksize=-(-len(studies) // workers.count))
-    return {study.name: asked for study, asked in zip(studies, rounds, strict=True)}
+    """The next round of each study, by its name: what was ever asked is kept beside the runs, since asking takes longer."""
+    kept = {study.name: f"asked {study.next_fingerprint(count)}" for study in studies}
+    known = {name: Round.from_json(content) for name, content in store().contents(list(kept.values())).items()}
+    new = [study for study in studies if kept[study.name] not in known]
+    rounds = workers.map(partial(Study.ask, count=count), new, chunksize=max(1, -(-len(new) // workers.count)))
+    asked = {kept[study.name]: found for study, found in zip(new, rounds, strict=True)}
+    if asked:
+        store().keep_contents({name: found.as_json() for name, found in asked.items()})
+    known |= asked
+    return {study.name: known[kept[study.name]] for study in studies}
 
 
 def _told(trial: Trial, value: float) -> Trial:
