@@ -160,7 +160,8 @@ def test_the_winners_script_runs_and_has_the_reported_rates(project: Path) -> No
 
 def test_all_results_of_the_contract_are_there(project: Path) -> None:
     per_problem = [
-        "data/{}.parquet", "results/{}/train/runs.parquet", "results/{}/train/curves.parquet", "results/{}/train/findings.json",
+        "data/{}.parquet", "data/{}.splits.parquet",
+        "results/{}/train/runs.parquet", "results/{}/train/curves.parquet", "results/{}/train/findings.json",
         "results/{}/tune/trials.parquet",
         "results/{}/tune/runs.parquet", "results/{}/tune/curves.parquet", "results/{}/tune/best.yaml",
         "results/{}/tune/importances.parquet", "results/{}/sweep/runs.parquet", "reports/best/{}.py",
