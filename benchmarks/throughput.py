@@ -142,8 +142,8 @@ def single_loop_rate(problem: Problem) -> float:
 
 def plain_loop(problem: Problem, run: Run) -> Iterator[None]:
     """A run as a user writes it, without end; yields after every step."""
-    rows = problem.split(run.seed).train
-    x, y = torch.tensor(problem.x[rows]), torch.tensor(problem.y[rows])
+    rows = problem.data.split(run.seed).train
+    x, y = torch.tensor(problem.data.x[rows]), torch.tensor(problem.data.y[rows])
     model = problem.new_model(run.seed, run.stream)
     optimizer = problem.optimizers_for(next(iter(problem.schedules.values())))(list(model.parameters()), problem.lr)
     order = problem.new_order(run.seed, run.stream)

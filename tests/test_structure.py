@@ -7,6 +7,7 @@ from scripts.rooms import DRAWING, FLOORS, MODULES, ROOT, closure, drawing, impo
 
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 STAGES = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
+DATA = {"data/${key}.parquet", "data/${key}.splits.parquet"}
 ALWAYS = {"requirements.txt", "constraints.txt", "pipeline/custom.py"}
 
 
@@ -60,9 +61,9 @@ def test_deps_hold_the_pinned_requirements_and_what_earlier_stages_write(stage: 
     inputs = {
         "check": {"params.yaml"},
         "dataset": {"inputs"},
-        "train": {"data/${key}.parquet"},
-        "tune": {"data/${key}.parquet"},
-        "sweep": {"data/${key}.parquet", "results/${key}/tune/best.yaml"},
+        "train": DATA,
+        "tune": DATA,
+        "sweep": DATA | {"results/${key}/tune/best.yaml"},
         "report": {"results", "data"},
     }
     assert other == ALWAYS | inputs[stage]

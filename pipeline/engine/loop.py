@@ -83,7 +83,7 @@ class Script:
 
     def __init__(self, problem: Problem, run: Run, device: torch.device, dtype: torch.dtype) -> None:
         self._problem, self._schedule = problem, run.schedule
-        samples = problem.samples([run.seed])
+        samples = problem.data.samples([run.seed])
         self._x, self._y = on_device(samples.x, device, dtype), on_device(samples.y, device, dtype)
         self._rows = {part: torch.from_numpy(rows[0]).to(device) for part, rows in samples.parts.items()}
         self._scale = float(samples.scale[0])

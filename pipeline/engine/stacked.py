@@ -78,7 +78,7 @@ class Stack:
         self.rates = Rates(problem, runs, whole.traces)
         replicates: list[Replicate] = list(dict.fromkeys((run.seed, run.stream) for run in runs))
         self._orders = [problem.new_order(seed, of) for seed, of in replicates]  # type: ignore[arg-type]
-        self._samples = problem.samples([seed for seed, _ in replicates])
+        self._samples = problem.data.samples([seed for seed, _ in replicates])
         self._replicate = np.array([replicates.index((run.seed, run.stream)) for run in runs])
         component = problem.optimizer_of(runs[0].schedule)
         self._optimizer = self._optimizer_of(component, runs)
@@ -112,7 +112,7 @@ class Stack:
         kinds = self._optimizer.kinds + 2 * bool(functions.draws)
         params = problem.params.model_dump(include={"model", "batch_size", "loss", "metric", "clip"})
         optimizer = [in_common(component), self._optimizer.starts]
-        shapes = [problem.sources, str(dtype), problem.inputs, problem.classes, problem.task, kinds]
+        shapes = [problem.sources, str(dtype), problem.data.inputs, problem.data.classes, problem.data.task, kinds]
         return Runs(
             functions,
             x=on_device(self._samples.x, device, dtype),

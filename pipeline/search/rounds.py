@@ -49,7 +49,7 @@ def _new_studies(problem: Problem, tune: TuneParams, seeds: int, device: torch.d
         sampler = applicable(tune.sampler, space.distributions)
         for seed in range(seeds):
             name = f"{problem.name}/{label}/{seed}"
-            key = fingerprint(name, problem.fingerprint_of(schedule), *objective, space.key)
+            key = fingerprint(name, problem.fingerprint_of(schedule, seed), *objective, space.key)
             studies.append(Study(name, label, seed, sampler, space, key))
     return studies
 

@@ -18,7 +18,7 @@ def main(problem_name: str) -> None:
     """Write ``results/P/sweep/runs.parquet``."""
     params = load_params(CATALOGUE)
     device = find_device(params.device)
-    problem = load_problem(params, problem_name)
+    problem = load_problem(problem_name, params.problem(problem_name), params.schedules(problem_name))
     best = recommended(problem_name)
     epochs = problem.params.epochs
     rates = grid(params.tune.lr, params.sweep.points)

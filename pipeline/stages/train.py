@@ -25,7 +25,7 @@ def main(problem_name: str) -> None:
     """Write ``runs.parquet``, ``curves.parquet`` and ``findings.json`` under ``results/P/train``."""
     params = load_params(CATALOGUE)
     device = find_device(params.device)
-    problem = load_problem(params, problem_name)
+    problem = load_problem(problem_name, params.problem(problem_name), params.schedules(problem_name))
     for line in told(read(PARAMS_FILE)[1], problem_name):
         print(f"train@{problem_name}: {line}", file=sys.stderr, flush=True)
     found = [finding for followed in inspect(problem) for finding in findings(followed, params.report.baseline)]

@@ -27,7 +27,7 @@ def main(problem_name: str) -> None:
     with Hands(cores()) as hands:
         params = load_params(CATALOGUE)
         device = find_device(params.device)
-        problem = load_problem(params, problem_name)
+        problem = load_problem(problem_name, params.problem(problem_name), params.schedules(problem_name))
         inspect(problem)
         mirror, table = storage.Mirror(hands), TrialTable(problem)
         studies = search(problem, params.tune, params.seeds, device, lambda s: mirror.update(table.of(s), is_all=False), hands)

@@ -55,9 +55,8 @@ def register(problem: str) -> None:
     from pipeline.problems.problem import load_problem
     from pipeline.runs.champion import Champion
 
-    classes = files.read_dataset(problem).attrs.get("classes", ())
-    seed = int(runs[0].data.params["seed"])
-    champion = Champion.of(load_problem(load_params(CATALOGUE), problem), weights, seed, classes)
+    params, seed = load_params(CATALOGUE), int(runs[0].data.params["seed"])
+    champion = Champion.of(load_problem(problem, params.problem(problem), params.schedules(problem)), weights, seed)
     example = champion.example()
     mlflow.set_tracking_uri(tracking_uri())
     mlflow.set_registry_uri(tracking_uri())

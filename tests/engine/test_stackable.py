@@ -277,8 +277,8 @@ def test_running_statistics_are_trained_as_by_hand(new_problem: Builder) -> None
     run = run_of(problem, "Baseline")
     history = collect([run], training.train(problem, [run], device=CPU, dtype=torch.float64))
 
-    model, split = problem.new_model(0, "final").double(), problem.split(0)
-    x, y = torch.tensor(problem.x).double(), torch.tensor(problem.y)
+    model, split = problem.new_model(0, "final").double(), problem.data.split(0)
+    x, y = torch.tensor(problem.data.x).double(), torch.tensor(problem.data.y)
     optimizer, order = torch.optim.SGD(model.parameters(), 0.1), problem.new_order(0, "final")
 
     @torch.no_grad()

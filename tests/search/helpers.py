@@ -18,11 +18,12 @@ import pandas as pd
 from pipeline.catalogue import CATALOGUE
 from pipeline.config import files
 from pipeline.config.params import Params, load_params
-from pipeline.problems.problem import Problem, load_problem
+from pipeline.problems.problem import Problem
 from pipeline.problems.run import Block
 from pipeline.stages import dataset, tune
 from pipeline.tracking import record
 from tests.conftest import ROOT
+from tests.problems.helpers import from_files
 
 PARAMS = """\
 device: cpu
@@ -65,11 +66,10 @@ def params(*edits: Edit) -> Params:
 
 
 def problem(*edits: Edit) -> Problem:
-    """The tiny problem with its data, which are written where they are missing."""
-    loaded = params(*edits)
-    if not files.dataset_path("tiny").exists():
-        dataset.main("tiny")
-    return load_problem(loaded, "tiny")
+    """The tiny problem with its data, which are written."""
+    given = params(*edits)
+    dataset.main("tiny")
+    return from_files(given, "tiny")
 
 
 class Silent:

@@ -224,7 +224,7 @@ def results_of_both(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (path / "params.yaml").write_text(PARAMS)
     with contextlib.chdir(path):
         for problem in PEAK:
-            files.write_dataset(problem, dataset())
+            files.write_dataset(problem, dataset(), pd.DataFrame({"part": ["train"]}))  # no report looks into it
         for problem, (stage, variant) in itertools.product(PEAK, (("train", "default"), ("tune", "tuned"))):
             write_stage(problem, stage, variant)
     return path
