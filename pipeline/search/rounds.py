@@ -41,7 +41,7 @@ def search(
 
 def _new_studies(problem: Problem, tune: TuneParams, seeds: int, device: torch.device) -> list[Study]:
     search_code = (f"search/{name}.py" for name in ("rounds", "samplers", "space", "study", "widening"))
-    code = code_fingerprint("ranges.py", *search_code)
+    code = code_fingerprint("config/ranges.py", *search_code)
     objective = (problem.params.epochs, code, VERSIONS, str(device), tune.sampler, tune.batch)
     studies = []
     for label, schedule in problem.schedules.items():
