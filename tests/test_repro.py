@@ -36,7 +36,7 @@ SMALLER = (
     ("trials: 32, batch: 8", "trials: 4, batch: 2"),
     ("points: 10, budgets: [10%, 25%, 50%]", "points: 2, budgets: [50%]"),
     # Compiled, as a study of the usual size is.
-    ("    model: {name: linear}\n", "    model: {name: mlp, hidden: [4]}\n    compile: true\n"),
+    ("    model: {name: linear}\n", "    model: {name: mlp, hidden: [4]}\n    engine: compiled\n"),
 )
 # SQLAlchemy 2.1 says so of a query inside MLflow.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")

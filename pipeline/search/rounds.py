@@ -34,7 +34,7 @@ def search(
     studies after each round. ``workers`` help asking and train.
     """
     studies = _new_studies(problem, tune, seeds, device)
-    while any(len(study.trials) < tune.trials for study in studies):
+    while len(studies[0].trials) < tune.trials:
         studies = _round(problem, studies, tune, device, workers)
         listen(studies)
     return studies
@@ -56,22 +56,19 @@ def _new_studies(problem: Problem, tune: TuneParams, seeds: int, device: torch.d
 
 
 def _round(problem: Problem, studies: Sequence[Study], tune: TuneParams, device: torch.device, workers: Workers) -> list[Study]:
-    """One round of every study that is not done."""
-    asked = _asked([study for study in studies if len(study.trials) < tune.trials], tune.batch, workers)
+    """One round of every study."""
+    begun = len(studies[0].trials)  # all have as many
+    asked = _asked(studies, min(tune.batch, tune.trials - begun), workers)
     configurations = [
-        (study.label, study.schedule(trial), study.seed)
-        for study in studies
-        if study.name in asked
-        for trial in asked[study.name].trials
+        (study.label, study.schedule(trial), study.seed) for study in studies for trial in asked[study.name].trials
     ]
-    done = max(len(study.trials) for study in studies if study.name in asked)
-    title = f"tune@{problem.name}: trials {done + 1} to {done + tune.batch}"
+    title = f"tune@{problem.name}: trials {begun + 1} to {min(begun + tune.batch, tune.trials)}"
     values = iter(evaluate(problem, configurations, device, title, workers).tolist())
     finished = {
         name: replace(asked_round, trials=tuple(_told(trial, next(values)) for trial in asked_round.trials))
         for name, asked_round in asked.items()
     }
-    return [study.tell(finished[study.name]) if study.name in finished else study for study in studies]
+    return [study.tell(finished[study.name]) for study in studies]
 
 
 def _asked(studies: Sequence[Study], count: int, workers: Workers) -> dict[str, Round]:

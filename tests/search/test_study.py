@@ -185,6 +185,13 @@ def test_what_was_asked_is_not_asked_again(sampler: str, here: Path, monkeypatch
     assert helpers.contents(here) == more
 
 
+def test_a_last_round_may_be_smaller(here: Path) -> None:
+    found = helpers.run_tune((TRIALS, "trials: 11, batch: 4"))
+    assert found.groupby("study")["number"].apply(list).tolist() == [list(range(11))] * 6
+    whole = helpers.run_tune((TRIALS, "trials: 8, batch: 4"))
+    pd.testing.assert_frame_equal(found[found["number"] < 8].reset_index(drop=True), whole)
+
+
 def test_raising_trials_goes_on(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     few = helpers.run_tune((TRIALS, "trials: 8, batch: 4"))
     sizes = trained(monkeypatch)
