@@ -12,7 +12,7 @@ MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in PACKAGE.rglob("*.py")
 }
 FLOORS = (
-    ("config",),
+    ("config", "statistics"),
     ("schedulers",),
     ("problems",),
     ("data",),
