@@ -21,7 +21,7 @@ def power(effect: float, found: Estimate, splits: int, alpha: float = LEVEL) -> 
     error = found.after(splits)
     if error == 0:
         return float(effect != 0)
-    df = found.groups * max(splits - 1, 1)
+    df = max(found.freedom + found.groups * (splits - found.splits), 1)  # what other pairs lend stays
     return float(1 - nctdtr(df, min(abs(effect) / error, 1e3), stdtrit(df, 1 - alpha / 2)))
 
 
