@@ -9,7 +9,7 @@ import pandas as pd
 from pipeline.config.errors import PipelineError
 from pipeline.config.wording import suggestion
 from pipeline.tracking.connection import database, import_mlflow, tracking_uri
-from pipeline.tracking.failure import one_line
+from pipeline.tracking.messages import one_line
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
