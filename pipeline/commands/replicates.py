@@ -6,6 +6,7 @@ told. Cells are texts and numbers; nothing in a file is ever run.
 """
 
 import re
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,9 +87,15 @@ def read_table(path: Path) -> pd.DataFrame:
         with path.open(encoding="utf-8-sig", errors="replace") as file:
             header = file.readline()
         sep = max(",;\t", key=header.count)
-        return pd.read_csv(path, sep=sep, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False)
-    except (ValueError, OSError, EOFError) as error:
-        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        with warnings.catch_warnings(action="error", category=pd.errors.ParserWarning):  # of rows longer than the header
+            return pd.read_csv(path, sep=sep, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False)
+    except (ValueError, OSError, EOFError, pd.errors.ParserWarning) as error:
+        is_long = isinstance(error, pd.errors.ParserWarning)
+        line = (
+            "a row has more cells than the header"
+            if is_long
+            else (str(error).strip().splitlines() or [type(error).__name__])[0]
+        )
         raise TableError(f"{path}: cannot be read ({line}); write it anew as CSV with a header, or as Parquet") from None
 
 
@@ -302,7 +309,8 @@ def _values(table: pd.DataFrame, name: str, missing: str | None, remarks: list[s
 
 
 def _points(texts: "Cells") -> "Cells":
-    """Numbers with points for decimal commas, where all cells are so written."""
+    """Numbers without the percent signs, and with points for the decimal commas, that all cells have."""
+    texts = texts.str.removesuffix("%") if texts.dropna().str.endswith("%").all() else texts
     return texts.str.replace(",", ".") if texts.dropna().str.fullmatch(r"[+-]?\d*,?\d+").all() else texts
 
 

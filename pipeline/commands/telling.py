@@ -14,7 +14,9 @@ def told(document: Document) -> list[str]:
     """The document in plain words."""
     number, rows = _Format(*document["noise"].values(), document["matters"]["difference"]), document["labels"]
     fewest, most = (pick(row["seeds"] for row in rows) for pick in (min, max))
-    many = f"{fewest} to {most}" if fewest < most else f"{most}"
+    columns = document["columns"]
+    unit = "folds and seeds" if columns["fold"] and columns["seed"] else "folds" if columns["fold"] else "seeds"
+    many = f"{fewest} to {most} {unit}" if fewest < most else f"{most} {unit}"
     return [
         _head(document, many),
         *(f"Note: {remark}." for remark in document["remarks"]),
@@ -49,12 +51,11 @@ def _short(label: str) -> str:
 
 def _head(document: Document, many: str) -> str:
     columns = document["columns"]
-    took = "; ".join(f"{role}: {', '.join(names)}" for role, names in columns.items() if names and role != "value")
-    unit = "folds and seeds" if columns["fold"] and columns["seed"] else "folds" if columns["fold"] else "seeds"
+    took = "; ".join(f"{role}: {', '.join(names)}" for role in ("label", "seed", "fold") if (names := columns[role]))
     how = "paired" if document["paired"] else "unpaired"
     count, base = len(document["labels"]), document["baseline"]
     took += f"; baseline: {_short(base['label'])}, {base['why']}"
-    return f"{document['metric']} ({document['better']} is better) of {count} labels, {many} {unit} each, {how} ({took})"
+    return f"{document['metric']} ({document['better']} is better) of {count} labels, {many} each, {how} ({took})"
 
 
 def _noise(document: Document, number: _Format) -> str:
@@ -112,7 +113,7 @@ def _power(document: Document, number: _Format, many: str) -> str:
     if high is None:
         return "What so many seeds could find is not known: too few runs finished."
     size = number(low) if number(low) == number(high) else f"{number(low)} to {number(high)}"
-    return f"The smallest difference from the baseline that {many} seeds find four times in five: {size}."
+    return f"The smallest difference from the baseline that {many} find four times in five: {size}."
 
 
 def _seeds(document: Document, number: _Format) -> str:

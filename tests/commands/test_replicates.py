@@ -107,6 +107,11 @@ def test_names_that_repeat_are_labels() -> None:
     assert list(found.values) == ["resnet-18", "resnet-50"]
 
 
+def test_percent_signs_are_left_out() -> None:
+    found = of([{"model": m, "seed": s, "accuracy": f"9{s}.5%"} for m in "ab" for s in range(3)])
+    assert found.values["a"].tolist() == [90.5, 91.5, 92.5]
+
+
 def test_what_diverged_is_marked(tmp_path: Path) -> None:
     path = tmp_path / "runs.csv"
     path.write_text("model,seed,val_loss\na,0,nan\na,1,inf\na,2,1e200\na,3,-Infinity\na,4,1.5\nb,0,1\n", encoding="utf-8")
@@ -205,7 +210,14 @@ def test_mistakes_have_a_reason_and_a_remedy(rows: list[dict[str, object]], aske
 
 
 @pytest.mark.parametrize(
-    ("name", "content"), [("a.csv", b""), ("a.parquet", b"PAR1"), ("a.csv", b"\xff\xfe\x00a,b\n"), ("b.csv", b'x,y\n"1,2\n3')]
+    ("name", "content"),
+    [
+        ("a.csv", b""),
+        ("a.parquet", b"PAR1"),
+        ("a.csv", b"\xff\xfe\x00a,b\n"),
+        ("b.csv", b'x,y\n"1,2\n3'),
+        ("a.csv", b"x,y\n1,2,3\n"),
+    ],
 )
 def test_what_is_no_table_is_told_in_a_line(name: str, content: bytes, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
