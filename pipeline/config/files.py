@@ -26,11 +26,22 @@ class ResultsError(PipelineError):
 
 
 def store_root() -> Path:
-    """Where the default stores lie: the repository's root.
+    """Where the default stores lie: the repository's root, which git's worktrees of it share.
 
-    DVC names it to its stages; in ``dvc exp run --temp`` it is not the copy that they work in.
+    DVC names it to its stages; in ``dvc exp run --temp`` and ``--queue`` it is not the copy that they work in.
     """
-    return Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
+    root = Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
+    return _main_tree(root) or root
+
+
+def _main_tree(root: Path) -> Path | None:
+    """The repository that a worktree of git belongs to; None where it is none, or DVC is not at home there."""
+    try:
+        own = root / (root / ".git").read_text("utf-8").removeprefix("gitdir:").strip()
+        common = (own / (own / "commondir").read_text("utf-8").strip()).resolve()
+    except (OSError, ValueError):  # a folder, as everywhere else, or none at all
+        return None
+    return common.parent if common.name == ".git" and (common.parent / ".dvc").is_dir() else None
 
 
 def write_files(contents: Iterable[tuple[Path, bytes]]) -> None:
