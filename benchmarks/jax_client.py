@@ -97,18 +97,18 @@ def settings(python: Path | None) -> Iterator[list[Setting]]:
 def export(problem: Problem, runs: Sequence[Run], file: Path) -> Path:
     """Write what JAX trains on: data, learning rate, and the initial weights and batches of every replicate of ``runs``."""
     replicates = list(dict.fromkeys((run.seed, run.stream) for run in runs))
-    size, samples = problem.params.batch_size, int((problem.part == "train").sum())
+    size, samples = problem.params.batch_size, problem.data.train_size
     steps = -(-samples // size)
     rows = np.zeros((ORDERS, len(replicates), steps * size), dtype=np.int32)
     for number, (seed, stream) in enumerate(replicates):
-        train, order = problem.split(seed).train, problem.new_order(seed, stream)
+        train, order = problem.data.split(seed).train, problem.new_order(seed, stream)
         for epoch in range(ORDERS):
             rows[epoch, number, :samples] = train[torch.randperm(samples, generator=order).numpy()]
     real = (np.arange(steps * size) < samples).reshape(steps, size)
     models = [[p.detach().numpy() for p in problem.new_model(*replicate).parameters()] for replicate in replicates]
     arrays: dict[str, Any] = {
-        "x": problem.x,
-        "y": problem.y.astype(np.int32),
+        "x": problem.data.x,
+        "y": problem.data.y.astype(np.int32),
         "lr": np.float32(problem.lr),
         "rows": rows.reshape(ORDERS, len(replicates), steps, size).swapaxes(1, 2),
         "weights": (real / real.sum(axis=1, keepdims=True)).astype(np.float32),

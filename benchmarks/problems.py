@@ -5,7 +5,9 @@ from collections.abc import Iterable, Sequence
 
 from pipeline.config.params import Params, Schedule
 from pipeline.data.datasets import datasets
-from pipeline.problems.problem import Problem, from_frame
+from pipeline.data.splits import draw_splits
+from pipeline.problems.dataset import Dataset
+from pipeline.problems.problem import Problem
 from pipeline.problems.run import Run
 
 SEEDS, SCHEDULERS = 10, 12
@@ -14,8 +16,10 @@ SEEDS, SCHEDULERS = 10, 12
 
 def in_memory(params: Params, name: str) -> Problem:
     """The problem of that name with its data made anew; nothing is read from or written to ``data/``."""
-    dataset = params.problems[name].dataset
-    return from_frame(params, name, datasets[dataset.name].function(**dataset.args))
+    entry = params.problem(name)
+    frame = datasets[entry.dataset.name].function(**entry.dataset.args)
+    splits = draw_splits(name, frame, params.replicates, resample=bool(entry.resample))
+    return Problem.of(Dataset.of(name, frame, splits), entry, params.schedules(name))
 
 
 def seeds_of(count: int) -> int:

@@ -71,7 +71,7 @@ def operations_of(problem: Problem) -> float:
     optimizer = STACKED[problem.params.optimizer.name](problem.params.optimizer.args, 1, has_momentum=False)
     functions = Functions(model, optimizer, problem.loss, problem.metric, problem.params.clip)
     state = functions.initial([parameter.detach() for parameter in model.parameters()])
-    samples = problem.samples([0])
+    samples = problem.data.samples([0])
     rows = samples.parts["train"][0][:size]
     x, y = torch.tensor(samples.x[rows]), torch.tensor(samples.y[rows])
     numbers = torch.ones(optimizer.kinds + 2 * bool(functions.draws))
@@ -98,7 +98,7 @@ def bytes_of(problem: Problem) -> float:
     """The fewest bytes that a step of one of the runs must move."""
     numbers = sum(parameter.numel() for parameter in problem.new_model(0, "tune").parameters())
     kept = len(STACKED[problem.params.optimizer.name](problem.params.optimizer.args, 1, has_momentum=False).starts)
-    batch = problem.samples([0]).x[: problem.params.batch_size].nbytes
+    batch = problem.data.samples([0]).x[: problem.params.batch_size].nbytes
     return 2 * numbers * (1 + kept) * 4 + batch * seeds_of(RUNS) / RUNS
 
 

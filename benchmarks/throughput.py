@@ -36,8 +36,7 @@ from benchmarks.problems import constant_runs, in_memory, medians
 from pipeline.catalogue import CATALOGUE
 from pipeline.config.params import load_params
 from pipeline.engine import stacked
-from pipeline.engine.training import train
-from pipeline.engine.workers import one_thread
+from pipeline.engine.training import one_thread, train
 from pipeline.problems.problem import Problem
 from pipeline.problems.run import Run, collect
 
@@ -142,8 +141,8 @@ def single_loop_rate(problem: Problem) -> float:
 
 def plain_loop(problem: Problem, run: Run) -> Iterator[None]:
     """A run as a user writes it, without end; yields after every step."""
-    rows = problem.split(run.seed).train
-    x, y = torch.tensor(problem.x[rows]), torch.tensor(problem.y[rows])
+    rows = problem.data.split(run.seed).train
+    x, y = torch.tensor(problem.data.x[rows]), torch.tensor(problem.data.y[rows])
     model = problem.new_model(run.seed, run.stream)
     optimizer = problem.optimizers_for(next(iter(problem.schedules.values())))(list(model.parameters()), problem.lr)
     order = problem.new_order(run.seed, run.stream)
@@ -173,8 +172,7 @@ def rate_in_processes(problem: Problem, workers: Workers, seconds: float = SECON
 def stacked_rate(problem: Problem, runs: Sequence[Run]) -> float:
     """Run-steps per second of one untraced stack, after its first epoch."""
     with one_thread():
-        # As part of a whole of no runs, no step is worth tracing.
-        training = stacked.train(problem, runs, device=CPU, search=True, whole=stacked.Whole(runs=0, block=1))
+        training = stacked.train(problem, runs, device=CPU, search=True)
         next(training)
         epochs, begun = 0, time.perf_counter()
         for _ in training:

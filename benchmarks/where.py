@@ -33,7 +33,7 @@ PARTS: dict[str, Sequence[tuple[str, str, str]]] = {
     "trying out and compiling": (("pipeline.engine.lanes.program", "", "kept"), ("pipeline.engine.stackable", "", "_tried")),
     "replaying": (("pipeline.engine.rates", "Rates", "__init__"),),
     "asking": (("pipeline.search.rounds", "", "_asked"),),
-    "waiting for Optuna's storage": (("pipeline.search.storage", "Mirror", "close"),),
+    "waiting for Optuna's storage": (("pipeline.tracking.optuna_tracker", "Mirror", "close"),),
     "waiting for MLflow": (
         ("pipeline.tracking.mirror", "Mirror", "close"),
         ("pipeline.tracking.mirror", "Publication", "publish"),

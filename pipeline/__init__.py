@@ -1,6 +1,1 @@
-"""Which learning-rate scheduler, with which hyperparameters, and how sure can one be?
-
-Read in import order: ``follower``, ``cache``, ``hands``, ``units``, ``registry``, ``spaces``, ``params``, ``runs``,
-``results``, ``schedulers``, ``problems``, ``catalogue``, ``engine``, ``search``, ``sweeps``, ``champion``, ``tracking``,
-``analysis``, ``stages``.
-"""
+"""Which learning-rate scheduler: docs/architecture.md shows the rooms of the house."""

@@ -1,6 +1,5 @@
 """What every stage shares at its outside: one at a time, and mistakes told in a line."""
 
-import atexit
 import gc
 import inspect
 import logging
@@ -8,17 +7,14 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
 
 from filelock import FileLock, Timeout
 
 from pipeline.config.errors import PipelineError
 from pipeline.config.files import STATE
-
-GARBAGE = (20_000, 20, 20)
-"""Objects that come into being before Python looks for garbage; with the usual 700 that is a tenth of the report's time."""
 
 
 class UsageError(PipelineError):
@@ -27,30 +23,13 @@ class UsageError(PipelineError):
     exit_code = 2
 
 
-def command(main: Callable[..., None]) -> NoReturn:
-    """:func:`run` as the whole of a process, ended at once: taking itself apart would take a tenth of a second."""
-    code = 0
-    try:
-        run(main)
-    except SystemExit as end:
-        if not isinstance(end.code, int):  # the user's own code has ended it, and Python says what there is to say
-            raise
-        code = end.code
-    atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
-
-
 def run(main: Callable[..., None]) -> None:
     """Run a stage's ``main`` on the command line's words.
 
     An expected error is told on standard error without a traceback and ends the process with the error's exit code
     (2 for a mistake in params.yaml or in the call); the last results stay.
     """
-    gc.freeze()  # what is imported by now stays for good, and need not be looked through whenever Python looks for garbage
-    gc.set_threshold(*GARBAGE)
-    gc.enable()
+    gc.freeze()  # what is imported stays for good: nobody looks through it for garbage, nor copies it into processes
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     stage = Path(sys.argv[0]).stem
     words = sys.argv[1:] or _words_of_dvc(stage)
@@ -61,6 +40,12 @@ def run(main: Callable[..., None]) -> None:
     except PipelineError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
+    except BrokenExecutor:
+        lost = (
+            "a process that helped is gone, killed perhaps for the memory it took; what was trained is kept, so call it again"
+        )
+        print(f"{'@'.join([stage, *words])}: {lost}, or with PIPELINE_EXECUTOR=local:1", file=sys.stderr)
+        sys.exit(1)
     except KeyboardInterrupt:
         print(f"{stage}: interrupted; the last results stay", file=sys.stderr)
         sys.exit(130)

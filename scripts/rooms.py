@@ -12,14 +12,15 @@ MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in PACKAGE.rglob("*.py")
 }
 FLOORS = (
-    ("config",),
+    ("config", "statistics"),
     ("schedulers",),
     ("problems",),
     ("data",),
     ("catalogue", "custom"),
     ("engine",),
     ("runs",),
-    ("analysis", "search", "tracking"),
+    ("search",),
+    ("analysis", "tracking"),
     ("cli",),
     ("stages", "commands"),
 )

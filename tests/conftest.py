@@ -13,7 +13,6 @@ from pipeline.config.params import Params, load_params
 from pipeline.data.datasets import datasets
 from pipeline.problems.models import models
 from pipeline.problems.optimizers import optimizers
-from pipeline.runs.hands import Hands
 from pipeline.schedulers.registry import schedulers
 from tests.engine.helpers import Builder
 
@@ -60,15 +59,11 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-begin = Hands.__enter__
-"""What begins the processes of hands."""
-
-
 @pytest.fixture(autouse=True, scope="session")
-def no_hands() -> Iterator[None]:
-    """A stage called in the tests' own process does all itself: that one has threads, and a copy of it may wait for them."""
+def one_process() -> Iterator[None]:
+    """A stage called in the tests' own process, or in one of a test's, does all itself, unless the test says otherwise."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Hands, "__enter__", lambda self: self)
+        patch.setenv("PIPELINE_EXECUTOR", "local:1")
         yield
 
 

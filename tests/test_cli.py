@@ -32,6 +32,7 @@ cli.run(main)
 
 ENDING = """\
 import atexit, sys
+from concurrent.futures.process import BrokenProcessPool
 from pipeline import cli
 from pipeline.config.errors import PipelineError
 def main(word):
@@ -43,11 +44,12 @@ def main(word):
         raise ZeroDivisionError
     if word == "interrupted":
         raise KeyboardInterrupt
+    if word == "lost":
+        raise BrokenProcessPool("a process died")
     if word == "own words":
         sys.exit("enough")
 sys.argv = ["stage.py", *sys.argv[1:]]
-cli.command(main)
-print("never here")
+cli.run(main)
 """
 
 
@@ -128,6 +130,7 @@ def test_a_mistake_ends_the_process_and_leaves_the_last_data(repository: Path) -
         ("well", 0, ""),
         ("refused", 1, "no"),
         ("broken", 1, "ZeroDivisionError"),
+        ("lost", 1, "stage@lost: a process that helped is gone, "),
         ("interrupted", 130, "stage: interrupted; "),
         ("own words", 1, "enough"),
     ],

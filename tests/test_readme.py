@@ -15,10 +15,10 @@ from ruamel.yaml import YAML
 from pipeline.catalogue import CATALOGUE
 from pipeline.config.errors import ParamsError
 from pipeline.config.params import load_params
-from pipeline.problems.problem import load_problem
 from pipeline.runs import results
 from pipeline.runs.champion import Champion
 from pipeline.stages import dataset, report, sweep, train, tune
+from tests.problems.helpers import from_files
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -27,14 +27,18 @@ CHECK = """
 from pipeline.catalogue import CATALOGUE
 from pipeline.config.params import load_params
 from pipeline.engine import stacked
-from pipeline.data.datasets import datasets
-from pipeline.problems.problem import from_frame
+from pipeline.data.datasets import made
+from pipeline.data.splits import draw_splits
+from pipeline.problems.dataset import Dataset
+from pipeline.problems.problem import Problem
 from pipeline.problems.run import Run, collect
 import torch
 
 params = load_params(CATALOGUE)
-component = params.problems["moons"].dataset
-problem = from_frame(params, "moons", datasets[component.name].function(**component.args))
+entry = params.problem("moons")
+data = made("moons", entry.dataset)
+splits = draw_splits("moons", data, params.replicates, resample=entry.resample)
+problem = Problem.of(Dataset.of("moons", data, splits), entry, params.schedules("moons"))
 runs = [Run(label, schedule, 0, 8) for label, schedule in problem.schedules.items()]
 history = collect(runs, stacked.train(problem, runs, device=torch.device("cpu")))
 assert not history.diverged.any()
@@ -105,7 +109,7 @@ def test_its_table_goes_from_a_file_to_a_verdict(repository: Path, monkeypatch: 
     assert re.search(r"against the baseline ConstantLR,.* On deliveries \(each tuned on its own, \d+ epochs?\): ", page)
 
     asked = json.loads(shown("sh", "curl").split("'")[-2])["dataframe_split"]
-    champion = Champion.of(load_problem(params, "deliveries"), results.read_weights("deliveries", "train"), 0)
+    champion = Champion.of(from_files(params, "deliveries"), results.read_weights("deliveries", "train"), 0)
     assert len(champion.predict(pd.DataFrame(asked["data"], columns=asked["columns"]))) == 2
 
 

@@ -19,8 +19,8 @@ from optuna.storages.journal import JournalFileBackend
 
 from pipeline.catalogue import CATALOGUE
 from pipeline.config.params import load_params
-from pipeline.problems.problem import load_problem
 from tests.conftest import ROOT
+from tests.problems.helpers import from_files
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -117,7 +117,7 @@ def test_every_run_is_in_mlflow(project: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.chdir(project)
     trained = pd.concat([pd.read_parquet(f"results/{PROBLEM}/{stage}/runs.parquet") for stage in ("train", "tune")])
     revision = run(project, "git", "rev-parse", "HEAD~1").stdout.strip()
-    digest = load_problem(load_params(CATALOGUE, project / "params.yaml"), PROBLEM).digest
+    digest = from_files(load_params(CATALOGUE, project / "params.yaml"), PROBLEM).data.digest
     found = runs_in_mlflow(project, PROBLEM)
     assert len(found) == 2 * 13 * 2
     assert {each.data.tags["fingerprint"] for each in found} == set(trained["run"])

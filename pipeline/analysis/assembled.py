@@ -14,7 +14,7 @@ from pipeline.analysis.statistics import CRITERION, compare, tuning_gain
 from pipeline.analysis.tables import Frames, ProblemResults, recommendations
 from pipeline.config import files
 from pipeline.config.params import Params, ReportParams
-from pipeline.runs.hands import NOBODY, Hands
+from pipeline.runs.executor import HERE, Workers
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,10 @@ class Report:
     evidence: Frames
 
 
-def assemble(params: Params, problems: Sequence[ProblemResults], hands: Hands = NOBODY) -> Report:
-    """All tables of the report; ``hands`` help with the problems."""
+def assemble(params: Params, problems: Sequence[ProblemResults], workers: Workers = HERE) -> Report:
+    """All tables of the report; ``workers`` help with the problems."""
     asked = params.report
-    own = hands.each(partial(_tables_of, asked=asked), problems)
+    own = list(workers.map(partial(_tables_of, asked=asked), problems))
     comparison = joined({p.name: compared for p, (compared, _, _) in zip(problems, own, strict=True)})
     curves = joined({p.name: mean_curves for p, (_, mean_curves, _) in zip(problems, own, strict=True)})
     first = {"comparison": comparison, "curves": curves, "learning_rates": tables.learning_rates(curves, asked.every)}
@@ -90,10 +90,10 @@ def joined(frames: Frames, name: str = "problem") -> pd.DataFrame:
     return pd.concat(some, names=[name]).reset_index(level=0).reset_index(drop=True)
 
 
-def report_files(report: Report, hands: Hands = NOBODY) -> dict[str, bytes]:
-    """Every file under ``reports/`` by its name; ``hands`` help drawing."""
+def report_files(report: Report, workers: Workers = HERE) -> dict[str, bytes]:
+    """Every file under ``reports/`` by its name; ``workers`` help drawing."""
     style = page.style_of(report.problems)
-    html, drawings = page.render(report.params, report.problems, report.tables, report.evidence, hands)
+    html, drawings = page.render(report.params, report.problems, report.tables, report.evidence, workers)
     tabled = {name: csv(frame) for name, frame in report.tables.items()}
     readable = {**report.evidence, "learning_rates": report.tables["learning_rates"]}
     return {

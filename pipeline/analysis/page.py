@@ -23,7 +23,7 @@ from pipeline.analysis.summary import Finding
 from pipeline.analysis.tables import Frames, ProblemResults, Recommendation, recommendations
 from pipeline.config.params import Params, ReportParams
 from pipeline.problems.metrics import RegisteredMetric
-from pipeline.runs.hands import Hands
+from pipeline.runs.executor import Workers
 
 ROWS = 100  # of learning rates on the page; the CSV file has them all
 PACKAGES = (
@@ -91,12 +91,12 @@ class Across:
 
 
 def render(
-    params: Params, problems: Sequence[ProblemResults], tables: Frames, evidence: Frames, hands: Hands
+    params: Params, problems: Sequence[ProblemResults], tables: Frames, evidence: Frames, workers: Workers
 ) -> tuple[str, dict[str, Markup]]:
     """The page, and its drawings by name; ``tables`` and ``evidence`` are those of the report, over all problems."""
     style = style_of(problems)
     parts = [(results, _own(tables, results.name), _own(evidence, results.name), style, params.report) for results in problems]
-    sections = hands.each(_section, parts)
+    sections = list(workers.map(_section, parts))
     across = _across(tables["comparison"], evidence, style)
     html = _environment().get_template("report.html.j2").render(
         sections=sections,

@@ -1,17 +1,27 @@
-"""``python -m pipeline mirror``: rebuild MLflow's and Optuna's stores from the files under ``results/``."""
+"""``python -m pipeline mirror``: rebuild what MLflow and Optuna's storage show from the files under ``results/``."""
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 
-from pipeline.search import storage
-from pipeline.tracking import rebuilding
+from pipeline.config import files
+from pipeline.tracking.messages import one_line
+from pipeline.tracking.trackers import TRACKERS, made
 
 
 def main(words: Sequence[str]) -> None:
-    """Rebuild both, each whether or not the other can be."""
+    """Rebuild each, whether or not the others can be."""
     argparse.ArgumentParser(prog="python -m pipeline mirror", description=(__doc__ or "").strip()).parse_args(words)
-    failed = [line for line in (rebuilding.rebuilt(), storage.rebuilt()) if line]
-    for line in failed:
-        print(line, file=sys.stderr)
-    sys.exit(1 if failed else 0)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    if not any(files.RESULTS.glob("*/*/runs.parquet")):
+        print("there are no results to show; `dvc repro` writes them")
+    failed = False
+    for name, place in TRACKERS.items():
+        try:
+            for line in made(place).rebuild():
+                print(f"{name}: {line}", flush=True)
+        except Exception as error:  # noqa: BLE001  # the user gets one line
+            print(f"{name} could not be rebuilt: {one_line(error)}", file=sys.stderr)
+            failed = True
+    sys.exit(failed)

@@ -16,7 +16,9 @@ from pipeline.config.arrays import Floats
 from pipeline.config.document import read
 from pipeline.config.params import PARAMS_FILE, Params, Schedule, load_params
 from pipeline.data.datasets import made
-from pipeline.problems.problem import Problem, from_frame
+from pipeline.data.splits import draw_splits
+from pipeline.problems.dataset import Dataset
+from pipeline.problems.problem import Problem
 from pipeline.runs.inspection import refuse_unfit
 from pipeline.runs.traps import Followed, findings, follow, impossible
 from pipeline.schedulers.aliases import told
@@ -41,7 +43,10 @@ def main(words: Sequence[str]) -> None:
 def _galleries(params: Params, name: str | None) -> Iterator[str]:
     data = read(PARAMS_FILE)[1]
     for chosen in [name] if name else params.problems:
-        problem = from_frame(params, chosen, made(chosen, params.problem(chosen).dataset))
+        entry = params.problem(chosen)
+        frame = made(chosen, entry.dataset)
+        splits = draw_splits(chosen, frame, range(1), resample=bool(entry.resample))
+        problem = Problem.of(Dataset.of(chosen, frame, splits), entry, params.schedules(chosen))
         refuse_unfit(problem)
         budget = problem.budget()
         yield f"{chosen}: {budget.epochs} epochs of {budget.steps_per_epoch} batches, learning rate {problem.lr:g}"

@@ -66,6 +66,11 @@ def dataset_path(problem: str) -> Path:
     return DATA / f"{problem}.parquet"
 
 
+def splits_path(problem: str) -> Path:
+    """``data/P.splits.parquet``; no problem's name has a dot in it."""
+    return DATA / f"{problem}.splits.parquet"
+
+
 def stage_path(problem: str, stage: str, name: str) -> Path:
     """``results/P/STAGE/NAME``."""
     return RESULTS / problem / stage / name
@@ -76,14 +81,19 @@ def write_params(params: Mapping[str, Any]) -> None:
     write_files([(DATA / "params.json", json_file(params))])
 
 
-def write_dataset(problem: str, frame: pd.DataFrame) -> None:
-    """Write the dataset of a problem."""
-    write_files([(dataset_path(problem), parquet(frame))])
+def write_dataset(problem: str, frame: pd.DataFrame, splits: pd.DataFrame) -> None:
+    """Write the dataset of a problem, and the seeds' splits of it."""
+    write_files([(dataset_path(problem), parquet(frame)), (splits_path(problem), parquet(splits))])
 
 
 def read_dataset(problem: str) -> pd.DataFrame:
     """The dataset of a problem; columns ``split``, ``y``, ``x0`` …"""
     return read_parquet(dataset_path(problem), f"dataset@{problem}")
+
+
+def read_splits(problem: str) -> pd.DataFrame:
+    """The splits of a problem's dataset: ``part``, and for each seed the rows in it."""
+    return read_parquet(splits_path(problem), f"dataset@{problem}")
 
 
 def read_parquet(path: Path, source: str) -> pd.DataFrame:

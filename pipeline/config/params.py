@@ -388,6 +388,11 @@ class Params(BaseModel):
     sweep: SweepParams = SweepParams()
     report: ReportParams
 
+    @property
+    def replicates(self) -> range:
+        """Every seed that any stage trains on."""
+        return range(self.seeds)
+
     def problem(self, name: str) -> ProblemParams:
         """The problem of that name; :class:`ParamsError` with the nearest one where it is unknown."""
         if name not in self.problems:

@@ -19,8 +19,9 @@ from pipeline.config.params import FIXED_BY, ProblemParams, placed_in
 from pipeline.config.wording import suggestion
 from pipeline.data.features import MISSING
 from pipeline.data.mistakes import more, names_of
+from pipeline.data.splits import SplitError, together
+from pipeline.problems.dataset import PARTS
 from pipeline.problems.encoding import Column
-from pipeline.problems.splits import PARTS, SplitError, together
 
 FEWEST = 30
 """Rows from which on a coincidence is none."""

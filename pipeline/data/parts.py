@@ -11,7 +11,8 @@ from pipeline.data.cells import Remarks, understood
 from pipeline.data.dates import AmbiguousDatesError, as_dates
 from pipeline.data.mistakes import DatasetError, names_of, refuse_unusable, rows_of, with_entries
 from pipeline.data.options import Options
-from pipeline.problems.splits import PARTS, SplitError, at_random, by_group, in_order, sizes_of
+from pipeline.data.splits import SplitError, at_random, by_group, in_order, sizes_of
+from pipeline.problems.dataset import PARTS
 
 
 def parts_of(table: pd.DataFrame, y: npt.NDArray[np.generic], options: Options) -> npt.NDArray[np.object_]:

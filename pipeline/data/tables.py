@@ -15,8 +15,8 @@ from pipeline.data.mistakes import SHOWN, DatasetError, names_of, rows_of
 from pipeline.data.options import Inputs, Options
 from pipeline.data.parts import groups_of, parts_of
 from pipeline.data.targets import target_of
+from pipeline.problems.dataset import PARTS
 from pipeline.problems.encoding import Column, lost_in_single_precision
-from pipeline.problems.splits import PARTS
 
 
 def dataset_of(table: pd.DataFrame, target: str, **options: Any) -> pd.DataFrame:

@@ -38,12 +38,9 @@ def _versions() -> tuple[str, ...]:
 def _sources(parts: tuple[str, ...]) -> dict[str, str]:
     """A name for what each file in these parts of the package does, read once: it is the code that is running."""
     package = Path(__file__).parents[1]
-    files = [
-        f
-        for part in parts
-        for f in sorted([package / part, *(package / part).rglob("*.py"), *(package / part).rglob("*.c")])
-        if f.is_file()
-    ]
+    folders = [package / part for part in parts if not Path(part).suffix]
+    files = [package / part for part in parts if Path(part).suffix]
+    files += [f for folder in folders for kind in ("*.py", "*.c") for f in sorted(folder.rglob(kind))]
     return {str(f.relative_to(package)): hashlib.sha256(_meaning(f).encode()).hexdigest() for f in files}
 
 

@@ -3,7 +3,7 @@
 The reference that the stacked engine is tested against, and what trains the runs that cannot be stacked.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from typing import Any, get_args
 
@@ -16,10 +16,7 @@ from pipeline.config.fingerprints import stream
 from pipeline.config.params import Clipping
 from pipeline.engine.averaging import Evaluated
 from pipeline.engine.beginning import Beginning, beginning, mean_loss
-from pipeline.engine.memory import fitting
-from pipeline.engine.merging import as_one_block
 from pipeline.engine.stacked import on_device
-from pipeline.engine.workers import spread
 from pipeline.problems.chance import Chance
 from pipeline.problems.dropout import drawn, draws_of
 from pipeline.problems.models import applied, moved
@@ -27,26 +24,6 @@ from pipeline.problems.problem import Problem
 from pipeline.problems.run import Block, Outcome, Run, Training
 from pipeline.schedulers.registry import VALIDATED, Monitor
 from pipeline.schedulers.replay import advance, at_one_rate, build, each_at_its_share, momentum_of, monitored, rate_of, resolve
-
-
-def train_all(
-    problem: Problem, runs: Sequence[Run], *, device: torch.device, dtype: torch.dtype = torch.float32, search: bool = False
-) -> Training:
-    """Train every run by itself, on the CPU in as many processes as there are cores.
-
-    Where they do not all fit into memory, each is trained to its end before the next, and all epochs come as one block.
-    """
-    train_one = partial(_by_itself, problem, device=device, dtype=dtype, search=search)
-    is_averaged = any(run.schedule.average for run in runs)
-    if len(runs) > fitting(problem, problem.params.optimizer, dtype, is_averaged=is_averaged):
-        train_one = partial(as_one_block, train_one)
-    cuts = [[place] for place in range(len(runs))]
-    return (yield from spread(train_one, runs, cuts, processes=None if device.type == "cpu" else 1))
-
-
-def _by_itself(problem: Problem, runs: Sequence[Run], **how: Any) -> Training:
-    (run,) = runs
-    return (yield from train(problem, run, **how))
 
 
 def train(
@@ -83,7 +60,7 @@ class Script:
 
     def __init__(self, problem: Problem, run: Run, device: torch.device, dtype: torch.dtype) -> None:
         self._problem, self._schedule = problem, run.schedule
-        samples = problem.samples([run.seed])
+        samples = problem.data.samples([run.seed])
         self._x, self._y = on_device(samples.x, device, dtype), on_device(samples.y, device, dtype)
         self._rows = {part: torch.from_numpy(rows[0]).to(device) for part, rows in samples.parts.items()}
         self._scale = float(samples.scale[0])

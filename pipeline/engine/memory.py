@@ -31,7 +31,7 @@ def numbers_of_state(problem: Problem, optimizer: Component, *, is_averaged: boo
 
 def activations(problem: Problem) -> int:
     """Numbers that the model's layers put out for one sample, the sample itself included."""
-    x = torch.tensor(problem.samples([0]).x[:1])
+    x = torch.tensor(problem.data.samples([0]).x[:1])
     model, found = problem.new_model(0, "final").eval(), [x.numel()]
 
     def count(layer: nn.Module, given: object, output: object) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import fields, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,15 +12,7 @@ from pipeline.problems.run import CURVES, Block, Outcome, Run, Training, collect
 
 Places = list[int]
 Train = Callable[[Sequence[Run]], Training]
-"""Trains some runs; a module's function, or a partial of one, so that another process can be told of it."""
-
-
-class Several(Protocol):
-    """Trainings that go on elsewhere."""
-
-    def next(self) -> list[Any]:
-        """The next block of each; after the last, their outcomes."""
-        ...
+"""Trains some runs."""
 
 
 def lockstep(trainings: Sequence[Training]) -> Generator[list[Block], None, list[Outcome]]:
@@ -42,20 +34,18 @@ def lockstep(trainings: Sequence[Training]) -> Generator[list[Block], None, list
         waiting = [_epochs(block, slice(count, None)) if len(block.lr) > count else None for block in ready]
 
 
-def merged(own: Sequence[Training], elsewhere: Sequence[Several], places: Places) -> Training:
+def merged(trainings: Sequence[Training], places: Sequence[int]) -> Training:
     """The blocks and the outcome of all trainings as of one.
 
     ``places`` are the places that the runs of the trainings, side by side in the order given, have in it.
     """
-    progress, columns = lockstep(own), np.argsort(places).tolist()
+    progress, columns = lockstep(trainings), np.argsort(places).tolist()
     while True:
         try:
             blocks = next(progress)
         except StopIteration as end:
-            outcomes: list[Outcome] = end.value
-            break
-        yield _joined([*blocks, *(block for others in elsewhere for block in others.next())], columns)
-    return _outcome([*outcomes, *(outcome for others in elsewhere for outcome in others.next())], columns)
+            return _outcome(end.value, columns)
+        yield _joined(blocks, columns)
 
 
 def in_turns(train: Train, runs: Sequence[Run], at_once: int) -> Training:
@@ -64,7 +54,7 @@ def in_turns(train: Train, runs: Sequence[Run], at_once: int) -> Training:
         return (yield from train(runs))
     cuts = [list(range(first, min(first + at_once, len(runs)))) for first in range(0, len(runs), at_once)]
     trainings = [as_one_block(train, [runs[place] for place in cut]) for cut in cuts]
-    return (yield from merged(trainings, [], list(range(len(runs)))))
+    return (yield from merged(trainings, range(len(runs))))
 
 
 def as_one_block(train: Train, runs: Sequence[Run]) -> Training:

@@ -16,13 +16,10 @@ from pipeline.schedulers.replay import Replay, ScheduleError, Trace, advance, tr
 class Rates:
     """Traces of the open-loop schedules, shared by the runs that have the same; a live replay for each other run.
 
-    ``known`` are traces of the same problem and budget, by the schedule's key; new ones are added to them.
-
     Raises :class:`pipeline.schedulers.replay.ScheduleError` where a schedule cannot be followed to the end.
     """
 
-    def __init__(self, problem: Problem, runs: Sequence[Run], known: dict[str, Trace] | None = None) -> None:
-        known = {} if known is None else known
+    def __init__(self, problem: Problem, runs: Sequence[Run]) -> None:
         self._budget = problem.budget(runs[0].epochs)
         new, lr = problem.optimizers_for, problem.lr
         alive, keys = [schedulers[run.schedule.name].live for run in runs], keys_of(runs)
@@ -31,9 +28,7 @@ class Rates:
         traces: dict[str, Trace] = {}
         for run, key, is_live in zip(runs, keys, alive, strict=True):
             if not is_live and key not in traces:
-                if key not in known:
-                    known[key] = trace(run.schedule, new(run.schedule), lr, self._budget)
-                traces[key] = known[key]
+                traces[key] = trace(run.schedule, new(run.schedule), lr, self._budget)
         self._traces = list(traces.values())
         numbers = {key: number for number, key in enumerate(traces)}
         self._trace_of_run = np.array([numbers.get(key, -1) for key in keys])

@@ -13,6 +13,7 @@ from torch.func import vmap
 
 from pipeline.config.params import Component
 from pipeline.engine.cache import remembered
+from pipeline.engine.code import code_fingerprint
 from pipeline.engine.functions import Functions
 from pipeline.engine.merging import Places
 from pipeline.engine.optimizers import STACKED, in_common
@@ -29,6 +30,8 @@ SAMPLES = 8
 """Samples that a model is tried on by itself."""
 TRIES = 4
 """Seeds that it is built with, and times that it is applied to the same samples."""
+PAIR = (0, 1)
+"""Seeds of the two runs that are trained."""
 SAME = {torch.float64: 1e-5, torch.float32: 1e-3}
 """Relative difference that rounding may make, and no more; a tenth in what is less precise."""
 
@@ -61,7 +64,10 @@ def _tried(problem: Problem, optimizer: Component, key: str) -> str:
             except Exception as error:  # noqa: BLE001  # a model of the user's own may be any odd thing
                 return f"the model {problem.params.model.name} cannot be tried as a stack ({_line(error)})"
 
-    return remembered(f"obstacle {problem.fingerprint} {key}", find) if _is_named(problem) else find()
+    if not _is_named(problem):
+        return find()
+    tried_on = " ".join(problem.data.split(seed).digest for seed in PAIR)
+    return remembered(f"obstacle {code_fingerprint()} {problem.fingerprint} {tried_on} {key}", find)
 
 
 def _is_named(problem: Problem) -> bool:
@@ -157,11 +163,11 @@ class _Pair:
     def of(cls, problem: Problem, optimizer: Component, dtype: torch.dtype) -> "_Pair":
         within: list[str] = []
         stacked = STACKED[optimizer.name](optimizer.args, 2, has_momentum=False)
-        first, second = (problem.new_model(seed, "final").to(dtype) for seed in range(2))
-        alone = [problem.new_model(seed, "final").to(dtype) for seed in range(2)]
+        first, second = (problem.new_model(seed, "final").to(dtype) for seed in PAIR)
+        alone = [problem.new_model(seed, "final").to(dtype) for seed in PAIR]
         _note_layers(first, within)
         functions = Functions(first, stacked, problem.loss, problem.metric, problem.params.clip)
-        samples = problem.samples([0, 1])
+        samples = problem.data.samples(PAIR)
         parts = {part: torch.from_numpy(rows[:, : EVALUATED_AT_ONCE + 1]) for part, rows in samples.parts.items()}
         runs = Runs(
             functions,
@@ -253,7 +259,7 @@ def _in_the_finest(problem: Problem) -> tuple[torch.dtype, nn.Module]:
 
 
 def _samples(problem: Problem, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    samples = problem.samples([0])
+    samples = problem.data.samples([0])
     rows = samples.parts["train"][0][:SAMPLES]
     return _as(dtype, torch.from_numpy(samples.x[rows])), _as(dtype, torch.from_numpy(samples.y[rows]))
 

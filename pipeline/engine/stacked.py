@@ -5,7 +5,6 @@ weights and data order. A run can reach no other. A *program* does the arithmeti
 """
 
 from collections.abc import Callable, Sequence, Set
-from dataclasses import dataclass, field
 from typing import Any, get_args
 
 import numpy as np
@@ -30,7 +29,6 @@ from pipeline.problems.dropout import drawn
 from pipeline.problems.problem import Problem
 from pipeline.problems.run import Block, Outcome, Run, Training
 from pipeline.schedulers.registry import Monitor, schedulers
-from pipeline.schedulers.replay import Trace
 
 BLOCK = 10
 """Epochs per block while no live schedule is in the stack."""
@@ -47,45 +45,31 @@ class StackError(PipelineError):
     """Runs that cannot be trained as one stack."""
 
 
-@dataclass(frozen=True)
-class Whole:
-    """What all shards of a training have in common, so that no result depends on how it was cut.
-
-    ``runs`` are those in all shards; ``block`` is the number of epochs in a block. ``traces`` that one shard has made serve
-    the others in its process.
-    """
-
-    runs: int
-    block: int
-    traces: dict[str, Trace] = field(default_factory=dict, compare=False)
-
-    @classmethod
-    def of(cls, problem: Problem, runs: Sequence[Run]) -> "Whole":
-        """The whole of ``runs``: blocks of one epoch where a live schedule needs its loss, or the metric all samples."""
-        alive = any(schedulers[run.schedule.name].live for run in runs)
-        if alive or problem.metric.per_sample is None:
-            return cls(len(runs), 1)
-        return cls(len(runs), max(1, min(BLOCK, RATES_AT_ONCE // (len(runs) * problem.budget().steps_per_epoch))))
+def epochs_at_once(problem: Problem, runs: Sequence[Run]) -> int:
+    """Epochs in a block: one where a live schedule needs its loss, or the metric all samples."""
+    if any(schedulers[run.schedule.name].live for run in runs) or problem.metric.per_sample is None:
+        return 1
+    return max(1, min(BLOCK, RATES_AT_ONCE // (len(runs) * problem.budget().steps_per_epoch)))
 
 
 class Stack:
     """Runs in training: their rates and data orders on the host, their state in a program."""
 
     def __init__(
-        self, problem: Problem, runs: Sequence[Run], device: torch.device, dtype: torch.dtype, whole: Whole, make: Make | None
+        self, problem: Problem, runs: Sequence[Run], device: torch.device, dtype: torch.dtype, make: Make | None
     ) -> None:
         self._problem, self._count, self._dtype = problem, len(runs), dtype
-        self.rates = Rates(problem, runs, whole.traces)
+        self.rates = Rates(problem, runs)
         replicates: list[Replicate] = list(dict.fromkeys((run.seed, run.stream) for run in runs))
         self._orders = [problem.new_order(seed, of) for seed, of in replicates]  # type: ignore[arg-type]
-        self._samples = problem.samples([seed for seed, _ in replicates])
+        self._samples = problem.data.samples([seed for seed, _ in replicates])
         self._replicate = np.array([replicates.index((run.seed, run.stream)) for run in runs])
         component = problem.optimizer_of(runs[0].schedule)
         self._optimizer = self._optimizer_of(component, runs)
         self._runs = stacked = self._stacked(replicates, component, device, dtype)
         self.initial_loss, self.noise = self._beginnings(replicates, device, dtype)
         self._draws = [problem.new_draws(run) for run in runs] if stacked.functions.draws else []
-        self.program = make(stacked) if make else self._of_tensors(stacked, whole.runs * runs[0].epochs)
+        self.program = make(stacked) if make else self._of_tensors(stacked, len(runs) * runs[0].epochs)
         self._here: npt.NDArray[np.int64] = np.arange(len(runs))
         self._left: dict[str, Tensor] = {}
         self.finite = np.ones(len(runs), dtype=bool)
@@ -112,7 +96,7 @@ class Stack:
         kinds = self._optimizer.kinds + 2 * bool(functions.draws)
         params = problem.params.model_dump(include={"model", "batch_size", "loss", "metric", "clip"})
         optimizer = [in_common(component), self._optimizer.starts]
-        shapes = [problem.sources, str(dtype), problem.inputs, problem.classes, problem.task, kinds]
+        shapes = [problem.sources, str(dtype), problem.data.inputs, problem.data.classes, problem.data.task, kinds]
         return Runs(
             functions,
             x=on_device(self._samples.x, device, dtype),
@@ -259,13 +243,12 @@ def train(
     device: torch.device,
     dtype: torch.dtype = torch.float32,
     search: bool = False,
-    whole: Whole | None = None,
     make: Make | None = None,
 ) -> Training:
     """Train all runs side by side; yields blocks of epochs as they are done and returns the outcome.
 
     In a ``search`` only what a choice needs is evaluated: the validation split after the last epoch (after each, for a schedule
-    that watches it), the test split never; all else is NaN. ``whole`` is what the runs are a shard of, where they are one.
+    that watches it), the test split never; all else is NaN.
     ``make`` makes the program that does the arithmetic, of tensors if not given.
 
     Raises :class:`StackError` for runs or models that cannot be stacked,
@@ -273,10 +256,10 @@ def train(
     """
     epochs = _common_epochs(runs)
     _refuse_unstackable(problem, runs)
-    whole = whole or Whole.of(problem, runs)
-    stack = Stack(problem, runs, device, dtype, whole, make)
-    for first in range(1, epochs + 1, whole.block):
-        ahead = range(first, min(first + whole.block, epochs + 1))
+    at_once = epochs_at_once(problem, runs)
+    stack = Stack(problem, runs, device, dtype, make)
+    for first in range(1, epochs + 1, at_once):
+        ahead = range(first, min(first + at_once, epochs + 1))
         yield stack.train_block(ahead, {epochs} if search else set(ahead))
         stack.leave()
     nothing = np.full(len(runs), np.nan)

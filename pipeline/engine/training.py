@@ -1,15 +1,17 @@
-"""Training as the stages ask for it: the fastest way there is for these runs on this machine."""
+"""Training in this process: the fastest way there is for these runs on this machine, and the others by name."""
 
 import functools
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
+from typing import Literal
 
 import torch
 
 from pipeline.config.params import Component
-from pipeline.engine import loop, shards, stacked
+from pipeline.engine import loop, stacked
 from pipeline.engine.compiler import NoCompilerError
 from pipeline.engine.compiling import is_to_be_compiled
 from pipeline.engine.lanes.program import LaneProgram
@@ -18,86 +20,147 @@ from pipeline.engine.memory import fitting
 from pipeline.engine.merging import in_turns, merged
 from pipeline.engine.stackable import by_optimizer, obstacle
 from pipeline.engine.stacked import StackError
-from pipeline.engine.workers import one_thread
+from pipeline.engine.tensors import EVALUATED_AT_ONCE
 from pipeline.problems.problem import Problem
-from pipeline.problems.run import Run, Training
+from pipeline.problems.run import Outcome, Run, Training
 
+Way = Literal["compiled", "tensors", "loop"]
+"""How runs are trained: side by side in compiled code or as stacked tensors, or one after the other."""
 WORTH_COMPILING = 100
 """Optimizer steps of a run from which two seconds for compiling are earned back; it is done once and kept."""
 _log = logging.getLogger(__name__)
 
 
+class WayError(StackError):
+    """Runs cannot be trained in that way, which turned out before their first block; says why."""
+
+
+def ways(problem: Problem, optimizer: Component, device: torch.device) -> tuple[Way, ...]:
+    """How runs with that optimizer may be trained, the fastest way first.
+
+    A later one is for where an earlier one turns out not to be possible. All follow from params.yaml, the problem and the
+    machine alone, so that no run's numbers hang on how many others there are, nor on a clock.
+    """
+    asked = problem.params.engine
+    wrong = obstacle(problem, optimizer) if asked == "auto" else None
+    if wrong:
+        tell(f"problem {problem.name}: training run by run, which is slower: {wrong}")
+    if wrong or asked == "loop":
+        return ("loop",)
+    first: tuple[Way, ...] = ("compiled",) if device.type == "cpu" and is_to_be_compiled(problem, WORTH_COMPILING) else ()
+    return (*first, "tensors", "loop") if asked == "auto" else (*first, "tensors")
+
+
 def train(
     problem: Problem, runs: Sequence[Run], *, device: torch.device, dtype: torch.dtype = torch.float32, search: bool = False
 ) -> Training:
-    """Train all runs: those of one optimizer as one stack, or run by run what cannot be stacked.
+    """Train all runs in the first way that is possible, those of each optimizer by themselves.
 
-    How follows from params.yaml, the problem and the machine alone, so that no run's numbers hang on how many others there
-    are, nor on a clock. ``search`` is that of :func:`pipeline.engine.stacked.train`, whose errors it raises.
+    ``search`` is that of :func:`pipeline.engine.stacked.train`, whose errors it raises.
     """
     groups = by_optimizer(problem, runs) or [(problem.params.optimizer, [])]
     how = partial(_of_a_group, problem, device=device, dtype=dtype, search=search)
-    trainings = [how(optimizer=optimizer, runs=[runs[place] for place in places]) for optimizer, places in groups]
+    trainings = [how(optimizer, [runs[place] for place in places]) for optimizer, places in groups]
     if len(trainings) == 1:
         return (yield from trainings[0])
-    return (yield from merged(trainings, [], [place for _, places in groups for place in places]))
+    return (yield from merged(trainings, [place for _, places in groups for place in places]))
 
 
 def _of_a_group(
-    problem: Problem, *, optimizer: Component, runs: Sequence[Run], device: torch.device, dtype: torch.dtype, search: bool
+    problem: Problem, optimizer: Component, runs: Sequence[Run], *, device: torch.device, dtype: torch.dtype, search: bool
 ) -> Training:
-    def by_itself() -> Training:
-        return loop.train_all(problem, runs, device=device, dtype=dtype, search=search)
+    for way in (possible := ways(problem, optimizer, device)):
+        training = train_by(way, problem, runs, device=device, dtype=dtype, search=search)
+        try:
+            first = next(training)
+        except WayError as error:
+            if way == possible[-1]:
+                raise
+            tell(str(error))
+            continue
+        yield first
+        return (yield from training)
+    raise AssertionError("there is always a way")
 
-    if is_looped(problem, optimizer):
-        return (yield from by_itself())
-    stack = _as_a_stack(problem, optimizer=optimizer, runs=runs, device=device, dtype=dtype, search=search)
-    return (yield from _or_else(problem, stack, by_itself))
+
+def train_by(
+    way: Way,
+    problem: Problem,
+    runs: Sequence[Run],
+    *,
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
+    search: bool = False,
+) -> Training:
+    """Train runs of one optimizer in one way, as many side by side as fit into memory.
+
+    Raises :class:`WayError` before the first block where that is not possible.
+    """
+    by = {"compiled": _compiled, "tensors": _as_tensors, "loop": _one_by_one}[way]
+    training = by(problem, runs, device=device, dtype=dtype, search=search)
+    while True:
+        with one_thread():  # compiled code has its own, and what is trained one by one is dealt out to processes
+            try:
+                block = next(training)
+            except StopIteration as end:
+                outcome: Outcome = end.value
+                return outcome
+        yield block
 
 
-def _or_else(problem: Problem, stack: Training, by_itself: Callable[[], Training]) -> Training:
-    """The stack's training; that of each run by itself where ``torch.func.vmap`` refuses it before its first block."""
+def _compiled(problem: Problem, runs: Sequence[Run], *, device: torch.device, dtype: torch.dtype, search: bool) -> Training:
+    lanes = partial(stacked.train, problem, device=device, dtype=dtype, search=search, make=LaneProgram)
     try:
-        first = next(stack)
+        return (yield from in_turns(lanes, runs, _fitting(problem, runs, dtype)))
+    except (NoCompilerError, UntranslatableError) as error:  # raised before the first block
+        name = problem.params.model.name
+        words = f"problem {problem.name}: training the model {name} without compiled code, which is slower: {error}"
+        raise WayError(words) from error
+
+
+def _as_tensors(problem: Problem, runs: Sequence[Run], *, device: torch.device, dtype: torch.dtype, search: bool) -> Training:
+    stack = partial(stacked.train, problem, device=device, dtype=dtype, search=search)
+    samples = max(problem.params.batch_size, EVALUATED_AT_ONCE)
+    try:
+        return (yield from in_turns(stack, runs, _fitting(problem, runs, dtype, samples)))
     except RuntimeError as error:
         if not re.search("vmap|[Bb]atching rule|functorch", str(error)):
             raise
         wrong = " ".join(str(error).split())[:160]
-        if problem.params.engine == "stacked":
-            raise StackError(f"problem {problem.name} cannot be stacked: {wrong}. Write `engine: auto`") from error
-        _warn(f"problem {problem.name}: training run by run, which is slower: {wrong}")
-        return (yield from by_itself())
-    yield first
-    return (yield from stack)
+        if problem.params.engine == "auto":
+            raise WayError(f"problem {problem.name}: training run by run, which is slower: {wrong}") from error
+        raise WayError(f"problem {problem.name} cannot be stacked: {wrong}. Write `engine: auto`") from error
 
 
-def _as_a_stack(
-    problem: Problem, *, optimizer: Component, runs: Sequence[Run], device: torch.device, dtype: torch.dtype, search: bool
-) -> Training:
-    if device.type == "cpu" and is_to_be_compiled(problem, WORTH_COMPILING):
-        lanes = partial(stacked.train, problem, device=device, dtype=dtype, search=search, make=LaneProgram)
-        at_once = fitting(problem, optimizer, dtype, is_averaged=any(run.schedule.average for run in runs))
-        try:
-            with one_thread():  # the compiled code has its own
-                return (yield from in_turns(lanes, runs, at_once))
-        except (NoCompilerError, UntranslatableError) as error:  # raised before the first block
-            model = problem.params.model.name
-            _warn(f"problem {problem.name}: training the model {model} without compiled code, which is slower: {error}")
-    return (yield from shards.train(problem, runs, device=device, dtype=dtype, search=search))
+def _one_by_one(problem: Problem, runs: Sequence[Run], *, device: torch.device, dtype: torch.dtype, search: bool) -> Training:
+    one = partial(loop.train, problem, device=device, dtype=dtype, search=search)
+
+    def side_by_side(some: Sequence[Run]) -> Training:
+        return merged([one(run) for run in some], range(len(some)))
+
+    return (yield from in_turns(side_by_side, runs, _fitting(problem, runs, dtype)))
 
 
-def is_looped(problem: Problem, optimizer: Component) -> bool:
-    """Whether runs with that optimizer are trained one by one, since params.yaml says so or they cannot be stacked."""
-    asked = problem.params.engine
-    if asked != "auto":
-        return asked == "loop"
-    wrong = obstacle(problem, optimizer)
-    if wrong:
-        _warn(f"problem {problem.name}: training run by run, which is slower: {wrong}")
-    return bool(wrong)
+def _fitting(problem: Problem, runs: Sequence[Run], dtype: torch.dtype, samples: int = 0) -> int:
+    """How many of the runs fit into memory side by side."""
+    if not runs:
+        return 1
+    is_averaged = any(run.schedule.average for run in runs)
+    return fitting(problem, problem.optimizer_of(runs[0].schedule), dtype, samples, is_averaged=is_averaged)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """In the block, torch uses one thread: waiting for each other at small operations, several lose more than they gain."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @functools.cache
-def _warn(message: str) -> None:
-    """Once in a process."""
+def tell(message: str) -> None:
+    """A warning, once in a process."""
     _log.warning(message)

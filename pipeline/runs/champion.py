@@ -15,7 +15,9 @@ import pandas as pd
 from pipeline.config.errors import PipelineError
 from pipeline.data.dates import PARTS_OF_DATES, AmbiguousDatesError, as_dates
 from pipeline.data.features import MISSING, OTHER
+from pipeline.problems.dataset import Dataset
 from pipeline.problems.encoding import Scale, category_texts, encoded, fitted
+from pipeline.problems.losses import Loss
 from pipeline.problems.models import applied
 from pipeline.problems.problem import Problem
 from pipeline.problems.run import History
@@ -56,7 +58,8 @@ class Champion:
     """A trained model that takes what the dataset holds: a frame of a table's columns, or an array (samples, …)."""
 
     model: "torch.nn.Module"
-    problem: Problem
+    data: Dataset
+    loss: Loss
     encoder: Any
     """scikit-learn's transformer of a table's columns, fitted on the run's training part; None for arrays."""
     scale: Scale
@@ -64,7 +67,7 @@ class Champion:
     classes: tuple[str, ...]
 
     @classmethod
-    def of(cls, problem: Problem, weights: bytes, seed: int, classes: Sequence[str] = ()) -> "Champion":
+    def of(cls, problem: Problem, weights: bytes, seed: int) -> "Champion":
         """The problem's model with these weights, as it was trained on the replicate ``seed``."""
         from safetensors.torch import load
 
@@ -73,20 +76,20 @@ class Champion:
         if missing or unexpected:
             names = ", ".join([*missing, *unexpected])
             raise ChampionError(f"the weights are of another model than {problem.params.model.name} (see {names})")
-        train = problem.split(seed).train
-        encoder = fitted(problem.x[train], problem.columns) if problem.columns else None
-        called = tuple(classes) or tuple(map(str, range(problem.classes)))
-        return cls(model, problem, encoder, problem.scale(seed), called if problem.task == "classification" else ())
+        data = problem.data
+        encoder = fitted(data.x[data.split(seed).train], data.columns) if data.columns else None
+        classes = data.class_names if data.task == "classification" else ()
+        return cls(model, data, problem.loss, encoder, data.scale(seed), classes)
 
     def predict(self, model_input: pd.DataFrame | Arrays) -> pd.DataFrame:
         """One row per sample: ``prediction``, and for classes the probability of each, ``p(NAME)``."""
         import torch
 
         outputs = applied(self.model, torch.tensor(self._inputs(model_input))).double()
-        if self.problem.task == "regression":
+        if self.data.task == "regression":
             return pd.DataFrame({"prediction": self.scale.told(outputs[:, 0].numpy())})
         shares = outputs.softmax(dim=1)
-        if self.problem.loss.is_binary:
+        if self.loss.is_binary:
             shares = torch.cat([torch.sigmoid(-outputs), torch.sigmoid(outputs)], dim=1)
         names = [self.classes[number] for number in shares.argmax(dim=1).tolist()]
         columns = {f"p({name})": shares[:, number].numpy() for number, name in enumerate(self.classes)}
@@ -94,21 +97,21 @@ class Champion:
 
     def example(self, samples: int = 3) -> pd.DataFrame | Arrays:
         """A few samples of the dataset as :meth:`predict` takes them."""
-        some = self.problem.x[:samples]
-        if not self.problem.columns:
+        some = self.data.x[:samples]
+        if not self.data.columns:
             return np.array(some)
-        return pd.DataFrame({c.name: _as_written(c.categories, some[:, i]) for i, c in enumerate(self.problem.columns)})
+        return pd.DataFrame({c.name: _as_written(c.categories, some[:, i]) for i, c in enumerate(self.data.columns)})
 
     def _inputs(self, given: pd.DataFrame | Arrays) -> Arrays:
         if self.encoder is None:
-            kind = self.problem.x.dtype
+            kind = self.data.x.dtype
             return np.asarray(given.to_numpy() if isinstance(given, pd.DataFrame) else given).astype(kind)
         if not isinstance(given, pd.DataFrame):
-            given = pd.DataFrame(np.asarray(given), columns=[column.name for column in self.problem.columns])
-        given = _with_derived(given, [column.name for column in self.problem.columns])
-        if absent := [column.name for column in self.problem.columns if column.name not in given]:
+            given = pd.DataFrame(np.asarray(given), columns=[column.name for column in self.data.columns])
+        given = _with_derived(given, [column.name for column in self.data.columns])
+        if absent := [column.name for column in self.data.columns if column.name not in given]:
             raise ChampionError(f"the columns {', '.join(absent)} are missing")
-        columns = {c.name: _as_stored(c.name, c.categories, given[c.name]) for c in self.problem.columns}
+        columns = {c.name: _as_stored(c.name, c.categories, given[c.name]) for c in self.data.columns}
         return encoded(self.encoder, pd.DataFrame(columns).to_numpy(np.float64))
 
 

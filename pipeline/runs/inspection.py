@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from pipeline.config.document import Loc
 from pipeline.config.params import placed_in
 from pipeline.problems.chance import Chance
+from pipeline.problems.dataset import Dataset
 from pipeline.problems.losses import losses
 from pipeline.problems.metrics import MetricError, metrics, torchmetrics
 from pipeline.problems.models import applied
@@ -56,14 +57,14 @@ def inspect(problem: Problem) -> list[Followed]:
 
 def absent_classes(problem: Problem, seeds: int) -> Iterator[str]:
     """What the headline metric makes of classes that the validation or the test part of some seed lacks; a line each."""
-    metric = metrics[problem.metric_name]
-    if problem.task != "classification" or problem.metric.whole is None:
+    data, metric = problem.data, metrics[problem.metric_name]
+    if data.task != "classification" or problem.metric.whole is None:
         return
-    parts = [getattr(problem.split(seed), part) for seed in range(seeds) for part in ("validation", "test")]
-    counts = np.stack([np.bincount(problem.y[rows], minlength=problem.classes) for rows in parts])
+    parts = [getattr(data.split(seed), part) for seed in range(seeds) for part in ("validation", "test")]
+    counts = np.stack([np.bincount(data.y[rows], minlength=data.classes) for rows in parts])
     lacking = np.count_nonzero(counts == 0, axis=0)
-    if metric.is_of_classes and problem.classes > 2 and lacking.any():
-        told = [f"{problem.class_names[place]} (in {lacking[place]})" for place in np.flatnonzero(lacking)]
+    if metric.is_of_classes and data.classes > 2 and lacking.any():
+        told = [f"{data.class_names[place]} (in {lacking[place]})" for place in np.flatnonzero(lacking)]
         more = f" and {len(told) - SHOWN} more" if len(told) > SHOWN else ""
         yield (
             f"of the {len(parts)} validation and test parts of {seeds} seeds, some have no sample of the class "
@@ -93,28 +94,29 @@ def _entry(problem: Problem, label: str) -> Loc:
 def _of_the_task(problem: Problem) -> Iterator[Mistake]:
     """A loss or a metric that is made for other targets."""
     place: Loc = ("problems", problem.name)
-    have = f"{problem.classes} classes" if problem.task == "classification" else "numbers to be predicted"
+    data = problem.data
+    have = f"{data.classes} classes" if data.task == "classification" else "numbers to be predicted"
     loss, metric = problem.loss, metrics[problem.metric_name]
-    if losses[loss.name].task != problem.task:
-        fitting = ", ".join(entry.name for entry in losses if entry.task == problem.task)
+    if losses[loss.name].task != data.task:
+        fitting = ", ".join(entry.name for entry in losses if entry.task == data.task)
         yield (
             (*place, "loss", "name"),
             loss.name,
             f"is for {losses[loss.name].task}, and the targets are {have}",
             _one_of(fitting),
         )
-    elif loss.is_binary and problem.classes != 2:
+    elif loss.is_binary and data.classes != 2:
         yield (
             (*place, "loss", "name"),
             loss.name,
-            f"is for 2 classes, and there are {problem.classes}",
+            f"is for 2 classes, and there are {data.classes}",
             "write CrossEntropyLoss",
         )
-    elif (weight := loss.arguments.get("weight")) is not None and len(weight) != problem.classes:
-        wrong = f"has {len(weight)} weights, and there are {problem.classes} classes"
+    elif (weight := loss.arguments.get("weight")) is not None and len(weight) != data.classes:
+        wrong = f"has {len(weight)} weights, and there are {data.classes} classes"
         yield (*place, "loss", "weight"), weight, wrong, "write one weight per class, in the order of the classes"
-    if metric.task != problem.task:
-        fitting = ", ".join(entry.name for entry in metrics if entry.task == problem.task)
+    if metric.task != data.task:
+        fitting = ", ".join(entry.name for entry in metrics if entry.task == data.task)
         yield (*place, "metric", "name"), metric.name, f"is for {metric.task}, and the targets are {have}", _one_of(fitting)
     elif problem.metric.whole is not None:
         try:
@@ -130,14 +132,14 @@ def _one_of(names: str) -> str:
 def _of_the_model(problem: Problem) -> Iterator[Mistake]:
     """A model that cannot be built, applied to the data or trained, or an optimizer that refuses it: one step is tried."""
     place: Loc = ("problems", problem.name)
-    name, shape = problem.params.model.name, _shape(problem)
+    name, shape = problem.params.model.name, problem.data.shape
     see = "change its arguments, or the dataset; its function says what it takes"
     try:
         model, same, other = (problem.new_model(seed, "final") for seed in (0, 0, 1))
     except Exception as error:  # noqa: BLE001  # a model of the user's own may raise anything
         yield (*place, "model"), name, f"cannot be built for samples of shape {shape}: {_told(error)}", see
         return
-    x, y = _samples(problem)
+    x, y = _samples(problem.data)
     try:
         found, again = (_outputs(each, x) for each in (model, same))
     except Exception as error:  # noqa: BLE001
@@ -218,7 +220,7 @@ def _try_a_step(optimizer: Optimizer) -> None:
 
 def _of_the_last_batch(problem: Problem) -> Iterator[Mistake]:
     """A last batch too small for the model: statistics of a batch, as BatchNorm takes them, need two samples."""
-    samples, size = problem.samples([0]), problem.params.batch_size
+    samples, size = problem.data.samples([0]), problem.params.batch_size
     train = samples.parts["train"][0]
     left = len(train) % size or size
     try:
@@ -278,7 +280,7 @@ def _has_running_statistics(problem: Problem, but_of: type[nn.Module] | tuple[()
 
     Layers ``but_of`` some kinds stay as they are.
     """
-    model, (x, _) = problem.new_model(0, "final"), _samples(problem)
+    model, (x, _) = problem.new_model(0, "final"), _samples(problem.data)
 
     def evaluated() -> Tensor:
         with Chance(0).used():
@@ -292,13 +294,9 @@ def _has_running_statistics(problem: Problem, but_of: type[nn.Module] | tuple[()
     return not torch.equal(evaluated(), before)
 
 
-def _shape(problem: Problem) -> tuple[int, ...]:
-    return (problem.inputs,) if isinstance(problem.inputs, int) else problem.inputs
-
-
-def _samples(problem: Problem) -> tuple[Tensor, Tensor]:
+def _samples(data: Dataset) -> tuple[Tensor, Tensor]:
     """A few training samples, and those with the smallest and the largest number of all: a token id may be beyond a table."""
-    samples = problem.samples([0])
+    samples = data.samples([0])
     flat = samples.x.reshape(len(samples.x), -1)
     ends = [int(np.argmin(flat.min(axis=1))), int(np.argmax(flat.max(axis=1)))]
     rows = [*ends, *samples.parts["train"][0][:SAMPLES].tolist()]

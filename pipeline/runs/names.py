@@ -6,21 +6,16 @@ from typing import Any
 import torch
 
 from pipeline.config.fingerprints import as_json, fingerprint
-from pipeline.config.params import Schedule
 from pipeline.engine.code import code_fingerprint
 from pipeline.problems.problem import Problem
 from pipeline.problems.run import Run
 from pipeline.schedulers.replay import resolve
 
 
-def defined_by(problem: Problem, schedule: Schedule) -> str:
-    """A name for all that the numbers of a run with that schedule follow from, its arguments, seed and budget apart."""
-    return f"{code_fingerprint()} {problem.fingerprint_of(schedule)}"
-
-
 def name_of(problem: Problem, run: Run, device: torch.device) -> str:
     """The run's fingerprint: a name for all that its numbers follow from, and for what they are reported as."""
-    return run_fingerprint(run, f"{defined_by(problem, run.schedule)} {device}")
+    origin = f"{code_fingerprint()} {problem.fingerprint_of(run.schedule, run.seed)}"
+    return run_fingerprint(run, f"{origin} {device}")
 
 
 def run_fingerprint(run: Run, origin: str) -> str:
@@ -53,6 +48,6 @@ def describe(problem: Problem, run: Run, device: torch.device) -> dict[str, Any]
         "warmup": resolved.warmup,
         "metric": problem.metric_name,
         "optimizer": as_json({"name": optimizer.name, "args": dict(optimizer.args), **averaged}),
-        "dataset": problem.digest,
+        "dataset": problem.data.digest,
         "device": str(device),
     }

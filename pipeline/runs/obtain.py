@@ -2,7 +2,7 @@
 
 import functools
 import platform
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -11,23 +11,16 @@ import torch
 
 from pipeline.engine import compiler
 from pipeline.engine.code import code_fingerprint
-from pipeline.engine.device import cores
-from pipeline.engine.memory import numbers_of_state
-from pipeline.engine.stackable import by_optimizer
-from pipeline.engine.training import is_looped, train
 from pipeline.problems.problem import Problem
-from pipeline.problems.run import CURVES, Block, History, Outcome, Run, collect
+from pipeline.problems.run import CURVES, Block, History, Outcome, Run
 from pipeline.runs.champion import best_of, weights_of
+from pipeline.runs.dealing import Listener, Places, trained
+from pipeline.runs.executor import HERE, Workers
 from pipeline.runs.names import kept_name
 from pipeline.runs.progress import progress
 from pipeline.runs.store import Finished, store
 
-WORK_AT_ONCE = 2e12
-"""Weights × samples × epochs of a portion of a stack, which two cores train in about half a minute: what a kill may cost."""
 FIGURES = tuple(field.name for field in fields(Outcome) if field.name != "weights")
-Places = list[int]
-Listener = Callable[[Places, Block], None]
-"""Is given blocks of epochs as they are trained, behind the places of their runs among all that are wanted."""
 
 
 def obtain(
@@ -36,13 +29,15 @@ def obtain(
     device: torch.device,
     *,
     title: str,
+    workers: Workers = HERE,
     search: bool = False,
     listen: Listener = lambda places, block: None,
 ) -> History:
     """The runs' epochs and outcomes, in order; in a ``search`` the last epoch alone, and no test figures.
 
-    What is not known yet is trained, and kept as soon as its portion is done; ``title`` says what for while it takes its time.
-    Weights are asked for by :func:`weights`. Raises what :func:`pipeline.engine.training.train` raises.
+    What is not known yet is trained, by ``workers`` where that helps, and kept as soon as its portion is done; ``title`` says
+    what for while it takes its time.
+    Weights are asked for by :func:`weights`. Raises what :func:`pipeline.runs.dealing.trained` raises.
     """
     names = [kept_name(problem, run, device) for run in runs]
     first = {name: place for place, name in reversed(list(enumerate(names)))}
@@ -51,10 +46,12 @@ def obtain(
         listen([first[name] for name in known], _block(known.values()))
     lacking = sorted(place for name, place in first.items() if name not in known)
     show = progress(title, len(lacking), sum(runs[place].epochs for place in lacking))
-    for places in portions(problem, runs, lacking):
-        some = [runs[place] for place in places]
-        training = train(problem, some, device=device, search=search)
-        history = collect(some, training, show, functools.partial(listen, places))
+
+    def listened(places: Places, block: Block) -> None:
+        show(block)
+        listen(places, block)
+
+    for places, history in trained(problem, runs, lacking, device, workers, listened, search=search):
         known |= _kept(history, [names[place] for place in places], whole=not search)
     return _assembled(runs, [known[name] for name in names], search=search)
 
@@ -64,25 +61,10 @@ def weights(problem: Problem, run: Run, device: torch.device) -> bytes:
     name = kept_name(problem, run, device)
     found = store().weights(name)
     if found is None:
-        found = weights_of(collect([run], train(problem, [run], device=device)), 0)
+        ((_, history),) = trained(problem, [run], [0], device, HERE, lambda places, block: None)
+        found = weights_of(history, 0)
         store().keep_weights(name, found)
     return found
-
-
-def portions(problem: Problem, runs: Sequence[Run], wanted: Places) -> Iterator[Places]:
-    """The places of runs that are trained together: of one optimizer, and no more of them than a kill may cost.
-
-    What is trained run by run comes by as many as there are cores; a stack by replicates, whose runs share batches.
-    """
-    for optimizer, places in by_optimizer(problem, [runs[place] for place in wanted]):
-        group = sorted((wanted[place] for place in places), key=lambda place: (runs[place].stream, runs[place].seed, place))
-        if is_looped(problem, optimizer):
-            sizes = cores()
-        else:
-            budget = problem.budget()
-            of_run = numbers_of_state(problem, optimizer) * budget.epochs * budget.steps_per_epoch * problem.params.batch_size
-            sizes = max(cores(), int(WORK_AT_ONCE / of_run))
-        yield from (group[start : start + sizes] for start in range(0, len(group), sizes))
 
 
 def _kept(history: History, names: Sequence[str], *, whole: bool) -> dict[str, Finished]:

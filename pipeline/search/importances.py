@@ -1,13 +1,11 @@
 """How much of a study's differences each hyperparameter explains."""
 
-import contextlib
-import multiprocessing
-import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import optuna
 import pandas as pd
+from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
 from pipeline.runs.results import IMPORTANCE_COLUMNS
 from pipeline.search.study import Study
@@ -31,25 +29,7 @@ def importances(studies: Sequence[Study]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(IMPORTANCE_COLUMNS)).astype({"seed": "int64", "importance": float})
 
 
-@contextlib.contextmanager
-def _without(module: str) -> Iterator[None]:
-    """In the block, a module is not there: Optuna would import it for evaluators that are not asked here, in a second.
-
-    It knows from then on that they cannot be used, and so this is done in a hand's process alone.
-    """
-    is_left_out = multiprocessing.parent_process() is not None and module not in sys.modules
-    if is_left_out:
-        sys.modules[module] = None  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        if is_left_out:
-            del sys.modules[module]
-
-
 def _of(study: Study) -> dict[str, float]:
-    with _without("sklearn.ensemble"):
-        from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # of the sampler, which is not asked here
         return get_param_importances(study.as_optuna(), evaluator=PedAnovaImportanceEvaluator())

@@ -14,7 +14,7 @@ from pipeline.engine.code import code_fingerprint
 from pipeline.engine.rates import can_be_followed
 from pipeline.problems.problem import Problem
 from pipeline.problems.run import Run
-from pipeline.runs.hands import NOBODY, Hands
+from pipeline.runs.executor import HERE, Workers
 from pipeline.runs.obtain import obtain
 from pipeline.schedulers.replay import ScheduleError
 from pipeline.search.samplers import VERSIONS, applicable
@@ -25,23 +25,23 @@ Listener = Callable[[Sequence[Study]], None]
 
 
 def search(
-    problem: Problem, tune: TuneParams, seeds: int, device: torch.device, listen: Listener, hands: Hands = NOBODY
+    problem: Problem, tune: TuneParams, seeds: int, device: torch.device, listen: Listener, workers: Workers = HERE
 ) -> list[Study]:
     """Every scheduler's study for every seed, each with ``tune.trials`` trials.
 
     It follows from its runs alone: asked again, from the first round on, it finds them in the store. ``listen`` is given all
-    studies after each round. ``hands`` help asking.
+    studies after each round. ``workers`` help asking and train.
     """
     studies = _new_studies(problem, tune, seeds, device)
     while any(len(study.trials) < tune.trials for study in studies):
-        studies = _round(problem, studies, tune, device, hands)
+        studies = _round(problem, studies, tune, device, workers)
         listen(studies)
     return studies
 
 
 def _new_studies(problem: Problem, tune: TuneParams, seeds: int, device: torch.device) -> list[Study]:
     search_code = (f"search/{name}.py" for name in ("rounds", "samplers", "space", "study", "widening"))
-    code = code_fingerprint("ranges.py", *search_code)
+    code = code_fingerprint("config/ranges.py", *search_code)
     objective = (problem.params.epochs, code, VERSIONS, str(device), tune.sampler, tune.batch)
     studies = []
     for label, schedule in problem.schedules.items():
@@ -49,14 +49,14 @@ def _new_studies(problem: Problem, tune: TuneParams, seeds: int, device: torch.d
         sampler = applicable(tune.sampler, space.distributions)
         for seed in range(seeds):
             name = f"{problem.name}/{label}/{seed}"
-            key = fingerprint(name, problem.fingerprint_of(schedule), *objective, space.key)
+            key = fingerprint(name, problem.fingerprint_of(schedule, seed), *objective, space.key)
             studies.append(Study(name, label, seed, sampler, space, key))
     return studies
 
 
-def _round(problem: Problem, studies: Sequence[Study], tune: TuneParams, device: torch.device, hands: Hands) -> list[Study]:
+def _round(problem: Problem, studies: Sequence[Study], tune: TuneParams, device: torch.device, workers: Workers) -> list[Study]:
     """One round of every study that is not done."""
-    asked = _asked([study for study in studies if len(study.trials) < tune.trials], tune.batch, hands)
+    asked = _asked([study for study in studies if len(study.trials) < tune.trials], tune.batch, workers)
     configurations = [
         (study.label, study.schedule(trial), study.seed)
         for study in studies
@@ -65,7 +65,7 @@ def _round(problem: Problem, studies: Sequence[Study], tune: TuneParams, device:
     ]
     done = max(len(study.trials) for study in studies if study.name in asked)
     title = f"tune@{problem.name}: trials {done + 1} to {done + tune.batch}"
-    values = iter(evaluate(problem, configurations, device, title).tolist())
+    values = iter(evaluate(problem, configurations, device, title, workers).tolist())
     finished = {
         name: replace(asked_round, trials=tuple(_told(trial, next(values)) for trial in asked_round.trials))
         for name, asked_round in asked.items()
@@ -73,9 +73,9 @@ def _round(problem: Problem, studies: Sequence[Study], tune: TuneParams, device:
     return [study.tell(finished[study.name]) if study.name in finished else study for study in studies]
 
 
-def _asked(studies: Sequence[Study], count: int, hands: Hands) -> dict[str, Round]:
+def _asked(studies: Sequence[Study], count: int, workers: Workers) -> dict[str, Round]:
     """The next round of each study, by its name."""
-    rounds = hands.each(partial(Study.ask, count=count), studies)
+    rounds = workers.map(partial(Study.ask, count=count), studies, chunksize=-(-len(studies) // workers.count))
     return {study.name: asked for study, asked in zip(studies, rounds, strict=True)}
 
 
@@ -83,7 +83,13 @@ def _told(trial: Trial, value: float) -> Trial:
     return replace(trial, value=value) if np.isfinite(value) else replace(trial, state="PRUNED")
 
 
-def evaluate(problem: Problem, configurations: Sequence[tuple[str, Schedule, int]], device: torch.device, title: str) -> Floats:
+def evaluate(
+    problem: Problem,
+    configurations: Sequence[tuple[str, Schedule, int]],
+    device: torch.device,
+    title: str,
+    workers: Workers = HERE,
+) -> Floats:
     """The objective of each (label, schedule, seed): the final validation loss on the ``tune`` stream.
 
     It is inf where the run diverged, and where its schedule cannot be followed: a search space of the user's own may combine
@@ -91,17 +97,17 @@ def evaluate(problem: Problem, configurations: Sequence[tuple[str, Schedule, int
     """
     runs = [Run(label, schedule, seed, problem.params.epochs, stream="tune") for label, schedule, seed in configurations]
     try:
-        return _losses(problem, runs, device, title)
+        return _losses(problem, runs, device, title, workers)
     except ScheduleError:
         possible = [i for i, run in enumerate(runs) if can_be_followed(problem, run)]
     values = np.full(len(runs), np.inf)
     if possible:
-        values[possible] = _losses(problem, [runs[i] for i in possible], device, title)
+        values[possible] = _losses(problem, [runs[i] for i in possible], device, title, workers)
     return values
 
 
-def _losses(problem: Problem, runs: Sequence[Run], device: torch.device, title: str) -> Floats:
-    history = obtain(problem, runs, device, title=title, search=True)
+def _losses(problem: Problem, runs: Sequence[Run], device: torch.device, title: str, workers: Workers = HERE) -> Floats:
+    history = obtain(problem, runs, device, title=title, workers=workers, search=True)
     losses = history.curves.validation_loss[-1]
     return np.where(history.diverged | ~np.isfinite(losses), np.inf, losses)
 
@@ -111,7 +117,7 @@ def winners(studies: Sequence[Study], epochs: int) -> list[Run]:
     return [Run(s.label, s.schedule(s.best), s.seed, epochs, stream="final", variant="tuned") for s in studies]
 
 
-def recommend(problem: Problem, studies: Sequence[Study], device: torch.device) -> dict[str, Schedule]:
+def recommend(problem: Problem, studies: Sequence[Study], device: torch.device, workers: Workers = HERE) -> dict[str, Schedule]:
     """Per scheduler, of the seeds' winners the one with the lowest mean validation loss over all seeds."""
     candidates: dict[str, dict[str, Schedule]] = {}
     for study in studies:
@@ -119,6 +125,6 @@ def recommend(problem: Problem, studies: Sequence[Study], device: torch.device) 
         candidates.setdefault(study.label, {})[schedule.key] = schedule
     seeds = sorted({study.seed for study in studies})
     configurations = [(label, s, seed) for label, found in candidates.items() for s in found.values() for seed in seeds]
-    values = evaluate(problem, configurations, device, f"tune@{problem.name}: winners on all seeds")
+    values = evaluate(problem, configurations, device, f"tune@{problem.name}: winners on all seeds", workers)
     means = iter(values.reshape(-1, len(seeds)).mean(axis=1).tolist())
     return {label: min(((next(means), i, s) for i, s in enumerate(found.values())))[2] for label, found in candidates.items()}

@@ -133,21 +133,8 @@ class Study:
         study = optuna.load_study(study_name=self.name, storage=storage, sampler=sampler)
         for asked_in, finished in zip(self.spaces, self.rounds, strict=False):
             trials = finished.trials if asked_in == space else [replace(trial, attrs={}) for trial in finished.trials]
-            study.add_trials([_Owned.of(frozen(trial, space.distributions)) for trial in trials])
+            study.add_trials([frozen(trial, space.distributions) for trial in trials])
         return study, storage, key
-
-
-class _Owned(FrozenTrial):
-    """A trial that nobody else holds: the study it is added to need not copy it, which is a seventh of the time of asking."""
-
-    @classmethod
-    def of(cls, trial: FrozenTrial) -> FrozenTrial:
-        """The same, given away."""
-        trial.__class__ = cls
-        return trial
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> FrozenTrial:
-        return self
 
 
 def frozen(trial: Trial, distributions: Mapping[str, Any], user_attrs: Mapping[str, Any] | None = None) -> FrozenTrial:

@@ -21,6 +21,7 @@ from pipeline.config.units import LARGEST_PERCENT, LARGEST_RATE, plain_length, p
 from pipeline.engine.rates import can_be_followed
 from pipeline.problems.problem import Problem
 from pipeline.problems.run import Run
+from pipeline.runs.executor import HERE, Workers
 from pipeline.runs.names import describe
 from pipeline.runs.obtain import obtain
 from pipeline.runs.results import SWEEP_COLUMNS
@@ -84,13 +85,13 @@ def possible(problem: Problem, probes: Sequence[Probe]) -> list[Probe]:
     return [probe for probe in probes if known[probe.run.schedule.key, probe.run.epochs]]
 
 
-def trained(problem: Problem, probes: Sequence[Probe], device: torch.device) -> pd.DataFrame:
+def trained(problem: Problem, probes: Sequence[Probe], device: torch.device, workers: Workers = HERE) -> pd.DataFrame:
     """Train all probes, those of one budget side by side; one row each, in order."""
     rows: dict[int, dict[str, object]] = {}
     for epochs in sorted({probe.run.epochs for probe in probes}):
         chosen = [number for number, probe in enumerate(probes) if probe.run.epochs == epochs]
         runs = [probes[number].run for number in chosen]
-        history = obtain(problem, runs, device, title=f"sweep@{problem.name}: {epochs} epochs", search=True)
+        history = obtain(problem, runs, device, title=f"sweep@{problem.name}: {epochs} epochs", workers=workers, search=True)
         last = {name: getattr(history.curves, name)[-1] for name in ("train_loss", "validation_loss", "validation_metric")}
         for place, number in enumerate(chosen):
             described = describe(problem, replace(runs[place], variant=f"sweep-{runs[place].variant}"), device)
@@ -115,6 +116,7 @@ class Sweep:
     points: int
     seeds: int
     device: torch.device
+    workers: Workers = HERE
 
     def extended(self, table: pd.DataFrame) -> pd.DataFrame:
         """``table``, of the grid as params.yaml has it and of whatever else was swept, with a row for each further run."""
@@ -124,7 +126,7 @@ class Sweep:
             ahead |= {key: ahead[key][self._at_once :] for key in chosen}
             new = [probe for (label, _), rates in chosen.items() for probe in self._probes(label, rates)]
             if probes := possible(self.problem, new):
-                table = pd.concat([table, trained(self.problem, probes, self.device)], ignore_index=True)
+                table = pd.concat([table, trained(self.problem, probes, self.device, self.workers)], ignore_index=True)
         return table
 
     @property

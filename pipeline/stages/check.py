@@ -12,4 +12,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.command(main)
+    cli.run(main)

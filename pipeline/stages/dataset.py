@@ -1,4 +1,4 @@
-"""Stage ``dataset@P``: generate the dataset of a problem."""
+"""Stage ``dataset@P``: make the dataset of a problem, and draw every seed's split of it."""
 
 import sys
 
@@ -8,17 +8,21 @@ from pipeline.config import files
 from pipeline.config.params import load_params
 from pipeline.data.datasets import made
 from pipeline.data.leaks import without_leaks
+from pipeline.data.splits import draw_splits
 from pipeline.data.tables import described
+from pipeline.problems.dataset import table_of
 
 
 def main(problem_name: str) -> None:
-    """Write ``data/P.parquet``."""
-    problem = load_params(CATALOGUE).problem(problem_name)
+    """Write ``data/P.parquet`` and ``data/P.splits.parquet``."""
+    params = load_params(CATALOGUE)
+    problem = params.problem(problem_name)
     data, said = without_leaks(problem_name, problem, made(problem_name, problem.dataset))
     for line in [described(data), *said] if problem.dataset.name == "file" else said:
         print(f"dataset@{problem_name}: {line}", file=sys.stderr, flush=True)
-    files.write_dataset(problem_name, data)
+    splits = draw_splits(problem_name, data, params.replicates, resample=bool(problem.resample))
+    files.write_dataset(problem_name, data, table_of(splits))
 
 
 if __name__ == "__main__":
-    cli.command(main)
+    cli.run(main)

@@ -4,11 +4,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipeline.tracking import follower
-
-if __name__ == "__main__":
-    follower.prepare()  # before anything else is imported
-
 from pipeline import cli
 from pipeline.analysis.assembled import assemble, report_files
 from pipeline.analysis.script import Data
@@ -18,32 +13,31 @@ from pipeline.catalogue import CATALOGUE
 from pipeline.config import files
 from pipeline.config.files import REPORTS
 from pipeline.config.params import Params, load_params
-from pipeline.engine.device import cores
 from pipeline.runs import results
-from pipeline.runs.hands import Hands
+from pipeline.runs.executor import executor
 from pipeline.runs.results import run_of
 from pipeline.runs.store import store
-from pipeline.search import storage
-from pipeline.tracking.mirror import Publication, register
+from pipeline.tracking.trackers import trackers
 
 
 def main() -> None:
-    """Write everything under ``reports/``, all together; the mirrors are completed, and the store of runs kept to its size."""
-    with Hands(cores() - 1) as hands:
+    """Write everything under ``reports/``, all together; trackers are completed, and the store of runs kept to its size."""
+    with executor() as workers, trackers() as shown:
         params = load_params(CATALOGUE)
-        publication = Publication([(name, stage) for name in params.problems for stage in ("train", "tune")])
-        problems = hands.each(partial(read, params), list(params.problems))
-        written = {REPORTS / name: content for name, content in report_files(assemble(params, problems, hands), hands).items()}
-    if params.models == "best":
-        written |= {REPORTS / "best" / f"{p.name}.safetensors": champion(p) for p in problems}
-    files.write_files(written.items())
-    for folder in ("best", "evidence", "figures"):
-        forget(REPORTS / folder, set(written))
-    publication.publish(REPORTS)
-    storage.complete(params.problems)
-    store().shrink()
-    if params.models == "best":
-        register([p.name for p in problems])
+        for name in params.problems:
+            shown.tell("complete", name)
+        problems = list(workers.map(partial(read, params), params.problems))
+        report = assemble(params, problems, workers)
+        written = {REPORTS / name: content for name, content in report_files(report, workers).items()}
+        if params.models == "best":
+            written |= {REPORTS / "best" / f"{p.name}.safetensors": champion(p) for p in problems}
+        files.write_files(written.items())
+        for folder in ("best", "evidence", "figures"):
+            forget(REPORTS / folder, set(written))
+        shown.publish(REPORTS, [(name, stage) for name in params.problems for stage in ("train", "tune")])
+        for name in params.problems if params.models == "best" else ():
+            shown.tell("register", name)
+        store().shrink()
 
 
 def champion(problem: ProblemResults) -> bytes:
@@ -81,4 +75,4 @@ def forget(folder: Path, written: set[Path]) -> None:
 
 
 if __name__ == "__main__":
-    cli.command(main)
+    cli.run(main)

@@ -11,23 +11,25 @@ from pipeline.config.params import Schedule, load_params
 from pipeline.engine.device import find_device
 from pipeline.problems.problem import load_problem
 from pipeline.runs import results
+from pipeline.runs.executor import executor
 from pipeline.search.sweeps import Sweep, epochs_of, grid, over_budgets, over_rates, possible, said, trained
 
 
 def main(problem_name: str) -> None:
     """Write ``results/P/sweep/runs.parquet``."""
-    params = load_params(CATALOGUE)
-    device = find_device(params.device)
-    problem = load_problem(params, problem_name)
-    best = recommended(problem_name)
-    epochs = problem.params.epochs
-    rates = grid(params.tune.lr, params.sweep.points)
-    probes = [
-        *over_rates(best, rates, params.seeds, epochs),
-        *over_budgets(problem.schedules, best, epochs_of(params.sweep, epochs), params.seeds),
-    ]
-    sweep = Sweep(problem, best, params.tune.lr, params.sweep.points, params.seeds, device)
-    table = sweep.extended(trained(problem, possible(problem, probes), device))
+    with executor() as workers:
+        params = load_params(CATALOGUE)
+        device = find_device(params.device)
+        problem = load_problem(problem_name, params.problem(problem_name), params.schedules(problem_name))
+        best = recommended(problem_name)
+        epochs = problem.params.epochs
+        rates = grid(params.tune.lr, params.sweep.points)
+        probes = [
+            *over_rates(best, rates, params.seeds, epochs),
+            *over_budgets(problem.schedules, best, epochs_of(params.sweep, epochs), params.seeds),
+        ]
+        sweep = Sweep(problem, best, params.tune.lr, params.sweep.points, params.seeds, device, workers)
+        table = sweep.extended(trained(problem, possible(problem, probes), device, workers))
     write_files([(stage_path(problem_name, "sweep", "runs.parquet"), parquet(table))])
     if told := said(table, params.tune.lr, problem.lr):
         print(f"sweep@{problem_name}: {told}", file=sys.stderr, flush=True)
@@ -45,4 +47,4 @@ def recommended(problem_name: str) -> dict[str, Schedule]:
 
 
 if __name__ == "__main__":
-    cli.command(main)
+    cli.run(main)

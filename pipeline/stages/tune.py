@@ -2,48 +2,46 @@
 
 import sys
 
-from pipeline.tracking import follower
-
-if __name__ == "__main__":
-    follower.prepare()  # before anything else is imported
-
 from pipeline import cli
 from pipeline.catalogue import CATALOGUE
 from pipeline.config.files import parquet
 from pipeline.config.params import load_params
-from pipeline.engine.device import cores, find_device
+from pipeline.engine.device import find_device
 from pipeline.problems.problem import load_problem
-from pipeline.runs.hands import Hands
+from pipeline.runs.executor import executor
 from pipeline.runs.inspection import inspect
-from pipeline.search import storage
 from pipeline.search.importances import importances
 from pipeline.search.rounds import recommend, search, winners
 from pipeline.search.table import TrialTable, best_yaml, widened_ranges
 from pipeline.tracking.record import record
+from pipeline.tracking.trackers import trackers
 
 
 def main(problem_name: str) -> None:
     """Write ``trials``, ``runs``, ``curves`` and ``importances.parquet`` and ``best.yaml`` under ``results/P/tune``."""
-    with Hands(cores()) as hands:
+    with executor() as workers, trackers() as shown:
         params = load_params(CATALOGUE)
         device = find_device(params.device)
-        problem = load_problem(params, problem_name)
+        problem = load_problem(problem_name, params.problem(problem_name), params.schedules(problem_name))
         inspect(problem)
-        mirror, table = storage.Mirror(hands), TrialTable(problem)
-        studies = search(problem, params.tune, params.seeds, device, lambda s: mirror.update(table.of(s), is_all=False), hands)
-        mirror.update(table.of(studies), is_all=True)
-        explained = hands.aside(importances, studies)
-        best = best_yaml(recommend(problem, studies, device))
-        mirror.close()
+        table = TrialTable(problem)
+        studies = search(
+            problem, params.tune, params.seeds, device,
+            lambda so_far: shown.tell("show_trials", table.of(so_far), is_all=False), workers,
+        )  # fmt: skip
+        trials = table.of(studies)
+        shown.tell("show_trials", trials, is_all=True)
+        explained = workers.submit(importances, studies)
+        best = best_yaml(recommend(problem, studies, device, workers))
         if said := widened_ranges(studies):
             print(f"tune@{problem_name}: {said}", file=sys.stderr, flush=True)
 
         def beside() -> dict[str, bytes]:
-            tables = {"trials.parquet": table.of(studies), "importances.parquet": explained.result()}
+            tables = {"trials.parquet": trials, "importances.parquet": explained.result()}
             return {"best.yaml": best, **{name: parquet(found) for name, found in tables.items()}}
 
-        record(problem, "tune", winners(studies, problem.params.epochs), device, beside)
+        record(problem, "tune", winners(studies, problem.params.epochs), device, workers, shown, beside)
 
 
 if __name__ == "__main__":
-    cli.command(main)
+    cli.run(main)

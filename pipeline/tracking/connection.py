@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pipeline.config import locks
 from pipeline.config.files import store_root
 from pipeline.config.locks import alone, is_broken_database
-from pipeline.tracking.store import LOCK_SECONDS, REVISION, SqliteStore, Store
+from pipeline.tracking.rows import LOCK_SECONDS, REVISION, SqliteStore, Store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -1,7 +1,7 @@
 """The report and the models that are kept, as MLflow has them."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,8 +10,7 @@ from urllib.parse import quote
 from pipeline.config import files
 from pipeline.runs import results
 from pipeline.tracking.connection import connect, runs_of, tracking_uri
-from pipeline.tracking.failure import MirrorError
-from pipeline.tracking.store import Tags
+from pipeline.tracking.messages import TrackerError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -23,13 +22,13 @@ Links = tuple[list[str], dict[str, str]]
 """A Markdown line for each input, and its runs: fingerprint → MLflow's run id."""
 
 
-def publish(folder: Path, origin: Tags, *, links: Links) -> None:
+def publish(folder: Path, inputs: Sequence[tuple[str, str]], origin: Mapping[str, str]) -> None:
     """Keep the files in ``folder`` as artifacts of a run; the same files again add nothing."""
     digest = _digest(folder)
     client, experiment, _ = connect(REPORT)
     if client.search_runs([experiment], f"tags.fingerprint = '{digest}' and attributes.status = 'FINISHED'", max_results=1):
         return
-    lines, known = links
+    lines, known = _links(inputs)
     tags = {"fingerprint": digest, "mlflow.note.content": "\n".join(lines), **origin}
     run_id = client.create_run(experiment, run_name=REPORT, tags=tags).info.run_id
     client.log_dict(run_id, known, "inputs.json")
@@ -46,7 +45,7 @@ def register(problem: str) -> None:
         return
     runs = client.search_runs([experiment], f"tags.fingerprint = '{fingerprint}'", max_results=1)
     if not runs:
-        raise MirrorError(f"MLflow has no run {fingerprint}; `make mirror` brings it there")
+        raise TrackerError(f"MLflow has no run {fingerprint}; `make mirror` brings it there")
     import mlflow
     from mlflow.models import infer_signature
 
@@ -55,9 +54,8 @@ def register(problem: str) -> None:
     from pipeline.problems.problem import load_problem
     from pipeline.runs.champion import Champion
 
-    classes = files.read_dataset(problem).attrs.get("classes", ())
-    seed = int(runs[0].data.params["seed"])
-    champion = Champion.of(load_problem(load_params(CATALOGUE), problem), weights, seed, classes)
+    params, seed = load_params(CATALOGUE), int(runs[0].data.params["seed"])
+    champion = Champion.of(load_problem(problem, params.problem(problem), params.schedules(problem)), weights, seed)
     example = champion.example()
     mlflow.set_tracking_uri(tracking_uri())
     mlflow.set_registry_uri(tracking_uri())
@@ -94,7 +92,7 @@ def _digest(folder: Path) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
-def links_of(inputs: Sequence[Sequence[str]]) -> Links:
+def _links(inputs: Sequence[tuple[str, str]]) -> Links:
     """Those of the inputs that MLflow has runs of."""
     client, _, _ = connect(REPORT)
     lines: list[str] = []

@@ -1,8 +1,8 @@
 """A stage's runs as MLflow has them: names, tags, params, curves and final figures."""
 
 import json
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -10,7 +10,8 @@ import pandas as pd
 from pipeline.config import files
 from pipeline.problems.run import CURVES, Block
 from pipeline.tracking.connection import connect, runs_of
-from pipeline.tracking.store import NewRun, Tags, describe
+from pipeline.tracking.rows import NewRun, Tags, describe
+from pipeline.tracking.tracker import Description, Places
 
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput, Run
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 FIGURES = ("test_loss", "test_metric")
 LONGEST = 6000
 """Characters of a param; MLflow's own limit, beyond which it refuses the run."""
-Description = dict[str, Any]
-"""What ``problems.problem.describe`` says of a run."""
 Figures = dict[str, dict[str, float]]
 """Run → name → value."""
 
@@ -30,7 +29,7 @@ class Recorder:
     ``origin`` tags new runs with where they come from.
     """
 
-    def __init__(self, problem: str, stage: str, described: Sequence[Description], origin: Tags) -> None:
+    def __init__(self, problem: str, stage: str, described: Sequence[Description], origin: Mapping[str, str]) -> None:
         self._problem = problem
         self._client, self._experiment, self._store = connect(problem)
         self._tags = {"problem": problem, "stage": stage, "diverged": "false", **origin}
@@ -54,7 +53,7 @@ class Recorder:
         """Whether MLflow has all of the runs, finished."""
         return not self._open
 
-    def log(self, blocks: Sequence[tuple[Block, Sequence[int]]]) -> None:
+    def log(self, blocks: Sequence[tuple[Block, Places]]) -> None:
         """Write blocks of curves of the runs at these places. A curve of NaN only was not measured and is left out."""
         run_at = dict(self._open.values())
         for block, places in blocks:
@@ -64,8 +63,9 @@ class Recorder:
                 (run_at[place], _points(block, column, measured)) for column, place in enumerate(places) if place in run_at
             )
 
-    def finish(self, figures: Figures) -> None:
-        """Write final figures and mark the runs FINISHED."""
+    def finish(self, runs: pd.DataFrame) -> None:
+        """Write the final figures in a ``results.run_table`` and mark the runs FINISHED."""
+        figures = _figures(runs)
         self._store.log(
             (run_id, [(name, figures[run][name], self._epochs[run]) for name in FIGURES if name in figures[run]])
             for run, (_, run_id) in self._open.items()
@@ -130,7 +130,7 @@ def _dataset(problem: str, digest: str) -> "DatasetInput":
     return DatasetInput(Dataset(problem, digest, "local", source), [InputTag("mlflow.data.context", "training")])
 
 
-def figures_of(runs: pd.DataFrame) -> Figures:
+def _figures(runs: pd.DataFrame) -> Figures:
     """Final figures by run; a figure that no run has was not measured."""
     names = [name for name in FIGURES if runs[name].notna().any()]
     rows = runs.set_index("run")[[*names, "diverged"]].astype(float)

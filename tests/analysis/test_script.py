@@ -25,8 +25,10 @@ from pipeline.config.fingerprints import as_json
 from pipeline.config.params import ProblemParams, Schedule
 from pipeline.config.units import Length, Rate
 from pipeline.data.datasets import frame
+from pipeline.data.splits import draw_splits
 from pipeline.data.tables import dataset_of
 from pipeline.engine import loop
+from pipeline.problems.dataset import Dataset
 from pipeline.problems.encoding import Column, encode
 from pipeline.problems.models import models
 from pipeline.problems.models import register as register_model
@@ -607,10 +609,10 @@ def test_a_mean_of_the_weights_is_evaluated_as_in_the_study(
     order.set_state(torch.get_rng_state())
     monkeypatch.setattr(Problem, "new_model", lambda *_: initial)
     monkeypatch.setattr(Problem, "new_order", lambda *_: order)
-    table = pd.read_parquet(data)
-    x, y, part = table[["x0", "x1", "x2"]].to_numpy("float32"), table["y"].to_numpy("int64"), table["split"].to_numpy(str)
+    table = pd.read_parquet(data).astype({"y": "int64"})
     studied = schedule(name, args, **more)
     run = Run("Label", studied, 0, 8)
-    tiny = Problem("tiny", params, {"Label": studied}, x, y, part)
+    splits = draw_splits("tiny", table, [0], resample=False)
+    tiny = Problem(Dataset.of("tiny", table, splits), params, {"Label": studied})
     history = collect([run], loop.train(tiny, run, device=torch.device("cpu")))
     np.testing.assert_allclose(found, history.curves.validation_loss[:, 0], rtol=1e-5)

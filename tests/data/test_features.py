@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 from pipeline.data.mistakes import DatasetError
 from pipeline.data.tables import dataset_of, described
-from tests.problems.helpers import ROWS, Written, a_table, in_days
+from tests.data.helpers import ROWS, Written, a_table, in_days
 
 TITANIC = """PassengerId,Survived,Pclass,Name,Sex,Age,SibSp,Parch,Ticket,Fare,Cabin,Embarked
 1,0,3,"Moor, Mr. Adam",male,22,1,0,A/5 21171,7.25,,S

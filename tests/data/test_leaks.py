@@ -18,8 +18,9 @@ from pipeline.config.params import load_params
 from pipeline.data.datasets import frame, register
 from pipeline.data.leaks import leaks, same_samples
 from pipeline.data.tables import dataset_of
-from pipeline.problems.problem import Problem, load_problem
+from pipeline.problems.problem import Problem
 from pipeline.stages import dataset
+from tests.problems.helpers import from_files
 
 ROWS = 60
 DRAW = np.random.default_rng(0)
@@ -132,7 +133,7 @@ def run(repository: Path) -> Run:
         Path("params.yaml").write_text(text, encoding="utf-8")
         load_params.cache_clear()
         dataset.main("own")
-        return load_problem(load_params(CATALOGUE), "own")
+        return from_files(load_params(CATALOGUE), "own")
 
     return stage
 
@@ -185,8 +186,8 @@ TRIPLES = pd.DataFrame({"a": np.repeat(NOISE, 3), "b": np.repeat(OTHER, 3), "y":
 
 def torn(problem: Problem, seed: int) -> int:
     """Inputs that are in two parts of the seed or more."""
-    split = problem.split(seed)
-    held = [{row.tobytes() for row in problem.x[rows]} for rows in (split.train, split.validation, split.test)]
+    split = problem.data.split(seed)
+    held = [{row.tobytes() for row in problem.data.x[rows]} for rows in (split.train, split.validation, split.test)]
     return sum(map(len, held)) - len(set.union(*held))
 
 
@@ -194,7 +195,7 @@ def test_equal_samples_are_in_one_part_of_every_split(run: Run, capsys: pytest.C
     problem = run(TRIPLES)
     assert "dataset@own: 180 of 180 samples have the inputs of another one (60 are different)" in capsys.readouterr().err
     assert [torn(problem, seed) for seed in range(3)] == [0, 0, 0]
-    assert len({problem.split(seed).test.tobytes() for seed in range(3)}) == 3
+    assert len({problem.data.split(seed).test.tobytes() for seed in range(3)}) == 3
     data = pd.read_parquet("data/own.parquet")
     assert data.groupby(["x0", "x1"])["split"].nunique().max() == 1
     assert data["split"].value_counts().to_dict() == {"train": 108, "validation": 36, "test": 36}
@@ -238,7 +239,7 @@ def test_a_dataset_of_ones_own_is_told_of_and_never_refused(run: Run, capsys: py
 )
 @settings(max_examples=60)
 def test_no_seed_tears_equal_samples_and_all_seeds_have_the_same_sizes(copies: list[int], classes: int, seed: int) -> None:
-    from pipeline.problems import splits
+    from pipeline.data import splits
 
     number = np.array(copies)
     y = number * 7 % 5 % classes if classes > 1 else number / 3

@@ -18,7 +18,7 @@ from pipeline.data.mistakes import DatasetError
 from pipeline.data.options import Reading
 from pipeline.data.reading import read_table
 from pipeline.data.tables import described
-from tests.problems.helpers import ROWS, Written, a_table
+from tests.data.helpers import ROWS, Written, a_table
 
 ODD = a_table(größe="große, und weite").round(2)
 

@@ -3,7 +3,6 @@
 import io
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,16 +15,18 @@ from hypothesis import strategies as st
 
 from pipeline import cli
 from pipeline.config import files
+from pipeline.data import splits
 from pipeline.data.datasets import datasets
 from pipeline.data.mistakes import DatasetError
 from pipeline.data.reading import read_table
 from pipeline.data.tables import dataset_of, described
-from pipeline.problems import splits
+from pipeline.problems.dataset import PARTS
 from pipeline.problems.encoding import Column
-from pipeline.problems.problem import Problem, from_frame
+from pipeline.problems.problem import Problem
 from pipeline.stages.dataset import main
+from tests.data.helpers import ROWS, Written, a_table, in_days
 from tests.engine.helpers import Builder, run_of, train
-from tests.problems.helpers import ROWS, Written, a_table, in_days
+from tests.problems.helpers import from_frame
 
 # What becomes of a table
 
@@ -83,14 +84,14 @@ def a_problem(new_problem: Builder, data: pd.DataFrame) -> Problem:
 
 def test_every_seed_is_encoded_by_its_own_training_part(new_problem: Builder) -> None:
     problem = a_problem(new_problem, dataset_of(a_table(), "price"))
-    samples = problem.samples([3, 5, 3])
-    assert problem.inputs == 5
-    assert problem.task == "regression"
+    samples = problem.data.samples([3, 5, 3])
+    assert problem.data.inputs == 5
+    assert problem.data.task == "regression"
     for number in range(3):
         train_x, train_y = (values[samples.parts["train"][number]] for values in (samples.x, samples.y))
         np.testing.assert_allclose(train_x[:, [0, -1]].mean(axis=0), 0, atol=1e-6)
         np.testing.assert_allclose(train_y.std(), 1, rtol=1e-5)
-    raw = problem.y[problem.split(3).test]
+    raw = problem.data.y[problem.data.split(3).test]
     scaled = samples.y[samples.parts["test"][0]] * samples.scale[0]
     np.testing.assert_allclose(np.diff(scaled), np.diff(raw), rtol=1e-3)
     assert samples.scale[0] == samples.scale[2] != samples.scale[1]
@@ -102,11 +103,11 @@ def test_every_seed_is_encoded_by_its_own_training_part(new_problem: Builder) ->
 
 @given(
     houses=st.lists(st.sampled_from("abcdef"), min_size=17, max_size=17),
-    moved=st.dictionaries(st.integers(0, 16), st.sampled_from(splits.PARTS), max_size=2),
+    moved=st.dictionaries(st.integers(0, 16), st.sampled_from(PARTS), max_size=2),
 )
 def test_a_split_column_tears_no_group_or_is_refused(houses: list[str], moved: dict[int, str]) -> None:
-    own = dict(zip("abcdef", splits.PARTS * 2, strict=True))
-    parts = [moved.get(row, own[house]) for row, house in enumerate(houses)] + list(splits.PARTS)
+    own = dict(zip("abcdef", PARTS * 2, strict=True))
+    parts = [moved.get(row, own[house]) for row, house in enumerate(houses)] + list(PARTS)
     houses = [*houses, "x", "y", "z"]
     torn = {house for house, part in zip(houses, parts, strict=True) if part != parts[houses.index(house)]}
     table = a_table(20, house=houses, part=parts)
@@ -141,25 +142,18 @@ def test_a_series_is_in_order_however_its_time_is_written(kind: str, steps: list
     assert last["train"] < first["validation"] <= last["validation"] < first["test"]
 
 
-@pytest.fixture(scope="module")
-def grouped(new_problem: Builder) -> Problem:
-    return a_problem(new_problem, dataset_of(a_table(house=np.arange(ROWS) // 4), "price", group="house"))
-
-
 @given(
     groups=st.lists(st.integers(0, 8), min_size=12, max_size=ROWS).filter(lambda groups: len(set(groups)) > 2),
     shares=st.sampled_from([(0.6, 0.2, 0.2), (0.4, 0.3, 0.3), (0.9, 0.05, 0.05)]),
     seed=st.integers(0, 2**16),
 )
-def test_no_group_is_in_two_parts_of_any_seeds_split(
-    grouped: Problem, groups: list[int], shares: tuple[float, ...], seed: int
-) -> None:
+def test_no_group_is_in_two_parts_of_any_seeds_split(groups: list[int], shares: tuple[float, ...], seed: int) -> None:
     """Though every seed's parts have the same sizes: samples of a part are left out or drawn twice, and none is moved."""
-    house, sizes = np.array(groups), splits.sizes_of(len(groups), dict(zip(splits.PARTS, shares, strict=True)))
-    some = slice(len(groups))
+    house, sizes = np.array(groups), splits.sizes_of(len(groups), dict(zip(PARTS, shares, strict=True)))
     named = np.repeat(list(sizes), list(sizes.values()))
-    problem = replace(grouped, x=grouped.x[some], y=grouped.y[some], part=named, group=house)
-    drawn = {part: getattr(problem.split(seed), part) for part in splits.PARTS}
+    data = pd.DataFrame({"split": named, "y": np.arange(len(groups)) / 7, "group": house})
+    split = splits.draw_splits("own", data, [seed], resample=True)[seed]
+    drawn = {part: getattr(split, part) for part in PARTS}
     assert {part: len(rows) for part, rows in drawn.items()} == sizes
     held = [set(house[rows]) for rows in drawn.values()]
     assert sum(map(len, held)) == len(set.union(*held))
@@ -188,7 +182,7 @@ TROUBLE: list[tuple[pd.DataFrame, dict[str, Any], str]] = [
     (a_table(when=["2024-01-31", None] * 30), {"order": "when"}, "order: the column when is empty in rows 2, 4, 6, 8, 10 "),
     (a_table(when=[1.5, None] * 30), {"order": "when"}, "order: the column when is empty in rows 2, 4, 6, 8, 10 and 25"),
     (a_table(when=[1, 2] * 30), {"order": "when"}, "shares: there are only 2 time steps for the three parts; give the"),
-    (a_table(house=["a", "b"] * 30, part=np.repeat(splits.PARTS, 20)), {"split": "part", "group": "house"},
+    (a_table(house=["a", "b"] * 30, part=np.repeat(PARTS, 20)), {"split": "part", "group": "house"},
      r"group: the group 'a' of the column house is in two parts or more \(train: rows 1, 3, 5, 7, 9 and 5 more; valid"),
     (a_table(size=[1.0, None] + [2.0] * (ROWS - 2)), {}, "missing: the column size is empty in row 2; complete"),
     (a_table(size=[None] * ROWS), {"missing": "impute"}, r"drop: the column size is empty; write `drop: \[size\]`"),
@@ -255,7 +249,7 @@ def test_missing_values_are_imputed_when_asked() -> None:
 def test_a_hundred_thousand_rows(written: Written, new_problem: Builder) -> None:
     written(a_table(100_000))
     problem = of_file(new_problem, "{path: my.csv, target: price}", batch_size=30_000)
-    samples = problem.samples([1])
+    samples = problem.data.samples([1])
     assert {part: rows.shape for part, rows in samples.parts.items()} == {
         "train": (1, 60_000), "validation": (1, 20_000), "test": (1, 20_000)
     }  # fmt: skip
@@ -303,7 +297,7 @@ def test_the_stage_tells_the_place(
     repository: Path, written: Written, monkeypatch: pytest.MonkeyPatch, capsys: Any, name: str
 ) -> None:
     columns = {"gaps": [1, 2, None, *range(57)], "slips": ["a", *range(59)], "key": [f"id{i}" for i in range(ROWS)]}
-    written(a_table(part=np.repeat(splits.PARTS, 20)).assign(**columns))
+    written(a_table(part=np.repeat(PARTS, 20)).assign(**columns))
     dataset, message = TOLD[name]
     text = (repository / "params.yaml").read_text(encoding="utf-8").replace(DIGITS, dataset, 1)
     told, place = told_by_the_stage(text, monkeypatch, capsys)
@@ -333,7 +327,7 @@ def test_parts_that_the_table_fixes_are_every_seeds(written: Written, new_proble
     parts = np.resize(["train", "train", "test", "validation"], ROWS)
     written(a_table(part=parts, when=np.arange(ROWS)))
     problem = of_file(new_problem, f"{{path: my.csv, target: price, {fixed}}}")
-    tests = [problem.split(seed).test for seed in range(2)]
+    tests = [problem.data.split(seed).test for seed in range(2)]
     expected = {"split: part": np.flatnonzero(parts == "test"), "order: when": np.arange(48, ROWS)}
     if fixed:
         np.testing.assert_array_equal(tests, [expected[fixed]] * 2)
@@ -347,7 +341,7 @@ def test_parts_that_the_table_fixes_are_every_seeds(written: Written, new_proble
 def test_datasets_bundled_with_scikit_learn(name: str, task: str) -> None:
     data = datasets[name].function(**datasets[name].complete({}))
     assert data["y"].dtype == (np.int64 if task == "classification" else np.float32)
-    assert set(data["split"]) == set(splits.PARTS)
+    assert set(data["split"]) == set(PARTS)
 
 
 # Arrays

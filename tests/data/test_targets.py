@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.data.mistakes import DatasetError
 from pipeline.data.tables import dataset_of, described
-from tests.problems.helpers import ROWS, a_table
+from tests.data.helpers import ROWS, a_table
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,9 @@ from pipeline.config.params import Params, load_params
 from pipeline.data.datasets import datasets
 from pipeline.engine import loop, stacked
 from pipeline.engine.rates import Rates
-from pipeline.problems.problem import Problem, from_frame
+from pipeline.problems.problem import Problem
 from pipeline.problems.run import CURVES, History, Run, collect
+from tests.problems.helpers import from_frame
 
 CPU = torch.device("cpu")
 SMALL = {"name": "synthetic", "train": 70, "validation": 40, "test": 30, "features": 5, "classes": 3}

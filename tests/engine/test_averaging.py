@@ -95,8 +95,8 @@ def test_the_loop_is_what_users_of_torch_write(new_problem: Builder, average: di
     """As torch's documentation has it, with epochs from 1: half of 8 are trained at a constant rate, and not averaged."""
     args = {"swa_lr": "20%", "anneal_epochs": 1, "start": "50%"}
     problem = new_problem({"Averaged": {"name": "SWALR", "args": args, "average": average}})
-    x, y = torch.tensor(problem.x, dtype=torch.float64), torch.tensor(problem.y)
-    train_rows = torch.tensor(problem.split(0).train)
+    x, y = torch.tensor(problem.data.x, dtype=torch.float64), torch.tensor(problem.data.y)
+    train_rows = torch.tensor(problem.data.split(0).train)
     model = problem.new_model(0, "final").double()
     optimizer = torch.optim.SGD(model.parameters(), problem.lr)
     scheduler, swa_scheduler = ConstantLR(optimizer, 1.0), SWALR(optimizer, swa_lr=problem.lr / 5, anneal_epochs=1)
@@ -136,8 +136,8 @@ def test_the_weights_are_those_that_were_evaluated(new_problem: Builder, make: s
     """Loaded into a model, they give the loss of the last validation."""
     problem = new_problem(AVERAGED, model=MLP, optimizer=OPTIMIZERS["SGD-momentum"])
     runs = [run_of(problem, label) for label in AVERAGED]
-    part = problem.split(0).validation
-    x, y = torch.tensor(problem.x[part], dtype=torch.float64), torch.tensor(problem.y[part])
+    part = problem.data.split(0).validation
+    x, y = torch.tensor(problem.data.x[part], dtype=torch.float64), torch.tensor(problem.data.y[part])
     ours = train(problem, runs, make=make)
     for place in range(len(runs)):
         model = problem.new_model(0, "final").double()
@@ -196,13 +196,13 @@ def test_statistics_of_batches_are_gathered_anew_at_the_mean(new_problem: Builde
     weights = {name: values[0] for name, values in history.outcome.weights.items()}
     model = problem.new_model(0, "final").double()
     model.load_state_dict(weights)
-    split = problem.split(0)
-    x = torch.tensor(problem.x, dtype=torch.float64)
+    split = problem.data.split(0)
+    x = torch.tensor(problem.data.x, dtype=torch.float64)
     batches = x[torch.tensor(split.train)].split(12)  # type: ignore[no-untyped-call]
     of_batches = [model.get_submodule("0")(batch).mean(dim=0) for batch in batches]
     torch.testing.assert_close(weights["1.running_mean"], torch.stack(of_batches).mean(dim=0).detach())
     update_bn(batches, model)
-    loss = nn.functional.cross_entropy(model.eval()(x[split.validation]), torch.tensor(problem.y[split.validation])).item()
+    loss = nn.functional.cross_entropy(model.eval()(x[split.validation]), torch.tensor(problem.data.y[split.validation])).item()
     assert loss == pytest.approx(history.curves.validation_loss[-1, 0], rel=1e-12)
 
 

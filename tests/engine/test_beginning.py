@@ -96,7 +96,7 @@ def trained(problem: Problem, seeds: int = 6) -> History:
     if problem.params.model.name != "normed":
         return collect(runs, train(problem, runs, device=CPU, search=True))
     by_itself = partial(loop.train, problem, device=CPU, search=True)  # other processes do not know a test's own model
-    return collect(runs, merged([by_itself(run) for run in runs], [], list(range(seeds))))
+    return collect(runs, merged([by_itself(run) for run in runs], range(seeds)))
 
 
 @pytest.mark.parametrize("kind", HEALTHY)
@@ -140,7 +140,7 @@ def test_an_averaged_run_ends_at_the_mean_that_is_evaluated(new_problem: Builder
     schedules = {"Averaged": {"name": "ConstantLR", "args": {"factor": 1.0}, "average": average}}
     problem = new_problem(schedules, model=DROPPING, optimizer={"name": "SGD", "lr": 0.5}, epochs=4)
     run = run_of(problem, "Averaged", 1)
-    samples = problem.samples([run.seed])
+    samples = problem.data.samples([run.seed])
     rows = samples.parts["train"][0]
     x, y = torch.tensor(samples.x[rows], dtype=torch.float32), torch.tensor(samples.y[rows])
     for way in (train(problem, [run], device=CPU), loop.train(problem, run, device=CPU)):

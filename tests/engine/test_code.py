@@ -50,7 +50,7 @@ def test_it_follows_every_file_that_trains(package: Path) -> None:
         (package / file).write_bytes(content)
     assert fingerprint() == before
     assert used - followed == {name for names in NOT_DEFINING.values() for name in names} & used
-    assert {"engine/loop.py", "problems/splits.py", "schedulers/replay.py", "config/units.py"} <= followed
+    assert {"engine/loop.py", "problems/dataset.py", "schedulers/replay.py", "config/units.py"} <= followed
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,7 @@ def test_seeds_and_streams_differ(new_problem: Builder) -> None:
     history = train(problem, chosen)
     assert np.unique(history.outcome.initial_loss).size == 3
     assert all(np.unique(losses).size == 3 for losses in history.curves.train_loss)
-    splits = [problem.split(seed) for seed in (0, 0, 1)]
+    splits = [problem.data.split(seed) for seed in (0, 0, 1)]
     np.testing.assert_array_equal(splits[0].test, splits[1].test)
     assert (np.sort(splits[0].test) != np.sort(splits[2].test)).any()
 

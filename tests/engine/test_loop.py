@@ -213,7 +213,7 @@ def test_evaluation_is_at_the_weights_that_count_and_leaves_all_as_it_was(new_pr
     """Without dropout, at the averaged weights where there are any."""
     problem = new_problem({}, optimizer={"name": name, "lr": 0.5}, model={**MLP, "dropout": 0.5})
     script = loop.Script(problem, run_of(problem, "Baseline"), CPU, torch.float32)
-    model, optimizer, rows = script.model, script.optimizer, problem.split(0).validation
+    model, optimizer, rows = script.model, script.optimizer, problem.data.split(0).validation
     for _ in range(3):
         script.train_epoch()
     trained = {key: value.clone() for key, value in model.state_dict().items()}
@@ -224,7 +224,7 @@ def test_evaluation_is_at_the_weights_that_count_and_leaves_all_as_it_was(new_pr
     getattr(optimizer, "eval", list)()
     moved = not torch.equal(next(model.parameters()), trained[next(iter(trained))])
     assert moved == ("ScheduleFree" in name)
-    x, y = torch.tensor(problem.x[rows]), torch.tensor(problem.y[rows])
+    x, y = torch.tensor(problem.data.x[rows]), torch.tensor(problem.data.y[rows])
     outputs = model.eval()(x)
     assert found[0] == pytest.approx(nn.functional.cross_entropy(outputs, y).item(), rel=1e-6)
     assert found[1] == pytest.approx((outputs.argmax(dim=1) == y).double().mean().item())

@@ -49,7 +49,7 @@ def test_activations_are_those_of_every_layer(new_problem: Builder) -> None:
     problem = new_problem(SCHEDULES, model=MLP)
     model = problem.new_model(0, "final")
     layers = [m for m in model.modules() if not list(m.children())]
-    x = torch.tensor(problem.x[:1])
+    x = torch.tensor(problem.data.x[:1])
     expected = x.numel()
     for layer in layers:
         x = layer(x)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,20 +20,6 @@ def training(runs: Sequence[int], *lengths: int) -> Training:
     return Outcome(own, own + 0.1, own + 0.2, own % 2 == 0, own + 0.25, own + 0.5, {"w": torch.tensor(runs)[:, None]})
 
 
-class Elsewhere:
-    """Trainings in lockstep somewhere else: their blocks, then their outcomes, one list at a time."""
-
-    def __init__(self, *trainings: Training) -> None:
-        self._progress = lockstep(trainings)
-
-    def next(self) -> list[Any]:
-        try:
-            return next(self._progress)
-        except StopIteration as end:
-            outcomes: list[Outcome] = end.value
-            return outcomes
-
-
 def test_blocks_of_different_lengths_keep_step() -> None:
     progress = lockstep([training([0], 4, 2), training([1], 1, 3, 2), training([2], 6)])
     steps = [[(block.first_epoch, block.lr[:, 0].tolist()) for block in blocks] for blocks in progress]
@@ -45,10 +30,10 @@ def test_blocks_of_different_lengths_keep_step() -> None:
 
 @pytest.mark.parametrize("places", [[0, 1, 2, 3, 4], [4, 0, 3, 1, 2]])
 def test_every_run_comes_to_its_place(places: list[int]) -> None:
-    """Trainings here and elsewhere, in step with each other, side by side in the order given."""
-    here, there = [training(places[:2], 1, 2)], Elsewhere(training(places[2:3], 3), training(places[3:], 1, 2))
+    """Trainings in step with each other, side by side in the order given."""
+    several = [training(places[:2], 1, 2), training(places[2:3], 3), training(places[3:], 1, 2)]
     blocks: list[Block] = []
-    history = collect([], merged(here, [there], places), blocks.append)
+    history = collect([], merged(several, places), blocks.append)
     assert [(block.first_epoch, len(block.lr)) for block in blocks] == [(1, 1), (2, 2)]
     expected = [[100.0 * epoch + run for run in range(5)] for epoch in (1, 2, 3)]
     assert all(getattr(history.curves, name).tolist() == expected for name in CURVES)

@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from pipeline.data.datasets import frame
 from pipeline.data.datasets import register as register_dataset
-from pipeline.engine import loop, merging, stackable, stacked, training, workers
+from pipeline.engine import loop, merging, stackable, stacked, training
 from pipeline.engine.optimizers import STACKED
 from pipeline.engine.stackable import obstacle
 from pipeline.problems.models import register
@@ -237,10 +237,9 @@ OBSTACLES: Mapping[str, tuple[Callable[[int, int], nn.Module], str]] = {
 
 
 @pytest.fixture(autouse=True)
-def here_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In this process, which alone knows the models of these tests."""
-    monkeypatch.setattr(workers, "cores", lambda: 1)
-    training._warn.cache_clear()
+def told_anew() -> None:
+    """What is told once in a process is told in each test."""
+    training.tell.cache_clear()
 
 
 @pytest.mark.parametrize("kind", OBSTACLES)
@@ -277,8 +276,8 @@ def test_running_statistics_are_trained_as_by_hand(new_problem: Builder) -> None
     run = run_of(problem, "Baseline")
     history = collect([run], training.train(problem, [run], device=CPU, dtype=torch.float64))
 
-    model, split = problem.new_model(0, "final").double(), problem.split(0)
-    x, y = torch.tensor(problem.x).double(), torch.tensor(problem.y)
+    model, split = problem.new_model(0, "final").double(), problem.data.split(0)
+    x, y = torch.tensor(problem.data.x).double(), torch.tensor(problem.data.y)
     optimizer, order = torch.optim.SGD(model.parameters(), 0.1), problem.new_order(0, "final")
 
     @torch.no_grad()
@@ -394,6 +393,9 @@ class Attention(nn.Module):
 STACKABLE: list[Callable[[int, int], nn.Module]] = [tied, shared, local, single, lazy, normalised, Attention]
 
 
+STACK_AND_LOOP: tuple[training.Way, ...] = ("tensors", "loop")
+
+
 @pytest.mark.parametrize("builder", STACKABLE, ids=lambda builder: builder.__name__)
 @pytest.mark.usefixtures("own_registries")
 def test_models_as_people_write_them_are_stacked(new_problem: Builder, builder: Callable[[int, int], nn.Module]) -> None:
@@ -405,8 +407,8 @@ def test_models_as_people_write_them_are_stacked(new_problem: Builder, builder: 
     assert_as_in_the_loop(problem)
     runs = [run_of(problem, "StepLR", seed) for seed in range(2)]
     stack, alone = (
-        collect(runs, train(problem, runs, device=CPU, dtype=torch.float64)).outcome.weights
-        for train in (training.train, loop.train_all)
+        collect(runs, training.train_by(way, problem, runs, device=CPU, dtype=torch.float64)).outcome.weights
+        for way in STACK_AND_LOOP
     )
     assert stack.keys() == alone.keys()
     for name, values in stack.items():
@@ -499,8 +501,7 @@ def test_dropout_masks_differ_between_runs_and_repeat_in_any_process(new_problem
 
 def as_the_stages_do(problem: Problem, runs: Sequence[Run]) -> History:
     """Train the runs; another process can be told of it."""
-    with workers.one_thread():
-        return collect(runs, training.train(problem, runs, device=CPU))
+    return collect(runs, training.train(problem, runs, device=CPU))
 
 
 def tokens() -> pd.DataFrame:
@@ -596,19 +597,17 @@ def assert_as_in_the_loop(problem: Problem) -> None:
     """All schedules of the problem, trained as the stages do, none of them run by run, against the plain loop."""
     runs = [run_of(problem, label, seed) for seed in (1, 0) for label in problem.schedules]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "train_all", None)
+        patch.setattr(loop, "train", None)
         ours = collect(runs, training.train(problem, runs, device=CPU, dtype=torch.float64))
     for index, run in enumerate(runs):
         theirs = collect([run], loop.train(problem, run, device=CPU, dtype=torch.float64))
         assert_same_history(ours, index, theirs, tolerance=1e-10)
 
 
-def test_forced_loop_is_the_stack_to_rounding_in_processes(new_problem: Builder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "cores", lambda: 2)
+def test_forced_loop_is_the_stack_to_rounding(new_problem: Builder) -> None:
     stack, alone = (new_problem(SCHEDULES, model=MLP, engine=engine) for engine in ("stacked", "loop"))
     runs = [run_of(stack, label, seed) for label in stack.schedules for seed in range(2)]
     one, other = (collect(runs, training.train(p, runs, device=CPU, dtype=torch.float64)) for p in (stack, alone))
-    workers.end_workers()
     for name, values in numbers_of(one).items():
         np.testing.assert_allclose(values, numbers_of(other)[name], rtol=1e-9, atol=1e-12)
 

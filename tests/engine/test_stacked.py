@@ -98,9 +98,9 @@ def test_a_search_evaluates_only_what_a_choice_needs(new_problem: Builder) -> No
 def test_a_search_never_touches_the_test_split(new_problem: Builder, resample: bool) -> None:
     """Its samples may as well be NaN."""
     problem = new_problem(SCHEDULES, resample=resample)
-    x = problem.x.copy()
-    x[problem.split(0).test] = np.nan
-    poisoned = replace(problem, x=x)
+    x = problem.data.x.copy()
+    x[problem.data.split(0).test] = np.nan
+    poisoned = replace(problem, data=replace(problem.data, x=x))
     runs = [run_of(problem, label) for label in SCHEDULES]
     assert_same_bits(train(poisoned, runs, search=True), train(problem, runs, search=True))
     assert np.isnan(train(poisoned, runs).outcome.test_loss).all()  # in full it is evaluated

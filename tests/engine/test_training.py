@@ -13,6 +13,7 @@ from pipeline.engine.lanes.operations import REDUCTIONS
 from pipeline.problems.models import register as register_model
 from pipeline.problems.problem import Problem
 from pipeline.problems.run import History, collect
+from pipeline.runs.names import name_of
 from tests.engine.helpers import CPU, Builder, assert_close, numbers_of, run_of
 
 SCHEDULES: dict[str, dict[str, Any]] = {"StepLR": {"args": {"step_size": "30%"}}}
@@ -20,7 +21,7 @@ SCHEDULES: dict[str, dict[str, Any]] = {"StepLR": {"args": {"step_size": "30%"}}
 
 @pytest.fixture(autouse=True)
 def nothing_told_yet() -> Iterator[None]:
-    training._warn.cache_clear()
+    training.tell.cache_clear()
     compiler.machine.cache_clear()
     yield
     compiler.machine.cache_clear()
@@ -128,6 +129,7 @@ def test_a_model_that_is_compiled_wrongly_trains_as_tensors(
 def test_fingerprints_name_the_compiler(new_problem: Builder, monkeypatch: pytest.MonkeyPatch) -> None:
     """Compiled code may round in another way, so that results of both are never taken for the same."""
     problem, same = new_problem(SCHEDULES), new_problem(SCHEDULES)
-    assert problem.fingerprint == same.fingerprint
+    name = name_of(problem, run_of(problem, "StepLR"), CPU)
+    assert name == name_of(same, run_of(same, "StepLR"), CPU)
     monkeypatch.setattr(compiler, "identity", lambda: "another")
-    assert new_problem(SCHEDULES).fingerprint != problem.fingerprint
+    assert name_of(problem, run_of(problem, "StepLR"), CPU) != name

@@ -1,25 +1,19 @@
 """A problem and its replicates: what a seed draws, what all schedulers share, and what names it all."""
 
-from dataclasses import replace
-from typing import Any
-
-import numpy as np
-import pandas as pd
 import pytest
 import torch
 
-from pipeline.catalogue import CATALOGUE
 from pipeline.config import files
 from pipeline.config.files import ResultsError
-from pipeline.config.params import load_params
-from pipeline.data.datasets import frame, synthetic
-from pipeline.data.tables import dataset_of
-from pipeline.problems import problem as problems
-from pipeline.problems.problem import Problem, ProblemError, Split, from_frame, load_problem
+from pipeline.data.datasets import synthetic
+from pipeline.problems.dataset import table_of
+from pipeline.problems.problem import Problem
 from pipeline.problems.run import Run, Stream
-from pipeline.runs.names import describe, run_fingerprint
+from pipeline.runs import names
+from pipeline.runs.names import describe, name_of
 from pipeline.runs.results import RUN_COLUMNS
 from tests.conftest import Edited
+from tests.problems.helpers import from_files, from_frame
 
 FRAME = synthetic(train=60, validation=30, test=45, features=4, classes=3, noise=0.2)
 CPU = torch.device("cpu")
@@ -31,46 +25,12 @@ def problem(edited: Edited) -> Problem:
     return from_frame(edited(), "synthetic", FRAME)
 
 
-def parts(split: Split) -> list[np.ndarray]:
-    return [split.train, split.validation, split.test]
-
-
 def weights(problem: Problem, seed: int, of: Stream = "final") -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in problem.new_model(seed, of).parameters()])
 
 
 def order(problem: Problem, seed: int, of: Stream = "final") -> list[int]:
     return torch.randperm(50, generator=problem.new_order(seed, of)).tolist()
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_a_split_keeps_the_sizes_and_shares_no_sample(problem: Problem, seed: int) -> None:
-    split = parts(problem.split(seed))
-    assert [len(part) for part in split] == [60, 30, 45]
-    assert sorted(np.concatenate(split)) == list(range(len(FRAME)))
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_a_split_keeps_the_classes_shares(problem: Problem, seed: int) -> None:
-    overall = np.bincount(problem.y) / len(problem.y)
-    for part in parts(problem.split(seed)):
-        assert np.abs(np.bincount(problem.y[part], minlength=3) - overall * len(part)).max() < 1.5
-
-
-def test_every_seed_has_its_own_split_and_always_the_same(problem: Problem) -> None:
-    drawn = [frozenset(problem.split(seed).test.tolist()) for seed in range(5)]
-    assert len(set(drawn)) == 5
-    assert drawn == [frozenset(problem.split(seed).test.tolist()) for seed in range(5)]
-
-
-def test_without_resampling_the_split_is_the_datasets(edited: Edited) -> None:
-    shuffled = FRAME.sample(frac=1, random_state=0)
-    problem = from_frame(edited(RESAMPLE), "synthetic", shuffled)
-    names = np.empty(len(FRAME), dtype=object)
-    for seed in range(2):
-        split = problem.split(seed)
-        names[split.train], names[split.validation], names[split.test] = "train", "validation", "test"
-        assert names.tolist() == shuffled["split"].tolist()
 
 
 @pytest.mark.parametrize("of", ["final", "tune"])
@@ -101,7 +61,7 @@ def test_replicates_follow_neither_schedulers_nor_the_number_of_seeds(edited: Ed
     fewer = ("  MultiStepLR: {args: {milestones: [30%, 80%], gamma: 0.1}}\n", "")
     other = from_frame(edited(("seeds: 10", "seeds: 20"), fewer, ("epochs: 100", "epochs: 7")), "synthetic", FRAME)
     for seed in range(2):
-        assert all(map(np.array_equal, parts(problem.split(seed)), parts(other.split(seed))))
+        assert problem.data.split(seed).digest == other.data.split(seed).digest
         assert torch.equal(weights(problem, seed), weights(other, seed))
         assert order(problem, seed) == order(other, seed)
 
@@ -119,32 +79,9 @@ def test_the_model_and_the_optimizer_are_those_of_the_params(problem: Problem) -
     assert optimizer.param_groups[0]["lr"] == 0.25
 
 
-def with_value(column: str, value: Any) -> pd.DataFrame:
-    frame = FRAME.copy()
-    frame.loc[5, column] = value
-    return frame
-
-
-@pytest.mark.parametrize(
-    "frame",
-    [
-        pytest.param(with_value("x2", np.float32(0.5)), id="a feature"),
-        pytest.param(with_value("y", (FRAME["y"][5] + 1) % 3), id="a class"),
-        pytest.param(with_value("split", "test"), id="a split"),
-        pytest.param(FRAME[::-1], id="the order"),
-        pytest.param(FRAME[:-1], id="the size"),
-    ],
-)
-def test_the_digest_tells_the_data(problem: Problem, frame: pd.DataFrame) -> None:
-    other = from_frame(load_params(CATALOGUE), "synthetic", frame)
-    assert other.digest != problem.digest
-    assert other.fingerprint != problem.fingerprint
-
-
 @pytest.mark.parametrize(
     "edit",
     [
-        RESAMPLE,
         ("batch_size: 32", "batch_size: 33"),
         ("optimizer: {name: SGD, lr: 1.0}", "optimizer: {name: SGD, lr: 1.0, momentum: 0.5}"),
         ("optimizer: {name: SGD, lr: 1.0}", "optimizer: {name: AdamW, lr: 1.0}"),
@@ -153,7 +90,7 @@ def test_the_digest_tells_the_data(problem: Problem, frame: pd.DataFrame) -> Non
 )
 def test_the_fingerprint_tells_the_params(problem: Problem, edited: Edited, edit: tuple[str, str]) -> None:
     other = from_frame(edited(edit), "synthetic", FRAME)
-    assert other.digest == problem.digest
+    assert other.data.digest == problem.data.digest
     assert other.fingerprint != problem.fingerprint
 
 
@@ -171,10 +108,29 @@ def test_the_fingerprint_tells_nothing_else(problem: Problem, edited: Edited, ed
     assert from_frame(edited(edit), "synthetic", FRAME).fingerprint == problem.fingerprint
 
 
-def test_the_fingerprint_tells_the_code(problem: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = problem.fingerprint
-    monkeypatch.setattr(problems, "code_fingerprint", lambda: "other code")
-    assert replace(problem).fingerprint != before
+def test_the_fingerprint_tells_the_data(problem: Problem, edited: Edited) -> None:
+    data = FRAME.assign(x0=-FRAME["x0"])
+    assert from_frame(edited(), "synthetic", data).fingerprint != problem.fingerprint
+
+
+def test_a_run_is_named_by_its_own_seeds_split(problem: Problem, edited: Edited) -> None:
+    """So that more seeds train no run again, and neither does a dataset that deals out its own parts in another way."""
+    schedule = problem.schedules["StepLR"]
+    named = [problem.fingerprint_of(schedule, seed) for seed in range(3)]
+    assert len(set(named)) == 3
+    more = from_frame(edited(("seeds: 10", "seeds: 20")), "synthetic", FRAME, seeds=20)
+    assert [more.fingerprint_of(schedule, seed) for seed in range(3)] == named
+    dealt = from_frame(edited(), "synthetic", FRAME.assign(split=FRAME["split"].to_numpy()[::-1]))
+    assert [dealt.fingerprint_of(schedule, seed) for seed in range(3)] == named
+    fixed = from_frame(edited(RESAMPLE), "synthetic", FRAME)
+    assert len({fixed.fingerprint_of(schedule, seed) for seed in range(3)} - set(named)) == 1
+
+
+def test_a_runs_name_tells_the_code(problem: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run("StepLR", problem.schedules["StepLR"], seed=2, epochs=50)
+    before = name_of(problem, run, CPU)
+    monkeypatch.setattr(names, "code_fingerprint", lambda: "other code")
+    assert name_of(problem, run, CPU) != before
 
 
 def test_a_description_names_the_run_and_its_numbers(problem: Problem) -> None:
@@ -184,7 +140,7 @@ def test_a_description_names_the_run_and_its_numbers(problem: Problem) -> None:
     assert described["args"] == '{"gamma": 0.1, "step_size": "30%"}'
     assert described["resolved"] == '{"gamma": 0.1, "step_size": 15}'
     assert (described["scheduler"], described["seed"], described["epochs"], described["lr"]) == ("StepLR", 2, 50, 1.0)
-    assert described["run"] == run_fingerprint(run, f"{problem.fingerprint} cpu")
+    assert described["run"] == name_of(problem, run, CPU)
 
 
 def test_a_peak_of_100_percent_is_the_optimizers_rate_to_the_last_bit(edited: Edited) -> None:
@@ -193,42 +149,18 @@ def test_a_peak_of_100_percent_is_the_optimizers_rate_to_the_last_bit(edited: Ed
     assert describe(problem, Run("ConstantLR", problem.schedules["ConstantLR"], 0, 10), CPU)["lr"] == rate
 
 
-def test_a_problem_is_loaded_from_its_file(edited: Edited) -> None:
+def test_a_problem_is_loaded_from_its_files(edited: Edited) -> None:
     params = edited()
-    with pytest.raises(ResultsError, match="`dvc repro dataset@synthetic` writes it"):
-        load_problem(params, "synthetic")
-    files.write_dataset("synthetic", FRAME)
-    loaded = load_problem(params, "synthetic")
-    assert loaded.digest == from_frame(params, "synthetic", FRAME).digest
-    assert (loaded.name, loaded.outputs, loaded.lr) == ("synthetic", 3, 1.0)
-
-
-@pytest.mark.parametrize("kind", ["rows", "images", "tokens"])
-def test_the_target_of_a_regression_is_standardised_by_each_seeds_training_part(edited: Edited, kind: str) -> None:
-    draw = np.random.default_rng(0)
-    x: Any = {
-        "rows": draw.normal(size=(90, 3)),
-        "images": draw.normal(size=(90, 1, 4, 2)),
-        "tokens": draw.integers(0, 5, (90, 4)),
-    }
-    y = 1.7e9 + 3 * draw.normal(size=90)
-    data = frame(x[kind], y, np.resize(["train", "train", "validation", "test"], 90))
-    problem = from_frame(edited(), "synthetic", data)
-    samples = problem.samples([0, 1, 0])
-    for place, seed in enumerate([0, 1, 0]):
-        split = problem.split(seed)
-        rows, scale = samples.parts["train"][place], y[split.train].std()
-        np.testing.assert_array_equal(samples.x[rows], x[kind][split.train].astype(samples.x.dtype))
-        np.testing.assert_allclose(samples.y[rows], (y[split.train] - y[split.train].mean()) / scale, atol=1e-6)
-        assert samples.scale[place] == pytest.approx(scale)
-        assert samples.y.dtype == np.float32
-    assert problem.scale(1) != problem.scale(0)
-
-
-def test_a_row_beyond_all_that_a_training_part_has_is_told(edited: Edited) -> None:
-    table = pd.DataFrame({"a": np.arange(40) % 7 * 1e-20, "b": np.arange(40.0) ** 2, "y": np.sin(np.arange(40))})
-    table.loc[39, "a"] = 1e30
-    data = dataset_of(table.assign(part=["train"] * 30 + ["validation"] * 5 + ["test"] * 5), "y", split="part")
-    problem = from_frame(edited(RESAMPLE), "synthetic", data)
-    with pytest.raises(ProblemError, match=r"synthetic: the column a is too far in row 40 from all that a training part has"):
-        problem.samples([0])
+    with pytest.raises(ResultsError, match=r"^data/synthetic\.parquet is not there; `dvc repro dataset@synthetic` writes it$"):
+        from_files(params, "synthetic")
+    problem = from_frame(params, "synthetic", FRAME, seeds=2)
+    files.write_dataset("synthetic", FRAME, table_of(problem.data.splits))
+    schedule, again = problem.schedules["StepLR"], from_files(params, "synthetic")
+    assert [again.fingerprint_of(schedule, seed) for seed in range(2)] == [
+        problem.fingerprint_of(schedule, seed) for seed in range(2)
+    ]
+    files.splits_path("synthetic").unlink()  # as of an older version
+    with pytest.raises(
+        ResultsError, match=r"^data/synthetic\.splits\.parquet is not there; `dvc repro dataset@synthetic` writes"
+    ):
+        from_files(params, "synthetic")

@@ -23,16 +23,17 @@ from pipeline.catalogue import CATALOGUE
 from pipeline.config.params import load_params
 from pipeline.data.tables import dataset_of
 from pipeline.engine import loop
-from pipeline.problems.problem import Problem, from_frame, load_problem
+from pipeline.problems.problem import Problem
 from pipeline.problems.run import History, collect
 from pipeline.runs import results
 from pipeline.runs.champion import Champion, ChampionError, best_of, named, weights_of
 from pipeline.stages import dataset, report, train
-from pipeline.tracking.mirror import register
+from pipeline.tracking.trackers import trackers
 from tests.engine.helpers import CPU, MLP, Builder, run_of
 from tests.engine.helpers import train as train_stack
+from tests.problems.helpers import from_files, from_frame
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SCHEDULES: dict[str, dict[str, Any]] = {
     "StepLR": {"args": {"step_size": "30%"}},
     "Wild": {"name": "ConstantLR", "args": {"factor": 1.0}, "lr": 1e9},
@@ -44,12 +45,12 @@ def trained(problem: Problem) -> History:
     return train_stack(problem, runs, torch.float32)
 
 
-def of_best(problem: Problem, classes: tuple[str, ...] = ()) -> tuple[Champion, History, int]:
+def of_best(problem: Problem) -> tuple[Champion, History, int]:
     """The champion, what it was among, and its place there."""
     history = trained(problem)
     best = best_of(history)
     assert best is not None
-    return Champion.of(problem, weights_of(history, best), history.runs[best].seed, classes), history, best
+    return Champion.of(problem, weights_of(history, best), history.runs[best].seed), history, best
 
 
 def test_the_best_is_the_lowest_validation_loss_of_those_that_did_not_diverge(new_problem: Builder) -> None:
@@ -81,14 +82,14 @@ def test_a_file_of_weights_names_its_run(new_problem: Builder) -> None:
 
 def test_its_predictions_have_the_loss_that_was_reported(new_problem: Builder) -> None:
     champion, history, best = of_best(problem := new_problem(SCHEDULES, model={**MLP, "dropout": 0.2}))
-    rows = problem.split(history.runs[best].seed).test
-    found = champion.predict(problem.x[rows])
+    rows = problem.data.split(history.runs[best].seed).test
+    found = champion.predict(problem.data.x[rows])
     assert list(found) == ["prediction", "p(0)", "p(1)", "p(2)"]
     shares = found.filter(like="p(").to_numpy()
     np.testing.assert_allclose(shares.sum(axis=1), 1)
-    loss = -np.log(shares[np.arange(len(rows)), problem.y[rows]]).mean()
+    loss = -np.log(shares[np.arange(len(rows)), problem.data.y[rows]]).mean()
     assert loss == pytest.approx(history.outcome.test_loss[best], rel=1e-5)
-    hits = (found["prediction"].to_numpy() == problem.y[rows].astype(str)).mean()
+    hits = (found["prediction"].to_numpy() == problem.data.y[rows].astype(str)).mean()
     assert hits == pytest.approx(history.outcome.test_metric[best])
 
 
@@ -148,12 +149,12 @@ def test_a_table_is_taken_as_it_is_and_a_number_told_in_its_own_unit(new_problem
 def test_of_arrays_too_a_number_is_told_in_its_own_unit(new_problem: Builder) -> None:
     """Of images, tokens and plain rows, whose inputs stay as they are."""
     base = new_problem(SCHEDULES, model=MLP, epochs=60)
-    y = 1e6 + 500 * base.x[:, 0].astype(float)
-    problem = replace(base, y=y)
+    y = 1e6 + 500 * base.data.x[:, 0].astype(float)
+    problem = replace(base, data=replace(base.data, y=y))
     champion, history, best = of_best(problem)
-    rows = problem.split(history.runs[best].seed).test
-    found = champion.predict(problem.x[rows])["prediction"].to_numpy()
-    deviation = y[problem.split(history.runs[best].seed).train].std()
+    rows = problem.data.split(history.runs[best].seed).test
+    found = champion.predict(problem.data.x[rows])["prediction"].to_numpy()
+    deviation = y[problem.data.split(history.runs[best].seed).train].std()
     assert (((found - y[rows]) / deviation) ** 2).mean() == pytest.approx(history.outcome.test_loss[best], rel=1e-4)
     assert np.abs(found - y[rows]).max() < deviation
 
@@ -175,8 +176,8 @@ def test_a_number_that_is_a_category_has_one_name(new_problem: Builder, hours: l
 
 
 def test_classes_have_their_names(new_problem: Builder) -> None:
-    problem, data = of_table(new_problem, "sold", loss={"name": "BCEWithLogitsLoss"})
-    champion, _, _ = of_best(problem, tuple(data.attrs["classes"]))
+    problem, _ = of_table(new_problem, "sold", loss={"name": "BCEWithLogitsLoss"})
+    champion, _, _ = of_best(problem)
     found = champion.predict(pd.DataFrame({"colour": ["red", "blue"], "size": [50.0, 50.0]}))
     assert found["prediction"].tolist() == ["True", "False"]
     assert list(found) == ["prediction", "p(False)", "p(True)"]
@@ -218,9 +219,9 @@ def test_running_statistics_are_kept(new_problem: Builder, own_registries: None)
     run = run_of(problem, "StepLR")
     history = collect([run], loop.train(problem, run, device=CPU))
     champion = Champion.of(problem, weights_of(history, 0), 0)
-    rows = problem.split(0).test
-    shares = champion.predict(problem.x[rows]).filter(like="p(").to_numpy()
-    loss = -np.log(shares[np.arange(len(rows)), problem.y[rows]]).mean()
+    rows = problem.data.split(0).test
+    shares = champion.predict(problem.data.x[rows]).filter(like="p(").to_numpy()
+    loss = -np.log(shares[np.arange(len(rows)), problem.data.y[rows]]).mean()
     assert loss == pytest.approx(history.outcome.test_loss[0], rel=1e-5)
 
 
@@ -335,7 +336,7 @@ def test_the_champion_is_served(
     runs, _ = results.read_runs("houses", "train")
     best = runs[runs["run"] == results.run_of(weights)].iloc[0]
     assert best["validation_loss"] == runs["validation_loss"].min()
-    problem = load_problem(load_params(CATALOGUE), "houses")
+    problem = from_files(load_params(CATALOGUE), "houses")
     ours = Champion.of(problem, weights, int(best["seed"])).predict(pd.DataFrame(rows["data"], columns=rows["columns"]))
     assert [row["prediction"] for row in answer["predictions"]] == pytest.approx(ours["prediction"].tolist(), rel=1e-6)
     assert ours["prediction"].tolist() == pytest.approx([110, 80], abs=10)
@@ -343,7 +344,8 @@ def test_the_champion_is_served(
     from mlflow import MlflowClient
 
     client = MlflowClient(f"sqlite:///{champion_in_mlflow / 'mlflow.db'}")
-    register(["houses"])  # the same again adds nothing
+    with trackers() as told:
+        told.tell("register", "houses")  # the same again adds nothing
     (version,) = client.search_model_versions("name = 'houses'")
     assert client.get_model_version_by_alias("houses", "champion").version == version.version
     assert version.tags["fingerprint"] == best["run"]
@@ -374,7 +376,8 @@ def test_a_server_that_is_not_there_costs_one_warning(
     kept = repository / "reports/best/houses.safetensors"
     kept.parent.mkdir(parents=True)
     kept.write_bytes(save({"weight": torch.ones(2)}, metadata={"run": "x"}))
-    register(["houses"])
+    with trackers() as told:
+        told.tell("register", "houses")
     (line,) = [record.getMessage() for record in caplog.records]
-    assert line.startswith("The champion of houses is not in MLflow: ")
-    assert "`make mirror` tries again" in line
+    assert line.startswith("MLflow was not told everything: ")
+    assert "`make mirror` rebuilds it" in line

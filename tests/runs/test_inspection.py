@@ -20,6 +20,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from pipeline.config.errors import ParamsError
 from pipeline.data.datasets import frame
 from pipeline.data.datasets import register as register_dataset
+from pipeline.problems.dataset import Split
 from pipeline.problems.models import register as register_model
 from pipeline.problems.problem import Problem
 from pipeline.runs.inspection import absent_classes, inspect
@@ -373,15 +374,16 @@ def of_classes(new_problem: Builder, counts: list[int], metric: str) -> Problem:
     problem = new_problem({}, metric={"name": metric}, resample=False)
     y = np.concatenate([np.arange(30) % 3, *(np.repeat(c, count) for c, count in enumerate(counts))])
     left = len(y) - 30
-    part = np.array(["train"] * 30 + ["validation"] * (left // 2) + ["test"] * (left - left // 2))
+    split = Split(*np.split(np.arange(len(y)), [30, 30 + left // 2]))
     names = ("usual", "other", "rare")
-    return replace(problem, x=problem.x[: len(y)], y=y, part=part, classes_called=names)
+    data = replace(problem.data, x=problem.data.x[: len(y)], y=y, splits=dict.fromkeys(range(3), split), classes_called=names)
+    return replace(problem, data=data)
 
 
 def test_classes_that_a_part_lacks_are_told(new_problem: Builder) -> None:
     problem = of_classes(new_problem, [10, 10, 4], "AUROC")
-    problem.y[30:] = np.resize([0, 1], 24)
-    problem.y[-1] = 2
+    problem.data.y[30:] = np.resize([0, 1], 24)
+    problem.data.y[-1] = 2
     (said,) = absent_classes(problem, 3)
     assert said == (
         "of the 6 validation and test parts of 3 seeds, some have no sample of the class rare (in 3); there, AUROC is the mean "

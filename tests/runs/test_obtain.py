@@ -10,10 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.engine import training
+from pipeline.engine.training import Way
 from pipeline.problems.problem import Problem
 from pipeline.problems.run import Block, History, Run, Training
-from pipeline.runs import obtain as obtaining
-from pipeline.runs.obtain import Places, obtain, portions, weights
+from pipeline.runs import dealing
+from pipeline.runs.dealing import Places
+from pipeline.runs.executor import HERE
+from pipeline.runs.obtain import obtain, weights
 from pipeline.runs.store import store
 from tests.engine.helpers import CPU, Builder, assert_same_bits, run_of
 
@@ -31,21 +34,21 @@ class Trained(list[Run]):
         super().__init__()
         self.until = 1000
 
-    def train(self, problem: Problem, runs: Sequence[Run], **how: Any) -> Training:
+    def train(self, way: Way, problem: Problem, runs: Sequence[Run], **how: Any) -> Training:
         if self.until == 0:
             raise MemoryError
         self.until -= 1
         self.extend(runs)
-        return (yield from TRAIN(problem, runs, **how))
+        return (yield from TRAIN(way, problem, runs, **how))
 
 
-TRAIN = training.train
+TRAIN = training.train_by
 
 
 @pytest.fixture
 def trained(monkeypatch: pytest.MonkeyPatch) -> Trained:
     found = Trained()
-    monkeypatch.setattr(obtaining, "train", found.train)
+    monkeypatch.setattr(dealing, "train_by", found.train)
     return found
 
 
@@ -100,7 +103,7 @@ def test_whatever_is_asked_for_in_whatever_order_each_run_is_trained_once_and_is
         patch.chdir(tmp_path_factory.mktemp("at once"))
         reference = asked(problem, runs)
         patch.chdir(tmp_path_factory.mktemp("in pieces"))
-        patch.setattr(obtaining, "train", whole.train)
+        patch.setattr(dealing, "train_by", whole.train)
         for order in orders:
             history = asked(problem, [runs[place] for place in order])
             expected = reference.curves.validation_loss[:, order]
@@ -150,8 +153,7 @@ def test_other_data_are_other_runs(new_problem: Builder, trained: Trained) -> No
 def test_portions_that_are_done_outlive_what_ends_the_rest(
     new_problem: Builder, trained: Trained, monkeypatch: pytest.MonkeyPatch, engine: str
 ) -> None:
-    monkeypatch.setattr(obtaining, "WORK_AT_ONCE", 1)  # a portion is as many runs as there are cores
-    monkeypatch.setattr(obtaining, "cores", lambda: 1)
+    monkeypatch.setattr(dealing, "WORK_AT_ONCE", 1)  # a portion is as many runs as there are processes
     problem = new_problem({"StepLR": SCHEDULES["StepLR"]}, epochs=2, engine=engine)
     runs = wanted(problem)
     trained.until = 3
@@ -166,7 +168,7 @@ def test_portions_that_are_done_outlive_what_ends_the_rest(
 
 def test_portions_are_of_one_optimizer_and_hold_whole_replicates(problem: Problem) -> None:
     runs = wanted(problem, seeds=3)
-    found = list(portions(problem, runs, list(range(len(runs)))))
+    found = [places for places, _ in dealing.trained(problem, runs, list(range(len(runs))), CPU, HERE, lambda *_: None)]
     assert sorted(place for places in found for place in places) == list(range(len(runs)))
     for places in found:
         assert len({runs[place].label == "Free" for place in places}) == 1

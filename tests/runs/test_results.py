@@ -18,6 +18,7 @@ from pipeline.runs import results
 from pipeline.runs.results import CURVE_COLUMNS, RUN_COLUMNS
 
 FRAME = pd.DataFrame({"split": ["train", "test"], "y": [0, 1], "x0": np.array([0.1, np.nan], dtype=np.float32)})
+SPLITS = pd.DataFrame({"part": ["train", "test"], "0": [1, 0]})
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -90,7 +91,8 @@ def test_parquet_is_the_same_for_the_same_values() -> None:
 
 
 def test_a_dataset_comes_back_as_it_was(repository: Path) -> None:
-    files.write_dataset("synthetic", FRAME)
+    files.write_dataset("synthetic", FRAME, SPLITS)
+    pd.testing.assert_frame_equal(files.read_splits("synthetic"), SPLITS)
     pd.testing.assert_frame_equal(files.read_dataset("synthetic"), FRAME, check_dtype=False)
     assert files.read_dataset("synthetic")["x0"].dtype == np.float32
 

@@ -14,15 +14,17 @@ from unittest import mock
 
 import optuna
 import pandas as pd
+from optuna.storages.journal import JournalFileBackend
 
 from pipeline.catalogue import CATALOGUE
 from pipeline.config import files
 from pipeline.config.params import Params, load_params
-from pipeline.problems.problem import Problem, load_problem
-from pipeline.problems.run import Block
+from pipeline.problems.problem import Problem
+from pipeline.runs.executor import Here
 from pipeline.stages import dataset, tune
-from pipeline.tracking import record
+from pipeline.tracking import trackers
 from tests.conftest import ROOT
+from tests.problems.helpers import from_files
 
 PARAMS = """\
 device: cpu
@@ -65,32 +67,24 @@ def params(*edits: Edit) -> Params:
 
 
 def problem(*edits: Edit) -> Problem:
-    """The tiny problem with its data, which are written where they are missing."""
-    loaded = params(*edits)
-    if not files.dataset_path("tiny").exists():
-        dataset.main("tiny")
-    return load_problem(loaded, "tiny")
-
-
-class Silent:
-    """Stands for MLflow, which takes seconds to start."""
-
-    def log(self, places: list[int], block: Block) -> None:
-        pass
-
-    def finish(self, runs: pd.DataFrame) -> None:
-        pass
+    """The tiny problem with its data, which are written."""
+    given = params(*edits)
+    dataset.main("tiny")
+    return from_files(given, "tiny")
 
 
 @contextmanager
-def silent(*_: Any) -> Iterator[Silent]:
-    yield Silent()
+def shown_here(*names: str) -> Iterator[None]:
+    """In the block, stages tell these trackers in the tests' own process, and no other: MLflow takes seconds to start."""
+    told = {name: place for name, place in trackers.TRACKERS.items() if name in names}
+    with mock.patch.object(trackers, "TRACKERS", told), mock.patch.object(trackers, "Processes", return_value=Here()):
+        yield
 
 
 def run_tune(*edits: Edit) -> pd.DataFrame:
     """Run the stage in this process and return its trials."""
     problem(*edits)
-    with mock.patch.object(record, "mirror", silent):
+    with shown_here("Optuna's storage"):
         tune.main("tiny")
     return trials()
 
@@ -106,7 +100,7 @@ def contents(root: Path) -> dict[str, bytes]:
 
 def journal(root: Path) -> dict[str, Any]:
     """All that Optuna shows of the studies in the journal, times and ids apart."""
-    backend = optuna.storages.journal.JournalFileBackend(str(root / "optuna.journal"))
+    backend = JournalFileBackend(str(root / "optuna.journal"))
     return shown(optuna.storages.JournalStorage(backend))
 
 
@@ -150,6 +144,9 @@ def kill_family(pid: int) -> int:
     family = [pid]
     for member in family:
         family += [each for each in parent if parent[each] == member]
+    for member in family:  # at once: nobody can notice that another is gone
+        with suppress(ProcessLookupError):
+            os.kill(member, signal.SIGSTOP if member != os.getpid() else 0)
     for member in reversed(family):  # the caller, if it is one of them, last
         with suppress(ProcessLookupError):
             os.kill(member, signal.SIGKILL)

@@ -14,9 +14,8 @@ import pytest
 import torch
 
 from pipeline.config.params import SamplerName
-from pipeline.engine import training
-from pipeline.problems import problem as problems
-from pipeline.runs import obtain
+from pipeline.engine import code, training
+from pipeline.runs import dealing
 from pipeline.search import rounds, samplers, study
 from pipeline.search.rounds import search
 from pipeline.search.study import Round, Study, Trial
@@ -153,12 +152,12 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The sizes of all searches' trainings from here on."""
     sizes: list[int] = []
 
-    def counted(problem: Any, runs: Sequence[Any], *, search: bool = False, **how: Any) -> Any:
+    def counted(way: training.Way, problem: Any, runs: Sequence[Any], *, search: bool = False, **how: Any) -> Any:
         if search:
             sizes.append(len(runs))
-        return training.train(problem, runs, search=search, **how)
+        return training.train_by(way, problem, runs, search=search, **how)
 
-    monkeypatch.setattr(obtain, "train", counted)
+    monkeypatch.setattr(dealing, "train_by", counted)
     return sizes
 
 
@@ -269,7 +268,7 @@ def test_the_data_the_device_the_code_and_the_versions_define_it_too(here: Path,
         patch.setattr(rounds, "code_fingerprint", lambda *_: "other search")
         variants.append(names())
     with monkeypatch.context() as patch:
-        patch.setattr(problems, "code_fingerprint", lambda *_: "other engine")
+        patch.setattr(code, "_versions", lambda: ("another numpy",))
         variants.append(names())
     with monkeypatch.context() as patch:
         patch.setattr(rounds, "VERSIONS", {"optuna": "0"})
@@ -291,9 +290,9 @@ def test_every_file_that_asks_or_tells_defines_it(here: Path, monkeypatch: pytes
 
     monkeypatch.setattr(rounds, "code_fingerprint", noted)
     names()
-    beside = {"__init__", "importances", "storage", "table"}
+    beside = {"__init__", "importances", "sweeps", "table"}
     search = {path.name for path in (ROOT / "pipeline/search").glob("*.py") if path.stem not in beside}
-    assert sorted(asked) == sorted(["ranges.py", *(f"search/{name}" for name in search)])
+    assert sorted(asked) == sorted(["config/ranges.py", *(f"search/{name}" for name in search)])
 
 
 def test_a_changed_schedule_is_searched_anew_and_the_others_are_not(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config.params import SamplerName
-from pipeline.search import storage
 from pipeline.search.importances import importances
 from pipeline.search.space import StudySpace
 from pipeline.search.study import Round, Study, Trial
 from pipeline.search.table import TrialTable, widened_ranges
 from pipeline.search.widening import TIMES, widened
+from pipeline.tracking.optuna_tracker import write
 from tests.search import helpers
 from tests.search.test_study import fresh_study, new_studies, outline
 
@@ -142,8 +142,8 @@ def test_importances_and_the_storage_know_a_range_that_grew(here: Path) -> None:
     ranges = [json.loads(json.loads(text)["lr %"])["attributes"]["high"] for text in table["distributions"]]
     assert ranges == sorted(ranges)
     assert (ranges[0], ranges[-1]) == (1000, 1_000_000)
-    storage.write(table.iloc[:8])
-    storage.write(table)
+    write(table.iloc[:8])
+    write(table)
     ((_, shown),) = helpers.journal(here).values()
     assert [trial[3]["lr %"] for trial in shown] == [trial.params["lr %"] for trial in study.trials]
     assert [trial[4]["lr %"].high for trial in shown] == ranges

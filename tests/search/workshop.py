@@ -1,23 +1,25 @@
 """The process behind :class:`tests.search.helpers.Workshop`: what takes long is done once, and each run is a fork."""
 
+import contextlib
 import json
 import os
 import shutil
 import sys
 import time
+import traceback
 import warnings
 from pathlib import Path
 from typing import Any
 
 from pipeline import cli
 from pipeline.config.params import load_params
-from pipeline.search import storage
+from pipeline.runs.executor import Here
 from pipeline.stages import tune
-from pipeline.tracking import record
-from tests.search.helpers import kill_family, silent
+from pipeline.tracking import optuna_tracker, trackers
+from tests.search.helpers import kill_family
 
-setattr(record, "mirror", silent)  # noqa: B010  # for all forks; MLflow takes seconds
-setattr(storage, "GRACE_SECONDS", 0.3)  # noqa: B010  # after a kill nobody else holds the lock
+setattr(trackers, "TRACKERS", {"Optuna's storage": trackers.TRACKERS["Optuna's storage"]})  # noqa: B010  # MLflow takes seconds
+setattr(optuna_tracker, "GRACE_SECONDS", 0.3)  # noqa: B010  # after a kill nobody else holds the lock
 warnings.filterwarnings("ignore", "The value of `grace_period` might be too small")
 WRITING = os.O_WRONLY | os.O_RDWR
 
@@ -27,6 +29,8 @@ def watch(kill_at: int, changed: list[str]) -> None:
 
     def hook(event: str, args: tuple[Any, ...]) -> None:
         opened = event == "open" and isinstance(args[2], int) and args[2] & WRITING
+        if not args or isinstance(args[0], int):  # what is open already, or no file
+            return
         if not opened and event not in ("os.rename", "os.symlink", "os.remove", "os.truncate", "sqlite3.connect"):
             return
         path = os.path.relpath(os.fsdecode(args[0]))  # quick, and it is called for everything
@@ -39,14 +43,16 @@ def watch(kill_at: int, changed: list[str]) -> None:
     sys.addaudithook(hook)
 
 
-def child(root: str, kill_at: int, hands: int, out: int) -> None:
+def child(root: str, kill_at: int, processes: int, out: int) -> None:
     os.chdir(root)
     os.dup2(os.open("error.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
     changed: list[str] = []
     watch(kill_at, changed)
     sys.argv = ["tune.py", "tiny"]
     load_params.cache_clear()
-    setattr(tune, "cores", lambda: hands)  # noqa: B010  # changes are counted in this process alone
+    if processes == 1:  # changes are counted in this process alone
+        setattr(trackers, "Processes", lambda count: Here())  # noqa: B010
+    os.environ["PIPELINE_EXECUTOR"] = f"local:{processes}"
     code = 0
     try:
         cli.run(tune.main)
@@ -61,7 +67,9 @@ def answer(root: str, kill_at: int, kill_after: float) -> dict[str, Any]:
     pid = os.fork()
     if not pid:
         try:
-            child(root, kill_at, int(kill_after > 0), writer)
+            child(root, kill_at, 1 + int(kill_after > 0), writer)
+        except BaseException:  # noqa: BLE001  # it is told
+            traceback.print_exc()
         finally:
             os._exit(0)
     os.close(writer)
@@ -78,9 +86,8 @@ def answer(root: str, kill_at: int, kill_after: float) -> dict[str, Any]:
 
 def main() -> None:
     # What is imported late and compiled on first use is the larger part of a short run.
-    sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
-    tune.main("tiny")
-    sys.stderr = sys.__stderr__
+    with Path(os.devnull).open("w", encoding="utf-8") as nothing, contextlib.redirect_stderr(nothing):
+        tune.main("tiny")
     for path in Path().glob("optuna.journal*"):
         path.unlink()
     for folder in (".state", "results"):

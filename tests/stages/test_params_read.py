@@ -13,7 +13,10 @@ from ruamel.yaml import YAML
 from pipeline.catalogue import CATALOGUE
 from pipeline.config import files
 from pipeline.config.params import Params, load_params
-from pipeline.data.datasets import datasets
+from pipeline.data.datasets import made
+from pipeline.data.splits import draw_splits
+from pipeline.problems.dataset import table_of
+from pipeline.tracking import trackers
 
 ROOT = Path(__file__).parents[2]
 STAGES = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
@@ -21,7 +24,7 @@ STAGES = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
 WORK = {
     "dataset": ("files.write_dataset",),
     "train": ("record",),
-    "tune": ("search", "recommend", "winners", "storage", "TrialTable", "best_yaml", "importances", "parquet", "record"),
+    "tune": ("search", "recommend", "winners", "TrialTable", "best_yaml", "importances", "parquet", "record"),
     "sweep": (
         "results.read_best",
         "over_rates",
@@ -78,13 +81,15 @@ def test_a_stage_reads_what_is_declared(stage: str, repository: Path, monkeypatc
     params = load_params(CATALOGUE)
     recorder = recording(params)
     for name, problem in params.problems.items():
-        files.write_dataset(name, datasets[problem.dataset.name].function(**problem.dataset.args))
+        data = made(name, problem.dataset)
+        splits = draw_splits(name, data, params.replicates, resample=bool(problem.resample))
+        files.write_dataset(name, data, table_of(splits))
     module = importlib.import_module(f"pipeline.stages.{stage}")
     for name in WORK[stage]:
         target = f"pipeline.stages.{stage}.{name}"
         monkeypatch.setattr(target, MagicMock())
     monkeypatch.setattr(module, "load_params", lambda *catalogue: recorder)
-    monkeypatch.setattr(module, "cores", lambda: 0, raising=False)  # all of it in this process
+    monkeypatch.setattr(trackers, "TRACKERS", {})
     READ.clear()
     module.main("synthetic")
     names = declared(stage)

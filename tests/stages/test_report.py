@@ -30,6 +30,7 @@ from pipeline.config.params import load_params
 from pipeline.runs import results
 from pipeline.runs.results import CURVE_COLUMNS, RUN_COLUMNS, SWEEP_COLUMNS, TRIAL_COLUMNS
 from pipeline.stages import report
+from pipeline.tracking import trackers
 
 EPOCHS, SEEDS = 100, 10
 PARAMS = """\
@@ -224,20 +225,10 @@ def results_of_both(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (path / "params.yaml").write_text(PARAMS)
     with contextlib.chdir(path):
         for problem in PEAK:
-            files.write_dataset(problem, dataset())
+            files.write_dataset(problem, dataset(), pd.DataFrame({"part": ["train"]}))  # no report looks into it
         for problem, (stage, variant) in itertools.product(PEAK, (("train", "default"), ("tune", "tuned"))):
             write_stage(problem, stage, variant)
     return path
-
-
-class Unpublished:
-    """No way to MLflow, which takes seconds."""
-
-    def __init__(self, inputs: list[tuple[str, str]]) -> None:
-        self.inputs = inputs
-
-    def publish(self, folder: Path) -> None:
-        """Nothing."""
 
 
 @pytest.fixture(scope="module")
@@ -246,7 +237,7 @@ def reported(results_of_both: Path, tmp_path_factory: pytest.TempPathFactory) ->
     path = shutil.copytree(results_of_both, tmp_path_factory.mktemp("reported"), dirs_exist_ok=True)
     load_params.cache_clear()
     with contextlib.chdir(path), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(report, "Publication", Unpublished)
+        patch.setattr(trackers, "TRACKERS", {})  # MLflow takes seconds
         report.main()
     load_params.cache_clear()
     return path
@@ -256,7 +247,7 @@ def reported(results_of_both: Path, tmp_path_factory: pytest.TempPathFactory) ->
 def tuned_repository(results_of_both: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A repository in which the stages train and tune are done, as the working directory."""
     monkeypatch.chdir(shutil.copytree(results_of_both, tmp_path, dirs_exist_ok=True))
-    monkeypatch.setattr(report, "Publication", Unpublished)
+    monkeypatch.setattr(trackers, "TRACKERS", {})
     load_params.cache_clear()
     yield tmp_path
     load_params.cache_clear()
@@ -323,7 +314,7 @@ def test_before_tuning_the_report_shows_the_default_variant_alone(repository: Pa
 
 def test_a_second_run_writes_the_same_bytes(tuned_repository: Path, reported: Path) -> None:
     # Another process: nothing may hang on its hash seed.
-    script = "from pipeline.stages import report; report.Publication.publish = print; report.main()"
+    script = "from pipeline.tracking import trackers; trackers.TRACKERS = {}; from pipeline.stages import report; report.main()"
     environment = {**os.environ, "PYTHONPATH": str(Path(report.__file__).parents[2]), "PYTHONHASHSEED": "7"}
     subprocess.run([sys.executable, "-W", "error", "-c", script], check=True, cwd=tuned_repository, env=environment)
     first = outputs(reported)

@@ -25,9 +25,8 @@ from pipeline.runs import results
 from pipeline.runs.names import describe
 from pipeline.runs.results import CURVE_COLUMNS, RUN_COLUMNS, TRIAL_COLUMNS
 from pipeline.schedulers.replay import resolve
-from pipeline.search import storage
 from pipeline.stages import dataset, tune
-from pipeline.tracking import record
+from pipeline.tracking import optuna_tracker
 from tests.search import helpers
 
 CPU = torch.device("cpu")
@@ -254,14 +253,13 @@ def two_problems(root: Path) -> Path:
 
 def tune_in(root: Path, name: str, together: Any) -> None:
     """The stage, whose every writing to Optuna's storage begins when all are at it."""
-    update = storage.Mirror.update
+    write = optuna_tracker.write
 
-    def at_once(self: storage.Mirror, trials: pd.DataFrame, *, is_all: bool) -> None:
+    def at_once(trials: pd.DataFrame, *, is_all: bool) -> None:
         together.wait()
-        update(self, trials, is_all=is_all)
+        write(trials, is_all=is_all)
 
-    patches = mock.patch.object(storage.Mirror, "update", at_once), mock.patch.object(record, "mirror", helpers.silent)
-    with contextlib.chdir(root), patches[0], patches[1]:
+    with contextlib.chdir(root), mock.patch.object(optuna_tracker, "write", at_once), helpers.shown_here("Optuna's storage"):
         load_params.cache_clear()
         tune.main(name)
 
@@ -283,7 +281,7 @@ def test_two_searches_at_once_share_one_storage(tmp_path: Path, capfd: pytest.Ca
     """Two problems' stages, in processes that write at the same moments: studies and results are as alone."""
     shared, alone = two_problems(tmp_path / "shared"), two_problems(tmp_path / "alone")
     run_processes(shared, *NAMES)
-    assert "could not be written" not in capfd.readouterr().err
+    assert "not told" not in capfd.readouterr().err
     for name in NAMES:
         run_processes(alone, name)
     assert len(helpers.journal(shared)) == len(NAMES) * len(SCHEDULERS) * 2

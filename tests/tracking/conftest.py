@@ -1,11 +1,14 @@
 """Repositories with a database that MLflow can begin with."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from pipeline.config.params import load_params
 from pipeline.runs import results
+from pipeline.tracking import trackers
 from tests.tracking.helpers import train
 
 
@@ -26,6 +29,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_database: Path) 
     for name in ("DVC_ROOT", "DVC_EXP_NAME", "DVC_EXP_BASELINE_REV", "MLFLOW_TRACKING_URI"):
         monkeypatch.delenv(name, raising=False)
     shutil.copy(empty_database, tmp_path)
+    monkeypatch.setattr(trackers, "TRACKERS", {"MLflow": trackers.TRACKERS["MLflow"]})
     return tmp_path
 
 
@@ -34,3 +38,14 @@ def written(root: Path) -> Path:
     """The same, with the results of a stage."""
     results.write_runs("digits", "train", *train()[1:])
     return root
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty working directory, whose Optuna storage is the journal in it."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("OPTUNA_STORAGE", "DVC_ROOT"):
+        monkeypatch.delenv(name, raising=False)
+    load_params.cache_clear()
+    yield tmp_path
+    load_params.cache_clear()

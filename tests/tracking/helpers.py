@@ -13,7 +13,8 @@ import pandas as pd
 from pipeline.problems.run import CURVES, Block, History, Outcome
 from pipeline.runs import results
 from pipeline.tracking.connection import tracking_uri
-from pipeline.tracking.mirror import mirror
+from pipeline.tracking.mlflow_tracker import MLflowTracker
+from pipeline.tracking.trackers import trackers
 
 EPOCHS = 6
 LABELS = ("StepLR", "CosineAnnealingLR")
@@ -54,11 +55,17 @@ def train(problem: str = "digits") -> tuple[list[Block], pd.DataFrame, pd.DataFr
 def train_live(problem: str = "digits") -> None:
     """What a stage does."""
     blocks, runs, curves = train(problem)
-    with mirror(problem, "train", describe(problem)) as told:
+    with trackers() as told:
+        told.begin(problem, "train", describe(problem))
         for block in blocks:
             told.log(list(range(len(runs))), block)
         results.write_runs(problem, "train", runs, curves)
-        told.finish(runs)
+        told.tell("finish", runs)
+
+
+def rebuild() -> list[str]:
+    """What ``make mirror`` does for MLflow."""
+    return list(MLflowTracker().rebuild())
 
 
 def contents(problem: str = "digits") -> dict[str, dict[str, Any]]:

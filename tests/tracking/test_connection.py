@@ -8,8 +8,7 @@ import pytest
 
 from pipeline.runs import results
 from pipeline.tracking.connection import tracking_uri
-from pipeline.tracking.rebuilding import rebuild
-from tests.tracking.helpers import contents, describe, train
+from tests.tracking.helpers import contents, describe, rebuild, train
 
 # SQLAlchemy 2.1 says so of a query inside MLflow.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")

@@ -7,9 +7,9 @@ import pytest
 
 from pipeline.config import files
 from pipeline.tracking.connection import tracking_uri
-from pipeline.tracking.mirror import Publication
-from pipeline.tracking.rebuilding import rebuild
-from tests.tracking.helpers import describe
+from pipeline.tracking.mlflow_tracker import MLflowTracker
+from pipeline.tracking.trackers import trackers
+from tests.tracking.helpers import describe, rebuild
 
 # SQLAlchemy 2.1 says so of a query inside MLflow.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
@@ -24,7 +24,7 @@ def test_the_report_is_a_run_that_links_its_inputs(written: Path) -> None:
     (written / "reports/report.html").write_text("<p>verdict</p>")
     (written / "reports/best/digits.py").write_text("print()")
     for _ in range(2):
-        Publication([("digits", "train"), ("nowhere", "train")]).publish(files.REPORTS)
+        MLflowTracker().publish(files.REPORTS, [("digits", "train"), ("nowhere", "train")], {})
     client = MlflowClient(tracking_uri=tracking_uri())
     experiment = client.get_experiment_by_name("report")
     assert experiment is not None
@@ -49,8 +49,9 @@ def test_a_report_that_cannot_be_published_is_one_warning(
 ) -> None:
     (written / "mlflow.db").write_text("no database, and long enough to tell")
     (written / "reports").mkdir()
-    Publication([("digits", "train")]).publish(files.REPORTS)
+    with trackers() as told:
+        told.publish(files.REPORTS, [("digits", "train")])
     (warning,) = caplog.messages
-    assert warning.startswith("The report is not in MLflow: ")
-    assert "`make mirror` tries again" in warning
+    assert warning.startswith("MLflow was not told everything: ")
+    assert "`make mirror` rebuilds it" in warning
     assert len(warning.splitlines()) == 1

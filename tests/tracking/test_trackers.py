@@ -15,15 +15,15 @@ import pytest
 
 from pipeline.problems.run import CURVES
 from pipeline.runs import results
-from pipeline.tracking import mirror as mirrors
-from pipeline.tracking.mirror import mirror
-from pipeline.tracking.rebuilding import rebuild
+from pipeline.tracking import trackers as telling
 from pipeline.tracking.recorder import FIGURES
+from pipeline.tracking.trackers import trackers
 from tests.tracking.helpers import (
     EPOCHS,
     LABELS,
     contents,
     describe,
+    rebuild,
     rows,
     statuses,
     train,
@@ -47,7 +47,6 @@ def committed() -> str:
 def test_live_mirror_shows_everything_and_equals_the_rebuilt_one(
     root: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(mirrors, "FLUSH_SECONDS", 0.01)
     monkeypatch.setenv("DVC_EXP_NAME", "longer")
     head = committed()
     train_live()
@@ -101,15 +100,22 @@ def test_half_logged_runs_are_completed(written: Path, empty_database: Path) -> 
 
 def _train_until_killed(root: Path) -> None:
     os.chdir(root)
-    with mirror("digits", "train", describe()) as told:
+    with trackers() as told:
+        told.begin("digits", "train", describe())
         told.log(list(range(4)), train()[0][0])
         wait_for(lambda: len(rows(root)[1]) > 0)
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+def _fail() -> None:
+    with trackers() as told:
+        told.begin("digits", "train", describe())
+        raise ZeroDivisionError
+
+
 def test_runs_of_a_failing_stage_are_marked(root: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with pytest.raises(ZeroDivisionError), mirror("digits", "train", describe()):
-        _ = 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        _fail()
     assert statuses(root) == {"FAILED"}
     assert not caplog.records
 
@@ -125,15 +131,15 @@ def test_an_unreachable_server_costs_one_warning(
         assert time.monotonic() - start < 30
     [record] = caplog.records
     assert record.levelno == logging.WARNING
-    assert "digits, train" in record.message
+    assert record.message.startswith("MLflow was not told everything: ")
     assert "`make mirror`" in record.message
     assert len(record.message.splitlines()) == 1
     assert len(results.read_runs("digits", "train")[0]) == len(describe())
 
 
 def test_a_mirror_that_hangs_is_given_up(root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(mirrors, "PATIENCE", -len(describe()) + 0.2)
-    with mirror("digits", "train", describe()):
-        pass
+    monkeypatch.setattr(telling, "PATIENCE", -len(describe()) + 0.2)
+    with trackers() as told:
+        told.begin("digits", "train", describe())
     [record] = caplog.records
     assert "was not done" in record.message

@@ -1,47 +1,82 @@
-"""How samples are dealt out to the parts: stratified by class, whole groups at a time, or whole time steps in order."""
+"""How samples are dealt out to the parts: stratified by class, whole groups at a time, or whole time steps in order.
 
-from collections.abc import Mapping, Sequence
+A dataset has one split in its file; with ``resample``, each seed has one of its own, drawn once and written beside it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from pipeline.config.arrays import Indices
-
-PARTS = ("train", "validation", "test")
+from pipeline.config.fingerprints import stream
+from pipeline.problems.dataset import PARTS, ProblemError, Split
 
 
 class SplitError(Exception):
     """No such split can be drawn; says why and what would help."""
 
 
-def at_random(y: npt.NDArray[np.generic], sizes: Mapping[str, int], seed: int) -> dict[str, Indices]:
-    """Parts of these sizes, stratified where ``y`` (samples,) are classes (whole numbers); what is over is left out.
+def draw_splits(problem: str, data: pd.DataFrame, seeds: Iterable[int], *, resample: bool) -> dict[int, Split]:
+    """Each seed's own split of the problem's dataset, all of the same sizes; the dataset's own where ``resample`` is off.
 
-    They are those of scikit-learn's ``train_test_split``, called for the test part and again for the other two, to the last
-    index; but importing it would take every stage a second.
+    A seed's split follows from the problem's name, the dataset and the seed, whatever else is drawn.
     """
-    draw = _by_stratum if np.issubdtype(y.dtype, np.integer) else _of_all
-    rest, test = draw(y, len(y) - sizes["test"], sizes["test"], np.random.RandomState(seed))
-    train, validation = draw(y[rest], sizes["train"], sizes["validation"], np.random.RandomState(seed))
-    return {"train": rest[train], "validation": rest[validation], "test": test}
+    own = {part: np.flatnonzero(data["split"] == part) for part in PARTS}
+    sizes = {part: len(rows) for part, rows in own.items()}
+    if empty := [part for part, size in sizes.items() if not size]:
+        raise ProblemError(
+            f"params.yaml: problems.{problem}.dataset: has no sample in its {' and '.join(empty)} part; every part needs some"
+        )
+    if not resample:
+        return dict.fromkeys(seeds, Split(**own))
+    try:
+        return {seed: Split(**_drawn(data, sizes, stream("split", problem, seed) % 2**32)) for seed in seeds}
+    except SplitError as error:
+        raise ProblemError(
+            f"params.yaml: problems.{problem}: {error}; give every part more samples, or write `resample: false`"
+        ) from None
 
 
-def _of_all(y: npt.NDArray[np.generic], first: int, second: int, rng: np.random.RandomState) -> tuple[Indices, Indices]:
-    """Two parts of these sizes."""
-    order = rng.permutation(len(y))
-    return order[second : second + first], order[:second]
+def _drawn(data: pd.DataFrame, sizes: Mapping[str, int], seed: int) -> dict[str, Indices]:
+    y = data["y"].to_numpy()
+    if "group" not in data:
+        return at_random(y, sizes, seed)
+    group = data["group"].to_numpy()
+    dealt = together(group, y, sizes, seed) if data.attrs.get("duplicates") else by_group(group, sizes, seed)
+    return _of_sizes(dealt, sizes, seed)
 
 
-def _by_stratum(y: npt.NDArray[np.generic], first: int, second: int, rng: np.random.RandomState) -> tuple[Indices, Indices]:
-    """Two parts of these sizes, in each of which every class has its share, as nearly as whole samples allow."""
-    _, stratum, counts = np.unique(y, return_inverse=True, return_counts=True)
-    _refuse_few(counts, min(first, second))
-    of_first = _shared_out(first, counts, rng)
-    of_second = _shared_out(second, counts - of_first, rng)
-    members = np.split(np.argsort(stratum, kind="stable"), np.cumsum(counts)[:-1])
-    shuffled = [of_stratum[rng.permutation(len(of_stratum))] for of_stratum in members]
-    dealt = [np.split(order, [a, a + b]) for order, a, b in zip(shuffled, of_first, of_second, strict=True)]
-    one, other = (rng.permutation(np.concatenate([parts[place] for parts in dealt])) for place in (0, 1))
+def _of_sizes(parts: Mapping[str, Indices], sizes: Mapping[str, int], seed: int) -> dict[str, Indices]:
+    """Parts of exactly these sizes, so that all replicates have one shape: samples left out, or drawn once more, at random.
+
+    Whole groups seldom meet the sizes. No sample moves to another part.
+    """
+    draw = np.random.default_rng(seed)
+    found = {}
+    for part, rows in parts.items():
+        more = max(0, sizes[part] - len(rows))
+        filled = np.concatenate([rows, draw.choice(rows, more)]) if more else draw.permutation(rows)[: sizes[part]]
+        found[part] = np.sort(filled)
+    return found
+
+
+def at_random(y: npt.NDArray[np.generic], sizes: Mapping[str, int], seed: int) -> dict[str, Indices]:
+    """Parts of these sizes, stratified where ``y`` (samples,) are classes (whole numbers); what is over is left out."""
+    rest, test = _in_two(np.arange(len(y)), y, len(y) - sizes["test"], sizes["test"], seed)
+    train, validation = _in_two(rest, y, sizes["train"], sizes["validation"], seed)
+    return {"train": train, "validation": validation, "test": test}
+
+
+def _in_two(rows: Indices, y: npt.NDArray[np.generic], first: int, second: int, seed: int) -> tuple[Indices, Indices]:
+    """Two parts of these sizes out of these rows, as scikit-learn draws them."""
+    from sklearn.model_selection import train_test_split  # late: a second, which only drawing needs
+
+    strata = y[rows] if np.issubdtype(y.dtype, np.integer) else None
+    if strata is not None:
+        _refuse_few(np.unique(strata, return_counts=True)[1], min(first, second))
+    one, other = train_test_split(rows, train_size=first, test_size=second, stratify=strata, random_state=seed)
     return one, other
 
 
@@ -54,26 +89,6 @@ def _refuse_few(counts: Indices, smallest: int) -> None:
             f"no stratified split can be drawn of its data (a part of {smallest} samples has no room for one of each "
             f"of {len(counts)} classes)"
         )
-
-
-def _shared_out(size: int, counts: Indices, rng: np.random.RandomState) -> Indices:
-    """``size`` in shares in proportion to ``counts``: rounded down, and what is missing to the largest remainders.
-
-    Which of equal remainders is drawn, so that no stratum is preferred.
-    """
-    exact = counts / counts.sum() * size
-    shares = np.floor(exact)
-    remainders = exact - shares
-    missing = int(size - shares.sum())
-    for remainder in np.unique(remainders)[::-1]:
-        if missing <= 0:
-            break
-        equal = np.flatnonzero(remainders == remainder)
-        drawn = rng.choice(equal, min(len(equal), missing), replace=False)
-        shares[drawn] += 1
-        missing -= len(drawn)
-    whole: Indices = shares.astype(np.int64)
-    return whole
 
 
 def by_group(group: npt.NDArray[np.generic], sizes: Mapping[str, int], seed: int) -> dict[str, Indices]:
@@ -123,7 +138,7 @@ def together(
         rows = members[of_group]
         need = np.bincount(stratum[rows], minlength=room.shape[1])
         empty = [part for part in range(len(PARTS)) if not (part_of == part).any()] if units - place <= len(PARTS) else []
-        part = _drawn(room, need, empty, rng)
+        part = _part_for(room, need, empty, rng)
         part_of[rows] = part
         room[part] -= need
     _fill(part_of, stratum, room, rng)
@@ -145,7 +160,27 @@ def _room(stratum: Indices, sizes: Mapping[str, int], seed: int) -> Indices:
     return np.stack([*reversed(places), left])
 
 
-def _drawn(room: Indices, need: Indices, empty: Sequence[int], rng: np.random.Generator) -> int:
+def _shared_out(size: int, counts: Indices, rng: np.random.RandomState) -> Indices:
+    """``size`` in shares in proportion to ``counts``: rounded down, and what is missing to the largest remainders.
+
+    Which of equal remainders is drawn, so that no stratum is preferred.
+    """
+    exact = counts / counts.sum() * size
+    shares = np.floor(exact)
+    remainders = exact - shares
+    missing = int(size - shares.sum())
+    for remainder in np.unique(remainders)[::-1]:
+        if missing <= 0:
+            break
+        equal = np.flatnonzero(remainders == remainder)
+        drawn = rng.choice(equal, min(len(equal), missing), replace=False)
+        shares[drawn] += 1
+        missing -= len(drawn)
+    whole: Indices = shares.astype(np.int64)
+    return whole
+
+
+def _part_for(room: Indices, need: Indices, empty: Sequence[int], rng: np.random.Generator) -> int:
     """A part with room for what a group needs, in proportion to it; the roomiest where none has enough."""
     if empty:  # no part may stay so
         return empty[0]

@@ -13,9 +13,8 @@ import pytest
 from pipeline.runs import results
 from pipeline.tracking import connection
 from pipeline.tracking.connection import connect
-from pipeline.tracking.rebuilding import rebuild
-from pipeline.tracking.store import SqliteStore
-from tests.tracking.helpers import EPOCHS, rows
+from pipeline.tracking.rows import SqliteStore
+from tests.tracking.helpers import EPOCHS, rebuild, rows
 
 # SQLAlchemy 2.1 says so of a query inside MLflow.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")

@@ -1,10 +1,10 @@
-"""What the tests of problems share."""
+"""What the tests of data share."""
 
 from pathlib import Path
 
 import pytest
 
-from tests.problems.helpers import Written
+from tests.data.helpers import Written
 
 
 @pytest.fixture

@@ -1,0 +1,200 @@
+"""A dataset in memory: samples as they are stored, the parts that each seed has of them, and both ready for a model."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from pipeline.config import files
+from pipeline.config.arrays import Floats, Indices
+from pipeline.config.errors import PipelineError
+from pipeline.config.files import ResultsError
+from pipeline.config.fingerprints import as_json
+from pipeline.problems.encoding import Column, Scale, encode
+from pipeline.problems.losses import Task
+
+PARTS = ("train", "validation", "test")
+
+
+class ProblemError(PipelineError):
+    """Data that the problem cannot be made of."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows of the dataset in each part, each of shape (samples in the part,)."""
+
+    train: Indices
+    validation: Indices
+    test: Indices
+
+    @cached_property
+    def digest(self) -> str:
+        """A name for the rows of each part and their order."""
+        return _digest(self.train, self.validation, self.test)
+
+
+def table_of(splits: Mapping[int, Split]) -> pd.DataFrame:
+    """Splits, which are of the same sizes, as a table: a row for each place in a part, and a column for each seed."""
+    first = next(iter(splits.values()))
+    names = np.repeat(PARTS, [len(getattr(first, part)) for part in PARTS])
+    rows = {str(seed): np.concatenate([getattr(split, part) for part in PARTS]) for seed, split in splits.items()}
+    return pd.DataFrame({"part": names, **rows})
+
+
+def splits_of(table: pd.DataFrame) -> dict[int, Split]:
+    """What :func:`table_of` was given."""
+    places = {part: np.flatnonzero(table["part"] == part) for part in PARTS}
+    rows = {int(seed): table[seed].to_numpy() for seed in table.columns.drop("part")}
+    return {seed: Split(**{part: of_seed[places[part]] for part in PARTS}) for seed, of_seed in rows.items()}
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The samples of some replicates, ready for a model.
+
+    ``x`` (samples, *shape), ``y`` (samples,); ``parts`` name the rows of each replicate's parts, (replicates, samples in the
+    part). ``scale`` (replicates,) is what 1 in ``y`` is worth in the dataset's own numbers.
+    """
+
+    x: npt.NDArray[np.generic]
+    y: npt.NDArray[np.generic]
+    parts: Mapping[str, Indices]
+    scale: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """The samples of the problem ``name``, ``x`` (samples, *shape) and ``y`` (samples,), and each seed's split of them.
+
+    ``columns`` say how ``x`` is to be encoded where it is a raw table, whose numbers are as precise as the data has them.
+    """
+
+    name: str
+    x: npt.NDArray[Any]
+    y: npt.NDArray[Any]
+    splits: Mapping[int, Split]
+    columns: tuple[Column, ...] = ()
+    classes_called: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, name: str, data: pd.DataFrame, splits: Mapping[int, Split]) -> "Dataset":
+        """The samples in ``data`` (columns ``split``, ``y``, ``x0`` …, perhaps ``group``).
+
+        The frame's ``attrs`` hold the ``shape`` of a sample that is no plain row, and the ``columns`` of a raw table.
+        """
+        x = data[[column for column in data.columns if column not in ("split", "y", "group")]].to_numpy()
+        y = data["y"].to_numpy()
+        columns = tuple(Column.from_dict(column) for column in data.attrs.get("columns", ()))
+        if not columns:  # nothing is done to them before they are a model's inputs
+            x = np.ascontiguousarray(x, dtype=np.int64 if np.issubdtype(x.dtype, np.integer) else np.float32)
+        return cls(
+            name=name,
+            x=x.reshape(len(x), *data.attrs.get("shape", x.shape[1:])),
+            y=y.astype(np.int64, copy=False) if np.issubdtype(y.dtype, np.integer) else y,
+            splits=splits,
+            columns=columns,
+            classes_called=tuple(data.attrs.get("classes", ())),
+        )
+
+    @property
+    def task(self) -> Task:
+        """What is predicted: classes (whole numbers) or a number."""
+        return "classification" if np.issubdtype(self.y.dtype, np.integer) else "regression"
+
+    @property
+    def classes(self) -> int:
+        """Number of classes; 1 in a regression."""
+        return int(self.y.max()) + 1 if self.task == "classification" else 1
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """What the data calls the classes, else their numbers."""
+        return self.classes_called or tuple(map(str, range(self.classes)))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """That of a sample as a model takes it."""
+        return (sum(column.width for column in self.columns),) if self.columns else tuple(self.x.shape[1:])
+
+    @property
+    def inputs(self) -> int | tuple[int, ...]:
+        """Number of a model's inputs; the shape of a sample that is no plain row."""
+        return self.shape[0] if len(self.shape) == 1 and not self.is_tokens else self.shape
+
+    @property
+    def is_tokens(self) -> bool:
+        """Whether a model's inputs are whole numbers."""
+        return bool(np.issubdtype(self.x.dtype, np.integer)) and not self.columns
+
+    @property
+    def train_size(self) -> int:
+        """Training samples of any seed: all have parts of the same sizes."""
+        return len(next(iter(self.splits.values())).train)
+
+    @cached_property
+    def digest(self) -> str:
+        """A name for the samples, whichever part they are in."""
+        return _digest(self.x, self.y, more=as_json([column.as_dict() for column in self.columns]))
+
+    def split(self, seed: int) -> Split:
+        """The seed's own split, or the dataset's own where ``resample`` is off; as the stage ``dataset`` wrote it."""
+        if seed not in self.splits:
+            path = files.splits_path(self.name)
+            raise ResultsError(f"{path} has no split for seed {seed}; `dvc repro dataset@{self.name}` draws those of all seeds")
+        return self.splits[seed]
+
+    def samples(self, seeds: Sequence[int]) -> Samples:
+        """The samples of one replicate for each seed: a raw table encoded, and a number to be predicted standardised.
+
+        Both by the seed's own training part.
+        """
+        splits = [self.split(seed) for seed in seeds]
+        parts = {part: np.stack([getattr(split, part) for split in splits]) for part in PARTS}
+        if not self.columns and self.task == "classification":
+            return Samples(self.x, self.y, parts, np.ones(len(seeds)))
+        known = {seed: self._encoded(seed) for seed in dict.fromkeys(seeds)}
+        place = {seed: number * len(self.y) for number, seed in enumerate(known)}
+        offsets = np.array([place[seed] for seed in seeds])[:, None]
+        x, y, _ = zip(*known.values(), strict=True)
+        moved = {part: rows + offsets for part, rows in parts.items()}
+        return Samples(np.concatenate(x), np.concatenate(y), moved, np.array([known[seed][2].deviation for seed in seeds]))
+
+    def scale(self, seed: int) -> Scale:
+        """Mean and deviation of a number to be predicted in the training part of the seed, else 0 and 1."""
+        return Scale.of(self.y[self.split(seed).train]) if self.task == "regression" else Scale()
+
+    def _encoded(self, seed: int) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.generic], Scale]:
+        """All inputs, targets and the targets' scale, by the training part of the seed; kept, for each round needs them."""
+        if seed not in self._known:
+            x = encode(self.x, self.columns, self.split(seed).train) if self.columns else self.x
+            scale = self.scale(seed)
+            y = self.y if self.task == "classification" else scale.standardised(self.y)
+            if self.columns:
+                self._refuse_overflow(np.column_stack([x, y]))
+            self._known[seed] = (x, y, scale)
+        return self._known[seed]
+
+    @cached_property
+    def _known(self) -> dict[int, tuple[npt.NDArray[np.generic], npt.NDArray[np.generic], Scale]]:
+        return {}
+
+    def _refuse_overflow(self, values: npt.NDArray[np.float32]) -> None:
+        """Refuse what is that far away from a training part that single precision does not hold how far."""
+        for row, place in np.argwhere(np.isinf(values))[:1]:
+            ends = np.cumsum([column.width for column in self.columns])
+            names = [f"the column {column.name}" for column in self.columns] + ["the target"]
+            raise ProblemError(
+                f"params.yaml: problems.{self.name}: {names[np.searchsorted(ends, place, side='right')]} is too far in row "
+                f"{row + 1} from all that a training part has; correct this row or take it out"
+            )
+
+
+def _digest(*arrays: npt.NDArray[Any], more: str = "") -> str:
+    content = b"".join(f"{a.dtype} {a.shape}".encode() + np.ascontiguousarray(a).tobytes() for a in arrays)
+    return hashlib.sha256(content + more.encode()).hexdigest()[:16]

@@ -1,0 +1,142 @@
+"""How runs are dealt out: in portions that are trained together, here or by an executor's processes."""
+
+import functools
+import pickle
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
+
+import torch
+
+import pipeline.catalogue  # noqa: F401  # a process that begins from nothing knows every registered name, too
+from pipeline.config.params import Component
+from pipeline.engine.memory import fitting, numbers_of_state
+from pipeline.engine.stackable import by_optimizer
+from pipeline.engine.training import Way, WayError, train_by, ways
+from pipeline.engine.training import tell as warn
+from pipeline.problems.problem import Problem
+from pipeline.problems.run import Block, History, Run, collect
+from pipeline.runs.executor import ExecutorError, Workers, tell
+
+WORK_AT_ONCE = 2e12
+"""Weights × samples × epochs of a portion of a stack, which two cores train in about half a minute: what a kill may cost."""
+SMALLEST_CUT = 140
+"""Runs up to which stacked tensors stay together."""
+LARGEST_CUT = 280
+"""Runs of stacked tensors in one process at the most."""
+LISTENING_SECONDS = 0.2
+"""How often blocks of epochs are heard from processes that train."""
+Places = list[int]
+Listener = Callable[[Places, Block], None]
+"""Is given blocks of epochs as they are trained, behind the places of their runs among all that are wanted."""
+
+
+def trained(
+    problem: Problem,
+    runs: Sequence[Run],
+    wanted: Places,
+    device: torch.device,
+    workers: Workers,
+    listen: Listener,
+    *,
+    search: bool = False,
+) -> Iterator[tuple[Places, History]]:
+    """Train the runs at the places that are wanted; yields each portion as soon as it is done.
+
+    Raises what :func:`pipeline.engine.training.train` raises, and :class:`pipeline.runs.executor.ExecutorError` where a
+    process of the executor is lost.
+    """
+    for optimizer, group in by_optimizer(problem, [runs[place] for place in wanted]):
+        left = sorted((wanted[number] for number in group), key=lambda place: (runs[place].stream, runs[place].seed, place))
+        for way in (possible := ways(problem, optimizer, device)):
+            is_dealt = device.type == "cpu" and way != "compiled" and workers.count > 1
+            portions = cut(problem, optimizer, left, way, device, workers.count)
+            train = functools.partial(_dealt, workers=workers) if is_dealt and len(portions) > 1 else _here
+            try:
+                for places, history in train(problem, runs, portions, way, device, listen, search=search):
+                    left = [place for place in left if place not in places]
+                    yield places, history
+                break
+            except WayError as error:
+                if way == possible[-1]:
+                    raise
+                warn(str(error))
+
+
+def cut(problem: Problem, optimizer: Component, places: Places, way: Way, device: torch.device, processes: int) -> list[Places]:
+    """The places in portions, each trained as one: single runs, or stacks of replicates, whose runs share batches.
+
+    No more of them together than a kill may cost; stacks of tensors on the CPU are cut for all processes.
+    """
+    size = 1
+    if way != "loop":
+        budget = problem.budget()
+        of_run = numbers_of_state(problem, optimizer) * budget.epochs * budget.steps_per_epoch * problem.params.batch_size
+        size = max(processes, int(WORK_AT_ONCE / of_run))
+    if way == "tensors" and device.type == "cpu" and len(places) > SMALLEST_CUT:
+        in_memory = fitting(problem, optimizer, torch.float32, problem.params.batch_size)
+        size = max(1, min(size, LARGEST_CUT, -(-len(places) // processes), in_memory // processes))
+    return [places[start : start + size] for start in range(0, len(places), size)]
+
+
+def _here(
+    problem: Problem,
+    runs: Sequence[Run],
+    portions: Sequence[Places],
+    way: Way,
+    device: torch.device,
+    listen: Listener,
+    *,
+    search: bool,
+) -> Iterator[tuple[Places, History]]:
+    for places in portions:
+        some = [runs[place] for place in places]
+        training = train_by(way, problem, some, device=device, search=search)
+        yield places, collect(some, training, functools.partial(listen, places))
+
+
+def _dealt(
+    problem: Problem,
+    runs: Sequence[Run],
+    portions: Sequence[Places],
+    way: Way,
+    device: torch.device,
+    listen: Listener,
+    *,
+    search: bool,
+    workers: Workers,
+) -> Iterator[tuple[Places, History]]:
+    content = pickle.dumps(problem)
+    futures: dict[Future[bytes], Places] = {}
+    try:
+        for number, places in enumerate(portions):
+            some = [runs[place] for place in places]
+            futures[workers.submit(_trained, content, some, way, device, number, search=search)] = places
+        while futures:
+            done, _ = wait(futures, timeout=LISTENING_SECONDS, return_when=FIRST_COMPLETED)
+            for number, block in workers.heard():
+                listen(portions[number], block)
+            for future in done:
+                history: History = pickle.loads(future.result())
+                yield futures.pop(future), history
+    except BrokenProcessPool:
+        raise ExecutorError(
+            f"problem {problem.name}: a process that trained its runs is gone, killed perhaps for the memory it took; what was "
+            "finished is kept, and goes on with the next call; PIPELINE_EXECUTOR=local:1 trains one run at a time"
+        ) from None
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+def _trained(content: bytes, runs: Sequence[Run], way: Way, device: torch.device, number: int, *, search: bool) -> bytes:
+    """A portion, trained in another process. As bytes: torch would hand every tensor over in a file of shared memory."""
+    training = train_by(way, _problem(content), runs, device=device, search=search)
+    return pickle.dumps(collect(runs, training, functools.partial(tell, number)))
+
+
+@functools.lru_cache(maxsize=1)
+def _problem(content: bytes) -> Problem:
+    """The problem that was sent; the next portion is mostly of the same."""
+    found: Problem = pickle.loads(content)
+    return found

@@ -1,0 +1,172 @@
+"""Work done elsewhere: an executor of the standard library, which tells blocks of epochs as they are trained there.
+
+What is computed follows from what is submitted, so that neither the kind of executor nor how many processes it has changes a
+result.
+"""
+
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from typing import Any, Protocol, Self, TypeVar
+
+import torch
+
+from pipeline.config.errors import PipelineError
+from pipeline.engine.device import cores
+from pipeline.problems.run import Block
+
+T = TypeVar("T")
+VARIABLE = "PIPELINE_EXECUTOR"
+
+
+class ExecutorError(PipelineError):
+    """There is no such executor, or it broke; says why and what would help."""
+
+
+class Workers(Protocol):
+    """What the pipeline needs of an executor. ``count`` is how many calls it makes side by side."""
+
+    count: int
+
+    def submit(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> "Future[T]":
+        """As :meth:`concurrent.futures.Executor.submit`."""
+        ...
+
+    def map(self, function: Callable[..., T], *iterables: Any, chunksize: int = 1) -> Iterator[T]:
+        """As :meth:`concurrent.futures.Executor.map`."""
+        ...
+
+    def heard(self) -> Iterator[tuple[int, Block]]:
+        """The blocks that calls have told by :func:`tell` since the last time, each behind the number it was told with."""
+        ...
+
+
+class Here(Executor):
+    """This process, which makes each call as it is submitted."""
+
+    count = 1
+
+    def submit(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> "Future[T]":
+        """The call, done."""
+        future: Future[T] = Future()
+        try:
+            future.set_result(function(*args, **kwargs))
+        except Exception as error:  # noqa: BLE001  # it is raised where the result is asked for
+            future.set_exception(error)
+        return future
+
+    def heard(self) -> Iterator[tuple[int, Block]]:
+        """Nothing: whoever trains here listens himself."""
+        yield from ()
+
+    def kill(self) -> None:
+        """Nothing: there is nobody else."""
+
+
+HERE = Here()
+
+
+class Processes(ProcessPoolExecutor):
+    """``count`` processes of this machine, with one thread each; they end with this one, however it ends.
+
+    They begin as copies of this process, with all that is imported, where it has no other threads than those of executors: they
+    would be missing in a copy. Elsewhere they begin from nothing, which takes seconds. Leaving the block by an error
+    ends them in the middle of what they do.
+    """
+
+    def __init__(self, count: int) -> None:
+        is_copied = sys.platform == "linux" and not any(map(_is_foreign, threading.enumerate()))
+        context = multiprocessing.get_context("fork" if is_copied else "spawn")
+        self.count = count
+        self._blocks = context.SimpleQueue()
+        super().__init__(count, mp_context=context, initializer=_begin, initargs=(self._blocks,))
+        if is_copied:
+            self.submit(os.getpid).result()  # all begin now, before there are threads
+
+    def submit(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> "Future[T]":
+        """As every executor; an error that cannot be sent from there to here is told all the same."""
+        return super().submit(_called, function, *args, **kwargs)
+
+    def heard(self) -> Iterator[tuple[int, Block]]:
+        """The blocks that were told since the last time."""
+        while not self._blocks.empty():
+            yield self._blocks.get()
+
+    def kill(self) -> None:
+        """End the processes in the middle of what they do; what was submitted breaks."""
+        for process in list((self._processes or {}).values()):  # from Python 3.14 on there is `kill_workers` for it
+            process.kill()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self.kill()
+        self.shutdown(cancel_futures=True)
+
+
+def executor() -> "Here | Processes":
+    """What ``PIPELINE_EXECUTOR`` names: ``local:8`` for eight processes, ``local`` (or nothing) for one on each core."""
+    given = os.environ.get(VARIABLE) or "local"
+    kind, _, number = given.partition(":")
+    if kind != "local" or (number and not (number.isdecimal() and int(number))):
+        raise ExecutorError(f"{VARIABLE} is {given}, which is no executor; write local, or local:8 for eight processes")
+    count = int(number) if number else cores()
+    return Processes(count) if count > 1 else Here()
+
+
+def _is_foreign(thread: threading.Thread) -> bool:
+    """Whether it is neither the main thread nor one of an executor, which no copy needs."""
+    is_executors = type(thread).__name__ == "_ExecutorManagerThread" or thread.name == "QueueFeederThread"
+    return thread is not threading.main_thread() and not is_executors
+
+
+def _called(function: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
+    try:
+        return function(*args, **kwargs)
+    except Exception as error:  # noqa: BLE001  # it is raised where the result is asked for
+        raise _sendable(error) from None
+
+
+def _sendable(error: Exception) -> Exception:
+    """The error, or what it says: one of the user's own may hold anything, and some can be sent and not be received."""
+    try:
+        return error if isinstance(pickle.loads(pickle.dumps(error)), type(error)) else RuntimeError(str(error))
+    except Exception:  # noqa: BLE001  # whatever is wrong with it
+        return RuntimeError(f"{type(error).__name__}: {error}")
+
+
+LAST_ACTS: list[Callable[[], None]] = []
+"""What a process has to do before it ends because the one that began it is gone."""
+_told: Any = None
+
+
+def tell(number: int, block: Block) -> None:
+    """Tell whoever submitted this call a block of epochs."""
+    _told.put((number, block))
+
+
+def _begin(told: Any) -> None:
+    """What each process does first."""
+    global _told  # noqa: PLW0603  # a process has one executor
+    _told = told
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is for the stage, which ends its processes
+    torch.set_num_threads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        try:
+            for act in LAST_ACTS:
+                act()
+        finally:
+            os._exit(1)

@@ -1,0 +1,61 @@
+"""What so many seeds could have found, and how many would do: a range, since the spread is an estimate itself.
+
+Both speak of one two-sided t test of a difference and use the components of :mod:`pipeline.statistics.components`.
+"""
+
+from bisect import bisect_left
+
+import numpy as np
+from scipy.special import chdtri, nctdtr, stdtrit
+
+from pipeline.statistics.components import LEVEL, Estimate
+
+POWER = 0.8
+MOST_SEEDS = 100_000
+"""Where the search for a number of seeds ends."""
+_HALVINGS = 60
+
+
+def power(effect: float, found: Estimate, splits: int, alpha: float = LEVEL) -> float:
+    """The chance that ``splits`` seeds show a true difference of ``effect``, in the unit of the losses, on its side."""
+    error = found.after(splits)
+    if error == 0:
+        return float(effect != 0)
+    df = max(splits - 1, 1)
+    return float(1 - nctdtr(df, min(abs(effect) / error, 1e3), stdtrit(df, 1 - alpha / 2)))
+
+
+def detectable(found: Estimate, alpha: float = LEVEL, chance: float = POWER, splits: int | None = None) -> float:
+    """The smallest difference that ``splits`` seeds (as many as there were) find with this chance, in the unit of the losses.
+
+    NaN below two seeds or without an error.
+    """
+    n = found.splits if splits is None else splits
+    if n < 2 or not found.error >= 0:
+        return np.nan
+    low, high = 0.0, 1e3 * found.after(n)
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if power(middle, found, n, alpha) < chance else (low, middle)
+    return high
+
+
+def seeds_needed(
+    found: Estimate, effect: float, alpha: float = LEVEL, chance: float = POWER, confidence: float = 0.8
+) -> tuple[float, float]:
+    """From how many to how many seeds find a difference of ``effect`` with this chance.
+
+    The range is over the chi-squared interval of the spread at ``confidence``; the effect is a given, the smallest that
+    matters, since the estimated one would double the error. Infinity where no number does, NaN without an error.
+    """
+    if found.splits < 2 or not found.error > 0:
+        return np.nan, np.nan
+    df, tail = found.splits - 1, (1 - confidence) / 2
+    ends = (found.between * df / float(chdtri(df, p)) for p in (tail, 1 - tail))
+    low, high = (_fewest(Estimate(**{**vars(found), "between": end}), effect, alpha, chance) for end in ends)
+    return low, high
+
+
+def _fewest(found: Estimate, effect: float, alpha: float, chance: float) -> float:
+    number = 2 + bisect_left(range(2, MOST_SEEDS + 1), chance, key=lambda n: power(effect, found, n, alpha))
+    return float(number) if number <= MOST_SEEDS else np.inf

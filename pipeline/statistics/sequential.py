@@ -1,0 +1,217 @@
+"""Looks at a growing number of seeds, and when to stop: alpha spending, and the state of a race.
+
+Lan and DeMets (1983) spend a level over the looks by the share t of the information that each has. Each side spends
+2 - 2 Φ(z / √t) with z the upper α/4 quantile, which is near to O'Brien and Fleming (1979): hardly anything is given away
+early. The boundaries come from recursive numerical integration (Armitage, McPherson and Rowe 1969; Jennison and Turnbull
+2000, chapter 19). A t test at look k is done at the boundary's nominal level, their significance level approach.
+
+The share of information is taken as seeds over most seeds. Where splits overlap, each look has more than that, its correlation
+with the last is greater, and the error of the sequence is smaller than said. Stopping for want of hope spends nothing
+and gives nothing back: the boundaries do not count on it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.special import ndtr, ndtri, stdtrit
+
+from pipeline.statistics.comparison import MATTERS, _against, _best
+from pipeline.statistics.components import LEVEL, Estimate, Floats, Losses, differences, level
+
+HOPE = 0.1
+"""A pair that ``most`` seeds settle with less than this chance is not waited for."""
+_NODES = 160
+_FARTHEST = 8.0  # a normal quantile beyond which nothing is spent
+
+State = Literal["better", "worse", "equal", "out", "diverged", "open", "hopeless"]
+"""*out*: not the best; *equal*: practically equal, or a regret bounded by what matters; *hopeless*: not settled by ``most``."""
+
+
+def spent(fraction: float, alpha: float = LEVEL) -> float:
+    """How much of ``alpha``, two-sided, is spent at a share ``fraction`` of the information, in (0, 1]."""
+    return float(4 * ndtr(ndtri(alpha / 4) / np.sqrt(fraction)))
+
+
+def boundaries(fractions: Sequence[float], alpha: float = LEVEL) -> tuple[float, ...]:
+    """The z of each look, two-sided, at rising shares of the information, the last at most 1.
+
+    ValueError for shares that do not rise or lie outside (0, 1].
+    """
+    return _boundaries(tuple(float(f) for f in fractions), alpha)
+
+
+def nominal_levels(fractions: Sequence[float], alpha: float = LEVEL) -> tuple[float, ...]:
+    """The two-sided level of the test at each look."""
+    return tuple(float(2 * ndtr(-z)) for z in boundaries(fractions, alpha))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Looks from ``least`` seeds on, every ``batch``, up to ``most``; ValueError unless 2 ≤ least ≤ most and 1 ≤ batch."""
+
+    least: int
+    most: int
+    batch: int = 4
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.least <= self.most or self.batch < 1:
+            raise ValueError(f"looks need 2 <= least <= most and a batch of 1 or more (given: {self})")
+
+    @property
+    def looks(self) -> tuple[int, ...]:
+        """The numbers of seeds at which the figures are looked at."""
+        return (*range(self.least, self.most, self.batch), self.most)
+
+    def levels(self, alpha: float = LEVEL) -> dict[int, float]:
+        """The two-sided nominal level at each look."""
+        return dict(zip(self.looks, nominal_levels([n / self.most for n in self.looks], alpha), strict=True))
+
+
+@dataclass(frozen=True)
+class Race:
+    """Where a race stands after ``seeds``: what is settled, and at which look, against the baseline and for the best.
+
+    ``level`` is the nominal level of the last look. ``following`` is the number of seeds to have next, None where it stops.
+    A label's ``settled`` is the look at which it left the race for the baseline's comparison, if it did.
+    """
+
+    seeds: int
+    level: float
+    to_baseline: dict[str, State]
+    to_best: dict[str, State]
+    settled: dict[str, int]
+    following: int | None
+
+    @property
+    def stop(self) -> bool:
+        """Whether no more seeds are wanted."""
+        return self.following is None
+
+
+def race(
+    losses: Losses, baseline: str, plan: Plan, overlap: float = 0.0, matters: float = MATTERS, alpha: float = LEVEL
+) -> Race:
+    """The state after the last look that the seeds there are, rows of ``losses``, allow; all looks are taken anew.
+
+    A verdict that a look reached stays: *better* or *worse* than the baseline, *out* of the set of the best. The families,
+    against the baseline and for the best, have ``alpha`` each over all looks. The same figures and plan give the same
+    state, however they were come by. A greater ``most`` is another plan, whose early looks are stricter: what the old one
+    settled may be open again, and only the last plan's verdicts may be told. ValueError for fewer seeds than ``least``.
+    """
+    there = min(len(values) for values in losses.values())
+    if there < plan.least:
+        raise ValueError(f"the first look is at {plan.least} seeds (given: {there})")
+    levels = plan.levels(alpha)
+    to_baseline: dict[str, State] = {}
+    to_best: dict[str, State] = {}
+    settled: dict[str, int] = {}
+    taken = [n for n in plan.looks if n <= there]
+    for n in taken:
+        own = {label: values[:n] for label, values in losses.items()}
+        look = _Look(own, baseline, differences(own, overlap), matters, levels[n], levels[plan.most], plan.most)
+        to_baseline = _kept(to_baseline, look.to_baseline(), {"better", "worse"})
+        to_best = _kept(to_best, look.to_best(), {"out"})
+        settled |= {name: n for name, state in to_baseline.items() if state in {"better", "worse"} and name not in settled}
+    is_open = "open" in {*to_baseline.values(), *to_best.values()}
+    following = next((n for n in plan.looks if n > taken[-1]), None) if is_open else None
+    return Race(taken[-1], levels[taken[-1]], to_baseline, to_best, settled, following)
+
+
+def chance(found: Estimate, margin: float, most: int, zero: float, equal: float, sides: Literal[1, 2] = 2) -> float:
+    """The predictive chance that ``most`` seeds settle a pair: zero is excluded, or the interval lies within the margin.
+
+    The mean at ``most`` given the one now is normal about it, with the variance that the seeds to come bring (Spiegelhalter,
+    Freedman and Blackburn 1986, with a flat prior). ``zero`` and ``equal`` are the levels of the two tests then. With one
+    side, a difference to the best, zero is excluded from above, and the upper bound alone has to be below the margin. NaN
+    without an error.
+    """
+    to_come = max(0.0, found.between * (1 / max(found.splits, 1) - 1 / most))
+    move = max(np.sqrt(to_come), 1e-12 * found.after(most), np.finfo(float).tiny)
+    away, near = (-float(stdtrit(most - 1, level / sides)) * found.after(most) for level in (zero, equal))
+    room = margin - near
+    upper = min(room, away)  # what is excluded and within the margin counts once
+    if sides == 1:
+        return float(ndtr((found.mean - away) / move) + ndtr((upper - found.mean) / move))
+    inside = ndtr((upper - found.mean) / move) - ndtr((-upper - found.mean) / move)
+    return float(ndtr((found.mean - away) / move) + ndtr((-away - found.mean) / move) + max(0.0, inside))
+
+
+def _kept(before: dict[str, State], now: dict[str, State], final: set[State]) -> dict[str, State]:
+    return {label: before[label] if before.get(label) in final else state for label, state in now.items()}
+
+
+@dataclass(frozen=True)
+class _Look:
+    """The figures of one look."""
+
+    losses: Losses
+    baseline: str
+    of: dict[tuple[str, str], Estimate]
+    matters: float
+    alpha: float
+    last: float
+    most: int
+
+    def to_baseline(self) -> dict[str, State]:
+        """The state of each other label against the baseline."""
+        table = _against(self.losses, self.baseline, self.of, self.matters, self.alpha).drop(self.baseline)
+        margin = self.matters * abs(level(self.losses[self.baseline]).mean)
+        words: dict[str, State] = {"better": "better", "worse": "worse", "practically equal": "equal", "diverged": "diverged"}
+        return {
+            str(label): words.get(verdict) or self._hope(self.of[str(label), self.baseline], margin, 2)
+            for label, verdict in table["verdict"].items()
+        }
+
+    def to_best(self) -> dict[str, State]:
+        """The state of each label's regret; the leader waits for the others."""
+        table = _best(self.losses, self.of, self.matters, self.alpha)
+        able = table[table["diverged"] == table["diverged"].min()]
+        leader = str(able["loss"].idxmin()) if able["loss"].notna().any() else ""
+        margin = self.matters * abs(able["loss"].min())
+        states: dict[str, State] = {}
+        for label, row in ((str(label), row) for label, row in table.iterrows() if label != leader):
+            settled: State | None = "diverged" if label not in able.index else None if row["in_set"] else "out"
+            settled = settled or ("equal" if row["bounded"] else None)
+            states[label] = settled or self._hope(self.of[label, leader], margin, 1)
+        waits: State = "open" if "open" in states.values() else "hopeless"
+        return {label: states.get(label, "equal" if table.loc[label, "bounded"] else waits) for label in self.losses}
+
+    def _hope(self, found: Estimate, margin: float, sides: Literal[1, 2]) -> State:
+        strict = self.last / max(len(self.losses) - 1, 1)
+        found_chance = chance(found, margin, self.most, strict, self.last if sides == 2 else strict, sides)
+        return "open" if found_chance >= HOPE else "hopeless"
+
+
+@lru_cache(maxsize=256)
+def _boundaries(fractions: tuple[float, ...], alpha: float) -> tuple[float, ...]:
+    if not all(a < b for a, b in zip((0.0, *fractions), fractions, strict=False)) or fractions[-1] > 1:
+        raise ValueError(f"shares of the information rise, above 0 and to 1 at most (given: {fractions})")
+    points, weights = np.polynomial.legendre.leggauss(_NODES)
+    zs: list[float] = []
+    before, spent_before = 0.0, 0.0
+    nodes, mass = np.zeros(1), np.ones(1)  # all is at zero where nothing is known
+    for fraction in fractions:
+        step = float(np.sqrt(fraction - before))
+        z = _boundary(_crossing(nodes, mass, step, float(np.sqrt(fraction))), spent(fraction, alpha) - spent_before)
+        edge = z * np.sqrt(fraction)
+        new = edge * points
+        density = np.exp(-(((new[:, None] - nodes) / step) ** 2) / 2) / (step * np.sqrt(2 * np.pi))
+        nodes, mass = new, (density @ mass) * weights * edge
+        before, spent_before = fraction, spent(fraction, alpha)
+        zs.append(z)
+    return tuple(zs)
+
+
+def _crossing(nodes: Floats, mass: Floats, step: float, scale: float) -> Callable[[float], float]:
+    """The chance to be beyond ± z for the first time, as a function of z, from the masses at the nodes of the look before."""
+    return lambda z: float(mass @ (ndtr((-z * scale - nodes) / step) + ndtr((nodes - z * scale) / step)))
+
+
+def _boundary(crossing: Callable[[float], float], alpha: float) -> float:
+    if alpha <= crossing(_FARTHEST):
+        return _FARTHEST
+    return float(brentq(lambda z: crossing(z) - alpha, 0.0, _FARTHEST, xtol=1e-12))

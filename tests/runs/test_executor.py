@@ -1,0 +1,160 @@
+"""Processes make the calls that are submitted, in whatever process, tell blocks, and never outlive who began them."""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.problems.run import CURVES, Block
+from pipeline.runs.executor import ExecutorError, Here, Processes, executor, tell
+
+
+def square(number: int) -> int:
+    return number * number
+
+
+def process(_: object = None) -> int:
+    time.sleep(0.02)
+    return os.getpid()
+
+
+def refuse(what: str) -> None:
+    raise ValueError(f"no {what}")
+
+
+class OddError(Exception):
+    """It can be sent and not be received."""
+
+    def __init__(self, one: str, other: str) -> None:
+        super().__init__(one + other)
+
+
+def refuse_oddly() -> None:
+    raise OddError("a", "b")
+
+
+def end() -> None:
+    os._exit(3)
+
+
+def block(number: int) -> Block:
+    return Block(number, **dict.fromkeys(CURVES, np.full((2, 3), float(number))))
+
+
+def told(number: int) -> int:
+    for first in (1, 3):
+        tell(number, block(first))
+    return torch.get_num_threads()
+
+
+@pytest.fixture(params=[1, 2])
+def some(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Here | Processes]:
+    monkeypatch.setenv("PIPELINE_EXECUTOR", f"local:{request.param}")
+    with executor() as workers:
+        assert workers.count == request.param
+        yield workers
+
+
+@pytest.mark.parametrize("count", [0, 1, 7])
+def test_each_item_is_done_in_order(some: Here | Processes, count: int) -> None:
+    assert list(some.map(square, range(count), chunksize=2)) == [number * number for number in range(count)]
+
+
+def test_an_error_is_raised_where_the_result_is_asked_for(some: Here | Processes) -> None:
+    failed, oddly = some.submit(refuse, "way"), some.submit(refuse_oddly)
+    assert some.submit(square, 3).result() == 9
+    with pytest.raises(ValueError, match=r"^no way$"):
+        failed.result()
+    with pytest.raises((OddError, RuntimeError), match="ab"):
+        oddly.result()
+    assert some.submit(square, 3).result() == 9, "it goes on"
+
+
+def test_all_processes_do_their_share_with_one_thread_each_and_tell_blocks() -> None:
+    with Processes(2) as two:
+        assert len(set(two.map(process, range(20)))) == 2
+        assert list(two.map(told, [0, 1])) == [1, 1]
+        heard = list(two.heard())
+        assert sorted((number, each.first_epoch) for number, each in heard) == [(0, 1), (0, 3), (1, 1), (1, 3)]
+        assert all((each.lr == each.first_epoch).all() for _, each in heard)
+        assert list(two.heard()) == []
+    assert not multiprocessing.active_children()
+
+
+def test_a_lost_process_is_told() -> None:
+    with Processes(1) as one, pytest.raises(BrokenProcessPool):
+        one.submit(end).result()
+
+
+def leave_by(error: type[BaseException]) -> None:
+    with Processes(1) as one:
+        one.submit(time.sleep, 60)
+        raise error
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_an_error_waits_for_nobody(error: type[BaseException]) -> None:
+    begun = time.monotonic()
+    with pytest.raises(error):
+        leave_by(error)
+    assert time.monotonic() - begun < 10
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize("given", ["local:0", "local:x", "local:-1", "cluster", "dask:tcp://head:8786"])
+def test_another_executor_is_told_with_its_remedy(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIPELINE_EXECUTOR", given)
+    with pytest.raises(ExecutorError, match=f"PIPELINE_EXECUTOR is {given}, .*; write local, or local:8"):
+        executor()
+
+
+def test_there_is_one_process_for_each_core_where_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PIPELINE_EXECUTOR")
+    with executor() as workers:
+        assert workers.count == len(os.sched_getaffinity(0))
+
+
+def ask_and_wait(said: "Connection[Any, Any]", begin: Callable[[], object]) -> None:
+    begin()
+    with Processes(2) as two:
+        said.send(list(two.map(process, range(10))))
+        time.sleep(60)
+
+
+def another_thread() -> None:
+    """With which processes do not begin as copies."""
+    threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+
+
+@pytest.mark.parametrize("begin", [int, another_thread], ids=["copies", "from nothing"])
+def test_processes_end_with_a_killed_stage(begin: Callable[[], object]) -> None:
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    stage = context.Process(target=ask_and_wait, args=(theirs, begin))
+    stage.start()
+    asked = set(ours.recv())
+    assert len(asked - {stage.pid}) == 2
+    os.kill(stage.pid or 0, signal.SIGKILL)
+    stage.join()
+    until = time.monotonic() + 10
+    for number in asked:
+        while is_running(number):
+            assert time.monotonic() < until
+            time.sleep(0.01)
+
+
+def is_running(number: int) -> bool:
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    return False
