@@ -7,6 +7,7 @@ from pipeline.config.errors import PipelineError
 
 COMMANDS = {
     "schedulers": "draw every configured schedule and name the traps in it",
+    "verdict": "judge runs from anywhere: a table, an export, an MLflow experiment",
     "mirror": "rebuild MLflow's and Optuna's stores from the results",
     "clean": "take away what nobody needs any more, or everything; says first what goes",
 }

@@ -36,7 +36,7 @@ SMALLER = (
     ("trials: 32, batch: 8", "trials: 4, batch: 2"),
     ("points: 10, budgets: [10%, 25%, 50%]", "points: 2, budgets: [50%]"),
     # Compiled, as a study of the usual size is.
-    ("    model: {name: linear}\n", "    model: {name: mlp, hidden: [4]}\n    compile: true\n"),
+    ("    model: {name: linear}\n", "    model: {name: mlp, hidden: [4]}\n    engine: compiled\n"),
 )
 # SQLAlchemy 2.1 says so of a query inside MLflow.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
@@ -160,7 +160,8 @@ def test_the_winners_script_runs_and_has_the_reported_rates(project: Path) -> No
 
 def test_all_results_of_the_contract_are_there(project: Path) -> None:
     per_problem = [
-        "data/{}.parquet", "results/{}/train/runs.parquet", "results/{}/train/curves.parquet", "results/{}/train/findings.json",
+        "data/{}.parquet", "data/{}.splits.parquet",
+        "results/{}/train/runs.parquet", "results/{}/train/curves.parquet", "results/{}/train/findings.json",
         "results/{}/tune/trials.parquet",
         "results/{}/tune/runs.parquet", "results/{}/tune/curves.parquet", "results/{}/tune/best.yaml",
         "results/{}/tune/importances.parquet", "results/{}/sweep/runs.parquet", "reports/best/{}.py",

@@ -310,10 +310,11 @@ class ProblemParams(BaseModel):
     batch_size: int = Field(ge=1, le=1_000_000)
     clip: Clipping | None = None
     """Bound on the gradients of each step."""
-    engine: Literal["auto", "stacked", "loop"] = "auto"
-    """Whether runs are trained as one stack, or each by itself; ``auto`` stacks what can be."""
-    compile: Literal["auto"] | bool = "auto"
-    """Whether training is compiled: always, never, or where it is long enough to be worth the seconds."""
+    engine: Literal["auto", "compiled", "tensors", "loop"] = "auto"
+    """How runs are trained: side by side in compiled code or as stacked tensors, or each by itself.
+
+    ``auto`` takes the fastest that is possible and worth its preparation; any other is insisted on.
+    """
     schedulers: Schedules = Field(default_factory=dict)
 
     @field_validator("resample")
@@ -326,7 +327,10 @@ class ProblemParams(BaseModel):
 
 
 class TuneParams(BaseModel):
-    """``tune``: one study per scheduler and seed, of ``trials`` trials each, ``batch`` of them asked for at a time."""
+    """``tune``: one study per scheduler and seed, of ``trials`` trials each.
+
+    ``batch`` of them are asked for at a time, fewer in a last round where it does not divide them.
+    """
 
     model_config = STRICT
 
@@ -334,15 +338,6 @@ class TuneParams(BaseModel):
     batch: int = Field(default=8, ge=1, le=10_000)
     sampler: SamplerName = "tpe"
     lr: PeakRates = PeakRates()
-
-    @field_validator("batch")
-    @classmethod
-    def _rounds_are_whole(cls, batch: int, info: ValidationInfo) -> int:
-        trials = info.data.get("trials", batch)
-        if trials % batch:
-            right = f"write a divisor of trials ({trials}), or change `tune.trials`"
-            raise mistake("does not divide the trials into whole rounds", right)
-        return batch
 
 
 class SweepParams(BaseModel):
@@ -379,7 +374,7 @@ class Params(BaseModel):
     model_config = STRICT
 
     device: Annotated[str, AfterValidator(_is_device)] = "auto"
-    models: Literal["none", "best"] = "none"
+    keep_model: bool = False
     """Whether each problem's best run is kept as a model, in reports/best and in MLflow's registry."""
     seeds: int = Field(ge=2, le=1000)
     problems: dict[ProblemName, ProblemParams] = Field(min_length=1)

@@ -79,6 +79,13 @@ def _places(error: ErrorDetails, given: Any) -> tuple[str | int, ...]:
     return tuple(places)
 
 
+GONE = {
+    "compile": "write `engine: compiled` or `engine: tensors`",
+    "models": "write `keep_model: true`, or leave it out",
+}
+"""What to write for keys of earlier versions."""
+
+
 def in_words(error: ErrorDetails, known: Iterable[str]) -> PydanticCustomError:
     """One error as a :func:`mistake`."""
     kind, context, last = error["type"], error.get("ctx", {}), "".join(map(str, error["loc"][-1:]))
@@ -87,7 +94,7 @@ def in_words(error: ErrorDetails, known: Iterable[str]) -> PydanticCustomError:
     if kind == "missing":
         return mistake("is missing", f"add `{last}:`")
     if kind == "extra_forbidden":
-        return mistake("is not known here", suggestion(last, known), key=True)
+        return mistake("is not known here", GONE.get(last) or suggestion(last, known), key=True)
     if kind == "literal_error":
         return mistake("is not one of the choices", suggestion(str(error["input"]), _choices(context)))
     if kind in _BOUNDS:

@@ -29,8 +29,8 @@ def is_to_be_compiled(problem: Problem, worth: int) -> bool:
     They are those of one run at the problem's own budget. Compiled code rounds in another way, and no run's numbers may
     hang on how many others there are, nor on a clock.
     """
-    asked, budget = problem.params.compile, problem.budget()
-    return budget.epochs * budget.steps_per_epoch >= worth if asked == "auto" else asked
+    asked, budget = problem.params.engine, problem.budget()
+    return budget.epochs * budget.steps_per_epoch >= worth if asked == "auto" else asked == "compiled"
 
 
 def prepared(function: Callable[P, T], run_steps: int, *, is_compiled: bool) -> Callable[P, T]:

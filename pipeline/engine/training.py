@@ -48,7 +48,7 @@ def ways(problem: Problem, optimizer: Component, device: torch.device) -> tuple[
     if wrong or asked == "loop":
         return ("loop",)
     first: tuple[Way, ...] = ("compiled",) if device.type == "cpu" and is_to_be_compiled(problem, WORTH_COMPILING) else ()
-    return (*first, "tensors", "loop") if asked == "auto" else (*first, "tensors")
+    return (*first, "tensors", "loop") if asked == "auto" else first or ("tensors",)
 
 
 def train(
@@ -114,6 +114,8 @@ def _compiled(problem: Problem, runs: Sequence[Run], *, device: torch.device, dt
         return (yield from in_turns(lanes, runs, _fitting(problem, runs, dtype)))
     except (NoCompilerError, UntranslatableError) as error:  # raised before the first block
         name = problem.params.model.name
+        if problem.params.engine == "compiled":
+            raise WayError(f"problem {problem.name} cannot be compiled: {error}. Write `engine: auto`") from error
         words = f"problem {problem.name}: training the model {name} without compiled code, which is slower: {error}"
         raise WayError(words) from error
 

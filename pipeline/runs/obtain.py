@@ -58,13 +58,18 @@ def obtain(
 
 def weights(problem: Problem, run: Run, device: torch.device) -> bytes:
     """The weights at the end of a run, as a safetensors file; where they were not kept, the run is trained again."""
-    name = kept_name(problem, run, device)
-    found = store().weights(name)
+    name = _weights_of(kept_name(problem, run, device))
+    found = store().contents([name]).get(name)
     if found is None:
         ((_, history),) = trained(problem, [run], [0], device, HERE, lambda places, block: None)
         found = weights_of(history, 0)
-        store().keep_weights(name, found)
+        store().keep_contents({name: found})
     return found
+
+
+def _weights_of(name: str) -> str:
+    """What the weights of a run are kept under."""
+    return f"weights {name}"
 
 
 def _kept(history: History, names: Sequence[str], *, whole: bool) -> dict[str, Finished]:
@@ -72,7 +77,7 @@ def _kept(history: History, names: Sequence[str], *, whole: bool) -> dict[str, F
     found = {name: _finished(history, number, whole=whole) for number, name in enumerate(names)}
     store().keep(found, _origin())
     if whole and (best := best_of(history)) is not None:
-        store().keep_weights(names[best], weights_of(history, best))
+        store().keep_contents({_weights_of(names[best]): weights_of(history, best)})
     return found
 
 

@@ -25,7 +25,7 @@ from pipeline.config.files import STATE, store_root
 from pipeline.config.locks import alone, is_broken_database, mend
 from pipeline.problems.run import CURVES
 
-SCHEMA = 1
+SCHEMA = 2
 """Of the tables; a file of another number is replaced."""
 WAIT_SECONDS = 60.0
 """How long a write waits for another process's."""
@@ -42,8 +42,8 @@ _TABLES = """
         run TEXT PRIMARY KEY, whole INTEGER NOT NULL, curves BLOB NOT NULL, figures TEXT NOT NULL, checksum TEXT NOT NULL,
         origin TEXT NOT NULL, asked REAL NOT NULL
     ) WITHOUT ROWID;
-    CREATE TABLE weights (
-        run TEXT PRIMARY KEY, content BLOB NOT NULL, checksum TEXT NOT NULL, asked REAL NOT NULL
+    CREATE TABLE contents (
+        name TEXT PRIMARY KEY, content BLOB NOT NULL, checksum TEXT NOT NULL, asked REAL NOT NULL
     ) WITHOUT ROWID;
 """
 _KEEP = """
@@ -52,8 +52,8 @@ _KEEP = """
     checksum = excluded.checksum, origin = excluded.origin, asked = excluded.asked WHERE excluded.whole >= runs.whole
 """
 _SIZES = """
-    SELECT 'runs', run, length(curves) + length(figures), asked FROM runs
-    UNION ALL SELECT 'weights', run, length(content), asked FROM weights ORDER BY 4 DESC
+    SELECT 'runs', 'run', run, length(curves) + length(figures), asked FROM runs
+    UNION ALL SELECT 'contents', 'name', name, length(content), asked FROM contents ORDER BY 5 DESC
 """
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -107,30 +107,39 @@ class Store:
 
         self._do(write, None)
 
-    def weights(self, run: str) -> bytes | None:
-        """The weights of a run, a safetensors file, where they are kept."""
+    def contents(self, names: Sequence[str]) -> dict[str, bytes]:
+        """What else is kept under these names: the weights of a run, what a search asked for."""
 
-        def read(connection: sqlite3.Connection) -> bytes | None:
-            row = connection.execute("SELECT content, checksum FROM weights WHERE run = ?", [run]).fetchone()
-            connection.execute("UPDATE weights SET asked = ? WHERE run = ?", [time.time(), run])
-            return bytes(row[0]) if row and _checksum(run, row[0]) == row[1] else None
+        def read(connection: sqlite3.Connection) -> dict[str, bytes]:
+            found: dict[str, bytes] = {}
+            now = time.time()
+            for start in range(0, len(names), AT_ONCE):
+                some = names[start : start + AT_ONCE]
+                marks = ", ".join("?" * len(some))
+                rows = connection.execute(f"SELECT name, content, checksum FROM contents WHERE name IN ({marks})", [*some])
+                found |= {name: bytes(content) for name, content, checksum in rows if _checksum(name, content) == checksum}
+                connection.execute(
+                    f"UPDATE contents SET asked = ? WHERE name IN ({marks}) AND asked < ?", [now, *some, now - HOUR]
+                )
+            return found
 
-        return self._do(read, None)
+        return self._do(read, {})
 
-    def keep_weights(self, run: str, content: bytes) -> None:
-        """Keep the weights of a run."""
-        row = run, content, _checksum(run, content), time.time()
-        self._do(lambda connection: connection.execute("INSERT OR REPLACE INTO weights VALUES (?, ?, ?, ?)", row), None)
+    def keep_contents(self, contents: Mapping[str, bytes]) -> None:
+        """Keep contents by name, all or none."""
+        rows = [(name, content, _checksum(name, content), time.time()) for name, content in contents.items()]
+        statement = "INSERT OR REPLACE INTO contents VALUES (?, ?, ?, ?)"
+        self._do(lambda connection: connection.executemany(statement, rows), None)
 
     def shrink(self, largest: int = LARGEST) -> int:
         """Drop what was not asked for longest until all entries take ``largest`` bytes at the most; how many were dropped."""
 
         def drop(connection: sqlite3.Connection) -> int:
             rows = connection.execute(_SIZES).fetchall()
-            until = np.cumsum([size for _, _, size, _ in rows])
-            dropped = [(table, run) for (table, run, *_), total in zip(rows, until.tolist(), strict=True) if total > largest]
-            for table, run in dropped:
-                connection.execute(f"DELETE FROM {table} WHERE run = ?", [run])
+            until = np.cumsum([row[3] for row in rows])
+            dropped = [row[:3] for row, total in zip(rows, until.tolist(), strict=True) if total > largest]
+            for table, column, name in dropped:
+                connection.execute(f"DELETE FROM {table} WHERE {column} = ?", [name])
             return len(dropped)
 
         dropped = self._do(drop, 0)

@@ -14,13 +14,13 @@ from typing import Any, cast, get_args
 import numpy as np
 import torch
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import ChainedScheduler, LambdaLR, LRScheduler, ReduceLROnPlateau, SequentialLR
+from torch.optim.lr_scheduler import ChainedScheduler, LRScheduler, ReduceLROnPlateau, SequentialLR
 
 from pipeline.config.arrays import Floats
 from pipeline.config.errors import PipelineError
 from pipeline.config.params import Schedule
 from pipeline.config.units import Scale, plain_length, plain_rate
-from pipeline.schedulers.closed_form import ClosedForm
+from pipeline.schedulers.closed_form import rates_of
 from pipeline.schedulers.registry import Monitor, schedulers
 from pipeline.schedulers.warmup import Warmup
 
@@ -247,9 +247,8 @@ class Replay:
             told.note(*self.now)
         main = self._scheduler.main if phases.warmup else self._scheduler
         steps = phases.main - 1
-        if type(main) is LambdaLR and isinstance(factor := main.lr_lambdas[0], ClosedForm):
-            numbers = np.arange(1, steps + 1, dtype=float)
-            told.note(main.base_lrs[0] * factor.over(numbers), self.now[1], steps)
+        if (found := rates_of(main, np.arange(1, steps + 1, dtype=float))) is not None:
+            told.note(found[0], self.now[1] if found[1] is None else found[1], steps)
             return
         step = _plain_step(main) if _is_stepped_plainly(main) else self.step
         for _ in range(steps):

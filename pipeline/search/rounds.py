@@ -16,6 +16,7 @@ from pipeline.problems.problem import Problem
 from pipeline.problems.run import Run
 from pipeline.runs.executor import HERE, Workers
 from pipeline.runs.obtain import obtain
+from pipeline.runs.store import store
 from pipeline.schedulers.replay import ScheduleError
 from pipeline.search.samplers import VERSIONS, applicable
 from pipeline.search.space import study_space
@@ -33,7 +34,7 @@ def search(
     studies after each round. ``workers`` help asking and train.
     """
     studies = _new_studies(problem, tune, seeds, device)
-    while any(len(study.trials) < tune.trials for study in studies):
+    while len(studies[0].trials) < tune.trials:
         studies = _round(problem, studies, tune, device, workers)
         listen(studies)
     return studies
@@ -55,28 +56,32 @@ def _new_studies(problem: Problem, tune: TuneParams, seeds: int, device: torch.d
 
 
 def _round(problem: Problem, studies: Sequence[Study], tune: TuneParams, device: torch.device, workers: Workers) -> list[Study]:
-    """One round of every study that is not done."""
-    asked = _asked([study for study in studies if len(study.trials) < tune.trials], tune.batch, workers)
+    """One round of every study."""
+    begun = len(studies[0].trials)  # all have as many
+    asked = _asked(studies, min(tune.batch, tune.trials - begun), workers)
     configurations = [
-        (study.label, study.schedule(trial), study.seed)
-        for study in studies
-        if study.name in asked
-        for trial in asked[study.name].trials
+        (study.label, study.schedule(trial), study.seed) for study in studies for trial in asked[study.name].trials
     ]
-    done = max(len(study.trials) for study in studies if study.name in asked)
-    title = f"tune@{problem.name}: trials {done + 1} to {done + tune.batch}"
+    title = f"tune@{problem.name}: trials {begun + 1} to {min(begun + tune.batch, tune.trials)}"
     values = iter(evaluate(problem, configurations, device, title, workers).tolist())
     finished = {
         name: replace(asked_round, trials=tuple(_told(trial, next(values)) for trial in asked_round.trials))
         for name, asked_round in asked.items()
     }
-    return [study.tell(finished[study.name]) if study.name in finished else study for study in studies]
+    return [study.tell(finished[study.name]) for study in studies]
 
 
 def _asked(studies: Sequence[Study], count: int, workers: Workers) -> dict[str, Round]:
-    """The next round of each study, by its name."""
-    rounds = workers.map(partial(Study.ask, count=count), studies, chunksize=-(-len(studies) // workers.count))
-    return {study.name: asked for study, asked in zip(studies, rounds, strict=True)}
+    """The next round of each study, by its name: what was ever asked is kept beside the runs, since asking takes longer."""
+    kept = {study.name: f"asked {study.next_fingerprint(count)}" for study in studies}
+    known = {name: Round.from_json(content) for name, content in store().contents(list(kept.values())).items()}
+    new = [study for study in studies if kept[study.name] not in known]
+    rounds = workers.map(partial(Study.ask, count=count), new, chunksize=max(1, -(-len(new) // workers.count)))
+    asked = {kept[study.name]: found for study, found in zip(new, rounds, strict=True)}
+    if asked:
+        store().keep_contents({name: found.as_json() for name, found in asked.items()})
+    known |= asked
+    return {study.name: known[kept[study.name]] for study in studies}
 
 
 def _told(trial: Trial, value: float) -> Trial:

@@ -1,5 +1,6 @@
 """One study, as data that outlives the process: what was asked and told, and the Optuna study rebuilt from it."""
 
+import json
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -11,7 +12,7 @@ from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from pipeline.config.fingerprints import stream
+from pipeline.config.fingerprints import fingerprint, stream
 from pipeline.config.params import SamplerName, Schedule
 from pipeline.search.samplers import new_sampler
 from pipeline.search.space import StudySpace
@@ -41,6 +42,17 @@ class Round:
 
     trials: tuple[Trial, ...]
     attrs: Mapping[str, Any]
+
+    def as_json(self) -> bytes:
+        """A round that is asked and not trained yet."""
+        asked = [(trial.number, dict(trial.params), dict(trial.attrs)) for trial in self.trials]
+        return json.dumps([asked, dict(self.attrs)]).encode()
+
+    @classmethod
+    def from_json(cls, content: bytes) -> "Round":
+        """The round that :meth:`as_json` made this of."""
+        trials, attrs = json.loads(content)
+        return cls(tuple(Trial(number, params, of_trial) for number, params, of_trial in trials), attrs)
 
 
 @dataclass(frozen=True)
@@ -81,6 +93,11 @@ class Study:
         """What the trial was asked in."""
         later = (space for space, r in zip(self.spaces, self.rounds, strict=False) if r.trials[-1].number >= trial.number)
         return next(later, self.spaces[-1])
+
+    def next_fingerprint(self, count: int) -> str:
+        """A name for all that the next ``count`` trials follow from."""
+        told = [(trial.number, trial.params, trial.state, trial.value) for trial in self.trials]
+        return fingerprint(self.fingerprint, count, told)
 
     def ask(self, count: int) -> Round:
         """The next ``count`` trials, yet without values; trial 0 is the configuration in params.yaml.

@@ -29,13 +29,13 @@ def main() -> None:
         problems = list(workers.map(partial(read, params), params.problems))
         report = assemble(params, problems, workers)
         written = {REPORTS / name: content for name, content in report_files(report, workers).items()}
-        if params.models == "best":
+        if params.keep_model:
             written |= {REPORTS / "best" / f"{p.name}.safetensors": champion(p) for p in problems}
         files.write_files(written.items())
         for folder in ("best", "evidence", "figures"):
             forget(REPORTS / folder, set(written))
         shown.publish(REPORTS, [(name, stage) for name in params.problems for stage in ("train", "tune")])
-        for name in params.problems if params.models == "best" else ():
+        for name in params.problems if params.keep_model else ():
             shown.tell("register", name)
         store().shrink()
 

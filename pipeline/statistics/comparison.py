@@ -17,7 +17,7 @@ more often than the baseline is called that and nothing else; one that diverged 
 diverged least often may be the best; the regret of the others has no bound.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Literal
@@ -59,6 +59,10 @@ class Null:
         t = -float(stdtrit(self.df, p / self.sides))
         beyond = len(self.draws) - int(np.searchsorted(self.draws, t))
         return min(1.0, self.family * p, (beyond + 1) / (len(self.draws) + 1))
+
+
+Nulls = Callable[[Losses, Mapping[str, Sequence[Pair]], Literal[1, 2]], dict[str, Null]]
+"""How the nulls of several families of contrasts are found."""
 
 
 def null(losses: Losses, contrasts: Sequence[Pair], sides: Literal[1, 2] = 2) -> Null:
@@ -131,10 +135,12 @@ def recommendation(table: pd.DataFrame, preference: Mapping[str, Any]) -> Recomm
     return Recommendation(min(map(str, fewest), key=lambda name: (fewest[name], name)), Reason.LOWEST_LOSS, np.inf)
 
 
-def _against(losses: Losses, baseline: str, of: Mapping[Pair, Estimate], matters: float, alpha: float) -> pd.DataFrame:
+def _against(
+    losses: Losses, baseline: str, of: Mapping[Pair, Estimate], matters: float, alpha: float, nulls: Nulls | None = None
+) -> pd.DataFrame:
     reference = level(losses[baseline])
     contrasts = [(label, baseline) for label in losses if label != baseline and of[label, baseline].error >= 0]
-    family = null(losses, contrasts) if contrasts else None
+    family = (nulls or _nulls)(losses, {"": contrasts}, 2)[""] if contrasts else None
     alone = family.alone(alpha) if family else alpha
     rows = []
     for label, values in losses.items():
@@ -146,7 +152,7 @@ def _against(losses: Losses, baseline: str, of: Mapping[Pair, Estimate], matters
         row |= _figures(found, alpha, alone)
         row["adjusted"] = family.adjusted(found.p) if family else np.nan
         word = _verdict(found, float(str(row["adjusted"])), matters * abs(reference.mean), alpha)
-        rows.append(row | {"verdict": _said(word, diverged(values), diverged(losses[baseline]))})
+        rows.append(row | {"verdict": _said(word, _rate(values), _rate(losses[baseline]))})
     columns = ["diverged", "difference", "low", "high", "all_low", "all_high", "p", "adjusted", "share", "verdict"]
     return pd.DataFrame(rows).set_index("label").reindex(columns=columns)
 
@@ -166,20 +172,22 @@ def _verdict(found: Estimate, p: float, margin: float, alpha: float) -> Verdict:
     return "open"
 
 
-def _said(word: Verdict, own: int, reference: int) -> Verdict:
-    """The verdict ``word``, which the runs that finished give, where divergence lets it stand."""
+def _said(word: Verdict, own: float, reference: float) -> Verdict:
+    """The verdict ``word``, which the runs that finished give, where the shares that diverged let it stand."""
     if own > reference:
         return "diverged"
     return "open" if word == "worse" and own < reference else word
 
 
-def _best(losses: Losses, of: Mapping[Pair, Estimate], matters: float, alpha: float) -> pd.DataFrame:
+def _best(
+    losses: Losses, of: Mapping[Pair, Estimate], matters: float, alpha: float, nulls: Nulls | None = None
+) -> pd.DataFrame:
     means = {label: level(values).mean for label, values in losses.items()}
-    counts = {label: diverged(values) for label, values in losses.items()}
-    fewest = min((counts[label] for label in losses if np.isfinite(means[label])), default=0)
-    able = [label for label in losses if counts[label] == fewest and np.isfinite(means[label])]
+    rates = {label: _rate(values) for label, values in losses.items()}
+    fewest = min((rates[label] for label in losses if np.isfinite(means[label])), default=0)
+    able = [label for label in losses if rates[label] == fewest and np.isfinite(means[label])]
     first = min(able, key=lambda label: (means[label], label), default=None)
-    widths = _widths(losses, able, of, alpha)
+    widths = _widths(losses, able, of, alpha, nulls or _nulls)
     chosen = [k for k in able if all(of[k, j].mean - widths[k, j] <= 0 or np.isnan(widths[k, j]) for j in able if j != k)]
     rows = []
     for label in losses:
@@ -187,15 +195,20 @@ def _best(losses: Losses, of: Mapping[Pair, Estimate], matters: float, alpha: fl
         bounds = [of[label, k].mean + widths[label, k] for k in chosen if k != label] if label in able else [np.nan]
         bound = float(np.nan_to_num(np.max([0.0, *bounds]), nan=np.inf))  # NaN where nothing bounds it
         scale = abs(means[first]) if first else np.nan
-        rows.append((label, counts[label], means[label], max(0.0, regret), bound, bound / scale if scale else np.inf))
+        rows.append((label, diverged(losses[label]), means[label], max(0.0, regret), bound, bound / scale if scale else np.inf))
     table = pd.DataFrame(rows, columns=["label", "diverged", "loss", "regret", "bound", "relative"]).set_index("label")
     return table.assign(bounded=table["relative"] <= matters, in_set=table.index.isin(chosen))
 
 
-def _widths(losses: Losses, able: Sequence[str], of: Mapping[Pair, Estimate], alpha: float) -> dict[Pair, float]:
+def _rate(values: Floats) -> float:
+    """The share of runs that diverged; unpaired labels may have unequal numbers."""
+    return diverged(values) / max(1, np.size(values))
+
+
+def _widths(losses: Losses, able: Sequence[str], of: Mapping[Pair, Estimate], alpha: float, nulls: Nulls) -> dict[Pair, float]:
     """Of each pair, first label k: how far a difference may lie beside the truth, in comparisons with k all at once."""
     families = {k: [(k, j) for j in able if j != k and of[k, j].error >= 0] for k in able}
-    found = _nulls(losses, {k: pairs for k, pairs in families.items() if pairs}, 1)
+    found = nulls(losses, {k: pairs for k, pairs in families.items() if pairs}, 1)
     widths = dict.fromkeys(((k, j) for k in able for j in able if k != j), np.nan)
     for k, family in found.items():
         alone = family.alone(alpha)

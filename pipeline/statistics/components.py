@@ -84,7 +84,7 @@ class Estimate:
     """A mean over splits with its standard error and degrees of freedom; the error is NaN below two splits.
 
     ``between``, with ``freedom`` degrees of freedom, ``splits`` and ``share`` are what the error was made of, and
-    ``inflation`` is ρ / (1 - ρ).
+    ``inflation`` is ρ / (1 - ρ). Of ``groups``, 2 where labels have seeds of their own, each has so many splits.
     """
 
     mean: float
@@ -96,6 +96,7 @@ class Estimate:
     share: float
     inflation: float
     nodes: tuple[float, ...] = ()
+    groups: int = 1
 
     def half(self, alpha: float = LEVEL) -> float:
         """Half the width of the two-sided interval at 1 - ``alpha``."""

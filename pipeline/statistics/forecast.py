@@ -21,7 +21,7 @@ def power(effect: float, found: Estimate, splits: int, alpha: float = LEVEL) -> 
     error = found.after(splits)
     if error == 0:
         return float(effect != 0)
-    df = max(splits - 1, 1)
+    df = max(found.freedom + found.groups * (splits - found.splits), 1)  # what other pairs lend stays
     return float(1 - nctdtr(df, min(abs(effect) / error, 1e3), stdtrit(df, 1 - alpha / 2)))
 
 
@@ -50,7 +50,7 @@ def seeds_needed(
     """
     if found.splits < 2 or not found.error > 0:
         return np.nan, np.nan
-    df, tail = found.splits - 1, (1 - confidence) / 2
+    df, tail = found.groups * (found.splits - 1), (1 - confidence) / 2
     ends = (found.between * df / float(chdtri(df, p)) for p in (tail, 1 - tail))
     low, high = (_fewest(Estimate(**{**vars(found), "between": end}), effect, alpha, chance) for end in ends)
     return low, high

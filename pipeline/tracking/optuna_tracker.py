@@ -4,10 +4,12 @@
 (``make mirror``) builds it anew. Nothing is ever read from it that a result depends on.
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -184,7 +186,30 @@ def _journal(where: str) -> Iterator[BaseStorage]:
         drop_torn_line(Path(where))
     finally:
         lock.release()
-    yield JournalStorage(JournalFileBackend(where, lock_obj=JournalFileSymlinkLock(where, grace_period=GRACE_SECONDS)))
+    known, content = _open.pop(where, None), Path(where).read_bytes()
+    if known is None or known.digest != _digest(content[: known.size]):  # it is another file
+        backend = JournalFileBackend(where, lock_obj=JournalFileSymlinkLock(where, grace_period=GRACE_SECONDS))
+        known = _Open(JournalStorage(backend), 0, "")
+    yield known.storage
+    content = Path(where).read_bytes()
+    _open[where] = replace(known, size=len(content), digest=_digest(content))
+
+
+@dataclass(frozen=True)
+class _Open:
+    """A journal that this process has read: Optuna reads on from there."""
+
+    storage: JournalStorage
+    size: int
+    digest: str
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+_open: dict[str, _Open] = {}
+"""By the journal's path."""
 
 
 def drop_torn_line(path: Path) -> None:

@@ -92,8 +92,6 @@ WRONG: dict[str, tuple[str, str, str]] = {
     "a share in plain numbers": ("CYCLIC", "base_lr: ¦{low: 0.1, high: 0.5, of: max_lr}", f"{CYCLIC}.base_lr: {SHARE} (given: {{low: 0.1, high: 0.5, of: max_lr}}); {SHARES}"),
     "a share of two": ("CYCLIC", "base_lr: ¦{low: 1%, high: 5%, of: max_lr, after: base_lr}", f"{CYCLIC}.base_lr: {SHARE} (given: {{low: 1%, high: 5%, of: max_lr, after: base_lr}}); {SHARES}"),
     "a start behind a warmup": ("WARM", "¦start_factor: [0.1, 0.5]", "schedulers.LinearLR.search.start_factor: decides where the schedule begins, which a warmup leaves at the peak (given: start_factor); leave it out"),
-    "a batch that does not divide": ("TUNE", "trials: 32, batch: ¦5", "tune.batch: does not divide the trials into whole rounds (given: 5); write a divisor of trials (32), or change `tune.trials`"),
-    "trials below the usual batch": ("TUNE", None, "tune.batch: does not divide the trials into whole rounds (given: 8); write a divisor of trials (4), or change `tune.trials`"),  # type: ignore[dict-item]
     "an unknown sampler": ("TUNE", "sampler: ¦tpee", "tune.sampler: is not one of the choices (given: tpee); did you mean tpe? (one of tpe, random, gp, cmaes, qmc)"),
     "no trials": ("TUNE", "trials: ¦0", "tune.trials: must be at least 1 (given: 0); write 1 or more"),
     "rates in two units": ("TUNE", "lr: ¦{low: 0.01, high: 1000%}", f"tune.lr: mixes a percentage and a plain number (given: {{low: 0.01, high: 1000%}}); {UNITS}"),

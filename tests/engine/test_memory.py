@@ -17,7 +17,7 @@ SCHEDULES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("search", [False, True])
-@pytest.mark.parametrize("how", [{"engine": "loop"}, {"compile": True}, {"compile": False}], ids=str)
+@pytest.mark.parametrize("how", [{"engine": "loop"}, {"engine": "compiled"}, {"engine": "tensors"}], ids=str)
 def test_runs_that_do_not_fit_into_memory_together(
     new_problem: Builder, monkeypatch: pytest.MonkeyPatch, search: bool, how: dict[str, Any]
 ) -> None:

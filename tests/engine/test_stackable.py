@@ -432,7 +432,7 @@ def test_what_is_refused_as_it_begins_is_trained_run_by_run(
     for index, run in enumerate(runs):
         theirs = collect([run], loop.train(problem, run, device=CPU, dtype=torch.float64))
         assert_same_history(history, index, theirs, tolerance=0)
-    asked = new_problem(SCHEDULES, model={"name": "columns"}, engine="stacked")
+    asked = new_problem(SCHEDULES, model={"name": "columns"}, engine="tensors")
     with pytest.raises(stacked.StackError, match=r"cannot be stacked: Batching rule .* Write `engine: auto`"):
         next(training.train(asked, runs, device=CPU))
 
@@ -482,7 +482,7 @@ def test_dropout_in_a_stack_is_that_of_the_loop(new_problem: Builder, dropout: t
     def dropping(inputs: int, outputs: int) -> nn.Module:
         return Dropping(inputs, outputs)
 
-    assert_as_in_the_loop(new_problem(SCHEDULES, model={"name": "dropping"}, compile=compiled))
+    assert_as_in_the_loop(new_problem(SCHEDULES, model={"name": "dropping"}, engine="compiled" if compiled else "tensors"))
 
 
 def test_dropout_masks_differ_between_runs_and_repeat_in_any_process(new_problem: Builder) -> None:
@@ -491,7 +491,7 @@ def test_dropout_masks_differ_between_runs_and_repeat_in_any_process(new_problem
     model = {"name": "mlp", "hidden": [16], "dropout": 0.5}
     with ProcessPoolExecutor(1, get_context("spawn")) as elsewhere:
         for compiled in (False, True):
-            problem = new_problem(twice, model=model, compile=compiled)
+            problem = new_problem(twice, model=model, engine="compiled" if compiled else "tensors")
             runs = [run_of(problem, label) for label in twice]
             first, second = as_the_stages_do(problem, runs), elsewhere.submit(as_the_stages_do, problem, runs).result()
             assert_same_bits(first, second)
@@ -541,14 +541,16 @@ def test_every_model_in_a_stack_is_that_of_the_loop(
     register_dataset("images")(images)
     optimizer = {"name": "AdamW", "lr": 0.01, "eps": 1e-3}
     with caplog.at_level(logging.WARNING):
-        assert_as_in_the_loop(new_problem(SCHEDULES, optimizer=optimizer, epochs=3, compile=compiled, **given))
+        assert_as_in_the_loop(
+            new_problem(SCHEDULES, optimizer=optimizer, epochs=3, engine="compiled" if compiled else "tensors", **given)
+        )
     assert not caplog.records, "none of them falls back"
 
 
 @pytest.mark.parametrize("clip", [{"norm": 0.05}, {"value": 0.01}, {"norm": 1e6}], ids=str)
 @pytest.mark.parametrize("compiled", [False, True], ids=["tensors", "compiled"])
 def test_clipped_gradients_are_torchs(new_problem: Builder, clip: dict[str, float], compiled: bool) -> None:
-    problem = new_problem(SCHEDULES, model=MLP, clip=clip, compile=compiled)
+    problem = new_problem(SCHEDULES, model=MLP, clip=clip, engine="compiled" if compiled else "tensors")
     assert_as_in_the_loop(problem)
     unclipped = new_problem(SCHEDULES, model=MLP)
     run = run_of(problem, "Baseline")
@@ -584,7 +586,7 @@ def test_schedule_free_competitors_beside_schedules(
     }
     counted = Counted(merging.merged)
     monkeypatch.setattr("pipeline.engine.training.merged", counted)
-    problem = new_problem({**SCHEDULES, **free}, optimizer=optimizer, model=MLP, compile=compiled)
+    problem = new_problem({**SCHEDULES, **free}, optimizer=optimizer, model=MLP, engine="compiled" if compiled else "tensors")
     assert_as_in_the_loop(problem)
     assert counted.trainings == [2], "the momentum is a run's own: all schedule-free runs are one stack"
     component = problem.optimizer_of(problem.schedules["Free"])
@@ -605,7 +607,7 @@ def assert_as_in_the_loop(problem: Problem) -> None:
 
 
 def test_forced_loop_is_the_stack_to_rounding(new_problem: Builder) -> None:
-    stack, alone = (new_problem(SCHEDULES, model=MLP, engine=engine) for engine in ("stacked", "loop"))
+    stack, alone = (new_problem(SCHEDULES, model=MLP, engine=engine) for engine in ("tensors", "loop"))
     runs = [run_of(stack, label, seed) for label in stack.schedules for seed in range(2)]
     one, other = (collect(runs, training.train(p, runs, device=CPU, dtype=torch.float64)) for p in (stack, alone))
     for name, values in numbers_of(one).items():
@@ -615,7 +617,7 @@ def test_forced_loop_is_the_stack_to_rounding(new_problem: Builder) -> None:
 @pytest.mark.usefixtures("own_registries")
 def test_forced_stacking_of_what_cannot_be_is_an_error(new_problem: Builder) -> None:
     register("normed")(normed)
-    problem = new_problem(SCHEDULES, model={"name": "normed"}, engine="stacked")
+    problem = new_problem(SCHEDULES, model={"name": "normed"}, engine="tensors")
     runs = [run_of(problem, "StepLR")]
     with pytest.raises(stacked.StackError, match=r"Write `engine: auto`, and it is trained run by run"):
         next(training.train(problem, runs, device=CPU))

@@ -109,7 +109,7 @@ def test_a_search_never_touches_the_test_split(new_problem: Builder, resample: b
 # Divergence
 
 
-@pytest.mark.parametrize("engine", ["stacked", "loop"])
+@pytest.mark.parametrize("engine", ["tensors", "loop"])
 def test_a_last_step_that_ruins_the_weights_is_divergence(new_problem: Builder, engine: str) -> None:
     """All training losses are finite and fall, since each is taken before its step; the validation loss is not."""
     late = {"Late": {"name": "MultiStepLR", "args": {"milestones": [3] * 5, "gamma": 1e6}}}  # times 1e30 at the last epoch

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from pipeline.engine import compiler, stacked, training
 from pipeline.engine.lanes.operations import REDUCTIONS
+from pipeline.engine.stacked import StackError
 from pipeline.problems.models import register as register_model
 from pipeline.problems.problem import Problem
 from pipeline.problems.run import History, collect
@@ -25,6 +26,12 @@ def nothing_told_yet() -> Iterator[None]:
     compiler.machine.cache_clear()
     yield
     compiler.machine.cache_clear()
+
+
+@pytest.fixture
+def always(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No training is too short to be compiled."""
+    monkeypatch.setattr(training, "WORTH_COMPILING", 0)
 
 
 @pytest.fixture
@@ -50,19 +57,23 @@ def trained(problem: Problem, seeds: int = 2) -> History:
 
 @pytest.mark.parametrize(
     ("asked", "epochs", "program"),
-    [("auto", 16, "TensorProgram"), ("auto", 17, "LaneProgram"), (True, 8, "LaneProgram"), (False, 500, "TensorProgram")],
+    [
+        ("auto", 16, "TensorProgram"),
+        ("auto", 17, "LaneProgram"),
+        ("compiled", 8, "LaneProgram"),
+        ("tensors", 500, "TensorProgram"),
+    ],
 )
-def test_steps_decide_what_is_compiled(
-    new_problem: Builder, makes: list[str], asked: str | bool, epochs: int, program: str
-) -> None:
+def test_steps_decide_what_is_compiled(new_problem: Builder, makes: list[str], asked: str, epochs: int, program: str) -> None:
     """17 epochs of 6 steps are 102. The number of runs has no say, nor has a smaller budget."""
-    problem = new_problem(SCHEDULES, epochs=epochs, compile=asked)
+    problem = new_problem(SCHEDULES, epochs=epochs, engine=asked)
     for seeds, budget in ((1, epochs), (3, epochs), (2, 1)):
         runs = [run_of(problem, "StepLR", seed, epochs=budget) for seed in range(seeds)]
         next(training.train(problem, runs, device=CPU))
     assert makes == [program] * 3
 
 
+@pytest.mark.usefixtures("always")
 @pytest.mark.parametrize("broken", ["no-such-compiler", "false"])
 def test_without_a_compiler_tensors_do_it_and_one_line_says_so(
     new_problem: Builder,
@@ -72,7 +83,7 @@ def test_without_a_compiler_tensors_do_it_and_one_line_says_so(
     broken: str,
     tmp_path: Any,
 ) -> None:
-    problem = new_problem(SCHEDULES, compile=True)
+    problem = new_problem(SCHEDULES)
     expected = trained(problem)
     compiler.machine.cache_clear()
     monkeypatch.setenv("CC", broken)
@@ -89,6 +100,7 @@ def test_without_a_compiler_tensors_do_it_and_one_line_says_so(
         assert_close(numbers_of(found[0])[name], values, 1e-10)
 
 
+@pytest.mark.usefixtures("always")
 @pytest.mark.usefixtures("own_registries")
 def test_a_model_that_cannot_be_compiled_trains_as_tensors(
     new_problem: Builder, makes: list[str], caplog: pytest.LogCaptureFixture
@@ -102,7 +114,7 @@ def test_a_model_that_cannot_be_compiled_trains_as_tensors(
             return self.layer(x.sort(dim=1).values)  # type: ignore[no-any-return]
 
     register_model("sorted")(Sorted)
-    problem = new_problem(SCHEDULES, model={"name": "sorted"}, compile=True)
+    problem = new_problem(SCHEDULES, model={"name": "sorted"})
     with caplog.at_level(logging.WARNING):
         trained(problem)
     assert makes == ["TensorProgram"]
@@ -111,10 +123,11 @@ def test_a_model_that_cannot_be_compiled_trains_as_tensors(
     assert record.getMessage().endswith("of the operation aten.sort in the model Sorted")
 
 
+@pytest.mark.usefixtures("always")
 def test_a_model_that_is_compiled_wrongly_trains_as_tensors(
     new_problem: Builder, makes: list[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Any
 ) -> None:
-    problem = new_problem(SCHEDULES, compile=True)
+    problem = new_problem(SCHEDULES)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setitem(REDUCTIONS, torch.ops.aten.sum.default, REDUCTIONS[torch.ops.aten.mean.default])
     with caplog.at_level(logging.WARNING):
@@ -133,3 +146,12 @@ def test_fingerprints_name_the_compiler(new_problem: Builder, monkeypatch: pytes
     assert name == name_of(same, run_of(same, "StepLR"), CPU)
     monkeypatch.setattr(compiler, "identity", lambda: "another")
     assert name_of(problem, run_of(problem, "StepLR"), CPU) != name
+
+
+@pytest.mark.usefixtures("own_registries")
+def test_compiled_code_that_is_insisted_on_or_an_error(new_problem: Builder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    compiler.machine.cache_clear()
+    problem = new_problem(SCHEDULES, engine="compiled")
+    with pytest.raises(StackError, match=r"problem small cannot be compiled: there is no C compiler .*Write `engine: auto`"):
+        trained(problem)

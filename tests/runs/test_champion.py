@@ -228,7 +228,7 @@ def test_running_statistics_are_kept(new_problem: Builder, own_registries: None)
 # Through the stages, into MLflow and behind a server
 
 PARAMS = """
-models: best
+keep_model: true
 seeds: 2
 problems:
   houses:
@@ -243,7 +243,7 @@ problems:
     optimizer: {name: Adam, lr: 0.05}
     epochs: 10
     batch_size: 16
-    compile: false
+    engine: tensors
 schedulers:
   StepLR: {args: {step_size: 30%}}
   ConstantLR: {args: {factor: 1.0}}

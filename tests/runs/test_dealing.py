@@ -60,8 +60,7 @@ def all_of(problem: Problem, runs: list[Run], workers: Any, heard: Heard, **more
 @pytest.mark.parametrize("engine", ["loop", "tensors"])
 @pytest.mark.usefixtures("small_cuts")
 def test_the_same_bytes_in_two_processes_as_in_one(new_problem: Builder, two: Processes, engine: str, search: bool) -> None:
-    how: dict[str, Any] = {"engine": "loop"} if engine == "loop" else {"compile": False}
-    problem = new_problem(SCHEDULES, epochs=4, **how)
+    problem = new_problem(SCHEDULES, epochs=4, engine=engine)
     runs, heard = wanted(problem), Heard()
     here = all_of(problem, runs, HERE, Heard(), search=search)
     there = all_of(problem, runs, two, heard, search=search)

@@ -149,7 +149,7 @@ def test_other_data_are_other_runs(new_problem: Builder, trained: Trained) -> No
     assert len(trained) == 2
 
 
-@pytest.mark.parametrize("engine", ["stacked", "loop"])
+@pytest.mark.parametrize("engine", ["tensors", "loop"])
 def test_portions_that_are_done_outlive_what_ends_the_rest(
     new_problem: Builder, trained: Trained, monkeypatch: pytest.MonkeyPatch, engine: str
 ) -> None:

@@ -80,12 +80,11 @@ def test_a_changed_entry_is_as_good_as_not_there(store: Store, path: Path, colum
 
 
 def test_changed_weights_are_as_good_as_not_there(store: Store, path: Path) -> None:
-    store.keep_weights("a", b"numbers")
-    assert store.weights("a") == b"numbers"
-    assert store.weights("b") is None
+    store.keep_contents({"a": b"numbers"})
+    assert store.contents(["a", "b"]) == {"a": b"numbers"}
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE weights SET content = ?", [b"others"])
-    assert store.weights("a") is None
+        connection.execute("UPDATE contents SET content = ?", [b"others"])
+    assert store.contents(["a"]) == {}
 
 
 @pytest.mark.parametrize("damage", ["garbage", "torn", "version"])
@@ -117,7 +116,7 @@ def test_where_nothing_can_be_kept_one_line_says_so(tmp_path: Path, caplog: pyte
     (tmp_path / "state").write_text("a file where the folder should be", encoding="utf-8")
     store = Store(tmp_path / "state" / "runs.sqlite")
     store.keep({"a": finished()}, ORIGIN)
-    store.keep_weights("a", b"numbers")
+    store.keep_contents({"a": b"numbers"})
     assert store.known(["a"], whole=True) == {}
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
@@ -172,10 +171,10 @@ def test_what_was_not_asked_for_longest_goes_first(store: Store, monkeypatch: py
         store.keep({name: finished(epochs=100)}, ORIGIN)
         now += 86_400
     store.known(["a"], whole=True)
-    store.keep_weights("a", bytes(4000))
+    store.keep_contents({"a": bytes(4000)})
     assert store.shrink(3 * 4100) == 2
     assert store.known(list("abcd"), whole=True).keys() == {"a", "d"}
-    assert store.weights("a") is not None
+    assert store.contents(["a"])
     assert store.shrink(0) == 3
     assert store.known(list("abcd"), whole=True) == {}
 

@@ -165,6 +165,33 @@ CANDIDATES = 6
 """Three schedulers' two winners, each on the other's seed, unless both agree; on its own each is a trial."""
 
 
+def asked_again(*_: Any, **__: Any) -> Round:
+    raise AssertionError("it was asked before")
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_what_was_asked_is_not_asked_again(sampler: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    edit = ("sampler: tpe", f"sampler: {sampler}")
+    helpers.run_tune(edit)
+    before = helpers.contents(here)
+    with monkeypatch.context() as patch:
+        patch.setattr(Study, "ask", asked_again)
+        helpers.run_tune(edit)
+    assert helpers.contents(here) == before
+    helpers.run_tune(edit, ("trials: 12", "trials: 16"))
+    more = helpers.contents(here)
+    forget()
+    helpers.run_tune(edit, ("trials: 12", "trials: 16"))
+    assert helpers.contents(here) == more
+
+
+def test_a_last_round_may_be_smaller(here: Path) -> None:
+    found = helpers.run_tune((TRIALS, "trials: 11, batch: 4"))
+    assert found.groupby("study")["number"].apply(list).tolist() == [list(range(11))] * 6
+    whole = helpers.run_tune((TRIALS, "trials: 8, batch: 4"))
+    pd.testing.assert_frame_equal(found[found["number"] < 8].reset_index(drop=True), whole)
+
+
 def test_raising_trials_goes_on(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     few = helpers.run_tune((TRIALS, "trials: 8, batch: 4"))
     sizes = trained(monkeypatch)

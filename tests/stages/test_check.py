@@ -43,10 +43,10 @@ def test_it_says_all_that_params_yaml_says(repository: Path) -> None:
 
 def test_what_is_left_out_has_its_default(repository: Path) -> None:
     """Which DVC could not find in params.yaml itself: it would refuse the report after everything is trained."""
-    replaced("models: none", "")
+    replaced("keep_model: false", "")
     replaced("device: auto", "")
     check.main()
-    assert written()["models"] == "none"
+    assert written()["keep_model"] is False
     assert written()["device"] == "auto"
 
 

@@ -1,0 +1,343 @@
+"""Repeated runs out of the tables that people have: which column is the label, the seed, the fold and the value.
+
+Files of one's own, Weights & Biases' exports (of the runs, and of a chart), MLflow's ``search_runs``, Optuna's
+``trials_dataframe`` and scikit-learn's ``cv_results_``. What a column is shows in its name, and what was taken for what is
+told. Cells are texts and numbers; nothing in a file is ever run.
+"""
+
+import re
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from pipeline.config.errors import PipelineError
+from pipeline.config.wording import suggestion
+
+if TYPE_CHECKING:
+    Cells = pd.Series[Any]
+
+# Names in small letters, the likelier first.
+_LABELS = """label scheduler lr_scheduler lr_scheduler_type schedule lr_schedule method algorithm algo arm treatment condition
+variant config configuration setup model model_name architecture optimizer optim group name run_name mlflow_run_name run"""
+_SEEDS = """seed random_seed random_state rng_seed model_seed init_seed run_seed replicate replication rep repeat repetition"""
+_LOWER = """loss error err mse rmse mae mape smape mase nll perplexity ppl wer cer eer fid kid bpb bpc brier ece regret entropy
+crossentropy bce logloss deviance distance cost"""
+_HIGHER = """acc accuracy top1 top5 auc auroc auprc roc ap map f1 fscore r2 score precision recall bleu rouge rouge1 rouge2
+rougel meteor iou miou dice jaccard mcc kappa psnr ssim reward return returns success winrate ndcg mrr spearman pearson
+correlation likelihood elbo sensitivity specificity"""
+_DONE = "finished complete completed success succeeded done ok"
+_NOT_DONE = "failed fail crashed killed running pruned scheduled waiting pending error preempted canceled"
+LABELS, SEEDS, LOWER, HIGHER = _LABELS.split(), _SEEDS.split(), set(_LOWER.split()), set(_HIGHER.split())
+NAMES = LABELS[-4:]
+"""Of runs; label and seed are taken out of those that occur once and end with a number."""
+FOLDS = ["fold", "split", "cv_fold", "cv_split", "k_fold", "kfold", "outer_fold"]
+STEPS = ["epoch", "step", "iteration", "iter", "global_step", "trainer_global_step", "round"]
+SETTINGS = {"lr", "learning_rate", "batch_size", "weight_decay", "momentum", "dropout", "epochs"}
+GENERIC = {"value", "objective", "metric", "result", "fitness"}
+VALIDATION, TEST, TRAINING = {"val", "valid", "validation", "eval", "dev"}, {"test"}, {"train", "training"}
+NOT_FINITE = ["nan", "inf", "-inf", "+inf", "infinity", "-infinity"]
+FARTHEST = 1e100
+"""A value beyond has diverged."""
+_PREFIX = re.compile(r"^(params|param|metrics|config|summary|tags|user_attrs|attributes)[._/]")
+_SPLIT, _CURVE = re.compile(r"split(\d+)_test_(.+)"), re.compile(r"(.+) - (.+)")
+_RUN_NAME = re.compile(r"(.+?)(?:[\s_/.,(-]+(?:seed|run|rep|s)?[\s_=:-]*|seed[_=:]?)(\d+)\)?", re.IGNORECASE)
+
+
+class TableError(PipelineError):
+    """A table, or what is asked of it, from which no verdict follows."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line says of the columns; what it leaves out is recognised."""
+
+    label: Sequence[str] = ()
+    seed: str | None = None
+    fold: str | None = None
+    value: str | None = None
+    where: Sequence[str] = ()
+    missing: str | None = None
+    higher: bool | None = None
+
+
+@dataclass(frozen=True)
+class Replicates:
+    """Of each label its values by seed and fold, NaN where the run diverged; and what was taken for what."""
+
+    values: "dict[str, Cells]"
+    took: dict[str, list[str]]
+    higher: bool
+    folds: int
+    remarks: list[str]
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """The rows of a CSV or Parquet file; TableError where it is neither."""
+    if not path.is_file():
+        raise TableError(f"{path}: there is no such file; give the path of a CSV or Parquet file")
+    try:
+        if path.suffix in {".parquet", ".pq"}:
+            return pd.read_parquet(path)
+        with path.open(encoding="utf-8-sig", errors="replace") as file:
+            header = file.readline()
+        sep = max(",;\t", key=header.count)
+        with warnings.catch_warnings(action="error", category=pd.errors.ParserWarning):  # of rows longer than the header
+            return pd.read_csv(path, sep=sep, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False)
+    except (ValueError, OSError, EOFError, pd.errors.ParserWarning) as error:
+        is_long = isinstance(error, pd.errors.ParserWarning)
+        line = (
+            "a row has more cells than the header"
+            if is_long
+            else (str(error).strip().splitlines() or [type(error).__name__])[0]
+        )
+        raise TableError(f"{path}: cannot be read ({line}); write it anew as CSV with a header, or as Parquet") from None
+
+
+def replicates(table: pd.DataFrame, asked: Asked) -> Replicates:
+    """The repeated runs of a table; TableError with the reason and the remedy where there are none."""
+    table.columns = pd.Index([str(name).strip() for name in table.columns])
+    table = _chosen(table.apply(_texts).dropna(how="all"), asked.where)
+    remarks: list[str] = []
+    table = _as_long(table, asked.value, remarks)
+    if table.empty:
+        raise TableError("there are no rows; give one row per run, below a header")
+    took = _recognised(table, asked)
+    higher = _higher(took["value"][0]) if asked.higher is None else asked.higher
+    values, is_left_out = _values(table, took["value"][0], asked.missing, remarks)
+    frame = pd.DataFrame({"label": _labels(table, took), "value": values})
+    frame["unit"] = _units(table, frame["label"], took)
+    frame, table = frame[~is_left_out], table[~is_left_out]
+    _refuse_copies(table, frame, took)
+    if tuned := _settings_within(table, frame["label"], took):
+        remarks.append(f"{few(tuned)} varies within a label, so a part of its noise is that")
+    found = {str(label): rows.set_index("unit")["value"] for label, rows in frame.groupby("label", sort=False)}
+    return Replicates(found, took, higher, table[took["fold"][0]].nunique() if took["fold"] else 0, remarks)
+
+
+def few(words: Iterable[Any], most: int = 3) -> str:
+    """The first words, and how many more there are."""
+    some = list(dict.fromkeys(map(str, words)))
+    return ", ".join(some[:most]) + (f" and {len(some) - most} more" if len(some) > most else "")
+
+
+def _texts(cells: "Cells") -> "Cells":
+    """Cells as texts that can be printed, whole numbers in one spelling, 1 and 1.0; empty ones are missing."""
+    texts = cells.astype("string").str.strip().str.replace(r"^(-?\d+)\.0+$", r"\1", regex=True)
+    return texts.map(lambda text: "".join(c if c.isprintable() else "?" for c in text), na_action="ignore").replace("", pd.NA)
+
+
+def _bare(name: str) -> str:
+    """A column's name in small letters, words parted by _, without what a tracker puts before it."""
+    name = _PREFIX.sub("", re.sub("([a-z0-9])([A-Z])", r"\1_\2", name).lower())
+    return re.sub("[^a-z0-9]+", "_", name).strip("_")
+
+
+def _column(table: pd.DataFrame, given: str) -> str:
+    """The column of that name, or the only one that is called so without its prefix."""
+    near = [given] if given in table.columns else [name for name in table.columns if _bare(name) == _bare(given)]
+    if len(near) == 1:
+        return near[0]
+    what = "there are several of them" if near else "there is no such column"
+    raise TableError(f"{given}: {what}; {suggestion(given, near or table.columns)}")
+
+
+def _chosen(table: pd.DataFrame, where: Sequence[str]) -> pd.DataFrame:
+    """The rows for which all of ``COLUMN=VALUE`` and ``COLUMN!=VALUE`` hold."""
+    for condition in where:
+        name, separator, value = condition.partition("=")
+        if not separator:
+            raise TableError(f"--where {condition}: is no condition; write COLUMN=VALUE or COLUMN!=VALUE")
+        cells = table[_column(table, name.removesuffix("!"))]
+        same = (cells == _texts(pd.Series([value]))[0]).fillna(False).astype(bool)
+        if not same.any():
+            raise TableError(f"--where {condition}: no row has that; {suggestion(value, list(cells.dropna().unique()[:20]))}")
+        table = table[~same if name.endswith("!") else same]
+    return table
+
+
+def _as_long(table: pd.DataFrame, value: str | None, remarks: list[str]) -> pd.DataFrame:
+    """One row per run and fold, of the formats that have several values in a row.
+
+    Those are scikit-learn's ``cv_results_``, with a column per split, and the export of a chart of Weights & Biases, with a
+    column ``run - metric`` per run and a row per step, of which the last value counts.
+    """
+    names = list(table.columns)
+    splits = [found for found in map(_SPLIT.fullmatch, names) if found]
+    curves = [found for found in map(_CURVE.fullmatch, names[1:]) if found and not re.search("__(MIN|MAX)$", found[2])]
+    is_chart = len(names) > 1 and all(map(_CURVE.fullmatch, names[1:]))
+    if not (splits or is_chart):
+        return table
+    metrics = sorted({part[2] for part in splits or curves})
+    metric = value if value in metrics else metrics[0]
+    if len(metrics) > 1 and value != metric:
+        raise TableError(f"there are values of {', '.join(metrics)}; say which: --value NAME")
+    if splits:
+        keep = [name for name in names if not _SPLIT.fullmatch(name) and not re.match("(mean|std|rank)_", name)]
+        rows = [table[keep].assign(fold=part[1], **{metric: table[part[0]]}) for part in splits if part[2] == metric]
+        return pd.concat(rows, ignore_index=True)
+    last = {part[1]: table[part[0]].dropna().tail(1) for part in curves if part[2] == metric}
+    remarks.append(
+        f"the last value of each run, at {names[0]} {few(table.loc[c.index[0], names[0]] for c in last.values() if len(c))}"
+    )
+    return pd.DataFrame({"name": list(last), metric: [c.iloc[0] if len(c) else pd.NA for c in last.values()]}, dtype="string")
+
+
+def _recognised(table: pd.DataFrame, asked: Asked) -> dict[str, list[str]]:
+    """The columns of label, seed, fold and value; without a seed or a fold the list is empty."""
+    varies = [name for name in table.columns if table[name].nunique() > 1]
+    searched = [name for name in table.columns if name.startswith("param_") and _bare(name) not in SEEDS]
+
+    def first(known: Sequence[str], given: str | None, among: Iterable[str] = varies) -> list[str]:
+        if given is not None:
+            return [_column(table, given)] if given else []
+        return [name for word in known for name in among if _bare(name) == word][:1]
+
+    label = [_column(table, name) for name in asked.label] or [name for name in searched if name in varies]
+    took = {
+        "label": label or first(LABELS, None) or first(LABELS, None, table.columns),
+        "seed": first(SEEDS, asked.seed, table.columns),
+        "fold": first(FOLDS, asked.fold),
+        "value": first((), asked.value) or _metrics(table)[:1],
+    }
+    for role, what in (("label", "what is compared"), ("value", "what is judged")):
+        if not took[role]:
+            there = few(table.columns, 30)
+            raise TableError(f"which column holds {what} is not clear from the names ({there}); say it: --{role} COLUMN")
+    for name in took["fold"]:
+        if parts := {part for part in table[name].dropna() if _bare(part) in VALIDATION | TEST | TRAINING}:
+            raise TableError(f"{name}: says which part a value is of ({few(sorted(parts))}); choose one: --where {name}=PART")
+    return took
+
+
+def _metrics(table: pd.DataFrame) -> list[str]:
+    """Columns that look like something to be judged, the likeliest first: of validation, of test, without either word."""
+    ranked = []
+    for place, name in enumerate(table.columns):
+        words = set(_bare(name).split("_"))
+        part = 0 if words & VALIDATION else 1 if words & TEST else 2
+        kind = 0 if "loss" in words else 1 if words & (LOWER | HIGHER) else 2
+        is_one = words & (LOWER | HIGHER | GENERIC) and not words & (TRAINING | {"std", "best", "rank"})
+        if is_one and pd.to_numeric(_points(table[name]), errors="coerce").notna().any():
+            ranked.append((kind == 2, part, kind, place, name))
+    return [name for *_, name in sorted(ranked)]
+
+
+def _higher(metric: str) -> bool:
+    """Whether more of it is better."""
+    words = set(_bare(metric).split("_"))
+    if not words & (LOWER | HIGHER):
+        raise TableError(
+            f"{metric}: the name does not say which way is better; say it: --lower-is-better or --higher-is-better"
+        )
+    return (not words & LOWER) != bool(words & {"neg", "negative"})
+
+
+def _labels(table: pd.DataFrame, took: dict[str, list[str]]) -> "Cells":
+    """The label of each row; where that is a run's name, it may bring the seed along."""
+    names = took["label"]
+    if len(names) > 1:
+        named = (table[name].map(f"{_bare(name)}={{}}".format, na_action="ignore").fillna("") for name in names)
+        return pd.Series([", ".join(filter(None, row)) for row in zip(*named, strict=True)], table.index)
+    cells = table[names[0]]
+    _refuse_empty(cells)
+    are_of_runs = _bare(names[0]) in NAMES and cells.is_unique
+    parts = [_RUN_NAME.fullmatch(name) for name in cells] if are_of_runs else [None]
+    if not all(parts):
+        return cells
+    table["number in the name"] = [part[2] for part in parts if part]
+    took["seed"] = took["seed"] or ["number in the name"]
+    return pd.Series([part[1] for part in parts if part], table.index)
+
+
+def _units(table: pd.DataFrame, labels: "Cells", took: dict[str, list[str]]) -> "Cells":
+    """Seed and fold of each row, which pair the labels; without either, the row's number within its label."""
+    if columns := took["seed"] + took["fold"]:
+        for name in columns:
+            _refuse_empty(table[name])
+        return table[columns].agg("/".join, axis=1)
+    if curve := next((n for n in table.columns if _bare(n) in STEPS and table.groupby(labels)[n].nunique().max() > 1), None):
+        raise TableError(
+            f"no column holds seeds, and {curve} varies: these are curves; say which rows count: --where {curve}=LAST"
+        )
+    if tuned := _settings_within(table, labels, took):
+        what = f"no column holds seeds, and {tuned[0]} varies within a label: these are trials of a search, not repeats"
+        raise TableError(f"{what}; run the best of each label with several seeds, or name their column: --seed COLUMN")
+    return labels.groupby(labels).cumcount()
+
+
+def _settings_within(table: pd.DataFrame, labels: "Cells", took: dict[str, list[str]]) -> list[str]:
+    """Columns of hyperparameters that vary within a label."""
+    used = {name for names in took.values() for name in names}
+    settings = [n for n in table.columns if n not in used and (re.match("(params?|config)[._/]", n) or _bare(n) in SETTINGS)]
+    return [n for n in settings if _bare(n) not in SEEDS + FOLDS and table.groupby(labels)[n].nunique().max() > 1]
+
+
+def _refuse_empty(cells: "Cells") -> None:
+    if cells.isna().any():
+        raise TableError(
+            f"{cells.name}: is empty in {_lines(cells[cells.isna()])}; fill it, or leave other rows out with --where"
+        )
+
+
+def _values(table: pd.DataFrame, name: str, missing: str | None, remarks: list[str]) -> "tuple[Cells, Cells]":
+    """The values, NaN where a run diverged, and which rows are left out."""
+    texts = _points(table[name])
+    values = pd.to_numeric(texts, errors="coerce").astype("float64")
+    wrong = values.isna() & texts.notna() & ~texts.str.lower().isin(NOT_FINITE)
+    if wrong.any():
+        what = f"{texts[wrong].iloc[0][:30]!r} in {_lines(texts[wrong])} is no number"
+        raise TableError(f"{name}: {what}; write one, or nan for a run that diverged")
+    gone, why = texts.isna(), f"{name}: is empty in"
+    for column in (n for n in table.columns if _bare(n) in {"state", "status"}):
+        states = table[column].str.lower().str.split(".").str[-1]
+        undone = states.isin(_NOT_DONE.split())
+        if undone.any() and (undone | states.isin(_DONE.split()) | states.isna()).all():
+            gone, why = gone | undone, f"{column}: is {few(states[undone])}, or {name} empty, in"
+    if gone.any() and missing is None:
+        remedy = "--missing diverged, or --missing drop if it has nothing to do with how they went"
+        raise TableError(f"{why} {_lines(texts[gone])}; say what became of these runs: {remedy}")
+    if gone.any():
+        remarks.append(f"{gone.sum()} runs without a final value {'left out' if missing == 'drop' else 'counted as diverged'}")
+    flags = [table[n].str.lower().isin(["true", "1"]) for n in table.columns if _bare(n) == "diverged"]
+    return values.where(~gone & ~(flags[0] if flags else False) & (values.abs() < FARTHEST)), gone & (missing == "drop")
+
+
+def _points(texts: "Cells") -> "Cells":
+    """Numbers without the percent signs, and with points for the decimal commas, that all cells have."""
+    texts = texts.str.removesuffix("%") if texts.dropna().str.endswith("%").all() else texts
+    return texts.str.replace(",", ".") if texts.dropna().str.fullmatch(r"[+-]?\d*,?\d+").all() else texts
+
+
+def _refuse_copies(table: pd.DataFrame, frame: pd.DataFrame, took: dict[str, list[str]]) -> None:
+    """A second run of a label with the same seed and fold: something else differs, or it is a copy."""
+    twice = frame[frame.duplicated(["label", "unit"], keep=False)]
+    if twice.empty:
+        return
+    label, unit = twice[["label", "unit"]].iloc[0]
+    same = table.loc[twice.index[(twice["label"] == label) & (twice["unit"] == unit)]]
+    what = f"{_lines(same)} are all {label} with {'/'.join(took['seed'] + took['fold'])} {unit}"
+    used = {name for names in took.values() for name in names} | set(_metrics(table))
+    apart = [
+        n for n in table.columns if n not in used and same[n].nunique() == len(same) and table[n].nunique() <= len(table) / 2
+    ]
+    apart.sort(key=lambda name: (_bare(name) not in STEPS, _bare(name) not in LABELS, table[name].nunique()))
+    if not apart:
+        raise TableError(f"{what}; keep one of them, or number the seeds anew")
+    one = f"--where {apart[0]}={same[apart[0]].iloc[-1]}"
+    both = (
+        ""
+        if _bare(apart[0]) in STEPS
+        else f", or compare them too: {' '.join(f'--label {n}' for n in [*took['label'], apart[0]])}"
+    )
+    raise TableError(f"{what}, and {apart[0]} differs; choose one: {one}{both}")
+
+
+def _lines(rows: "Cells | pd.DataFrame") -> str:
+    """Where rows stand in a file, below its header."""
+    return f"line{'s' if len(rows) > 1 else ''} {few(place + 2 for place in rows.index)}"

@@ -1,0 +1,235 @@
+"""Tables of repeated runs: what foreign formats are taken for, and what is refused, with reason and remedy."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from pipeline.commands.replicates import Asked, Replicates, TableError, read_table, replicates
+from tests.commands import foreign
+
+SOME = foreign.runs()
+ROWS = [{"scheduler": label, "seed": seed, "val_loss": loss} for label, seed, loss in SOME]
+
+
+def read(path: Path, **asked: object) -> Replicates:
+    return replicates(read_table(path), Asked(**asked))  # type: ignore[arg-type]
+
+
+def of(rows: object, **asked: object) -> Replicates:
+    return replicates(pd.DataFrame(rows), Asked(**asked))  # type: ignore[arg-type, call-overload]
+
+
+@pytest.mark.parametrize(
+    ("write", "label", "value", "asked"),
+    [
+        (foreign.plain, "scheduler", "val_loss", {}),
+        (foreign.wandb_runs, "lr_scheduler", "val_loss", {}),
+        (foreign.wandb_chart, "name", "val_loss", {}),
+        (foreign.trainer, "lr_scheduler_type", "eval_loss", {}),
+        (foreign.search_runs, "params.scheduler", "metrics.val_loss", {}),
+        (foreign.trials, "params_scheduler", "value", {"higher": False}),
+    ],
+)
+def test_foreign_formats_hold_the_same_runs(
+    write: object, label: str, value: str, asked: dict[str, object], tmp_path: Path
+) -> None:
+    found = read(write(tmp_path / "runs.csv", SOME), **asked)  # type: ignore[operator]
+    assert found.took["label"] == [label]
+    assert found.took["value"] == [value]
+    assert not found.higher
+    assert set(found.values) == set(foreign.EFFECTS)
+    for name, seed, loss in SOME:
+        assert found.values[name][str(seed)] == pytest.approx(loss)
+
+
+def test_a_search_of_scikit_learn_has_folds(tmp_path: Path) -> None:
+    found = read(foreign.cv_results(tmp_path / "cv.csv"))
+    assert found.took == {"label": ["param_C"], "seed": [], "fold": ["fold"], "value": ["score"]}
+    assert found.higher
+    assert found.folds == 5
+    assert [len(own) for own in found.values.values()] == [5, 5, 5]
+
+
+def test_parquet_and_csv_say_the_same(tmp_path: Path) -> None:
+    frame = pd.DataFrame(ROWS)
+    frame.to_parquet(tmp_path / "runs.parquet")
+    frame.to_csv(tmp_path / "runs.csv", sep=";", decimal=",", index=False)
+    first, second = (read(tmp_path / name) for name in ("runs.parquet", "runs.csv"))
+    for label, own in first.values.items():
+        assert own.tolist() == second.values[label].tolist()
+
+
+@pytest.mark.parametrize(
+    ("metric", "higher"),
+    [
+        ("val_loss", False), ("valLoss", False), ("metrics.test/accuracy", True), ("R2Score", True), ("f1", True),
+        ("eval_wer", False), ("neg_mean_squared_error_score", True), ("negative_log_likelihood", False), ("brier_score", False),
+        ("error_rate", False),
+    ],
+)  # fmt: skip
+def test_direction_is_in_the_name(metric: str, higher: bool) -> None:
+    rows = [{"model": m, "seed": s, metric: 0.1 * s} for m in "ab" for s in range(3)]
+    assert of(rows, value=metric).higher is higher
+
+
+@pytest.mark.parametrize(
+    ("columns", "chosen"),
+    [
+        (["loss", "val_accuracy", "val_loss"], "val_loss"),
+        (["test_acc", "val_acc"], "val_acc"),
+        (["train_loss", "test_acc"], "test_acc"),
+        (["value", "loss"], "loss"),
+        (["std_score", "eval_runtime", "score"], "score"),
+    ],
+)
+def test_the_likeliest_metric_is_judged(columns: list[str], chosen: str) -> None:
+    rows = [{"model": m, "seed": s, **dict.fromkeys(columns, 0.5)} for m in "ab" for s in range(3)]
+    assert of(rows).took["value"] == [chosen]
+
+
+@pytest.mark.parametrize(
+    ("name", "label", "seed"),
+    [
+        ("cosine-seed3", "cosine", "3"),
+        ("cosine_s3", "cosine", "3"),
+        ("a/b (seed 12)", "a/b", "12"),
+        ("warm-up-07", "warm-up", "07"),
+    ],
+)
+def test_names_of_runs_hold_label_and_seed(name: str, label: str, seed: str) -> None:
+    found = of([{"run_name": name, "val_loss": 1.0}, {"run_name": "other-1", "val_loss": 1.0}])
+    assert found.values[label].index.tolist() == [seed]
+
+
+def test_names_that_repeat_are_labels() -> None:
+    found = of([{"name": f"resnet-{n}", "seed": s, "val_loss": s} for n in (18, 50) for s in range(3)])
+    assert list(found.values) == ["resnet-18", "resnet-50"]
+
+
+def test_percent_signs_are_left_out() -> None:
+    found = of([{"model": m, "seed": s, "accuracy": f"9{s}.5%"} for m in "ab" for s in range(3)])
+    assert found.values["a"].tolist() == [90.5, 91.5, 92.5]
+
+
+def test_what_diverged_is_marked(tmp_path: Path) -> None:
+    path = tmp_path / "runs.csv"
+    path.write_text("model,seed,val_loss\na,0,nan\na,1,inf\na,2,1e200\na,3,-Infinity\na,4,1.5\nb,0,1\n", encoding="utf-8")
+    assert read(path).values["a"].isna().tolist() == [True] * 4 + [False]
+    flagged = of([row | {"diverged": row["seed"] == 0} for row in ROWS])
+    assert flagged.values["cosine"].isna().tolist() == [True] + [False] * 5
+
+
+def test_runs_without_a_final_value_are_asked_about(tmp_path: Path) -> None:
+    rows = [row | {"state": "COMPLETE"} for row in ROWS]
+    rows[3] |= {"state": "PRUNED"}
+    with pytest.raises(
+        TableError, match=r"state: is pruned, or val_loss empty, in line 5; say what .*: --missing diverged, or"
+    ):
+        of(rows)
+    assert of(rows, missing="diverged").values["constant"].isna().sum() == 1
+    dropped = of(rows, missing="drop")
+    assert len(dropped.values["constant"]) == 5
+    assert dropped.remarks == ["1 runs without a final value left out"]
+
+
+def test_several_columns_make_a_label() -> None:
+    rows = [row | {"optimizer": name} for row in ROWS for name in ("sgd", "adam")]
+    found = of(rows, label=["scheduler", "optimizer"])
+    assert len(found.values) == 8
+    assert "scheduler=cosine, optimizer=adam" in found.values
+    assert set(of(rows, where=["optimizer=adam", "scheduler!=step"]).values) == {"constant", "cosine", "linear"}
+
+
+def test_rows_without_seeds_are_repeats() -> None:
+    found = of([{"method": m, "accuracy": x} for m in "ab" for x in (0.1, 0.2, 0.3)])
+    assert found.took["seed"] == []
+    assert found.values["a"].tolist() == [0.1, 0.2, 0.3]
+
+
+def test_hyperparameters_that_vary_are_noted() -> None:
+    found = of([row | {"lr": 0.1 * row["seed"]} for row in ROWS])  # type: ignore[operator]
+    assert found.remarks == ["lr varies within a label, so a part of its noise is that"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "asked", "line"),
+    [
+        ([], {}, "there are no rows; give one row per run, below a header"),
+        (
+            [{"a": 1, "b": 2}],
+            {},
+            r"which column holds what is compared is not clear from the names \(a, b\); say it: --label COLUMN",
+        ),
+        ([{"model": m, "x": 2} for m in "ab"], {}, r"what is judged is not clear .*: --value COLUMN"),
+        (ROWS, {"value": "vall_loss"}, r"vall_loss: there is no such column; did you mean val_loss\?"),
+        (ROWS, {"where": ["seed"]}, "--where seed: is no condition; write COLUMN=VALUE"),
+        (ROWS, {"where": ["seed=9"]}, "--where seed=9: no row has that; write one of 0, 1, 2"),
+        ([{"model": m, "seed": 0, "objective": 1} for m in "ab"], {}, "objective: the name does not say which way is better"),
+        ([*ROWS, ROWS[0]], {}, "lines 2, 26 are all constant with seed 0; keep one of them"),
+        (
+            [row | {"dataset": d} for row in ROWS for d in "xy"],
+            {},
+            r"lines 2, 3 are all constant with seed 0, and dataset differs; .*: --where dataset=y, or .*--label dataset",
+        ),
+        (
+            [row | {"epoch": e} for row in ROWS for e in range(3)],
+            {},
+            r"lines 2, 3, 4 .* epoch differs; choose one: --where epoch=2$",
+        ),
+        ([row | {"epoch": e} for row in ROWS for e in range(3)], {"seed": ""}, "epoch varies: these are curves"),
+        (
+            [{"scheduler": m, "params_lr": n, "val_loss": n} for m in "ab" for n in range(9)],
+            {},
+            "trials of a search, not repeats",
+        ),
+        (
+            [row | {"split": p} for row in ROWS for p in ("train", "val")],
+            {},
+            r"split: says which part .*\(train, val\); choose one",
+        ),
+        (
+            [row | {"val_loss": "0.5±0.1"} for row in ROWS],
+            {"value": "val_loss"},
+            r"val_loss: '0.5±0.1' in lines 2, 3, 4 and 21 more",
+        ),
+        ([*ROWS, {"scheduler": "a", "val_loss": 1.0}], {}, "seed: is empty in line 26; fill it"),
+        ([*ROWS, {"seed": 1, "val_loss": 1.0}], {}, "scheduler: is empty in line 26; fill it"),
+        ([*ROWS, {"scheduler": "a", "seed": 1}], {}, "val_loss: is empty in line 26; say what became of these runs"),
+        (
+            [{"model": "a", "split0_test_f1": 1.0, "split0_test_acc": 1.0}],
+            {"label": ["model"]},
+            "there are values of acc, f1; say which: --value NAME",
+        ),
+    ],
+)
+def test_mistakes_have_a_reason_and_a_remedy(rows: list[dict[str, object]], asked: dict[str, object], line: str) -> None:
+    with pytest.raises(TableError, match=line) as told:
+        of(rows, **asked)
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", b""),
+        ("a.parquet", b"PAR1"),
+        ("a.csv", b"\xff\xfe\x00a,b\n"),
+        ("b.csv", b'x,y\n"1,2\n3'),
+        ("a.csv", b"x,y\n1,2,3\n"),
+    ],
+)
+def test_what_is_no_table_is_told_in_a_line(name: str, content: bytes, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(TableError) as told:
+        read(tmp_path / name)
+    assert "\n" not in str(told.value)
+    with pytest.raises(TableError, match="there is no such file"):
+        read(tmp_path / "none.csv")
+
+
+def test_nothing_in_a_file_runs_or_reaches_the_terminal(tmp_path: Path) -> None:
+    evil = "__import__('os').system('touch evil')"
+    rows = [{"param_a": evil, "params": evil, "split0_test_score": 1.0}, {"param_a": "\x1b[2J", "split0_test_score": 0.0}]
+    assert list(of(rows).values) == [evil, "?[2J"]
+    assert not Path("evil").exists()
