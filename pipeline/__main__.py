@@ -9,6 +9,7 @@ COMMANDS = {
     "schedulers": "draw every configured schedule and name the traps in it",
     "verdict": "judge runs from anywhere: a table, an export, an MLflow experiment",
     "mirror": "rebuild MLflow's and Optuna's stores from the results",
+    "clean": "take away what nobody needs any more, or everything; says first what goes",
 }
 
 
@@ -25,6 +26,9 @@ def main() -> None:
     except PipelineError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print(f"{words[0]}: interrupted", file=sys.stderr)
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -76,15 +76,14 @@ def kept(key: str, write: Callable[[], str]) -> ctypes.CDLL:
 
     ``key`` has to name all that the text follows from. Raises :class:`NoCompilerError` where it cannot be made or loaded.
     """
-    library = cache.folder() / f"{name_of(key)}.so"
-    if library.exists():
-        with contextlib.suppress(OSError):  # what was damaged is made anew
-            return ctypes.CDLL(str(library))
-    _compile(write(), library)
+    name = f"{name_of(key)}.so"
+    if cache.read(name) is not None:  # whole: one that was cut off would end the process
+        with contextlib.suppress(OSError):
+            return ctypes.CDLL(str(cache.folder() / name))
     try:
-        return ctypes.CDLL(str(library))
+        return ctypes.CDLL(str(cache.keep(name, _compiled(write()))))
     except OSError as error:
-        raise NoCompilerError(f"what was compiled cannot be loaded ({error})") from None
+        raise NoCompilerError(f"what was compiled cannot be kept or loaded ({error})") from None
 
 
 def name_of(key: str) -> str:
@@ -93,18 +92,14 @@ def name_of(key: str) -> str:
     return hashlib.sha256("\n".join([key, here.target, *here.flags]).encode()).hexdigest()[:32]
 
 
-def _compile(text: str, library: Path) -> None:
+def _compiled(text: str) -> bytes:
     here = machine()
-    try:
-        library.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=library.parent) as temporary:
-            written = Path(temporary) / "lanes.c"
-            written.write_text(text, "utf-8")
-            made = written.with_suffix(".so")
-            _call([here.compiler, *here.flags, str(written), "-o", str(made), *_libraries()])
-            made.replace(library)  # whole or not at all, whoever else is at it
-    except OSError as error:
-        raise NoCompilerError(f"what is compiled cannot be kept in {library.parent} ({error})") from None
+    with tempfile.TemporaryDirectory() as temporary:
+        written = Path(temporary) / "lanes.c"
+        written.write_text(text, "utf-8")
+        made = written.with_suffix(".so")
+        _call([here.compiler, *here.flags, str(written), "-o", str(made), *_libraries()])
+        return made.read_bytes()
 
 
 def _libraries() -> list[str]:

@@ -35,6 +35,8 @@ HOUR = 3600.0
 """Seconds within which being asked for again is not noted: reading would write each time."""
 LARGEST = 2 * 2**30
 """Bytes that the entries may take before those that were not asked for longest are dropped."""
+UNASKED = 180 * 24 * HOUR
+"""Seconds after which `python -m pipeline clean` drops what nobody asked for."""
 _TABLES = """
     CREATE TABLE runs (
         run TEXT PRIMARY KEY, whole INTEGER NOT NULL, curves BLOB NOT NULL, figures TEXT NOT NULL, checksum TEXT NOT NULL,
@@ -144,6 +146,33 @@ class Store:
         if dropped:
             self._do(lambda connection: connection.execute("VACUUM"), None)
         return dropped
+
+    def forget(self, unasked: float = UNASKED) -> int:
+        """Drop what nobody asked for in so many seconds; how many entries were dropped."""
+
+        def drop(connection: sqlite3.Connection) -> int:
+            tables = sorted({str(row[0]) for row in connection.execute(_SIZES)})
+            before = [time.time() - unasked]
+            return sum(connection.execute(f"DELETE FROM {table} WHERE asked < ?", before).rowcount for table in tables)
+
+        dropped = self._do(drop, 0)
+        if dropped:
+            self._do(lambda connection: connection.execute("VACUUM"), None)
+        return dropped
+
+    def spare(self, largest: int = LARGEST, unasked: float = UNASKED) -> tuple[int, int]:
+        """How many entries :meth:`forget` and :meth:`shrink` would drop, and their bytes. Nothing is written."""
+        # A reader of a file in WAL mode writes beside it, unless it is told that nobody else is at it.
+        log = self._path.with_name(f"{self._path.name}-wal")
+        how = "" if log.exists() and log.stat().st_size else "&immutable=1"
+        try:
+            with contextlib.closing(sqlite3.connect(f"{self._path.resolve().as_uri()}?mode=ro{how}", uri=True)) as connection:
+                rows = [row[-2:] for row in connection.execute(_SIZES)]
+        except sqlite3.Error:  # not there, or of no use
+            return 0, 0
+        before, until = time.time() - unasked, np.cumsum([size for size, _ in rows])
+        dropped = [size for (size, asked), total in zip(rows, until.tolist(), strict=True) if asked < before or total > largest]
+        return len(dropped), sum(dropped)
 
     def _do(self, work: Callable[[sqlite3.Connection], T], otherwise: T) -> T:
         """What ``work`` returns, its changes written all together; ``otherwise`` where the file cannot be used."""

@@ -1,14 +1,18 @@
 """C text becomes a library once, and what the compiler says is told in a line."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from pipeline.engine import compiler
+from pipeline.engine import cache, compiler
 from pipeline.engine.cache import folder
 from pipeline.engine.compiler import NoCompilerError, identity, kept, machine, name_of
+from tests.conftest import ROOT
 
 ANSWER = "int answer(void) { return 42; }"
 
@@ -17,6 +21,7 @@ ANSWER = "int answer(void) { return 42; }"
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A folder for compiled code that is empty, and a compiler that is looked for anew."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(cache, "_chosen", {})
     machine.cache_clear()
     yield
     machine.cache_clear()
@@ -49,15 +54,39 @@ def test_a_text_that_is_no_c_is_told_in_a_line() -> None:
 
 
 def test_what_cannot_be_loaded_is_told_in_a_line() -> None:
-    with pytest.raises(NoCompilerError, match=r"^what was compiled cannot be loaded \([^\n]*nowhere[^\n]*\)$"):
+    with pytest.raises(NoCompilerError, match=r"^what was compiled cannot be kept or loaded \([^\n]*nowhere[^\n]*\)$"):
         kept("a", lambda: "extern int nowhere; int answer(void) { return nowhere; }")
 
 
-def test_a_library_that_was_damaged_is_made_anew() -> None:
+@pytest.mark.parametrize("left", [0, 7, 100, 4096, -1], ids=["empty", "few bytes", "header", "a page", "all but a byte"])
+def test_a_library_that_was_cut_off_is_made_anew(left: int) -> None:
+    """In a process of its own: loading half a library ends a process."""
+    kept("a", lambda: ANSWER)
     damaged = folder() / f"{name_of('a')}.so"
-    damaged.parent.mkdir(parents=True)
-    damaged.write_bytes(b"cut off")
+    whole = damaged.read_bytes()
+    damaged.write_bytes(whole[:left])
+    code = f"from pipeline.engine.compiler import kept\nprint(kept('a', lambda: {ANSWER!r}).answer())"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "42\n"), done.stderr
+    assert len(damaged.read_bytes()) == len(whole)
+
+
+def test_garbage_in_a_library_is_not_loaded() -> None:
+    """Each of its bytes counts, wherever it stands."""
+    kept("a", lambda: ANSWER)
+    damaged = folder() / f"{name_of('a')}.so"
+    whole = damaged.read_bytes()
+    for place in range(0, len(whole), len(whole) // 40):
+        damaged.write_bytes(whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :])
+        assert cache.read(damaged.name) is None
+
+
+def test_without_a_folder_it_is_compiled_once_for_this_process(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "lr-pipeline").touch()
     assert kept("a", lambda: ANSWER).answer() == 42
+    assert kept("a", lambda: pytest.fail("it is there")).answer() == 42
+    assert len(caplog.records) == 1
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.problems.run import CURVES
-from pipeline.runs.store import Finished, Store
+from pipeline.runs.store import UNASKED, Finished, Store
 from tests.conftest import ROOT
 
 ORIGIN = {"code": "abc", "machine": "here"}
@@ -177,6 +177,28 @@ def test_what_was_not_asked_for_longest_goes_first(store: Store, monkeypatch: py
     assert store.contents(["a"])
     assert store.shrink(0) == 3
     assert store.known(list("abcd"), whole=True) == {}
+
+
+def test_what_nobody_asked_for_since_long_is_forgotten_and_told_before(
+    store: Store, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert store.spare() == (0, 0)
+    assert not path.parent.exists()
+    now = 1e9
+    monkeypatch.setattr("pipeline.runs.store.time.time", lambda: now)
+    store.keep({"a": finished(), "b": finished()}, ORIGIN)
+    now += UNASKED - 10
+    store.known(["a"], whole=True)
+    assert store.spare() == (0, 0)
+    now += 20
+    before = {file.name: file.read_bytes() for file in path.parent.iterdir()}
+    count, size = store.spare()
+    assert count == 1
+    assert 100 < size < 1000
+    assert store.spare(largest=0) == (2, 2 * size)
+    assert {file.name: file.read_bytes() for file in path.parent.iterdir()} == before
+    assert (store.forget(), store.forget()) == (1, 0)
+    assert store.known(["a", "b"], whole=True).keys() == {"a"}
 
 
 def test_processes_that_make_the_file_at_once(path: Path) -> None:

@@ -21,9 +21,6 @@ from pipeline.engine.lanes.source import lanes_of, source, traced
 from pipeline.engine.lanes.values import MistranslatedError
 from pipeline.engine.program import Epochs, Runs, Trained
 
-NONE = "none"
-"""What is remembered of compiled code that does not differ from torch."""
-
 
 class Job(ctypes.Structure):
     """``struct job`` in lanes.c, which says what each is."""
@@ -118,10 +115,9 @@ def checked(runs: Runs) -> ctypes.CDLL:
     library = kept(runs.key, lambda: source(traced(runs), machine()))
 
     def compare() -> str:
-        return difference(partial(LaneProgram, library=library), runs, lanes_of(runs.state[0].dtype, machine())) or NONE
+        return difference(partial(LaneProgram, library=library), runs, lanes_of(runs.state[0].dtype, machine()))
 
-    found = remembered(f"difference {name_of(runs.key)}", compare) or compare()  # an empty file says nothing
-    if found != NONE:
+    if found := remembered(f"difference {name_of(runs.key)}", compare):
         raise MistranslatedError(f"its compiled code does not compute what torch does: {found}")
     return library
 
