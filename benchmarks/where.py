@@ -33,11 +33,7 @@ PARTS: dict[str, Sequence[tuple[str, str, str]]] = {
     "trying out and compiling": (("pipeline.engine.lanes.program", "", "kept"), ("pipeline.engine.stackable", "", "_tried")),
     "replaying": (("pipeline.engine.rates", "Rates", "__init__"),),
     "asking": (("pipeline.search.rounds", "", "_asked"),),
-    "waiting for Optuna's storage": (("pipeline.tracking.optuna_tracker", "Mirror", "close"),),
-    "waiting for MLflow": (
-        ("pipeline.tracking.mirror", "Mirror", "close"),
-        ("pipeline.tracking.mirror", "Publication", "publish"),
-    ),
+    "waiting for trackers": (("pipeline.tracking.trackers", "Trackers", "close"),),
     "main": (("pipeline.cli", "", "run"),),
 }
 """What is told apart: module, class (none for a function) and function of each."""
