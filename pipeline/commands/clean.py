@@ -106,9 +106,9 @@ def finished_runs(scope: Scope) -> Iterator[Waste]:
         return
     count, size = store().spare(0) if scope.whole_store else store().spare()
     if count:
-        why = "" if scope.whole_store else " that nobody asked for since long, or that are too much"
+        why = "" if scope.whole_store else ", that nobody asked for since long, or that are too much"
         drop = _all_dropped if scope.whole_store else _long_unasked_dropped
-        yield Waste(f"{count:,} finished runs or weights in {STATE}/runs.sqlite{why}", size, drop)
+        yield Waste(f"{count:,} entries of the store of finished runs, {STATE}/runs.sqlite{why}", size, drop)
 
 
 def leftovers(scope: Scope) -> Iterator[Waste]:

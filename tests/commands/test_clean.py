@@ -152,9 +152,9 @@ os._exit(0)
     subprocess.run([sys.executable, "-c", code], check=True)
     assert (repository / ".state/runs.sqlite-wal").stat().st_size
     before = tree(repository)
-    assert any("1 finished runs" in line for line in said("--dry-run"))
+    assert any("1 entries" in line for line in said("--dry-run"))
     assert tree(repository).keys() == before.keys()
-    assert any("1 finished runs" in line for line in said())
+    assert any("1 entries" in line for line in said())
     assert known("a") == set()
 
 
@@ -166,11 +166,11 @@ def test_runs_that_nobody_asked_for_go_and_then_the_oldest_of_too_many(
     kept("older", asked=2 * DAY, size=10_000)
     kept("newer", asked=DAY, size=10_000)
     (line,) = said()
-    assert line.startswith("goes: 1 finished runs or weights in .state/runs.sqlite that nobody asked for since long, or")
+    assert line.startswith("goes: 1 entries of the store of finished runs, .state/runs.sqlite, that nobody asked for")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(clean, "store", Tight)
         (line,) = said()
-    assert line.startswith("goes: 1 finished runs")
+    assert line.startswith("goes: 1 entries")
     assert line.endswith(", 400 kB")
     assert known("forgotten", "older", "newer") == {"newer"}
     (repository / ".state/runs.sqlite").unlink()
