@@ -12,7 +12,7 @@ import torch
 
 from pipeline.config.params import Component
 from pipeline.engine import loop, stacked
-from pipeline.engine.compiler import NoCompilerError
+from pipeline.engine.compiler import NoCompilerError, identity
 from pipeline.engine.compiling import is_to_be_compiled
 from pipeline.engine.lanes.program import LaneProgram
 from pipeline.engine.lanes.values import UntranslatableError
@@ -113,6 +113,9 @@ def _compiled(problem: Problem, runs: Sequence[Run], *, device: torch.device, dt
     try:
         return (yield from in_turns(lanes, runs, _fitting(problem, runs, dtype)))
     except (NoCompilerError, UntranslatableError) as error:  # raised before the first block
+        if isinstance(error, NoCompilerError) and identity() != "none":
+            # Runs are named by the compiler that is there: those of tensors would be taken for its own for ever after.
+            raise StackError(f"problem {problem.name}: {error}; mend that, or write `engine: tensors`") from error
         name = problem.params.model.name
         if problem.params.engine == "compiled":
             raise WayError(f"problem {problem.name} cannot be compiled: {error}. Write `engine: auto`") from error

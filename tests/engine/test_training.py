@@ -2,19 +2,21 @@
 
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline.engine import compiler, stacked, training
+from pipeline.engine import cache, compiler, stacked, training
 from pipeline.engine.lanes.operations import REDUCTIONS
 from pipeline.engine.stacked import StackError
 from pipeline.problems.models import register as register_model
 from pipeline.problems.problem import Problem
 from pipeline.problems.run import History, collect
 from pipeline.runs.names import name_of
+from pipeline.runs.obtain import obtain
 from tests.engine.helpers import CPU, Builder, assert_close, numbers_of, run_of
 
 SCHEDULES: dict[str, dict[str, Any]] = {"StepLR": {"args": {"step_size": "30%"}}}
@@ -155,3 +157,26 @@ def test_compiled_code_that_is_insisted_on_or_an_error(new_problem: Builder, mon
     problem = new_problem(SCHEDULES, engine="compiled")
     with pytest.raises(StackError, match=r"problem small cannot be compiled: there is no C compiler .*Write `engine: auto`"):
         trained(problem)
+
+
+@pytest.mark.usefixtures("always")
+def test_a_compiler_that_fails_once_leaves_no_numbers_of_another_way(
+    new_problem: Builder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """They would be kept under the name of compiled code."""
+
+    def full(*_: object) -> bytes:
+        raise compiler.NoCompilerError("cc fails: No space left on device")
+
+    problem = new_problem(SCHEDULES)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    run = run_of(problem, "StepLR")
+    with monkeypatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        patch.setattr(cache, "_chosen", {})
+        patch.setattr(compiler, "_compiled", full)
+        with pytest.raises(StackError, match=r"small: cc fails: No space left .*; mend that, or write `engine: tensors`"):
+            obtain(problem, [run], CPU, title="test")
+    found, right = obtain(problem, [run], CPU, title="test"), collect([run], training.train(problem, [run], device=CPU))
+    assert found.curves.validation_loss.tobytes() == right.curves.validation_loss.tobytes()
