@@ -13,8 +13,8 @@ from pipeline.config.files import ResultsError, parquet, read_parquet, stage_pat
 from pipeline.problems.run import CURVES, History
 
 RUN_COLUMNS = (
-    "run", "variant", "scheduler", "seed", "epochs", "lr", "args", "resolved", "diverged", "train_loss",
-    "validation_loss", "validation_metric", "test_loss", "test_metric",
+    "run", "variant", "scheduler", "seed", "stream", "epochs", "lr", "args", "resolved", "diverged",
+    "train_loss", "validation_loss", "validation_metric", "test_loss", "test_metric",
     "metric", "name", "interval", "warmup", "optimizer", "dataset", "device",
 )  # fmt: skip
 TRIAL_COLUMNS = (
@@ -25,7 +25,7 @@ SWEEP_COLUMNS = (
     "validation_metric",
 )  # fmt: skip
 IMPORTANCE_COLUMNS = ("scheduler", "seed", "parameter", "importance")
-CURVE_COLUMNS = ("run", "variant", "scheduler", "seed", "epoch", *CURVES)
+CURVE_COLUMNS = ("run", "variant", "scheduler", "seed", "stream", "epoch", *CURVES)
 
 
 def write_runs(
@@ -108,7 +108,7 @@ def run_table(history: History, described: list[dict[str, Any]]) -> pd.DataFrame
 def curve_table(history: History, described: list[dict[str, Any]]) -> pd.DataFrame:
     """One row per run and epoch, runs in order."""
     epochs = len(history.curves.lr)
-    identity = pd.DataFrame(described)[["run", "variant", "scheduler", "seed"]]
+    identity = pd.DataFrame(described)[["run", "variant", "scheduler", "seed", "stream"]]
     rows = identity.loc[identity.index.repeat(epochs)].reset_index(drop=True)
     rows["epoch"] = np.tile(np.arange(1, epochs + 1), len(identity))
     for name in CURVES:
