@@ -17,7 +17,7 @@ from pipeline.problems.metrics import RegisteredMetric
 from pipeline.problems.metrics import metrics as headline
 from pipeline.runs.results import IMPORTANCE_COLUMNS, SWEEP_COLUMNS, TRIAL_COLUMNS
 
-VARIANTS = ("default", "tuned")
+VARIANTS = ("default", "tuned", "recommended")
 Frames = Mapping[str, pd.DataFrame]
 """Tables by name."""
 OF_ONE_CLASS = ("AUROC", "AveragePrecision", "F1Score")

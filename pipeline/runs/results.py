@@ -6,10 +6,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from pipeline.catalogue import CATALOGUE
 from pipeline.config.files import ResultsError, parquet, read_parquet, stage_path, write_files
+from pipeline.config.params import Schedule
 from pipeline.problems.run import CURVES, History
 
 RUN_COLUMNS = (
@@ -82,6 +85,16 @@ def read_best(problem: str) -> dict[str, dict[str, Any]]:
         line = str(error).splitlines()[0]
         raise ResultsError(f"{path} cannot be read ({line}); delete it, then {remedy} anew") from None
     return best if isinstance(best, dict) else {}
+
+
+def read_schedules(problem: str) -> dict[str, Schedule]:
+    """The recommended configurations; :class:`ResultsError` where ``best.yaml`` holds anything else."""
+    try:
+        return {label: Schedule.model_validate(entry, context=CATALOGUE) for label, entry in read_best(problem).items()}
+    except ValidationError as error:
+        path, wrong = stage_path(problem, "tune", "best.yaml"), error.errors()[0]["msg"]
+        remedy = f"`dvc repro -f tune@{problem}` writes it anew"
+        raise ResultsError(f"{path} does not hold configurations as params.yaml has them ({wrong}); {remedy}") from None
 
 
 def read_findings(problem: str) -> list[dict[str, Any]]:
