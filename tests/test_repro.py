@@ -113,13 +113,13 @@ def studies(repository: Path) -> dict[str, list[tuple[int, float | None]]]:
 
 
 def test_every_run_is_in_mlflow(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Variants × schedulers × seeds, each with the code and the data that it was trained with."""
+    """Variants × schedulers × seeds × streams, each with the code and the data that it was trained with."""
     monkeypatch.chdir(project)
-    trained = pd.concat([pd.read_parquet(f"results/{PROBLEM}/{stage}/runs.parquet") for stage in ("train", "tune")])
+    trained = pd.concat([pd.read_parquet(f"results/{PROBLEM}/{stage}/runs.parquet") for stage in ("train", "tune", "confirm")])
     revision = run(project, "git", "rev-parse", "HEAD~1").stdout.strip()
     digest = from_files(load_params(CATALOGUE, project / "params.yaml"), PROBLEM).data.digest
     found = runs_in_mlflow(project, PROBLEM)
-    assert len(found) == 2 * 13 * 2
+    assert len(found) == 3 * 13 * 2 * 2
     assert {each.data.tags["fingerprint"] for each in found} == set(trained["run"])
     assert {each.data.tags["git"] for each in found} == {revision}
     assert {each.info.status for each in found} == {"FINISHED"}
@@ -166,6 +166,7 @@ def test_all_results_of_the_contract_are_there(project: Path) -> None:
         "results/{}/tune/runs.parquet", "results/{}/tune/curves.parquet", "results/{}/tune/best.yaml",
         "results/{}/tune/importances.parquet", "results/{}/sweep/runs.parquet", "reports/best/{}.py",
         "results/{}/train/weights.safetensors", "results/{}/tune/weights.safetensors",
+        "results/{}/confirm/runs.parquet", "results/{}/confirm/curves.parquet", "results/{}/confirm/weights.safetensors",
     ]  # fmt: skip
     reports = ["comparison.csv", "comparison.md", "learning_rates.csv", "metrics.json", "report.html", "curves.csv"]
     expected = {name.format(PROBLEM) for name in per_problem}
@@ -174,9 +175,9 @@ def test_all_results_of_the_contract_are_there(project: Path) -> None:
     assert found - more == expected | {f"reports/{name}" for name in reports} | {"data/params.json"}
     assert {Path(name).suffix for name in more} == {".csv", ".md", ".svg"}
     runs = pd.read_parquet(project / "results/synthetic/train/runs.parquet")
-    assert len(runs) == runs["run"].nunique() == 13 * 2
+    assert len(runs) == runs["run"].nunique() == 13 * 2 * 2
     comparison = pd.read_csv(project / "reports/comparison.csv")
-    assert len(comparison) == 2 * 13
+    assert len(comparison) == 3 * 13
     kept = comparison[comparison["diverged"] == 0]  # with so few samples and epochs, some do
     assert len(kept) > 15
     assert not kept[["validation_loss", "validation_loss_low", "test_loss", "rank"]].isna().any(axis=None)
@@ -228,7 +229,7 @@ def test_there_and_back_trains_what_is_new_and_then_nothing(project: Path, tmp_p
     assert changed != params
     (again / "params.yaml").write_text(changed, encoding="utf-8")
     told = run(again, "dvc", "repro").stderr
-    assert "train@synthetic: 12 runs, 100% done" in told  # of 36
+    assert "train@synthetic: 24 runs, 100% done" in told  # of 72
     (again / "params.yaml").write_text(params, encoding="utf-8")
     back = run(again, "dvc", "repro")
     assert "% done" not in back.stderr
@@ -269,7 +270,7 @@ def test_an_experiment_runs_beside_the_work(project: Path, tmp_path: Path) -> No
     assert '"rev": "longer"' in page
     assert '"rev": "HEAD"' in page
     found = runs_in_mlflow(repository, "synthetic", "tags.dvc_experiment = 'longer'")
-    assert len(found) == 13 * 2
+    assert len(found) == 13 * 2 * 2
     assert {each.data.params["epochs"] for each in found} == {"6"}
     assert {each.data.tags["dvc_baseline"] for each in found} == {run(repository, "git", "rev-parse", "HEAD").stdout.strip()}
     assert rows(repository)["runs"] == before + len(found) + 1  # the report of the experiment

@@ -68,6 +68,7 @@ def test_deps_hold_the_pinned_requirements_and_what_earlier_stages_write(stage: 
         "dataset": {"inputs"},
         "train": DATA,
         "tune": DATA,
+        "confirm": DATA | {"results/${key}/tune/best.yaml"},
         "sweep": DATA | {"results/${key}/tune/best.yaml"},
         "report": {"results", "data"},
     }

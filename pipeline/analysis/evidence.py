@@ -26,7 +26,7 @@ WINNERS = (
     "behind", "behind_low", "behind_high", "behind_verdict", "behind_seeds_needed",
 )  # fmt: skip
 """Columns of :func:`winners`."""
-_RUN = ["variant", "scheduler", "seed"]
+_RUN = ["variant", "scheduler", "seed", "stream"]
 
 
 def usual_loss(runs: pd.DataFrame, baseline: str) -> float:
@@ -37,11 +37,11 @@ def usual_loss(runs: pd.DataFrame, baseline: str) -> float:
     if runs.empty:
         return np.nan
     own = finished(runs[(runs["variant"] == "default") & (runs["scheduler"] == baseline)])
-    return float(own[CRITERION].median())
+    return float(own.groupby("seed")[CRITERION].mean().median())
 
 
 def epochs_to_target(runs: pd.DataFrame, curves: pd.DataFrame, target: float) -> pd.DataFrame:
-    """Rows of (variant, scheduler, seed, epochs): when each run reached the loss ``target``.
+    """Rows of (variant, scheduler, seed, stream, epochs): when each run reached the loss ``target``.
 
     ``epochs`` is the first epoch, from 1, at whose end the validation loss was at most ``target``; NaN where it never was. A
     miss is a miss, however close; a run that diverged misses even where it had been at the target before, for what it came
@@ -55,22 +55,22 @@ def epochs_to_target(runs: pd.DataFrame, curves: pd.DataFrame, target: float) ->
 
 
 def reached(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows of (variant, scheduler, hits, seeds, median) from a table of :func:`epochs_to_target`.
+    """Rows of (variant, scheduler, hits, runs, median) from a table of :func:`epochs_to_target`.
 
-    ``hits`` of ``seeds`` runs reached the target. ``median`` is over all of them, in epochs; a miss counts as later than
+    ``hits`` of ``runs`` reached the target. ``median`` is over all of them, in epochs; a miss counts as later than
     any hit, so that the median is NaN where it is, or lies beside, a miss.
     """
     rows = (
         (*key, int(own["epochs"].notna().sum()), len(own), _quantile(_worst(own["epochs"])[None], 0.5)[0])
         for key, own in _groups(table, ["variant", "scheduler"])
     )
-    return _table(rows, ("variant", "scheduler", "hits", "seeds", "median"))
+    return _table(rows, ("variant", "scheduler", "hits", "runs", "median"))
 
 
 def profiles(per_problem: Mapping[str, pd.DataFrame], variant: str) -> pd.DataFrame:
     """Rows of (scheduler, tau, share): performance profiles over problems, from a table of :func:`epochs_to_target` each.
 
-    An instance is a problem and a seed. ``share`` is the share of all instances on which the scheduler reached the
+    An instance is a problem, a seed and a stream. ``share`` is the share of all instances on which the scheduler reached the
     target in at most ``tau`` times the epochs of the fastest scheduler there; an instance that it missed, that it was not
     run on, or that nobody solved, counts against it. A scheduler's ``tau`` are 1, :data:`FARTHEST`, and between them all
     at which its share changes: it is a step function, constant from each ``tau`` up to the next.
@@ -213,8 +213,9 @@ def _of_kind(sweep: pd.DataFrame, kind: str) -> pd.DataFrame:
 
 
 def _mean(runs: pd.DataFrame, column: str, overlap: float) -> tuple[float, float, float]:
-    """Mean of the runs that finished, and its interval; in order of the seeds, so that rounding is always the same."""
-    found = mean_interval(finished(runs).sort_values("seed")[column].to_numpy(float), overlap=overlap)
+    """Mean over seeds of the runs that finished, and its interval; always rounded alike, whatever order the runs are in."""
+    kept = finished(runs).sort_values([name for name in _RUN if name in runs])
+    found = mean_interval(kept.groupby("seed")[column].mean().to_numpy(float), overlap=overlap)
     return found.mean, found.low, found.high
 
 
@@ -243,13 +244,13 @@ def _quantile(values: Floats, share: float) -> Floats:
 
 
 def _ratios(per_problem: Mapping[str, pd.DataFrame], variant: str) -> pd.DataFrame:
-    """Each scheduler's epochs over the fewest, NaN for a miss: one column per scheduler, one row per (problem, seed)."""
+    """Each scheduler's epochs over the fewest, NaN for a miss: one column per scheduler, one row per instance."""
     named = [table.assign(problem=name) for name, table in per_problem.items() if not table.empty]
     if not named:
         return pd.DataFrame()
     rows = pd.concat(named)
     rows = rows[rows["variant"] == variant]
-    epochs = rows.pivot(index=["problem", "seed"], columns="scheduler", values="epochs")[rows["scheduler"].unique()]
+    epochs = rows.pivot(index=["problem", "seed", "stream"], columns="scheduler", values="epochs")[rows["scheduler"].unique()]
     return epochs.div(epochs.min(axis="columns"), axis="index")
 
 

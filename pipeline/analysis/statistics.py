@@ -173,7 +173,7 @@ def seeds_needed(differences: npt.ArrayLike, margin: float, overlap: float = 0.0
 
 
 def paired_interval(a: pd.DataFrame, b: pd.DataFrame, metric: str = CRITERION, overlap: Overlap = NO_OVERLAP) -> Interval:
-    """The mean of ``a - b`` over the seeds on which neither diverged, paired by seed; one run per seed in each frame."""
+    """The mean of ``a - b`` over the seeds on which both have runs that finished, paired by seed."""
     return mean_interval(_paired(_by_seed(a, metric), _by_seed(b, metric)), overlap=overlap.of(metric))
 
 
@@ -185,12 +185,13 @@ def finished(runs: pd.DataFrame) -> pd.DataFrame:
 def compare(runs: pd.DataFrame, baseline: str, overlap: Overlap = NO_OVERLAP, matters: float = MATTERS) -> pd.DataFrame:
     """One row per variant and scheduler, in order of appearance.
 
-    ``seeds`` and ``diverged`` count runs; each metric comes as mean and 95% interval over the seeds that did not diverge;
+    ``diverged`` of ``runs`` did, on so many ``seeds``; each metric comes as mean and 95% interval over the seeds, each of
+    which is the mean of its runs that finished;
     ``rank`` is within the variant; ``difference`` is the scheduler's validation loss minus that of ``baseline``, paired by
     seed, NaN where the baseline is missing. ``p`` is Holm-adjusted over the variant's schedulers. ``verdict`` (see
     :func:`verdict`) takes ``matters`` times the reference's mean loss as its margin; it is "baseline" for the baseline itself
-    and empty where that has no run that finished. A scheduler that diverged more often is called that, "diverged on 8 of 10
-    seeds", whatever is left says; one that diverged less often is never called worse. ``seeds_needed`` is there where
+    and empty where that has no run that finished. A scheduler that diverged more often is called that, "diverged in 8 of 20
+    runs", whatever is left says; one that diverged less often is never called worse. ``seeds_needed`` is there where
     "not separable yet" is said and the two diverged equally often.
 
     ``behind`` is the same against the variant's best, the first of those with rank 1. The best is known only after
@@ -252,11 +253,8 @@ def _of(runs: pd.DataFrame, variant: str, scheduler: str) -> pd.DataFrame:
 
 
 def _by_seed(runs: pd.DataFrame, metric: str) -> "pd.Series[float]":
-    kept = finished(runs)
-    values = pd.Series(kept[metric].to_numpy(float), index=kept["seed"].to_numpy()).sort_index()
-    if not values.index.is_unique:
-        raise ValueError("there are several runs of one seed; pairs need one each")
-    return values
+    """The mean of each seed over its runs that finished."""
+    return finished(runs).groupby("seed")[metric].mean().astype(float)
 
 
 def _paired(a: "pd.Series[float]", b: "pd.Series[float]") -> Floats:
@@ -266,15 +264,14 @@ def _paired(a: "pd.Series[float]", b: "pd.Series[float]") -> Floats:
 
 
 def _figures(runs: pd.DataFrame, overlap: Overlap) -> dict[str, float]:
-    kept = finished(runs)
-    row: dict[str, float] = {"seeds": len(runs), "diverged": len(runs) - len(kept)}
+    row: dict[str, float] = {"seeds": runs["seed"].nunique(), "runs": len(runs), "diverged": int(runs["diverged"].sum())}
     for metric in METRICS:
-        row |= mean_interval(kept[metric].to_numpy(float), overlap=overlap.of(metric)).named(metric)
+        row |= mean_interval(_by_seed(runs, metric).to_numpy(), overlap=overlap.of(metric)).named(metric)
     return row
 
 
 def _robust(runs: pd.DataFrame) -> dict[str, float]:
-    losses = finished(runs)[CRITERION].to_numpy(float)
+    losses = _by_seed(runs, CRITERION).to_numpy()
     middle = (np.median(losses), trim_mean(losses, 0.25)) if losses.size else (np.nan, np.nan)
     return {f"{CRITERION}_median": float(middle[0]), f"{CRITERION}_iqm": float(middle[1])}
 
@@ -288,7 +285,7 @@ def _gain(runs: pd.DataFrame, label: str, overlap: Overlap) -> dict[str, float]:
 
 
 def _ranks(table: pd.DataFrame) -> "pd.Series[int]":
-    """Rank within the variant: fewest diverged seeds first, then lowest mean validation loss; equals share the better rank."""
+    """Rank within the variant: fewest diverged runs first, then lowest mean validation loss; equals share the better rank."""
     rows = table[["variant", "diverged", CRITERION]].fillna({CRITERION: np.inf})
     keys = list(rows.itertuples(index=False, name=None))
     better = [sum(other[0] == own[0] and other < own for other in keys) for own in keys]
@@ -297,19 +294,15 @@ def _ranks(table: pd.DataFrame) -> "pd.Series[int]":
 
 @dataclass(frozen=True)
 class _Losses:
-    """One scheduler's runs of one variant: the criterion of those that finished, indexed by seed, and how many there are."""
+    """One scheduler's runs of one variant: the criterion by seed, of those that finished, and how many there are."""
 
     finished: "pd.Series[float]"
-    seeds: int
-
-    @property
-    def diverged(self) -> int:
-        """How many seeds diverged."""
-        return self.seeds - len(self.finished)
+    runs: int
+    diverged: int
 
 
 def _losses(runs: pd.DataFrame) -> _Losses:
-    return _Losses(_by_seed(runs, CRITERION), len(runs))
+    return _Losses(_by_seed(runs, CRITERION), len(runs), int(runs["diverged"].sum()))
 
 
 _Schedulers = Mapping[str, _Losses]
@@ -326,7 +319,7 @@ def _judged(own: pd.DataFrame, runs: pd.DataFrame, baseline: str, overlap: Overl
 
 
 def _to_baseline(of: _Schedulers, baseline: str, rho: float, matters: float) -> pd.DataFrame:
-    reference = of.get(baseline, _Losses(_NONE, 0))
+    reference = of.get(baseline, _Losses(_NONE, 0, 0))
     raw = [
         np.nan if label == baseline else p_value(_paired(own.finished, reference.finished), rho) for label, own in of.items()
     ]
@@ -367,7 +360,7 @@ def _against(own: _Losses, reference: _Losses, p: float, family: int, rho: float
 def _said(own: _Losses, reference: _Losses, word: Verdict) -> str:
     """The verdict ``word``, which the seeds that both finished give, where divergence lets it stand."""
     if own.finished.empty or (own.diverged > reference.diverged and len(reference.finished)):
-        return f"diverged on {own.diverged} of {own.seeds} seeds"
+        return f"diverged in {own.diverged} of {own.runs} runs"
     if reference.finished.empty:
         return ""
     return "not separable yet" if word == "worse" and own.diverged < reference.diverged else word

@@ -25,7 +25,11 @@ SEEDS = 1000
 PACKAGES = ("torch", "optuna")
 """Those that decide what is trained; the report's last section names the others."""
 _MINUS = "\N{MINUS SIGN}"
-_TOLD = {"default": "as written in params.yaml", "tuned": "each tuned on its own"}
+_TOLD = {
+    "default": "as written in params.yaml",
+    "tuned": "each tuned on its own",
+    "recommended": "as recommended, on fresh seeds",
+}
 
 
 @dataclass(frozen=True)
@@ -158,7 +162,7 @@ def _headline(rows: pd.DataFrame, leaders: Sequence[str], first: Mapping[str, An
         said = f"Take any: all {len(rows)} schedulers are practically equal here"
     elif baseline in leaders:
         said = f"Keep {baseline}: no schedule is shown to do better"
-    failed = f", though {leaders[0]} diverged on {first['diverged']} of {_count(first['seeds'], 'seed')}"
+    failed = f", though {leaders[0]} diverged in {first['diverged']} of {_count(first['runs'], 'run')}"
     return f"{said}{failed if first['diverged'] else ''}."
 
 
@@ -251,7 +255,7 @@ def _named(names: Sequence[str], of: int) -> str:
 
 def _diverged(rows: pd.DataFrame) -> str:
     some = rows[rows["diverged"] > 0]
-    parts = [f"{row.scheduler} on {row.diverged} of {_count(int(str(row.seeds)), 'seed')}" for row in some.itertuples()]
+    parts = [f"{row.scheduler} in {row.diverged} of {_count(int(str(row.runs)), 'run')}" for row in some.itertuples()]
     told = listing(parts) if len(parts) <= FEW else f"{len(parts)} of the {len(rows)} schedulers"
     return f"Diverged, and ranked behind those that did so less often: {told}." if parts else ""
 

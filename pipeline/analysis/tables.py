@@ -17,7 +17,7 @@ from pipeline.problems.metrics import RegisteredMetric
 from pipeline.problems.metrics import metrics as headline
 from pipeline.runs.results import IMPORTANCE_COLUMNS, SWEEP_COLUMNS, TRIAL_COLUMNS
 
-VARIANTS = ("default", "tuned")
+VARIANTS = ("default", "tuned", "recommended")
 Frames = Mapping[str, pd.DataFrame]
 """Tables by name."""
 OF_ONE_CLASS = ("AUROC", "AveragePrecision", "F1Score")
@@ -90,7 +90,7 @@ def gather(
 
 
 def _in_order(frame: pd.DataFrame, labels: Iterable[str]) -> pd.DataFrame:
-    """Rows by variant, scheduler, seed (and epoch); a label that ``labels`` does not have comes last."""
+    """Rows by variant, scheduler, seed, stream (and epoch); a label that ``labels`` does not have comes last."""
     place = {label: position for position, label in enumerate(labels)}
     keys = pd.DataFrame(
         {
@@ -98,24 +98,26 @@ def _in_order(frame: pd.DataFrame, labels: Iterable[str]) -> pd.DataFrame:
             "place": frame["scheduler"].map(lambda label: place.get(label, len(place))),
         }
     )
-    rest = [column for column in ("scheduler", "seed", "epoch") if column in frame]
+    rest = [column for column in ("scheduler", "seed", "stream", "epoch") if column in frame]
     order = pd.concat([keys, frame[rest]], axis="columns").sort_values(["variant", "place", *rest], kind="stable").index
     return frame.loc[order].reset_index(drop=True)
 
 
 def mean_curves(results: ProblemResults) -> pd.DataFrame:
-    """Rows of (variant, scheduler, epoch) with the means over seeds of ``lr`` and of both losses.
+    """Rows of (variant, scheduler, epoch) with the means over streams, then over seeds, of ``lr`` and of both losses.
 
     Losses leave out the runs that diverged, as every mean does; the learning rate is what was applied, whatever came of it.
     """
     diverged = results.runs.loc[results.runs["diverged"].astype(bool), "run"]
-    curves = results.curves[["variant", "scheduler", "epoch", *CURVE_MEANS]].copy()
+    curves = results.curves[["variant", "scheduler", "seed", "epoch", *CURVE_MEANS]].copy()
     curves.loc[results.curves["run"].isin(diverged), ["train_loss", "validation_loss"]] = np.nan
+    of_seeds = curves.groupby(["variant", "scheduler", "seed", "epoch"], sort=False).mean().drop(columns="lr").reset_index()
     groups = curves.groupby(["variant", "scheduler", "epoch"], sort=False)
-    means, lowest = groups.mean(), groups["lr"].min()
+    means, lowest = groups["lr"].mean().to_frame(), groups["lr"].min()
     # A rate that all seeds share is kept to the last bit; a rounded mean of equal numbers may differ from them.
     means["lr"] = means["lr"].where(lowest != groups["lr"].max(), lowest)
-    return means.reset_index()
+    losses = of_seeds.drop(columns="seed").groupby(["variant", "scheduler", "epoch"], sort=False).mean()
+    return means.join(losses).reset_index()
 
 
 def learning_rates(means: pd.DataFrame, every: int) -> pd.DataFrame:

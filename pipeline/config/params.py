@@ -368,6 +368,10 @@ class ReportParams(BaseModel):
         return share_of(self.matters)
 
 
+FRESH = 1000
+"""The first seed of a numbering that is not reached from 0: more seeds of either kind change none of the other."""
+
+
 class Params(BaseModel):
     """All of params.yaml."""
 
@@ -376,7 +380,7 @@ class Params(BaseModel):
     device: Annotated[str, AfterValidator(_is_device)] = "auto"
     keep_model: bool = False
     """Whether each problem's best run is kept as a model, in reports/best and in MLflow's registry."""
-    seeds: int = Field(ge=2, le=1000)
+    seeds: int = Field(ge=2, le=FRESH)
     problems: dict[ProblemName, ProblemParams] = Field(min_length=1)
     schedulers: Schedules = Field(min_length=1)
     tune: TuneParams = TuneParams()
@@ -384,9 +388,14 @@ class Params(BaseModel):
     report: ReportParams
 
     @property
-    def replicates(self) -> range:
+    def fresh(self) -> range:
+        """The seeds of replicates on which nothing is chosen, as many as of the others: there it is confirmed."""
+        return range(FRESH, FRESH + self.seeds)
+
+    @property
+    def replicates(self) -> list[int]:
         """Every seed that any stage trains on."""
-        return range(self.seeds)
+        return [*range(self.seeds), *self.fresh]
 
     def problem(self, name: str) -> ProblemParams:
         """The problem of that name; :class:`ParamsError` with the nearest one where it is unknown."""

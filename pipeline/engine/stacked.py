@@ -61,7 +61,7 @@ class Stack:
         self._problem, self._count, self._dtype = problem, len(runs), dtype
         self.rates = Rates(problem, runs)
         replicates: list[Replicate] = list(dict.fromkeys((run.seed, run.stream) for run in runs))
-        self._orders = [problem.new_order(seed, of) for seed, of in replicates]  # type: ignore[arg-type]
+        self._orders = [problem.new_order(seed, of) for seed, of in replicates]
         self._samples = problem.data.samples([seed for seed, _ in replicates])
         self._replicate = np.array([replicates.index((run.seed, run.stream)) for run in runs])
         component = problem.optimizer_of(runs[0].schedule)
@@ -89,7 +89,7 @@ class Stack:
 
     def _stacked(self, replicates: Sequence[Replicate], component: Component, device: torch.device, dtype: torch.dtype) -> Runs:
         problem = self._problem
-        models = [problem.new_model(seed, of).to(device, dtype) for seed, of in replicates]  # type: ignore[arg-type]
+        models = [problem.new_model(seed, of).to(device, dtype) for seed, of in replicates]
         self._metric, self._loss = problem.metric, problem.loss
         functions = Functions(models[0], self._optimizer, self._loss, self._metric, problem.params.clip)
         of_run = torch.from_numpy(self._replicate).to(device)
@@ -113,7 +113,7 @@ class Stack:
         """Where each run begins, and how far a batch's loss strays there, (runs,) each; replicate by replicate."""
         problem, train, found = self._problem, self._runs.parts["train"], []
         for number, (seed, of) in enumerate(replicates):
-            model, rows = problem.new_model(seed, of).to(device, dtype), train[number]  # type: ignore[arg-type]
+            model, rows = problem.new_model(seed, of).to(device, dtype), train[number]
             found.append(beginning(model, self._loss, self._runs.x[rows], self._runs.y[rows], self._runs.batch_size))
         losses, noises = (np.array([getattr(own, name) for own in found]) for name in ("loss", "noise"))
         return losses[self._replicate], noises[self._replicate]

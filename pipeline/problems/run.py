@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +13,18 @@ from pipeline.config.params import Schedule
 if TYPE_CHECKING:
     import torch
 
-Stream = Literal["final", "tune"]
+Stream = str
+"""What a draw is for, ``final`` or ``tune``, and from the second on which one it is: ``final 2``."""
+STREAMS = 2
+"""Draws of initial weights and data order with which a configuration that is reported is trained on each split."""
 CURVES = ("lr", "momentum", "train_loss", "validation_loss", "validation_metric")
 BEYOND_NOISE = 3.0
 """Standard errors of one batch's mean loss by which a run must end above its beginning to have diverged."""
+
+
+def stream(purpose: str, number: int) -> Stream:
+    """The stream of that number, from 1."""
+    return purpose if number == 1 else f"{purpose} {number}"
 
 
 @dataclass(frozen=True)
@@ -33,6 +41,16 @@ class Run:
     epochs: int
     stream: Stream = "final"
     variant: str = "default"
+
+    @property
+    def draw(self) -> int:
+        """The number of its stream among those for the same purpose, from 1."""
+        return int(self.stream.partition(" ")[2] or 1)
+
+    @property
+    def draws(self) -> list["Run"]:
+        """This run, which is the first of them, on every stream of those that are reported."""
+        return [replace(self, stream=stream(self.stream, number)) for number in range(1, STREAMS + 1)]
 
 
 @dataclass(frozen=True)

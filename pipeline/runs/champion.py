@@ -20,7 +20,7 @@ from pipeline.problems.encoding import Scale, category_texts, encoded, fitted
 from pipeline.problems.losses import Loss
 from pipeline.problems.models import applied
 from pipeline.problems.problem import Problem
-from pipeline.problems.run import History
+from pipeline.problems.run import History, Stream
 
 if TYPE_CHECKING:
     import torch
@@ -67,11 +67,11 @@ class Champion:
     classes: tuple[str, ...]
 
     @classmethod
-    def of(cls, problem: Problem, weights: bytes, seed: int) -> "Champion":
+    def of(cls, problem: Problem, weights: bytes, seed: int, stream: Stream = "final") -> "Champion":
         """The problem's model with these weights, as it was trained on the replicate ``seed``."""
         from safetensors.torch import load
 
-        model = problem.new_model(seed, "final").eval()
+        model = problem.new_model(seed, stream).eval()
         missing, unexpected = model.load_state_dict(load(weights), strict=False)
         if missing or unexpected:
             names = ", ".join([*missing, *unexpected])

@@ -39,6 +39,7 @@ def describe(problem: Problem, run: Run, device: torch.device) -> dict[str, Any]
         "variant": run.variant,
         "scheduler": run.label,
         "seed": run.seed,
+        "stream": run.draw,
         "epochs": run.epochs,
         "lr": resolved.lr,
         "args": as_json(run.schedule.args),

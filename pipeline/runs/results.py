@@ -6,15 +6,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from pipeline.catalogue import CATALOGUE
 from pipeline.config.files import ResultsError, parquet, read_parquet, stage_path, write_files
+from pipeline.config.params import Schedule
 from pipeline.problems.run import CURVES, History
 
 RUN_COLUMNS = (
-    "run", "variant", "scheduler", "seed", "epochs", "lr", "args", "resolved", "diverged", "train_loss",
-    "validation_loss", "validation_metric", "test_loss", "test_metric",
+    "run", "variant", "scheduler", "seed", "stream", "epochs", "lr", "args", "resolved", "diverged",
+    "train_loss", "validation_loss", "validation_metric", "test_loss", "test_metric",
     "metric", "name", "interval", "warmup", "optimizer", "dataset", "device",
 )  # fmt: skip
 TRIAL_COLUMNS = (
@@ -25,7 +28,7 @@ SWEEP_COLUMNS = (
     "validation_metric",
 )  # fmt: skip
 IMPORTANCE_COLUMNS = ("scheduler", "seed", "parameter", "importance")
-CURVE_COLUMNS = ("run", "variant", "scheduler", "seed", "epoch", *CURVES)
+CURVE_COLUMNS = ("run", "variant", "scheduler", "seed", "stream", "epoch", *CURVES)
 
 
 def write_runs(
@@ -84,6 +87,16 @@ def read_best(problem: str) -> dict[str, dict[str, Any]]:
     return best if isinstance(best, dict) else {}
 
 
+def read_schedules(problem: str) -> dict[str, Schedule]:
+    """The recommended configurations; :class:`ResultsError` where ``best.yaml`` holds anything else."""
+    try:
+        return {label: Schedule.model_validate(entry, context=CATALOGUE) for label, entry in read_best(problem).items()}
+    except ValidationError as error:
+        path, wrong = stage_path(problem, "tune", "best.yaml"), error.errors()[0]["msg"]
+        remedy = f"`dvc repro -f tune@{problem}` writes it anew"
+        raise ResultsError(f"{path} does not hold configurations as params.yaml has them ({wrong}); {remedy}") from None
+
+
 def read_findings(problem: str) -> list[dict[str, Any]]:
     """``findings.json`` of stage train: the traps in the problem's schedules, one mapping each."""
     path = stage_path(problem, "train", "findings.json")
@@ -108,7 +121,7 @@ def run_table(history: History, described: list[dict[str, Any]]) -> pd.DataFrame
 def curve_table(history: History, described: list[dict[str, Any]]) -> pd.DataFrame:
     """One row per run and epoch, runs in order."""
     epochs = len(history.curves.lr)
-    identity = pd.DataFrame(described)[["run", "variant", "scheduler", "seed"]]
+    identity = pd.DataFrame(described)[["run", "variant", "scheduler", "seed", "stream"]]
     rows = identity.loc[identity.index.repeat(epochs)].reset_index(drop=True)
     rows["epoch"] = np.tile(np.arange(1, epochs + 1), len(identity))
     for name in CURVES:

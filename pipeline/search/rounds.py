@@ -118,8 +118,8 @@ def _losses(problem: Problem, runs: Sequence[Run], device: torch.device, title: 
 
 
 def winners(studies: Sequence[Study], epochs: int) -> list[Run]:
-    """The run that reports on each study: its best trial's configuration on the study's own seed."""
-    return [Run(s.label, s.schedule(s.best), s.seed, epochs, stream="final", variant="tuned") for s in studies]
+    """The runs that report on each study: its best trial's configuration on the study's own seed."""
+    return [run for s in studies for run in Run(s.label, s.schedule(s.best), s.seed, epochs, variant="tuned").draws]
 
 
 def recommend(problem: Problem, studies: Sequence[Study], device: torch.device, workers: Workers = HERE) -> dict[str, Schedule]:

@@ -19,6 +19,9 @@ from pipeline.runs.results import run_of
 from pipeline.runs.store import store
 from pipeline.tracking.trackers import trackers
 
+STAGES = ("train", "tune", "confirm")
+"""Those that write runs and curves."""
+
 
 def main() -> None:
     """Write everything under ``reports/``, all together; trackers are completed, and the store of runs kept to its size."""
@@ -34,7 +37,7 @@ def main() -> None:
         files.write_files(written.items())
         for folder in ("best", "evidence", "figures"):
             forget(REPORTS / folder, set(written))
-        shown.publish(REPORTS, [(name, stage) for name in params.problems for stage in ("train", "tune")])
+        shown.publish(REPORTS, [(name, stage) for name in params.problems for stage in STAGES])
         for name in params.problems if params.keep_model else ():
             shown.tell("register", name)
         store().shrink()
@@ -43,16 +46,17 @@ def main() -> None:
 def champion(problem: ProblemResults) -> bytes:
     """The weights of the problem's best run, of whichever stage."""
     losses = problem.runs[~problem.runs["diverged"]].set_index("run")["validation_loss"]
-    stages = ["train", *(["tune"] if "tuned" in problem.variants else [])]
+    stages = [stage for stage in STAGES if files.stage_path(problem.name, stage, "runs.parquet").exists()]
     kept = {run_of(weights): weights for weights in (results.read_weights(problem.name, stage) for stage in stages)}
     return min(kept.items(), key=lambda item: float(losses.get(item[0], float("inf"))))[1]
 
 
 def read(params: Params, name: str) -> ProblemResults:
-    """The results of a problem: of stage train, and of stages tune and sweep where they have been run."""
+    """The results of a problem: of stage train, and of stages tune, confirm and sweep where they have been run."""
     entry = params.problem(name)
-    tuned, swept = (files.stage_path(name, stage, "runs.parquet").exists() for stage in ("tune", "sweep"))
-    parts = [results.read_runs(name, stage) for stage in ("train", *(["tune"] if tuned else []))]
+    tuned, confirmed, swept = (files.stage_path(name, s, "runs.parquet").exists() for s in ("tune", "confirm", "sweep"))
+    there = {"train": True, "tune": tuned, "confirm": confirmed}
+    parts = [results.read_runs(name, stage) for stage in STAGES if there[stage]]
     more: dict[str, Any] = {"traps": results.read_findings(name)}
     if tuned:
         trials, importances = results.read_tuning(name)

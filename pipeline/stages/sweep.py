@@ -2,12 +2,10 @@
 
 import sys
 
-from pydantic import ValidationError
-
 from pipeline import cli
 from pipeline.catalogue import CATALOGUE
-from pipeline.config.files import ResultsError, parquet, stage_path, write_files
-from pipeline.config.params import Schedule, load_params
+from pipeline.config.files import parquet, stage_path, write_files
+from pipeline.config.params import load_params
 from pipeline.engine.device import find_device
 from pipeline.problems.problem import load_problem
 from pipeline.runs import results
@@ -21,7 +19,7 @@ def main(problem_name: str) -> None:
         params = load_params(CATALOGUE)
         device = find_device(params.device)
         problem = load_problem(problem_name, params.problem(problem_name), params.schedules(problem_name))
-        best = recommended(problem_name)
+        best = results.read_schedules(problem_name)
         epochs = problem.params.epochs
         rates = grid(params.tune.lr, params.sweep.points)
         probes = [
@@ -33,17 +31,6 @@ def main(problem_name: str) -> None:
     write_files([(stage_path(problem_name, "sweep", "runs.parquet"), parquet(table))])
     if told := said(table, params.tune.lr, problem.lr):
         print(f"sweep@{problem_name}: {told}", file=sys.stderr, flush=True)
-
-
-def recommended(problem_name: str) -> dict[str, Schedule]:
-    """The recommended configurations; :class:`pipeline.config.files.ResultsError` where ``best.yaml`` holds anything else."""
-    try:
-        written = results.read_best(problem_name).items()
-        return {label: Schedule.model_validate(entry, context=CATALOGUE) for label, entry in written}
-    except ValidationError as error:
-        path, wrong = stage_path(problem_name, "tune", "best.yaml"), error.errors()[0]["msg"]
-        remedy = f"`dvc repro -f tune@{problem_name}` writes it anew"
-        raise ResultsError(f"{path} does not hold configurations as params.yaml has them ({wrong}); {remedy}") from None
 
 
 if __name__ == "__main__":

@@ -26,7 +26,8 @@ def main(problem_name: str) -> None:
         problem = load_problem(problem_name, params.problem(problem_name), params.schedules(problem_name))
         found = warned(params, problem)
         labels, seeds = problem.schedules.items(), range(params.seeds)
-        runs = [Run(label, schedule, seed, problem.params.epochs) for label, schedule in labels for seed in seeds]
+        epochs = problem.params.epochs
+        runs = [run for label, schedule in labels for seed in seeds for run in Run(label, schedule, seed, epochs).draws]
         beside = {"findings.json": json_file([finding.as_dict() for finding in found])}
         record(problem, "train", runs, device, workers, shown, lambda: beside)
 

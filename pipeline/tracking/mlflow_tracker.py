@@ -13,7 +13,7 @@ from pipeline.tracking import connection, publishing
 from pipeline.tracking.recorder import Recorder
 from pipeline.tracking.tracker import Description, Places, Tracker
 
-STAGES = ("train", "tune")
+STAGES = ("train", "tune", "confirm")
 """Whose runs are shown."""
 REBUILT = {"rebuilt": "true"}
 """The tag of runs that are shown from the results; which code wrote those is not known."""

@@ -52,10 +52,12 @@ def register(problem: str) -> None:
     from pipeline.catalogue import CATALOGUE
     from pipeline.config.params import load_params
     from pipeline.problems.problem import load_problem
+    from pipeline.problems.run import stream
     from pipeline.runs.champion import Champion
 
-    params, seed = load_params(CATALOGUE), int(runs[0].data.params["seed"])
-    champion = Champion.of(load_problem(problem, params.problem(problem), params.schedules(problem)), weights, seed)
+    params, named = load_params(CATALOGUE), runs[0].data.params
+    whole = load_problem(problem, params.problem(problem), params.schedules(problem))
+    champion = Champion.of(whole, weights, int(named["seed"]), stream("final", int(named["stream"])))
     example = champion.example()
     mlflow.set_tracking_uri(tracking_uri())
     mlflow.set_registry_uri(tracking_uri())

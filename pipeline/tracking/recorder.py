@@ -80,7 +80,7 @@ class Recorder:
             self._client.set_terminated(run_id, status)
 
     def _as_new(self, row: Description) -> "NewRun":
-        name = f"{row['scheduler']}/{row['variant']}/{row['seed']}"
+        name = f"{row['scheduler']}/{row['variant']}/{row['seed']}" + (f"/{row['stream']}" if row["stream"] > 1 else "")
         return NewRun(name, self._tags | _tags(row), _params(row), _dataset(self._problem, row["dataset"]))
 
     def _resumed(self, row: Description, run: "Run") -> str:
@@ -107,7 +107,8 @@ def _tags(row: Description) -> Tags:
 def _params(row: Description) -> dict[str, str]:
     """What MLflow's compare view shows: ``args.step_size`` as written (30%), ``resolved.step_size`` in torch's numbers (30)."""
     optimizer = json.loads(row["optimizer"])
-    params = {name: str(row[name]) for name in ("scheduler", "variant", "seed", "epochs", "name", "interval", "warmup")}
+    named = ("scheduler", "variant", "seed", "stream", "epochs", "name", "interval", "warmup")
+    params = {name: str(row[name]) for name in named}
     params |= {"lr": str(float(row["lr"])), "optimizer": optimizer["name"]}
     groups = {"args": json.loads(row["args"]), "resolved": json.loads(row["resolved"])}
     groups |= {"optimizer": optimizer["args"], "average": optimizer.get("average", {})}

@@ -36,7 +36,7 @@ def trained(losses: Losses, diverged: Sequence[tuple[str, int]] = ()) -> tuple[p
     runs, curves = [], []
     for (variant, scheduler), seeds in losses.items():
         for seed, curve in enumerate(seeds):
-            of_run = {"variant": variant, "scheduler": scheduler, "seed": seed}
+            of_run = {"variant": variant, "scheduler": scheduler, "seed": seed, "stream": 1}
             runs.append({**of_run, "diverged": (scheduler, seed) in diverged, "validation_loss": curve[-1]})
             curves += [{**of_run, "epoch": epoch, "validation_loss": loss} for epoch, loss in enumerate(curve, 1)]
     return pd.DataFrame(runs), pd.DataFrame(curves)
@@ -95,7 +95,7 @@ def test_target_is_the_baselines_median_and_a_miss_is_a_miss() -> None:
     )
     assert usual_loss(runs, "base") == pytest.approx(0.4)
     found = epochs_to_target(runs, curves, 0.4)
-    assert list(found.columns) == ["variant", "scheduler", "seed", "epochs"]
+    assert list(found.columns) == ["variant", "scheduler", "seed", "stream", "epochs"]
     np.testing.assert_array_equal(found["epochs"], [3, NAN, 2, 1, 2, NAN, 1])
 
 
@@ -113,7 +113,7 @@ def test_without_a_target_nobody_reaches_it(diverged: list[tuple[str, int]]) -> 
     assert np.isnan(target)
     found = epochs_to_target(runs, curves, target)
     assert found["epochs"].isna().all()
-    assert reached(found)[["hits", "seeds"]].to_numpy().tolist() == [[0, 3]]
+    assert reached(found)[["hits", "runs"]].to_numpy().tolist() == [[0, 3]]
 
 
 def test_one_epoch_and_one_seed_are_enough_for_a_target() -> None:
@@ -135,16 +135,16 @@ def test_reached_counts_a_miss_as_later_than_any_hit() -> None:
         for seed, value in enumerate(values)
     )
     found = reached(table)
-    assert list(found.columns) == ["variant", "scheduler", "hits", "seeds", "median"]
+    assert list(found.columns) == ["variant", "scheduler", "hits", "runs", "median"]
     assert found["hits"].to_list() == [2, 1, 2, 3]
-    assert found["seeds"].to_list() == [3, 3, 4, 4]
+    assert found["runs"].to_list() == [3, 3, 4, 4]
     np.testing.assert_array_equal(found["median"], [4, NAN, NAN, 3.5])
 
 
 def speeds(**epochs: Sequence[float]) -> pd.DataFrame:
     """A table of :func:`epochs_to_target` from scheduler → epochs of seeds 0, 1 …"""
     return pd.DataFrame(
-        {"variant": "default", "scheduler": label, "seed": seed, "epochs": float(value)}
+        {"variant": "default", "scheduler": label, "seed": seed, "stream": 1, "epochs": float(value)}
         for label, values in epochs.items()
         for seed, value in enumerate(values)
     )
@@ -434,8 +434,8 @@ NO_TRIALS = studied({("A", 0): [1.0]}).iloc[:0]
 @pytest.mark.parametrize(
     ("make", "nothing", "columns"),
     [
-        (lambda none: epochs_to_target(none, none, usual_loss(none, "A")), NO_RUNS, "variant scheduler seed epochs"),
-        (lambda none: reached(epochs_to_target(none, none, 0.1)), NO_RUNS, "variant scheduler hits seeds median"),
+        (lambda none: epochs_to_target(none, none, usual_loss(none, "A")), NO_RUNS, "variant scheduler seed stream epochs"),
+        (lambda none: reached(epochs_to_target(none, none, 0.1)), NO_RUNS, "variant scheduler hits runs median"),
         (lambda none: profiles({"P": epochs_to_target(none, none, 0.1)}, "tuned"), NO_RUNS, "scheduler tau share"),
         (lambda none: profiles({}, "tuned"), NO_RUNS, "scheduler tau share"),
         (lambda none: profile_score(profiles({}, "tuned")), NO_RUNS, "scheduler score"),

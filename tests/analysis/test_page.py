@@ -85,7 +85,7 @@ def sentences(params: Params, make_runs: MakeRuns, make_curves: MakeCurves) -> C
         ),
         (
             {"base": [NAN, 0.60, 0.70, 0.81, 0.90], "A": [0.50, 0.51, 0.60, 0.70, NAN]},
-            "Use A: better than base, beyond the luck of the seeds, though A diverged on 1 of 5 seeds.",
+            "Use A: better than base, beyond the luck of the seeds, though A diverged in 1 of 5 runs.",
         ),
         ({"base": [NAN, NAN], "A": [0.5, 0.6]}, "A leads, with no finished run of base to compare it with."),
     ],
@@ -163,7 +163,7 @@ def test_equals_share_the_lead(sentences: Callable[[Losses], str]) -> None:
 def test_divergence_is_said(sentences: Callable[[Losses], str]) -> None:
     text = sentences({("default", "base"): [0.5, 0.6], ("default", "A"): [0.1, NAN], ("default", "B"): [NAN, NAN]})
     assert "base has the lowest" in text
-    assert "A on 1 of 2 seeds and B on 2 of 2 seeds" in text
+    assert "A in 1 of 2 runs and B in 2 of 2 runs" in text
     assert "No run finished" in sentences({("default", "base"): [NAN, NAN]})
     many = {("default", label): [0.5, NAN] for label in "ABCD"}
     assert "less often: 4 of the 5 schedulers." in sentences({("default", "base"): [0.5, 0.6], **many})

@@ -34,7 +34,7 @@ SLEEP = np.array([1.2, 2.4, 1.3, 1.3, 0.0, 1.0, 1.8, 0.8, 4.6, 1.4])  # the ten 
 
 def two(a: list[float], b: list[float]) -> pd.DataFrame:
     """Runs of schedulers A and B."""
-    rows = pd.DataFrame({"scheduler": ["A"] * len(a) + ["B"] * len(b), "seed": [*range(len(a)), *range(len(b))]})
+    rows = pd.DataFrame({"scheduler": ["A"] * len(a) + ["B"] * len(b), "seed": [*range(len(a)), *range(len(b))], "stream": 1})
     losses = {key: [*a, *b] for key in ("validation_loss", "validation_metric", "test_loss", "test_metric")}
     return rows.assign(variant="default", diverged=False, **losses)
 
@@ -447,12 +447,12 @@ def test_the_margin_is_a_share_of_the_references_mean(make_runs: MakeRuns) -> No
 def test_what_cannot_be_judged_is_said(make_runs: MakeRuns) -> None:
     cases = {("default", "base"): [0.3, 0.4], ("default", "one"): [0.1, NAN], ("default", "gone"): [NAN, NAN]}
     table = compare(make_runs(cases), "base").set_index("scheduler")
-    said = {"one": "diverged on 1 of 2 seeds", "gone": "diverged on 2 of 2 seeds"}
+    said = {"one": "diverged in 1 of 2 runs", "gone": "diverged in 2 of 2 runs"}
     assert table["verdict"].to_dict() == {"base": "baseline", **said}
     assert table["behind_verdict"].to_dict() == {"base": "best", **said}
     assert table[["p", "seeds_needed", "behind_p", "behind_seeds_needed"]].isna().all(axis=None)
     absent = compare(make_runs(cases), "absent").set_index("scheduler")["verdict"].to_dict()
-    assert absent == {"base": "", "one": "", "gone": "diverged on 2 of 2 seeds"}
+    assert absent == {"base": "", "one": "", "gone": "diverged in 2 of 2 runs"}
 
 
 EIGHT = [0.5, 0.6, 0.7, 0.8, 0.55, 0.65, 0.75, 0.85]
@@ -463,9 +463,9 @@ EIGHT = [0.5, 0.6, 0.7, 0.8, 0.55, 0.65, 0.75, 0.85]
     [
         (EIGHT, [x - 0.3 for x in EIGHT], "better"),
         # what is left of it is as much better, and was selected by not diverging
-        (EIGHT, [*(x - 0.3 for x in EIGHT[:7]), NAN], "diverged on 1 of 8 seeds"),
-        (EIGHT, [0.2, 0.3, *[NAN] * 6], "diverged on 6 of 8 seeds"),
-        (EIGHT, [*EIGHT[:7], NAN], "diverged on 1 of 8 seeds"),  # equal else
+        (EIGHT, [*(x - 0.3 for x in EIGHT[:7]), NAN], "diverged in 1 of 8 runs"),
+        (EIGHT, [0.2, 0.3, *[NAN] * 6], "diverged in 6 of 8 runs"),
+        (EIGHT, [*EIGHT[:7], NAN], "diverged in 1 of 8 runs"),  # equal else
         # as often as the other, or less often: it may be better
         ([*EIGHT[:7], NAN], [NAN, *(x - 0.3 for x in EIGHT[1:])], "better"),
         ([*EIGHT[:7], NAN], [x - 0.3 for x in EIGHT], "better"),
@@ -488,13 +488,13 @@ def test_divergence_is_never_made_up_for(make_runs: MakeRuns, base: list[float],
 
 def test_equals_of_the_best_diverged_no_more_often_than_it(make_runs: MakeRuns) -> None:
     table = compare(make_runs({("default", "A"): EIGHT, ("default", "B"): [*EIGHT[:7], NAN]}), "A")
-    assert list(table["behind_verdict"]) == ["best", "diverged on 1 of 8 seeds"]
+    assert list(table["behind_verdict"]) == ["best", "diverged in 1 of 8 runs"]
 
 
 def test_where_all_diverged_none_is_best(make_runs: MakeRuns) -> None:
     table = compare(make_runs({("default", "A"): [NAN, NAN], ("default", "B"): [NAN, NAN]}), "A")
-    assert list(table["verdict"]) == ["baseline", "diverged on 2 of 2 seeds"]
-    assert list(table["behind_verdict"]) == ["diverged on 2 of 2 seeds"] * 2
+    assert list(table["verdict"]) == ["baseline", "diverged in 2 of 2 runs"]
+    assert list(table["behind_verdict"]) == ["diverged in 2 of 2 runs"] * 2
 
 
 def test_the_first_of_equals_is_the_best(make_runs: MakeRuns) -> None:

@@ -1,6 +1,6 @@
 """What becomes of the runs and curves of the stages on their way to the report's tables."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from pipeline.analysis.tables import gather, learning_rates, markdown, mean_curv
 from pipeline.catalogue import CATALOGUE
 from pipeline.config.params import ProblemParams, load_params
 
-MakeRuns = Callable[[dict[tuple[str, str], list[float]]], pd.DataFrame]
+MakeRuns = Callable[[dict[tuple[str, str], Sequence[float | tuple[float, ...]]]], pd.DataFrame]
 MakeCurves = Callable[[pd.DataFrame, int], pd.DataFrame]
 NAN = float("nan")
 
@@ -57,6 +57,15 @@ def test_mean_losses_leave_out_diverged_runs_and_rates_do_not(
     assert means.loc[("A", 2), "train_loss"] == pytest.approx(0.2)
     assert means.loc[("B", 1), ["train_loss", "validation_loss"]].isna().all()
     assert means.loc[("A", 1), "lr"] == pytest.approx(0.2)
+
+
+def test_curves_are_means_over_streams_then_over_seeds(
+    problem: ProblemParams, make_runs: MakeRuns, make_curves: MakeCurves
+) -> None:
+    """So that a seed of which one run is left counts as much as the others."""
+    runs = make_runs({("default", "A"): [(0.1, 0.3), (0.6, NAN)]})
+    means = mean_curves(gather("P", problem, ["A"], [(runs, make_curves(runs, 2))]))
+    assert means["validation_loss"].iloc[1] == pytest.approx((0.2 + 0.6) / 2)
 
 
 @pytest.mark.parametrize("seeds", [3, 7, 10])

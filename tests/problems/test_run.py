@@ -9,7 +9,7 @@ import torch
 
 from pipeline.config.arrays import Floats
 from pipeline.config.params import Schedule
-from pipeline.problems.run import CURVES, Block, History, Outcome, Run, collect, select
+from pipeline.problems.run import CURVES, Block, History, Outcome, Run, collect, select, stream
 
 RUN = Run("label", Schedule(name="StepLR", args={"step_size": "30%"}), seed=0, epochs=10)
 
@@ -31,6 +31,13 @@ def finished(final: list[float], initial: list[float], finite: list[bool]) -> Hi
     """Runs that end there in evaluation mode; as they were trained, with dropout, they ended far above it."""
     curves = Block(1, **dict.fromkeys(CURVES, np.array([[0.0] * len(final), [100.0] * len(final)])))
     return History((RUN,) * len(final), curves, outcome(np.array(initial), finite, np.array(final)))
+
+
+def test_what_is_reported_is_drawn_twice_and_the_first_draw_keeps_its_name() -> None:
+    assert [(run.stream, run.draw) for run in RUN.draws] == [("final", 1), ("final 2", 2)]
+    assert RUN.draws[0] == RUN
+    assert [replace(run, stream="final") for run in RUN.draws] == [RUN, RUN]
+    assert stream("tune", 3) == "tune 3"
 
 
 def test_blocks_are_joined_and_heard_as_they_are_done() -> None:

@@ -13,6 +13,7 @@ OTHERS = [
     replace(RUN, seed=1),
     replace(RUN, epochs=11),
     replace(RUN, stream="tune"),
+    RUN.draws[1],
     replace(RUN, schedule=Schedule(name="StepLR", args={"step_size": "31%"})),
     replace(RUN, schedule=Schedule(name="StepLR", args={"step_size": "30%"}, lr="50%")),
     replace(RUN, schedule=Schedule(name="StepLR", args={"step_size": "30%"}, interval="batch")),

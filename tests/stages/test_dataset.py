@@ -15,7 +15,7 @@ def test_it_writes_the_samples_of_its_problem_and_every_seeds_split(repository: 
     dataset.main("digits")
     data, splits = files.read_dataset("digits"), files.read_splits("digits")
     assert len(data) == 1797
-    assert list(splits) == ["part", *map(str, range(10))]
+    assert list(splits) == ["part", *map(str, range(10)), *map(str, range(1000, 1010))]
     assert splits["part"].value_counts().to_dict() == {"train": 1077, "validation": 360, "test": 360}
     assert all(sorted(splits[seed]) == list(range(1797)) for seed in splits.columns.drop("part"))
     assert sorted(path.name for path in (repository / "data").iterdir()) == ["digits.parquet", "digits.splits.parquet"]

@@ -25,8 +25,9 @@ WORK = {
     "dataset": ("files.write_dataset",),
     "train": ("record",),
     "tune": ("search", "recommend", "winners", "TrialTable", "best_yaml", "importances", "parquet", "record"),
+    "confirm": ("results.read_schedules", "record"),
     "sweep": (
-        "results.read_best",
+        "results.read_schedules",
         "over_rates",
         "over_budgets",
         "possible",

@@ -37,7 +37,7 @@ def test_every_shape_at_every_rate_and_budget(tuned: Path, monkeypatch: pytest.M
     assert rates.iloc[0].max() == pytest.approx(5.0)
     runs, _ = results.read_runs("tiny", "tune")
     full = table[(table["kind"] == "budget") & (table["variant"] == "tuned") & (table["epochs"] == 4)]
-    shared = full.merge(runs, on=["scheduler", "seed", "lr"])
+    shared = full.merge(runs[runs["stream"] == 1], on=["scheduler", "seed", "lr"])
     # Of each scheduler one seed's winner is the recommended one: trained again, it comes to the same number.
     assert (shared["validation_loss_x"] == shared["validation_loss_y"]).groupby(shared["scheduler"]).any().tolist() == [
         True
@@ -66,5 +66,5 @@ def test_a_recommendation_that_is_none(tuned: Path, monkeypatch: pytest.MonkeyPa
     before = path.read_bytes()
     path.write_text("StepLR: {name: StepLR, args: {step_size: -5%}}\n")
     with pytest.raises(files.ResultsError, match=r"best\.yaml does not hold configurations .*is not a length"):
-        sweep.recommended("tiny")
+        results.read_schedules("tiny")
     path.write_bytes(before)

@@ -89,11 +89,11 @@ def test_what_cannot_be_stacked_writes_the_same_files(trained: Path) -> None:
     """All files, their columns and rows; what differs is the figures, and the statistics among the weights."""
     looped, stacked = (trained / "2" / problem for problem in ("looped", "stacked"))
     assert {path.name for path in looped.iterdir()} == {path.name for path in stacked.iterdir()}
-    for name, rows in (("runs", 4), ("curves", 4 * 4)):
+    for name, rows in (("runs", 8), ("curves", 8 * 4)):
         ours, theirs = (pd.read_parquet(folder / f"{name}.parquet") for folder in (looped, stacked))
         assert ours.dtypes.to_dict() == theirs.dtypes.to_dict()
         assert len(ours) == len(theirs) == rows
-        keys = ["variant", "scheduler", "seed", *(["epoch"] if name == "curves" else [])]
+        keys = ["variant", "scheduler", "seed", "stream", *(["epoch"] if name == "curves" else [])]
         pd.testing.assert_frame_equal(ours[keys], theirs[keys])
         assert ours.select_dtypes("number").notna().all(axis=None)
     weights = [load_file(folder / "weights.safetensors") for folder in (looped, stacked)]

@@ -1,6 +1,7 @@
 """The stage as a user runs it: what it writes, what it chooses, and that what it recommends can be pasted and trained."""
 
 import contextlib
+import itertools
 import json
 import multiprocessing
 import subprocess
@@ -118,20 +119,21 @@ def test_runs_and_curves_have_the_columns_of_the_contract(problem: Problem) -> N
     assert list(runs.columns) == list(RUN_COLUMNS)
     assert list(curves.columns) == list(CURVE_COLUMNS)
     assert set(runs["variant"]) == set(curves["variant"]) == {"tuned"}
-    assert list(zip(runs["scheduler"], runs["seed"], strict=True)) == [(label, s) for label in SCHEDULERS for s in range(2)]
-    assert curves.groupby("run", sort=False)["epoch"].agg(list).tolist() == [[1, 2, 3, 4]] * 6
+    expected = [(label, seed, stream) for label in SCHEDULERS for seed in range(2) for stream in (1, 2)]
+    assert list(runs[["scheduler", "seed", "stream"]].itertuples(index=False, name=None)) == expected
+    assert curves.groupby("run", sort=False)["epoch"].agg(list).tolist() == [[1, 2, 3, 4]] * 12
     assert curves["run"].unique().tolist() == runs["run"].tolist()
 
 
 def test_each_studys_best_trial_reports_on_its_own_seed(problem: Problem, trials: pd.DataFrame) -> None:
-    """Trained here from the table alone, on the stream that no choice has seen."""
+    """Trained here from the table alone, on two streams that no choice has seen."""
     runs, _ = results.read_runs("tiny", "tune")
     expected = []
     for _, study in trials.groupby("study", sort=False):
         best = winner(study)
         label, seed, args = best["scheduler"], best["seed"], json.loads(best["args"])
         schedule = problem.schedules[label].model_copy(update={"lr": best["lr"], "args": args})
-        expected.append(Run(label, schedule, seed, 4))
+        expected += Run(label, schedule, seed, 4).draws
         row = runs[(runs["scheduler"] == label) & (runs["seed"] == seed)].iloc[0]
         assert json.loads(row["args"]) == args
         assert row["lr"] == best["lr"]
@@ -193,15 +195,16 @@ def test_so_does_one_with_warmup_lists_cycles_and_averaged_weights(tmp_path: Pat
 
 
 def trains_the_same(problem: Problem, recommended: Any) -> None:
-    """One of each scheduler's two tuned runs was trained with it: the same fingerprint, the same numbers."""
+    """One of each scheduler's two winners was trained with it: the same fingerprint, the same numbers."""
     runs, curves = results.read_runs("tiny", "tune")
-    tuned = [Run(label, s, seed, 4, variant="tuned") for label, s in recommended.items() for seed in range(2)]
+    replicates = itertools.product(recommended.items(), range(2))
+    tuned = [run for (label, s), seed in replicates for run in Run(label, s, seed, 4, variant="tuned").draws]
     names = [describe(problem, run, CPU)["run"] for run in tuned]
     again = [run for run, name in zip(tuned, names, strict=True) if name in set(runs["run"])]
     assert {run.label for run in again} == set(problem.schedules)
     history = collect(again, train(problem, again, device=CPU))
     for i, run in enumerate(again):
-        kept = curves[(curves["scheduler"] == run.label) & (curves["seed"] == run.seed)]
+        kept = curves[curves["run"] == describe(problem, run, CPU)["run"]]
         assert kept["lr"].tolist() == history.curves.lr[:, i].tolist()
         assert kept["train_loss"].tolist() == history.curves.train_loss[:, i].tolist()
 
@@ -223,7 +226,7 @@ def test_a_round_is_whole_and_all_studies_move_together(
     monkeypatch.chdir(tmp_path)
     helpers.run_tune(("trials: 12, batch: 4", "trials: 6, batch: 3"))
     titles = [line.split(":")[1] for line in capsys.readouterr().err.splitlines() if "100% done" in line]
-    assert titles == [" trials 1 to 3", " trials 4 to 6", " winners on all seeds", " 6 runs, 100% done"]
+    assert titles == [" trials 1 to 3", " trials 4 to 6", " winners on all seeds", " 12 runs, 100% done"]
 
 
 def test_nothing_is_searched_where_a_schedule_cannot_be_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

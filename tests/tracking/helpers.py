@@ -29,9 +29,10 @@ def describe(problem: str = "digits") -> list[dict[str, Any]]:
     resolved = {"StepLR": {"step_size": 2, "gamma": 0.1}, "CosineAnnealingLR": {"T_max": 6, "eta_min": 0.0}}
     return [
         {
-            "run": f"{problem}-{label}-{seed}", "variant": "default", "scheduler": label, "seed": seed, "epochs": EPOCHS,
-            "lr": 0.5, "args": json.dumps(args[label]), "resolved": json.dumps(resolved[label]), "name": label,
-            "interval": "epoch", "warmup": 0, "optimizer": json.dumps({"name": "SGD", "args": {"lr": 0.5, "momentum": 0.9}}),
+            "run": f"{problem}-{label}-{seed}", "variant": "default", "scheduler": label, "seed": seed, "stream": 1,
+            "epochs": EPOCHS, "lr": 0.5, "args": json.dumps(args[label]), "resolved": json.dumps(resolved[label]),
+            "name": label, "interval": "epoch", "warmup": 0,
+            "optimizer": json.dumps({"name": "SGD", "args": {"lr": 0.5, "momentum": 0.9}}),
             "dataset": "0123456789abcdef", "device": "cpu", "metric": "Accuracy",
         }
         for label in LABELS for seed in range(2)

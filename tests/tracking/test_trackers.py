@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from pipeline.problems.run import CURVES
@@ -44,6 +45,15 @@ def committed() -> str:
     return subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
 
 
+def test_the_run_of_the_second_stream_has_a_name_of_its_own(empty_database: Path) -> None:
+    _, runs, curves = train()
+    both, all_curves = (pd.concat([t, t.assign(stream=2, run=t["run"] + "-2")]) for t in (runs, curves))
+    results.write_runs("digits", "train", both, all_curves)
+    rebuild()
+    names = [f"{label}/default/{seed}{stream}" for label in LABELS for seed in range(2) for stream in ("", "/2")]
+    assert sorted(contents()) == sorted(names)
+
+
 def test_live_mirror_shows_everything_and_equals_the_rebuilt_one(
     root: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -55,9 +65,10 @@ def test_live_mirror_shows_everything_and_equals_the_rebuilt_one(
     run = live["StepLR/default/1"]
     assert run["status"] == "FINISHED"
     assert run["params"] == {
-        "scheduler": "StepLR", "variant": "default", "seed": "1", "lr": "0.5", "epochs": "6", "name": "StepLR",
-        "interval": "epoch", "warmup": "0", "optimizer": "SGD", "optimizer.lr": "0.5", "optimizer.momentum": "0.9",
-        "args.step_size": "30%", "args.gamma": "0.1", "resolved.step_size": "2", "resolved.gamma": "0.1",
+        "scheduler": "StepLR", "variant": "default", "seed": "1", "stream": "1", "lr": "0.5", "epochs": "6",
+        "name": "StepLR", "interval": "epoch", "warmup": "0", "optimizer": "SGD", "optimizer.lr": "0.5",
+        "optimizer.momentum": "0.9", "args.step_size": "30%", "args.gamma": "0.1",
+        "resolved.step_size": "2", "resolved.gamma": "0.1",
     }  # fmt: skip
     expected = {"problem": "digits", "stage": "train", "seed": "1", "diverged": "false", "fingerprint": "digits-StepLR-1"}
     assert run["tags"].items() >= expected.items()

@@ -85,7 +85,7 @@ def _bands(curves: pd.DataFrame, metric: str) -> list[tuple[str, Floats]]:
     """Per scheduler an array (epochs, 4): epoch, lower quartile, median, upper quartile over seeds."""
     bands = []
     for label, rows in curves.groupby("scheduler", sort=False):
-        table = rows.pivot(index="epoch", columns="seed", values=metric).sort_index()
+        table = rows.groupby(["epoch", "seed"])[metric].mean().unstack("seed").sort_index()
         table = table.iloc[thinned(len(table))]
         quartiles = np.quantile(table.to_numpy(float), (0.25, 0.5, 0.75), axis=1)
         bands.append((str(label), np.column_stack([table.index.to_numpy(float), quartiles.T])))

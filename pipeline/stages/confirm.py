@@ -1,0 +1,28 @@
+"""Stage ``confirm@P``: each recommended configuration on splits, weights and orders that no study saw (``recommended``)."""
+
+from pipeline import cli
+from pipeline.catalogue import CATALOGUE
+from pipeline.config.params import load_params
+from pipeline.engine.device import find_device
+from pipeline.problems.problem import load_problem
+from pipeline.problems.run import Run
+from pipeline.runs import results
+from pipeline.runs.executor import executor
+from pipeline.tracking.record import record
+from pipeline.tracking.trackers import trackers
+
+
+def main(problem_name: str) -> None:
+    """Write ``runs.parquet`` and ``curves.parquet`` under ``results/P/confirm``."""
+    with executor() as workers, trackers() as shown:
+        params = load_params(CATALOGUE)
+        device = find_device(params.device)
+        problem = load_problem(problem_name, params.problem(problem_name), params.schedules(problem_name))
+        best, seeds, epochs = results.read_schedules(problem_name), params.fresh, problem.params.epochs
+        first = [Run(*of, seed, epochs, variant="recommended") for of in best.items() for seed in seeds]
+        runs = [run for each in first for run in each.draws]
+        record(problem, "confirm", runs, device, workers, shown)
+
+
+if __name__ == "__main__":
+    cli.run(main)
