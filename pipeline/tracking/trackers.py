@@ -131,9 +131,9 @@ class _Told:
                 self._send_blocks()
 
     def _send_blocks(self) -> None:
-        if self._blocks:
-            self._submit("log", self._blocks)
-            self._blocks = []
+        blocks, self._blocks = self._blocks, []  # before: what is done at once asks for more
+        if blocks:
+            self._submit("log", blocks)
 
     def _submit(self, method: str, *args: Any, **kwargs: Any) -> None:
         self._pending = [future for future in self._pending if not future.done() or future.exception()]

@@ -8,16 +8,19 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.problems.run import CURVES
+from pipeline.problems.run import CURVES, Block
 from pipeline.runs import results
+from pipeline.runs.executor import Here
 from pipeline.tracking import trackers as telling
 from pipeline.tracking.recorder import FIGURES
+from pipeline.tracking.tracker import Places, Tracker
 from pipeline.tracking.trackers import trackers
 from tests.tracking.helpers import (
     EPOCHS,
@@ -154,3 +157,21 @@ def test_a_mirror_that_hangs_is_given_up(root: Path, monkeypatch: pytest.MonkeyP
         told.begin("digits", "train", describe())
     [record] = caplog.records
     assert "was not done" in record.message
+
+
+def test_what_is_done_at_once_is_told_once(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    told: list[int] = []
+
+    class Noting(Tracker):
+        def log(self, blocks: Sequence[tuple[Block, Places]]) -> None:
+            told.extend(block.first_epoch for block, _ in blocks)
+
+    monkeypatch.setattr(telling, "TRACKERS", {"noting": "noting"})
+    monkeypatch.setattr(telling, "Processes", lambda count: Here())
+    monkeypatch.setattr(telling, "made", lambda place: Noting())
+    monkeypatch.setattr(telling, "_trackers", {})
+    with trackers() as shown:
+        for block in train()[0]:
+            shown.log([0], block)
+    assert told == [1, 3, 5]
+    assert not caplog.records
