@@ -48,7 +48,7 @@ def committed() -> str:
     return subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
 
 
-def test_the_run_of_the_second_stream_has_a_name_of_its_own(empty_database: Path) -> None:
+def test_the_run_of_the_second_stream_has_a_name_of_its_own(root: Path) -> None:
     _, runs, curves = train()
     both, all_curves = (pd.concat([t, t.assign(stream=2, run=t["run"] + "-2")]) for t in (runs, curves))
     results.write_runs("digits", "train", both, all_curves)
@@ -152,7 +152,7 @@ def test_an_unreachable_server_costs_one_warning(
 
 
 def test_a_mirror_that_hangs_is_given_up(root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(telling, "PATIENCE", -len(describe()) + 0.2)
+    monkeypatch.setattr(telling, "PATIENCE", -len(describe()) - 1.0)
     with trackers() as told:
         told.begin("digits", "train", describe())
     [record] = caplog.records
