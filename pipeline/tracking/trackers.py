@@ -114,7 +114,7 @@ class _Told:
     def close(self, patience: float) -> None:
         """Wait, end the process, and warn where something failed."""
         wait(self._pending, timeout=patience)
-        error = next((future.exception() for future in self._pending if future.done() and future.exception()), None)
+        error = next(filter(None, map(_error_of, self._pending)), None)
         if not all(future.done() for future in self._pending):
             error = TrackerError(f"it was not done {patience:.0f} s after training")
         if error is not None or not self._pending:  # it hangs, or nobody waits for what it prepares
@@ -136,14 +136,19 @@ class _Told:
             self._submit("log", blocks)
 
     def _submit(self, method: str, *args: Any, **kwargs: Any) -> None:
-        self._pending = [future for future in self._pending if not future.done() or future.exception()]
+        self._pending = [future for future in self._pending if not future.done() or _error_of(future)]
         with contextlib.suppress(BrokenProcessPool):  # what was pending says so
             future = self._process.submit(_call, self._place, method, *args, **kwargs)
             self._pending.append(future)
             future.add_done_callback(self._send_if_free)
 
     def _has_failed(self) -> bool:
-        return any(future.done() and future.exception() for future in self._pending)
+        return any(_error_of(future) is not None for future in self._pending)
+
+
+def _error_of(future: "Future[None]") -> BaseException | None:
+    """What a call has raised; nothing of one that goes on, went well, or that nobody waits for any more."""
+    return future.exception() if future.done() and not future.cancelled() else None
 
 
 def made(place: str) -> Tracker:
