@@ -85,6 +85,17 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path
     load_params.cache_clear()
 
 
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty working directory, whose Optuna storage is the journal in it."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("OPTUNA_STORAGE", "DVC_ROOT"):
+        monkeypatch.delenv(name, raising=False)
+    load_params.cache_clear()
+    yield tmp_path
+    load_params.cache_clear()
+
+
 Edited = Callable[..., Params]
 
 

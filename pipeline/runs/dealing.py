@@ -15,8 +15,8 @@ from pipeline.engine.stackable import by_optimizer
 from pipeline.engine.training import Way, WayError, train_by, ways
 from pipeline.engine.training import tell as warn
 from pipeline.problems.problem import Problem
-from pipeline.problems.run import Block, History, Run, collect
-from pipeline.runs.executor import ExecutorError, Workers, tell
+from pipeline.problems.run import Block, History, Run, Training, collect
+from pipeline.runs.executor import HERE, ExecutorError, Workers, tell
 
 WORK_AT_ONCE = 2e12
 """Weights × samples × epochs of a portion of a stack, which two cores train in about half a minute: what a kill may cost."""
@@ -29,6 +29,9 @@ LISTENING_SECONDS = 0.2
 Places = list[int]
 Listener = Callable[[Places, Block], None]
 """Is given blocks of epochs as they are trained, behind the places of their runs among all that are wanted."""
+Portions = Sequence[Sequence[Run]]
+Train = Callable[[Problem, Sequence[Run]], Training]
+Told = Callable[[Block], None]
 
 
 def trained(
@@ -49,11 +52,11 @@ def trained(
     for optimizer, group in by_optimizer(problem, [runs[place] for place in wanted]):
         left = sorted((wanted[number] for number in group), key=lambda place: (runs[place].stream, runs[place].seed, place))
         for way in (possible := ways(problem, optimizer, device)):
-            is_dealt = device.type == "cpu" and way != "compiled" and workers.count > 1
             portions = cut(problem, optimizer, left, way, device, workers.count)
-            train = functools.partial(_dealt, workers=workers) if is_dealt and len(portions) > 1 else _here
+            helpers = HERE if way == "compiled" or device.type != "cpu" else workers
+            how = functools.partial(train_by, way, device=device, search=search)
             try:
-                for places, history in train(problem, runs, portions, way, device, listen, search=search):
+                for places, history in _in_portions(problem, runs, portions, how, helpers, listen):
                     left = [place for place in left if place not in places]
                     yield places, history
                 break
@@ -79,43 +82,33 @@ def cut(problem: Problem, optimizer: Component, places: Places, way: Way, device
     return [places[start : start + size] for start in range(0, len(places), size)]
 
 
-def _here(
-    problem: Problem,
-    runs: Sequence[Run],
-    portions: Sequence[Places],
-    way: Way,
-    device: torch.device,
-    listen: Listener,
-    *,
-    search: bool,
+def _in_portions(
+    problem: Problem, runs: Sequence[Run], portions: Sequence[Places], train: Train, workers: Workers, listen: Listener
 ) -> Iterator[tuple[Places, History]]:
-    for places in portions:
-        some = [runs[place] for place in places]
-        training = train_by(way, problem, some, device=device, search=search)
-        yield places, collect(some, training, functools.partial(listen, places))
+    """Each portion's places and history, trained one after the other here, or by the workers where those are several."""
+    some = [[runs[place] for place in places] for places in portions]
+    told = [functools.partial(listen, places) for places in portions]
+    if workers.count > 1 and len(portions) > 1:
+        for number, history in _dealt(problem, some, train, told, workers):
+            yield portions[number], history
+        return
+    for places, own, hear in zip(portions, some, told, strict=True):
+        yield places, collect(own, train(problem, own), hear)
 
 
 def _dealt(
-    problem: Problem,
-    runs: Sequence[Run],
-    portions: Sequence[Places],
-    way: Way,
-    device: torch.device,
-    listen: Listener,
-    *,
-    search: bool,
-    workers: Workers,
-) -> Iterator[tuple[Places, History]]:
+    problem: Problem, portions: Portions, train: Train, told: Sequence[Told], workers: Workers
+) -> Iterator[tuple[int, History]]:
+    """The portions' numbers and histories from the processes of an executor, as they are done."""
     content = pickle.dumps(problem)
-    futures: dict[Future[bytes], Places] = {}
+    futures: dict[Future[bytes], int] = {}
     try:
-        for number, places in enumerate(portions):
-            some = [runs[place] for place in places]
-            futures[workers.submit(_trained, content, some, way, device, number, search=search)] = places
+        for number, runs in enumerate(portions):
+            futures[workers.submit(_trained, content, runs, train, number)] = number
         while futures:
             done, _ = wait(futures, timeout=LISTENING_SECONDS, return_when=FIRST_COMPLETED)
             for number, block in workers.heard():
-                listen(portions[number], block)
+                told[number](block)
             for future in done:
                 history: History = pickle.loads(future.result())
                 yield futures.pop(future), history
@@ -129,10 +122,9 @@ def _dealt(
             future.cancel()
 
 
-def _trained(content: bytes, runs: Sequence[Run], way: Way, device: torch.device, number: int, *, search: bool) -> bytes:
+def _trained(content: bytes, runs: Sequence[Run], train: Train, number: int) -> bytes:
     """A portion, trained in another process. As bytes: torch would hand every tensor over in a file of shared memory."""
-    training = train_by(way, _problem(content), runs, device=device, search=search)
-    return pickle.dumps(collect(runs, training, functools.partial(tell, number)))
+    return pickle.dumps(collect(runs, train(_problem(content), runs), functools.partial(tell, number)))
 
 
 @functools.lru_cache(maxsize=1)

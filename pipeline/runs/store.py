@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from filelock import Timeout
@@ -81,19 +81,8 @@ class Store:
 
     def known(self, runs: Sequence[str], *, whole: bool) -> dict[str, Finished]:
         """What is kept of these runs, by fingerprint; only what is whole, where that is asked for."""
-
-        def read(connection: sqlite3.Connection) -> dict[str, Finished]:
-            found: dict[str, Finished] = {}
-            now = time.time()
-            for start in range(0, len(runs), AT_ONCE):
-                some = runs[start : start + AT_ONCE]
-                marks = ", ".join("?" * len(some))
-                rows = connection.execute(f"SELECT * FROM runs WHERE run IN ({marks}) AND whole >= ?", [*some, whole])
-                found |= {row[0]: _finished(*row[1:4]) for row in rows if _checksum(*row[:4]) == row[4]}
-                connection.execute(f"UPDATE runs SET asked = ? WHERE run IN ({marks}) AND asked < ?", [now, *some, now - HOUR])
-            return found
-
-        return self._do(read, {})
+        rows = self._asked("runs", "run", "run, whole, curves, figures", runs)
+        return {row[0]: _finished(*row[1:]) for row in rows if row[1] >= whole}
 
     def keep(self, finished: Mapping[str, Finished], origin: Mapping[str, str]) -> None:
         """Keep runs by fingerprint, all or none. ``origin`` says by which code and versions, on what kind of machine."""
@@ -109,21 +98,7 @@ class Store:
 
     def contents(self, names: Sequence[str]) -> dict[str, bytes]:
         """What else is kept under these names: the weights of a run, what a search asked for."""
-
-        def read(connection: sqlite3.Connection) -> dict[str, bytes]:
-            found: dict[str, bytes] = {}
-            now = time.time()
-            for start in range(0, len(names), AT_ONCE):
-                some = names[start : start + AT_ONCE]
-                marks = ", ".join("?" * len(some))
-                rows = connection.execute(f"SELECT name, content, checksum FROM contents WHERE name IN ({marks})", [*some])
-                found |= {name: bytes(content) for name, content, checksum in rows if _checksum(name, content) == checksum}
-                connection.execute(
-                    f"UPDATE contents SET asked = ? WHERE name IN ({marks}) AND asked < ?", [now, *some, now - HOUR]
-                )
-            return found
-
-        return self._do(read, {})
+        return {name: bytes(content) for name, content in self._asked("contents", "name", "name, content", names)}
 
     def keep_contents(self, contents: Mapping[str, bytes]) -> None:
         """Keep contents by name, all or none."""
@@ -173,6 +148,22 @@ class Store:
         before, until = time.time() - unasked, np.cumsum([size for size, _ in rows])
         dropped = [size for (size, asked), total in zip(rows, until.tolist(), strict=True) if asked < before or total > largest]
         return len(dropped), sum(dropped)
+
+    def _asked(self, table: str, key: str, columns: str, names: Sequence[str]) -> list[tuple[Any, ...]]:
+        """The columns of these entries, by the table's key, as they were written; it is noted that they were asked for."""
+
+        def read(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
+            found: list[tuple[Any, ...]] = []
+            now = time.time()
+            for start in range(0, len(names), AT_ONCE):
+                some = names[start : start + AT_ONCE]
+                known = f"{key} IN ({', '.join('?' * len(some))})"
+                rows = connection.execute(f"SELECT {columns}, checksum FROM {table} WHERE {known}", some)
+                found += [row for *row, checksum in rows if _checksum(*row) == checksum]
+                connection.execute(f"UPDATE {table} SET asked = ? WHERE {known} AND asked < ?", [now, *some, now - HOUR])
+            return found
+
+        return self._do(read, [])
 
     def _do(self, work: Callable[[sqlite3.Connection], T], otherwise: T) -> T:
         """What ``work`` returns, its changes written all together; ``otherwise`` where the file cannot be used."""

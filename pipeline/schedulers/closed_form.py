@@ -54,9 +54,12 @@ def rates_of(scheduler: object, steps: Floats) -> tuple[Floats, Floats | None] |
         return scheduler.base_lrs[0] * factor.over(steps), None  # type: ignore[attr-defined]
     if _OWN.get(kind) is not getattr(kind, "get_lr", None):
         return None
-    if isinstance(scheduler, CyclicLR) and scheduler._scale_fn_custom is None:
-        return _cyclic(scheduler, steps)
-    return _one_cycle(scheduler, steps) if isinstance(scheduler, OneCycleLR) else None
+    try:
+        if isinstance(scheduler, CyclicLR) and scheduler._scale_fn_custom is None:
+            return _cyclic(scheduler, steps)
+        return _one_cycle(scheduler, steps) if isinstance(scheduler, OneCycleLR) else None
+    except OverflowError:  # torch raises it, too, at the step where it comes to that
+        return None
 
 
 def _cyclic(scheduler: CyclicLR, steps: Floats) -> tuple[Floats, Floats | None]:
@@ -79,12 +82,14 @@ def _cyclic(scheduler: CyclicLR, steps: Floats) -> tuple[Floats, Floats | None]:
 
 def _one_cycle(scheduler: OneCycleLR, steps: Floats) -> tuple[Floats, Floats | None] | None:
     group, phases = scheduler.optimizer.param_groups[0], scheduler._schedule_phases
+    if steps.max(initial=0) > scheduler.total_steps:
+        return None  # torch raises there
     lr, momentum, left, begin = np.empty_like(steps), np.empty_like(steps), np.full(len(steps), True), 0.0
     for number, phase in enumerate(phases):
         end = phase["end_step"]
         here = left & ((steps <= end) | (number == len(phases) - 1))
-        if (here.any() and end == begin) or steps.max(initial=0) > scheduler.total_steps:
-            return None  # torch has something to say of that
+        if here.any() and end == begin:
+            return None  # torch divides by zero there
         share = (steps[here] - begin) / (end - begin) if here.any() else steps[here]
         lr[here] = _annealed(scheduler, group[phase["start_lr"]], group[phase["end_lr"]], share)
         if scheduler.cycle_momentum:

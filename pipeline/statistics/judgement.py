@@ -65,25 +65,13 @@ def judge(
         of, against, best = unpaired.differences(losses), unpaired.against(losses, baseline, share), unpaired.best(losses)
     best = best.assign(bounded=best["bound"] <= margin)
     recommended = recommendation(best, {label: (label != baseline, best["loss"][label]) for label in losses})
+    seeds = {label: len(own) for label, own in losses.items()}
     spread = {label: np.sqrt(own.between) for label, own in figures.items()}
-    table = pd.DataFrame({"seeds": {label: len(own) for label, own in losses.items()}, "diverged": best["diverged"]})
-    table = table.assign(
-        mean=sign * best["loss"],
-        sd=pd.Series(spread),
-        difference=sign * against["difference"],
-        low=sign * against["all_high" if higher else "all_low"],
-        high=sign * against["all_low" if higher else "all_high"],
-        p=against["adjusted"],
-        verdict=against["verdict"],
-        regret=best["regret"],
-        bound=best["bound"],
-        in_set=best["in_set"],
-    )
     level = LEVEL / (len(losses) - 1)
     pairs = [of[label, baseline] for label in losses if label != baseline]
     found = [effect for pair in pairs if np.isfinite(effect := detectable(pair, level))] or [np.nan]
     return Judgement(
-        table.loc[best["loss"].sort_values(kind="stable").index],
+        _table(best.assign(seeds=pd.Series(seeds), sd=pd.Series(spread)), against, sign),
         _pooled([own.between for own in figures.values()]),
         _pooled([pair.between for pair in pairs]) if paired else np.nan,
         margin,
@@ -91,6 +79,24 @@ def judge(
         (min(found), max(found)),
         None if recommended.bounded else _more(of, best, recommended.label, margin, level),
     )
+
+
+def _table(best: pd.DataFrame, against: pd.DataFrame, sign: float) -> pd.DataFrame:
+    """What is judged of each label, the best first, in the values' own direction: ``sign`` is -1 where higher is better."""
+    low, high = ("all_low", "all_high") if sign > 0 else ("all_high", "all_low")
+    table = best[["seeds", "diverged"]].assign(
+        mean=sign * best["loss"],
+        sd=best["sd"],
+        difference=sign * against["difference"],
+        low=sign * against[low],
+        high=sign * against[high],
+        p=against["adjusted"],
+        verdict=against["verdict"],
+        regret=best["regret"],
+        bound=best["bound"],
+        in_set=best["in_set"],
+    )
+    return table.loc[best["loss"].sort_values(kind="stable").index]
 
 
 def _pooled(variances: list[float]) -> float:

@@ -130,3 +130,16 @@ def test_what_is_not_torchs_own_to_the_letter_is_stepped(monkeypatch: pytest.Mon
     assert rates_of(OneCycleLR(new_optimizer("SGD"), 1.0, 5), steps) is None, "torch raises beyond its last step"
     monkeypatch.setattr(CyclicLR, "get_lr", lambda self: [0.5])
     assert rates_of(cyclic(), steps) is None
+
+
+def test_where_a_power_overflows_torch_says_at_which_step() -> None:
+    """Torch's own issue 52989: a cycle halves the height, 2 to the power of its number."""
+
+    def build() -> LRScheduler:
+        return CyclicLR(new_optimizer("SGD"), 0.1, 1.0, 1, mode="triangular2")
+
+    steps = np.arange(1, 3000, dtype=float)
+    assert rates_of(build(), steps) is None
+    assert rates_of(build(), steps[:2000]) is not None
+    with pytest.raises(OverflowError):
+        stepped(build(), 3000)

@@ -1,12 +1,10 @@
 """Repositories with a database that MLflow can begin with."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from pipeline.config.params import load_params
 from pipeline.runs import results
 from pipeline.tracking import trackers
 from tests.tracking.helpers import train
@@ -38,14 +36,3 @@ def written(root: Path) -> Path:
     """The same, with the results of a stage."""
     results.write_runs("digits", "train", *train()[1:])
     return root
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty working directory, whose Optuna storage is the journal in it."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("OPTUNA_STORAGE", "DVC_ROOT"):
-        monkeypatch.delenv(name, raising=False)
-    load_params.cache_clear()
-    yield tmp_path
-    load_params.cache_clear()
