@@ -93,7 +93,7 @@ def overview(problems: Sequence[ProblemResults], found: Sequence[Finding], basel
     ]
     trials = max(results.trials_per_study for results in problems)
     searched = f", {_count(trials, 'trial')} for each scheduler and seed" if trials else ""
-    seeds = _count(max(int(results.runs["seed"].nunique()) for results in problems), "seed")
+    seeds = _count(max(results.seeds for results in problems), "seed")
     devices = listing(list(dict.fromkeys(conditions(results)["Device"] for results in problems)))
     opening = f"By final validation loss, against the baseline {baseline}, with 95% intervals of the differences."
     return f"{opening} {' '.join(told)} This holds for {seeds}{searched}, on {devices} with {_versions()}."
@@ -118,7 +118,7 @@ def findings(results: ProblemResults, comparison: pd.DataFrame, baseline: str) -
 def conditions(results: ProblemResults) -> dict[str, str]:
     """Under which conditions the figures were taken, and hold: term → text."""
     params, runs = results.params, results.runs
-    epochs, seeds = runs["epochs"].max(), runs["seed"].nunique()
+    epochs = runs["epochs"].max()
     remarks = {"Read as": "; ".join(results.data.remarks)} if results.data.remarks else {}
     return {
         "Data": _called(params.dataset.name, _asked(params.dataset)),
@@ -126,7 +126,7 @@ def conditions(results: ProblemResults) -> dict[str, str]:
         "Model": _called(params.model.name, params.model.args),
         "Optimizer": _called(params.optimizer.name, _unusual(params.optimizer.name, params.optimizer.args)),
         "Budget": f"{_count(int(epochs), 'epoch')}, batches of {params.batch_size}",
-        "Seeds": f"{_count(int(seeds), 'seed')}, each with {'a split of its own' if params.resample else 'the same split'}",
+        "Seeds": f"{_count(results.seeds, 'seed')}, each with {'a split of its own' if params.resample else 'the same split'}",
         "Device": listing([str(device) for device in runs["device"].unique()]),
     }
 

@@ -58,6 +58,11 @@ class ProblemResults:
         return replace(found, display=f"{found.display} of {self.data.positive!r}")
 
     @property
+    def seeds(self) -> int:
+        """Seeds of a variant; each variant speaks of its own, and those of the recommended are fresh ones."""
+        return int(self.runs.groupby("variant")["seed"].nunique().max())
+
+    @property
     def trials_per_study(self) -> int:
         """Trials of each study; 0 where nothing was tuned."""
         return 0 if self.trials.empty else int(self.trials["number"].max()) + 1

@@ -136,6 +136,17 @@ def test_seeds_needed_in_words(seeds: float, overlap: float, said: str) -> None:
     assert summary.in_seeds(seeds, overlap) == said
 
 
+def test_fresh_seeds_are_not_counted_beside_those_of_the_studies(
+    params: Params, make_runs: MakeRuns, make_curves: MakeCurves
+) -> None:
+    runs = make_runs({(variant, "base"): [0.5, 0.6, 0.7] for variant in ("default", "recommended")})
+    runs.loc[runs["variant"] == "recommended", "seed"] += 1000
+    results = gather("P", params.problems["P"], ["base"], [(runs, make_curves(runs, 2))])
+    assert summary.conditions(results)["Seeds"] == "3 seeds, each with a split of its own"
+    found = summary.findings(results, compare(runs, "base"), "base")
+    assert "This holds for 3 seeds, on cpu" in summary.overview([results], found[-1:], "base")
+
+
 def test_of_many_schedulers_it_says_how_many(sentences: Callable[[Losses], str]) -> None:
     noise = {("default", label): [0.5, 0.6 + 0.01 * n, 0.7, 0.8] for n, label in enumerate("BCDE")}
     text = sentences({("default", "A"): [0.4, 0.5, 0.6, 0.9], **noise, ("default", "base"): [5.0, 5.1, 5.2, 5.3]})
