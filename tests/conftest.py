@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 from pipeline.catalogue import CATALOGUE
 from pipeline.config.params import Params, load_params
 from pipeline.data.datasets import datasets
+from pipeline.engine import code
 from pipeline.problems.models import models
 from pipeline.problems.optimizers import optimizers
 from pipeline.schedulers.registry import schedulers
@@ -48,6 +49,14 @@ def own_registries(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test registers is forgotten after it."""
     for registry in (datasets, models, optimizers, schedulers):
         monkeypatch.setattr(registry, "_entries", dict(registry._entries))
+
+
+@pytest.fixture(autouse=True)
+def one_code() -> Iterator[None]:
+    """What is remembered of the code, the versions and the machine is what it was: the names of a later test's runs hold it."""
+    before = code.code_fingerprint()
+    yield
+    assert code.code_fingerprint() == before, "the test leaves another code, other versions or another machine behind"
 
 
 @pytest.fixture(autouse=True, scope="session")

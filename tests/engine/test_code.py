@@ -1,6 +1,7 @@
 """The fingerprint of the code: another one exactly where numbers may be others."""
 
 import shutil
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -29,12 +30,14 @@ def fingerprint() -> str:
 
 
 @pytest.fixture
-def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the package."""
+def package(tmp_path: Path) -> Iterator[Path]:
+    """A copy of the package, which is read instead of it."""
     copy = tmp_path / "pipeline"
     shutil.copytree(ROOT / "pipeline", copy, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(code, "__file__", str(copy / "engine/code.py"))
-    return copy
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(code, "__file__", str(copy / "engine/code.py"))
+        yield copy
+    code._sources.cache_clear()  # what was read of the copy is remembered
 
 
 def test_it_follows_every_file_that_trains(package: Path) -> None:
