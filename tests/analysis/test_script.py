@@ -450,8 +450,8 @@ def test_a_schedule_in_batches_refuses_data_of_another_size(data: Path) -> None:
 @pytest.mark.parametrize(
     ("loss", "data"),
     [
-        (None, Data(is_regression=True, is_table=True)),
-        ({"name": "HuberLoss", "delta": 0.3}, Data(is_regression=True, is_table=True)),
+        (None, Data(is_regression=True, is_table=True, classes=1)),
+        ({"name": "HuberLoss", "delta": 0.3}, Data(is_regression=True, is_table=True, classes=1)),
         ({"name": "CrossEntropyLoss", "weight": [1.0, 2.0], "label_smoothing": 0.1}, Data(is_table=True, positive="low")),
         ({"name": "BCEWithLogitsLoss", "pos_weight": 2.0}, Data(is_table=True, positive="low")),
     ],
