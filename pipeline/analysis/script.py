@@ -33,6 +33,8 @@ from pipeline.schedulers.replay import Budget, NewOptimizer, ScheduleError, buil
 
 WIDTH = 88
 ROOM = 100  # for a call, beside the `return` before it; a longer one takes a line per argument
+KNOWN = ("schedulefree", "torchmetrics")
+"""Packages that a script may take beside torch and pandas; any other module is where something of the study's lives."""
 FREE = frozenset(SCHEDULE_FREE.values())
 """The optimizers of the package schedulefree."""
 BASE = ("import argparse", "import json", "import pandas as pd", "import torch", "from torch import Tensor, nn")
@@ -120,16 +122,17 @@ def script(
     return _environment().get_template("best.py.j2").render(
         title=_prose(f"{run.get('scheduler', run['name'])} on {problem_name}"),
         summary=_paragraph(summary),
-        needed=", ".join(["torch", "pandas", *(name for name in modules)]),
+        needed=", ".join(["torch", "pandas", *modules]),
         imports=_imports(
             [
-                *map("import {}".format, modules),
+                *(f"import {module}" for module in modules if module in KNOWN),
                 *(["import sys"] if per_batch or watched else []),
                 *(TABLES if data.is_table else ()),
                 *(AVERAGES[kind] for kind in average),
-                f"from torch.optim import Optimizer{', lr_scheduler' if 'lr_scheduler.' in str(scheduler) else ''}",
+                f"from torch.optim import Optimizer{', lr_scheduler' if isinstance(scheduler, Part) else ''}",
             ]
         ),
+        own=[module for module in modules if module not in KNOWN],
         definitions=[part.definition for part in parts.values() if part.definition],
         **{kind: part.call for kind, part in parts.items() if kind != "scheduler"},
         table=scheduler if isinstance(scheduler, Table) else None,
@@ -269,8 +272,9 @@ def _optimizer(component: Component, lr: float) -> Part:
         return _imported("optimizer", entry, ["parameters"], arguments)
     # JSON knows no tuples, and torch's optimizers take no lists.
     arguments = {key: tuple(value) if isinstance(value, list) else value for key, value in arguments.items()}
-    package = "schedulefree" if component.name in FREE else "torch.optim"
-    return Part(_call(f"{package}.{component.name}", ["parameters"], arguments), package.removesuffix(".optim"))
+    if component.name in FREE:
+        return Part(_call(f"schedulefree.{component.name}", ["parameters"], arguments), "schedulefree")
+    return Part(_call(f"torch.optim.{component.name}", ["parameters"], arguments))
 
 
 def _loss(loss: Component) -> Part:
@@ -319,7 +323,7 @@ def _imported(kind: str, entry: Registered, given: Sequence[str], arguments: Map
     if _stands_at(module, place, function):
         return Part(_call(f"{module}.{place}", given, arguments), module)
     missing = _literal(f"paste the source of the {kind} {entry.name!r} here")
-    stub = f"def own_{kind}(*_: object, **__: object) -> None:\n    # It stands in no module that could be imported.\n"
+    stub = f'def own_{kind}(*_: object, **__: object) -> None:\n    """It stands in no module that could be imported."""\n'
     return Part(_call(f"own_{kind}", given, arguments), "", f"{stub}    raise NotImplementedError({missing})")
 
 
