@@ -12,6 +12,7 @@ import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby, pairwise
 from typing import Any
 
@@ -33,11 +34,12 @@ from pipeline.schedulers.replay import Budget, NewOptimizer, ScheduleError, buil
 
 WIDTH = 88
 ROOM = 100  # for a call, beside the `return` before it; a longer one takes a line per argument
+COLUMNS = "the columns split, y, x0, x1 and so on"
 KNOWN = ("schedulefree", "torchmetrics")
 """Packages that a script may take beside torch and pandas; any other module is where something of the study's lives."""
 FREE = frozenset(SCHEDULE_FREE.values())
 """The optimizers of the package schedulefree."""
-BASE = ("import argparse", "import json", "import pandas as pd", "import torch", "from torch import Tensor, nn")
+BASE = ("import sys", "import pandas as pd", "import torch", "from torch import Tensor, nn")
 """What every script imports."""
 TABLES = (
     "from sklearn.compose import ColumnTransformer",
@@ -122,11 +124,10 @@ def script(
     return _environment().get_template("best.py.j2").render(
         title=_prose(f"{run.get('scheduler', run['name'])} on {problem_name}"),
         summary=_paragraph(summary),
-        needed=", ".join(["torch", "pandas", *modules]),
+        needed=_paragraph(f"Needs {', '.join(['torch', 'pandas', *modules])} and a parquet file with {COLUMNS}."),
         imports=_imports(
             [
                 *(f"import {module}" for module in modules if module in KNOWN),
-                *(["import sys"] if per_batch or watched else []),
                 *(TABLES if data.is_table else ()),
                 *(AVERAGES[kind] for kind in average),
                 f"from torch.optim import Optimizer{', lr_scheduler' if isinstance(scheduler, Part) else ''}",
@@ -206,9 +207,16 @@ def _stand_in(component: Component) -> NewOptimizer:
     try:
         idle(new, 1.0)
     except ScheduleError:
-        nothing: list[Tensor] = []  # in a second group, for there may be several
-        return lambda parameters, lr: torch.optim.SGD([{"params": parameters}, {"params": nothing}], lr, momentum=0.9)
+        return partial(_of_two_groups, component.args)  # for there may be several
     return new
+
+
+def _of_two_groups(arguments: Mapping[str, Any], parameters: list[Tensor], lr: float) -> Optimizer:
+    """An optimizer of torch's with what a schedule may move."""
+    groups: list[dict[str, Any]] = [{"params": parameters}, {"params": []}]
+    if "betas" in arguments:
+        return torch.optim.AdamW(groups, lr, betas=(arguments["betas"][0], arguments["betas"][1]))
+    return torch.optim.SGD(groups, lr, momentum=arguments.get("momentum", 0.0))
 
 
 def _is_torchs_own(entry: Scheduler, made: object) -> bool:

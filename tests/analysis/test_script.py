@@ -1,7 +1,6 @@
 """The script of the winner: what it builds is what was studied, and it runs without the pipeline."""
 
 import ast
-import json
 import math
 import os
 import subprocess
@@ -42,6 +41,7 @@ from pipeline.problems.problem import Problem
 from pipeline.problems.run import Run, collect
 from pipeline.schedulers.registry import register, schedulers
 from pipeline.schedulers.replay import Budget, resolve, trace
+from tests.analysis.helpers import program, rates_of
 from tests.schedulers.examples import CYCLED_MOMENTUM, EXAMPLES, schedule
 
 ROOT = Path(__file__).parents[2]
@@ -84,13 +84,6 @@ def written(
     return script("tiny", params, row(schedule(name, args, **more), params, budget), budget.steps_per_epoch, summary)
 
 
-def program(source: str) -> dict[str, Any]:
-    """The script's names, as its import would give them."""
-    namespace: dict[str, Any] = {"__name__": "best"}
-    exec(compile(source, "best.py", "exec"), namespace)
-    return namespace
-
-
 def assert_same_rates(source: str, studied: Schedule, optimizer: Mapping[str, Any] = SGD) -> None:
     component = problem(optimizer=optimizer).optimizer
 
@@ -100,7 +93,7 @@ def assert_same_rates(source: str, studied: Schedule, optimizer: Mapping[str, An
 
     lr = float(component.args["lr"])
     expected = trace(studied, new_optimizer, lr, BUDGET).lr[:: BUDGET.steps_per_epoch]
-    assert program(source)["rates"]() == expected.tolist()  # to the last bit
+    assert rates_of(source) == expected.tolist()  # to the last bit
 
 
 def assert_trained_like_the_study(
@@ -200,18 +193,6 @@ def test_every_step_is_trained_at_the_rate_and_momentum_of_the_study(
     assert_trained_like_the_study(
         written(name, args, problem(optimizer=optimizer), budget, **more), name, args, optimizer, more, data
     )
-
-
-def test_what_reacts_to_the_loss_has_no_rates_in_advance(capsys: pytest.CaptureFixture[str]) -> None:
-    program(written("ReduceLROnPlateau", {"patience": 0}))["main"](["--rates"])
-    said = capsys.readouterr()
-    assert json.loads(said.out) == [LR]
-    assert "depend on the training loss" in said.err
-
-
-def test_rates_are_printed_as_json_and_need_no_data(capsys: pytest.CaptureFixture[str]) -> None:
-    program(written("StepLR", {"step_size": 10, "gamma": 0.5}))["main"](["no/such/file.parquet", "--rates"])
-    assert json.loads(capsys.readouterr().out) == [LR] * 10 + [LR / 2] * 10
 
 
 # Model and optimizer
@@ -323,7 +304,7 @@ class Lion(Optimizer):
 
 def two_groups(parameters: list[torch.Tensor], lr: float, bias: float = 2.0) -> Optimizer:
     """Biases at a rate of their own."""
-    matrices: list[Any] = [p for p in parameters if p.ndim > 1]
+    matrices: Any = [p for p in parameters if p.ndim > 1]
     others = [p for p in parameters if p.ndim < 2]
     assert matrices
     assert others
@@ -399,7 +380,7 @@ def test_every_group_of_an_own_optimizer_has_its_share_of_the_rate(build: Any, s
     names = program(source)
     assert_same_rates(source, schedule("CosineAnnealingLR", {"T_max": 20, "eta_min": 0.01}))
     optimizer = names["new_optimizer"](list(nn.Linear(3, 2).parameters()))
-    for epoch, rate in enumerate(names["rates"]()):
+    for epoch, rate in enumerate(rates_of(source)):
         names["set_rate"](optimizer, epoch)
         assert [group["lr"] for group in optimizer.param_groups] == [rate, share * rate][: len(optimizer.param_groups)]
 
@@ -412,19 +393,20 @@ def test_what_stands_in_no_module_is_to_be_pasted(tmp_path: Path) -> None:
     register_model("inside")(inside)
     source = written("REX", {}, problem({"name": "inside"}))
     assert_clean(tmp_path, source)
-    assert len(program(source)["rates"]()) == BUDGET.epochs
+    assert len(rates_of(source)) == BUDGET.epochs
     with pytest.raises(NotImplementedError, match="paste the source of the model 'inside' here"):
         program(source)["new_model"](5, 3)
 
 
 def test_what_the_package_has_of_its_own_is_found_by_a_new_process(data: Path) -> None:
     best = data.with_name("best.py")
-    params = problem({"name": "transformer", "width": 8, "layers": 1, "vocabulary": 9}, metric={"name": "F1Score"})
+    params = problem({"name": "linear"}, metric={"name": "F1Score"})
     best.write_text(written("GreedyLR", {}, params, Budget(1, 3)), encoding="utf-8")
-    command = [sys.executable, best.name, "--rates"]
+    command = [sys.executable, best.name, data.name]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=data.parent, env=environment, capture_output=True, text=True, check=False)
-    assert json.loads(done.stdout) == [LR], done.stderr
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("epoch 1  lr 0.3 ")
 
 
 # The metric
@@ -516,7 +498,7 @@ def test_it_trains_where_nothing_of_the_pipeline_is(data: Path) -> None:
 def test_plateau_is_stepped_with_the_training_loss(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     # No loss is 1000 below the first one: after it, every epoch is a bad one, and halves the rate.
     args = {"patience": 0, "threshold": 1000.0, "threshold_mode": "abs", "factor": 0.5}
-    program(written("ReduceLROnPlateau", args, budget=Budget(4, 3)))["main"]([str(data)])
+    program(written("ReduceLROnPlateau", args, budget=Budget(4, 3)))["train"](str(data))
     shown = [float(line.split()[3]) for line in capsys.readouterr().out.splitlines()]
     assert shown == [0.3, 0.3, 0.15, 0.075]
 
@@ -562,7 +544,7 @@ def test_a_warmup_before_a_scheduler_that_multiplies_is_that_of_the_study(tmp_pa
 
     source = written("Multiplied", {}, warmup=20)
     assert_same_rates(source, schedule("Multiplied", {}, warmup=20))
-    assert program(source)["rates"]()[3] == pytest.approx(LR * 0.97)  # step 21 of 140
+    assert rates_of(source)[3] == pytest.approx(LR * 0.97)  # step 21 of 140
     assert_clean(tmp_path, source)
 
 
@@ -572,7 +554,7 @@ def test_a_function_of_the_users_own_is_a_table() -> None:
 
 
 def test_the_loss_falls_and_the_figures_are_those_of_the_last_epoch(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    program(written("ConstantLR", {"factor": 1.0}, budget=Budget(50, 3)))["main"]([str(data)])
+    program(written("ConstantLR", {"factor": 1.0}, budget=Budget(50, 3)))["train"](str(data))
     lines = capsys.readouterr().out.splitlines()
     epochs = [int(line.split()[1]) for line in lines]
     assert epochs == [1, *range(5, 51, 5)]  # the first, then every tenth of the run
@@ -583,7 +565,7 @@ def test_the_loss_falls_and_the_figures_are_those_of_the_last_epoch(data: Path, 
 def test_a_schedule_in_batches_refuses_data_of_another_size(data: Path) -> None:
     # Five batches an epoch were studied; twelve samples in batches of four make three.
     with pytest.raises(SystemExit, match="another number of samples"):
-        program(written("LinearDecay", {}, budget=Budget(2, 5)))["main"]([str(data)])
+        program(written("LinearDecay", {}, budget=Budget(2, 5)))["train"](str(data))
 
 
 # The data and the loss
@@ -677,7 +659,7 @@ def test_every_kind_of_training_loop_runs(
     source = written("LinearDecay", {}, params, budget=Budget(2, 3))
     assert_clean(tmp_path, source)
     assert ("clip_grad" in source) == (clip is not None)
-    program(source)["main"]([str(data)])
+    program(source)["train"](str(data))
     assert len(capsys.readouterr().out.splitlines()) == 2
 
 
@@ -701,7 +683,7 @@ def test_schedule_free_weights_are_evaluated_as_their_mean(data: Path, capsys: p
         return made[-1]
 
     names.update(evaluate=noted, new_optimizer=kept)  # the functions look them up in here
-    names["main"]([str(data)])
+    names["train"](str(data))
     parameter = made[0].param_groups[0]["params"][0]
     trained = float(parameter.detach().abs().sum())
     made[0].eval()
@@ -744,7 +726,7 @@ def test_a_mean_of_the_weights_is_evaluated_as_in_the_study(
         return figures
 
     names["evaluate"] = noted  # the functions look it up in here
-    names["main"]([str(data)])
+    names["train"](str(data))
 
     torch.manual_seed(0)
     initial, order = names["new_model"](3, 2), torch.Generator()
