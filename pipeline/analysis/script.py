@@ -10,7 +10,7 @@ import json
 import operator
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby, pairwise
@@ -37,22 +37,10 @@ ROOM = 100  # for a call, beside the `return` before it; a longer one takes a li
 COLUMNS = "the columns split, y, x0, x1 and so on"
 KNOWN = ("schedulefree", "torchmetrics")
 """Packages that a script may take beside torch and pandas; any other module is where something of the study's lives."""
+TAKEN = frozenset({"__main__", "train", "load", "encoded", "evaluate", "inputs", "outputs", "parameters"})
+"""Names of modules that nothing can be imported from: the script has others of them."""
 FREE = frozenset(SCHEDULE_FREE.values())
 """The optimizers of the package schedulefree."""
-BASE = ("import sys", "import pandas as pd", "import torch", "from torch import Tensor, nn")
-"""What every script imports."""
-TABLES = (
-    "from sklearn.compose import ColumnTransformer",
-    "from sklearn.impute import SimpleImputer",
-    "from sklearn.pipeline import make_pipeline",
-    "from sklearn.preprocessing import OneHotEncoder, StandardScaler",
-)
-"""What encoding a raw table takes."""
-AVERAGES = {
-    "ema": "from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn",
-    "swa": "from torch.optim.swa_utils import AveragedModel, update_bn",
-}
-"""What keeping a mean of the weights takes."""
 
 
 @dataclass(frozen=True)
@@ -125,14 +113,7 @@ def script(
         title=_prose(f"{run.get('scheduler', run['name'])} on {problem_name}"),
         summary=_paragraph(summary),
         needed=_paragraph(f"Needs {', '.join(['torch', 'pandas', *modules])} and a parquet file with {COLUMNS}."),
-        imports=_imports(
-            [
-                *(f"import {module}" for module in modules if module in KNOWN),
-                *(TABLES if data.is_table else ()),
-                *(AVERAGES[kind] for kind in average),
-                f"from torch.optim import Optimizer{', lr_scheduler' if isinstance(scheduler, Part) else ''}",
-            ]
-        ),
+        modules=modules,
         own=[module for module in modules if module not in KNOWN],
         definitions=[part.definition for part in parts.values() if part.definition],
         **{kind: part.call for kind, part in parts.items() if kind != "scheduler"},
@@ -336,7 +317,11 @@ def _imported(kind: str, entry: Registered, given: Sequence[str], arguments: Map
 
 
 def _stands_at(module: str, place: str, function: object) -> bool:
-    if module == "__main__" or module not in sys.modules or not all(name.isidentifier() for name in place.split(".")):
+    if (
+        module.partition(".")[0] in TAKEN
+        or module not in sys.modules
+        or not all(name.isidentifier() for name in place.split("."))
+    ):
         return False
     try:
         return inspect.unwrap(operator.attrgetter(place)(sys.modules[module])) is function
@@ -386,13 +371,3 @@ def _prose(text: str) -> str:
 def _paragraph(text: str) -> list[str]:
     """Lines of :func:`_prose`; no word is broken, for it may hold an escape."""
     return textwrap.wrap(_prose(" ".join(text.split())), WIDTH, break_long_words=False, break_on_hyphens=False)
-
-
-def _imports(statements: Iterable[str]) -> str:
-    """Import statements as isort orders them: the standard library first, ``import`` before ``from``."""
-
-    def is_foreign(statement: str) -> bool:
-        return statement.split()[1].partition(".")[0] not in sys.stdlib_module_names
-
-    ordered = sorted({*BASE, *statements}, key=lambda text: (is_foreign(text), text.startswith("from"), text.split()[1]))
-    return "\n\n".join("\n".join(section) for _, section in groupby(ordered, is_foreign))
