@@ -12,6 +12,8 @@ from pipeline.catalogue import CATALOGUE
 from pipeline.config.params import Params, load_params
 from pipeline.data.datasets import datasets
 from pipeline.engine import code
+from pipeline.problems.losses import losses
+from pipeline.problems.metrics import metrics
 from pipeline.problems.models import models
 from pipeline.problems.optimizers import optimizers
 from pipeline.schedulers.registry import schedulers
@@ -47,7 +49,7 @@ def new_problem(tmp_path_factory: pytest.TempPathFactory) -> Builder:
 @pytest.fixture
 def own_registries(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test registers is forgotten after it."""
-    for registry in (datasets, models, optimizers, schedulers):
+    for registry in (datasets, models, optimizers, schedulers, losses, metrics):
         monkeypatch.setattr(registry, "_entries", dict(registry._entries))
 
 

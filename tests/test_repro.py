@@ -19,6 +19,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from pipeline.catalogue import CATALOGUE
 from pipeline.config.params import load_params
+from tests.analysis.helpers import rates_of
 from tests.conftest import ROOT
 from tests.problems.helpers import from_files
 
@@ -152,8 +153,7 @@ def test_the_winners_script_runs_and_has_the_reported_rates(project: Path) -> No
     recommended = pd.read_csv(project / "reports/evidence/recommended.csv").set_index("scheduler")
     curves = pd.read_parquet(project / f"results/{PROBLEM}/tune/curves.parquet").set_index("run")
     of_run = curves.loc[recommended.loc[table["scheduler"].iloc[0], "run"], "lr"].tolist()
-    printed = run(project, sys.executable, f"reports/best/{PROBLEM}.py", "--rates").stdout
-    rates = json.loads(printed.splitlines()[-1])
+    rates = rates_of((project / f"reports/best/{PROBLEM}.py").read_text(encoding="utf-8"))
     assert rates == of_run[: len(rates)]
     assert "validation loss" in run(project, sys.executable, f"reports/best/{PROBLEM}.py").stdout
 

@@ -1,118 +1,67 @@
 """The winner as a program of its own: model, optimizer and scheduler in plain PyTorch, and a training loop around them.
 
-Whoever wants the result in their own code copies it from there. Nothing of this package is imported by it. What torch has
-is written as torch's own call; a registered function that torch does not know is carried over as source, with all that it
-uses.
+Whoever wants the result in their own code copies it from there. What is torch's is written as torch's own call; any other
+schedule as the table of its rates, replayed; and any other model, optimizer, loss, metric or live scheduler is imported from
+where it lives.
 """
 
-import ast
-import builtins
 import inspect
 import json
-import symtable
+import operator
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby, pairwise
-from types import FunctionType
 from typing import Any
 
 import pandas as pd
+import torch
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from torch import Tensor
+from torch.optim import Optimizer, lr_scheduler
 
-from pipeline.analysis.formulas import body_of
-from pipeline.config.callables import imported
-from pipeline.config.params import Component, ProblemParams
-from pipeline.config.registry import Registered
+from pipeline.config.arrays import Floats
+from pipeline.config.params import Component, ProblemParams, Schedule
+from pipeline.config.registry import Registered, asks_for_tuples
 from pipeline.problems.losses import losses
+from pipeline.problems.metrics import metrics
 from pipeline.problems.models import models
-from pipeline.problems.optimizers import SCHEDULE_FREE, optimizers
-from pipeline.schedulers.registry import Monitor, schedulers
-from pipeline.schedulers.warmup import Warmup
+from pipeline.problems.optimizers import SCHEDULE_FREE, is_torchs, optimizers
+from pipeline.schedulers.registry import Scheduler, schedulers
+from pipeline.schedulers.replay import Budget, NewOptimizer, ScheduleError, build, idle, monitored, resolve, trace
 
 WIDTH = 88
 ROOM = 100  # for a call, beside the `return` before it; a longer one takes a line per argument
-OWN = __name__.partition(".")[0]
-USED = frozenset(
-    {"EPOCHS", "BATCH_SIZE", "STEPS_PER_EPOCH", "CRITERION", "new_model", "new_optimizer", "new_scheduler"}
-    | {"rates", "load", "encoded", "evaluate", "train", "main", "factor"}
-)
-"""Names that the script has given away already."""
-
-
-class NotSelfContainedError(Exception):
-    """A function whose source does not run by itself; says why."""
-
-
-@dataclass(frozen=True, order=True)
-class Import:
-    """``import module`` where there is no ``name``, else ``from module import name``; ``alias`` where it has another."""
-
-    module: str
-    name: str = ""
-    alias: str = ""
-
-    @property
-    def bound(self) -> str:
-        """The name it makes known."""
-        return self.alias or self.name or self.module
-
-
-@dataclass(frozen=True)
-class Lifted:
-    """Definitions by name, each after those it uses, and what they import."""
-
-    definitions: Mapping[str, str]
-    imports: frozenset[Import] = frozenset()
-
-
+COLUMNS = "the columns split, y, x0, x1 and so on"
+KNOWN = ("schedulefree", "torchmetrics")
+"""Packages that a script may take beside torch and pandas; any other module is where something of the study's lives."""
+TAKEN = frozenset({"__main__", "train", "load", "encoded", "evaluate", "inputs", "outputs", "parameters"})
+"""Names of modules that nothing can be imported from: the script has others of them."""
 FREE = frozenset(SCHEDULE_FREE.values())
 """The optimizers of the package schedulefree."""
-BASE = frozenset(
-    {
-        Import("argparse"), Import("json"), Import("pandas", alias="pd"), Import("torch"),
-        Import("torch", "Tensor"), Import("torch", "nn"),
-        Import("torch.optim", "Optimizer"), Import("torch.optim", "lr_scheduler"),
-    }
-)  # fmt: skip
-"""What every script imports."""
-TABLES = frozenset(
-    {
-        Import("sklearn.compose", "ColumnTransformer"), Import("sklearn.impute", "SimpleImputer"),
-        Import("sklearn.pipeline", "make_pipeline"), Import("sklearn.preprocessing", "OneHotEncoder"),
-        Import("sklearn.preprocessing", "StandardScaler"),
-    }
-)  # fmt: skip
-"""What encoding a raw table takes beside it."""
-
-
-AVERAGES: Mapping[str, frozenset[Import]] = {
-    kind: frozenset(Import("torch.optim.swa_utils", name) for name in ("AveragedModel", "update_bn", *more))
-    for kind, more in {"ema": ["get_ema_multi_avg_fn"], "swa": []}.items()
-}
-"""What keeping a mean of the weights takes beside it."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """One of model, optimizer and scheduler: the call that makes it, and what the script must hold for it.
-
-    Where it cannot be written, ``missing`` says what to paste and ``reason`` why.
-    """
+    """A call in the script, the module that it takes, and a definition where there is no such module."""
 
     call: str
-    lifted: Lifted = Lifted({})
-    formula: str = ""
-    missing: str = ""
-    reason: str = ""
+    module: str = ""
+    definition: str = ""
 
-    def statement(self, opening: str) -> str:
-        """The call behind ``opening`` (an indented ``return`` or assignment), or the error that stands in for it."""
-        indent = " " * (len(opening) - len(opening.lstrip()))
-        if self.missing:
-            return f"{indent}# {self.reason}\n{indent}raise NotImplementedError({_literal(self.missing)})"
-        return opening + textwrap.indent(self.call, indent).lstrip()
+
+@dataclass(frozen=True)
+class Table:
+    """A schedule step by step, and what it was made of: ``momentum`` is the source of that of a group, where it moves."""
+
+    said: Sequence[str]
+    rates: str
+    momenta: str = ""
+    momentum: str = ""
+    peak: str = ""
+    """Where there are several parameter groups, each with its share of the schedule's rate."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +77,7 @@ class Data:
     is_of_tokens: bool = False
     positive: str | None = None
     remarks: tuple[str, ...] = ()
+    classes: int = 2
 
     @classmethod
     def of(cls, data: pd.DataFrame) -> "Data":
@@ -136,7 +86,7 @@ class Data:
         classes, remarks = data.attrs.get("classes", ()), tuple(data.attrs.get("remarks", ()))
         positive = classes[1] if len(classes) == 2 else None
         kinds = not is_whole(data["y"]), "columns" in data.attrs, "shape" in data.attrs, is_whole(data["x0"])
-        return cls(*kinds, positive, remarks)
+        return cls(*kinds, positive, remarks, 1 if kinds[0] else int(data["y"].max()) + 1)
 
 
 def script(
@@ -145,45 +95,39 @@ def script(
     """The Python source that trains ``problem`` with the configuration of ``run``, a row of ``runs.parquet``.
 
     ``batches`` is the number of optimizer steps in an epoch. ``summary``, plain text, goes into the module's docstring;
-    nothing in it can end that. A registered function that cannot stand by itself is left out: the script then raises a
-    NotImplementedError that says what to paste.
+    nothing in it can end that. What stands in no module is to be pasted: the script raises a NotImplementedError that says so.
     """
-    parts = {"model": _model(problem.model), "optimizer": _optimizer(run), "scheduler": _schedule(problem, run, batches)}
-    parts, lifted = _together(parts)
+    component = Component(**{key: json.loads(run["optimizer"])[key] for key in ("name", "args")})
     loss = problem.loss or Component("MSELoss" if data.is_regression else "CrossEntropyLoss", {})
-    given = {key: value for key, value in loss.args.items() if value is not None}
-    average: dict[str, Any] = json.loads(run["optimizer"]).get("average", {})
-    free = json.loads(run["optimizer"])["name"] in FREE
-    per_batch, watched = run["interval"] == "batch", _watched(run)
+    is_binary, average = losses[loss.name].is_binary, json.loads(run["optimizer"]).get("average", {})
+    schedule, budget = _schedule(run), Budget(int(run["epochs"]), batches)
+    scheduler = _scheduler(schedule, component, budget)
+    label, metric = _metric(problem.metric, data, is_binary=is_binary)
+    made, criterion = _optimizer(component, schedule.lr), _loss(loss)
+    parts = {"model": _model(problem.model), "optimizer": made, "loss": criterion, "metric": metric}
+    if isinstance(scheduler, Part):
+        parts["scheduler"] = scheduler
+    watched, per_batch = monitored(schedule), schedule.interval == "batch"
+    modules = sorted({part.module for part in parts.values()} - {""})
     return _environment().get_template("best.py.j2").render(
-        **parts,
         title=_prose(f"{run.get('scheduler', run['name'])} on {problem_name}"),
         summary=_paragraph(summary),
-        data=f"data/{problem_name}.parquet", kind=data, is_binary=losses[loss.name].is_binary,
-        single=".squeeze(1)" if data.is_regression or losses[loss.name].is_binary else "",
-        criterion=_call(f"nn.{loss.name}", [], given, tensors=("weight", "pos_weight")),
-        imports=_import_block(
-            lifted.imports
-            | (TABLES if data.is_table else set())
-            | ({Import("schedulefree")} if free else set())
-            | {name for kind in average for name in AVERAGES[kind]}
-            | _needed(parts["scheduler"], uses_sys=per_batch or bool(watched))
-        ),
-        definitions=list(lifted.definitions.values()),
-        formula=[parts["scheduler"].formula] if parts["scheduler"].formula else [],
-        epochs=int(run["epochs"]), batch_size=problem.batch_size, batches=batches,
-        warmup=0 if run["name"] == "SWALR" else int(run["warmup"]),  # which is one of its own sequence
-        per_batch=per_batch, watched=watched, resample=problem.resample, free=free, clip=problem.clip,
-        needs_closure=json.loads(run["optimizer"])["name"] == "LBFGS", ema=average.get("ema"), swa=average.get("swa"),
+        needed=_paragraph(f"Needs {', '.join(['torch', 'pandas', *modules])} and a parquet file with {COLUMNS}."),
+        modules=modules,
+        own=[module for module in modules if module not in KNOWN],
+        definitions=[part.definition for part in parts.values() if part.definition],
+        **{kind: part.call for kind, part in parts.items() if kind != "scheduler"},
+        table=scheduler if isinstance(scheduler, Table) else None,
+        scheduler=scheduler.call if isinstance(scheduler, Part) else "",
+        label=_literal(label),
+        data=f"data/{problem_name}.parquet", kind=data, is_binary=is_binary,
+        single=".squeeze(1)" if data.is_regression or is_binary else "",
+        epochs=budget.epochs, batch_size=problem.batch_size, batches=batches,
+        per_batch=per_batch, watched=watched, resample=problem.resample, clip=problem.clip, free=component.name in FREE,
+        is_own=not is_torchs(component.name), is_own_model=not _is_here(models[problem.model.name], "problems.models"),
+        needs_closure=component.name == "LBFGS" or not is_torchs(component.name),
+        ema=average.get("ema"), swa=average.get("swa"),
     )  # fmt: skip
-
-
-def _schedule(problem: ProblemParams, run: Mapping[str, Any], batches: int) -> Part:
-    """The scheduler with what leads up to it; nothing where it watches what the script does not measure."""
-    if _unseen(problem, run):
-        return Part("", missing="measure the metric that the schedule watches in evaluate()", reason="It is not accuracy.")
-    scheduler = _scheduler(run, batches)
-    return _behind_a_warmup(scheduler) if run["warmup"] and not scheduler.missing else scheduler
 
 
 def _environment() -> Environment:
@@ -198,7 +142,98 @@ def _environment() -> Environment:
     )
 
 
-# Model, optimizer, scheduler
+# The schedule
+
+
+def _schedule(run: Mapping[str, Any]) -> Schedule:
+    """The run's schedule, in torch's numbers."""
+    lr, warmup = float(run["lr"]), int(run["warmup"])
+    return Schedule(name=run["name"], args=json.loads(run["resolved"]), lr=lr, warmup=warmup, interval=run["interval"])
+
+
+def _scheduler(schedule: Schedule, optimizer: Component, budget: Budget) -> Part | Table:
+    """Torch's own class where it is exactly that, else the table of the rates; a live one, which has none, is imported."""
+    entry, resolved, new = schedulers[schedule.name], resolve(schedule, schedule.lr, budget), _stand_in(optimizer)
+    asked = {name: resolved.args[name] for name in entry.arguments.model_fields}
+    arguments = {**entry.given(budget.steps_of(schedule).main), **asked}
+    groups = idle(new, resolved.lr).param_groups
+    if not resolved.warmup and (len(groups) == 1 or entry.live):
+        made = build(schedule, idle(new, resolved.lr), resolved, budget)
+        if _is_torchs_own(entry, made):
+            return Part(_call(f"lr_scheduler.{entry.name}", ["optimizer"], _as_torch_takes_them(made, arguments)))
+    if entry.live:
+        return _imported("scheduler", entry, ["optimizer"], arguments)
+    every = 1 if schedule.interval == "batch" else budget.steps_per_epoch
+    followed = trace(schedule, new, resolved.lr, budget)
+    momenta = followed.momentum[::every]
+    said = _paragraph(f"{entry.name} in {len(momenta)} steps, {', '.join(f'{key}: {value}' for key, value in asked.items())}")
+    return Table(
+        said,
+        _column("RATES", followed.lr[::every]),
+        _column("MOMENTA", momenta) if (momenta != momenta[0]).any() else "",
+        '"momentum"' if "momentum" in groups[0] else '"betas"',
+        _literal(resolved.lr) if len(groups) > 1 else "",
+    )
+
+
+def _stand_in(component: Component) -> NewOptimizer:
+    """Builds the optimizer for a replay; one that is not content with tensors of no meaning is left aside."""
+    function = optimizers[component.name].function
+
+    def new(parameters: list[Tensor], lr: float) -> Optimizer:
+        made: Optimizer = function(parameters, **{**component.args, "lr": lr})
+        return made
+
+    if is_torchs(component.name):
+        return new
+    vars(new)["stand_ins"] = [torch.zeros(1, 1, requires_grad=True), torch.zeros(1, requires_grad=True)]
+    try:
+        idle(new, 1.0)
+    except ScheduleError:
+        return partial(_of_two_groups, component.args)  # for there may be several
+    return new
+
+
+def _of_two_groups(arguments: Mapping[str, Any], parameters: list[Tensor], lr: float) -> Optimizer:
+    """An optimizer of torch's with what a schedule may move."""
+    groups: list[dict[str, Any]] = [{"params": parameters}, {"params": []}]
+    if "betas" in arguments:
+        return torch.optim.AdamW(groups, lr, betas=(arguments["betas"][0], arguments["betas"][1]))
+    return torch.optim.SGD(groups, lr, momentum=arguments.get("momentum", 0.0))
+
+
+def _is_torchs_own(entry: Scheduler, made: object) -> bool:
+    own = _is_here(entry, "schedulers.builtin") and type(made) is getattr(lr_scheduler, entry.name, None)
+    return own and "lr_lambda" not in entry.arguments.model_fields
+
+
+def _as_torch_takes_them(made: object, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments that torch's class has; where one is None, what the registered function found in its place."""
+    known = [name for name in inspect.signature(type(made)).parameters if name in arguments]
+    return {name: getattr(made, name, None) if arguments[name] is None else arguments[name] for name in known}
+
+
+def _column(name: str, values: Floats) -> str:
+    """A list of all values, what stays the same written once; over several lines where it is long."""
+    items: list[str] = []
+    for value, same in groupby(map(_literal, values.tolist())):
+        times = len(list(same))
+        items += [f"*[{value}] * {times}"] if times > 2 else [value] * times
+    if len(items) == 1:
+        return f"{name} = {items[0].removeprefix('*')}" if items[0].startswith("*") else f"{name} = [{items[0]}]"
+    line = f"{name} = [{', '.join(items)}]"
+    if len(line) <= ROOM:
+        return line
+    filled = textwrap.wrap(", ".join(items) + ",", ROOM, break_long_words=False, break_on_hyphens=False)
+    return "\n".join([f"{name} = [", *(f"    {part}" for part in filled), "]  # fmt: skip"])
+
+
+# Model, optimizer, loss, metric
+
+
+def _is_here(entry: Registered, module: str) -> bool:
+    """Whether it is registered in that module of this package."""
+    return bool(entry.function.__module__ == f"pipeline.{module}")
 
 
 def _model(model: Component) -> Part:
@@ -206,7 +241,7 @@ def _model(model: Component) -> Part:
         return Part("nn.Linear(inputs, outputs)")
     if model.name == "mlp":
         return Part(_group("nn.Sequential(", list(_layers(**model.args)), ")"))
-    return _carried("model", model.name, models[model.name].function, ["inputs", "outputs"], model.args)
+    return _imported("model", models[model.name], ["inputs", "outputs"], model.args)
 
 
 def _layers(hidden: Sequence[int], activation: str, dropout: float) -> Iterator[str]:
@@ -220,129 +255,80 @@ def _layers(hidden: Sequence[int], activation: str, dropout: float) -> Iterator[
     yield f"nn.Linear({sizes[-1]}, outputs)"
 
 
-def _optimizer(run: Mapping[str, Any]) -> Part:
-    given = json.loads(run["optimizer"])
-    name, arguments = given["name"], {**given["args"], "lr": float(run["lr"])}
-    function = optimizers[name].function
-    if function.__module__ == f"{OWN}.problems.optimizers":
-        # JSON knows no tuples, and torch's optimizers take no lists.
-        given = {key: tuple(value) if isinstance(value, list) else value for key, value in arguments.items()}
-        package = "schedulefree" if name in FREE else "torch.optim"
-        return Part(_call(f"{package}.{name}", ["parameters"], _ordered(optimizers[name], given)))
-    return _carried("optimizer", name, function, ["parameters"], arguments)
+def _optimizer(component: Component, lr: float) -> Part:
+    entry = optimizers[component.name]
+    given = {**component.args, "lr": lr}
+    arguments = {name: given[name] for name in entry.arguments.model_fields if name in given}  # in the order of the function
+    if not is_torchs(component.name):
+        return _imported("optimizer", entry, ["parameters"], arguments)
+    # JSON knows no tuples, and torch's optimizers take no lists.
+    arguments = {key: tuple(value) if isinstance(value, list) else value for key, value in arguments.items()}
+    if component.name in FREE:
+        return Part(_call(f"schedulefree.{component.name}", ["parameters"], arguments), "schedulefree")
+    return Part(_call(f"torch.optim.{component.name}", ["parameters"], arguments))
 
 
-def _scheduler(run: Mapping[str, Any], batches: int) -> Part:
-    name, arguments, lr = run["name"], json.loads(run["resolved"]), float(run["lr"])
-    total = int(run["epochs"]) * (batches if run["interval"] == "batch" else 1) - int(run["warmup"])
-    function, arguments = schedulers[name].function, _ordered(schedulers[name], arguments)
-    if name == "SWALR":
-        return _swalr(arguments, int(run["warmup"]))
-    if "lr_lambda" in arguments and function.__module__ == f"{OWN}.schedulers.builtin":
-        return _of_a_function(name, imported(arguments["lr_lambda"]))
-    if function.__module__ == f"{OWN}.schedulers.builtin":
-        return Part(_call(f"lr_scheduler.{name}", ["optimizer"], _as_torch_takes_them(name, arguments, lr, total)))
-    if schedulers[name].schedule_free:
-        return Part("lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)")
-    if body := body_of(name, arguments, lr, total, _literal):
-        return _closed_form(name, body, total)
-    return _carried("scheduler", name, function, ["optimizer"], {**schedulers[name].given(total), **arguments})
+def _loss(loss: Component) -> Part:
+    entry = losses[loss.name]
+    given = {key: value for key, value in loss.args.items() if value is not None}
+    if _is_here(entry, "problems.losses"):
+        return Part(_call(f"nn.{loss.name}", [], given, tensors=("weight", "pos_weight")))
+    return _imported("loss", entry, ['"mean"'], given)
 
 
-def _swalr(arguments: Mapping[str, Any], warmup: int) -> Part:
-    """A ``SequentialLR`` of a constant rate and torch's class, behind a warmup where there is one."""
-    of_swa = {name: value for name, value in arguments.items() if name != "start"}
-    parts = ["lr_scheduler.ConstantLR(optimizer, factor=1.0)", _call("SWALR", ["optimizer"], of_swa)]
-    milestones = [warmup + arguments["start"]]
-    if warmup:
-        parts.insert(0, f"lr_scheduler.LambdaLR(optimizer, lambda step: step / {warmup})")
-        milestones.insert(0, warmup)
-    given = ["optimizer", _group("[", parts, "]"), f"milestones={milestones}"]
-    swalr = Lifted({}, frozenset({Import("torch.optim.swa_utils", "SWALR")}))
-    return Part(_group("lr_scheduler.SequentialLR(", given, ")"), swalr)
+def _metric(metric: Component | None, data: Data, *, is_binary: bool) -> tuple[str, Part]:
+    """How people write it, and the statements that set ``measured`` from ``outputs`` and ``y``."""
+    metric = metric or Component("R2Score" if data.is_regression else "Accuracy", {})
+    entry = metrics[metric.name]
+    label = entry.display
+    if entry.function(data.classes, **metric.args).power:
+        label += " of the standardised target"
+    found = "(outputs > 0).long()" if is_binary else "outputs.argmax(dim=1)"
+    y = "y.long()" if is_binary else "y"
+    if not _is_here(entry, "problems.metrics"):
+        part = _imported("metric", entry, [str(data.classes)], metric.args)
+        made, value = part.call, f"float(metric.of_runs(outputs.reshape(1, len(y), -1), {y}[None])[0])"
+        return label, replace(part, call=f"metric = {made}\nmeasured = {value}")
+    if metric.name == "Accuracy":
+        return label, Part(f"measured = ({found} == y).double().mean().item()")
+    if metric.name == "R2Score":
+        return label, Part("measured = (1 - ((outputs - y) ** 2).mean() / y.var(correction=0)).item()")
+    name, given, scores = metric.name, dict(metric.args), "outputs"
+    if name == "BalancedAccuracy":
+        name, scores = "Accuracy", found
+        given = {"task": "multiclass", "num_classes": data.classes, "average": "macro"}
+    elif not data.is_regression and data.classes == 2:
+        given, scores = {"task": "binary"}, "outputs.sigmoid()" if is_binary else "outputs.softmax(dim=1)[:, 1]"
+    elif not data.is_regression:
+        given, scores = {"task": "multiclass", "num_classes": data.classes, **given}, "outputs.softmax(dim=1)"
+    made = _call(f"torchmetrics.{name}", [], given)
+    return label, Part(f"metric = {made}\nmeasured = metric({scores}, {y}).item()", "torchmetrics")
 
 
-def _ordered(entry: Registered, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments in the order of the function, which JSON has lost; those that it has."""
-    return {name: arguments[name] for name in entry.arguments.model_fields if name in arguments}
+def _imported(kind: str, entry: Registered, given: Sequence[str], arguments: Mapping[str, Any]) -> Part:
+    """A call of what is registered, where it lives."""
+    function = inspect.unwrap(entry.function)
+    tuples = asks_for_tuples(function)
+    arguments = {key: tuple(value) if key in tuples and isinstance(value, list) else value for key, value in arguments.items()}
+    module, place = str(getattr(function, "__module__", "")), str(getattr(function, "__qualname__", ""))
+    if _stands_at(module, place, function):
+        return Part(_call(f"{module}.{place}", given, arguments), module)
+    missing = _literal(f"paste the source of the {kind} {entry.name!r} here")
+    stub = f'def own_{kind}(*_: object, **__: object) -> None:\n    """It stands in no module that could be imported."""\n'
+    return Part(_call(f"own_{kind}", given, arguments), "", f"{stub}    raise NotImplementedError({missing})")
 
 
-def _as_torch_takes_them(name: str, arguments: Mapping[str, Any], lr: float, total: int) -> dict[str, Any]:
-    """The arguments of torch's class, where ``builtin.py`` adds to them or takes others."""
-    match name:
-        case "ExponentialLR":
-            final = arguments["final"]
-            return {"gamma": arguments["gamma"] if final is None else (final / lr) ** (1 / total)}
-        case "OneCycleLR":
-            return {"max_lr": arguments["max_lr"], "total_steps": total, **arguments}
-        case "ReduceLROnPlateau":
-            others = {key: value for key, value in arguments.items() if key not in ("mode", "monitor")}
-            return {"mode": arguments.get("mode") or "min", **others}
-    return dict(arguments)
-
-
-def _of_a_function(name: str, function: Callable[..., Any]) -> Part:
-    """Torch's class on a function that params.yaml names by its place."""
+def _stands_at(module: str, place: str, function: object) -> bool:
+    if (
+        module.partition(".")[0] in TAKEN
+        or module not in sys.modules
+        or not all(name.isidentifier() for name in place.split("."))
+    ):
+        return False
     try:
-        lifted = _lifted(function, frozenset())
-    except NotSelfContainedError as error:
-        missing = f"paste the function that {name} is made of here"
-        return Part("", missing=missing, reason=f"Its source does not run by itself: {_prose(str(error))}.")
-    return Part(_call(f"lr_scheduler.{name}", ["optimizer", f"lr_lambda={function.__name__}"], {}), lifted)
-
-
-def _behind_a_warmup(scheduler: Part) -> Part:
-    """The scheduler, and the class that leads up to it."""
-    try:
-        return replace(scheduler, lifted=_merged(_lifted_class(Warmup, frozenset()), scheduler.lifted))
-    except NotSelfContainedError as error:
-        return Part("", missing="paste the source of the scheduler here", reason=f"Left out: {_prose(str(error))}.")
-
-
-def _unseen(problem: ProblemParams, run: Mapping[str, Any]) -> bool:
-    """Whether the schedule watches a metric that the script does not measure."""
-    measured = problem.metric is None or problem.metric.name in ("Accuracy", "R2Score")
-    return _watched(run) == "validation_metric" and not measured
-
-
-def _watched(run: Mapping[str, Any]) -> Monitor | None:
-    entry = schedulers[run["name"]]
-    found: Monitor = json.loads(run["resolved"]).get("monitor", entry.monitor)
-    return found if entry.live else None
-
-
-def _closed_form(name: str, body: str, total: int) -> Part:
-    """A ``LambdaLR`` on a function of the step that is written out."""
-    said = f'"""{name}: the share of the peak rate at a step of {total}."""'
-    formula = f"def factor(step: int) -> float:\n    {said}\n{textwrap.indent(body, '    ')}"
-    return Part("lr_scheduler.LambdaLR(optimizer, factor)", formula=formula)
-
-
-def _carried(kind: str, name: str, function: Callable[..., Any], given: Sequence[str], arguments: Mapping[str, Any]) -> Part:
-    """A call of the registered function, whose own source the script then holds."""
-    function = inspect.unwrap(function)
-    try:
-        lifted = _lifted(function, frozenset(), registered=True)
-    except NotSelfContainedError as error:
-        missing = f"paste the source of the {kind} registered as {name!r} here"
-        return Part("", missing=missing, reason=f"Its source does not run by itself: {_prose(str(error))}.")
-    said = f"# The {kind} {_prose(name)} as registered in {function.__module__}, its arguments in torch's numbers."
-    called = function.__name__
-    noted = Lifted({**lifted.definitions, called: f"{said}\n{lifted.definitions[called]}"}, lifted.imports)
-    return Part(_call(called, given, arguments), noted)
-
-
-def _together(parts: Mapping[str, Part]) -> tuple[dict[str, Part], Lifted]:
-    """The parts and all that they carry along; one whose names clash with those of another is left out."""
-    kept: dict[str, Part] = {}
-    lifted = Lifted({}, BASE)
-    for kind, part in parts.items():
-        kept[kind] = part
-        try:
-            lifted = _merged(lifted, part.lifted)
-        except NotSelfContainedError as error:
-            kept[kind] = Part("", missing=f"paste the source of the {kind} here", reason=f"Left out: {_prose(str(error))}.")
-    return kept, lifted
+        return inspect.unwrap(operator.attrgetter(place)(sys.modules[module])) is function
+    except AttributeError:
+        return False
 
 
 # Python source
@@ -387,165 +373,3 @@ def _prose(text: str) -> str:
 def _paragraph(text: str) -> list[str]:
     """Lines of :func:`_prose`; no word is broken, for it may hold an escape."""
     return textwrap.wrap(_prose(" ".join(text.split())), WIDTH, break_long_words=False, break_on_hyphens=False)
-
-
-def _import_block(imports: Iterable[Import]) -> str:
-    """Import statements as isort orders them: the standard library first, ``import`` before ``from``."""
-
-    def place(item: Import) -> tuple[bool, bool, str]:
-        return item.module.partition(".")[0] not in sys.stdlib_module_names, bool(item.name), item.module
-
-    lines: dict[bool, list[str]] = {False: [], True: []}
-    for (foreign, named, module), group in groupby(sorted(imports, key=place), key=place):
-        names = sorted(group, key=lambda item: (_case(item.name), item.name))
-        plain = ", ".join(item.name for item in names if not item.alias)
-        lines[foreign] += [f"from {module} import {plain}"] if named and plain else []
-        lines[foreign] += [_statement(item) for item in names if item.alias or not named]
-    return "\n\n".join("\n".join(section) for section in lines.values() if section)
-
-
-def _case(name: str) -> int:
-    """Constants, then classes, then functions."""
-    return 0 if name.isupper() and len(name) > 1 else 1 if name[:1].isupper() else 2
-
-
-def _statement(item: Import) -> str:
-    words = f"from {item.module} import {item.name}" if item.name else f"import {item.module}"
-    return f"{words} as {item.alias}" if item.alias else words
-
-
-def _needed(scheduler: Part, *, uses_sys: bool) -> frozenset[Import]:
-    used = {Import(module) for module in ("bisect", "math") if f"{module}." in scheduler.formula}
-    return frozenset(used | ({Import("sys")} if uses_sys else set()))
-
-
-# A function's own source, and all that it uses
-
-
-def _lifted(function: Callable[..., Any], seen: frozenset[str], *, registered: bool = False) -> Lifted:
-    """The source of ``function`` and of what it uses, as far as that is the user's own; the rest is imported.
-
-    A registered function loses its decorator, its annotations and its defaults: they speak of units and percentages, and
-    the script passes every argument in torch's numbers. Raises :class:`NotSelfContainedError`.
-    """
-    if not isinstance(function, FunctionType):
-        raise NotSelfContainedError("it is no plain function")
-    if function.__closure__:
-        raise NotSelfContainedError(f"{function.__name__} uses variables of the function around it")
-    if function.__name__ in USED:
-        raise NotSelfContainedError(f"this script uses the name {function.__name__} itself")
-    return _with_all_it_uses(function, lambda: _bare(function, registered=registered), seen)
-
-
-def _lifted_class(kind: type, seen: frozenset[str]) -> Lifted:
-    """The source of a class and of what it uses."""
-    if "<locals>" in kind.__qualname__:
-        raise NotSelfContainedError(f"{kind.__name__} is a class inside a function")
-    if kind.__name__ in USED:
-        raise NotSelfContainedError(f"this script uses the name {kind.__name__} itself")
-    return _with_all_it_uses(kind, lambda: inspect.getsource(kind).rstrip(), seen)
-
-
-def _with_all_it_uses(thing: FunctionType | type, source: Callable[[], str], seen: frozenset[str]) -> Lifted:
-    try:
-        code, file = source(), ast.parse("".join(inspect.findsource(thing)[0]))
-    except (OSError, SyntaxError) as error:
-        raise NotSelfContainedError(f"the source of {thing.__name__} cannot be read") from error
-    lifted = Lifted({})
-    for name in sorted(_free(code) - seen - {thing.__name__}):
-        lifted = _merged(lifted, _resolved(name, thing, file, seen | {thing.__name__}))
-    return _merged(lifted, Lifted({thing.__name__: code}))
-
-
-def _bare(function: FunctionType, *, registered: bool) -> str:
-    """The function without decorator and annotations; its body as it was written, comments and all."""
-    lines = textwrap.dedent(inspect.getsource(function)).splitlines()
-    node = ast.parse("\n".join(lines)).body[0]
-    if not isinstance(node, ast.FunctionDef) or len(node.decorator_list) > (1 if registered else 0):
-        raise NotSelfContainedError(f"{function.__name__} is decorated, or no plain function")
-    if any(_is_own(inner) for inner in ast.walk(node)):
-        raise NotSelfContainedError(f"{function.__name__} imports from {OWN}")
-    header = _group(f"def {node.name}(", _parameters(node.args, registered=registered), "):")
-    first = node.body[0]
-    start = "    " + lines[first.lineno - 1].encode()[first.col_offset :].decode()
-    return "\n".join([header, start, *lines[first.lineno : node.end_lineno]])
-
-
-def _is_own(node: ast.AST) -> bool:
-    if isinstance(node, ast.ImportFrom):
-        return node.level > 0 or str(node.module).partition(".")[0] == OWN
-    return isinstance(node, ast.Import) and any(alias.name.partition(".")[0] == OWN for alias in node.names)
-
-
-def _parameters(arguments: ast.arguments, *, registered: bool) -> list[str]:
-    for argument in ast.walk(arguments):
-        if isinstance(argument, ast.arg):
-            argument.annotation = None
-    if registered:
-        arguments.defaults, arguments.kw_defaults = [], [None] * len(arguments.kw_defaults)
-        return ast.unparse(arguments).split(", ")
-    return [ast.unparse(arguments)]  # a default may hold commas
-
-
-def _free(code: str) -> set[str]:
-    """The names that ``code`` takes from the file around it, or from Python."""
-    top = symtable.symtable(code, "<source>", "exec")
-    names = {symbol.get_name() for symbol in top.get_symbols() if symbol.is_referenced()}
-    inner = list(top.get_children())
-    while inner:
-        table = inner.pop()
-        inner += table.get_children()
-        names |= {symbol.get_name() for symbol in table.get_symbols() if symbol.is_global()}
-    return names
-
-
-def _resolved(name: str, user: FunctionType | type, file: ast.Module, seen: frozenset[str]) -> Lifted:
-    """What makes ``name``, used in ``user``, known: an import, or the source of what it is in ``file``."""
-    space = vars(sys.modules[user.__module__]) if isinstance(user, type) else user.__globals__
-    value = space.get(name)
-    if isinstance(value, FunctionType | type) and value.__module__.partition(".")[0] in (
-        OWN,
-        user.__module__.partition(".")[0],
-    ):
-        if value.__name__ != name:
-            raise NotSelfContainedError(f"it calls {value.__name__} by another name")
-        return _lifted_class(value, seen) if isinstance(value, type) else _lifted(value, seen)
-    known = [node for node in file.body if isinstance(node, ast.Import | ast.ImportFrom) and not _is_own(node)]
-    if found := frozenset(i for node in known for i in _imports_of(node) if i.bound.partition(".")[0] == name):
-        return Lifted({}, found)
-    for node in file.body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name and name not in USED:
-            return Lifted({name: f"{name} = {_constant(name, node.value)}"})
-    if name not in space and hasattr(builtins, name):
-        return Lifted({})
-    raise NotSelfContainedError(f"it uses {name}")
-
-
-def _imports_of(node: ast.Import | ast.ImportFrom) -> Iterator[Import]:
-    for alias in node.names:
-        if isinstance(node, ast.ImportFrom):
-            yield Import(str(node.module), alias.name, alias.asname or "")
-        elif alias.asname and "." in alias.name:  # `import torch.nn as nn` is `from torch import nn`
-            module, _, name = alias.name.rpartition(".")
-            yield Import(module, name, "" if name == alias.asname else alias.asname)
-        else:
-            yield Import(alias.name, alias=alias.asname or "")
-
-
-def _constant(name: str, node: ast.expr) -> str:
-    try:
-        return _literal(ast.literal_eval(node))
-    except ValueError:
-        raise NotSelfContainedError(f"it uses {name}") from None
-
-
-def _merged(one: Lifted, other: Lifted) -> Lifted:
-    """Both; raises :class:`NotSelfContainedError` where they mean different things by one name."""
-    definitions = {**one.definitions, **other.definitions}
-    imports = one.imports | other.imports
-    bound = [item.bound for item in imports]
-    clashes = [name for name, text in one.definitions.items() if definitions[name] != text]
-    clashes += [name for name in bound if bound.count(name) > 1 or name in definitions]
-    if clashes:
-        raise NotSelfContainedError(f"{clashes[0]} has two meanings")
-    return Lifted(definitions, imports)

@@ -203,9 +203,14 @@ def _without_tuples(hint: Any) -> Any:
     return Annotated[list[functools.reduce(operator.or_, kinds)], Field(min_length=size, max_length=size)]  # type: ignore[misc]
 
 
+def asks_for_tuples(function: Callable[..., Any]) -> set[str]:
+    """The arguments that a function or class takes as tuples."""
+    return {p.name for p in _parameters(function) if isinstance(p.default, tuple) or "tuple" in str(p.annotation).lower()}
+
+
 def called(function: Callable[..., Any]) -> Callable[..., Any]:
     """``function``, or another that gives it tuples where it asks for tuples and a user's list is handed in."""
-    names = {p.name for p in _parameters(function) if isinstance(p.default, tuple) or "tuple" in str(p.annotation).lower()}
+    names = asks_for_tuples(function)
     if not names:
         return function
 
