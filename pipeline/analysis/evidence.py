@@ -8,23 +8,21 @@ of the input changes nothing else, to the last bit.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from math import comb
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pipeline.analysis.statistics import CRITERION, MATTERS, finished, judged, mean_interval
+from pipeline.analysis.statistics import CRITERION, UNKNOWN, Interval, finished, matrices, mean_interval
 from pipeline.config.arrays import Floats
+from pipeline.statistics.comparison import best
+from pipeline.statistics.components import differences
 
 FARTHEST = 4.0
 """Up to how many times the fastest scheduler's epochs a profile looks; as in AlgoPerf."""
 QUARTILES = (0.5, 0.25, 0.75)
-WINNERS = (
-    "variant", "epochs", "scheduler", "runner_up",
-    "behind", "behind_low", "behind_high", "behind_verdict", "behind_seeds_needed",
-)  # fmt: skip
+WINNERS = ("variant", "epochs", "scheduler", "runner_up", "behind", "behind_low", "behind_high", "in_set")
 """Columns of :func:`winners`."""
 _RUN = ["variant", "scheduler", "seed", "stream"]
 
@@ -171,15 +169,15 @@ def budgets(sweep: pd.DataFrame, overlap: float = 0.0) -> pd.DataFrame:
     return _table(rows, ("variant", "epochs", "scheduler", CRITERION, "low", "high", "diverged", "rank"))
 
 
-def winners(table: pd.DataFrame, sweep: pd.DataFrame, overlap: float = 0.0, matters: float = MATTERS) -> pd.DataFrame:
+def winners(table: pd.DataFrame, sweep: pd.DataFrame, overlap: float = 0.0) -> pd.DataFrame:
     """Who ranks first and second at each budget, and how far apart they are: rows of :data:`WINNERS`.
 
     ``table`` is that of :func:`budgets`, ``sweep`` the runs it is made of. Among equals the first in the alphabet; missing
     where too few schedulers have a run that finished. ``behind`` is the second's loss minus the first's, paired by seed, with
-    its interval and verdict. Both are known only after looking: the verdict is adjusted for all pairs.
+    the pair's own interval; ``in_set`` of them may be the best, at 95% for all at once.
     """
     runs = dict(_groups(_of_kind(sweep, "budget"), ["variant", "epochs"]))
-    rows = ((*key, *_podium(own, runs[key], overlap, matters)) for key, own in _groups(table, ["variant", "epochs"]))
+    rows = ((*key, *_podium(own, runs[key], overlap)) for key, own in _groups(table, ["variant", "epochs"]))
     return _table(rows, WINNERS)
 
 
@@ -213,9 +211,8 @@ def _of_kind(sweep: pd.DataFrame, kind: str) -> pd.DataFrame:
 
 
 def _mean(runs: pd.DataFrame, column: str, overlap: float) -> tuple[float, float, float]:
-    """Mean over seeds of the runs that finished, and its interval; always rounded alike, whatever order the runs are in."""
-    kept = finished(runs).sort_values([name for name in _RUN if name in runs])
-    found = mean_interval(kept.groupby("seed")[column].mean().to_numpy(float), overlap=overlap)
+    """Mean over seeds of the runs that finished, and its interval."""
+    found = mean_interval(runs, column, overlap)
     return found.mean, found.low, found.high
 
 
@@ -310,16 +307,10 @@ def _ranked(runs: pd.DataFrame, overlap: float) -> Iterator[tuple[Any, ...]]:
         yield (*row, 1 + sum(other < own for other in keys))
 
 
-def _podium(rows: pd.DataFrame, runs: pd.DataFrame, overlap: float, matters: float) -> tuple[Any, ...]:
-    """Winner and runner-up among the schedulers of one budget that have a mean, and how far apart they are."""
+def _podium(rows: pd.DataFrame, runs: pd.DataFrame, overlap: float) -> tuple[Any, ...]:
+    """Winner and runner-up among the schedulers of one budget that have a mean, how far apart they are, and the set."""
     labels = rows[rows[CRITERION].notna()].sort_values(["rank", "scheduler"])["scheduler"].tolist()
     first, second, *_ = [*labels, None, None]
-    if second is None:
-        return first, None, np.nan, np.nan, np.nan, None, np.nan
-    own, reference = (runs[runs["scheduler"] == label] for label in (second, first))
-    found = judged(own, reference, comb(len(rows), 2), overlap, matters)
-    return (
-        first,
-        second,
-        *(found[name] for name in ("difference", "difference_low", "difference_high", "verdict", "seeds_needed")),
-    )
+    of = matrices(runs)
+    behind = UNKNOWN if second is None else Interval.of(differences(of, overlap)[second, first])
+    return first, second, *behind, int(best(of, overlap)["in_set"].sum())

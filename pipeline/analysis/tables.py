@@ -191,9 +191,12 @@ def _recommendation(results: ProblemResults, label: str, best: Mapping[str, Any]
     warmup = f", warmup: {best['warmup']}" if best.get("warmup") else ""
     average = f", average: {as_json(best['average'])}" if best.get("average") else ""
     written = (label, str(best.get("name", label)), str(best.get("interval") or ""), f"{lr}{warmup}{average}", as_json(args))
-    tuned = results.runs[(results.runs["scheduler"] == label) & (results.runs["variant"] == "tuned")]
-    rate = _rate(lr, float(results.params.optimizer.args["lr"]))
-    same = tuned[(tuned["args"] == as_json(args)) & np.isclose(tuned["lr"].astype(float), rate, rtol=1e-9, atol=0)]
+    own = results.runs[results.runs["scheduler"] == label]
+    same = own[own["variant"] == "recommended"]
+    if same.empty:
+        rate = _rate(lr, float(results.params.optimizer.args["lr"]))
+        tuned = own[own["variant"] == "tuned"]
+        same = tuned[(tuned["args"] == as_json(args)) & np.isclose(tuned["lr"].astype(float), rate, rtol=1e-9, atol=0)]
     if same.empty:
         return Recommendation(*written)
     run = same.iloc[0]
