@@ -161,7 +161,7 @@ def test_all_results_of_the_contract_are_there(project: Path) -> None:
     per_problem = [
         "data/{}.parquet", "data/{}.splits.parquet",
         "results/{}/train/runs.parquet", "results/{}/train/curves.parquet", "results/{}/train/findings.json",
-        "results/{}/tune/trials.parquet",
+        "results/{}/tune/trials.parquet", "results/{}/tune/reruns.parquet",
         "results/{}/tune/runs.parquet", "results/{}/tune/curves.parquet", "results/{}/tune/best.yaml",
         "results/{}/tune/importances.parquet", "results/{}/sweep/runs.parquet", "reports/best/{}.py",
         "results/{}/train/weights.safetensors", "results/{}/tune/weights.safetensors",

@@ -71,6 +71,7 @@ def evidence_of(problem: ProblemResults, asked: ReportParams) -> Frames:
         "sensitivity": sensitivity,
         "widths": evidence.widths(sensitivity),
         "best_so_far": evidence.best_so_far(evidence.above_best(problem.trials)),
+        "selection": evidence.selection(problem.reruns),
         "ends": ends(problem.trials),
         "importances": tables.mean_importances(problem.importances),
         "budgets": budgets,

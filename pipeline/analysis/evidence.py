@@ -154,6 +154,17 @@ def best_so_far(trials: pd.DataFrame) -> pd.DataFrame:
     return _table(rows, ("scheduler", "trial", "middle", "low", "high"))
 
 
+def selection(reruns: pd.DataFrame) -> pd.DataFrame:
+    """Rows of (scheduler, studies, searched, again, bias, kept): how much too low the value is that a search chose by.
+
+    ``searched`` is the lowest value of each study, ``again`` the mean of the same trial on streams that had no part in that,
+    both means over the studies whose reruns all finished; ``bias`` is by which share of ``searched`` it is higher. In ``kept``
+    of them the trial was chosen by all streams together, too.
+    """
+    rows = ((*key, *_selected(own)) for key, own in _groups(reruns, ["scheduler"]))
+    return _table(rows, ("scheduler", "studies", "searched", "again", "bias", "kept"))
+
+
 def budgets(sweep: pd.DataFrame, overlap: float = 0.0) -> pd.DataFrame:
     """Rows of (variant, epochs, scheduler, validation_loss, low, high, diverged, rank) from the sweep over budgets.
 
@@ -297,6 +308,16 @@ def _progress(trials: pd.DataFrame) -> Iterator[tuple[int, tuple[float, ...]]]:
     figures = np.column_stack([_quantile(best, share) for share in QUARTILES])
     for number, row in zip(table.index, figures.tolist(), strict=True):
         yield int(number), tuple(row)
+
+
+def _selected(own: pd.DataFrame) -> tuple[int, float, float, float, int]:
+    """The figures of :func:`selection` for one scheduler."""
+    table = own.pivot(index=["seed", "number"], columns="stream", values="value").astype(float)
+    first = table[1].groupby("seed").idxmin().loc[lambda of: np.isfinite(table.loc[of.to_numpy()]).all(axis=1).to_numpy()]
+    chosen = table.mean(axis="columns").groupby("seed").idxmin()
+    leading = table.loc[first.to_numpy()]
+    searched, again = float(leading[1].mean()), float(leading.drop(columns=1).mean(axis="columns").mean())
+    return len(first), searched, again, again / searched - 1, int((chosen.loc[first.index] == first).sum())
 
 
 def _ranked(runs: pd.DataFrame, overlap: float) -> Iterator[tuple[Any, ...]]:

@@ -67,7 +67,7 @@ class Interval(NamedTuple):
     @classmethod
     def of(cls, found: Estimate) -> "Interval":
         """That of an estimate, at 95%."""
-        return cls(found.mean, *found.interval())
+        return cls(*(end + 0.0 for end in (found.mean, *found.interval())))  # a zero has no sign
 
     @property
     def excludes_zero(self) -> bool:

@@ -157,7 +157,7 @@ def _headline(row: Mapping[str, Any], baseline: str, chosen: Choice) -> str:
     name, lost = row["scheduler"], share(chosen.bound)
     said = {
         Reason.PREFERRED: f"at most {lost} worse than the best",
-        Reason.LOWEST_BOUND: f"at most {lost} worse than the best, and of no other is less at stake",
+        Reason.LOWEST_BOUND: f"at most {lost} worse than the best, and no other is surer",
         Reason.LOWEST_LOSS: "its loss is the lowest, but these runs cannot tell how much better another may be",
     }[chosen.reason]
     if lost == "0.0%":

@@ -15,7 +15,7 @@ from pipeline.config.params import ProblemParams
 from pipeline.config.units import percent
 from pipeline.problems.metrics import RegisteredMetric
 from pipeline.problems.metrics import metrics as headline
-from pipeline.runs.results import IMPORTANCE_COLUMNS, SWEEP_COLUMNS, TRIAL_COLUMNS
+from pipeline.runs.results import IMPORTANCE_COLUMNS, RERUN_COLUMNS, SWEEP_COLUMNS, TRIAL_COLUMNS
 
 VARIANTS = ("default", "tuned", "recommended")
 Frames = Mapping[str, pd.DataFrame]
@@ -31,7 +31,7 @@ class ProblemResults:
 
     ``runs`` and ``curves`` have the columns of the parquet files, of all variants together, schedulers in the order of
     params.yaml. ``best`` is what ``best.yaml`` holds: label → recommended configuration. It is empty where nothing was
-    tuned, and so are ``trials``, ``importances`` and ``sweep``.
+    tuned, and so are ``trials``, ``importances``, ``reruns`` and ``sweep``.
     """
 
     name: str
@@ -43,6 +43,7 @@ class ProblemResults:
     """What ``findings.json`` holds."""
     trials: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(TRIAL_COLUMNS)))
     importances: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(IMPORTANCE_COLUMNS)))
+    reruns: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(RERUN_COLUMNS)))
     sweep: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(SWEEP_COLUMNS)))
     overlap: Overlap = NO_OVERLAP
     data: Data = field(default_factory=Data)

@@ -77,6 +77,7 @@ def read(params: Params, name: str) -> ProblemResults:
     if tuned:
         trials, importances = results.read_tuning(name)
         more |= {"best": results.read_best(name), "trials": trials, "importances": importances}
+        more |= {"reruns": results.read_reruns(name)}
     if swept:
         more |= {"sweep": results.read_sweep(name)}
     data = files.read_dataset(name)

@@ -18,6 +18,7 @@ from pipeline.analysis.evidence import (
     profile_score,
     profiles,
     reached,
+    selection,
     sensitivity,
     too_short,
     usual_loss,
@@ -344,6 +345,18 @@ def test_best_so_far_never_rises(studies: list[list[float]]) -> None:
     known = table["high"].notna()
     assert (table["low"] <= table["middle"])[known].all()
     assert (table["middle"] <= table["high"])[known].all()
+
+
+def test_selection_by_hand() -> None:
+    """Seed 0 chose 0.1, and finds 0.3 and 0.5 there; trial 1, at 0.2 each time, is chosen by all. Seed 1 stays by its own."""
+    values = {(0, 0): [0.1, 0.3, 0.5], (0, 1): [0.2, 0.2, 0.2], (1, 4): [0.3, 0.2, 0.4], (1, 2): [0.4, 0.9, 0.9]}
+    values |= {(2, 0): [0.0, np.inf, 0.1], (2, 1): [0.1, 0.1, 0.1]}  # the first diverged again: it enters no mean
+    reruns = pd.DataFrame(
+        ("A", seed, number, stream, value) for (seed, number), own in values.items() for stream, value in enumerate(own, 1)
+    )
+    reruns.columns = pd.Index(["scheduler", "seed", "number", "stream", "value"])
+    (row,) = selection(reruns).to_numpy().tolist()
+    assert row == ["A", 2, pytest.approx(0.2), pytest.approx(0.35), pytest.approx(0.75), 1]
 
 
 @pytest.fixture

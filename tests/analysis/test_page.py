@@ -67,7 +67,7 @@ def sentences(params: Params, make_runs: MakeRuns, make_curves: MakeCurves) -> C
         (
             {"base": [0.5, 0.6, 0.7, 0.8], "A": [0.6, 0.5, 0.6, 0.7]},
             # its mean difference is -0.05 ± 2.353 · 0.1 / √4, one-sided, and the lowest mean 0.6
-            "Take A: at most 11.3% worse than the best, and of no other is less at stake.",
+            "Take A: at most 11.3% worse than the best, and no other is surer.",
         ),
         (
             {"base": [0.5], "A": [0.4]},

@@ -50,6 +50,12 @@ def test_one_seed_has_no_interval_and_none_no_mean(make_runs: MakeRuns) -> None:
     assert mean_interval(make_runs({("default", "A"): [NAN, NAN]})) == pytest.approx((NAN, NAN, NAN), nan_ok=True)
 
 
+def test_equals_differ_by_a_zero_without_a_sign(make_runs: MakeRuns) -> None:
+    table = compare(make_runs({("default", label): [0.3, 0.4] for label in "AB"}), "B")
+    found = table.loc[0, ["difference", "difference_low", "difference_high"]].to_numpy(float)
+    assert not np.signbit(found).any()
+
+
 def test_interval_and_overlap_by_hand(make_runs: MakeRuns) -> None:
     # mean 2, s = 1, s / √3 = 0.57735; the table's t for 2 degrees of freedom is 4.303. Train on 80 and evaluate on 20 of 100:
     # Nadeau and Bengio's variance is s² (1/3 + 20/80).

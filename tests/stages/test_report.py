@@ -28,7 +28,7 @@ from pipeline.catalogue import CATALOGUE
 from pipeline.config import files
 from pipeline.config.params import load_params
 from pipeline.runs import results
-from pipeline.runs.results import CURVE_COLUMNS, RUN_COLUMNS, SWEEP_COLUMNS, TRIAL_COLUMNS
+from pipeline.runs.results import CURVE_COLUMNS, RERUN_COLUMNS, RUN_COLUMNS, SWEEP_COLUMNS, TRIAL_COLUMNS
 from pipeline.stages import report
 from pipeline.tracking import trackers
 
@@ -162,7 +162,8 @@ def write_stage(problem: str, stage: str, variant: str) -> None:
             for r in best
         ]
         searched = {"trials.parquet": trials(problem), "importances.parquet": importances(), "runs.parquet": sweep(problem)}
-        places = {"trials.parquet": "tune", "importances.parquet": "tune", "runs.parquet": "sweep"}
+        searched |= {"reruns.parquet": reruns()}
+        places = dict.fromkeys(searched, "tune") | {"runs.parquet": "sweep"}
         files.write_files(
             [
                 (files.stage_path(problem, stage, "best.yaml"), "\n".join(lines).encode()),
@@ -189,6 +190,15 @@ def trials(problem: str) -> pd.DataFrame:
     table = pd.DataFrame(rows).reindex(columns=list(TRIAL_COLUMNS))
     pruned = table["number"] % 5 == 4
     return table.assign(state=table["state"].mask(pruned, "PRUNED"), value=table["value"].mask(pruned))
+
+
+def reruns() -> pd.DataFrame:
+    """Three trials of every study on three streams, on the second and third by a tenth worse than the search had found."""
+    rows = [
+        (label, seed, number, stream, (0.4 + 0.01 * number) * (1.1 if stream > 1 else 1))
+        for label, seed, number, stream in itertools.product(ARGS, range(SEEDS), range(3), (1, 2, 3))
+    ]
+    return pd.DataFrame(rows, columns=list(RERUN_COLUMNS))
 
 
 def importances() -> pd.DataFrame:
@@ -480,6 +490,9 @@ def test_every_table_is_a_csv_and_a_markdown_file(reported: Path) -> None:
         lines = (folder / f"{name}.md").read_text().splitlines()
         assert lines[0] == f"| {' | '.join(table.columns)} |"
         assert len(lines) == 2 + len(table)
+    selection = pd.read_csv(folder / "selection.csv")
+    assert selection["bias"].to_numpy() == pytest.approx(0.1)
+    assert (selection["kept"] == SEEDS).all()
     gains = pd.read_csv(folder / "gains.csv")
     assert list(gains["problem"].unique()) == list(PEAK)
     recommended = pd.read_csv(folder / "recommended.csv").set_index(["problem", "scheduler"])
