@@ -25,7 +25,7 @@ def main() -> None:
     params["report"] = params["report"] | {"baseline": LABELS[0]}
     found = study(scratch("calibrate"), params)
     print(f"{conditions()}; {params['seeds']} seeds, {params['tune']['trials']} trials a study")
-    print("| problem | pairs | called different, one by one | without correcting for overlap | to the first, after Holm |")
+    print("| problem | pairs | called different, one by one | without correcting for overlap | to the first, adjusted |")
     print("|---|---|---|---|---|")
     for name, results in found.items():
         pairs = list(combinations(LABELS, 2))

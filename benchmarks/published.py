@@ -14,8 +14,10 @@ import pandas as pd
 from benchmarks.defaults import default_params
 from benchmarks.machine import conditions
 from benchmarks.studies import scratch, study
-from pipeline.analysis.statistics import MATTERS, Interval, paired_interval
+from pipeline.analysis.statistics import Interval, matrices
 from pipeline.analysis.tables import ProblemResults
+from pipeline.statistics.comparison import MATTERS
+from pipeline.statistics.components import differences
 
 
 class Claim(NamedTuple):
@@ -76,20 +78,26 @@ def rows(found: dict[str, ProblemResults]) -> Iterator[tuple[str, list[str]]]:
 def compared(results: ProblemResults, claim: Claim) -> str:
     """The paired difference in validation loss, and its verdict."""
     first, second = tuned(results, claim.better), tuned(results, claim.worse)
-    difference = paired_interval(first, second, overlap=results.overlap)
+    difference = paired(first, second, results)
     margin = MATTERS * float(second["validation_loss"].mean())
     return f"{shown(difference, '+.4f')}: {verdict(difference, margin, equal_counts=claim.equal_counts)}"
 
 
 def tuned(results: ProblemResults, label: str) -> pd.DataFrame:
-    """The winners of a scheduler's studies, one for each seed."""
+    """The winners of a scheduler's studies, two runs for each seed."""
     return results.runs[(results.runs["variant"] == "tuned") & (results.runs["scheduler"] == label)]
 
 
 def log_ratio(one: pd.DataFrame, other: pd.DataFrame, results: ProblemResults) -> Interval:
     """The logarithm of the ratio of the seeds' best peak rates."""
     first, second = (runs.assign(validation_loss=np.log(runs["lr"].astype(float)), diverged=False) for runs in (one, other))
-    return paired_interval(first, second, overlap=results.overlap)
+    return paired(first, second, results)
+
+
+def paired(one: pd.DataFrame, other: pd.DataFrame, results: ProblemResults) -> Interval:
+    """The mean difference of two schedulers' validation losses, and its interval."""
+    both = pd.concat([one.assign(scheduler="one"), other.assign(scheduler="other")])
+    return Interval.of(differences(matrices(both), results.overlap.of("validation_loss"))["one", "other"])
 
 
 def shown(interval: Interval, form: str) -> str:

@@ -149,10 +149,9 @@ def test_the_same_stage_again_adds_nothing_to_mlflow(project: Path, tmp_path: Pa
 
 def test_the_winners_script_runs_and_has_the_reported_rates(project: Path) -> None:
     """The run of the recommendation had them, to the last bit; a schedule that reacts to the loss begins as it did."""
-    table = pd.read_csv(project / "reports/comparison.csv").query("variant == 'tuned' and rank == 1")
-    recommended = pd.read_csv(project / "reports/evidence/recommended.csv").set_index("scheduler")
-    curves = pd.read_parquet(project / f"results/{PROBLEM}/tune/curves.parquet").set_index("run")
-    of_run = curves.loc[recommended.loc[table["scheduler"].iloc[0], "run"], "lr"].tolist()
+    chosen = pd.read_csv(project / "reports/evidence/choices.csv").set_index("variant")
+    curves = pd.read_parquet(project / f"results/{PROBLEM}/confirm/curves.parquet").set_index("run")
+    of_run = curves.loc[[chosen["run"]["recommended"]], "lr"].tolist()
     rates = rates_of((project / f"reports/best/{PROBLEM}.py").read_text(encoding="utf-8"))
     assert rates == of_run[: len(rates)]
     assert "validation loss" in run(project, sys.executable, f"reports/best/{PROBLEM}.py").stdout
@@ -162,7 +161,7 @@ def test_all_results_of_the_contract_are_there(project: Path) -> None:
     per_problem = [
         "data/{}.parquet", "data/{}.splits.parquet",
         "results/{}/train/runs.parquet", "results/{}/train/curves.parquet", "results/{}/train/findings.json",
-        "results/{}/tune/trials.parquet",
+        "results/{}/tune/trials.parquet", "results/{}/tune/reruns.parquet",
         "results/{}/tune/runs.parquet", "results/{}/tune/curves.parquet", "results/{}/tune/best.yaml",
         "results/{}/tune/importances.parquet", "results/{}/sweep/runs.parquet", "reports/best/{}.py",
         "results/{}/train/weights.safetensors", "results/{}/tune/weights.safetensors",

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import friedmanchisquare, studentized_range
 
-from pipeline.analysis.statistics import LEVEL
+from pipeline.statistics.components import LEVEL
 
 ENOUGH = 5
 """Problems, by a choice of ours; with fewer, chi-squared is far from how Friedman's statistic is distributed."""

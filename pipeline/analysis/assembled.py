@@ -1,17 +1,18 @@
 """The whole report: every table, figure and script of it, and the page that shows them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import pandas as pd
 
-from pipeline.analysis import evidence, figures, page, summary, tables
+from pipeline.analysis import choice, evidence, figures, page, summary, tables
 from pipeline.analysis.across import average_ranks, friedman
+from pipeline.analysis.choice import Choices, choices, last
 from pipeline.analysis.ends import ends
 from pipeline.analysis.script import script
 from pipeline.analysis.statistics import CRITERION, compare, tuning_gain
-from pipeline.analysis.tables import Frames, ProblemResults, recommendations
+from pipeline.analysis.tables import Frames, ProblemResults
 from pipeline.config import files
 from pipeline.config.params import Params, ReportParams
 from pipeline.runs.executor import HERE, Workers
@@ -19,31 +20,39 @@ from pipeline.runs.executor import HERE, Workers
 
 @dataclass(frozen=True)
 class Report:
-    """What is reported; ``tables`` and ``evidence`` (those of ``reports/evidence``) are of all problems together, by name."""
+    """What is reported; ``tables`` and ``evidence`` (those of ``reports/evidence``) are of all problems together, by name.
+
+    ``choices`` are each problem's recommendations.
+    """
 
     params: Params
     problems: Sequence[ProblemResults]
     tables: Frames
     evidence: Frames
+    choices: Mapping[str, Choices]
 
 
 def assemble(params: Params, problems: Sequence[ProblemResults], workers: Workers = HERE) -> Report:
     """All tables of the report; ``workers`` help with the problems."""
     asked = params.report
-    own = list(workers.map(partial(_tables_of, asked=asked), problems))
-    comparison = joined({p.name: compared for p, (compared, _, _) in zip(problems, own, strict=True)})
-    curves = joined({p.name: mean_curves for p, (_, mean_curves, _) in zip(problems, own, strict=True)})
+    compared, mean_curves, proofs, chosen = zip(*workers.map(partial(_tables_of, asked=asked), problems), strict=True)
+    names = [problem.name for problem in problems]
+    comparison = joined(dict(zip(names, compared, strict=True)))
+    curves = joined(dict(zip(names, mean_curves, strict=True)))
     first = {"comparison": comparison, "curves": curves, "learning_rates": tables.learning_rates(curves, asked.every)}
-    found = {p.name: proofs for p, (_, _, proofs) in zip(problems, own, strict=True)}
-    more = {name: joined({problem: proofs[name] for problem, proofs in found.items()}) for name in next(iter(found.values()))}
-    reached = {name: proofs["epochs_to_target"] for name, proofs in found.items()}
-    return Report(params, problems, first, {**more, **across_problems(comparison, reached)})
+    found = dict(zip(names, proofs, strict=True))
+    more = {name: joined({problem: own[name] for problem, own in found.items()}) for name in proofs[0]}
+    reached = {name: own["epochs_to_target"] for name, own in found.items()}
+    evidence_of_all = {**more, **across_problems(comparison, reached)}
+    return Report(params, problems, first, evidence_of_all, dict(zip(names, chosen, strict=True)))
 
 
-def _tables_of(problem: ProblemResults, asked: ReportParams) -> tuple[pd.DataFrame, pd.DataFrame, Frames]:
-    """A problem's comparison, mean curves and evidence."""
+def _tables_of(problem: ProblemResults, asked: ReportParams) -> tuple[pd.DataFrame, pd.DataFrame, Frames, Choices]:
+    """A problem's comparison, mean curves, evidence and recommendations."""
     compared = compare(problem.runs, asked.baseline, problem.overlap, asked.margin).assign(metric=problem.metric.name)
-    return compared, tables.mean_curves(problem), evidence_of(problem, asked)
+    proofs = evidence_of(problem, asked)
+    chosen = choices(problem, compared, proofs["widths"], asked.baseline, asked.margin)
+    return compared, tables.mean_curves(problem), {**proofs, "choices": choice.table(chosen)}, chosen
 
 
 def evidence_of(problem: ProblemResults, asked: ReportParams) -> Frames:
@@ -62,10 +71,11 @@ def evidence_of(problem: ProblemResults, asked: ReportParams) -> Frames:
         "sensitivity": sensitivity,
         "widths": evidence.widths(sensitivity),
         "best_so_far": evidence.best_so_far(evidence.above_best(problem.trials)),
+        "selection": evidence.selection(problem.reruns),
         "ends": ends(problem.trials),
         "importances": tables.mean_importances(problem.importances),
         "budgets": budgets,
-        "winners": evidence.winners(budgets, problem.sweep, rho, asked.margin),
+        "winners": evidence.winners(budgets, problem.sweep, rho),
         "too_short": evidence.too_short(budgets),
     }
 
@@ -93,7 +103,7 @@ def joined(frames: Frames, name: str = "problem") -> pd.DataFrame:
 def report_files(report: Report, workers: Workers = HERE) -> dict[str, bytes]:
     """Every file under ``reports/`` by its name; ``workers`` help drawing."""
     style = page.style_of(report.problems)
-    html, drawings = page.render(report.params, report.problems, report.tables, report.evidence, workers)
+    html, drawings = page.render(report.params, report.problems, report.tables, report.evidence, report.choices, workers)
     tabled = {name: csv(frame) for name, frame in report.tables.items()}
     readable = {**report.evidence, "learning_rates": report.tables["learning_rates"]}
     return {
@@ -109,21 +119,15 @@ def report_files(report: Report, workers: Workers = HERE) -> dict[str, bytes]:
 
 
 def scripts(report: Report) -> Iterator[tuple[str, str]]:
-    """For each problem the runnable file of its winner: the recommended configuration of the first in rank."""
-    baseline = report.params.report.baseline
+    """For each problem the runnable file of what is recommended."""
     for problem in report.problems:
-        rows = report.tables["comparison"].query("problem == @problem.name")
-        found = summary.findings(problem, rows, baseline)
-        leaders = found[-1].leaders
-        if leaders:
-            recommended = {r.scheduler: r.run for r in recommendations(problem)}.get(leaders[0])
-            own = problem.runs[(problem.runs["scheduler"] == leaders[0]) & (problem.runs["variant"] == found[-1].variant)]
-            chosen = own[own["run"] == recommended] if recommended in set(own["run"]) else own
-            run = {str(key): value for key, value in chosen.iloc[0].items()}
-            yield (
-                problem.name,
-                script(problem.name, problem.params, run, problem.batches, summary.verdict(problem, found), problem.data),
-            )
+        chosen = report.choices[problem.name]
+        of_run = problem.runs[problem.runs["run"] == last(chosen).run].to_dict("records")
+        if of_run:
+            rows = report.tables["comparison"].query("problem == @problem.name")
+            said = summary.verdict(problem, summary.findings(problem, rows, report.params.report.baseline, chosen))
+            run = {str(key): value for key, value in of_run[0].items()}
+            yield problem.name, script(problem.name, problem.params, run, problem.batches, said, problem.data)
 
 
 def csv(frame: pd.DataFrame) -> bytes:

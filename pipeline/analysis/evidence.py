@@ -8,23 +8,21 @@ of the input changes nothing else, to the last bit.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from math import comb
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pipeline.analysis.statistics import CRITERION, MATTERS, finished, judged, mean_interval
+from pipeline.analysis.statistics import CRITERION, UNKNOWN, Interval, finished, matrices, mean_interval
 from pipeline.config.arrays import Floats
+from pipeline.statistics.comparison import best
+from pipeline.statistics.components import differences
 
 FARTHEST = 4.0
 """Up to how many times the fastest scheduler's epochs a profile looks; as in AlgoPerf."""
 QUARTILES = (0.5, 0.25, 0.75)
-WINNERS = (
-    "variant", "epochs", "scheduler", "runner_up",
-    "behind", "behind_low", "behind_high", "behind_verdict", "behind_seeds_needed",
-)  # fmt: skip
+WINNERS = ("variant", "epochs", "scheduler", "runner_up", "behind", "behind_low", "behind_high", "in_set")
 """Columns of :func:`winners`."""
 _RUN = ["variant", "scheduler", "seed", "stream"]
 
@@ -156,6 +154,17 @@ def best_so_far(trials: pd.DataFrame) -> pd.DataFrame:
     return _table(rows, ("scheduler", "trial", "middle", "low", "high"))
 
 
+def selection(reruns: pd.DataFrame) -> pd.DataFrame:
+    """Rows of (scheduler, studies, searched, again, bias, kept): how much too low the value is that a search chose by.
+
+    ``searched`` is the lowest value of each study, ``again`` the mean of the same trial on streams that had no part in that,
+    both means over the studies whose reruns all finished; ``bias`` is by which share of ``searched`` it is higher. In ``kept``
+    of them the trial was chosen by all streams together, too.
+    """
+    rows = ((*key, *_selected(own)) for key, own in _groups(reruns, ["scheduler"]))
+    return _table(rows, ("scheduler", "studies", "searched", "again", "bias", "kept"))
+
+
 def budgets(sweep: pd.DataFrame, overlap: float = 0.0) -> pd.DataFrame:
     """Rows of (variant, epochs, scheduler, validation_loss, low, high, diverged, rank) from the sweep over budgets.
 
@@ -171,15 +180,15 @@ def budgets(sweep: pd.DataFrame, overlap: float = 0.0) -> pd.DataFrame:
     return _table(rows, ("variant", "epochs", "scheduler", CRITERION, "low", "high", "diverged", "rank"))
 
 
-def winners(table: pd.DataFrame, sweep: pd.DataFrame, overlap: float = 0.0, matters: float = MATTERS) -> pd.DataFrame:
+def winners(table: pd.DataFrame, sweep: pd.DataFrame, overlap: float = 0.0) -> pd.DataFrame:
     """Who ranks first and second at each budget, and how far apart they are: rows of :data:`WINNERS`.
 
     ``table`` is that of :func:`budgets`, ``sweep`` the runs it is made of. Among equals the first in the alphabet; missing
     where too few schedulers have a run that finished. ``behind`` is the second's loss minus the first's, paired by seed, with
-    its interval and verdict. Both are known only after looking: the verdict is adjusted for all pairs.
+    the pair's own interval; ``in_set`` of them may be the best, at 95% for all at once.
     """
     runs = dict(_groups(_of_kind(sweep, "budget"), ["variant", "epochs"]))
-    rows = ((*key, *_podium(own, runs[key], overlap, matters)) for key, own in _groups(table, ["variant", "epochs"]))
+    rows = ((*key, *_podium(own, runs[key], overlap)) for key, own in _groups(table, ["variant", "epochs"]))
     return _table(rows, WINNERS)
 
 
@@ -213,9 +222,8 @@ def _of_kind(sweep: pd.DataFrame, kind: str) -> pd.DataFrame:
 
 
 def _mean(runs: pd.DataFrame, column: str, overlap: float) -> tuple[float, float, float]:
-    """Mean over seeds of the runs that finished, and its interval; always rounded alike, whatever order the runs are in."""
-    kept = finished(runs).sort_values([name for name in _RUN if name in runs])
-    found = mean_interval(kept.groupby("seed")[column].mean().to_numpy(float), overlap=overlap)
+    """Mean over seeds of the runs that finished, and its interval."""
+    found = mean_interval(runs, column, overlap)
     return found.mean, found.low, found.high
 
 
@@ -302,6 +310,16 @@ def _progress(trials: pd.DataFrame) -> Iterator[tuple[int, tuple[float, ...]]]:
         yield int(number), tuple(row)
 
 
+def _selected(own: pd.DataFrame) -> tuple[int, float, float, float, int]:
+    """The figures of :func:`selection` for one scheduler."""
+    table = own.pivot(index=["seed", "number"], columns="stream", values="value").astype(float)
+    first = table[1].groupby("seed").idxmin().loc[lambda of: np.isfinite(table.loc[of.to_numpy()]).all(axis=1).to_numpy()]
+    chosen = table.mean(axis="columns").groupby("seed").idxmin()
+    leading = table.loc[first.to_numpy()]
+    searched, again = float(leading[1].mean()), float(leading.drop(columns=1).mean(axis="columns").mean())
+    return len(first), searched, again, again / searched - 1, int((chosen.loc[first.index] == first).sum())
+
+
 def _ranked(runs: pd.DataFrame, overlap: float) -> Iterator[tuple[Any, ...]]:
     """Rows of (scheduler, mean, low, high, diverged, rank) of one variant and budget."""
     rows = [(*key, *_mean(own, CRITERION, overlap), _diverged(own)) for key, own in _groups(runs, ["scheduler"])]
@@ -310,16 +328,10 @@ def _ranked(runs: pd.DataFrame, overlap: float) -> Iterator[tuple[Any, ...]]:
         yield (*row, 1 + sum(other < own for other in keys))
 
 
-def _podium(rows: pd.DataFrame, runs: pd.DataFrame, overlap: float, matters: float) -> tuple[Any, ...]:
-    """Winner and runner-up among the schedulers of one budget that have a mean, and how far apart they are."""
+def _podium(rows: pd.DataFrame, runs: pd.DataFrame, overlap: float) -> tuple[Any, ...]:
+    """Winner and runner-up among the schedulers of one budget that have a mean, how far apart they are, and the set."""
     labels = rows[rows[CRITERION].notna()].sort_values(["rank", "scheduler"])["scheduler"].tolist()
     first, second, *_ = [*labels, None, None]
-    if second is None:
-        return first, None, np.nan, np.nan, np.nan, None, np.nan
-    own, reference = (runs[runs["scheduler"] == label] for label in (second, first))
-    found = judged(own, reference, comb(len(rows), 2), overlap, matters)
-    return (
-        first,
-        second,
-        *(found[name] for name in ("difference", "difference_low", "difference_high", "verdict", "seeds_needed")),
-    )
+    of = matrices(runs)
+    behind = UNKNOWN if second is None else Interval.of(differences(of, overlap)[second, first])
+    return first, second, *behind, int(best(of, overlap)["in_set"].sum())

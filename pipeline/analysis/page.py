@@ -16,6 +16,7 @@ from ruamel.yaml import YAML
 
 from pipeline.analysis import figures, summary
 from pipeline.analysis.across import MANY, Friedman, friedman
+from pipeline.analysis.choice import Choices
 from pipeline.analysis.ends import worth_telling
 from pipeline.analysis.figures import Panel, Styles
 from pipeline.analysis.statistics import CRITERION, finished
@@ -91,11 +92,19 @@ class Across:
 
 
 def render(
-    params: Params, problems: Sequence[ProblemResults], tables: Frames, evidence: Frames, workers: Workers
+    params: Params,
+    problems: Sequence[ProblemResults],
+    tables: Frames,
+    evidence: Frames,
+    chosen: Mapping[str, Choices],
+    workers: Workers,
 ) -> tuple[str, dict[str, Markup]]:
-    """The page, and its drawings by name; ``tables`` and ``evidence`` are those of the report, over all problems."""
+    """The page, and its drawings by name; the tables, ``evidence`` and what was ``chosen`` are of all problems."""
     style = style_of(problems)
-    parts = [(results, _own(tables, results.name), _own(evidence, results.name), style, params.report) for results in problems]
+    parts = [
+        (results, _own(tables, results.name), _own(evidence, results.name), chosen[results.name], style, params.report)
+        for results in problems
+    ]
     sections = list(workers.map(_section, parts))
     across = _across(tables["comparison"], evidence, style)
     html = _environment().get_template("report.html.j2").render(
@@ -121,11 +130,13 @@ def style_of(problems: Iterable[ProblemResults]) -> Styles:
     return figures.styles(list(dict.fromkeys(label for results in problems for label in results.labels)))
 
 
-def _section(part: tuple[ProblemResults, Frames, Frames, Styles, ReportParams]) -> Section:
+def _section(part: tuple[ProblemResults, Frames, Frames, Choices, Styles, ReportParams]) -> Section:
     return section(*part)
 
 
-def section(results: ProblemResults, tables: Frames, evidence: Frames, style: Styles, asked: ReportParams) -> Section:
+def section(
+    results: ProblemResults, tables: Frames, evidence: Frames, chosen: Choices, style: Styles, asked: ReportParams
+) -> Section:
     """One problem's part of the page, figures drawn."""
     baseline, comparison, rates = asked.baseline, tables["comparison"], tables["learning_rates"]
     ranked = _best_first(comparison, results.variants)
@@ -136,7 +147,7 @@ def section(results: ProblemResults, tables: Frames, evidence: Frames, style: St
         variants=results.variants,
         labels=labels,
         conditions=summary.conditions(results),
-        findings=summary.findings(results, comparison, baseline),
+        findings=summary.findings(results, comparison, baseline, chosen),
         cells={str(v): {row["scheduler"]: row for row in _records(own)} for v, own in ranked.groupby("variant")},
         rates=_by_epoch(rates),
         gains=_records(gains),
@@ -290,7 +301,6 @@ def _environment() -> Environment:
         "share": summary.share,
         "signed_share": partial(summary.signed, form=summary.share),
         "probability": summary.probability,
-        "in_seeds": summary.in_seeds,
         "listing": summary.listing,
         "swatch": figures.swatch,
     }

@@ -10,18 +10,18 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.analysis.choice import Choice, Choices, last
 from pipeline.analysis.ends import ends, warning
 from pipeline.analysis.statistics import CRITERION, Interval
 from pipeline.analysis.tables import ProblemResults
 from pipeline.config.params import Component
 from pipeline.data.datasets import datasets
 from pipeline.problems.optimizers import optimizers
+from pipeline.statistics.comparison import Reason
 
 MISSING = "\N{EN DASH}"
 FEW = 3
 """Schedulers that a sentence names; of more it says how many."""
-SEEDS = 1000
-"""Beyond so many nobody goes."""
 PACKAGES = ("torch", "optuna")
 """Those that decide what is trained; the report's last section names the others."""
 _MINUS = "\N{MINUS SIGN}"
@@ -34,13 +34,13 @@ _TOLD = {
 
 @dataclass(frozen=True)
 class Finding:
-    """What one variant's runs say: its leading schedulers (none where no run finished), the answer, and why it is that.
+    """What one variant's runs say: which scheduler to take (none where no run finished), the answer, and why it is that.
 
     ``brief`` is the answer with its uncertainty, to stand beside those of other problems.
     """
 
     variant: str
-    leaders: tuple[str, ...]
+    scheduler: str | None
     headline: str
     brief: str
     sentences: tuple[str, ...]
@@ -110,9 +110,13 @@ def verdict(results: ProblemResults, found: Sequence[Finding]) -> str:
     return f"{_TOLD[last.variant].capitalize()}: {said} This holds for {results.name} under these conditions: {where}."
 
 
-def findings(results: ProblemResults, comparison: pd.DataFrame, baseline: str) -> list[Finding]:
-    """One finding per variant; ``comparison`` has the rows of this problem."""
-    return [_finding(results, comparison[comparison["variant"] == variant], baseline) for variant in results.variants]
+def findings(results: ProblemResults, comparison: pd.DataFrame, baseline: str, chosen: Choices) -> list[Finding]:
+    """One finding per variant; ``comparison`` has the rows of this problem, ``chosen`` what is recommended."""
+    at_an_end = warning(ends(results.trials))
+    return [
+        _finding(comparison[comparison["variant"] == variant], baseline, own, at_an_end if own is last(chosen) else "")
+        for variant, own in chosen.items()
+    ]
 
 
 def conditions(results: ProblemResults) -> dict[str, str]:
@@ -131,59 +135,54 @@ def conditions(results: ProblemResults) -> dict[str, str]:
     }
 
 
-def _finding(results: ProblemResults, rows: pd.DataFrame, baseline: str) -> Finding:
-    rows = rows.sort_values("rank", kind="stable")
-    first: dict[str, Any] = {str(key): value for key, value in rows.iloc[0].items()}
-    if math.isnan(first[CRITERION]):
+def _finding(rows: pd.DataFrame, baseline: str, chosen: Choice, at_an_end: str) -> Finding:
+    """``at_an_end`` warns of the searched ranges."""
+    if chosen.scheduler is None:
         nothing = "No run finished: every scheduler diverged on every seed."
-        return Finding(first["variant"], (), nothing, nothing, ())
-    leaders = tuple(rows.loc[rows["rank"] == 1, "scheduler"])
-    others = _others(rows[rows["rank"] > 1], leaders[0])
-    against = _against_baseline(leaders, first, baseline, results.overlap.of(CRITERION))
-    at_an_end = warning(ends(results.trials)) if first["variant"] == "tuned" else ""
-    sentences = [at_an_end, _leads(leaders, first), against, *others, _diverged(rows)]
-    headline = _headline(rows, leaders, first, baseline)
-    brief = f"{_brief(headline, leaders, first, baseline)} {at_an_end}".rstrip()
-    return Finding(first["variant"], leaders, headline, brief, tuple(filter(None, sentences)))
+        return Finding(chosen.variant, None, nothing, nothing, ())
+    row: dict[str, Any] = {str(key): v for key, v in rows.set_index("scheduler", drop=False).loc[chosen.scheduler].items()}
+    sentences = [at_an_end, _loss(row), _against_baseline(row, baseline), _set(rows, chosen.scheduler), _diverged(rows)]
+    headline = _headline(row, baseline, chosen)
+    brief = f"{headline}{_brief(row, baseline)} {at_an_end}".rstrip()
+    return Finding(chosen.variant, chosen.scheduler, headline, brief, tuple(filter(None, sentences)))
 
 
-def _headline(rows: pd.DataFrame, leaders: Sequence[str], first: Mapping[str, Any], baseline: str) -> str:
+def _headline(row: Mapping[str, Any], baseline: str, chosen: Choice) -> str:
     """The answer in one sentence."""
-    equal = rows[rows["behind_verdict"].eq("practically equal") & ~rows["scheduler"].isin(leaders)]
-    also = _also(equal.loc[equal["verdict"] == "better", "scheduler"].tolist())
-    names, verb = listing(leaders), "leads" if len(leaders) == 1 else "lead"
+    name, lost = row["scheduler"], share(chosen.bound)
     said = {
-        "better": f"Use {names}{also}: better than {baseline}, beyond the luck of the seeds",
-        "practically equal": f"{names} {verb}, practically equal to {baseline}",
-        "worse": f"Keep {baseline}: on the seeds that both finished it is better than {names}, whose mean is the lowest",
-        "": f"{names} {verb}, with no finished run of {baseline} to compare it with",
-    }.get(first["verdict"], f"{names} {verb}, but that it beats {baseline} is not settled")
-    if len(equal) + len(leaders) == len(rows) > 1:
-        said = f"Take any: all {len(rows)} schedulers are practically equal here"
-    elif baseline in leaders:
-        said = f"Keep {baseline}: no schedule is shown to do better"
-    failed = f", though {leaders[0]} diverged in {first['diverged']} of {_count(first['runs'], 'run')}"
-    return f"{said}{failed if first['diverged'] else ''}."
+        Reason.PREFERRED: f"at most {lost} worse than the best",
+        Reason.LOWEST_BOUND: f"at most {lost} worse than the best, and no other is surer",
+        Reason.LOWEST_LOSS: "its loss is the lowest, but these runs cannot tell how much better another may be",
+    }[chosen.reason]
+    if lost == "0.0%":
+        said = "no other is better"
+    failed = f", though it diverged in {row['diverged']} of {_count(row['runs'], 'run')}" if row["diverged"] else ""
+    wrong = chosen.tolerance
+    tolerant = "" if math.isnan(wrong) else f"; its rate may be wrong by a factor of {float(f'{wrong:.2g}'):g}"
+    return f"{'Keep' if name == baseline else 'Take'} {name}: {said}{failed}{tolerant}."
 
 
-def _also(equal: Sequence[str]) -> str:
-    if not equal:
+def _brief(row: Mapping[str, Any], baseline: str) -> str:
+    """The difference to the baseline, with a space before it."""
+    if row["scheduler"] == baseline or math.isnan(row["difference_low"]):
         return ""
-    return f" or, practically equal to it, {' or '.join(equal) if len(equal) <= FEW else f'any of {len(equal)} others'}"
+    return f" It differs from {baseline} by {_difference(row)}: {row['verdict']}."
 
 
-def _brief(headline: str, leaders: Sequence[str], first: Mapping[str, Any], baseline: str) -> str:
-    """The headline, and the leader's difference to the baseline."""
-    if baseline in leaders or math.isnan(first["difference_low"]):
-        return headline
-    adjusted = f", Holm-adjusted p {probability(first['p'])}" if first["verdict"] == "not separable yet" else ""
-    return f"{headline} {leaders[0]} differs from {baseline} by {_difference(first)}{adjusted}."
+def _loss(row: Mapping[str, Any]) -> str:
+    interval = Interval(*(row[f"{CRITERION}{end}"] for end in ("", "_low", "_high")))
+    lowest = ", the lowest" if row["rank"] == 1 else f", rank {row['rank']}"
+    return f"Its mean validation loss is {number(interval.mean)}{_between(interval)}{lowest}."
 
 
-def _leads(leaders: Sequence[str], first: dict[str, Any]) -> str:
-    verb = "has" if len(leaders) == 1 else "share"
-    interval = Interval(*(first[f"{CRITERION}{end}"] for end in ("", "_low", "_high")))
-    return f"{listing(leaders)} {verb} the lowest mean validation loss, {number(interval.mean)}{_between(interval)}."
+def _set(rows: pd.DataFrame, chosen: str) -> str:
+    """Which others may be the best."""
+    others = [str(label) for label in rows.loc[rows["in_set"], "scheduler"] if label != chosen]
+    may = bool(rows.loc[rows["scheduler"] == chosen, "in_set"].item())
+    if not others:
+        return "No other may be the best." if may and len(rows) > 1 else ""
+    return f"{'May be the best as well' if may else 'May be the best'}: {_named(others, len(rows) - 1)}."
 
 
 def _between(interval: Interval) -> str:
@@ -196,54 +195,25 @@ def _difference(first: Mapping[str, Any]) -> str:
     return f"{signed(first['difference'])} ({signed(first['difference_low'])} to {signed(first['difference_high'])})"
 
 
-def _against_baseline(leaders: Sequence[str], first: Mapping[str, Any], baseline: str, overlap: float) -> str:
-    """How the leader compares with the baseline, by its verdict."""
-    verdict = first["verdict"]
-    if baseline in leaders:
-        return f"{baseline} is the baseline: no scheduler does better than it."
-    if math.isnan(first["difference"]):
+def _against_baseline(row: Mapping[str, Any], baseline: str) -> str:
+    """How it compares with the baseline, by its verdict."""
+    verdict = row["verdict"]
+    if verdict == "baseline":
+        return "It is the baseline."
+    if math.isnan(row["difference"]):
         return f"There is no seed on which the baseline {baseline} finished too."
-    if math.isnan(first["difference_low"]):
+    if math.isnan(row["difference_low"]):
         return (
-            f"Against {baseline} the difference is {signed(first['difference'])}; one seed says nothing about how sure that is."
+            f"Against {baseline} the difference is {signed(row['difference'])}; one seed says nothing about how sure that is."
         )
-    said, adjusted = _difference(first).replace("(", "(95% interval "), f"Holm-adjusted p {probability(first['p'])}"
+    said, adjusted = _difference(row).replace("(", "(95% interval "), f"adjusted p {probability(row['p'])}"
     if verdict == "practically equal":
         return f"It is practically equal to the baseline {baseline}: the difference of {said} is too small to matter."
-    if verdict == "not separable yet":
-        more = _more(first["seeds_needed"], overlap)
-        return f"Whether it beats the baseline {baseline} is not settled: the difference is {said}, {adjusted}. {more}".rstrip()
+    if verdict == "open":
+        return f"Whether it beats the baseline {baseline} is open: the difference is {said}, {adjusted}."
+    if verdict == "diverged":
+        return f"It diverged more often than the baseline {baseline}, which no loss makes up for."
     return f"It is {verdict} than the baseline {baseline}: the difference is {said}, {adjusted}."
-
-
-def _more(seeds: float, overlap: float) -> str:
-    """How many seeds would give a verdict, as a sentence; empty where that is not known."""
-    if math.isnan(seeds):
-        return ""
-    if math.isinf(seeds) and overlap > 0:
-        return "More seeds on these data would hardly settle it: their splits overlap too much. More data would."
-    amount = in_seeds(seeds, overlap)
-    chance = "with a chance of four in five, if the observed difference and spread are the true ones"
-    return f"{amount[0].upper()}{amount[1:]} in all would settle it {chance}."
-
-
-def in_seeds(seeds: float, overlap: float) -> str:
-    """A number of seeds that is needed, where the splits of two overlap by ``overlap``."""
-    if math.isinf(seeds) and overlap > 0:
-        return "more data, not more seeds"
-    return f"about {seeds:.0f} seeds" if seeds <= SEEDS else f"more than {SEEDS} seeds"
-
-
-def _others(rows: pd.DataFrame, leader: str) -> list[str]:
-    """The other schedulers by how they compare with the leader; those that diverged more often are told apart."""
-    words = {
-        "better": "Better than {leader} on the seeds that both finished: {names}.",
-        "practically equal": "Practically equal to {leader}: {names}.",
-        "not separable yet": "Not told apart from {leader} by these seeds: {names}.",
-        "worse": "Worse than {leader}, beyond the luck of the seeds: {names}.",
-    }
-    groups = ((text, rows.loc[rows["behind_verdict"] == verdict, "scheduler"].tolist()) for verdict, text in words.items())
-    return [text.format(leader=leader, names=_named(names, len(rows))) for text, names in groups if names]
 
 
 def _named(names: Sequence[str], of: int) -> str:

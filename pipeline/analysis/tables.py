@@ -15,7 +15,7 @@ from pipeline.config.params import ProblemParams
 from pipeline.config.units import percent
 from pipeline.problems.metrics import RegisteredMetric
 from pipeline.problems.metrics import metrics as headline
-from pipeline.runs.results import IMPORTANCE_COLUMNS, SWEEP_COLUMNS, TRIAL_COLUMNS
+from pipeline.runs.results import IMPORTANCE_COLUMNS, RERUN_COLUMNS, SWEEP_COLUMNS, TRIAL_COLUMNS
 
 VARIANTS = ("default", "tuned", "recommended")
 Frames = Mapping[str, pd.DataFrame]
@@ -31,7 +31,7 @@ class ProblemResults:
 
     ``runs`` and ``curves`` have the columns of the parquet files, of all variants together, schedulers in the order of
     params.yaml. ``best`` is what ``best.yaml`` holds: label → recommended configuration. It is empty where nothing was
-    tuned, and so are ``trials``, ``importances`` and ``sweep``.
+    tuned, and so are ``trials``, ``importances``, ``reruns`` and ``sweep``.
     """
 
     name: str
@@ -43,6 +43,7 @@ class ProblemResults:
     """What ``findings.json`` holds."""
     trials: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(TRIAL_COLUMNS)))
     importances: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(IMPORTANCE_COLUMNS)))
+    reruns: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(RERUN_COLUMNS)))
     sweep: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(SWEEP_COLUMNS)))
     overlap: Overlap = NO_OVERLAP
     data: Data = field(default_factory=Data)
@@ -196,9 +197,12 @@ def _recommendation(results: ProblemResults, label: str, best: Mapping[str, Any]
     warmup = f", warmup: {best['warmup']}" if best.get("warmup") else ""
     average = f", average: {as_json(best['average'])}" if best.get("average") else ""
     written = (label, str(best.get("name", label)), str(best.get("interval") or ""), f"{lr}{warmup}{average}", as_json(args))
-    tuned = results.runs[(results.runs["scheduler"] == label) & (results.runs["variant"] == "tuned")]
-    rate = _rate(lr, float(results.params.optimizer.args["lr"]))
-    same = tuned[(tuned["args"] == as_json(args)) & np.isclose(tuned["lr"].astype(float), rate, rtol=1e-9, atol=0)]
+    own = results.runs[results.runs["scheduler"] == label]
+    same = own[own["variant"] == "recommended"]
+    if same.empty:
+        rate = _rate(lr, float(results.params.optimizer.args["lr"]))
+        tuned = own[own["variant"] == "tuned"]
+        same = tuned[(tuned["args"] == as_json(args)) & np.isclose(tuned["lr"].astype(float), rate, rtol=1e-9, atol=0)]
     if same.empty:
         return Recommendation(*written)
     run = same.iloc[0]

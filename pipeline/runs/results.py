@@ -27,6 +27,7 @@ SWEEP_COLUMNS = (
     "run", "kind", "variant", "scheduler", "seed", "epochs", "lr", "diverged", "train_loss", "validation_loss",
     "validation_metric",
 )  # fmt: skip
+RERUN_COLUMNS = ("scheduler", "seed", "number", "stream", "value")
 IMPORTANCE_COLUMNS = ("scheduler", "seed", "parameter", "importance")
 CURVE_COLUMNS = ("run", "variant", "scheduler", "seed", "stream", "epoch", *CURVES)
 
@@ -71,6 +72,11 @@ def read_tuning(problem: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     source = f"tune@{problem}"
     trials = read_parquet(stage_path(problem, "tune", "trials.parquet"), source)
     return trials, read_parquet(stage_path(problem, "tune", "importances.parquet"), source)
+
+
+def read_reruns(problem: str) -> pd.DataFrame:
+    """``reruns.parquet`` of stage tune."""
+    return read_parquet(stage_path(problem, "tune", "reruns.parquet"), f"tune@{problem}")
 
 
 def read_best(problem: str) -> dict[str, dict[str, Any]]:

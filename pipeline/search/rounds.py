@@ -13,7 +13,7 @@ from pipeline.config.params import Schedule, TuneParams
 from pipeline.engine.code import code_fingerprint
 from pipeline.engine.rates import can_be_followed
 from pipeline.problems.problem import Problem
-from pipeline.problems.run import Run
+from pipeline.problems.run import Run, stream
 from pipeline.runs.executor import HERE, Workers
 from pipeline.runs.obtain import obtain
 from pipeline.runs.store import store
@@ -22,6 +22,10 @@ from pipeline.search.samplers import VERSIONS, applicable
 from pipeline.search.space import study_space
 from pipeline.search.study import Round, Study, Trial
 
+LEADERS = 3
+"""Trials of a study that are rerun before one of them is chosen."""
+RERUN_ON = (2, 3)
+"""The streams for tuning that they are rerun on."""
 Listener = Callable[[Sequence[Study]], None]
 
 
@@ -94,13 +98,17 @@ def evaluate(
     device: torch.device,
     title: str,
     workers: Workers = HERE,
+    streams: Sequence[int] = (1,),
 ) -> Floats:
-    """The objective of each (label, schedule, seed): the final validation loss on the ``tune`` stream.
+    """The objective of each (label, schedule, seed), one after the other on each of the ``streams`` for tuning.
+
+    It is the final validation loss.
 
     It is inf where the run diverged, and where its schedule cannot be followed: a search space of the user's own may combine
     arguments that torch refuses together, such as a ``base_lr`` above ``max_lr``.
     """
-    runs = [Run(label, schedule, seed, problem.params.epochs, stream="tune") for label, schedule, seed in configurations]
+    drawn = [stream("tune", number) for number in streams]
+    runs = [Run(*configuration, problem.params.epochs, stream=of) for configuration in configurations for of in drawn]
     try:
         return _losses(problem, runs, device, title, workers)
     except ScheduleError:
@@ -115,6 +123,19 @@ def _losses(problem: Problem, runs: Sequence[Run], device: torch.device, title: 
     history = obtain(problem, runs, device, title=title, workers=workers, search=True)
     losses = history.curves.validation_loss[-1]
     return np.where(history.diverged | ~np.isfinite(losses), np.inf, losses)
+
+
+def rerun(problem: Problem, studies: Sequence[Study], device: torch.device, workers: Workers = HERE) -> list[Study]:
+    """The studies with their leading trials rerun on further streams: of many noisy values the lowest is too low."""
+    leading = [(study, trial) for study in studies for trial in study.leaders(LEADERS)]
+    if not leading:  # all diverged
+        return list(studies)
+    configurations = [(study.label, study.schedule(trial), study.seed) for study, trial in leading]
+    values = evaluate(problem, configurations, device, f"tune@{problem.name}: leaders again", workers, RERUN_ON)
+    reruns: dict[str, dict[int, list[float]]] = {}
+    for (study, trial), found in zip(leading, values.reshape(-1, len(RERUN_ON)).tolist(), strict=True):
+        reruns.setdefault(study.name, {})[trial.number] = found
+    return [replace(study, reruns=reruns.get(study.name, {})) for study in studies]
 
 
 def winners(studies: Sequence[Study], epochs: int) -> list[Run]:

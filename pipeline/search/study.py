@@ -2,11 +2,12 @@
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
+import numpy as np
 import optuna
 from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
@@ -69,6 +70,8 @@ class Study:
     fingerprint: str
     """Names everything that the trials follow from."""
     rounds: tuple[Round, ...] = ()
+    reruns: Mapping[int, Sequence[float]] = field(default_factory=dict)
+    """Trial number → its values on further streams, of the trials that were rerun."""
 
     @property
     def trials(self) -> tuple[Trial, ...]:
@@ -122,9 +125,19 @@ class Study:
 
     @property
     def best(self) -> Trial:
-        """The trial of lowest value, the earliest of equals; trial 0 where none was completed."""
+        """The trial of lowest value, of those that were rerun the one of lowest mean; trial 0 where none was completed.
+
+        The earliest of equals.
+        """
+        rerun = [trial for trial in self.leaders(len(self.reruns)) if trial.number in self.reruns]
+        means = {trial.number: float(np.mean([trial.value, *self.reruns[trial.number]])) for trial in rerun}
+        by_mean = min(rerun, key=lambda trial: means[trial.number], default=None)
+        return by_mean or next(iter(self.leaders(1)), self.trials[0])
+
+    def leaders(self, count: int) -> list[Trial]:
+        """The trials of lowest values, lowest first, the earlier of equals before the later."""
         complete = [trial for trial in self.trials if trial.value is not None]
-        return min(complete, key=lambda trial: (trial.value, trial.number), default=self.trials[0])
+        return sorted(complete, key=lambda trial: (trial.value, trial.number))[:count]
 
     def schedule(self, trial: Trial) -> Schedule:
         """What a trial trains: trial 0 is params.yaml to the letter."""

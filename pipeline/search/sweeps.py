@@ -65,12 +65,12 @@ def over_rates(best: Schedules, rates: Sequence[float | str], seeds: int, epochs
     """Every recommended shape at every peak rate, for every seed."""
     for (label, schedule), rate in product(best.items(), rates):
         at_rate = schedule.model_copy(update={"lr": rate})
-        yield from (Probe("rate", Run(label, at_rate, seed, epochs, variant="tuned")) for seed in range(seeds))
+        yield from (Probe("rate", Run(label, at_rate, seed, epochs, variant="recommended")) for seed in range(seeds))
 
 
 def over_budgets(default: Schedules, best: Schedules, budgets: Sequence[int], seeds: int) -> Iterator[Probe]:
     """The schedules as written and as recommended at every budget, for every seed."""
-    for variant, schedules in (("default", default), ("tuned", best)):
+    for variant, schedules in (("default", default), ("recommended", best)):
         for epochs, (label, schedule), seed in product(budgets, schedules.items(), range(seeds)):
             yield Probe("budget", Run(label, schedule, seed, epochs, variant=variant))
 

@@ -14,7 +14,7 @@ from pipeline.config.params import Schedule
 from pipeline.config.ranges import as_params, written
 from pipeline.config.units import plain_rate
 from pipeline.problems.problem import Problem
-from pipeline.runs.results import TRIAL_COLUMNS
+from pipeline.runs.results import RERUN_COLUMNS, TRIAL_COLUMNS
 from pipeline.search.space import StudySpace
 from pipeline.search.study import Study
 
@@ -42,6 +42,17 @@ class TrialTable:
             known = (study.name, study.fingerprint, study.sampler, as_json(dict(trial.params)), as_json(asked_in))
             rows.append((*told, *known))
         return rows
+
+
+def rerun_table(studies: Sequence[Study]) -> pd.DataFrame:
+    """One row per study, leading trial and stream for tuning, that of the search first; infinite where it diverged."""
+    rows = [
+        (study.label, study.seed, trial.number, stream, value)
+        for study in studies
+        for trial in study.leaders(len(study.reruns))
+        for stream, value in enumerate([trial.value, *study.reruns[trial.number]], 1)
+    ]
+    return pd.DataFrame(rows, columns=list(RERUN_COLUMNS)).astype({"seed": "int64", "value": float})
 
 
 def widened_ranges(studies: Sequence[Study]) -> str:

@@ -6,15 +6,21 @@ from typing import Any
 
 from pipeline import cli
 from pipeline.analysis.assembled import assemble, report_files
+from pipeline.analysis.choice import Choice, last
 from pipeline.analysis.script import Data
 from pipeline.analysis.statistics import Overlap
-from pipeline.analysis.tables import ProblemResults, gather
+from pipeline.analysis.tables import VARIANTS, ProblemResults, gather
 from pipeline.catalogue import CATALOGUE
 from pipeline.config import files
 from pipeline.config.files import REPORTS
 from pipeline.config.params import Params, load_params
+from pipeline.engine.device import find_device
+from pipeline.problems.problem import load_problem
+from pipeline.problems.run import Run, stream
 from pipeline.runs import results
+from pipeline.runs.champion import named
 from pipeline.runs.executor import executor
+from pipeline.runs.obtain import weights
 from pipeline.runs.results import run_of
 from pipeline.runs.store import store
 from pipeline.tracking.trackers import trackers
@@ -33,7 +39,9 @@ def main() -> None:
         report = assemble(params, problems, workers)
         written = {REPORTS / name: content for name, content in report_files(report, workers).items()}
         if params.keep_model:
-            written |= {REPORTS / "best" / f"{p.name}.safetensors": champion(p) for p in problems}
+            written |= {
+                REPORTS / "best" / f"{p.name}.safetensors": champion(params, p, last(report.choices[p.name])) for p in problems
+            }
         files.write_files(written.items())
         for folder in ("best", "evidence", "figures"):
             forget(REPORTS / folder, set(written))
@@ -43,12 +51,20 @@ def main() -> None:
         store().shrink()
 
 
-def champion(problem: ProblemResults) -> bytes:
-    """The weights of the problem's best run, of whichever stage."""
-    losses = problem.runs[~problem.runs["diverged"]].set_index("run")["validation_loss"]
-    stages = [stage for stage in STAGES if files.stage_path(problem.name, stage, "runs.parquet").exists()]
-    kept = {run_of(weights): weights for weights in (results.read_weights(problem.name, stage) for stage in stages)}
-    return min(kept.items(), key=lambda item: float(losses.get(item[0], float("inf"))))[1]
+def champion(params: Params, problem: ProblemResults, chosen: Choice) -> bytes:
+    """The weights of the run that stands for what is recommended: as its stage or the store keeps them, else trained again."""
+    if chosen.run is None:
+        return named(b"", "")
+    stage = STAGES[VARIANTS.index(chosen.variant)]
+    kept = results.read_weights(problem.name, stage)
+    if run_of(kept) == chosen.run:
+        return kept
+    row = problem.runs[problem.runs["run"] == chosen.run].iloc[0]
+    whole = load_problem(problem.name, problem.params, params.schedules(problem.name))
+    schedules = whole.schedules if chosen.variant == "default" else results.read_schedules(problem.name)
+    of_stream = stream("final", int(row["stream"]))
+    run = Run(str(row["scheduler"]), schedules[row["scheduler"]], int(row["seed"]), int(row["epochs"]), of_stream)
+    return named(weights(whole, run, find_device(params.device)), chosen.run)
 
 
 def read(params: Params, name: str) -> ProblemResults:
@@ -61,6 +77,7 @@ def read(params: Params, name: str) -> ProblemResults:
     if tuned:
         trials, importances = results.read_tuning(name)
         more |= {"best": results.read_best(name), "trials": trials, "importances": importances}
+        more |= {"reruns": results.read_reruns(name)}
     if swept:
         more |= {"sweep": results.read_sweep(name)}
     data = files.read_dataset(name)

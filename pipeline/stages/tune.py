@@ -11,14 +11,14 @@ from pipeline.problems.problem import load_problem
 from pipeline.runs.executor import executor
 from pipeline.runs.inspection import inspect
 from pipeline.search.importances import importances
-from pipeline.search.rounds import recommend, search, winners
-from pipeline.search.table import TrialTable, best_yaml, widened_ranges
+from pipeline.search.rounds import recommend, rerun, search, winners
+from pipeline.search.table import TrialTable, best_yaml, rerun_table, widened_ranges
 from pipeline.tracking.record import record
 from pipeline.tracking.trackers import trackers
 
 
 def main(problem_name: str) -> None:
-    """Write ``trials``, ``runs``, ``curves`` and ``importances.parquet`` and ``best.yaml`` under ``results/P/tune``."""
+    """Write ``trials``, ``reruns``, ``runs``, ``curves``, ``importances.parquet`` and ``best.yaml`` for ``tune@P``."""
     with executor() as workers, trackers() as shown:
         params = load_params(CATALOGUE)
         device = find_device(params.device)
@@ -32,12 +32,17 @@ def main(problem_name: str) -> None:
         trials = table.of(studies)
         shown.tell("show_trials", trials, is_all=True)
         explained = workers.submit(importances, studies)
+        studies = rerun(problem, studies, device, workers)
         best = best_yaml(recommend(problem, studies, device, workers))
         if said := widened_ranges(studies):
             print(f"tune@{problem_name}: {said}", file=sys.stderr, flush=True)
 
         def beside() -> dict[str, bytes]:
-            tables = {"trials.parquet": trials, "importances.parquet": explained.result()}
+            tables = {
+                "trials.parquet": trials,
+                "importances.parquet": explained.result(),
+                "reruns.parquet": rerun_table(studies),
+            }
             return {"best.yaml": best, **{name: parquet(found) for name, found in tables.items()}}
 
         record(problem, "tune", winners(studies, problem.params.epochs), device, workers, shown, beside)

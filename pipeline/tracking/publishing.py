@@ -37,7 +37,7 @@ def publish(folder: Path, inputs: Sequence[tuple[str, str]], origin: Mapping[str
 
 
 def register(problem: str) -> None:
-    """Register the problem's best run, of ``reports/best``, as its champion; the same model again adds nothing."""
+    """Register the problem's kept model, of ``reports/best``, as its champion; the same model again adds nothing."""
     weights = (files.REPORTS / "best" / f"{problem}.safetensors").read_bytes()
     fingerprint, digest = results.run_of(weights), hashlib.sha256(weights).hexdigest()[:16]
     client, experiment, _ = connect(problem)

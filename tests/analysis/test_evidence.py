@@ -18,6 +18,7 @@ from pipeline.analysis.evidence import (
     profile_score,
     profiles,
     reached,
+    selection,
     sensitivity,
     too_short,
     usual_loss,
@@ -346,6 +347,18 @@ def test_best_so_far_never_rises(studies: list[list[float]]) -> None:
     assert (table["middle"] <= table["high"])[known].all()
 
 
+def test_selection_by_hand() -> None:
+    """Seed 0 chose 0.1, and finds 0.3 and 0.5 there; trial 1, at 0.2 each time, is chosen by all. Seed 1 stays by its own."""
+    values = {(0, 0): [0.1, 0.3, 0.5], (0, 1): [0.2, 0.2, 0.2], (1, 4): [0.3, 0.2, 0.4], (1, 2): [0.4, 0.9, 0.9]}
+    values |= {(2, 0): [0.0, np.inf, 0.1], (2, 1): [0.1, 0.1, 0.1]}  # the first diverged again: it enters no mean
+    reruns = pd.DataFrame(
+        ("A", seed, number, stream, value) for (seed, number), own in values.items() for stream, value in enumerate(own, 1)
+    )
+    reruns.columns = pd.Index(["scheduler", "seed", "number", "stream", "value"])
+    (row,) = selection(reruns).to_numpy().tolist()
+    assert row == ["A", 2, pytest.approx(0.2), pytest.approx(0.35), pytest.approx(0.75), 1]
+
+
 @pytest.fixture
 def spent() -> pd.DataFrame:
     """A sweep over budgets; A learns fast and then stays, B needs its time, C diverged on one seed, D on all."""
@@ -380,17 +393,17 @@ def test_winners_by_hand(spent: pd.DataFrame) -> None:
     # B is behind A by 0.4 and 0.2, and then A behind B by 0.3 and 0.1, each ± T_1 · 0.1.
     assert table["behind"].to_list() == pytest.approx([0.3, 0.2, NAN], nan_ok=True)
     assert table["behind_low"].to_list() == pytest.approx([0.3 - T_1 * 0.1, 0.2 - T_1 * 0.1, NAN], nan_ok=True)
-    assert table["behind_verdict"].to_list()[:2] == ["not separable yet"] * 2
+    assert table["in_set"].to_list()[:2] == [2, 2]
 
 
-@pytest.mark.parametrize(("others", "said"), [(0, "worse"), (3, "not separable yet")])
-def test_the_second_is_judged_among_all_pairs(others: int, said: str) -> None:
-    """Six differences whose t is about 3.5: p = 0.017, which is enough for one pair and not for the best of ten."""
+def test_those_that_may_be_the_best_are_judged_all_at_once() -> None:
+    """Six differences whose t is about 3.5: enough for one pair; and what is far behind is in no set."""
     first, second = [0.5, 0.6, 0.7, 0.55, 0.65, 0.75], [0.52, 0.64, 0.8, 0.67, 0.71, 0.77]
-    sweep = swept("budget", {("A", 4): first, ("B", 4): second, **{(f"S{n}", 4): [5.0] * 6 for n in range(others)}})
-    table = winners(budgets(sweep), sweep)
-    assert table["behind_verdict"].to_list() == [said]
-    assert winners(budgets(sweep), sweep, matters=1)["behind_verdict"].to_list() == ["practically equal"]
+    far: dict[tuple[str, float], list[float]] = {(f"S{n}", 4): [5.0 + loss + 0.01 * n for loss in first] for n in range(3)}
+    sweep = swept("budget", {("A", 4): first, ("B", 4): second, **far})
+    assert winners(budgets(sweep), sweep)["in_set"].to_list() == [1]
+    near = swept("budget", {("A", 4): first, ("B", 4): [loss - 0.02 + 0.05 * (n % 2) for n, loss in enumerate(first)]})
+    assert winners(budgets(near), near)["in_set"].to_list() == [2]
 
 
 def test_what_could_not_be_followed_in_so_few_epochs_is_listed() -> None:

@@ -45,7 +45,8 @@ tune: {trials: 12, batch: 4, sampler: tpe, lr: {low: 1%, high: 1000%}}
 report: {every: 1, baseline: ConstantLR}
 """
 FILES = (
-    "best.yaml", "curves.parquet", "importances.parquet", "runs.parquet", "trials.parquet", "weights.safetensors",
+    "best.yaml", "curves.parquet", "importances.parquet", "reruns.parquet", "runs.parquet", "trials.parquet",
+    "weights.safetensors",
 )  # fmt: skip
 Edit = tuple[str, str]
 

@@ -19,6 +19,7 @@ from pipeline.runs import dealing
 from pipeline.search import rounds, samplers, study
 from pipeline.search.rounds import search
 from pipeline.search.study import Round, Study, Trial
+from pipeline.search.table import rerun_table
 from tests.conftest import ROOT
 from tests.search import helpers
 from tests.search.helpers import Edit
@@ -162,6 +163,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 CANDIDATES = 6
+AGAIN = 6 * 3 * 2  # three trials of each of six studies, on two more streams
 """Three schedulers' two winners, each on the other's seed, unless both agree; on its own each is a trial."""
 
 
@@ -197,7 +199,7 @@ def test_raising_trials_goes_on(here: Path, monkeypatch: pytest.MonkeyPatch) -> 
     sizes = trained(monkeypatch)
     many = helpers.run_tune((TRIALS, "trials: 16, batch: 4"))
     assert sizes[:2] == [24, 24]  # the two rounds that were missing
-    assert sum(sizes[2:]) <= CANDIDATES
+    assert sum(sizes[2:]) <= AGAIN + CANDIDATES
     pd.testing.assert_frame_equal(many[many["number"] < 8].reset_index(drop=True), few)
     from_scratch = helpers.contents(here)
     forget()
@@ -214,7 +216,7 @@ def test_lowering_trials_and_raising_them_again(here: Path, monkeypatch: pytest.
     assert helpers.run_tune((TRIALS, "trials: 8, batch: 4"))["number"].max() == 7
     helpers.run_tune()
     assert helpers.contents(here) == before
-    assert sum(sizes) <= 2 * CANDIDATES  # no round, and other winners than before
+    assert sum(sizes) <= 2 * (AGAIN + CANDIDATES)  # no round, and other leaders and winners than before
 
 
 def test_raising_seeds_keeps_the_earlier_studies(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -345,10 +347,10 @@ def test_where_most_of_the_space_diverges_a_completed_trial_wins(here: Path) -> 
     assert pruned.mean() > 0.5
     assert trials.loc[pruned, "value"].isna().all()
     assert np.isfinite(trials.loc[~pruned, "value"]).all()
-    runs = pd.read_parquet("results/tiny/tune/runs.parquet").query("stream == 1")
-    won = trials.loc[trials.groupby(["scheduler", "seed"], sort=False)["value"].idxmin()]
-    assert runs[["scheduler", "seed", "lr"]].to_numpy().tolist() == won[["scheduler", "seed", "lr"]].to_numpy().tolist()
-    assert set(won["state"]) == {"COMPLETE"}
+    runs = pd.read_parquet("results/tiny/tune/runs.parquet")
+    completed = trials.loc[~pruned, ["scheduler", "seed", "lr"]]
+    won = runs[["scheduler", "seed", "lr"]].drop_duplicates()
+    assert len(won) == len(won.merge(completed)) == 6
 
 
 def test_where_everything_diverges_trial_0_wins_and_its_runs_say_so(here: Path) -> None:
@@ -384,6 +386,33 @@ def test_a_round_of_nothing_but_impossible_combinations_trains_nothing(here: Pat
     base = problem.schedules["StepLR"]
     impossible = base.model_copy(update={"name": "CyclicLR", "args": {"base_lr": 2.0, "max_lr": 1.0}, "interval": "batch"})
     assert rounds.evaluate(problem, [("CyclicLR", impossible, 0)], CPU, "none").tolist() == [math.inf]
+
+
+def test_leading_trials_are_run_again_and_the_lowest_mean_wins(here: Path) -> None:
+    problem = helpers.problem()
+    searched = search(problem, helpers.params().tune, 2, CPU, lambda _: None)
+    again = rounds.rerun(problem, searched, CPU)
+    for before, after in zip(searched, again, strict=True):
+        leaders = before.leaders(3)
+        assert leaders[0] == before.best
+        assert after.trials == before.trials
+        assert list(after.reruns) == [trial.number for trial in leaders]
+        of = [(after.label, after.schedule(trial), after.seed) for trial in leaders]
+        values = rounds.evaluate(problem, of, CPU, "again", streams=(1, 2, 3)).reshape(3, 3)
+        assert values[:, 0].tolist() == [trial.value for trial in leaders]
+        assert values[:, 1:].tolist() == list(after.reruns.values())
+        assert after.best == leaders[int(values.mean(axis=1).argmin())]
+    assert any(after.best != before.best for before, after in zip(searched, again, strict=True))
+    table = rerun_table(again)
+    assert len(table) == 6 * 3 * 3
+    assert table["value"].iloc[:2].tolist() == [again[0].leaders(1)[0].value, again[0].reruns[table["number"].iloc[0]][0]]
+
+
+def test_where_all_trials_diverged_there_is_nothing_to_run_again(here: Path) -> None:
+    problem = helpers.problem()
+    (first, *_) = rounds._new_studies(problem, helpers.params().tune, 2, CPU)
+    pruned = Round(tuple(Trial(n, first.space.given, state="PRUNED") for n in range(2)), {})
+    assert [found.best.number for found in rounds.rerun(problem, [first.tell(pruned)], CPU)] == [0]
 
 
 def test_the_studies_are_handed_out_after_each_round(here: Path) -> None:

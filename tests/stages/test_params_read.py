@@ -24,7 +24,18 @@ STAGES = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
 WORK = {
     "dataset": ("files.write_dataset",),
     "train": ("record",),
-    "tune": ("search", "recommend", "winners", "TrialTable", "best_yaml", "importances", "parquet", "record"),
+    "tune": (
+        "search",
+        "rerun",
+        "rerun_table",
+        "recommend",
+        "winners",
+        "TrialTable",
+        "best_yaml",
+        "importances",
+        "parquet",
+        "record",
+    ),
     "confirm": ("results.read_schedules", "record"),
     "sweep": (
         "results.read_schedules",

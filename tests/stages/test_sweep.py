@@ -28,15 +28,15 @@ def test_every_shape_at_every_rate_and_budget(tuned: Path, monkeypatch: pytest.M
     assert list(table.columns) == list(SWEEP_COLUMNS)
     counts = table.groupby(["kind", "variant", "epochs"]).size().to_dict()
     assert counts == {
-        ("rate", "tuned", 4): 3 * 10 * 2,
-        **{("budget", variant, epochs): 3 * 2 for variant in ("default", "tuned") for epochs in (1, 2, 4)},
+        ("rate", "recommended", 4): 3 * 10 * 2,
+        **{("budget", variant, epochs): 3 * 2 for variant in ("default", "recommended") for epochs in (1, 2, 4)},
     }
     rates = table[table["kind"] == "rate"].groupby("scheduler")["lr"].unique()
     assert all(list(found) == list(rates.iloc[0]) for found in rates)
     assert rates.iloc[0].min() == pytest.approx(0.005)  # 1% of 0.5
     assert rates.iloc[0].max() == pytest.approx(5.0)
     runs, _ = results.read_runs("tiny", "tune")
-    full = table[(table["kind"] == "budget") & (table["variant"] == "tuned") & (table["epochs"] == 4)]
+    full = table[(table["kind"] == "budget") & (table["variant"] == "recommended") & (table["epochs"] == 4)]
     shared = full.merge(runs[runs["stream"] == 1], on=["scheduler", "seed", "lr"])
     # Of each scheduler one seed's winner is the recommended one: trained again, it comes to the same number.
     assert (shared["validation_loss_x"] == shared["validation_loss_y"]).groupby(shared["scheduler"]).any().tolist() == [

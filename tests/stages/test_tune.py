@@ -61,8 +61,11 @@ def trials(problem: Problem) -> pd.DataFrame:
 
 
 def winner(study: pd.DataFrame) -> Any:
-    """The row of the lowest value, the earliest of equals."""
-    return study.sort_values(["value", "number"]).iloc[0]
+    """Of the three rows of the lowest values the one of the lowest mean over three streams."""
+    found = results.read_reruns("tiny").merge(study[["scheduler", "seed"]].drop_duplicates())
+    means = found.groupby("number")["value"].mean()
+    assert set(means.index) == set(study.sort_values(["value", "number"])["number"].iloc[:3])
+    return study[study["number"] == means.idxmin()].iloc[0]
 
 
 def figures(problem: Problem, runs: list[Run]) -> tuple[np.ndarray, np.ndarray]:
@@ -226,7 +229,7 @@ def test_a_round_is_whole_and_all_studies_move_together(
     monkeypatch.chdir(tmp_path)
     helpers.run_tune(("trials: 12, batch: 4", "trials: 6, batch: 3"))
     titles = [line.split(":")[1] for line in capsys.readouterr().err.splitlines() if "100% done" in line]
-    assert titles == [" trials 1 to 3", " trials 4 to 6", " winners on all seeds", " 12 runs, 100% done"]
+    assert titles == [" trials 1 to 3", " trials 4 to 6", " leaders again", " winners on all seeds", " 12 runs, 100% done"]
 
 
 def test_nothing_is_searched_where_a_schedule_cannot_be_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
