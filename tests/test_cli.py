@@ -19,8 +19,9 @@ from tests.conftest import ROOT
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 HOLDER = """\
-import sys
+import signal, sys
 from pipeline import cli
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it, and so does all it starts
 def main(word):
     print("in", flush=True)
     sys.stdin.readline()
