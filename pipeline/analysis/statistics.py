@@ -10,7 +10,7 @@ are reported and enter no rank.
 Seeds that draw their splits from one pool share samples, so their figures are correlated; :class:`Overlap` says by how much.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -23,6 +23,7 @@ from pipeline.statistics.comparison import MATTERS, against, best
 from pipeline.statistics.components import (
     LEVEL,
     Estimate,
+    Losses,
     differences,
     estimate,
     level,
@@ -126,7 +127,9 @@ def compare(runs: pd.DataFrame, baseline: str, overlap: Overlap = NO_OVERLAP, ma
     ``validation_loss_median`` and ``_iqm`` (interquartile mean) are over seeds. The other metrics have their differences to
     the baseline, ``test_loss_difference`` and so on.
     """
-    parts = [_compared(own, baseline, overlap, matters) for _, own in runs.groupby("variant", sort=False)]
+    of_variant = {str(variant): own for variant, own in runs.groupby("variant", sort=False)}
+    fixed = {"tuned": matrices(of_variant["recommended"])} if "recommended" in of_variant else {}
+    parts = [_compared(own, baseline, overlap, matters, fixed.get(variant)) for variant, own in of_variant.items()]
     return pd.concat(parts, ignore_index=True)
 
 
@@ -151,8 +154,8 @@ def by_scheduler(runs: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
         yield str(label), rows
 
 
-def _compared(runs: pd.DataFrame, baseline: str, overlap: Overlap, matters: float) -> pd.DataFrame:
-    """The rows of one variant."""
+def _compared(runs: pd.DataFrame, baseline: str, overlap: Overlap, matters: float, fixed: Losses | None) -> pd.DataFrame:
+    """The rows of one variant; ``fixed`` are the losses of fixed configurations, where each seed has one of its own."""
     variant, rho = str(runs["variant"].iloc[0]), overlap.of(CRITERION)
     rows = [{"variant": variant, "scheduler": label, **_figures(own, overlap)} for label, own in by_scheduler(runs)]
     table = pd.DataFrame(rows, index=pd.Index([row["scheduler"] for row in rows]))
@@ -160,7 +163,7 @@ def _compared(runs: pd.DataFrame, baseline: str, overlap: Overlap, matters: floa
     of = matrices(runs)
     robust = pd.DataFrame({label: _robust(values) for label, values in of.items()}).T
     others = [_to_baseline(runs, metric, baseline, overlap) for metric in METRICS if metric != CRITERION]
-    judged = _judged(table, of, baseline, rho, matters), _regrets(table, of, rho, matters)
+    judged = _judged(table, of, baseline, rho, matters, fixed), _regrets(table, of, rho, matters, fixed)
     return pd.concat([table, *judged, robust, *others], axis="columns")
 
 
@@ -176,11 +179,11 @@ def _ranks(table: pd.DataFrame) -> "pd.Series[int]":
     return pd.Series([1 + sum(other < own for other in keys) for own in keys], index=table.index)
 
 
-def _judged(table: pd.DataFrame, of: Mapping[str, Floats], baseline: str, rho: float, matters: float) -> pd.DataFrame:
+def _judged(table: pd.DataFrame, of: Losses, baseline: str, rho: float, matters: float, fixed: Losses | None) -> pd.DataFrame:
     """Difference, p and verdict against the baseline."""
     found = pd.DataFrame(index=table.index, columns=["difference", "low", "high", "adjusted"], dtype=float).assign(verdict="")
     if baseline in of and np.isfinite(of[baseline]).any():
-        found = against(of, baseline, rho, matters)[list(found)]
+        found = against(of, baseline, rho, matters, fixed=fixed)[list(found)]
         found.loc[baseline, ["low", "high"]] = 0.0
     found.loc[table[CRITERION].isna(), "verdict"] = "diverged"
     found.loc[found.index == baseline, "verdict"] = "baseline"
@@ -188,8 +191,8 @@ def _judged(table: pd.DataFrame, of: Mapping[str, Floats], baseline: str, rho: f
     return found.rename(columns=names)
 
 
-def _regrets(table: pd.DataFrame, of: Mapping[str, Floats], rho: float, matters: float) -> pd.DataFrame:
-    found = best(of, rho, matters)
+def _regrets(table: pd.DataFrame, of: Losses, rho: float, matters: float, fixed: Losses | None) -> pd.DataFrame:
+    found = best(of, rho, matters, fixed=fixed)
     lowest = abs(table.loc[table["diverged"] == table["diverged"].min(), CRITERION].min())
     return pd.DataFrame({"in_set": found["in_set"], "regret": found["regret"] / lowest, "regret_bound": found["relative"]})
 
