@@ -60,7 +60,8 @@ def evidence_of(problem: ProblemResults, asked: ReportParams) -> Frames:
     rho = problem.overlap.of(CRITERION)
     target = asked.target.get(problem.name, evidence.usual_loss(problem.runs, asked.baseline))
     reached = evidence.epochs_to_target(problem.runs, problem.curves, target)
-    sensitivity, budgets = evidence.sensitivity(problem.sweep, rho), evidence.budgets(problem.sweep, rho)
+    sensitivity, spent = evidence.sensitivity(problem.sweep, rho), evidence.with_full_budget(problem.sweep, problem.runs)
+    budgets = evidence.budgets(spent, rho)
     return {
         "gains": tuning_gain(problem.runs, problem.overlap),
         "recommended": tables.recommended(problem),
@@ -75,7 +76,10 @@ def evidence_of(problem: ProblemResults, asked: ReportParams) -> Frames:
         "ends": ends(problem.trials),
         "importances": tables.mean_importances(problem.importances),
         "budgets": budgets,
-        "winners": evidence.winners(budgets, problem.sweep, rho),
+        "budget_rates": evidence.budget_rates(problem.sweep),
+        "winners": evidence.winners(budgets, spent, rho),
+        "winners_by_trials": evidence.winners_by_trials(problem.trials, rho),
+        "growth": evidence.growth(spent, rho),
         "too_short": evidence.too_short(budgets),
     }
 

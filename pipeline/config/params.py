@@ -350,6 +350,10 @@ class SweepParams(BaseModel):
     """Epochs, or shares of the problem's."""
 
 
+def _none_is_nothing(value: Any) -> Any:
+    return None if value == "none" else value
+
+
 class ReportParams(BaseModel):
     """``report``: the tutorial's table shows every ``every``-th epoch; differences are taken to ``baseline``."""
 
@@ -384,7 +388,8 @@ class Params(BaseModel):
     problems: dict[ProblemName, ProblemParams] = Field(min_length=1)
     schedulers: Schedules = Field(min_length=1)
     tune: TuneParams = TuneParams()
-    sweep: SweepParams = SweepParams()
+    sweep: Annotated[SweepParams | None, BeforeValidator(_none_is_nothing)] = SweepParams()
+    """``none``: there is no sweep."""
     report: ReportParams
 
     @property

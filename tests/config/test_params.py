@@ -214,6 +214,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     "a single point": ("points: 10", "points: ¦1", "sweep.points: must be at least 2 (given: 1); write 2 or more"),
     "a budget that is none": ("budgets: [10%, 25%", "budgets: [¦ten, 25%", f"sweep.budgets.0: is not a length (given: ten); {LENGTH}"),
     "a misspelt key of the sweep": ("sweep: {points", "sweep: {¦pionts", "sweep.pionts: is not known here (given: pionts); did you mean points? (one of points, budgets)"),
+    "a word for a sweep": ("sweep: {points: 10, budgets: [10%, 25%, 50%]}", "sweep: ¦no", f"sweep: is not a mapping (given: no); {MAPPING}"),
     # YAML's more remote corners
     "a date": ("seeds: 10", "seeds: ¦2026-01-01", kind("2026-01-01")),
     "a date that is none": ("seeds: 10", "seeds: ¦2026-13-45", kind("2026-13-45")),
