@@ -6,7 +6,7 @@ from functools import partial
 
 import pandas as pd
 
-from pipeline.analysis import choice, evidence, figures, page, summary, tables
+from pipeline.analysis import choice, evidence, figures, noise, page, summary, tables
 from pipeline.analysis.across import average_ranks, friedman
 from pipeline.analysis.choice import Choices, choices, last
 from pipeline.analysis.ends import ends
@@ -52,7 +52,8 @@ def _tables_of(problem: ProblemResults, asked: ReportParams) -> tuple[pd.DataFra
     compared = compare(problem.runs, asked.baseline, problem.overlap, asked.margin).assign(metric=problem.metric.name)
     proofs = evidence_of(problem, asked)
     chosen = choices(problem, compared, proofs["widths"], asked.baseline, asked.margin)
-    return compared, tables.mean_curves(problem), {**proofs, "choices": choice.table(chosen)}, chosen
+    settle = noise.settle(problem, compared, last(chosen), asked.baseline, asked.margin)
+    return compared, tables.mean_curves(problem), {**proofs, "choices": choice.table(chosen), "settle": settle}, chosen
 
 
 def evidence_of(problem: ProblemResults, asked: ReportParams) -> Frames:
@@ -74,6 +75,7 @@ def evidence_of(problem: ProblemResults, asked: ReportParams) -> Frames:
         "best_so_far": evidence.best_so_far(evidence.above_best(problem.trials)),
         "selection": evidence.selection(problem.reruns),
         "ends": ends(problem.trials),
+        "noise": noise.noise(problem),
         "importances": tables.mean_importances(problem.importances),
         "budgets": budgets,
         "budget_rates": evidence.budget_rates(problem.sweep),

@@ -257,9 +257,9 @@ def growth(sweep: pd.DataFrame, overlap: float = 0.0) -> pd.DataFrame:
     ``doubling`` is by which share the validation loss changes at each doubling, if it falls as a power of the budget: a
     straight line through log loss over log epochs, seed by seed, with the 95% interval of the seeds' mean. ``bend`` is the
     second coefficient, which is 0 for a power law. ``last`` is the change at each doubling from the second longest budget to
-    the full one. ``speaks``: *power law* where no bend shows, *levels off* or *steepens* where one does, so that
-    the line is no forecast beyond the full budget; *too few budgets* below three, *too few seeds* below three that finished
-    at all of them. A bend that does not show in so few points may be there.
+    the full one. ``speaks``: *levels off* or *steepens* where a bend shows, so that the line is no forecast beyond the full
+    budget; else *power law*, or *no change* where not even a slope shows; *too few budgets* below three, *too few seeds*
+    below three that finished at all of them. A bend that does not show in so few points may be there.
     """
     rows = ((*key, *_grown(runs, overlap)) for key, runs in _groups(_of_kind(sweep, "budget"), ["variant", "scheduler"]))
     return _table(rows, GROWTH)
@@ -440,6 +440,7 @@ def _grown(runs: pd.DataFrame, overlap: float) -> tuple[Any, ...]:
     slope, (bend, *_) = np.polyfit(doublings, logs.T, 1)[0], np.polyfit(doublings, logs.T, 2)
     last = (logs[:, -1] - logs[:, -2]) / (doublings[-1] - doublings[-2])
     line, curve, end = (Interval.of(level(of[:, None], overlap)) for of in (slope, bend, last))
-    speaks = "power law" if not curve.excludes_zero else "levels off" if curve.mean > 0 else "steepens"
+    bent, sloped = "levels off" if curve.mean > 0 else "steepens", "power law" if line.excludes_zero else "no change"
+    speaks = bent if curve.excludes_zero else sloped
     as_share = [2**value - 1 for value in line], list(curve), [2**value - 1 for value in end]
     return len(doublings), len(logs), *(figure for three in as_share for figure in three), speaks
