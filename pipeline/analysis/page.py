@@ -112,7 +112,7 @@ def render(
         across=across,
         many=MANY,
         overview=summary.overview(problems, [own.findings[-1] for own in sections], params.report.baseline),
-        matters=params.report.matters,
+        matters=params.report.matters.loss,
         targets=params.report.target,
         style=style,
         palettes=[figures.palette(theme) for theme in (0, 1)],

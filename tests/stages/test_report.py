@@ -93,7 +93,8 @@ COMPARISON = [
     "validation_loss_median", "validation_loss_iqm",
     "validation_metric_difference", "validation_metric_difference_low", "validation_metric_difference_high",
     "test_loss_difference", "test_loss_difference_low", "test_loss_difference_high",
-    "test_metric_difference", "test_metric_difference_low", "test_metric_difference_high", "metric",
+    "test_metric_difference", "test_metric_difference_low", "test_metric_difference_high",
+    "validation_metric_verdict", "validation_metric_regret", "validation_metric_regret_bound", "metric",
 ]  # fmt: skip
 
 
