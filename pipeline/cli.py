@@ -74,7 +74,7 @@ def run(main: Callable[..., None]) -> None:
     except OSError as error:
         if error.errno not in NOT_TO_BE_WRITTEN:
             raise
-        remedy = f"{NOT_TO_BE_WRITTEN[error.errno]}, then call it again: the last results stay, and what was trained is kept"
+        remedy = f"{NOT_TO_BE_WRITTEN[error.errno]}, then call it again: the last results stay"
         print(f"{'@'.join([stage, *words])}: {error.filename or 'a file'}: {error.strerror}; {remedy}", file=sys.stderr)
         sys.exit(1)
 
