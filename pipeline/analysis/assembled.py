@@ -49,7 +49,8 @@ def assemble(params: Params, problems: Sequence[ProblemResults], workers: Worker
 
 def _tables_of(problem: ProblemResults, asked: ReportParams) -> tuple[pd.DataFrame, pd.DataFrame, Frames, Choices]:
     """A problem's comparison, mean curves, evidence and recommendations."""
-    compared = compare(problem.runs, asked.baseline, problem.overlap, asked.margin).assign(metric=problem.metric.name)
+    compared = compare(problem.runs, asked.baseline, problem.overlap, asked.margin, problem.plan)
+    compared = compared.assign(metric=problem.metric.name)
     proofs = evidence_of(problem, asked)
     chosen = choices(problem, compared, proofs["widths"], asked.baseline, asked.margin)
     return compared, tables.mean_curves(problem), {**proofs, "choices": choice.table(chosen)}, chosen

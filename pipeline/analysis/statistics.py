@@ -31,9 +31,12 @@ from pipeline.statistics.components import (
     split_means,
     steadied,
 )
+from pipeline.statistics.sequential import Plan
 
 CONFIDENCE = 1 - LEVEL
 CRITERION = "validation_loss"
+RACED = "recommended"
+"""The variant whose seeds may be as many as it takes."""
 METRICS = (CRITERION, "validation_metric", "test_loss", "test_metric")
 
 
@@ -65,9 +68,9 @@ class Interval(NamedTuple):
     high: float
 
     @classmethod
-    def of(cls, found: Estimate) -> "Interval":
-        """That of an estimate, at 95%."""
-        return cls(*(end + 0.0 for end in (found.mean, *found.interval())))  # a zero has no sign
+    def of(cls, found: Estimate, alpha: float = LEVEL) -> "Interval":
+        """That of an estimate, at 95% or 1 - ``alpha``."""
+        return cls(*(end + 0.0 for end in (found.mean, *found.interval(alpha))))  # a zero has no sign
 
     @property
     def excludes_zero(self) -> bool:
@@ -111,7 +114,9 @@ def mean_interval(runs: pd.DataFrame, metric: str = CRITERION, overlap: float = 
     return Interval.of(level(values, overlap))
 
 
-def compare(runs: pd.DataFrame, baseline: str, overlap: Overlap = NO_OVERLAP, matters: float = MATTERS) -> pd.DataFrame:
+def compare(
+    runs: pd.DataFrame, baseline: str, overlap: Overlap = NO_OVERLAP, matters: float = MATTERS, plan: Plan | None = None
+) -> pd.DataFrame:
     """One row per variant and scheduler, in order of appearance.
 
     ``diverged`` of ``runs`` did, on so many ``seeds``; each metric comes as mean and 95% interval. ``rank`` is within the
@@ -125,9 +130,31 @@ def compare(runs: pd.DataFrame, baseline: str, overlap: Overlap = NO_OVERLAP, ma
 
     ``validation_loss_median`` and ``_iqm`` (interquartile mean) are over seeds. The other metrics have their differences to
     the baseline, ``test_loss_difference`` and so on.
+
+    With a ``plan`` the recommended ran on as many seeds as it took by it. Then all that compares them, in any metric, is at
+    the level of the look it stopped at, and ``p`` is that of the sequence: 95% and 5% hold over all looks.
     """
-    parts = [_compared(own, baseline, overlap, matters) for _, own in runs.groupby("variant", sort=False)]
+    parts = []
+    for variant, own in runs.groupby("variant", sort=False):
+        looked = Looked(plan if variant == RACED else None, own["seed"].nunique())
+        parts.append(_compared(own, baseline, overlap, matters, looked))
     return pd.concat(parts, ignore_index=True)
+
+
+class Looked(NamedTuple):
+    """At what level so many seeds are judged: 5%, or that of the ``plan``'s look at them."""
+
+    plan: Plan | None
+    seeds: int
+
+    @property
+    def level(self) -> float:
+        """The level of each family."""
+        return self.plan.level(self.seeds) if self.plan else LEVEL
+
+    def p(self, p: float) -> float:
+        """The p to be compared with 5%."""
+        return self.plan.repeated(p, self.seeds) if self.plan else p
 
 
 def tuning_gain(runs: pd.DataFrame, overlap: Overlap = NO_OVERLAP) -> pd.DataFrame:
@@ -151,7 +178,7 @@ def by_scheduler(runs: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
         yield str(label), rows
 
 
-def _compared(runs: pd.DataFrame, baseline: str, overlap: Overlap, matters: float) -> pd.DataFrame:
+def _compared(runs: pd.DataFrame, baseline: str, overlap: Overlap, matters: float, looked: Looked) -> pd.DataFrame:
     """The rows of one variant."""
     variant, rho = str(runs["variant"].iloc[0]), overlap.of(CRITERION)
     rows = [{"variant": variant, "scheduler": label, **_figures(own, overlap)} for label, own in by_scheduler(runs)]
@@ -159,8 +186,8 @@ def _compared(runs: pd.DataFrame, baseline: str, overlap: Overlap, matters: floa
     table["rank"] = _ranks(table)
     of = matrices(runs)
     robust = pd.DataFrame({label: _robust(values) for label, values in of.items()}).T
-    others = [_to_baseline(runs, metric, baseline, overlap) for metric in METRICS if metric != CRITERION]
-    judged = _judged(table, of, baseline, rho, matters), _regrets(table, of, rho, matters)
+    others = [_to_baseline(runs, metric, baseline, overlap, looked.level) for metric in METRICS if metric != CRITERION]
+    judged = _judged(table, of, baseline, rho, matters, looked), _regrets(table, of, rho, matters, looked.level)
     return pd.concat([table, *judged, robust, *others], axis="columns")
 
 
@@ -176,11 +203,14 @@ def _ranks(table: pd.DataFrame) -> "pd.Series[int]":
     return pd.Series([1 + sum(other < own for other in keys) for own in keys], index=table.index)
 
 
-def _judged(table: pd.DataFrame, of: Mapping[str, Floats], baseline: str, rho: float, matters: float) -> pd.DataFrame:
+def _judged(
+    table: pd.DataFrame, of: Mapping[str, Floats], baseline: str, rho: float, matters: float, looked: Looked
+) -> pd.DataFrame:
     """Difference, p and verdict against the baseline."""
     found = pd.DataFrame(index=table.index, columns=["difference", "low", "high", "adjusted"], dtype=float).assign(verdict="")
     if baseline in of and np.isfinite(of[baseline]).any():
-        found = against(of, baseline, rho, matters)[list(found)]
+        found = against(of, baseline, rho, matters, looked.level)[list(found)]
+        found["adjusted"] = found["adjusted"].map(looked.p)
         found.loc[baseline, ["low", "high"]] = 0.0
     found.loc[table[CRITERION].isna(), "verdict"] = "diverged"
     found.loc[found.index == baseline, "verdict"] = "baseline"
@@ -188,8 +218,8 @@ def _judged(table: pd.DataFrame, of: Mapping[str, Floats], baseline: str, rho: f
     return found.rename(columns=names)
 
 
-def _regrets(table: pd.DataFrame, of: Mapping[str, Floats], rho: float, matters: float) -> pd.DataFrame:
-    found = best(of, rho, matters)
+def _regrets(table: pd.DataFrame, of: Mapping[str, Floats], rho: float, matters: float, alpha: float) -> pd.DataFrame:
+    found = best(of, rho, matters, alpha)
     lowest = abs(table.loc[table["diverged"] == table["diverged"].min(), CRITERION].min())
     return pd.DataFrame({"in_set": found["in_set"], "regret": found["regret"] / lowest, "regret_bound": found["relative"]})
 
@@ -201,11 +231,11 @@ def _robust(values: Floats) -> dict[str, float]:
     return {f"{CRITERION}_median": float(middle[0]), f"{CRITERION}_iqm": float(middle[1])}
 
 
-def _to_baseline(runs: pd.DataFrame, metric: str, baseline: str, overlap: Overlap) -> pd.DataFrame:
+def _to_baseline(runs: pd.DataFrame, metric: str, baseline: str, overlap: Overlap, alpha: float) -> pd.DataFrame:
     """The differences to the baseline in another metric."""
     of = matrices(runs, metric)
     found = differences(of, overlap.of(metric))
-    rows = {label: Interval.of(found[label, baseline]) if (label, baseline) in found else UNKNOWN for label in of}
+    rows = {label: Interval.of(found[label, baseline], alpha) if (label, baseline) in found else UNKNOWN for label in of}
     if baseline in of and np.isfinite(of[baseline]).any():
         rows[baseline] = Interval(0.0, 0.0, 0.0)
     return pd.DataFrame({label: row.named(f"{metric}_difference") for label, row in rows.items()}).T

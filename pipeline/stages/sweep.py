@@ -23,10 +23,10 @@ def main(problem_name: str) -> None:
         epochs = problem.params.epochs
         rates = grid(params.tune.lr, params.sweep.points)
         probes = [
-            *over_rates(best, rates, params.seeds, epochs),
-            *over_budgets(problem.schedules, best, epochs_of(params.sweep, epochs), params.seeds),
+            *over_rates(best, rates, params.seed_range.least, epochs),
+            *over_budgets(problem.schedules, best, epochs_of(params.sweep, epochs), params.seed_range.least),
         ]
-        sweep = Sweep(problem, best, params.tune.lr, params.sweep.points, params.seeds, device, workers)
+        sweep = Sweep(problem, best, params.tune.lr, params.sweep.points, params.seed_range.least, device, workers)
         table = sweep.extended(trained(problem, possible(problem, probes), device, workers))
     write_files([(stage_path(problem_name, "sweep", "runs.parquet"), parquet(table))])
     if told := said(table, params.tune.lr, problem.lr):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline.catalogue import CATALOGUE
 from pipeline.config.errors import ParamsError
-from pipeline.config.params import Params, ProblemParams, Schedule, load_params, placed_in
+from pipeline.config.params import Params, ProblemParams, Schedule, SeedRange, load_params, placed_in
 from tests.conftest import ROOT, Edited
 
 DEFAULT = (ROOT / "params.yaml").read_text(encoding="utf-8")
@@ -210,6 +210,15 @@ WRONG: dict[str, tuple[str, ...]] = {
     "an empty report": ("report: {every: 10, baseline: ConstantLR, matters: 1%}", "¦report:", f"report: is not a mapping (given: nothing); {MAPPING}"),
     "a number that matters": ("matters: 1%", "matters: ¦0.01", "report.matters: is not a share (given: 0.01); write a percentage from 0% to 100%, such as 1%"),
     "more than all matters": ("matters: 1%", "matters: ¦101%", "report.matters: is not a share (given: 101%); write a percentage from 0% to 100%, such as 1%"),
+    # seeds
+    "least above most": ("seeds: 10", "seeds: {least: 12, most: ¦8}", "seeds.most: is below least, 12 (given: 8); write 12 or more"),
+    "one seed at least": ("seeds: 10", "seeds: {least: ¦1, most: 8}", "seeds.least: must be at least 2 (given: 1); write 2 or more"),
+    "more seeds than are numbered": ("seeds: 10", "seeds: {least: 6, most: ¦1001}", "seeds.most: must be at most 1000 (given: 1001); write 1000 or less"),
+    "half a seed": ("seeds: 10", "seeds: {least: ¦6.5, most: 40}", f"seeds.least: is not a whole number (given: 6.5); {WHOLE}"),
+    "a misspelt end of the seeds": ("seeds: 10", "seeds: {least: 6, most: 40, ¦batches: 4}", "seeds.batches: is not known here (given: batches); write one of least, most"),
+    "no end of the seeds": ("seeds: 10", "seeds: ¦{least: 6}", "seeds.most: is missing (given: nothing); add `most:`"),
+    "a list of seeds": ("seeds: 10", "seeds: ¦[6, 40]", is_whole("[6, 40]")),
+    "a single seed": ("seeds: 10", "seeds: ¦1", "seeds: must be at least 2 (given: 1); write 2 or more"),
     # sweep
     "a single point": ("points: 10", "points: ¦1", "sweep.points: must be at least 2 (given: 1); write 2 or more"),
     "a budget that is none": ("budgets: [10%, 25%", "budgets: [¦ten, 25%", f"sweep.budgets.0: is not a length (given: ten); {LENGTH}"),
@@ -225,7 +234,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     "a forced bool": ("seeds: 10", "seeds: ¦!!bool x", "seeds: cannot be read as its type (given: !!bool x); write a usual number, true or false"),
     "an empty integer": ("seeds: 10", "seeds: ¦!!int ''", "seeds: cannot be read as its type (given: !!int ''); write a usual number, true or false"),
     "a list that contains itself": ("seeds: 10", "seeds: ¦&a [*a]", "seeds.0: contains itself (given: &a [*a]); write the value out"),
-    "a mapping that contains itself": ("seeds: 10", "seeds: ¦&a {b: {c: *a}}", "seeds.b.c: contains itself (given: &a {b: {c: *a}}); write the value out"),
+    "a mapping that contains itself": ("device: auto", "device: ¦&a {b: {c: *a}}", "device.b.c: contains itself (given: &a {b: {c: *a}}); write the value out"),
     "merged mistakes": ("seeds: 10", "seeds: 10\n<<: {¦seedz: 1}", f"seedz: is not known here (given: seedz); did you mean seeds? (one of {TOP})"),
     # not YAML
     "a tab before a key": ("seeds: 10", "¦\tseeds: 10", "(the file): is not YAML: while scanning for the next token, found character '\\t' that cannot start any token (given: seeds: 10 # whole replicates: split, initial weights and …); indent with spaces"),
@@ -447,6 +456,9 @@ def test_the_default_file(edited: Edited) -> None:
     [
         (SGD, "optimizer: {name: SGD, lr: 1e-3}", lambda p: p.problems["synthetic"].optimizer.args["lr"] == 0.001),
         ("seeds: 10", "seeds: 0x10", lambda p: p.seeds == 16),
+        ("seeds: 10", "seeds: 10", lambda p: (p.seed_range, p.fresh[-1]) == (SeedRange(least=10, most=10), 1009)),
+        ("seeds: 10", "seeds: {least: 6, most: 40}", lambda p: (p.seeds, p.fresh[-1]) == (SeedRange(least=6, most=40), 1039)),
+        ("seeds: 10", "seeds: {least: 6, most: 6}", lambda p: p.replicates == [*range(6), *range(1000, 1006)]),
         ("epochs: 100\n    batch_size: 32", "epochs: &e 33\n    batch_size: *e", lambda p: p.problems["synthetic"].batch_size == 33),
         ("gamma: 0.1", "gamma: 0", lambda p: p.schedulers["StepLR"].args["gamma"] == 0.0),
         ("patience: 10%", "patience: 0", lambda p: p.schedulers["ReduceLROnPlateau"].args["patience"] == 0),
