@@ -6,10 +6,11 @@ from functools import partial
 
 import pandas as pd
 
-from pipeline.analysis import choice, evidence, figures, page, summary, tables
+from pipeline.analysis import choice, evidence, figures, page, racing, summary, tables
 from pipeline.analysis.across import average_ranks, friedman
 from pipeline.analysis.choice import Choices, choices, last
 from pipeline.analysis.ends import ends
+from pipeline.analysis.epochs import judged, last_or_best
 from pipeline.analysis.script import script
 from pipeline.analysis.statistics import CRITERION, compare, tuning_gain
 from pipeline.analysis.tables import Frames, ProblemResults
@@ -35,6 +36,7 @@ class Report:
 def assemble(params: Params, problems: Sequence[ProblemResults], workers: Workers = HERE) -> Report:
     """All tables of the report; ``workers`` help with the problems."""
     asked = params.report
+    problems = [judged(problem, asked.at) for problem in problems]
     compared, mean_curves, proofs, chosen = zip(*workers.map(partial(_tables_of, asked=asked), problems), strict=True)
     names = [problem.name for problem in problems]
     comparison = joined(dict(zip(names, compared, strict=True)))
@@ -63,6 +65,8 @@ def evidence_of(problem: ProblemResults, asked: ReportParams) -> Frames:
     reached = evidence.epochs_to_target(problem.runs, problem.curves, target)
     sensitivity, budgets = evidence.sensitivity(problem.sweep, rho), evidence.budgets(problem.sweep, rho)
     return {
+        "looks": racing.looks(problem, asked.baseline, asked.margin),
+        "last_or_best": last_or_best(problem, asked),
         "gains": tuning_gain(problem.runs, problem.overlap),
         "recommended": tables.recommended(problem),
         "traps": tables.traps(problem),

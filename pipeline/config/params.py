@@ -46,6 +46,7 @@ from pipeline.config.wording import in_words, mistake, suggestion
 
 PARAMS_FILE = Path("params.yaml")
 Interval = Literal["epoch", "batch"]
+Epoch = Literal["last", "best"]
 SamplerName = Literal["tpe", "random", "gp", "cmaes", "qmc"]
 
 
@@ -358,6 +359,8 @@ class ReportParams(BaseModel):
 
     every: int = Field(default=10, ge=1, le=100_000)
     baseline: str
+    at: Epoch = "last"
+    """The epoch of each run whose validation figures are judged: its last, or the one of lowest validation loss."""
     matters: Percentage = "1%"
     """The smallest difference of interest, as a share of the loss it is compared with."""
     target: dict[Label, Annotated[float, Field(gt=0, le=1e9)]] = Field(default_factory=dict)

@@ -2,11 +2,12 @@
 
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from pipeline.config.params import FRESH, Schedule, SeedRange
+from pipeline.config.params import FRESH, Epoch, Schedule, SeedRange
 from pipeline.problems.problem import Problem
 from pipeline.problems.run import History, Run
 from pipeline.runs.executor import Workers
@@ -24,26 +25,28 @@ def confirming(best: Best, seeds: int, epochs: int) -> list[Run]:
     return [run for each in first for run in each.draws]
 
 
-def seeds_wanted(
-    problem: Problem,
-    best: Best,
-    asked: SeedRange,
-    baseline: str,
-    matters: float,
-    device: torch.device,
-    workers: Workers,
-) -> int:
+@dataclass(frozen=True)
+class Question:
+    """What is to be settled, and on how many seeds: the differences to ``baseline`` and to the best that matter."""
+
+    seeds: SeedRange
+    baseline: str
+    matters: float
+    at: Epoch
+
+
+def seeds_wanted(problem: Problem, best: Best, asked: Question, device: torch.device, workers: Workers) -> int:
     """With how many fresh seeds the confirmation stops; what it takes to know is trained, and a line at each look says why.
 
     It follows from the runs alone: asked again, it takes the same looks at what is known by then. Of a plain number of seeds
     there is nothing to ask.
     """
-    if asked.least == asked.most:
-        return asked.most
-    title, plan, seeds = f"confirm@{problem.name}", Plan(asked.least, asked.most), asked.least
+    if asked.seeds.least == asked.seeds.most:
+        return asked.seeds.most
+    title, plan, seeds = f"confirm@{problem.name}", Plan(asked.seeds.least, asked.seeds.most), asked.seeds.least
     while True:
         history = obtain(problem, confirming(best, seeds, problem.params.epochs), device, title=title, workers=workers)
-        state = race(_losses(history, list(best), seeds), baseline, plan, _overlap(problem), matters)
+        state = race(_losses(history, list(best), seeds, asked.at), asked.baseline, plan, _overlap(problem), asked.matters)
         print(f"{title}: {told(state, plan)}", file=sys.stderr, flush=True)
         if state.following is None:
             return seeds
@@ -52,18 +55,17 @@ def seeds_wanted(
 
 def told(state: Race, plan: Plan) -> str:
     """Why it goes on, or stops."""
-    states = [*state.to_baseline.values(), *state.to_best.values()]
-    settled = sum(each not in ("open", "hopeless") for each in states)
-    said = f"{state.seeds} seeds: {settled} of {len(states)} comparisons settled"
+    said = f"{state.seeds} seeds: {state.settled} of {len(state.states)} comparisons settled"
     if state.following is not None:
         return f"{said}; {state.following - state.seeds} more seeds"
-    if settled == len(states):
+    if state.settled == len(state.states):
         return said
     return f"{said}; that is all" if state.seeds == plan.most else f"{said}, the others hardly within {plan.most} seeds"
 
 
-def _losses(history: History, labels: list[str], seeds: int) -> Losses:
-    final = np.where(history.diverged, np.nan, history.curves.validation_loss[-1])
+def _losses(history: History, labels: list[str], seeds: int, at: Epoch) -> Losses:
+    curves = history.curves.validation_loss
+    final = np.where(history.diverged, np.nan, curves[-1] if at == "last" else curves.min(axis=0))
     return dict(zip(labels, final.reshape(len(labels), seeds, -1), strict=True))
 
 

@@ -7,7 +7,7 @@ from pipeline.engine.device import find_device
 from pipeline.problems.problem import load_problem
 from pipeline.runs import results
 from pipeline.runs.executor import executor
-from pipeline.runs.racing import confirming, seeds_wanted
+from pipeline.runs.racing import Question, confirming, seeds_wanted
 from pipeline.tracking.record import record
 from pipeline.tracking.trackers import trackers
 
@@ -19,9 +19,9 @@ def main(problem_name: str) -> None:
         device = find_device(params.device)
         problem = load_problem(problem_name, params.problem(problem_name), params.schedules(problem_name))
         best = results.read_schedules(problem_name)
-        seeds = seeds_wanted(
-            problem, best, params.seed_range, params.report.baseline, params.report.margin, device, workers
-        )  # fmt: skip
+        report = params.report
+        asked = Question(params.seed_range, report.baseline, report.margin, report.at)
+        seeds = seeds_wanted(problem, best, asked, device, workers)
         record(problem, "confirm", confirming(best, seeds, problem.params.epochs), device, workers, shown)
 
 

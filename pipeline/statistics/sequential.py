@@ -14,7 +14,7 @@ Turnbull 1989), right at 95% over all looks whenever, and for whatever reason, t
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Literal
 
@@ -127,9 +127,20 @@ class Race:
         """Whether no more seeds are wanted."""
         return self.following is None
 
-    def those(self, *states: State) -> tuple[str, ...]:
-        """The labels of which either comparison has one of these states; the race goes on for those that are *open*."""
-        return tuple(label for label in self.to_best if {self.to_baseline.get(label), self.to_best[label]} & set(states))
+    @property
+    def states(self) -> tuple[State, ...]:
+        """Of all comparisons, those with the baseline first."""
+        return (*self.to_baseline.values(), *self.to_best.values())
+
+    @property
+    def settled(self) -> int:
+        """How many comparisons are."""
+        return sum(state not in ("open", "hopeless") for state in self.states)
+
+    @property
+    def open(self) -> tuple[str, ...]:
+        """The labels for which the race goes on."""
+        return tuple(label for label in self.to_best if "open" in (self.to_baseline.get(label), self.to_best[label]))
 
 
 def race(
@@ -148,9 +159,8 @@ def race(
     levels, n = plan.levels(alpha), plan.look(there)
     own = {label: values[:n] for label, values in losses.items()}
     look = _Look(own, baseline, differences(own, overlap), matters, levels[n], levels[plan.most], plan.most)
-    to_baseline, to_best = look.to_baseline(), look.to_best()
-    is_open = "open" in {*to_baseline.values(), *to_best.values()}
-    return Race(n, levels[n], to_baseline, to_best, plan.following(n) if is_open else None)
+    state = Race(n, levels[n], look.to_baseline(), look.to_best(), plan.following(n))
+    return state if state.open else replace(state, following=None)
 
 
 def chance(found: Estimate, margin: float, most: int, zero: float, equal: float, sides: Literal[1, 2] = 2) -> float:

@@ -113,7 +113,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     "a key of an earlier version": ("    batch_size: 32", "    batch_size: 32\n    ¦compile: true", f"{PROBLEM}.compile: is not known here (given: compile); write `engine: compiled` or `engine: tensors`"),
     "models of an earlier version": ("seeds: 10", "seeds: 10\n¦models: best", "models: is not known here (given: models); write `keep_model: true`, or leave it out"),
     "a misspelt key of a problem": ("    batch_size: 32", "    batch_size: 32\n    ¦bach_size: 3", f"{PROBLEM}.bach_size: is not known here (given: bach_size); did you mean batch_size? (one of {PROBLEM_KEYS})"),
-    "a misspelt key of the report": ("every: 10", "¦evry: 10", "report.evry: is not known here (given: evry); did you mean every? (one of every, baseline, matters, target)"),
+    "a misspelt key of the report": ("every: 10", "¦evry: 10", "report.evry: is not known here (given: evry); did you mean every? (one of every, baseline, at, matters, target)"),
     "a misspelt key of a schedule": (EXPONENTIAL, "  ExponentialLR: {args: {gamma: 0.95}, ¦intervall: epoch}", f"schedulers.ExponentialLR.intervall: is not known here (given: intervall); did you mean interval? (one of {ENTRY})"),
     "an argument outside args": (EXPONENTIAL, "  ExponentialLR: {args: {gamma: 0.95}, ¦gamma: 0.9}", f"schedulers.ExponentialLR.gamma: is not known here (given: gamma); write one of {ENTRY}"),
     "a key twice": ("seeds: 10", "seeds: 10\n¦seeds: 11", "seeds: is there twice, first in line 4 (given: seeds); remove one of the two"),
@@ -209,6 +209,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     "a target without a problem": ("matters: 1%}", "matters: 1%, target: ¦0.1}", f"report.target: is not a mapping (given: 0.1); {MAPPING}"),
     "an empty report": ("report: {every: 10, baseline: ConstantLR, matters: 1%}", "¦report:", f"report: is not a mapping (given: nothing); {MAPPING}"),
     "a number that matters": ("matters: 1%", "matters: ¦0.01", "report.matters: is not a share (given: 0.01); write a percentage from 0% to 100%, such as 1%"),
+    "an epoch that is none": ("matters: 1%", "matters: 1%, at: ¦lowest", "report.at: is not one of the choices (given: lowest); did you mean last? (one of last, best)"),
     "more than all matters": ("matters: 1%", "matters: ¦101%", "report.matters: is not a share (given: 101%); write a percentage from 0% to 100%, such as 1%"),
     # seeds
     "least above most": ("seeds: 10", "seeds: {least: 12, most: ¦8}", "seeds.most: is below least, 12 (given: 8); write 12 or more"),

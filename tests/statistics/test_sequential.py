@@ -152,7 +152,8 @@ def test_a_race_waits_for_what_is_open() -> None:
     of = losses(np.random.default_rng(8), 3, 6, effects=[0, 1.5, 2])
     state = race(of, "S00", Plan(6, 40), 0.2)
     assert (state.seeds, state.following, state.stop) == (6, 10, False)
-    assert state.those("open")
+    assert set(state.open) == {label for label in of if "open" in (state.to_baseline.get(label), state.to_best[label])}
+    assert state.settled == sum(each != "open" for each in state.states) < len(state.states) == 5
     assert "open" in state.to_baseline.values()
     with pytest.raises(ValueError, match="first look"):
         race({label: values[:5] for label, values in of.items()}, "S00", Plan(6, 40))
@@ -176,7 +177,7 @@ def test_nothing_is_without_hope_before_half_of_most() -> None:
     of, plan = losses(np.random.default_rng(5), 3, 40, 0.5), Plan(6, 40)
     for seeds in plan.looks:
         state = race({label: values[:seeds] for label, values in of.items()}, "S00", plan, 0.2, 0.0)
-        assert state.stop == bool(state.those("hopeless")) == (seeds >= 20)
+        assert state.stop == ("hopeless" in state.states) == (seeds >= 20)
 
 
 def test_one_that_diverged_is_not_waited_for() -> None:

@@ -1,0 +1,37 @@
+"""How the confirmation was raced: its looks, replayed from the runs alone."""
+
+import pandas as pd
+
+from pipeline.analysis.statistics import CRITERION, RACED, matrices
+from pipeline.analysis.tables import ProblemResults
+from pipeline.statistics.sequential import race
+
+COLUMNS = ("seeds", "level", "comparisons", "settled", "hopeless")
+
+
+def looks(results: ProblemResults, baseline: str, matters: float) -> pd.DataFrame:
+    """A row for each look: its number of seeds and nominal level, and how many of all comparisons were settled by then.
+
+    Each scheduler is compared with the baseline, and each with the best; ``hopeless`` are those that the most seeds would
+    hardly settle. Empty where nothing was raced.
+    """
+    rows, plan = [], results.plan
+    own = results.runs[results.runs["variant"] == RACED]
+    if plan and baseline in set(own["scheduler"]):
+        of, rho = matrices(own), results.overlap.of(CRITERION)
+        for n in (n for n in plan.looks if n <= len(of[baseline])):
+            state = race({label: values[:n] for label, values in of.items()}, baseline, plan, rho, matters)
+            rows.append((n, state.level, len(state.states), state.settled, state.states.count("hopeless")))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def sentence(results: ProblemResults, table: pd.DataFrame) -> str:
+    """On how many seeds it was confirmed, and why on so many, from :func:`looks`; nothing where their number was fixed."""
+    if results.plan is None or table.empty:
+        return ""
+    last, most = table.iloc[-1].astype(int), results.plan.most
+    why = f", and {most} would hardly settle more" if last["seeds"] < most else ", as many as there may be"
+    if last["settled"] == last["comparisons"]:
+        why = ""
+    settled = f"{last['settled']} of {last['comparisons']} comparisons are settled on {last['seeds']} fresh seeds{why}"
+    return f"The confirmation was raced: {settled}. Its differences and bounds hold at 95% over all its looks."
