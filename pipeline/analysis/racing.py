@@ -33,5 +33,5 @@ def sentence(results: ProblemResults, table: pd.DataFrame) -> str:
     why = f", and {most} would hardly settle more" if last["seeds"] < most else ", as many as there may be"
     if last["settled"] == last["comparisons"]:
         why = ""
-    settled = f"{last['settled']} of {last['comparisons']} comparisons are settled on {last['seeds']} fresh seeds{why}"
-    return f"The confirmation was raced: {settled}. Its differences and bounds hold at 95% over all its looks."
+    settled = f"{last['settled']} of {last['comparisons']} comparisons on {last['seeds']} fresh seeds"
+    return f"The confirmation was a race: it settled {settled}{why}. Its differences and bounds hold at 95% over all its looks."

@@ -40,7 +40,7 @@ def test_each_look_says_what_was_settled_by_then(raced: Callable[..., ProblemRes
     assert set(table["comparisons"]) == {5}  # two with the baseline, three with the best
     assert table["settled"].iloc[-1] == 5 > table["settled"].iloc[0]
     said = sentence(results, table)
-    assert f"5 of 5 comparisons are settled on {table['seeds'].iloc[-1]} fresh seeds. Its differences" in said
+    assert f"it settled 5 of 5 comparisons on {table['seeds'].iloc[-1]} fresh seeds. Its differences" in said
 
 
 def test_why_a_race_ended_unsettled(raced: Callable[..., ProblemResults]) -> None:
