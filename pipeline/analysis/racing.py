@@ -4,7 +4,7 @@ import pandas as pd
 
 from pipeline.analysis.statistics import CRITERION, RACED, matrices
 from pipeline.analysis.tables import ProblemResults
-from pipeline.statistics.sequential import race
+from pipeline.statistics import sequential
 
 COLUMNS = ("seeds", "level", "comparisons", "settled", "hopeless")
 
@@ -15,13 +15,11 @@ def looks(results: ProblemResults, baseline: str, matters: float) -> pd.DataFram
     Each scheduler is compared with the baseline, and each with the best; ``hopeless`` are those that the most seeds would
     hardly settle. Empty where nothing was raced.
     """
-    rows, plan = [], results.plan
-    own = results.runs[results.runs["variant"] == RACED]
-    if plan and baseline in set(own["scheduler"]):
-        of, rho = matrices(own), results.overlap.of(CRITERION)
-        for n in (n for n in plan.looks if n <= len(of[baseline])):
-            state = race({label: values[:n] for label, values in of.items()}, baseline, plan, rho, matters)
-            rows.append((n, state.level, len(state.states), state.settled, state.states.count("hopeless")))
+    plan, own = results.plan, results.runs[results.runs["variant"] == RACED]
+    if plan is None or baseline not in set(own["scheduler"]):
+        return pd.DataFrame(columns=list(COLUMNS))
+    states = sequential.looks(matrices(own), baseline, plan, results.overlap.of(CRITERION), matters)
+    rows = [(s.seeds, s.level, len(s.states), s.settled, s.states.count("hopeless")) for s in states]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 

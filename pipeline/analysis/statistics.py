@@ -10,7 +10,7 @@ are reported and enter no rank.
 Seeds that draw their splits from one pool share samples, so their figures are correlated; :class:`Overlap` says by how much.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -23,6 +23,7 @@ from pipeline.statistics.comparison import MATTERS, against, best
 from pipeline.statistics.components import (
     LEVEL,
     Estimate,
+    Losses,
     differences,
     estimate,
     level,
@@ -134,18 +135,31 @@ def compare(
     With a ``plan`` the recommended ran on as many seeds as it took by it. Then all that compares them, in any metric, is at
     the level of the look it stopped at, and ``p`` is that of the sequence: 95% and 5% hold over all looks.
     """
+    of_variant = {str(variant): own for variant, own in runs.groupby("variant", sort=False)}
+    fixed = {"tuned": matrices(of_variant[RACED])} if RACED in of_variant else {}
     parts = []
-    for variant, own in runs.groupby("variant", sort=False):
-        looked = Looked(plan if variant == RACED else None, own["seed"].nunique())
-        parts.append(_compared(own, baseline, overlap, matters, looked))
+    for variant, own in of_variant.items():
+        terms = Terms(overlap, matters, own["seed"].nunique(), plan if variant == RACED else None, fixed.get(variant))
+        parts.append(_compared(own, baseline, terms))
     return pd.concat(parts, ignore_index=True)
 
 
-class Looked(NamedTuple):
-    """At what level so many seeds are judged: 5%, or that of the ``plan``'s look at them."""
+class Terms(NamedTuple):
+    """On what terms so many ``seeds`` of a variant are judged: at 5%, or at the level of a ``plan``'s look at them.
 
-    plan: Plan | None
+    ``fixed`` are the losses of fixed configurations, where each seed has one of its own.
+    """
+
+    overlap: Overlap
+    matters: float
     seeds: int
+    plan: Plan | None
+    fixed: Losses | None
+
+    @property
+    def rho(self) -> float:
+        """The correlation of two seeds' validation losses."""
+        return self.overlap.of(CRITERION)
 
     @property
     def level(self) -> float:
@@ -178,16 +192,16 @@ def by_scheduler(runs: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
         yield str(label), rows
 
 
-def _compared(runs: pd.DataFrame, baseline: str, overlap: Overlap, matters: float, looked: Looked) -> pd.DataFrame:
+def _compared(runs: pd.DataFrame, baseline: str, terms: Terms) -> pd.DataFrame:
     """The rows of one variant."""
-    variant, rho = str(runs["variant"].iloc[0]), overlap.of(CRITERION)
-    rows = [{"variant": variant, "scheduler": label, **_figures(own, overlap)} for label, own in by_scheduler(runs)]
+    variant = str(runs["variant"].iloc[0])
+    rows = [{"variant": variant, "scheduler": label, **_figures(own, terms.overlap)} for label, own in by_scheduler(runs)]
     table = pd.DataFrame(rows, index=pd.Index([row["scheduler"] for row in rows]))
     table["rank"] = _ranks(table)
     of = matrices(runs)
     robust = pd.DataFrame({label: _robust(values) for label, values in of.items()}).T
-    others = [_to_baseline(runs, metric, baseline, overlap, looked.level) for metric in METRICS if metric != CRITERION]
-    judged = _judged(table, of, baseline, rho, matters, looked), _regrets(table, of, rho, matters, looked.level)
+    others = [_to_baseline(runs, metric, baseline, terms) for metric in METRICS if metric != CRITERION]
+    judged = _judged(table, of, baseline, terms), _regrets(table, of, terms)
     return pd.concat([table, *judged, robust, *others], axis="columns")
 
 
@@ -203,14 +217,12 @@ def _ranks(table: pd.DataFrame) -> "pd.Series[int]":
     return pd.Series([1 + sum(other < own for other in keys) for own in keys], index=table.index)
 
 
-def _judged(
-    table: pd.DataFrame, of: Mapping[str, Floats], baseline: str, rho: float, matters: float, looked: Looked
-) -> pd.DataFrame:
+def _judged(table: pd.DataFrame, of: Losses, baseline: str, terms: Terms) -> pd.DataFrame:
     """Difference, p and verdict against the baseline."""
     found = pd.DataFrame(index=table.index, columns=["difference", "low", "high", "adjusted"], dtype=float).assign(verdict="")
     if baseline in of and np.isfinite(of[baseline]).any():
-        found = against(of, baseline, rho, matters, looked.level)[list(found)]
-        found["adjusted"] = found["adjusted"].map(looked.p)
+        found = against(of, baseline, terms.rho, terms.matters, terms.level, terms.fixed)[list(found)]
+        found["adjusted"] = found["adjusted"].map(terms.p)
         found.loc[baseline, ["low", "high"]] = 0.0
     found.loc[table[CRITERION].isna(), "verdict"] = "diverged"
     found.loc[found.index == baseline, "verdict"] = "baseline"
@@ -218,8 +230,8 @@ def _judged(
     return found.rename(columns=names)
 
 
-def _regrets(table: pd.DataFrame, of: Mapping[str, Floats], rho: float, matters: float, alpha: float) -> pd.DataFrame:
-    found = best(of, rho, matters, alpha)
+def _regrets(table: pd.DataFrame, of: Losses, terms: Terms) -> pd.DataFrame:
+    found = best(of, terms.rho, terms.matters, terms.level, terms.fixed)
     lowest = abs(table.loc[table["diverged"] == table["diverged"].min(), CRITERION].min())
     return pd.DataFrame({"in_set": found["in_set"], "regret": found["regret"] / lowest, "regret_bound": found["relative"]})
 
@@ -231,11 +243,11 @@ def _robust(values: Floats) -> dict[str, float]:
     return {f"{CRITERION}_median": float(middle[0]), f"{CRITERION}_iqm": float(middle[1])}
 
 
-def _to_baseline(runs: pd.DataFrame, metric: str, baseline: str, overlap: Overlap, alpha: float) -> pd.DataFrame:
+def _to_baseline(runs: pd.DataFrame, metric: str, baseline: str, terms: Terms) -> pd.DataFrame:
     """The differences to the baseline in another metric."""
     of = matrices(runs, metric)
-    found = differences(of, overlap.of(metric))
-    rows = {label: Interval.of(found[label, baseline], alpha) if (label, baseline) in found else UNKNOWN for label in of}
+    found = differences(of, terms.overlap.of(metric))
+    rows = {label: Interval.of(found[label, baseline], terms.level) if (label, baseline) in found else UNKNOWN for label in of}
     if baseline in of and np.isfinite(of[baseline]).any():
         rows[baseline] = Interval(0.0, 0.0, 0.0)
     return pd.DataFrame({label: row.named(f"{metric}_difference") for label, row in rows.items()}).T

@@ -225,19 +225,41 @@ def level(losses: npt.ArrayLike, overlap: float = 0.0) -> Estimate:
     return estimate(nested(losses), WHOLE, overlap)
 
 
-def differences(losses: Losses, overlap: float = 0.0) -> dict[Pair, Estimate]:
+def differences(losses: Losses, overlap: float = 0.0, fixed: Losses | None = None) -> dict[Pair, Estimate]:
     """Of all pairs of labels, both ways round, the first's loss minus the second's, over the cells that neither diverged on.
 
-    ValueError where labels differ in their number of splits. Where one has fewer streams, its own are compared.
+    Where each split has a configuration of its own, as the winner of its study, most of what varies between splits is that
+    choice, which no two splits have in common. ``fixed`` are then losses of one configuration per label, on other splits of
+    the same samples: what varies between those is the split's. ValueError where labels differ in their number of splits.
+    Where one has fewer streams, its own are compared.
     """
     pairs = list(combinations(sorted(losses), 2))
     figures = [nested(_difference(losses[a], losses[b])) for a, b in pairs]
     found: dict[Pair, Estimate] = {}
-    known = shares(figures, len(losses) - 1), steadied(figures, len(losses) - 1)
-    for (a, b), share, own in zip(pairs, *known, strict=True):
+    own_shares, steady = shares(figures, len(losses) - 1), steadied(figures, len(losses) - 1)
+    if fixed is not None and set(losses) <= set(fixed):
+        own_shares = _seen_in([nested(_difference(fixed[a], fixed[b])) for a, b in pairs], figures, own_shares, len(losses) - 1)
+    for (a, b), share, own in zip(pairs, own_shares, steady, strict=True):
         found[a, b] = estimate(own, share, overlap)
         found[b, a] = replace(found[a, b], mean=-own.mean)
     return found
+
+
+def _seen_in(fixed: Sequence[Nested], figures: Sequence[Nested], shares_of: Sequence[Share], independent: int) -> list[Share]:
+    """The split's variance in ``fixed`` as a share of that of ``figures``, by all pairs together; their own where unknown."""
+    known = [(f.between, own.between) for f, own in zip(fixed, figures, strict=True) if f.between > 0 and own.between > 0]
+    if not known:
+        return list(shares_of)
+    part = min(1.0, float(np.exp(np.mean([np.log(f / own) for f, own in known]))))
+    return [_part_of(share, part, figure.splits) for share, figure in zip(shares(fixed, independent), figures, strict=True)]
+
+
+def _part_of(share: Share, part: float, splits: int) -> Share:
+    """The share of a variance of which that of ``share`` is only a part."""
+    value = part * share.value
+    ratio = (part * (1 - share.value) / (1 - value)) ** 2 * share.error if value < 1 else share.error
+    parts = 4 / max(splits - 1, 1) * (value / (1 - value)) ** 2 if value < 1 else 0.0  # two variances make the part
+    return Share(value, 0.0, ratio + parts, tuple(part * node for node in share.nodes))
 
 
 Source = Literal["split", "split × scheduler", "tuning", "weights and order", "weights and order × scheduler"]

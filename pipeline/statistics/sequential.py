@@ -13,7 +13,7 @@ What is told is told of the last look alone, with intervals at its nominal level
 Turnbull 1989), right at 95% over all looks whenever, and for whatever reason, the sequence stops.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Literal
@@ -161,6 +161,22 @@ def race(
     look = _Look(own, baseline, differences(own, overlap), matters, levels[n], levels[plan.most], plan.most)
     state = Race(n, levels[n], look.to_baseline(), look.to_best(), plan.following(n))
     return state if state.open else replace(state, following=None)
+
+
+def looks(
+    losses: Losses, baseline: str, plan: Plan, overlap: float = 0.0, matters: float = MATTERS, alpha: float = LEVEL
+) -> Iterator[Race]:
+    """The states of a race over these seeds as it goes, look by look, up to the one that stops it or the last one possible.
+
+    Seeds behind that are not looked at; :func:`race` is the state of a single look. ValueError for fewer seeds than ``least``.
+    """
+    seeds: int | None = plan.least
+    there = min(len(values) for values in losses.values())
+    while seeds is not None and seeds <= max(there, plan.least):
+        yield (
+            state := race({label: values[:seeds] for label, values in losses.items()}, baseline, plan, overlap, matters, alpha)
+        )
+        seeds = state.following
 
 
 def chance(found: Estimate, margin: float, most: int, zero: float, equal: float, sides: Literal[1, 2] = 2) -> float:

@@ -8,7 +8,8 @@ import pytest
 
 from pipeline.analysis.racing import COLUMNS, looks, sentence
 from pipeline.analysis.tables import ProblemResults
-from pipeline.statistics.sequential import Plan, race
+from pipeline.statistics.sequential import Plan
+from pipeline.statistics.sequential import looks as looks_at
 from tests.conftest import Edited
 from tests.statistics.nested import losses
 
@@ -22,10 +23,9 @@ def raced(make_runs: MakeRuns, edited: Edited) -> Callable[..., ProblemResults]:
 
     def to_the_end(effects: list[float], spread: float, most: int = 40) -> ProblemResults:
         of = losses(np.random.default_rng(5), len(effects), most, effects=effects, spread=spread)
-        plan, seeds = Plan(6, most), 6
-        while (then := race({label: values[:seeds] for label, values in of.items()}, "S00", plan).following) is not None:
-            seeds = then
-        own = {("recommended", label): list(map(tuple, values[:seeds])) for label, values in of.items()}
+        plan = Plan(6, most)
+        *_, end = looks_at(of, "S00", plan)
+        own = {("recommended", label): list(map(tuple, values[: end.seeds])) for label, values in of.items()}
         runs = make_runs({("default", "S00"): [0.1, 0.2, 0.3], **own})
         return ProblemResults("synthetic", edited().problem("synthetic"), runs, pd.DataFrame(), plan=plan)
 

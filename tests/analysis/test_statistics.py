@@ -19,7 +19,7 @@ from pipeline.analysis.statistics import (
     tuning_gain,
 )
 from pipeline.statistics.comparison import against, best
-from pipeline.statistics.sequential import Plan, race
+from pipeline.statistics.sequential import Plan, looks
 from tests.statistics.nested import Floats
 from tests.statistics.nested import losses as losses_of
 
@@ -270,10 +270,8 @@ def test_equals_that_were_raced_raise_a_false_alarm_in_one_of_twenty_studies() -
     alarms = missed = 0
     for _ in range(times):
         of = losses_of(rng, 3, 12, 0.3)
-        seeds: int | None = plan.least
-        while seeds is not None:
-            so_far = {label: values[:seeds] for label, values in of.items()}
-            seeds = race(so_far, "S00", plan, overlap.validation, 0.02).following
+        *_, end = looks(of, "S00", plan, overlap.validation, 0.02)
+        so_far = {label: values[: end.seeds] for label, values in of.items()}
         table = compare(frame(so_far), "S00", overlap, 0.02, plan)
         alarms += bool(table["verdict"].isin(["better", "worse"]).any())
         missed += not table["in_set"].all()

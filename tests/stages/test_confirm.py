@@ -12,7 +12,7 @@ from pipeline.config import files
 from pipeline.runs import racing, results
 from pipeline.runs.results import CURVE_COLUMNS, RUN_COLUMNS
 from pipeline.stages import confirm, report, train
-from pipeline.statistics.sequential import Plan, race
+from pipeline.statistics.sequential import Plan, looks
 from tests.search import helpers
 
 FEW = ("trials: 12, batch: 4", "trials: 2, batch: 2")
@@ -107,11 +107,8 @@ def test_a_race_says_why_it_goes_on_and_stops_as_the_report_will_see_it(
     problem = report.read(params, "tiny")
     assert problem.plan == plan
     of = matrices(problem.runs[problem.runs["variant"] == "recommended"])
-    states = [
-        race({label: values[:n] for label, values in of.items()}, "ConstantLR", plan, problem.overlap.of("validation_loss"))
-        for n in LOOKS
-        if n <= seeds
-    ]
+    states = list(looks(of, "ConstantLR", plan, problem.overlap.of("validation_loss")))
+    assert states[-1].seeds == seeds
     assert [state.stop for state in states] == [*[False] * (len(states) - 1), True]
     assert told == [f"confirm@tiny: {racing.told(state, plan)}" for state in states]
 

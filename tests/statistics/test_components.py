@@ -139,6 +139,29 @@ def test_intervals_cover_as_often_as_they_say(labels: int, splits: int, share: f
     assert 0.925 < np.mean(covered) < (0.975 if share else 0.985)  # 93 to 97%, and an error; a little more where φ is 0
 
 
+@pytest.mark.parametrize("choice", [0.0, 1.0, 3.0])
+def test_what_each_split_chose_for_itself_is_not_the_splits(choice: float) -> None:
+    """Both streams of a split have its winner; no two splits have one in common, so that no correction is due to it."""
+    rng = np.random.default_rng(5)
+    covered, widths = [], []
+    for _ in range(600):
+        fixed = losses(rng, 4, 10, 0.5)
+        chosen = {label: y + choice * rng.normal(size=(10, 1)) for label, y in losses(rng, 4, 10, 0.5).items()}
+        own, told = differences(chosen, 0.2)["S00", "S01"], differences(chosen, 0.2, fixed)["S00", "S01"]
+        covered.append(told.p >= 0.05)
+        widths.append(told.half() / own.half())
+    assert 0.93 < np.mean(covered) < 0.98
+    assert np.mean(widths) < (1.1, 0.9, 0.75)[int(np.ceil(choice / 2))]
+
+
+def test_without_fixed_configurations_of_all_labels_each_goes_by_its_own() -> None:
+    rng = np.random.default_rng(0)
+    y, fixed = losses(rng, 3, 10), losses(rng, 2, 10)
+    assert differences(y, 0.2, fixed) == differences(y, 0.2)
+    dead = {label: np.full((10, 2), NAN) for label in y}
+    assert differences(y, 0.2, dead) == differences(y, 0.2)
+
+
 def test_both_plain_and_full_correction_are_wrong() -> None:
     rng = np.random.default_rng(0)
     figures = [nested(np.subtract(*losses(rng, 2, 20, 0.3).values())) for _ in range(400)]

@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from pipeline.statistics.components import Estimate, differences
-from pipeline.statistics.sequential import Plan, Race, boundaries, chance, nominal_levels, race, spent
+from pipeline.statistics.sequential import Plan, Race, boundaries, chance, looks, nominal_levels, race, spent
 from tests.statistics.nested import Floats, losses
 
 # Lan and DeMets' spending of O'Brien and Fleming's type, 5% two-sided, equal looks, as ldbounds and gsDesign document it.
@@ -104,11 +104,8 @@ def test_t_tests_at_nominal_levels_keep_the_level_of_the_sequence() -> None:
 
 
 def run(of: dict[str, Floats], plan: Plan, matters: float = 0.01) -> Race:
-    """The race as it would go on, from look to look, until it stops."""
-    seeds: int | None = plan.least
-    while seeds is not None:
-        state = race({label: values[:seeds] for label, values in of.items()}, "S00", plan, 0.2, matters)
-        seeds = state.following
+    """Where the race ends."""
+    *_, state = looks(of, "S00", plan, 0.2, matters)
     return state
 
 
@@ -141,6 +138,18 @@ def test_a_race_without_hope_ends_early() -> None:
     assert 20 <= state.seeds < 40
     assert "open" not in state.to_baseline.values()
     assert "hopeless" in state.to_baseline.values()
+
+
+def test_a_race_goes_from_look_to_look_and_no_further_than_it_must() -> None:
+    of, plan = losses(np.random.default_rng(4), 3, 40, effects=[0, 1, 2], spread=0.4), Plan(6, 40)
+    states = list(looks(of, "S00", plan, 0.2))
+    assert [state.seeds for state in states] == list(plan.looks[: len(states)])
+    assert [state.stop for state in states] == [False] * (len(states) - 1) + [True]
+    assert states[-1].seeds < 40
+    few = {label: values[:11] for label, values in of.items()}
+    assert list(looks(few, "S00", plan, 0.2)) == states[:2]
+    with pytest.raises(ValueError, match="first look"):
+        list(looks({label: values[:5] for label, values in of.items()}, "S00", plan))
 
 
 def test_a_race_is_over_at_most() -> None:
