@@ -63,8 +63,13 @@ class ProblemResults:
 
     @property
     def seeds(self) -> int:
-        """Seeds of a variant; each variant speaks of its own, and those of the recommended are fresh ones."""
-        return int(self.runs.groupby("variant")["seed"].nunique().max())
+        """Seeds of the studies; as many fresh ones confirm what is recommended, unless that was raced."""
+        return int(self.runs[self.runs["variant"] != "recommended"]["seed"].nunique())
+
+    @property
+    def confirmed(self) -> int:
+        """Fresh seeds on which the recommended were confirmed."""
+        return int(self.runs[self.runs["variant"] == "recommended"]["seed"].nunique())
 
     @property
     def trials_per_study(self) -> int:
