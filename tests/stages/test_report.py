@@ -22,6 +22,8 @@ import pytest
 from optuna.distributions import FloatDistribution, distribution_to_json
 
 from pipeline.analysis.assembled import assemble
+from pipeline.analysis.choice import last
+from pipeline.analysis.configurations import configuration, snippet_of
 from pipeline.analysis.statistics import CRITERION
 from pipeline.analysis.tables import recommendations
 from pipeline.catalogue import CATALOGUE
@@ -315,13 +317,15 @@ class Page(HTMLParser):
 def test_before_tuning_the_report_shows_the_default_variant_alone(repository: Path) -> None:
     """What an earlier report had of a problem that is no more goes."""
     earlier = repository / "reports/best/gone.py"
-    earlier.parent.mkdir(parents=True)
-    earlier.write_text("print()")
+    for path in (earlier, repository / "reports/best/gone/StepLR.py", repository / "reports/best/digits/Gone.py"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("print()")
     notes = repository / "reports/notes.txt"
     notes.write_text("the user's own")
     report.main()
     assert notes.read_text() == "the user's own"
-    assert sorted(path.name for path in earlier.parent.iterdir()) == ["digits.py", "synthetic.py"]
+    assert sorted(path.name for path in earlier.parent.iterdir()) == ["digits", "digits.py", "synthetic", "synthetic.py"]
+    assert sorted(path.stem for path in (earlier.parent / "digits").iterdir()) == sorted(ARGS)
     table = comparison(repository)
     assert list(table.columns) == COMPARISON
     assert set(table["variant"]) == {"default"}
@@ -338,7 +342,8 @@ def test_a_second_run_writes_the_same_bytes(tuned_repository: Path, reported: Pa
     assert outputs(tuned_repository) == first
     top = {name for name in first if "/" not in name}
     assert top == {"comparison.csv", "comparison.md", "curves.csv", "learning_rates.csv", "metrics.json", "report.html"}
-    assert {name for name in first if name.startswith("best/")} == {"best/digits.py", "best/synthetic.py"}
+    of_each = {f"best/{problem}/{label}.py" for problem in PEAK for label in ARGS}
+    assert {name for name in first if name.startswith("best/")} == {"best/digits.py", "best/synthetic.py", *of_each}
 
 
 def test_with_tuning_every_table_and_figure_has_all_variants(reported: Path, page: Page) -> None:
@@ -703,3 +708,26 @@ def test_it_can_be_printed(opened: Any) -> None:
     assert opened.evaluate("getComputedStyle(document.querySelector('.scroll')).overflowX") == "visible"
     ink = opened.evaluate("getComputedStyle(document.body).color")
     assert [int(part) for part in re.findall(r"\d+", ink)[:3]] < [80, 80, 80]
+
+
+def test_every_scheduler_has_a_file_and_a_snippet(reported: Path, tuned_repository: Path) -> None:
+    """With the numbers of its recommended configuration; the recommended scheduler's is that of the problem, and says so."""
+    params = load_params(CATALOGUE)
+    problems = [report.read(params, name) for name in params.problems]
+    found = assemble(params, problems)
+    for problem in problems:
+        chosen = found.choices[problem.name]
+        folder = reported / "reports/best" / problem.name
+        for label in problem.labels:
+            text = (folder / f"{label}.py").read_text(encoding="utf-8")
+            (lr,) = re.findall(r"^LR = (\S+)  # the peak, for batches of", text, re.MULTILINE)
+            lines = snippet_of(params, problem, chosen, label)
+            assert f"EPOCHS, LR = 100, {lr}  # for batches of" in lines
+            of_run = configuration(params, problem, chosen, label)
+            assert of_run is not None
+            assert of_run.run["variant"] == "recommended"
+            assert float(lr) == pytest.approx(of_run.run["lr"], rel=1e-15)
+            is_recommended = label == last(chosen).scheduler
+            assert (": the recommended one." in text.splitlines()[0]) == is_recommended
+            assert (text == (reported / f"reports/best/{problem.name}.py").read_text(encoding="utf-8")) == is_recommended
+            assert is_recommended or f"{last(chosen).scheduler}.py beside it is the recommended one" in " ".join(text.split())
