@@ -6,6 +6,7 @@ file of one. They hold no time and no random name: the same numbers give the sam
 panel.
 """
 
+from pipeline.analysis.figures.answer import answer
 from pipeline.analysis.figures.canvas import POINTS, WIDTH, Panel
 from pipeline.analysis.figures.curves import learning_rate_gallery, loss_curves
 from pipeline.analysis.figures.evidence import best_so_far, budget, importances, profile, sensitivity
@@ -21,6 +22,7 @@ __all__ = [
     "Panel",
     "Style",
     "Styles",
+    "answer",
     "best_so_far",
     "budget",
     "critical_difference",
