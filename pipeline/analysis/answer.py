@@ -16,7 +16,7 @@ import pandas as pd
 from pipeline.analysis.choice import Choice, simplest_first
 from pipeline.analysis.ends import ends, warning
 from pipeline.analysis.statistics import CRITERION
-from pipeline.analysis.summary import MISSING, called, count, factor, listing, rounded, share, unusual
+from pipeline.analysis.summary import MISSING, called, count, factor, listing, rounded, share, short, unusual
 from pipeline.analysis.tables import ProblemResults, Row, records
 from pipeline.schedulers.registry import schedulers
 from pipeline.statistics.comparison import Reason
@@ -119,7 +119,7 @@ def answer_to(results: ProblemResults, compared: pd.DataFrame, widths: pd.DataFr
     forgiven = _forgiven(widths, chosen)
     return Answer(
         scheduler=chosen.scheduler,
-        lr=rounded(float(run["lr"])),
+        lr=short(float(run["lr"])),
         arguments=_arguments(run),
         stepped=_stepped(run),
         optimizer=_optimizer(results, run),
@@ -198,7 +198,7 @@ def _rate(chosen: Choice, forgiven: tuple[float, float]) -> str:
     """How wrong the peak rate may be."""
     if math.isnan(chosen.tolerance):
         return "how wrong it may be is not known: no sweep of rates has been run, or it lies beside the good ones"
-    low, high = map(rounded, forgiven)
+    low, high = map(short, forgiven)
     wrong = factor(chosen.tolerance)
     by = "may hardly be wrong" if float(wrong) < 1.1 else f"may be wrong by a factor of {wrong} either way"
     return f"{by}: at most 5% more loss from {low} to {high}"

@@ -21,7 +21,7 @@ def _lines(results: ProblemResults, run: Row) -> Iterator[str]:
     component = Component(**{key: json.loads(run["optimizer"])[key] for key in ("name", "args")})
     schedule = script._schedule(run)
     made = script._scheduler(schedule, component, Budget(int(run["epochs"]), results.batches))
-    optimizer = script._optimizer(component, float(f"{schedule.lr:.2g}"))
+    optimizer = script._optimizer(component, float(f"{schedule.lr:.10g}"))
     yield from sorted({f"import {module}" for module in (optimizer.module, "torch") if module})
     yield "from torch.optim import lr_scheduler"
     yield ""

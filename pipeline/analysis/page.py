@@ -168,7 +168,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "person": summary.rounded,
+        "short": summary.short,
         "number": summary.number,
         "signed": summary.signed,
         "rate": summary.rate,
@@ -177,6 +177,6 @@ def _environment() -> Environment:
         "signed_share": partial(summary.signed, form=summary.share),
         "probability": summary.probability,
         "listing": summary.listing,
-        "swatch": figures.swatch,
+        "symbol": figures.symbol,
     }
     return environment

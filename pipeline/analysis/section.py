@@ -134,7 +134,8 @@ def _figures(
     """Every figure, by fold."""
     name = results.name
     gains = evidence["gains"].assign(variant="tuned minus default", diverged=0)
-    to_baseline = figures.forest(name, ranked, "difference", f"validation loss minus that of {baseline}", style)
+    judged = ranked[ranked["variant"] == results.variants[-1]]
+    to_baseline = figures.forest(name, judged, "difference", f"validation loss minus that of {baseline}", style)
     drawn = {
         "comparison": {f"Difference to {baseline}": to_baseline},
         "rate": {"Sensitivity to the peak rate": figures.sensitivity(name, evidence["sensitivity"], style)},
@@ -158,9 +159,10 @@ def _curves(results: ProblemResults, rated: Sequence[str], style: Styles) -> dic
     """Losses and learning rates of the variants in which all seeds of a scheduler share a configuration."""
     curves = results.curves[results.curves["variant"].isin(rated)]
     known = curves[curves["run"].isin(finished(results.runs)["run"])]
+    last_known = known[known["variant"] == results.variants[-1]]
     losses = {
-        f"{part.capitalize()} loss": figures.loss_curves(results.name, known, f"{metric}_loss", f"{part} loss", style)
-        for part, metric in (("validation", "validation"), ("training", "train"))
+        "Validation loss": figures.loss_curves(results.name, known, "validation_loss", "validation loss", style),
+        "Training loss": figures.loss_curves(results.name, last_known, "train_loss", "training loss", style),
     }
     highlight = {found.scheduler: found.run for found in recommendations(results) if found.run is not None}
     return {"Learning rates": figures.learning_rate_gallery(results.name, curves, style, highlight), **losses}

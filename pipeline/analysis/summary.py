@@ -76,14 +76,18 @@ def share(value: float | None) -> str:
     return MISSING if value is None or not math.isfinite(value) else f"{100 * value:.1f}%".replace("-", _MINUS)
 
 
+def short(value: float | None) -> str:
+    """A rate as a person would write it: two digits."""
+    return MISSING if value is None or not math.isfinite(value) else f"{float(f'{value:.2g}'):.10g}"
+
+
 def rounded(value: Any) -> str:
     """An argument as a person would write it: two digits, and of a number just below 1 of what it lacks (0.998997 is 0.999)."""
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(rounded, value))}]"
     if not isinstance(value, float) or not math.isfinite(value):
         return str(value)
-    short = 1 - float(f"{1 - value:.2g}") if 0.9 <= value < 1 else float(f"{value:.2g}")
-    return f"{short:.10g}"
+    return f"{1 - float(f'{1 - value:.2g}'):.10g}" if 0.9 <= value < 1 else short(value)
 
 
 def factor(value: float) -> str:

@@ -110,7 +110,7 @@ def test_fresh_seeds_are_not_counted_beside_those_of_the_studies(
     runs.loc[runs["variant"] == "recommended", "seed"] += 1000
     results, found = findings(params, runs, make_curves(runs, 2))
     assert summary.conditions(results)["Seeds"] == "3 seeds, each with a split of its own"
-    assert "This holds for 3 seeds, on cpu" in summary.overview([results], found[-1:], "base")
+    assert "3 seeds, each with a split of its own" in summary.verdict(results, found)
 
 
 def test_of_many_schedulers_it_says_how_many(sentences: Callable[[Losses], str]) -> None:

@@ -13,7 +13,7 @@ from pipeline.analysis.figures.evidence import best_so_far, budget, importances,
 from pipeline.analysis.figures.files import standalone
 from pipeline.analysis.figures.intervals import forest
 from pipeline.analysis.figures.ranks import critical_difference
-from pipeline.analysis.figures.style import PALETTE, Style, Styles, palette, styles, swatch
+from pipeline.analysis.figures.style import PALETTE, Style, Styles, palette, styles, swatch, symbol
 
 __all__ = [
     "PALETTE",
@@ -36,4 +36,5 @@ __all__ = [
     "standalone",
     "styles",
     "swatch",
+    "symbol",
 ]

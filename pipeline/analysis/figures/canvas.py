@@ -19,13 +19,13 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from pipeline.config.arrays import Floats
 
 WIDTH = 360  # points; on the narrowest phone a point is about a pixel
-POINTS = 120  # per line: about what a line of that width can show
+POINTS = 80  # per line: about what a line of that width can show
 NAME = 8.4  # points from the name of one line to that of the next
 
 # Stand-ins that matplotlib can draw with, each replaced by the page's own colour.
 INK, GRID, PAPER, MUTED = "#fe0000", "#fe0001", "#fe0002", "#fe0003"
 _THEMED = {INK: "currentColor", GRID: "var(--grid)", PAPER: "var(--card)", MUTED: "var(--muted)"}
-_NUMBER = re.compile(r"(?<![#\w.])-?\d+\.\d{2,}")
+_NUMBER = re.compile(r"(?<![#\w.])-?\d+\.\d{3,}")
 # From matplotlib's own defaults: neither a matplotlibrc nor what others set in this process may show in a drawing.
 SETTINGS: dict[Any, Any] = {
     **{name: value for name, value in rcParamsDefault.items() if not name.startswith(("backend", "interactive", "toolbar"))},
@@ -187,18 +187,33 @@ def as_svg(figure: Figure, name: str, description: str) -> Markup:
     with rc_context({"svg.hashsalt": name}):
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     drawing = text.getvalue().partition("<svg ")[2]
-    body = _themed(_unique_ids(_slim(drawing.partition(">")[2]), re.sub(r"[^\w-]", "_", name)))
+    own = _unique_ids(_slim(drawing.partition(">")[2]), re.sub(r"[^\w-]", "_", name))
+    body = _themed(_without_plain_groups(own))
     box = f"0 0 {WIDTH} {figure.get_figheight() * 72:g}"
     opening = Markup('<svg role="img" aria-label="{}" viewBox="{}">').format(description, box)
     return opening + Markup(body)
 
 
 def _slim(svg: str) -> str:
-    """Without matplotlib's own style sheet, empty lines and false precision: a tenth of a point is enough."""
+    """Without matplotlib's own style sheet, empty groups and false precision: a tenth of a point is enough."""
     svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->|<style.*?</style>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"<defs>\s*</defs>", "", svg)
+    svg = re.sub(r"<defs>\s*</defs>|<g[^>]*/>", "", svg)
     svg = re.sub(r"<[^>]*>", lambda tag: _NUMBER.sub(lambda match: _rounded(match[0]), tag[0]), svg)
+    svg = re.sub(r' d="[^"]*"', lambda path: re.sub(r"\s*([A-Za-z])\s+", r"\1", path[0]), svg)
     return re.sub(r"\s*\n\s*", "\n", svg)
+
+
+def _without_plain_groups(svg: str) -> str:
+    """Groups that say nothing of what is in them dissolved."""
+    kept: list[bool] = []
+
+    def one(tag: re.Match[str]) -> str:
+        if tag[0] != "</g>":
+            kept.append(" " in tag[0])
+        stays = kept[-1] if tag[0] != "</g>" else kept.pop()
+        return tag[0] if stays else ""
+
+    return re.sub(r"\n\n+", "\n", re.sub(r"<g\b[^>]*>|</g>", one, svg))
 
 
 def _rounded(digits: str) -> str:
@@ -207,9 +222,10 @@ def _rounded(digits: str) -> str:
 
 def _unique_ids(svg: str, prefix: str) -> str:
     """Ids that are referred to get the prefix, since all panels share one page; the others go."""
-    used = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', svg))
-    svg = re.sub(r' id="([^"]*)"', lambda match: f' id="{prefix}-{match[1]}"' if match[1] in used else "", svg)
-    return re.sub(r'(url\(#|href="#)', rf"\1{prefix}-", svg)
+    used = sorted(set(re.findall(r'(?:url\(#|href="#)([^)"]+)', svg)))
+    short = {found: f"{prefix}-{number}" for number, found in enumerate(used)}
+    svg = re.sub(r' id="([^"]*)"', lambda match: f' id="{short[match[1]]}"' if match[1] in short else "", svg)
+    return re.sub(r'(url\(#|href="#)([^)"]+)', lambda match: match[1] + short[match[2]], svg)
 
 
 def _variable(name: str, number: re.Match[str]) -> str:

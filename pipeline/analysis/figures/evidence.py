@@ -100,14 +100,18 @@ def _of(variant: str) -> str:
 
 def _over(name: str, column: str, table: pd.DataFrame, grid: Floats, title: str, style: Styles) -> list[Panel]:
     """One panel per variant in which anything was measured; ``grid`` are all the values of ``column`` there are."""
-    measured = table[table["validation_loss"].notna()]
-    best = measured.sort_values("validation_loss")[["low", "high"]].head(1)  # in view, so that noise looks like noise
-    scale = near_the_lowest(np.append(measured["validation_loss"].to_numpy(float), best.to_numpy(float)))
     return [
-        Panel(variant, _over_panel(f"{name}{_of(variant)}", column, rows, grid, scale, title, style))
+        Panel(variant, _over_panel(f"{name}{_of(variant)}", column, rows, grid, _over_scale(rows), title, style))
         for variant, rows in variants(table)
         if rows["validation_loss"].notna().any()
     ]
+
+
+def _over_scale(rows: pd.DataFrame) -> Scale:
+    """All means near the lowest, and the interval of that in view, so that noise looks like noise."""
+    measured = rows[rows["validation_loss"].notna()].sort_values("validation_loss")
+    scale, low = near_the_lowest(measured["validation_loss"].to_numpy(float)), float(measured["low"].iloc[0])
+    return Scale(min(scale.low, low) if np.isfinite(low) else scale.low, scale.high, False)
 
 
 def _over_panel(name: str, column: str, rows: pd.DataFrame, grid: Floats, scale: Scale, title: str, style: Styles) -> Markup:

@@ -77,9 +77,16 @@ def styles(labels: Sequence[str]) -> dict[str, Style]:
 
 
 def swatch(style: Style) -> Markup:
-    """A short line in a scheduler's style, for legends and tables."""
+    """A short line in a scheduler's style, for legends."""
+    return Markup('<svg class="swatch" viewBox="0 0 28 8" aria-hidden="true">{}</svg>').format(_line(style))
+
+
+def symbol(style: Style) -> Markup:
+    """The same as a symbol of the page, ``look-`` and the scheduler's number, for tables that show it many times."""
+    return Markup('<symbol id="look-{}" viewBox="0 0 28 8">{}</symbol>').format(style.number, _line(style))
+
+
+def _line(style: Style) -> Markup:
     dashes = Markup(' stroke-dasharray="{}"').format(" ".join(f"{2 * d:g}" for d in style.dashes)) if style.dashes else ""
-    return Markup(
-        '<svg class="swatch" viewBox="0 0 28 8" aria-hidden="true"><path d="M0 4H28" fill="none"'
-        ' stroke="var(--scheduler-{})" stroke-width="3"{}/></svg>'
-    ).format(style.number, dashes)
+    line = Markup('<path d="M0 4H28" fill="none" stroke="var(--scheduler-{})" stroke-width="3"{}/>')
+    return line.format(style.number, dashes)
