@@ -197,7 +197,7 @@ def as_svg(figure: Figure, name: str, description: str) -> Markup:
 def _slim(svg: str) -> str:
     """Without matplotlib's own style sheet, empty groups and false precision: a tenth of a point is enough."""
     svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->|<style.*?</style>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"<defs>\s*</defs>|<g[^>]*/>", "", svg)
+    svg = re.sub(r"<defs>\s*</defs>|<g[^>]*/>|(?<=\") transform=\"rotate\(-?0[^\"]*\"", "", svg)
     svg = re.sub(r"<[^>]*>", lambda tag: _NUMBER.sub(lambda match: _rounded(match[0]), tag[0]), svg)
     svg = re.sub(r' d="[^"]*"', lambda path: re.sub(r"\s*([A-Za-z])\s+", r"\1", path[0]), svg)
     return re.sub(r"\s*\n\s*", "\n", svg)

@@ -73,6 +73,7 @@ def _gallery(
         for axes, label in zip(panels, labels, strict=False):
             _rates(axes, curves[curves["scheduler"] == label], style[label], highlight.get(label))
             dress(axes, scale)
+            axes.grid(visible=False, axis="x")
             axes.set_title(label, loc="left", pad=3, y=1)  # a given height saves matplotlib the search for one
         for axes in panels[len(labels) :]:
             axes.set_axis_off()
