@@ -148,12 +148,12 @@ def test_the_same_stage_again_adds_nothing_to_mlflow(project: Path, tmp_path: Pa
 
 
 def test_the_winners_script_runs_and_has_the_reported_rates(project: Path) -> None:
-    """The run of the recommendation had them, to the last bit; a schedule that reacts to the loss begins as it did."""
+    """The run of the recommendation had them; a schedule that reacts to the loss begins as it did."""
     chosen = pd.read_csv(project / "reports/evidence/choices.csv").set_index("variant")
     curves = pd.read_parquet(project / f"results/{PROBLEM}/confirm/curves.parquet").set_index("run")
     of_run = curves.loc[[chosen["run"]["recommended"]], "lr"].tolist()
-    rates = rates_of((project / f"reports/best/{PROBLEM}.py").read_text(encoding="utf-8"))
-    assert rates == of_run[: len(rates)]
+    rates = rates_of((project / f"reports/best/{PROBLEM}.py").read_text(encoding="utf-8"), 4)  # 100 samples in batches of 32
+    assert rates == pytest.approx(of_run[: len(rates)], rel=1e-14)  # the peak may be rounded in its last bit
     assert "validation loss" in run(project, sys.executable, f"reports/best/{PROBLEM}.py").stdout
 
 

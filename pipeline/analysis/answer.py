@@ -89,9 +89,9 @@ class Answer:
         return {**asdict(self), "lines": self.lines}
 
 
-def best_file(problem: str) -> str:
-    """The file of what is recommended for a problem, beside the page, as a link writes it."""
-    return f"best/{quote(problem)}.py"
+def best_file(problem: str, label: str | None = None) -> str:
+    """The file of a scheduler, or of what is recommended for a problem, beside the page, as a link writes it."""
+    return f"best/{quote(problem)}.py" if label is None else f"best/{quote(problem)}/{quote(label)}.py"
 
 
 def answer_to(results: ProblemResults, compared: pd.DataFrame, widths: pd.DataFrame, chosen: Choice, baseline: str) -> Answer:

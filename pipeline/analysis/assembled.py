@@ -1,16 +1,18 @@
 """The whole report: every table, figure and script of it, and the page that shows them."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from pipeline.analysis import choice, evidence, figures, page, summary, tables
 from pipeline.analysis.across import average_ranks, friedman
 from pipeline.analysis.answer import Answer, answer_to, next_steps
 from pipeline.analysis.choice import Choices, choices, last
+from pipeline.analysis.configurations import configuration
 from pipeline.analysis.ends import ends
 from pipeline.analysis.page import Report
 from pipeline.analysis.script import script
@@ -127,15 +129,33 @@ def figures_of(report: Report) -> dict[str, tuple[str, str | None, dict[str, flo
 
 
 def scripts(report: Report) -> Iterator[tuple[str, str]]:
-    """For each problem the runnable file of what is recommended."""
+    """Runnable files: ``P`` is what is recommended for a problem, ``P/LABEL`` each of its schedulers."""
     for problem in report.problems:
         chosen = report.choices[problem.name]
-        of_run = problem.runs[problem.runs["run"] == last(chosen).run].to_dict("records")
-        if of_run:
-            rows = report.tables["comparison"].query("problem == @problem.name")
-            said = summary.verdict(problem, summary.findings(problem, rows, report.params.report.baseline, chosen))
-            run = {str(key): value for key, value in of_run[0].items()}
-            yield problem.name, script(problem.name, problem.params, run, problem.batches, said, problem.data)
+        rows = report.tables["comparison"].query("problem == @problem.name")
+        for label in problem.labels:
+            found = configuration(report.params, problem, chosen, label)
+            if found is None:
+                continue
+            is_chosen = label == last(chosen).scheduler
+            if is_chosen:
+                said = summary.verdict(problem, summary.findings(problem, rows, report.params.report.baseline, chosen))
+            else:
+                said = _beside(rows, found.run, last(chosen).scheduler)
+            standing, given = ": the recommended one" if is_chosen else "", (problem.name, problem.params, found.run)
+            text = script(*given, problem.batches, said, problem.data, warmup=found.warmup, standing=standing)
+            yield f"{problem.name}/{label}", text
+            if is_chosen:
+                yield problem.name, text
+
+
+def _beside(rows: pd.DataFrame, run: Mapping[str, Any], recommended: str | None) -> str:
+    """What is said of a configuration that is not the recommended one."""
+    row = rows[(rows["scheduler"] == run["scheduler"]) & (rows["variant"] == run["variant"])].iloc[0]
+    loss, bound = row["validation_loss"], row["regret_bound"]
+    found = f"Validation loss {loss:.4g} ({run['variant']}), on average over seeds"
+    found += f", and at most {100 * bound:.3g}% above the best" if np.isfinite(bound) else ""
+    return f"{found}; {recommended}.py beside it is the recommended one." if recommended else f"{found}."
 
 
 def csv(frame: pd.DataFrame) -> bytes:

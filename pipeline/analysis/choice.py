@@ -60,7 +60,7 @@ def choices(
         bound = table["regret_bound"]
         judged = table.assign(loss=table[CRITERION], relative=bound, bound=bound, bounded=bound <= matters)
         chosen = recommendation(judged, preference)
-        run = _typical(results, variant, chosen.label)
+        run = typical(results, variant, chosen.label)
         tolerance = _tolerance(widths, results, run) if variant == "recommended" else np.nan
         found[variant] = Choice(variant, chosen.label, chosen.reason, chosen.relative, run, tolerance)
     return found
@@ -86,7 +86,7 @@ def _searched(trials: pd.DataFrame) -> dict[str, int]:
     return {str(row["scheduler"]): len(json.loads(row["params"])) for row in known.to_dict("records")}
 
 
-def _typical(results: ProblemResults, variant: str, label: str | None) -> str | None:
+def typical(results: ProblemResults, variant: str, label: str | None) -> str | None:
     """Of the configuration's runs the one with the lowest loss beside the mean of its seed, so that no easy split decides."""
     runs = results.runs[(results.runs["variant"] == variant) & ~results.runs["diverged"].astype(bool)]
     beside = runs[CRITERION] - runs.groupby("seed")[CRITERION].transform("mean")

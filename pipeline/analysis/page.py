@@ -18,6 +18,7 @@ from pipeline.analysis import figures, summary
 from pipeline.analysis.across import MANY, Friedman, friedman
 from pipeline.analysis.answer import Answer
 from pipeline.analysis.choice import Choices
+from pipeline.analysis.configurations import snippet_of
 from pipeline.analysis.figures import Styles
 from pipeline.analysis.section import COLOURED, Figure, Section, section
 from pipeline.analysis.shown import FOLDS
@@ -67,7 +68,7 @@ def render(report: Report, workers: Workers) -> tuple[str, dict[str, Markup]]:
     params, style = report.params, style_of(report.problems)
     parts = [
         (results, _own(report.tables, results.name), _own(report.evidence, results.name), report.choices[results.name],
-         report.answers[results.name], style, params.report)
+         report.answers[results.name], _code(report, results), style, params.report)
         for results in report.problems
     ]  # fmt: skip
     sections = list(workers.map(_section, parts))
@@ -91,12 +92,18 @@ def render(report: Report, workers: Workers) -> tuple[str, dict[str, Markup]]:
     return html, _drawings(sections, across)
 
 
+def _code(report: Report, results: ProblemResults) -> str:
+    """What to paste for what is recommended; nothing where no run finished."""
+    chosen, label = report.choices[results.name], report.answers[results.name].scheduler
+    return snippet_of(report.params, results, chosen, label) if label else ""
+
+
 def style_of(problems: Iterable[ProblemResults]) -> Styles:
     """One look for each scheduler, the same in every figure of the report."""
     return figures.styles(list(dict.fromkeys(label for results in problems for label in results.labels)))
 
 
-def _section(part: tuple[ProblemResults, Frames, Frames, Choices, Answer, Styles, ReportParams]) -> Section:
+def _section(part: tuple[ProblemResults, Frames, Frames, Choices, Answer, str, Styles, ReportParams]) -> Section:
     return section(*part)
 
 

@@ -10,7 +10,6 @@ from markupsafe import Markup
 from pipeline.analysis import figures, shown, summary
 from pipeline.analysis.answer import Answer, best_file
 from pipeline.analysis.choice import Choice, Choices, last
-from pipeline.analysis.code import code
 from pipeline.analysis.ends import worth_telling
 from pipeline.analysis.figures import Panel, Styles
 from pipeline.analysis.statistics import finished
@@ -43,7 +42,8 @@ class Section:
     name: str
     answer: Answer
     code: str
-    best_file: str
+    files: Mapping[str | None, str]
+    """The file of each scheduler, and under None the recommended one's, as links write them."""
     picture: Markup
     variants: Sequence[str]
     labels: Sequence[str]
@@ -80,10 +80,11 @@ def section(
     evidence: Frames,
     chosen: Choices,
     answer: Answer,
+    code: str,
     style: Styles,
     asked: ReportParams,
 ) -> Section:
-    """One problem's part of the page, figures drawn; the tables have the problem's rows."""
+    """One problem's part of the page, figures drawn; the tables have the problem's rows, ``code`` is what to paste."""
     baseline, comparison = asked.baseline, tables["comparison"]
     ranked = _best_first(comparison, results.variants)
     labels = tuple(dict.fromkeys(ranked["scheduler"]))
@@ -92,8 +93,8 @@ def section(
     return Section(
         name=results.name,
         answer=answer,
-        code=code(results, last(chosen).run),
-        best_file=best_file(results.name),
+        code=code,
+        files={None: best_file(results.name), **{label: best_file(results.name, label) for label in labels}},
         picture=_picture(results, ranked, last(chosen), style, asked.margin),
         variants=results.variants,
         labels=labels,

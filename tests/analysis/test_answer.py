@@ -122,3 +122,4 @@ def test_a_factor_never_promises_more_than_was_found(value: float, text: str) ->
 
 def test_a_link_to_any_name_is_a_link() -> None:
     assert best_file("my data#1") == "best/my%20data%231.py"
+    assert best_file("P", "Step 2") == "best/P/Step%202.py"

@@ -45,7 +45,7 @@ def test_all_speak_of_one_configuration(edits: list[helpers.Edit], tmp_path: Pat
     assert json.loads(row["args"]) == best["args"]
     script = " ".join(Path("reports/best/tiny.py").read_text("utf-8").split())
     assert script.startswith(f'"""{label} on tiny')
-    assert f"lr={row['lr']:.10g}" in script
+    assert f"LR = {row['lr']:.10g} " in script
     headline = re.compile(rf"(Take|Keep) {label}: ")
     assert headline.search(script)
     assert headline.search(Path("reports/report.html").read_text("utf-8"))

@@ -314,13 +314,15 @@ class Page(HTMLParser):
 def test_before_tuning_the_report_shows_the_default_variant_alone(repository: Path) -> None:
     """What an earlier report had of a problem that is no more goes."""
     earlier = repository / "reports/best/gone.py"
-    earlier.parent.mkdir(parents=True)
-    earlier.write_text("print()")
+    for path in (earlier, repository / "reports/best/gone/StepLR.py", repository / "reports/best/digits/Gone.py"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("print()")
     notes = repository / "reports/notes.txt"
     notes.write_text("the user's own")
     report.main()
     assert notes.read_text() == "the user's own"
-    assert sorted(path.name for path in earlier.parent.iterdir()) == ["digits.py", "synthetic.py"]
+    assert sorted(path.name for path in earlier.parent.iterdir()) == ["digits", "digits.py", "synthetic", "synthetic.py"]
+    assert sorted(path.stem for path in (earlier.parent / "digits").iterdir()) == sorted(ARGS)
     table = comparison(repository)
     assert list(table.columns) == COMPARISON
     assert set(table["variant"]) == {"default"}
@@ -345,7 +347,8 @@ def test_a_second_run_writes_the_same_bytes(tuned_repository: Path, reported: Pa
         "metrics.json",
         "report.html",
     }
-    assert {name for name in first if name.startswith("best/")} == {"best/digits.py", "best/synthetic.py"}
+    of_each = {f"best/{problem}/{label}.py" for problem in PEAK for label in ARGS}
+    assert {name for name in first if name.startswith("best/")} == {"best/digits.py", "best/synthetic.py", *of_each}
 
 
 def test_with_tuning_every_table_and_figure_has_all_variants(reported: Path, page: Page) -> None:
