@@ -134,15 +134,24 @@ def answer_to(results: ProblemResults, compared: pd.DataFrame, widths: pd.DataFr
     )
 
 
-def next_steps(answers: Sequence[Answer]) -> list[str]:
-    """What to try next, a line each."""
+NARROWED_BY = {
+    "seeds": "raise seeds in params.yaml, then make repro",
+    "trials": "raise tune.trials in params.yaml, then make repro",
+    "samples": "only more samples would",
+}
+"""What makes a bound narrower, by what the noise is mostly due to."""
+
+
+def next_steps(answers: Sequence[Answer], due_to: Mapping[str, str]) -> list[str]:
+    """What to try next, a line each; ``due_to`` is problem → a key of :data:`NARROWED_BY`, seeds where it does not say."""
     known = [answer for answer in answers if answer.scheduler is not None]
-    unsure = [answer.problem for answer in known if not answer.is_bounded]
+    unsure: dict[str, list[str]] = {}
+    for answer in known:
+        if not answer.is_bounded:
+            unsure.setdefault(due_to.get(answer.problem, "seeds"), []).append(answer.problem)
     steps = [f"try it: python reports/{best_file(answer.problem)}" for answer in known[:1]]
-    if unsure:
-        steps.append(f"narrow what {listing(unsure)} may cost: raise seeds in params.yaml, then make repro")
-    steps += [f"{answer.problem}: {answer.caution}" for answer in known if answer.caution]
-    return steps
+    steps += [f"narrow what {listing(own)} may cost: {NARROWED_BY[what]}" for what, own in unsure.items()]
+    return steps + [f"{answer.problem}: {answer.caution}" for answer in known if answer.caution]
 
 
 def _arguments(run: Row) -> dict[str, str]:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from pipeline.analysis import choice, evidence, figures, page, summary, tables
 from pipeline.analysis.across import average_ranks, friedman
-from pipeline.analysis.answer import Answer, answer_to, next_steps
+from pipeline.analysis.answer import NARROWED_BY, Answer, answer_to, next_steps
 from pipeline.analysis.choice import Choices, choices, last
 from pipeline.analysis.configurations import configuration
 from pipeline.analysis.ends import ends
@@ -114,8 +114,9 @@ def report_files(report: Report, workers: Workers = HERE) -> dict[str, bytes]:
 
 def answers_of(report: Report) -> dict[str, Any]:
     """What ``reports/answer.json`` holds: each problem's answer, and what to try next."""
-    found = list(report.answers.values())
-    return {"problems": [answer.as_json() for answer in found], "next": next_steps(found)}
+    found, settle = list(report.answers.values()), report.evidence.get("settle", pd.DataFrame())
+    due_to = {row["problem"]: row["settled_by"] for row in tables.records(settle) if row["settled_by"] in NARROWED_BY}
+    return {"problems": [answer.as_json() for answer in found], "next": next_steps(found, due_to)}
 
 
 def figures_of(report: Report) -> dict[str, tuple[str, str | None, dict[str, float]]]:

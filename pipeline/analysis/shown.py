@@ -27,7 +27,7 @@ class Evidence:
 
     A heading may name the form of its figures behind a bar: ``number`` (what numbers have without), ``rate``, ``share`` or
     ``signed``; ``value|low|high`` as a column's name has the ends of its interval, shown as ± half of it. Without ``columns``
-    all are shown under their own names.
+    all are shown under their own names; what the table has not is left out, and so is a table that there is none of.
     """
 
     name: str
@@ -77,7 +77,30 @@ TABLES = (
         {"scheduler": "Scheduler", "parameter": "Parameter", "low": "From|rate", "high": "To|rate", "at_low":
          "Winners at the lower end", "at_high": "At the upper end", "studies": "Of studies", "widened": "Ranges widened"},
     ),
-    Evidence("noise", "noise", "Components of the variance"),
+    Evidence(
+        "budget_rates", "budget", "Peak rates within 5% of the best, by budget", "",
+        {"epochs": "Epochs|rate", "scheduler": "Scheduler", "best_lr": "Best peak rate|rate", "lowest_lr": "From|rate",
+         "highest_lr": "To|rate", "decades": "Width in decades|rate", "end": "Lies at the end"},
+    ),
+    Evidence(
+        "growth", "budget", "What doubling the budget brings",
+        "By which share the loss changes at each doubling of the epochs, ± half the 95% interval, and how that goes on.",
+        {"variant": "Variant", "scheduler": "Scheduler", "doubling|doubling_low|doubling_high": "Each doubling|signed",
+         "last|last_low|last_high": "The last one|signed", "speaks": "Goes on as"},
+    ),
+    Evidence(
+        "winners_by_trials", "search", "Lowest mean loss at each number of trials", "",
+        {"trials": "Trials|rate", "scheduler": "Lowest", "runner_up": "Second", "behind|behind_low|behind_high":
+         "Behind by|signed", "in_set": "May be the best"},
+    ),
+    Evidence(
+        "noise", "noise", "Components of the variance", "",
+        {"variant": "Variant", "source": "Source", "variance": "Variance|rate", "share": "Share|share", "of_difference":
+         "Of a difference|share", "sd": "Standard deviation of a run"},
+    ),
+    Evidence("settle", "sure", "What would settle what is open", "", {"sentence": "In a sentence"}),
+    Evidence("looks", "sure", "How the confirmation was raced"),
+    Evidence("last_or_best", "sure", "By the best epoch instead of the last"),
     Evidence(
         "targets", "curves", "How fast",
         "Runs whose validation reached the target (report.target, else the median that the baseline as written ends with), and "
@@ -122,7 +145,8 @@ def tables(fold: str, evidence: Frames, labels: Sequence[str]) -> list[Table]:
 def _tables(fold: str, evidence: Frames, labels: Sequence[str]) -> Iterator[Table]:
     for shown in TABLES:
         if shown.fold == fold and shown.name in evidence and len(frame := evidence[shown.name]):
-            columns = [_column(*item, frame) for item in (shown.columns or _all(frame)).items()]
+            asked = shown.columns or _all(frame)
+            columns = [_column(name, head, frame) for name, head in asked.items() if set(name.split("|")) <= set(frame)]
             yield Table(shown.name, shown.title, shown.caption, columns, records(_ordered(frame, labels)))
 
 
@@ -139,7 +163,7 @@ def _column(name: str, heading: str, frame: pd.DataFrame) -> Column:
 
 def _ordered(frame: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
     """By scheduler where there is one row, or one of each variant, for each; else as the rows come."""
-    if "scheduler" not in frame or "epochs" in frame:
+    if "scheduler" not in frame or {"epochs", "trials"} & set(frame):
         return frame
     place = {label: number for number, label in enumerate(labels)}
     return frame.sort_values("scheduler", key=lambda column: column.map(place).fillna(len(place)), kind="stable")

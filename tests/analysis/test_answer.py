@@ -88,7 +88,7 @@ def test_where_nothing_finished_it_says_so(answer: Callable[..., Answer]) -> Non
     found = answer({("default", "base"): [NAN, NAN], ("default", "A"): [NAN, NAN]})
     assert found.scheduler is None
     assert found.lines[0] == "No run finished: every scheduler diverged on every seed."
-    assert next_steps([found]) == []
+    assert next_steps([found], {}) == []
 
 
 def test_what_diverged_is_said(answer: Callable[..., Answer]) -> None:
@@ -100,8 +100,10 @@ def test_what_diverged_is_said(answer: Callable[..., Answer]) -> None:
 def test_next_is_to_try_it_and_to_narrow_what_is_not_sure(answer: Callable[..., Answer]) -> None:
     unsure = answer({("default", "base"): [0.5, 0.6, 0.7, 0.8], ("default", "A"): [0.6, 0.5, 0.6, 0.7]})
     assert not unsure.is_bounded
-    assert [step.partition(":")[0] for step in next_steps([unsure])] == ["try it", "narrow what P may cost"]
-    assert [step.partition(":")[0] for step in next_steps([answer()])] == ["try it"]
+    assert [step.partition(":")[0] for step in next_steps([unsure], {})] == ["try it", "narrow what P may cost"]
+    assert "raise seeds" in next_steps([unsure], {})[1]
+    assert "more samples" in next_steps([unsure], {"P": "samples"})[1]
+    assert [step.partition(":")[0] for step in next_steps([answer()], {})] == ["try it"]
 
 
 @pytest.mark.parametrize(
