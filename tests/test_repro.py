@@ -178,9 +178,9 @@ def test_all_results_of_the_contract_are_there(project: Path) -> None:
     ]
     expected = {name.format(PROBLEM) for name in per_problem}
     found = set(written(project))
-    more = {name for name in found if name.startswith(("reports/evidence/", "reports/figures/"))}
+    more = {name for name in found if name.startswith(("reports/evidence/", "reports/figures/", f"reports/best/{PROBLEM}/"))}
     assert found - more == expected | {f"reports/{name}" for name in reports} | {"data/params.json"}
-    assert {Path(name).suffix for name in more} == {".csv", ".md", ".svg"}
+    assert {Path(name).suffix for name in more} == {".csv", ".md", ".py", ".svg"}
     runs = pd.read_parquet(project / "results/synthetic/train/runs.parquet")
     assert len(runs) == runs["run"].nunique() == 13 * 2 * 2
     comparison = pd.read_csv(project / "reports/comparison.csv")
@@ -264,7 +264,7 @@ def test_an_experiment_runs_beside_the_work(project: Path, tmp_path: Path) -> No
     repository = tmp_path / "experiment"
     shutil.copytree(project, repository)
     before = rows(repository)["runs"]
-    change = ("-S", "problems.synthetic.epochs=6", "--single-item", "check", "train@synthetic", "report")
+    change = ("-S", "problems.synthetic.epochs=6", "--single-item", "check", "train@synthetic", "confirm@synthetic", "report")
     run(repository, "dvc", "exp", "run", "--temp", "--name", "longer", *change)
     table = json.loads(run(repository, "dvc", "exp", "show", "--json").stdout)
     assert "longer" in json.dumps(table)
@@ -277,7 +277,7 @@ def test_an_experiment_runs_beside_the_work(project: Path, tmp_path: Path) -> No
     assert '"rev": "longer"' in page
     assert '"rev": "HEAD"' in page
     found = runs_in_mlflow(repository, "synthetic", "tags.dvc_experiment = 'longer'")
-    assert len(found) == 13 * 2 * 2
+    assert len(found) == 2 * 13 * 2 * 2  # as written and as recommended
     assert {each.data.params["epochs"] for each in found} == {"6"}
     assert {each.data.tags["dvc_baseline"] for each in found} == {run(repository, "git", "rev-parse", "HEAD").stdout.strip()}
     assert rows(repository)["runs"] == before + len(found) + 1  # the report of the experiment
