@@ -18,7 +18,9 @@ from pipeline.analysis.ends import ends, warning
 from pipeline.analysis.statistics import CRITERION
 from pipeline.analysis.summary import MISSING, called, count, factor, listing, rounded, share, short, unusual
 from pipeline.analysis.tables import ProblemResults, Row, records
+from pipeline.config.params import Schedule
 from pipeline.schedulers.registry import schedulers
+from pipeline.schedulers.replay import monitored
 from pipeline.statistics.comparison import Reason
 
 NOTHING = "No run finished: every scheduler diverged on every seed."
@@ -164,7 +166,10 @@ def _arguments(run: Row) -> dict[str, str]:
 
 
 def _stepped(run: Row) -> str:
-    return f"stepped after every {run['interval']}" if run["interval"] else ""
+    """After what the scheduler is stepped, and with which figure where it watches one."""
+    watched = monitored(Schedule(name=run["name"], args=json.loads(run["resolved"]), interval=run["interval"]))
+    figure = f" with its {watched.replace('train_', 'training_').replace('_', ' ')}" if watched else ""
+    return f"stepped after every {run['interval']}{figure}"
 
 
 def _optimizer(results: ProblemResults, run: Row) -> str:

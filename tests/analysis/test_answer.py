@@ -74,6 +74,11 @@ def test_arguments_that_are_torchs_defaults_are_left_out(answer: Callable[..., A
     assert found.use.endswith("step_size=7, warmup=3 steps, stepped after every batch")
 
 
+def test_what_watches_a_figure_says_which(answer: Callable[..., Answer]) -> None:
+    found = answer(name="ReduceLROnPlateau", resolved=json.dumps({"factor": 0.1, "patience": 3}))
+    assert found.stepped == "stepped after every epoch with its training loss"
+
+
 def test_clipping_and_averaging_belong_to_the_optimizer(answer: Callable[..., Answer], problem: ProblemParams) -> None:
     optimizer = json.dumps({"name": "SGD", "args": {"lr": 1.0, "momentum": 0.9}, "average": {"ema": 0.99}})
     found = answer(params=problem.model_copy(update={"clip": Clipping(norm=1.0)}), optimizer=optimizer)
