@@ -24,7 +24,8 @@ help:
 	@sed -n '/^#/p;/^#/!q' Makefile
 
 repro: .venv/run.stamp
-	@dvc repro || { python -m pipeline.stages.check; exit 1; } # a problem's name that DVC itself stumbles over is told in our words
+	@dvc repro || { python scripts/mend.py && dvc repro; } || \
+		{ python -m pipeline.stages.check; exit 1; } # a problem's name that DVC itself stumbles over is told in our words
 	@echo && python -m pipeline
 
 test: check

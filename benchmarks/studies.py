@@ -3,7 +3,8 @@
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from benchmarks.defaults import ROOT
 from pipeline.analysis.tables import ProblemResults
 from pipeline.catalogue import CATALOGUE
 from pipeline.config import files
-from pipeline.config.params import load_params
+from pipeline.config.params import Params, load_params
 from pipeline.stages.report import read
 
 STAGES = ("dataset", "train", "tune")
@@ -21,6 +22,13 @@ STAGES = ("dataset", "train", "tune")
 
 def study(folder: Path, params: Mapping[str, Any], stages: Sequence[str] = STAGES) -> dict[str, ProblemResults]:
     """Run the stages of every problem as processes in ``folder`` and read what they wrote; what is there goes on."""
+    prepare(folder, params, stages)
+    with inside(folder) as loaded:
+        return {problem: read(loaded, problem) for problem in loaded.problems}
+
+
+def prepare(folder: Path, params: Mapping[str, Any], stages: Sequence[str]) -> None:
+    """Run the stages of every problem as processes in ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "params.yaml").open("w", encoding="utf-8") as file:
         YAML().dump(dict(params), file)
@@ -30,15 +38,17 @@ def study(folder: Path, params: Mapping[str, Any], stages: Sequence[str] = STAGE
         for stage in stages:
             command = [sys.executable, "-m", f"pipeline.stages.{stage}", problem]
             subprocess.run(command, cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT), **unseen}, check=True)
-    here = Path.cwd()
-    os.chdir(folder)
-    try:
+
+
+@contextmanager
+def inside(folder: Path) -> Iterator[Params]:
+    """Work in ``folder``, with its parameters."""
+    with chdir(folder):
         load_params.cache_clear()
-        loaded = load_params(CATALOGUE)
-        return {problem: read(loaded, problem) for problem in loaded.problems}
-    finally:
-        os.chdir(here)
-        load_params.cache_clear()
+        try:
+            yield load_params(CATALOGUE)
+        finally:
+            load_params.cache_clear()
 
 
 def scratch(name: str) -> Path:

@@ -77,7 +77,7 @@ def render(report: Report, workers: Workers) -> tuple[str, dict[str, Markup]]:
         sections=sections,
         across=across,
         many=MANY,
-        matters=params.report.matters,
+        matters=params.report.matters.loss,
         style=style,
         palettes=[figures.palette(theme) for theme in (0, 1)],
         baseline=params.report.baseline,
@@ -154,6 +154,7 @@ def _own(frames: Frames, problem: str) -> dict[str, pd.DataFrame]:
 def _yaml(params: Params) -> str:
     """The parameters as params.yaml writes them, defaults filled in."""
     tree = params.model_dump(mode="json", exclude_none=True)
+    tree.setdefault("sweep", "none")
     for problem in tree["problems"].values():
         for kind in ("dataset", "model", "optimizer"):
             problem[kind] = {"name": problem[kind]["name"], **problem[kind]["args"]}

@@ -37,6 +37,7 @@ from pipeline.config.units import (
     OptionalLengthOrZero,
     Percentage,
     PositiveRate,
+    ShareUnit,
     percent,
     plain_length,
     share_of,
@@ -350,6 +351,27 @@ class SweepParams(BaseModel):
     """Epochs, or shares of the problem's."""
 
 
+def _none_is_nothing(value: Any) -> Any:
+    return None if value == "none" else value
+
+
+class Margins(BaseModel):
+    """``matters``: the smallest differences of interest, as shares of what they are compared with."""
+
+    model_config = STRICT
+
+    loss: Percentage = "1%"
+    metric: Percentage = "1%"
+
+
+def _for_both(value: Any) -> Any:
+    """A plain percentage is that of the loss and of the metric."""
+    if isinstance(value, dict | Margins):
+        return value
+    share = ShareUnit().validate(value)
+    return {"loss": share, "metric": share}
+
+
 class ReportParams(BaseModel):
     """``report``: the tutorial's table shows every ``every``-th epoch; differences are taken to ``baseline``."""
 
@@ -357,15 +379,20 @@ class ReportParams(BaseModel):
 
     every: int = Field(default=10, ge=1, le=100_000)
     baseline: str
-    matters: Percentage = "1%"
-    """The smallest difference of interest, as a share of the loss it is compared with."""
+    matters: Annotated[Margins, BeforeValidator(_for_both)] = Margins()
+    """The smallest differences of interest, in loss and in the headline metric."""
     target: dict[Label, Annotated[float, Field(gt=0, le=1e9)]] = Field(default_factory=dict)
     """Problem → the validation loss to be reached; where it is left out, what the untuned baseline comes to."""
 
     @property
     def margin(self) -> float:
-        """``matters`` as a number from 0 to 1."""
-        return share_of(self.matters)
+        """The smallest difference in loss that matters, as a number from 0 to 1."""
+        return share_of(self.matters.loss)
+
+    @property
+    def metric_margin(self) -> float:
+        """The same of the headline metric."""
+        return share_of(self.matters.metric)
 
 
 FRESH = 1000
@@ -384,7 +411,8 @@ class Params(BaseModel):
     problems: dict[ProblemName, ProblemParams] = Field(min_length=1)
     schedulers: Schedules = Field(min_length=1)
     tune: TuneParams = TuneParams()
-    sweep: SweepParams = SweepParams()
+    sweep: Annotated[SweepParams | None, BeforeValidator(_none_is_nothing)] = SweepParams()
+    """``none``: there is no sweep."""
     report: ReportParams
 
     @property
@@ -469,8 +497,8 @@ def _known_keys(loc: Loc) -> Iterable[str]:
             return Average.model_fields
         case ("problems", _, _):
             return ProblemParams.model_fields
-        case ("report", _):
-            return ReportParams.model_fields
+        case ("report", *inner):
+            return (Margins if inner[0] == "matters" and len(inner) > 1 else ReportParams).model_fields
         case ("sweep", _):
             return SweepParams.model_fields
         case ("tune", _):

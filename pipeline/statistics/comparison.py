@@ -71,7 +71,12 @@ def null(losses: Losses, contrasts: Sequence[Pair], sides: Literal[1, 2] = 2) ->
 
 
 def against(
-    losses: Losses, baseline: str, overlap: float = 0.0, matters: float = MATTERS, alpha: float = LEVEL
+    losses: Losses,
+    baseline: str,
+    overlap: float = 0.0,
+    matters: float = MATTERS,
+    alpha: float = LEVEL,
+    fixed: Losses | None = None,
 ) -> pd.DataFrame:
     """Each label against ``baseline``, a row per label in the order given; losses in the unit of the losses.
 
@@ -79,12 +84,15 @@ def against(
     ``all_high`` for all at once; ``p`` and ``adjusted``, the same for the tests; ``share``, the split's share; ``diverged``,
     how many runs; ``verdict``. *practically equal*, also where zero is excluded: the pair's own interval lies within
     ± ``matters`` times the baseline's mean loss. *better* or *worse*: ``adjusted`` is below ``alpha``. Else *open*.
-    ``overlap`` as in :func:`estimate`: 0 speaks of these data. KeyError for a baseline that is not there.
+    ``overlap`` as in :func:`estimate`: 0 speaks of these data; ``fixed`` as in :func:`differences`. KeyError for a baseline
+    that is not there.
     """
-    return _against(losses, baseline, differences(losses, overlap), matters, alpha)
+    return _against(losses, baseline, differences(losses, overlap, fixed), matters, alpha)
 
 
-def best(losses: Losses, overlap: float = 0.0, matters: float = MATTERS, alpha: float = LEVEL) -> pd.DataFrame:
+def best(
+    losses: Losses, overlap: float = 0.0, matters: float = MATTERS, alpha: float = LEVEL, fixed: Losses | None = None
+) -> pd.DataFrame:
     """Which labels may be the best, and the regret of each; a row per label in the order given.
 
     ``loss`` is the mean; ``regret`` how far it lies above the lowest, among those that diverged least often; ``bound`` what
@@ -92,7 +100,7 @@ def best(losses: Losses, overlap: float = 0.0, matters: float = MATTERS, alpha: 
     ``relative`` is the bound as a share of the lowest mean, ``bounded`` whether that is ``matters`` at most. ``diverged``
     counts runs. A bound is infinite where the label diverged more often than another, or one split is all there is.
     """
-    return _best(losses, differences(losses, overlap), matters, alpha)
+    return _best(losses, differences(losses, overlap, fixed), matters, alpha)
 
 
 class Reason(Enum):

@@ -225,21 +225,45 @@ def level(losses: npt.ArrayLike, overlap: float = 0.0) -> Estimate:
     return estimate(nested(losses), WHOLE, overlap)
 
 
-def differences(losses: Losses, overlap: float = 0.0) -> dict[Pair, Estimate]:
+def differences(losses: Losses, overlap: float = 0.0, fixed: Losses | None = None) -> dict[Pair, Estimate]:
     """Of all pairs of labels, both ways round, the first's loss minus the second's, over the cells that neither diverged on.
 
-    ValueError where labels differ in their number of splits. Where one has fewer streams, its own are compared.
+    Where each split has a configuration of its own, as the winner of its study, most of what varies between splits is that
+    choice, which no two splits have in common. ``fixed`` are then losses of one configuration per label, on other splits of
+    the same samples: what varies between those is the split's. ValueError where labels differ in their number of splits.
+    Where one has fewer streams, its own are compared.
     """
     pairs = list(combinations(sorted(losses), 2))
     figures = [nested(_difference(losses[a], losses[b])) for a, b in pairs]
     found: dict[Pair, Estimate] = {}
-    known = shares(figures, len(losses) - 1), steadied(figures, len(losses) - 1)
-    for (a, b), share, own in zip(pairs, *known, strict=True):
+    own_shares, steady = shares(figures, len(losses) - 1), steadied(figures, len(losses) - 1)
+    if fixed is not None and set(losses) <= set(fixed):
+        own_shares = _seen_in([nested(_difference(fixed[a], fixed[b])) for a, b in pairs], figures, own_shares, len(losses) - 1)
+    for (a, b), share, own in zip(pairs, own_shares, steady, strict=True):
         found[a, b] = estimate(own, share, overlap)
         found[b, a] = replace(found[a, b], mean=-own.mean)
     return found
 
 
+def _seen_in(fixed: Sequence[Nested], figures: Sequence[Nested], shares_of: Sequence[Share], independent: int) -> list[Share]:
+    """The split's variance in ``fixed`` as a share of that of ``figures``, by all pairs together; their own where unknown."""
+    known = [(f.between, own.between) for f, own in zip(fixed, figures, strict=True) if f.between > 0 and own.between > 0]
+    if not known:
+        return list(shares_of)
+    part = min(1.0, float(np.exp(np.mean([np.log(f / own) for f, own in known]))))
+    return [_part_of(share, part, figure.splits) for share, figure in zip(shares(fixed, independent), figures, strict=True)]
+
+
+def _part_of(share: Share, part: float, splits: int) -> Share:
+    """The share of a variance of which that of ``share`` is only a part."""
+    value = part * share.value
+    ratio = (part * (1 - share.value) / (1 - value)) ** 2 * share.error if value < 1 else share.error
+    parts = 4 / max(splits - 1, 1) * (value / (1 - value)) ** 2 if value < 1 else 0.0  # two variances make the part
+    return Share(value, 0.0, ratio + parts, tuple(part * node for node in share.nodes))
+
+
+NOISE = ("source", "variance", "share", "of_difference")
+"""Columns of :func:`noise`."""
 Source = Literal["split", "split × scheduler", "tuning", "weights and order", "weights and order × scheduler"]
 
 
@@ -252,16 +276,22 @@ def noise(losses: Losses) -> pd.DataFrame:
     labels' runs, in which what they have in common plays no part. Splits on which any run diverged are left out. Empty for
     fewer than two labels or two such splits; ``tuning`` and ``weights and order`` are NaN where nothing is replicated.
     """
-    columns = ["source", "variance", "share", "of_difference"]
     y = _cells(losses)
     if y.shape[0] < 2 or y.shape[1] < 2:
-        return pd.DataFrame(columns=columns)
-    parts = _components(y)
-    apart = [0.0 if source in {"split", "weights and order"} else value for source, value in parts.items()]
-    values = np.array(list(parts.values()))
-    table = pd.DataFrame({"source": list(parts), "variance": values, "share": values / (np.nansum(values) or np.nan)})
-    table["of_difference"] = np.array(apart) / (np.nansum(apart) or np.nan)
-    return table[columns]
+        return pd.DataFrame(columns=list(NOISE))
+    return _table_of(_components(y))
+
+
+def with_tuning(fixed: pd.DataFrame, tuned: pd.DataFrame) -> pd.DataFrame:
+    """The table ``fixed`` of :func:`noise` for fixed configurations with what tuning adds.
+
+    In ``tuned``, the table of other splits each with a configuration of its own, tuning is a part of *split × scheduler*: what
+    that is more than for fixed ones. Empty where either is.
+    """
+    if fixed.empty or tuned.empty:
+        return fixed.iloc[:0]
+    parts, others = (dict(zip(table["source"], table["variance"], strict=True)) for table in (fixed, tuned))
+    return _table_of(parts | {"tuning": max(0.0, others["split × scheduler"] - parts["split × scheduler"])})
 
 
 Remedy = Literal["seeds", "trials", "samples"]
@@ -351,6 +381,14 @@ def _cells(losses: Losses) -> Floats:
     configurations, streams = (min(x.shape[axis] for x in cubes) for axis in (1, 2))
     y = np.stack([x[:, :configurations, :streams] for x in cubes])
     return np.asarray(y[:, np.isfinite(y).all(axis=(0, 2, 3))])
+
+
+def _table_of(parts: Mapping[Source, float]) -> pd.DataFrame:
+    """The table of :func:`noise` from the variance of each source."""
+    apart = [0.0 if source in {"split", "weights and order"} else value for source, value in parts.items()]
+    values = np.array(list(parts.values()))
+    table = pd.DataFrame({"source": list(parts), "variance": values, "share": values / (np.nansum(values) or np.nan)})
+    return table.assign(of_difference=np.array(apart) / (np.nansum(apart) or np.nan))
 
 
 def _components(y: Floats) -> dict[Source, float]:

@@ -17,6 +17,7 @@ from pipeline.statistics.components import (
     remedy,
     shares,
     steadied,
+    with_tuning,
 )
 from tests.statistics.nested import Floats, losses
 
@@ -139,6 +140,29 @@ def test_intervals_cover_as_often_as_they_say(labels: int, splits: int, share: f
     assert 0.925 < np.mean(covered) < (0.975 if share else 0.985)  # 93 to 97%, and an error; a little more where φ is 0
 
 
+@pytest.mark.parametrize("choice", [0.0, 1.0, 3.0])
+def test_what_each_split_chose_for_itself_is_not_the_splits(choice: float) -> None:
+    """Both streams of a split have its winner; no two splits have one in common, so that no correction is due to it."""
+    rng = np.random.default_rng(5)
+    covered, widths = [], []
+    for _ in range(600):
+        fixed = losses(rng, 4, 10, 0.5)
+        chosen = {label: y + choice * rng.normal(size=(10, 1)) for label, y in losses(rng, 4, 10, 0.5).items()}
+        own, told = differences(chosen, 0.2)["S00", "S01"], differences(chosen, 0.2, fixed)["S00", "S01"]
+        covered.append(told.p >= 0.05)
+        widths.append(told.half() / own.half())
+    assert 0.93 < np.mean(covered) < 0.98
+    assert np.mean(widths) < (1.1, 0.9, 0.75)[int(np.ceil(choice / 2))]
+
+
+def test_without_fixed_configurations_of_all_labels_each_goes_by_its_own() -> None:
+    rng = np.random.default_rng(0)
+    y, fixed = losses(rng, 3, 10), losses(rng, 2, 10)
+    assert differences(y, 0.2, fixed) == differences(y, 0.2)
+    dead = {label: np.full((10, 2), NAN) for label in y}
+    assert differences(y, 0.2, dead) == differences(y, 0.2)
+
+
 def test_both_plain_and_full_correction_are_wrong() -> None:
     rng = np.random.default_rng(0)
     figures = [nested(np.subtract(*losses(rng, 2, 20, 0.3).values())) for _ in range(400)]
@@ -217,6 +241,23 @@ def test_noise_finds_its_sources() -> None:
     assert list(table["variance"]) == pytest.approx([sd**2 for sd in sds.values()], rel=0.15)
     assert table["share"].sum() == pytest.approx(1)
     assert list(table["of_difference"]) == pytest.approx([0, 0.49 / 1.38, 0.25 / 1.38, 0, 0.64 / 1.38], abs=0.03)
+
+
+def test_what_tuning_adds_is_found_beside_fixed_configurations() -> None:
+    """A configuration of its own on each split adds a variance of 0.25 that nothing on the splits tells from theirs."""
+    rng = np.random.default_rng(5)
+
+    def of(own: float) -> dict[str, Floats]:
+        y = rng.normal(size=(1, 400, 1)) + 0.7 * rng.normal(size=(8, 400, 1)) + 0.8 * rng.normal(size=(8, 400, 2))
+        return dict(zip("abcdefgh", y + own * rng.normal(size=(8, 400, 1)), strict=True))
+
+    fixed, tuned = noise(of(0.0)), noise(of(0.5))
+    table = with_tuning(fixed, tuned).set_index("source")
+    assert table.loc["tuning", "variance"] == pytest.approx(0.25, rel=0.2)
+    assert table["variance"].drop("tuning").equals(fixed.set_index("source")["variance"].drop("tuning"))
+    assert table["share"].sum() == pytest.approx(1)
+    assert with_tuning(tuned, fixed).set_index("source").loc["tuning", "variance"] == 0
+    assert with_tuning(fixed, noise({})).empty
 
 
 def test_noise_leaves_out_what_diverged_and_says_what_it_cannot_know() -> None:
