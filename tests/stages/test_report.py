@@ -20,6 +20,8 @@ import pytest
 from optuna.distributions import FloatDistribution, distribution_to_json
 
 from pipeline.analysis.assembled import assemble
+from pipeline.analysis.choice import last
+from pipeline.analysis.configurations import configuration, snippet_of
 from pipeline.analysis.statistics import CRITERION
 from pipeline.analysis.tables import recommendations
 from pipeline.catalogue import CATALOGUE
@@ -777,3 +779,26 @@ def test_it_can_be_printed(desktop: Any) -> None:
     assert desktop.evaluate("getComputedStyle(document.querySelector('.scroll')).overflowX") == "visible"
     ink = desktop.evaluate("getComputedStyle(document.body).color")
     assert [int(part) for part in re.findall(r"\d+", ink)[:3]] < [80, 80, 80]
+
+
+def test_every_scheduler_has_a_file_and_a_snippet(reported: Path, tuned_repository: Path) -> None:
+    """With the numbers of its recommended configuration; the recommended scheduler's is that of the problem, and says so."""
+    params = load_params(CATALOGUE)
+    problems = [report.read(params, name) for name in params.problems]
+    found = assemble(params, problems)
+    for problem in problems:
+        chosen = found.choices[problem.name]
+        folder = reported / "reports/best" / problem.name
+        for label in problem.labels:
+            text = (folder / f"{label}.py").read_text(encoding="utf-8")
+            (lr,) = re.findall(r"^LR = (\S+)  # the peak, for batches of", text, re.MULTILINE)
+            lines = snippet_of(params, problem, chosen, label)
+            assert f"EPOCHS, LR = 100, {lr}  # for batches of" in lines
+            of_run = configuration(params, problem, chosen, label)
+            assert of_run is not None
+            assert of_run.run["variant"] == "recommended"
+            assert float(lr) == pytest.approx(of_run.run["lr"], rel=1e-15)
+            is_recommended = label == last(chosen).scheduler
+            assert (": the recommended one." in text.splitlines()[0]) == is_recommended
+            assert (text == (reported / f"reports/best/{problem.name}.py").read_text(encoding="utf-8")) == is_recommended
+            assert is_recommended or f"{last(chosen).scheduler}.py beside it is the recommended one" in " ".join(text.split())
