@@ -167,12 +167,20 @@ def test_all_results_of_the_contract_are_there(project: Path) -> None:
         "results/{}/train/weights.safetensors", "results/{}/tune/weights.safetensors",
         "results/{}/confirm/runs.parquet", "results/{}/confirm/curves.parquet", "results/{}/confirm/weights.safetensors",
     ]  # fmt: skip
-    reports = ["comparison.csv", "comparison.md", "learning_rates.csv", "metrics.json", "report.html", "curves.csv"]
+    reports = [
+        "answer.json",
+        "comparison.csv",
+        "comparison.md",
+        "learning_rates.csv",
+        "metrics.json",
+        "report.html",
+        "curves.csv",
+    ]
     expected = {name.format(PROBLEM) for name in per_problem}
     found = set(written(project))
-    more = {name for name in found if name.startswith(("reports/evidence/", "reports/figures/"))}
+    more = {name for name in found if name.startswith(("reports/evidence/", "reports/figures/", f"reports/best/{PROBLEM}/"))}
     assert found - more == expected | {f"reports/{name}" for name in reports} | {"data/params.json"}
-    assert {Path(name).suffix for name in more} == {".csv", ".md", ".svg"}
+    assert {Path(name).suffix for name in more} == {".csv", ".md", ".py", ".svg"}
     runs = pd.read_parquet(project / "results/synthetic/train/runs.parquet")
     assert len(runs) == runs["run"].nunique() == 13 * 2 * 2
     comparison = pd.read_csv(project / "reports/comparison.csv")
@@ -241,7 +249,7 @@ def test_there_and_back_trains_what_is_new_and_then_nothing(project: Path, tmp_p
 
 def test_dvc_shows_metrics_params_plots_and_stages(project: Path) -> None:
     metrics = json.loads(run(project, "dvc", "metrics", "show", "--json").stdout)
-    figures = metrics[""]["data"]["reports/metrics.json"]["data"]["synthetic"]["default"]["StepLR"]
+    figures = metrics[""]["data"]["reports/metrics.json"]["data"]["synthetic"]
     assert figures["validation_loss"] > 0
     assert run(project, "dvc", "params", "diff").returncode == 0
     assert "train@synthetic" in run(project, "dvc", "dag").stdout
@@ -256,20 +264,20 @@ def test_an_experiment_runs_beside_the_work(project: Path, tmp_path: Path) -> No
     repository = tmp_path / "experiment"
     shutil.copytree(project, repository)
     before = rows(repository)["runs"]
-    change = ("-S", "problems.synthetic.epochs=6", "--single-item", "check", "train@synthetic", "report")
+    change = ("-S", "problems.synthetic.epochs=6", "--single-item", "check", "train@synthetic", "confirm@synthetic", "report")
     run(repository, "dvc", "exp", "run", "--temp", "--name", "longer", *change)
     table = json.loads(run(repository, "dvc", "exp", "show", "--json").stdout)
     assert "longer" in json.dumps(table)
     assert written(repository) == written(project)
     changed = json.loads(run(repository, "dvc", "metrics", "diff", "--json", "HEAD", "longer").stdout)["reports/metrics.json"]
-    assert changed["synthetic.default.StepLR.validation_loss"]["diff"] != 0
-    assert not any(".tuned." in name for name in changed)
+    assert changed["synthetic.validation_loss"]["diff"] != 0
+    assert len(changed) <= 8
     run(repository, "dvc", "plots", "diff", "--out", "plots", "HEAD", "longer")
     page = (repository / "plots/index.html").read_text(encoding="utf-8")
     assert '"rev": "longer"' in page
     assert '"rev": "HEAD"' in page
     found = runs_in_mlflow(repository, "synthetic", "tags.dvc_experiment = 'longer'")
-    assert len(found) == 13 * 2 * 2
+    assert len(found) == 2 * 13 * 2 * 2  # as written and as recommended
     assert {each.data.params["epochs"] for each in found} == {"6"}
     assert {each.data.tags["dvc_baseline"] for each in found} == {run(repository, "git", "rev-parse", "HEAD").stdout.strip()}
     assert rows(repository)["runs"] == before + len(found) + 1  # the report of the experiment

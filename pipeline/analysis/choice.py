@@ -1,7 +1,7 @@
 """The one configuration that headline, script, model and verdict speak of: which scheduler, and what choosing it may cost."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,11 +53,7 @@ def choices(
     Else the one whose regret has the lowest bound. ``compared`` has the problem's rows of the comparison, ``widths`` is of
     :func:`pipeline.analysis.evidence.widths`.
     """
-    decades = widths.set_index("scheduler")["decades"].fillna(0.0).to_dict()
-    searched = _searched(results.trials)
-    preference = {
-        label: (label != baseline, searched.get(label, 0), -decades.get(label, 0.0)) for label in compared["scheduler"].unique()
-    }
+    preference = _preference(results, compared["scheduler"].unique(), widths, baseline)
     found = {}
     for variant in results.variants:
         table = compared[compared["variant"] == variant].set_index("scheduler")
@@ -68,6 +64,20 @@ def choices(
         tolerance = _tolerance(widths, results, run) if variant == "recommended" else np.nan
         found[variant] = Choice(variant, chosen.label, chosen.reason, chosen.relative, run, tolerance)
     return found
+
+
+def simplest_first(results: ProblemResults, widths: pd.DataFrame, baseline: str) -> list[str]:
+    """The schedulers in the order of preference that :func:`choices` has among equals."""
+    preference = _preference(results, results.labels, widths, baseline)
+    return sorted(preference, key=lambda label: (preference[label], label))
+
+
+def _preference(
+    results: ProblemResults, labels: Iterable[str], widths: pd.DataFrame, baseline: str
+) -> dict[str, tuple[bool, int, float]]:
+    decades = widths.set_index("scheduler")["decades"].fillna(0.0).to_dict()
+    searched = _searched(results.trials)
+    return {label: (label != baseline, searched.get(label, 0), -decades.get(label, 0.0)) for label in labels}
 
 
 def _searched(trials: pd.DataFrame) -> dict[str, int]:

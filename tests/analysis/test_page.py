@@ -111,7 +111,7 @@ def test_fresh_seeds_are_not_counted_beside_those_of_the_studies(
     runs.loc[runs["variant"] == "recommended", "seed"] += 1000
     results, found = findings(params, runs, make_curves(runs, 2))
     assert summary.conditions(results)["Seeds"] == "3 seeds, each with a split of its own"
-    assert "This holds for 3 seeds, on cpu" in summary.overview([results], found[-1:], "base")
+    assert "3 seeds, each with a split of its own" in summary.verdict(results, found)
     assert "Confirmed on" not in summary.conditions(results)
 
 
@@ -171,6 +171,11 @@ def test_numbers_are_written_to_four_digits(value: float | None, text: str) -> N
     assert summary.number(value) == text
 
 
+def called(params: Params, *names: str) -> Params:
+    """The same problem under other names."""
+    return params.model_copy(update={"problems": dict.fromkeys(names, params.problems["P"])})
+
+
 def test_what_users_write_is_escaped(params: Params, make_runs: MakeRuns, make_curves: MakeCurves) -> None:
     evil = "<script>alert('x')</script>&\"$a_b$"
     runs = make_runs({(variant, label): [0.3, 0.4] for variant in ("default", "tuned") for label in ("base", evil)})
@@ -178,7 +183,7 @@ def test_what_users_write_is_escaped(params: Params, make_runs: MakeRuns, make_c
     best = {evil: {"name": evil, "lr": evil[:5] + "%", "args": {"a": evil}}}
     best[evil]["lr"] = "100%"
     results: ProblemResults = gather(evil, params.problems["P"], ["base", evil], [(runs, make_curves(runs, 2))], best=best)
-    html = report_files(assemble(params, [results]))["report.html"].decode().partition("<script>\n//")[0]
+    html = report_files(assemble(called(params, evil), [results]))["report.html"].decode().partition("<script>\n//")[0]
     assert "<script" not in html
     assert "&lt;script&gt;" in html
 
@@ -195,7 +200,7 @@ def test_the_test_across_problems_is_told_for_every_variant(
         own = {("default", "Own"): [0.1, 0.2]} if n == 0 else {}
         runs = make_runs({**default, **own, **tuned})
         problems.append(gather(f"P{n}", params.problems["P"], [*labels, "Own"], [(runs, make_curves(runs, 2))]))
-    written = report_files(assemble(params, problems))
+    written = report_files(assemble(called(params, *(f"P{n}" for n in range(5))), problems))
     page = " ".join(written["report.html"].decode().split())
     # Chi-squared is 5 · 3 = 15 with 3 degrees of freedom where all agree: p = 0.0018.
     assert "Default: Friedman's test of 4 schedulers on 5 problems says p = 0.002: they do not all rank alike." in page
