@@ -37,7 +37,7 @@ def swept(params: Params, asked: SweepParams, problem_name: str, workers: Worker
     over_rates = sweep.over_rates()
     probes = [
         *over_budgets(problem.schedules, budgets, seeds),
-        *at_best_rates(over_rates, best, budgets, params.fresh),
+        *at_best_rates(over_rates, best, budgets, params.fresh[: len(seeds)]),
     ]
     if told := said(over_rates, params.tune.lr, problem.lr):
         print(f"sweep@{problem_name}: {told}", file=sys.stderr, flush=True)
