@@ -188,6 +188,18 @@ def test_what_users_write_is_escaped(params: Params, make_runs: MakeRuns, make_c
     assert "&lt;script&gt;" in html
 
 
+def test_without_a_sweep_its_tables_are_there_and_empty(params: Params, make_runs: MakeRuns, make_curves: MakeCurves) -> None:
+    runs = make_runs({("default", label): [0.3, 0.4] for label in ("base", "A")})
+    results = gather("P", params.problems["P"], ["base", "A"], [(runs, make_curves(runs, 2))])
+    written = report_files(assemble(params.model_copy(update={"sweep": None}), [results]))
+    assert "sweep: none" in written["report.html"].decode()
+    assert not any("budget" in name for name in written if name.startswith("figures/"))
+    for name in ("budgets", "winners", "budget_rates", "growth", "sensitivity"):
+        table = pd.read_csv(BytesIO(written[f"evidence/{name}.csv"]))
+        assert len(table) == 0
+        assert len(table.columns) > 5
+
+
 def test_the_test_across_problems_is_told_for_every_variant(
     params: Params, make_runs: MakeRuns, make_curves: MakeCurves
 ) -> None:
@@ -209,6 +221,12 @@ def test_the_test_across_problems_is_told_for_every_variant(
     # 1 to 4 are the ranks that were tested; with Own, base would be at 1.2.
     assert "critical difference 2.10: base 1.00, A 2.00, B 3.00, C 4.00" in page
     assert 'aria-label="Average ranks: ' in page
+    across = pd.read_csv(BytesIO(written["evidence/across.csv"]))
+    combined = across[across["variant"] == "default"].set_index("scheduler")
+    # A's relative difference is 1 of 0.55 on each problem, with no spread; Own is of one problem alone.
+    assert combined["difference"].dropna().to_dict() == pytest.approx({"A": 1 / 0.55, "B": 2 / 0.55, "C": 3 / 0.55})
+    assert combined[["missing", "problems"]].drop_duplicates().to_numpy().tolist() == [[0, 5]]
+    assert combined["in_set"].to_dict() == {"base": True, "A": False, "B": False, "C": False}
     tests = pd.read_csv(BytesIO(written["evidence/friedman.csv"]))
     assert tests[["variant", "problems", "schedulers", "missing"]].to_numpy().tolist() == [
         ["default", 5, 4, 0],
