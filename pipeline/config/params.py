@@ -131,11 +131,15 @@ class Schedule(BaseModel):
     model_config = STRICT
 
     name: str
+    """A registered scheduler, by its name here or in Hugging Face or timm; the label where it is left out."""
     args: dict[str, Any] = Field(default_factory=dict)
-    lr: PositiveRate = "100%"  # type: ignore[assignment]  # as written; 100% is the optimizer's own
+    """The scheduler's own arguments, as torch has them."""
+    lr: PositiveRate = "100%"  # type: ignore[assignment]  # as written
+    """The peak rate; 100% is the optimizer's own."""
     warmup: LengthOrZero = 0
     """Scheduler steps in which the rate first rises from 0 to the peak, in a straight line, or their share of the run."""
     interval: Interval | None = None
+    """What it is stepped per; the scheduler's own usual one where it is left out."""
     average: Average | None = None
     """The mean of its weights that a run is evaluated at; the last weights where it is left out."""
     search: SearchSpace | None = None
@@ -271,7 +275,9 @@ class Clipping(BaseModel):
     model_config = STRICT
 
     norm: float | None = Field(default=None, gt=0, le=1e9)
+    """The largest norm of all gradients together."""
     value: float | None = Field(default=None, gt=0, le=1e9)
+    """The largest absolute value of each number."""
 
     @model_validator(mode="after")
     def _exactly_one(self) -> "Clipping":
@@ -300,14 +306,21 @@ class ProblemParams(BaseModel):
     model_config = STRICT
 
     dataset: Annotated[Component, ComponentOf("datasets")]
+    """The samples and their parts. With `path` it is a file of yours, and `name` is not needed."""
     resample: bool | None = None
-    """Whether each seed draws a split of its own; usual where the dataset does not say which sample is in which part."""
+    """Whether each seed draws a split of its own; true where it is left out and the dataset does not fix the parts itself."""
     model: Annotated[Component, ComponentOf("models")]
+    """What is trained."""
     optimizer: Annotated[Component, ComponentOf("optimizers")]
+    """What trains it; its `lr` is the 100% of all rates."""
     loss: Annotated[Component, ComponentOf("losses")] | None = None
+    """What is minimised, and what all choices are made by; cross-entropy or squared error where it is left out."""
     metric: Annotated[Component, ComponentOf("metrics")] | None = None
+    """What is shown beside the loss; accuracy or R² where it is left out."""
     epochs: int = Field(ge=1, le=100_000)
+    """The budget: passes over the training part."""
     batch_size: int = Field(ge=1, le=1_000_000)
+    """Samples per optimizer step; the last batch of an epoch may be smaller."""
     clip: Clipping | None = None
     """Bound on the gradients of each step."""
     engine: Literal["auto", "compiled", "tensors", "loop"] = "auto"
@@ -316,6 +329,7 @@ class ProblemParams(BaseModel):
     ``auto`` takes the fastest that is possible and worth its preparation; any other is insisted on.
     """
     schedulers: Schedules = Field(default_factory=dict)
+    """Entries for this problem alone, in place of those of the same label or beside them."""
 
     @field_validator("resample")
     @classmethod
@@ -335,9 +349,13 @@ class TuneParams(BaseModel):
     model_config = STRICT
 
     trials: int = Field(default=32, ge=1, le=100_000)
+    """Trials of each study; the first is the configuration in params.yaml."""
     batch: int = Field(default=8, ge=1, le=10_000)
+    """Trials that are asked for at a time, before any of them is told."""
     sampler: SamplerName = "tpe"
+    """Optuna's sampler."""
     lr: PeakRates = PeakRates()
+    """The range of peak rates."""
 
 
 class SweepParams(BaseModel):
@@ -346,6 +364,7 @@ class SweepParams(BaseModel):
     model_config = STRICT
 
     points: int = Field(default=10, ge=2, le=1000)
+    """Peak rates on each recommended shape, evenly in the logarithm."""
     budgets: list[Length] = Field(default=["10%", "25%", "50%"], max_length=100, validate_default=True)
     """Epochs, or shares of the problem's."""
 
@@ -356,7 +375,9 @@ class ReportParams(BaseModel):
     model_config = STRICT
 
     every: int = Field(default=10, ge=1, le=100_000)
+    """The step between the epochs of `reports/learning_rates.csv`."""
     baseline: str
+    """The label that all others are compared with."""
     matters: Percentage = "1%"
     """The smallest difference of interest, as a share of the loss it is compared with."""
     target: dict[Label, Annotated[float, Field(gt=0, le=1e9)]] = Field(default_factory=dict)
@@ -378,14 +399,21 @@ class Params(BaseModel):
     model_config = STRICT
 
     device: Annotated[str, AfterValidator(_is_device)] = "auto"
+    """Where to train: `auto`, `cpu`, `cuda`, `cuda:0`, … or `mps`."""
     keep_model: bool = False
     """Whether each problem's best run is kept as a model, in reports/best and in MLflow's registry."""
     seeds: int = Field(ge=2, le=FRESH)
+    """Whole replicates: each has its own split, initial weights, data order and tuning."""
     problems: dict[ProblemName, ProblemParams] = Field(min_length=1)
+    """What to train on, by a name of yours."""
     schedulers: Schedules = Field(min_length=1)
+    """What is compared, by a label of yours."""
     tune: TuneParams = TuneParams()
+    """The search for each scheduler's best configuration."""
     sweep: SweepParams = SweepParams()
+    """How much the peak rate and the budget matter."""
     report: ReportParams
+    """What the report compares with, and how exactly."""
 
     @property
     def fresh(self) -> range:

@@ -45,7 +45,7 @@ def inspect(problem: Problem) -> list[Followed]:
         try:
             followed.append(follow(label, schedule, problem.optimizers_for(schedule), problem.lr, problem.budget()))
         except ScheduleError as error:
-            right = f"change its arguments; README.md and torch's own page on {schedule.name} say what they mean"
+            right = f"change its arguments; docs/schedulers.md and torch's own page on {schedule.name} say what they mean"
             if error.key == "warmup":
                 right = "leave `warmup` out, or make it shorter"
             wrong = str(error) if error.epoch is None else f"{error} (epoch {error.epoch} of {problem.params.epochs})"
