@@ -5,6 +5,7 @@ the mean over data like these: as written and as recommended, it is measured for
 drawn anew for each of many seeds; for per-seed winners it is the mean over all pools.
 """
 
+import multiprocessing
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -49,7 +50,6 @@ SCHEDULERS: Mapping[str, Any] = {
 }
 
 
-@register("pool")
 def pool(seed: int, size: int = sum(PARTS.values())) -> pd.DataFrame:
     """Samples of one distribution: Gaussian inputs, three classes by a small random network, a tenth of them wrong."""
     teacher, draw = np.random.default_rng(0), np.random.default_rng([1, seed])
@@ -98,7 +98,7 @@ def coverage(folder: Path, size: Size, processes: int) -> pd.DataFrame:
 
     Run in ``folder``, which has the ``params.yaml`` of :func:`params_of`; what was trained there is not trained again.
     """
-    with ProcessPoolExecutor(processes, initializer=os.chdir, initargs=(folder,)) as workers:
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _begin, (folder,)) as workers:
         truth = workers.submit(_as_written, size).result()
         names = [f"pool{number}" for number in range(size.pools)]
         found = list(workers.map(partial(_pool, size=size), names, chunksize=max(1, size.pools // (8 * processes))))
@@ -108,6 +108,12 @@ def coverage(folder: Path, size: Size, processes: int) -> pd.DataFrame:
     table["truth"] = table["truth"].fillna(table["scheduler"].map(of_all))
     table["holds"] = (table["low"] <= table["truth"]) & (table["truth"] <= table["high"])
     return table
+
+
+def _begin(folder: Path) -> None:
+    """In each process: work in ``folder``, and know the dataset."""
+    os.chdir(folder)
+    register("pool")(pool)
 
 
 def _intervals(figures: Figures, truth: Mapping[str, float]) -> Iterable[dict[str, Any]]:

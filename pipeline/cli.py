@@ -1,15 +1,18 @@
 """What every stage shares at its outside: one at a time, and mistakes told in a line."""
 
+import errno
 import gc
 import inspect
 import logging
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 from filelock import FileLock, Timeout
 
@@ -23,6 +26,21 @@ class UsageError(PipelineError):
     exit_code = 2
 
 
+NOT_TO_BE_WRITTEN = {
+    errno.ENOSPC: "make room on that disk",
+    errno.EDQUOT: "make room on that disk",
+    errno.EROFS: "make it writable",
+    errno.EACCES: "make it writable",
+    errno.EEXIST: "move that file away",
+    errno.ENOTDIR: "move that file away",
+}
+"""What is wrong with a place, and what helps."""
+
+
+class Terminated(BaseException):
+    """The process was asked to end by SIGTERM."""
+
+
 def run(main: Callable[..., None]) -> None:
     """Run a stage's ``main`` on the command line's words.
 
@@ -33,6 +51,7 @@ def run(main: Callable[..., None]) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     stage = Path(sys.argv[0]).stem
     words = sys.argv[1:] or _words_of_dvc(stage)
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         _check_usage(stage, main, words)
         with only_one("@".join([stage, *words])):
@@ -49,6 +68,19 @@ def run(main: Callable[..., None]) -> None:
     except KeyboardInterrupt:
         print(f"{stage}: interrupted; the last results stay", file=sys.stderr)
         sys.exit(130)
+    except Terminated:
+        print(f"{stage}: terminated; the last results stay, and what was trained is kept", file=sys.stderr)
+        sys.exit(128 + signal.SIGTERM)
+    except OSError as error:
+        if error.errno not in NOT_TO_BE_WRITTEN:
+            raise
+        remedy = f"{NOT_TO_BE_WRITTEN[error.errno]}, then call it again: the last results stay"
+        print(f"{'@'.join([stage, *words])}: {error.filename or 'a file'}: {error.strerror}; {remedy}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise Terminated
 
 
 def _words_of_dvc(stage: str) -> list[str]:

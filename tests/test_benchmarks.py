@@ -1,16 +1,21 @@
 """What the benchmarks measure: problems that fit, and a bound that is counted right. Their figures are in RESULTS.md."""
 
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
-from benchmarks import published, roofline
+from benchmarks import calibrate, published, roofline
+from benchmarks.calibrate import Case
 from benchmarks.defaults import default_params
+from benchmarks.pools import Size
 from benchmarks.problems import in_memory
 from pipeline.catalogue import CATALOGUE
 from pipeline.config.params import Params, load_params
 from pipeline.runs.inspection import inspect
+from tests.statistics.nested import losses
 
 
 @pytest.fixture
@@ -40,3 +45,30 @@ def test_the_operations_of_a_step_are_those_counted_by_hand(params: Params) -> N
 def test_a_step_moves_its_state_twice_and_its_share_of_the_batch(params: Params) -> None:
     state, batch = (10 * 2 + 2) * 4, 32 * 10 * 4
     assert roofline.bytes_of(in_memory(params, "synthetic-linear")) == pytest.approx(2 * state + batch * 10 / 1000)
+
+
+def test_intervals_hold_the_truth_in_fresh_pools(tmp_path: Path) -> None:
+    """A small version of ``make calibrate``: intervals that are far too narrow, or far too wide, are found here."""
+    found = calibrate.pools(tmp_path, Size(pools=12, seeds=6, trials=2, fresh=60))
+    table = calibrate.shares(found)
+    of_all = table[table["scheduler"] == "all"]
+    assert list(of_all.index) == ["default", "tuned", "recommended"]
+    assert (of_all["intervals"] == 36).all()
+    assert of_all["holds"].between(0.85, 1).all()
+    errors = (found["difference"] - found["truth"]).abs()
+    assert found["high"].sub(found["low"]).div(errors).median() < 20  # and say something
+
+
+def test_calibration_fails_in_both_directions() -> None:
+    """What is alike is rarely told apart, and what was made worse is found the more often the worse it was made."""
+    rng = np.random.default_rng(0)
+    noise = losses(rng, len(calibrate.LABELS), 40, share=0.2, spread=0.5)
+    case = Case(dict(zip(calibrate.LABELS, noise.values(), strict=True)), 0.2)
+    alarms = calibrate.false_alarms(case)
+    assert alarms["pairs"] == 45
+    assert alarms["one by one"] < 0.15
+    found = calibrate.power(partial(calibrate.called_worse, overlap=case.overlap), case)
+    assert list(found) == ["2% worse", "5% worse", "10% worse", "20% worse"]
+    assert list(found.values()) == sorted(found.values())
+    assert found["2% worse"] < 0.7
+    assert found["20% worse"] > 0.95

@@ -32,7 +32,7 @@ cli.run(main)
 
 
 ENDING = """\
-import atexit, sys
+import atexit, errno, signal, sys
 from concurrent.futures.process import BrokenProcessPool
 from pipeline import cli
 from pipeline.config.errors import PipelineError
@@ -47,6 +47,10 @@ def main(word):
         raise KeyboardInterrupt
     if word == "lost":
         raise BrokenProcessPool("a process died")
+    if word == "terminated":
+        signal.raise_signal(signal.SIGTERM)
+    if word == "full":
+        raise OSError(errno.ENOSPC, "No space left on device", "results/runs.parquet")
     if word == "own words":
         sys.exit("enough")
 sys.argv = ["stage.py", *sys.argv[1:]]
@@ -133,6 +137,8 @@ def test_a_mistake_ends_the_process_and_leaves_the_last_data(repository: Path) -
         ("broken", 1, "ZeroDivisionError"),
         ("lost", 1, "stage@lost: a process that helped is gone, "),
         ("interrupted", 130, "stage: interrupted; "),
+        ("terminated", 143, "stage: terminated; "),
+        ("full", 1, "stage@full: results/runs.parquet: No space left on device; make room on that disk, then call it again: "),
         ("own words", 1, "enough"),
     ],
 )
@@ -217,3 +223,27 @@ def test_an_interrupt_is_told_in_a_line(start: Start) -> None:
     process.send_signal(signal.SIGINT)
     assert process.communicate()[1] == "stage: interrupted; the last results stay\n"
     assert process.returncode == 130
+
+
+def test_an_interrupt_before_the_stage_begins_is_told_in_a_line(repository: Path) -> None:
+    """In the seconds that importing torch takes."""
+    slow = repository / "torch"
+    slow.mkdir()
+    (slow / "__init__.py").write_text("import signal; signal.raise_signal(signal.SIGINT)\n", encoding="utf-8")
+    program = "import signal, runpy; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    program += "runpy.run_module('pipeline.stages.train', run_name='__main__')"
+    environment = {**ENVIRONMENT, "PYTHONPATH": os.pathsep.join([str(repository), str(ROOT)])}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.stderr == "interrupted; the last results stay\n"
+    assert done.returncode != 0
+
+
+def test_a_state_that_is_no_folder_is_told_in_a_line(repository: Path) -> None:
+    (repository / ".state").write_text("", encoding="utf-8")
+    command = [sys.executable, "-m", "pipeline.stages.dataset", "synthetic"]
+    failed = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=60)
+    assert failed.returncode == 1
+    assert failed.stderr.startswith("dataset@synthetic: .state: File exists; move that file away, then call it again")
+    assert len(failed.stderr.splitlines()) == 1

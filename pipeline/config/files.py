@@ -55,10 +55,14 @@ def write_files(contents: Iterable[tuple[Path, bytes]]) -> None:
             # One name for all time: what a killed stage left is overwritten by the next. A stage's lock keeps others away.
             temporary = path.with_name(f".{path.name}.tmp")
             ready.append((temporary, path))
-            with temporary.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+            try:
+                with temporary.open("wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+            except OSError as error:
+                error.filename = error.filename or str(path)  # a full disk names none
+                raise
         for temporary, path in ready:
             temporary.replace(path)
     finally:

@@ -1,6 +1,7 @@
 """The files that MLflow's and Optuna's mirrors lie in where no server is named, and what becomes of a broken one."""
 
 import contextlib
+import itertools
 import logging
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -32,12 +33,14 @@ def mend(store: Path, is_broken: Callable[[Path], bool]) -> None:
 
 
 def set_aside(store: Path) -> None:
-    """Rename a store that cannot be read to ``*.broken``, so that a new one can take its place; one line says so."""
+    """Rename a store that cannot be used to ``*.broken``, or ``*.broken1`` and so on, for a new one; one line says so."""
+    names = (Path(f"{store}.broken{number or ''}") for number in itertools.count())
+    aside = next(name for name in names if not name.exists())
     for suffix in BESIDE:
         path = Path(f"{store}{suffix}")
         if path.exists():
-            path.replace(f"{store}.broken{suffix}")
-    _log.warning("%s cannot be read; it is %s.broken now, and a new one takes its place", store, store.name)
+            path.replace(f"{aside}{suffix}")
+    _log.warning("%s cannot be read; it is %s now, and a new one takes its place", store, aside.name)
 
 
 def is_broken_database(path: Path) -> bool:

@@ -1,1 +1,15 @@
 """The stages of dvc.yaml, one module each."""
+
+import sys
+from types import TracebackType
+
+
+def _told(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    """An interrupt in the seconds of the imports, which come before :func:`pipeline.cli.run`, is a line too."""
+    if issubclass(kind, KeyboardInterrupt):
+        print("interrupted; the last results stay", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, traceback)
+
+
+sys.excepthook = _told

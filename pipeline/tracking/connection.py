@@ -42,9 +42,47 @@ def connect(problem: str) -> tuple["MlflowClient", str, "Store"]:
         client, experiment = _client_and_experiment(uri, problem)
         return client, experiment, Store(client)
     with alone(file):  # of two processes that create the tables at once, one would crash
+        _make(file)
         _check(file)
         client, experiment = _client_and_experiment(uri, problem)
     return client, experiment, SqliteStore(client, file) if _revision(file) == REVISION else Store(client)
+
+
+def _make(database: Path) -> None:
+    """Make a new database beside and rename it when it is whole: a process killed at it leaves one that nobody can use.
+
+    One of that kind that is there already is set aside; it has neither runs nor experiments of anybody's.
+    """
+    if _is_half_made(database):
+        locks.set_aside(database)
+    if database.exists() and database.stat().st_size:
+        return
+    new = Path(f"{database}.new")
+    for suffix in locks.BESIDE:
+        Path(f"{new}{suffix}").unlink(missing_ok=True)
+    from mlflow import MlflowClient
+
+    MlflowClient(tracking_uri=f"sqlite:///{new}").search_experiments(max_results=1)
+    new.replace(database)
+
+
+def _is_half_made(database: Path) -> bool:
+    """Whether MLflow's tables were begun and not finished: not of MLflow's own revision, and nothing of anybody's in them."""
+    from mlflow.store.db.utils import _get_latest_schema_revision
+    from mlflow.store.tracking.dbmodels.initial_models import Base
+
+    if not database.is_file():
+        return False
+    with contextlib.closing(sqlite3.connect(database, timeout=LOCK_SECONDS)) as connection:
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if not tables or "studies" in tables:  # an empty file can be used as it is; and one of Optuna's is not ours to judge
+            return False
+        if "experiments" not in tables:
+            return tables < set(Base.metadata.tables)
+        latest = _get_latest_schema_revision()  # type: ignore[no-untyped-call]
+        (made,) = connection.execute("SELECT COUNT(*) FROM experiments WHERE experiment_id <> 0").fetchone()
+        versions = connection.execute("SELECT version_num FROM alembic_version") if "alembic_version" in tables else ()
+        return not made and list(versions) != [(latest,)]
 
 
 def _revision(database: Path) -> str:
