@@ -27,7 +27,7 @@ from pipeline.catalogue import CATALOGUE
 from pipeline.config import params
 from pipeline.config.params import ComponentOf, Schedule
 from pipeline.config.registry import Registered, Registry
-from pipeline.config.spaces import PeakRates, Range
+from pipeline.config.spaces import EndUnit, Range
 from pipeline.config.units import ShareUnit, is_length, is_rate
 
 ROOT = Path(__file__).parents[1]
@@ -35,19 +35,6 @@ DOCS = ROOT / "docs"
 RESULTS = ROOT / "benchmarks/RESULTS.md"
 COMPARISON = ROOT / "reports/comparison.csv"
 PART = re.compile(r"<!-- (params|registered|measured|study)(?: ([^>]*?))? -->\n.*?<!-- /\1 -->", re.DOTALL)
-SECTIONS: dict[str, type[BaseModel]] = {
-    "The whole file": params.Params,
-    "A problem": params.ProblemParams,
-    "clip": params.Clipping,
-    "A scheduler": Schedule,
-    "average": params.Average,
-    "search": Range,
-    "tune": params.TuneParams,
-    "tune.lr": PeakRates,
-    "sweep": params.SweepParams,
-    "report": params.ReportParams,
-}
-"""Heading → what stands under it."""
 SAID: dict[tuple[type[BaseModel], str], str] = {(Schedule, "name"): "the label", (params.ProblemParams, "resample"): "`true`"}
 """What holds where a key is left out, and the type does not say it."""
 VARIANTS = {"default": "as written", "tuned": "tuned", "recommended": "recommended"}
@@ -76,10 +63,34 @@ def _part(found: re.Match[str]) -> str:
 # params.yaml
 
 
+def sections(model: type[BaseModel] = params.Params, place: str = "") -> Iterator[tuple[str, type[BaseModel]]]:
+    """Every type of params.yaml with the place where it stands, each once: a scheduler's is that of all schedulers."""
+    yield place or "The whole file", model
+    for name, field in model.model_fields.items():
+        for kind in _models_in(field.annotation):
+            if kind is not Schedule or not place:
+                yield from sections(kind, f"{place}.{LABELLED.get(kind, name)}".lstrip("."))
+
+
+LABELLED: dict[type[BaseModel], str] = {
+    params.ProblemParams: "problems.NAME",
+    Schedule: "schedulers.NAME",
+    Range: "search.NAME",
+}
+"""What stands under a name of the user's own."""
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models_in(part)
+
+
 def reference() -> str:
     """A table for each type: key, what it takes, its default, what it means."""
     lines: list[str] = []
-    for heading, model in SECTIONS.items():
+    for heading, model in sections():
         told, *_ = (inspect.getdoc(model) or "").replace("``", "`").split("\n\n")
         lines += ["", f"### {heading}", "", told, "", "| key | takes | left out | meaning |", "|---|---|---|---|"]
         meanings = meanings_of(model)
@@ -114,7 +125,6 @@ def taken(field: FieldInfo) -> str:
     return " ".join([words, *(f"{sign} {bound:,.10g}" for sign, bound in bounds.items())])
 
 
-NESTED = {Schedule: "scheduler", params.ProblemParams: "problem"}
 PLAIN = {int: "whole number", float: "number", bool: "`true` or `false`", str: "text", type(None): "`null`", Any: "anything"}
 
 
@@ -130,13 +140,15 @@ def _kind(annotation: Any, marks: tuple[Any, ...] = ()) -> str:  # noqa: C901  #
             return "rate"
         if isinstance(mark, ShareUnit):
             return "percentage"
+        if isinstance(mark, EndUnit):
+            return "number or percentage"
     if origin is Annotated:
         return _kind(inner[0], tuple(inner[1:]))
     if origin is Literal:
         return " or ".join(f"`{value}`" for value in inner)
     if origin is dict:
-        values = next((words for kind, words in NESTED.items() if kind in (inner[1], *get_args(inner[1]))), None)
-        return f"`{values}s` by name" if values else "`key: value`, …"
+        values = next((words for kind, words in LABELLED.items() if kind in _models_in(inner[1])), None)
+        return f"`NAME: {{key: value, …}}`, …, see `{values}`" if values else "`NAME: value`, …"
     if origin is list:
         return f"list of {_kind(inner[0])}s"
     if inner:
