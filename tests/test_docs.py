@@ -87,7 +87,9 @@ def test_the_verdict_of_the_readme_is_given() -> None:
     assert "May be the best" in done.stdout
 
 
-def test_a_table_goes_from_a_file_to_an_answer(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_table_goes_from_a_file_to_an_answer(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     """With fewer seeds, epochs and trials; the stages that `dvc repro` runs, one after the other."""
     make, repro, show = commands(DATA)
     (repository / "inputs").mkdir()
@@ -102,7 +104,10 @@ def test_a_table_goes_from_a_file_to_an_answer(repository: Path, monkeypatch: py
     (repository / "params.yaml").write_text(params_yaml, encoding="utf-8")
     assert repro == "dvc repro"
     check.main()
-    for stage in (dataset, train, tune, confirm, sweep):
+    dataset.main("deliveries")
+    (told,) = re.findall(r"```\n(dataset@.*?)\n```", DATA, re.DOTALL)
+    assert told in "".join(capfd.readouterr())
+    for stage in (train, tune, confirm, sweep):
         stage.main("deliveries")
     report.main()
 

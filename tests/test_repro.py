@@ -252,7 +252,7 @@ def test_the_commands_of_the_documentation_work_in_order(project: Path, tmp_path
         "dvc repro": "Data and pipelines are up to date",
         "dvc dag": "train@synthetic",
         "metrics show": "validation_loss",
-        "exp show": "report.matters",
+        "exp run": "Experiment results have been applied to your workspace",
         "optuna": "synthetic/StepLR/0",
     }
     for words, output in expected.items():
