@@ -3,6 +3,7 @@
 ``<!-- NAME ARGUMENT -->`` begins such a part of a page under docs/ and ``<!-- /NAME -->`` ends it:
 
 - ``params``: every key of params.yaml, from the types that read it;
+- ``commands``: those of ``make`` and of ``python -m pipeline``, from the Makefile and the package;
 - ``registered KIND``: what can be named there, from the registries;
 - ``measured SECTION``: a section of benchmarks/RESULTS.md, as its command printed it;
 - ``study``: the default study's figures, from reports/comparison.csv.
@@ -23,6 +24,7 @@ import pandas as pd
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from pipeline.__main__ import COMMANDS
 from pipeline.catalogue import CATALOGUE
 from pipeline.config import params
 from pipeline.config.params import ComponentOf, Schedule
@@ -34,7 +36,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 RESULTS = ROOT / "benchmarks/RESULTS.md"
 COMPARISON = ROOT / "reports/comparison.csv"
-PART = re.compile(r"<!-- (params|registered|measured|study)(?: ([^>]*?))? -->\n.*?<!-- /\1 -->", re.DOTALL)
+PART = re.compile(r"<!-- (params|commands|registered|measured|study)(?: ([^>]*?))? -->\n.*?<!-- /\1 -->", re.DOTALL)
 SAID: dict[tuple[type[BaseModel], str], str] = {(Schedule, "name"): "the label", (params.ProblemParams, "resample"): "`true`"}
 """What holds where a key is left out, and the type does not say it."""
 VARIANTS = {"default": "as written", "tuned": "tuned", "recommended": "recommended"}
@@ -54,10 +56,22 @@ def written(text: str) -> str:
 def _part(found: re.Match[str]) -> str:
     name, argument = found[1], found[2]
     makers: dict[str, Callable[[], str]] = {
-        "params": reference, "registered": lambda: registered(argument), "measured": lambda: measured(argument), "study": study,
-    }  # fmt: skip
+        "params": reference,
+        "commands": commands,
+        "registered": lambda: registered(argument),
+        "measured": lambda: measured(argument),
+        "study": study,
+    }
     begins = " ".join(filter(None, (name, argument)))
     return f"<!-- {begins} -->\n{makers[name]().strip()}\n<!-- /{name} -->"
+
+
+def commands() -> str:
+    """Every command in a line."""
+    begins = (ROOT / "Makefile").read_text(encoding="utf-8").partition("\n.")[0]
+    targets = re.findall(r"make (\w+)\s+(.*?)(?=\s{2,}make |$)", begins, re.MULTILINE)
+    found = {f"make {name}": told for name, told in targets} | {f"python -m pipeline {n}": told for n, told in COMMANDS.items()}
+    return "\n".join(["| command | what it does |", "|---|---|", *(_row(f"`{name}`", told) for name, told in found.items())])
 
 
 # params.yaml
