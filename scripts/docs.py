@@ -124,6 +124,8 @@ def meanings_of(model: type[BaseModel]) -> dict[str, str]:
                 if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(below, ast.Expr):
                     text = str(ast.literal_eval(below.value)).replace("``", "`")
                     found[field.target.id] = " ".join(inspect.cleandoc(text).split())
+    if missing := model.model_fields.keys() - found:
+        raise LookupError(f"{model.__name__}: no text below {', '.join(missing)} says what it means")
     return found
 
 

@@ -1,6 +1,6 @@
-"""What is compared across problems: average ranks, Friedman's test, and Nemenyi's pairs.
+"""What is compared across problems: average ranks, Friedman's test, and Nemenyi's pairs; and relative differences.
 
-The problem is the unit here, and its ranks are all that is looked at, as Demšar (2006), "Statistical comparisons of
+The problem is the unit here. Ranks are what Friedman's test looks at, as Demšar (2006), "Statistical comparisons of
 classifiers over multiple data sets", recommends. They carry the mean validation losses and the rule that divergence never
 helps. Frames are comparisons (see :func:`pipeline.analysis.statistics.compare`) of several problems, with the columns
 ``problem``, ``variant``, ``scheduler`` and ``rank``.
@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import friedmanchisquare, studentized_range
 
-from pipeline.statistics.components import LEVEL
+from pipeline.statistics.across import across
+from pipeline.statistics.components import LEVEL, Losses
 
 ENOUGH = 5
 """Problems, by a choice of ours; with fewer, chi-squared is far from how Friedman's statistic is distributed."""
@@ -22,6 +23,28 @@ MANY = 10
 """Problems; with no more of them, the p of Friedman's test is rough: Demšar's rule of thumb asks for N > 10 and k > 5."""
 _SCHEDULERS = 3  # what Friedman's test needs at least
 _PAIRS = ("scheduler", "other", "p")
+
+
+COMBINED = (
+    "scheduler", "problems", "missing", "difference", "low", "high", "spread", "new_low", "new_high", "p", "adjusted",
+    "lower_on", "higher_on", "regret", "regret_bound", "in_set",
+)  # fmt: skip
+"""Columns of :func:`combined`."""
+
+
+def combined(problems: Mapping[str, tuple[Losses, float]], baseline: str, matters: float) -> pd.DataFrame:
+    """Rows of :data:`COMBINED`, a scheduler each, from each problem's losses of one variant and its overlap.
+
+    See :func:`pipeline.statistics.across.across`: differences to the baseline are shares of its loss, and so are regrets; where
+    ``missing`` more problems are needed, only the mean difference and the counts are told. Empty without the baseline.
+    """
+    if not all(baseline in losses and np.isfinite(losses[baseline]).any() for losses, _ in problems.values()):
+        return pd.DataFrame(columns=list(COMBINED))
+    found = across(problems, baseline, matters)
+    regrets = found.regret.rename(columns={"bound": "regret_bound"})
+    table = found.table.join(regrets, how="outer", sort=False) if len(found.regret) else found.table
+    table = table.rename_axis("scheduler").reset_index().assign(problems=found.problems, missing=found.missing)
+    return table.reindex(columns=list(COMBINED))
 
 
 @dataclass(frozen=True)

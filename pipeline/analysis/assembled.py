@@ -6,12 +6,12 @@ from functools import partial
 
 import pandas as pd
 
-from pipeline.analysis import choice, evidence, figures, page, summary, tables
-from pipeline.analysis.across import average_ranks, friedman
+from pipeline.analysis import choice, evidence, figures, noise, page, summary, tables
+from pipeline.analysis.across import average_ranks, combined, friedman
 from pipeline.analysis.choice import Choices, choices, last
 from pipeline.analysis.ends import ends
 from pipeline.analysis.script import script
-from pipeline.analysis.statistics import CRITERION, compare, tuning_gain
+from pipeline.analysis.statistics import CRITERION, Headline, compare, matrices, tuning_gain
 from pipeline.analysis.tables import Frames, ProblemResults
 from pipeline.config import files
 from pipeline.config.params import Params, ReportParams
@@ -43,16 +43,18 @@ def assemble(params: Params, problems: Sequence[ProblemResults], workers: Worker
     found = dict(zip(names, proofs, strict=True))
     more = {name: joined({problem: own[name] for problem, own in found.items()}) for name in proofs[0]}
     reached = {name: own["epochs_to_target"] for name, own in found.items()}
-    evidence_of_all = {**more, **across_problems(comparison, reached)}
+    evidence_of_all = {**more, **across_problems(comparison, reached), "across": _combined(problems, asked)}
     return Report(params, problems, first, evidence_of_all, dict(zip(names, chosen, strict=True)))
 
 
 def _tables_of(problem: ProblemResults, asked: ReportParams) -> tuple[pd.DataFrame, pd.DataFrame, Frames, Choices]:
     """A problem's comparison, mean curves, evidence and recommendations."""
-    compared = compare(problem.runs, asked.baseline, problem.overlap, asked.margin).assign(metric=problem.metric.name)
+    headline = Headline(problem.metric.higher_is_better, asked.metric_margin)
+    compared = compare(problem.runs, asked.baseline, problem.overlap, asked.margin, headline).assign(metric=problem.metric.name)
     proofs = evidence_of(problem, asked)
     chosen = choices(problem, compared, proofs["widths"], asked.baseline, asked.margin)
-    return compared, tables.mean_curves(problem), {**proofs, "choices": choice.table(chosen)}, chosen
+    settle = noise.settle(problem, compared, last(chosen), asked.baseline, asked.margin)
+    return compared, tables.mean_curves(problem), {**proofs, "choices": choice.table(chosen), "settle": settle}, chosen
 
 
 def evidence_of(problem: ProblemResults, asked: ReportParams) -> Frames:
@@ -60,7 +62,8 @@ def evidence_of(problem: ProblemResults, asked: ReportParams) -> Frames:
     rho = problem.overlap.of(CRITERION)
     target = asked.target.get(problem.name, evidence.usual_loss(problem.runs, asked.baseline))
     reached = evidence.epochs_to_target(problem.runs, problem.curves, target)
-    sensitivity, budgets = evidence.sensitivity(problem.sweep, rho), evidence.budgets(problem.sweep, rho)
+    sensitivity, spent = evidence.sensitivity(problem.sweep, rho), evidence.with_full_budget(problem.sweep, problem.runs)
+    budgets = evidence.budgets(spent, rho)
     return {
         "gains": tuning_gain(problem.runs, problem.overlap),
         "recommended": tables.recommended(problem),
@@ -73,9 +76,13 @@ def evidence_of(problem: ProblemResults, asked: ReportParams) -> Frames:
         "best_so_far": evidence.best_so_far(evidence.above_best(problem.trials)),
         "selection": evidence.selection(problem.reruns),
         "ends": ends(problem.trials),
+        "noise": noise.noise(problem),
         "importances": tables.mean_importances(problem.importances),
         "budgets": budgets,
-        "winners": evidence.winners(budgets, problem.sweep, rho),
+        "budget_rates": evidence.budget_rates(problem.sweep),
+        "winners": evidence.winners(budgets, spent, rho),
+        "winners_by_trials": evidence.winners_by_trials(problem.trials, rho),
+        "growth": evidence.growth(spent, rho),
         "too_short": evidence.too_short(budgets),
     }
 
@@ -92,6 +99,17 @@ def across_problems(comparison: pd.DataFrame, reached: Frames) -> Frames:
         "friedman": joined({variant: test.summary for variant, test in tests.items()}, "variant"),
         "nemenyi": joined({variant: test.pairs for variant, test in tests.items()}, "variant"),
     }
+
+
+def _combined(problems: Sequence[ProblemResults], asked: ReportParams) -> pd.DataFrame:
+    """The relative differences over problems, of each variant that all of them have."""
+    variants = [variant for variant in problems[0].variants if all(variant in problem.variants for problem in problems)]
+    found = {}
+    for variant in variants:
+        runs = {problem.name: problem.runs[problem.runs["variant"] == variant] for problem in problems}
+        losses = {p.name: (matrices(runs[p.name]), p.overlap.of(CRITERION)) for p in problems}
+        found[variant] = combined(losses, asked.baseline, asked.margin)
+    return joined(found, "variant")
 
 
 def joined(frames: Frames, name: str = "problem") -> pd.DataFrame:

@@ -7,7 +7,8 @@ from typing import Any
 import pandas as pd
 
 from pipeline.config.ranges import WIDER, End, as_params, end_of, end_of_rates
-from pipeline.config.units import LARGEST_PERCENT, LARGEST_RATE
+from pipeline.config.spaces import PeakRates
+from pipeline.config.units import LARGEST_PERCENT, LARGEST_RATE, plain_rate
 
 COLUMNS = ("scheduler", "parameter", "low", "high", "at_low", "at_high", "studies", "widened")
 Row = Mapping[Any, Any]
@@ -80,6 +81,28 @@ def warning(table: pd.DataFrame) -> str:
     who = of if len(names) > FEW or len(names) == len(rates) > 1 else " and ".join(", ".join(names).rsplit(", ", 1))
     remedy = _remedy(rates, found)
     return f"The best peak rate of {who} lies at an end of the range that was searched, which may decide the order{remedy}."
+
+
+def budget_warning(table: pd.DataFrame, rates: PeakRates, lr: float) -> str:
+    """What to say where the best peak rate of a budget lies at an end of what was swept, and what to write; else empty.
+
+    ``table`` is of :func:`pipeline.analysis.evidence.budget_rates`, ``rates`` is ``tune.lr`` and ``lr`` the optimizer's rate.
+    """
+    found = table[table["end"] != ""]
+    if found.empty:
+        return ""
+    unit = lr / 100 if rates.is_percent else 1.0
+    low, high = (plain_rate(end, lr) / unit for end in (rates.low, rates.high))
+    below, above = (found.loc[found["end"] == end, "best_lr"] / unit for end in ("low", "high"))
+    low = min([low, *below / WIDER])
+    high = max([high, *above * WIDER])
+    most = LARGEST_PERCENT if rates.is_percent else LARGEST_RATE
+    shown = as_params(float(f"{low:.4g}"), min(float(f"{high:.4g}"), most), is_percent=rates.is_percent)
+    epochs = ", ".join(str(number) for number in found["epochs"].unique())
+    return (
+        f"At {epochs} epochs the best peak rate of {found['scheduler'].nunique()} of {table['scheduler'].nunique()} schedulers "
+        f"lies at an end of what was swept, which may decide who wins there: write {shown}."
+    )
 
 
 def _remedy(rates: pd.DataFrame, found: pd.DataFrame) -> str:

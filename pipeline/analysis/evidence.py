@@ -17,13 +17,29 @@ import pandas as pd
 from pipeline.analysis.statistics import CRITERION, UNKNOWN, Interval, finished, matrices, mean_interval
 from pipeline.config.arrays import Floats
 from pipeline.statistics.comparison import best
-from pipeline.statistics.components import differences
+from pipeline.statistics.components import differences, level
 
 FARTHEST = 4.0
 """Up to how many times the fastest scheduler's epochs a profile looks; as in AlgoPerf."""
 QUARTILES = (0.5, 0.25, 0.75)
-WINNERS = ("variant", "epochs", "scheduler", "runner_up", "behind", "behind_low", "behind_high", "in_set")
+_LEAST = 3  # budgets, for a bend to show; and seeds
+BUDGETS = (
+    "variant", "epochs", "scheduler", CRITERION, "low", "high", "diverged", "rank", "in_set", "regret", "regret_bound",
+)  # fmt: skip
+"""Columns of :func:`budgets`."""
+WINNERS = (
+    "variant", "epochs", "scheduler", "runner_up", "behind", "behind_low", "behind_high", "in_set", "regret_bound",
+)  # fmt: skip
 """Columns of :func:`winners`."""
+RATES = (
+    "epochs", "scheduler", "best_lr", "best_loss", "lowest_lr", "highest_lr", "decades", "at_edge", "end",
+)  # fmt: skip
+"""Columns of :func:`budget_rates`."""
+GROWTH = (
+    "variant", "scheduler", "budgets", "seeds", "doubling", "doubling_low", "doubling_high", "bend", "bend_low", "bend_high",
+    "last", "last_low", "last_high", "speaks",
+)  # fmt: skip
+"""Columns of :func:`growth`."""
 _RUN = ["variant", "scheduler", "seed", "stream"]
 
 
@@ -111,11 +127,12 @@ def area(curves: pd.DataFrame, runs: pd.DataFrame, overlap: float = 0.0) -> pd.D
 def sensitivity(sweep: pd.DataFrame, overlap: float = 0.0) -> pd.DataFrame:
     """Rows of (scheduler, lr, validation_loss, low, high, diverged, seeds) from the sweep over peak rates, rates ascending.
 
-    The loss is the mean over the seeds that finished, with its 95% interval; ``diverged`` of ``seeds`` runs did not.
+    At the full budget. The loss is the mean over the seeds that finished, with its 95% interval; ``diverged`` of ``seeds``
+    runs did not.
     """
     rows = (
         (*scheduler, *rate, *_mean(runs, CRITERION, overlap), _diverged(runs), len(runs))
-        for scheduler, own in _groups(_of_kind(sweep, "rate"), ["scheduler"])
+        for scheduler, own in _groups(_at_full(_of_kind(sweep, "rate")), ["scheduler"])
         for rate, runs in _groups(own.sort_values("lr"), ["lr"])
     )
     return _table(rows, ("scheduler", "lr", CRITERION, "low", "high", "diverged", "seeds"))
@@ -165,11 +182,35 @@ def selection(reruns: pd.DataFrame) -> pd.DataFrame:
     return _table(rows, ("scheduler", "studies", "searched", "again", "bias", "kept"))
 
 
+def budget_rates(sweep: pd.DataFrame, within: float = 0.05) -> pd.DataFrame:
+    """Rows of :data:`RATES`: the best peak rate at each budget, as :func:`widths` has it, and the ``end`` that it lies at.
+
+    ``end`` is that of the rates that were tried at the budget, ``low`` or ``high``; empty inside.
+    """
+    rates = _of_kind(sweep, "rate")
+    rows = [
+        (*epochs, *row, _end_of_grid(own[own["scheduler"] == row[0]]["lr"], row[1]))
+        for epochs, own in _groups(rates, ["epochs"])
+        for row in widths(sensitivity(own), within).itertuples(index=False)
+    ]
+    return _table(sorted(rows, key=lambda row: row[0]), RATES)
+
+
+def with_full_budget(sweep: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """All runs by budget: those of a sweep over shorter budgets, and of its variants those at the full one; else none."""
+    shorter = _of_kind(sweep, "budget")
+    if shorter.empty:
+        return shorter
+    return pd.concat([shorter, runs[runs["variant"].isin(shorter["variant"])].assign(kind="budget")], ignore_index=True)
+
+
 def budgets(sweep: pd.DataFrame, overlap: float = 0.0) -> pd.DataFrame:
-    """Rows of (variant, epochs, scheduler, validation_loss, low, high, diverged, rank) from the sweep over budgets.
+    """Rows of :data:`BUDGETS` from the sweep over budgets.
 
     ``epochs`` ascend within a variant. The loss is the mean over the seeds that finished, with its 95% interval. ``rank``
-    is within variant and epochs: fewest diverged seeds first, then the lowest mean; equals share the better rank.
+    is within variant and epochs: fewest diverged runs first, then the lowest mean; equals share the better rank. ``in_set``
+    says whether the scheduler may be the best there, ``regret`` and ``regret_bound`` what choosing it costs and costs at the
+    most, as shares of the lowest mean loss, at 95% for all schedulers at once.
     """
     rows = (
         (*variant, *epochs, *row)
@@ -177,7 +218,7 @@ def budgets(sweep: pd.DataFrame, overlap: float = 0.0) -> pd.DataFrame:
         for epochs, runs in _groups(own.sort_values("epochs", kind="stable"), ["epochs"])
         for row in _ranked(runs, overlap)
     )
-    return _table(rows, ("variant", "epochs", "scheduler", CRITERION, "low", "high", "diverged", "rank"))
+    return _table(rows, BUDGETS)
 
 
 def winners(table: pd.DataFrame, sweep: pd.DataFrame, overlap: float = 0.0) -> pd.DataFrame:
@@ -185,11 +226,43 @@ def winners(table: pd.DataFrame, sweep: pd.DataFrame, overlap: float = 0.0) -> p
 
     ``table`` is that of :func:`budgets`, ``sweep`` the runs it is made of. Among equals the first in the alphabet; missing
     where too few schedulers have a run that finished. ``behind`` is the second's loss minus the first's, paired by seed, with
-    the pair's own interval; ``in_set`` of them may be the best, at 95% for all at once.
+    the pair's own interval; ``in_set`` of them may be the best, at 95% for all at once, and ``regret_bound`` is the first's.
     """
     runs = dict(_groups(_of_kind(sweep, "budget"), ["variant", "epochs"]))
     rows = ((*key, *_podium(own, runs[key], overlap)) for key, own in _groups(table, ["variant", "epochs"]))
     return _table(rows, WINNERS)
+
+
+def winners_by_trials(trials: pd.DataFrame, overlap: float = 0.0) -> pd.DataFrame:
+    """Who leads after 1, 2, 4, 8 … trials and after all: rows of :data:`WINNERS` with ``trials`` in the place of a budget.
+
+    Of each study it is the lowest validation loss so far, which is too low by what the luckiest trial owes to its luck, the
+    more so the more trials there are; so it compares schedulers at one number of trials, and no numbers of trials. A study
+    that has found nothing yet counts as diverged.
+    """
+    columns = ["trials", *WINNERS[2:]]
+    if trials.empty:
+        return pd.DataFrame(columns=columns)
+    last = int(trials["number"].max()) + 1
+    counts = sorted({2**power for power in range(last.bit_length())} | {last})
+    values = trials.assign(value=_worst(trials["value"].where(trials["state"] == "COMPLETE")))
+    found = [_so_far(values[values["number"] < count]).assign(epochs=count) for count in counts]
+    so_far = pd.concat(found, ignore_index=True).assign(kind="budget", variant="tuned")
+    return winners(budgets(so_far, overlap), so_far, overlap).rename(columns={"epochs": "trials"})[columns]
+
+
+def growth(sweep: pd.DataFrame, overlap: float = 0.0) -> pd.DataFrame:
+    """Rows of :data:`GROWTH`: what doubling the budget brings, from the runs at each budget.
+
+    ``doubling`` is by which share the validation loss changes at each doubling, if it falls as a power of the budget: a
+    straight line through log loss over log epochs, seed by seed, with the 95% interval of the seeds' mean. ``bend`` is the
+    second coefficient, which is 0 for a power law. ``last`` is the change at each doubling from the second longest budget to
+    the full one. ``speaks``: *levels off* or *steepens* where a bend shows, so that the line is no forecast beyond the full
+    budget; else *power law*, or *no change* where not even a slope shows; *too few budgets* below three, *too few seeds*
+    below three that finished at all of them. A bend that does not show in so few points may be there.
+    """
+    rows = ((*key, *_grown(runs, overlap)) for key, runs in _groups(_of_kind(sweep, "budget"), ["variant", "scheduler"]))
+    return _table(rows, GROWTH)
 
 
 def too_short(table: pd.DataFrame) -> pd.DataFrame:
@@ -320,18 +393,54 @@ def _selected(own: pd.DataFrame) -> tuple[int, float, float, float, int]:
     return len(first), searched, again, again / searched - 1, int((chosen.loc[first.index] == first).sum())
 
 
+def _at_full(rates: pd.DataFrame) -> pd.DataFrame:
+    """The runs of the longest budget."""
+    return rates if rates.empty else rates[rates["epochs"] == rates["epochs"].max()]
+
+
+def _end_of_grid(rates: "pd.Series[float]", best: float) -> str:
+    return "low" if best == rates.min() else "high" if best == rates.max() else ""
+
+
+def _so_far(trials: pd.DataFrame) -> pd.DataFrame:
+    """The lowest value of each study as a run."""
+    lowest = trials.groupby(["scheduler", "seed"], sort=False)["value"].min().rename(CRITERION).reset_index()
+    return lowest.assign(diverged=np.isinf(lowest[CRITERION]))
+
+
 def _ranked(runs: pd.DataFrame, overlap: float) -> Iterator[tuple[Any, ...]]:
-    """Rows of (scheduler, mean, low, high, diverged, rank) of one variant and budget."""
+    """Rows of (scheduler, mean, low, high, diverged, rank, in_set, regret, regret_bound) of one variant and budget."""
     rows = [(*key, *_mean(own, CRITERION, overlap), _diverged(own)) for key, own in _groups(runs, ["scheduler"])]
     keys = [(diverged, np.inf if np.isnan(mean) else mean) for _, mean, _, _, diverged in rows]
+    costs = best(matrices(runs), overlap)
+    lowest = abs(min(keys)[1])
     for row, own in zip(rows, keys, strict=True):
-        yield (*row, 1 + sum(other < own for other in keys))
+        cost = costs.loc[row[0]]
+        yield (*row, 1 + sum(other < own for other in keys), bool(cost["in_set"]), cost["regret"] / lowest, cost["relative"])
 
 
 def _podium(rows: pd.DataFrame, runs: pd.DataFrame, overlap: float) -> tuple[Any, ...]:
-    """Winner and runner-up among the schedulers of one budget that have a mean, how far apart they are, and the set."""
-    labels = rows[rows[CRITERION].notna()].sort_values(["rank", "scheduler"])["scheduler"].tolist()
-    first, second, *_ = [*labels, None, None]
-    of = matrices(runs)
-    behind = UNKNOWN if second is None else Interval.of(differences(of, overlap)[second, first])
-    return first, second, *behind, int(best(of, overlap)["in_set"].sum())
+    """Winner and runner-up among the schedulers of one budget that have a mean, how far apart they are, the set, the bound."""
+    known = rows[rows[CRITERION].notna()].sort_values(["rank", "scheduler"])
+    first, second, *_ = [*known["scheduler"], None, None]
+    behind = UNKNOWN if second is None else Interval.of(differences(matrices(runs), overlap)[second, first])
+    bound = known["regret_bound"].iloc[0] if len(known) else np.nan
+    return first, second, *behind, int(rows["in_set"].sum()), bound
+
+
+def _grown(runs: pd.DataFrame, overlap: float) -> tuple[Any, ...]:
+    """The figures of :func:`growth` for one variant and scheduler."""
+    values = runs[CRITERION].where(~runs["diverged"].astype(bool))
+    table = runs.assign(log=np.log2(values)).pivot_table(index="seed", columns="epochs", values="log", dropna=False)
+    logs = table.dropna().to_numpy(float)  # of seeds that finished at all budgets
+    doublings = np.log2(table.columns.to_numpy(float))
+    if len(doublings) < _LEAST or len(logs) < _LEAST:
+        short = "too few budgets" if len(doublings) < _LEAST else "too few seeds"
+        return len(doublings), len(logs), *[np.nan] * 9, short
+    slope, (bend, *_) = np.polyfit(doublings, logs.T, 1)[0], np.polyfit(doublings, logs.T, 2)
+    last = (logs[:, -1] - logs[:, -2]) / (doublings[-1] - doublings[-2])
+    line, curve, end = (Interval.of(level(of[:, None], overlap)) for of in (slope, bend, last))
+    bent, sloped = "levels off" if curve.mean > 0 else "steepens", "power law" if line.excludes_zero else "no change"
+    speaks = bent if curve.excludes_zero else sloped
+    as_share = [2**value - 1 for value in line], list(curve), [2**value - 1 for value in end]
+    return len(doublings), len(logs), *(figure for three in as_share for figure in three), speaks

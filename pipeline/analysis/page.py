@@ -112,7 +112,7 @@ def render(
         across=across,
         many=MANY,
         overview=summary.overview(problems, [own.findings[-1] for own in sections], params.report.baseline),
-        matters=params.report.matters,
+        matters=params.report.matters.loss,
         targets=params.report.target,
         style=style,
         palettes=[figures.palette(theme) for theme in (0, 1)],
@@ -273,6 +273,7 @@ def _by_epoch(rates: pd.DataFrame) -> dict[int, dict[tuple[str, str], float]]:
 def _yaml(params: Params) -> str:
     """The parameters as params.yaml writes them, defaults filled in."""
     tree = params.model_dump(mode="json", exclude_none=True)
+    tree.setdefault("sweep", "none")
     for problem in tree["problems"].values():
         for kind in ("dataset", "model", "optimizer"):
             problem[kind] = {"name": problem[kind]["name"], **problem[kind]["args"]}

@@ -112,7 +112,23 @@ def mean_interval(runs: pd.DataFrame, metric: str = CRITERION, overlap: float = 
     return Interval.of(level(values, overlap))
 
 
-def compare(runs: pd.DataFrame, baseline: str, overlap: Overlap = NO_OVERLAP, matters: float = MATTERS) -> pd.DataFrame:
+HEADLINE = "validation_metric"
+
+
+class Headline(NamedTuple):
+    """What is to be known of the headline metric: which way is better, and the smallest share of it that is of interest."""
+
+    higher_is_better: bool = True
+    matters: float = MATTERS
+
+
+def compare(
+    runs: pd.DataFrame,
+    baseline: str,
+    overlap: Overlap = NO_OVERLAP,
+    matters: float = MATTERS,
+    headline: Headline = Headline(),  # noqa: B008  # it is frozen
+) -> pd.DataFrame:
     """One row per variant and scheduler, in order of appearance.
 
     ``diverged`` of ``runs`` did, on so many ``seeds``; each metric comes as mean and 95% interval. ``rank`` is within the
@@ -125,11 +141,13 @@ def compare(runs: pd.DataFrame, baseline: str, overlap: Overlap = NO_OVERLAP, ma
     are shares of the lowest mean loss. ``matters`` is the smallest such share that is of interest.
 
     ``validation_loss_median`` and ``_iqm`` (interquartile mean) are over seeds. The other metrics have their differences to
-    the baseline, ``test_loss_difference`` and so on.
+    the baseline, ``test_loss_difference`` and so on. The headline metric has a ``validation_metric_verdict`` and, in its own
+    unit, a ``validation_metric_regret`` and its ``_bound``, too: a family of its own, of the configurations that were chosen
+    by their loss.
     """
     of_variant = {str(variant): own for variant, own in runs.groupby("variant", sort=False)}
-    fixed = {"tuned": matrices(of_variant["recommended"])} if "recommended" in of_variant else {}
-    parts = [_compared(own, baseline, overlap, matters, fixed.get(variant)) for variant, own in of_variant.items()]
+    fixed = {"tuned": of_variant["recommended"]} if "recommended" in of_variant else {}
+    parts = [_compared(own, baseline, overlap, matters, fixed.get(variant), headline) for variant, own in of_variant.items()]
     return pd.concat(parts, ignore_index=True)
 
 
@@ -154,8 +172,10 @@ def by_scheduler(runs: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
         yield str(label), rows
 
 
-def _compared(runs: pd.DataFrame, baseline: str, overlap: Overlap, matters: float, fixed: Losses | None) -> pd.DataFrame:
-    """The rows of one variant; ``fixed`` are the losses of fixed configurations, where each seed has one of its own."""
+def _compared(
+    runs: pd.DataFrame, baseline: str, overlap: Overlap, matters: float, fixed: pd.DataFrame | None, headline: Headline
+) -> pd.DataFrame:
+    """The rows of one variant; ``fixed`` are runs of fixed configurations, where each seed has one of its own."""
     variant, rho = str(runs["variant"].iloc[0]), overlap.of(CRITERION)
     rows = [{"variant": variant, "scheduler": label, **_figures(own, overlap)} for label, own in by_scheduler(runs)]
     table = pd.DataFrame(rows, index=pd.Index([row["scheduler"] for row in rows]))
@@ -163,8 +183,10 @@ def _compared(runs: pd.DataFrame, baseline: str, overlap: Overlap, matters: floa
     of = matrices(runs)
     robust = pd.DataFrame({label: _robust(values) for label, values in of.items()}).T
     others = [_to_baseline(runs, metric, baseline, overlap) for metric in METRICS if metric != CRITERION]
-    judged = _judged(table, of, baseline, rho, matters, fixed), _regrets(table, of, rho, matters, fixed)
-    return pd.concat([table, *judged, robust, *others], axis="columns")
+    known = None if fixed is None else matrices(fixed)
+    judged = _judged(table, of, baseline, rho, matters, known), _regrets(table, of, rho, matters, known)
+    in_metric = _in_metric(runs, table, baseline, overlap, None if fixed is None else matrices(fixed, HEADLINE), headline)
+    return pd.concat([table, *judged, robust, *others, in_metric], axis="columns")
 
 
 def _figures(runs: pd.DataFrame, overlap: Overlap) -> dict[str, float]:
@@ -195,6 +217,17 @@ def _regrets(table: pd.DataFrame, of: Losses, rho: float, matters: float, fixed:
     found = best(of, rho, matters, fixed=fixed)
     lowest = abs(table.loc[table["diverged"] == table["diverged"].min(), CRITERION].min())
     return pd.DataFrame({"in_set": found["in_set"], "regret": found["regret"] / lowest, "regret_bound": found["relative"]})
+
+
+def _in_metric(
+    runs: pd.DataFrame, table: pd.DataFrame, baseline: str, overlap: Overlap, fixed: Losses | None, headline: Headline
+) -> pd.DataFrame:
+    """Verdict and regret in the headline metric, turned round where more of it is better."""
+    rho, sign = overlap.of(HEADLINE), -1.0 if headline.higher_is_better else 1.0
+    of = {label: sign * values for label, values in matrices(runs, HEADLINE).items()}
+    judged, costs = _judged(table, of, baseline, rho, headline.matters, fixed), best(of, rho, fixed=fixed)
+    found = {"verdict": judged["verdict"], "regret": costs["regret"], "regret_bound": costs["bound"]}
+    return pd.DataFrame({f"{HEADLINE}_{name}": column for name, column in found.items()})
 
 
 def _robust(values: Floats) -> dict[str, float]:

@@ -37,6 +37,7 @@ from pipeline.config.units import (
     OptionalLengthOrZero,
     Percentage,
     PositiveRate,
+    ShareUnit,
     percent,
     plain_length,
     share_of,
@@ -369,6 +370,29 @@ class SweepParams(BaseModel):
     """Epochs, or shares of the problem's."""
 
 
+def _none_is_nothing(value: Any) -> Any:
+    return None if value == "none" else value
+
+
+class Margins(BaseModel):
+    """``matters``: the smallest differences of interest, as shares of what they are compared with."""
+
+    model_config = STRICT
+
+    loss: Percentage = "1%"
+    """Of the loss it is compared with."""
+    metric: Percentage = "1%"
+    """Of the headline metric it is compared with."""
+
+
+def _for_both(value: Any) -> Any:
+    """A plain percentage is that of the loss and of the metric."""
+    if isinstance(value, dict | Margins):
+        return value
+    share = ShareUnit().validate(value)
+    return {"loss": share, "metric": share}
+
+
 class ReportParams(BaseModel):
     """``report``: the tutorial's table shows every ``every``-th epoch; differences are taken to ``baseline``."""
 
@@ -378,15 +402,20 @@ class ReportParams(BaseModel):
     """The step between the epochs of `reports/learning_rates.csv`."""
     baseline: str
     """The label that all others are compared with."""
-    matters: Percentage = "1%"
-    """The smallest difference of interest, as a share of the loss it is compared with."""
+    matters: Annotated[Margins, BeforeValidator(_for_both)] = Margins()
+    """The smallest differences of interest, in loss and in the headline metric; a plain percentage is that of both."""
     target: dict[Label, Annotated[float, Field(gt=0, le=1e9)]] = Field(default_factory=dict)
     """Problem → the validation loss to be reached; where it is left out, what the untuned baseline comes to."""
 
     @property
     def margin(self) -> float:
-        """``matters`` as a number from 0 to 1."""
-        return share_of(self.matters)
+        """The smallest difference in loss that matters, as a number from 0 to 1."""
+        return share_of(self.matters.loss)
+
+    @property
+    def metric_margin(self) -> float:
+        """The same of the headline metric."""
+        return share_of(self.matters.metric)
 
 
 FRESH = 1000
@@ -410,8 +439,8 @@ class Params(BaseModel):
     """What is compared, by a label of yours."""
     tune: TuneParams = TuneParams()
     """The search for each scheduler's best configuration."""
-    sweep: SweepParams = SweepParams()
-    """How much the peak rate and the budget matter."""
+    sweep: Annotated[SweepParams | None, BeforeValidator(_none_is_nothing)] = SweepParams()
+    """How much the peak rate and the budget matter; `none` leaves that out."""
     report: ReportParams
     """What the report compares with, and how exactly."""
 
@@ -497,8 +526,8 @@ def _known_keys(loc: Loc) -> Iterable[str]:
             return Average.model_fields
         case ("problems", _, _):
             return ProblemParams.model_fields
-        case ("report", _):
-            return ReportParams.model_fields
+        case ("report", *inner):
+            return (Margins if inner[0] == "matters" and len(inner) > 1 else ReportParams).model_fields
         case ("sweep", _):
             return SweepParams.model_fields
         case ("tune", _):

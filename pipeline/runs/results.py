@@ -24,7 +24,7 @@ TRIAL_COLUMNS = (
     "scheduler", "seed", "number", "state", "value", "lr", "args", "study", "fingerprint", "sampler", "params", "distributions",
 )  # fmt: skip
 SWEEP_COLUMNS = (
-    "run", "kind", "variant", "scheduler", "seed", "epochs", "lr", "diverged", "train_loss", "validation_loss",
+    "run", "kind", "variant", "scheduler", "seed", "stream", "epochs", "lr", "diverged", "train_loss", "validation_loss",
     "validation_metric",
 )  # fmt: skip
 RERUN_COLUMNS = ("scheduler", "seed", "number", "stream", "value")

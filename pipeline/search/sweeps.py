@@ -1,11 +1,12 @@
 """Runs around the recommended configurations: how much the peak rate matters, and who wins at which budget.
 
-A schedule depends on its horizon, so every budget is trained in its own right. All runs are on the ``final`` stream; only
-their last validation is evaluated.
+A schedule depends on its horizon, and so does its best peak rate: every budget is trained in its own right, with a rate that
+is chosen for it on the grid, on a few seeds. What comes of it is told by fresh seeds, so that the choice does not flatter.
+Only the last validation of a run is evaluated.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Literal, get_args
@@ -30,6 +31,8 @@ Kind = Literal["rate", "budget"]
 Schedules = Mapping[str, Schedule]
 DECADES = 2.0
 """By how much a scheduler's grid of peak rates is extended at an end, at the most."""
+CHOSEN_ON = 3
+"""Seeds on which the peak rate of a shorter budget is chosen, at the most."""
 
 
 @dataclass(frozen=True)
@@ -56,23 +59,44 @@ def beyond(rates: PeakRates, points: int, end: End) -> list[float | str]:
     return [f"{value:g}%" for value in rounded] if rates.is_percent else list(rounded)
 
 
-def epochs_of(sweep: SweepParams, epochs: int) -> list[int]:
-    """All budgets in epochs, the shortest first, the full one among them."""
-    return sorted({max(1, min(plain_length(budget, epochs), epochs)) for budget in sweep.budgets} | {epochs})
+def shorter(sweep: SweepParams, epochs: int) -> list[int]:
+    """The budgets below the full one in epochs, the shortest first; the full one is that of the other stages."""
+    return sorted({max(1, plain_length(budget, epochs)) for budget in sweep.budgets} & set(range(1, epochs)))
 
 
-def over_rates(best: Schedules, rates: Sequence[float | str], seeds: int, epochs: int) -> Iterator[Probe]:
+def over_rates(best: Schedules, rates: Sequence[float | str], seeds: Iterable[int], epochs: int) -> Iterator[Probe]:
     """Every recommended shape at every peak rate, for every seed."""
-    for (label, schedule), rate in product(best.items(), rates):
-        at_rate = schedule.model_copy(update={"lr": rate})
-        yield from (Probe("rate", Run(label, at_rate, seed, epochs, variant="recommended")) for seed in range(seeds))
+    for (label, schedule), rate, seed in product(best.items(), rates, seeds):
+        yield Probe("rate", Run(label, at_rate(schedule, rate), seed, epochs, variant="recommended"))
 
 
-def over_budgets(default: Schedules, best: Schedules, budgets: Sequence[int], seeds: int) -> Iterator[Probe]:
-    """The schedules as written and as recommended at every budget, for every seed."""
-    for variant, schedules in (("default", default), ("recommended", best)):
-        for epochs, (label, schedule), seed in product(budgets, schedules.items(), range(seeds)):
-            yield Probe("budget", Run(label, schedule, seed, epochs, variant=variant))
+def over_budgets(schedules: Schedules, budgets: Sequence[int], seeds: Iterable[int]) -> Iterator[Probe]:
+    """The schedules as written at every budget, for every seed."""
+    for epochs, (label, schedule), seed in product(budgets, schedules.items(), seeds):
+        yield Probe("budget", Run(label, schedule, seed, epochs))
+
+
+def at_best_rates(table: pd.DataFrame, best: Schedules, budgets: Sequence[int], seeds: Iterable[int]) -> Iterator[Probe]:
+    """Every recommended shape at the best of the peak rates that ``table`` has of the budget, on every stream of every seed.
+
+    Best is the lowest mean loss of those rates at which the fewest runs diverged.
+    """
+    for epochs, label, seed in product(budgets, best, seeds):
+        rates = table[(table["kind"] == "rate") & (table["epochs"] == epochs) & (table["scheduler"] == label)]
+        if len(rates):
+            schedule = at_rate(best[label], _best_rate(rates))
+            yield from (Probe("budget", run) for run in Run(label, schedule, seed, epochs, variant="recommended").draws)
+
+
+def at_rate(schedule: Schedule, rate: float | str) -> Schedule:
+    """The schedule with another peak rate."""
+    return schedule.model_copy(update={"lr": rate})
+
+
+def _best_rate(rates: pd.DataFrame) -> float:
+    losses = rates["validation_loss"].where(~rates["diverged"]).groupby(rates["lr"]).mean()
+    diverged = rates.groupby("lr")["diverged"].sum()
+    return float(min(losses.index, key=lambda lr: (diverged[lr], np.nan_to_num(losses[lr], nan=np.inf), lr)))
 
 
 def possible(problem: Problem, probes: Sequence[Probe]) -> list[Probe]:
@@ -98,13 +122,12 @@ def trained(problem: Problem, probes: Sequence[Probe], device: torch.device, wor
             figures = {name: values[place] for name, values in last.items()}
             identity = {"kind": probes[number].kind, "variant": runs[place].variant, "diverged": history.diverged[place]}
             rows[number] = described | identity | figures
-    table = pd.DataFrame([rows[number] for number in range(len(probes))])
-    return table[list(SWEEP_COLUMNS)]
+    return pd.DataFrame([rows[number] for number in range(len(probes))], columns=list(SWEEP_COLUMNS))
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep over peak rates that goes on until each scheduler's best rate lies inside its grid.
+    """A sweep over peak rates at each budget that goes on until each scheduler's best rate lies inside its grid.
 
     Each scheduler's grid is extended by itself, all on the same ladder of rates, so that no result depends on which others
     there are. Where a seed diverged, a rate is not the best; so the grid ends where training breaks down.
@@ -114,19 +137,28 @@ class Sweep:
     best: Schedules
     rates: PeakRates
     points: int
-    seeds: int
+    seeds: Mapping[int, Iterable[int]]
+    """Of each budget in epochs, the seeds that its rates are tried on."""
     device: torch.device
     workers: Workers = HERE
 
-    def extended(self, table: pd.DataFrame) -> pd.DataFrame:
-        """``table``, of the grid as params.yaml has it and of whatever else was swept, with a row for each further run."""
+    def over_rates(self) -> pd.DataFrame:
+        """A row for each run on the grid as params.yaml has it, and beyond."""
+        rates = grid(self.rates, self.points)
+        begun = [probe for epochs in self.seeds for label in self.best for probe in self._probes(label, epochs, rates)]
+        return self._extended(self.trained(begun))
+
+    def trained(self, probes: Iterable[Probe]) -> pd.DataFrame:
+        """A row for each of these whose schedule can be followed."""
+        return trained(self.problem, possible(self.problem, list(probes)), self.device, self.workers)
+
+    def _extended(self, table: pd.DataFrame) -> pd.DataFrame:
         ends: tuple[End, ...] = get_args(End)
-        ahead = {(label, end): beyond(self.rates, self.points, end) for label in self.best for end in ends}
+        ahead = {key: beyond(self.rates, self.points, key[2]) for key in product(self.best, self.seeds, ends)}
         while chosen := {key: ahead[key][: self._at_once] for key in _ends(table) if ahead.get(key)}:
             ahead |= {key: ahead[key][self._at_once :] for key in chosen}
-            new = [probe for (label, _), rates in chosen.items() for probe in self._probes(label, rates)]
-            if probes := possible(self.problem, new):
-                table = pd.concat([table, trained(self.problem, probes, self.device, self.workers)], ignore_index=True)
+            new = [probe for (label, epochs, _), rates in chosen.items() for probe in self._probes(label, epochs, rates)]
+            table = pd.concat([table, self.trained(new)], ignore_index=True)
         return table
 
     @property
@@ -135,26 +167,27 @@ class Sweep:
         low, high = self.rates.ends
         return math.ceil((self.points - 1) / math.log10(high / low) - 1e-9)
 
-    def _probes(self, label: str, rates: Sequence[float | str]) -> Iterator[Probe]:
-        return over_rates({label: self.best[label]}, rates, self.seeds, self.problem.params.epochs)
+    def _probes(self, label: str, epochs: int, rates: Sequence[float | str]) -> Iterator[Probe]:
+        return over_rates({label: self.best[label]}, rates, self.seeds[epochs], epochs)
 
 
-def _ends(table: pd.DataFrame) -> Iterator[tuple[str, End]]:
-    """The schedulers whose best rate lies at an end of what was tried, and at which; the lower one where all rates diverged.
+def _ends(table: pd.DataFrame) -> Iterator[tuple[str, int, End]]:
+    """The schedulers whose best rate at a budget lies at an end of what was tried, and at which; the lower one if all diverged.
 
     Rates at which any seed diverged are not the best.
     """
-    for label, own in table[table["kind"] == "rate"].groupby("scheduler", sort=False):
+    for (label, epochs), own in table[table["kind"] == "rate"].groupby(["scheduler", "epochs"], sort=False):
         losses = own.groupby("lr")["validation_loss"].mean()
         losses = losses[~own.groupby("lr")["diverged"].any()].dropna()
         best = losses.idxmin() if len(losses) else own["lr"].min()
         if best in (own["lr"].min(), own["lr"].max()):
-            yield str(label), "low" if best == own["lr"].min() else "high"
+            yield str(label), int(str(epochs)), "low" if best == own["lr"].min() else "high"
 
 
 def said(table: pd.DataFrame, rates: PeakRates, lr: float) -> str:
-    """What to say of a sweep whose grid was extended; empty where it was not."""
-    tried = table[table["kind"] == "rate"].groupby("scheduler")["lr"].agg(["min", "max"])
+    """What to say of a sweep whose grid was extended at the full budget; empty where it was not."""
+    table = table[(table["kind"] == "rate") & (table["epochs"] == table["epochs"].max())]
+    tried = table.groupby("scheduler")["lr"].agg(["min", "max"])
     low, high = (plain_rate(end, lr) for end in (rates.low, rates.high))
     grown = tried[(tried["min"] < low * (1 - 1e-3)) | (tried["max"] > high * (1 + 1e-3))]  # the grid is rounded
     if grown.empty:

@@ -1,36 +1,47 @@
-"""Stage ``sweep@P``: each recommended configuration over a grid of peak rates, and at several budgets."""
+"""Stage ``sweep@P``: each recommended configuration over a grid of peak rates, at the full budget and at shorter ones."""
 
 import sys
+
+import pandas as pd
 
 from pipeline import cli
 from pipeline.catalogue import CATALOGUE
 from pipeline.config.files import parquet, stage_path, write_files
-from pipeline.config.params import load_params
+from pipeline.config.params import Params, SweepParams, load_params
 from pipeline.engine.device import find_device
 from pipeline.problems.problem import load_problem
 from pipeline.runs import results
-from pipeline.runs.executor import executor
-from pipeline.search.sweeps import Sweep, epochs_of, grid, over_budgets, over_rates, possible, said, trained
+from pipeline.runs.executor import Workers, executor
+from pipeline.runs.results import SWEEP_COLUMNS
+from pipeline.search.sweeps import CHOSEN_ON, Sweep, at_best_rates, over_budgets, said, shorter
 
 
 def main(problem_name: str) -> None:
-    """Write ``results/P/sweep/runs.parquet``."""
+    """Write ``results/P/sweep/runs.parquet``; without a row where params.yaml has ``sweep: none``."""
     with executor() as workers:
         params = load_params(CATALOGUE)
-        device = find_device(params.device)
-        problem = load_problem(problem_name, params.problem(problem_name), params.schedules(problem_name))
-        best = results.read_schedules(problem_name)
-        epochs = problem.params.epochs
-        rates = grid(params.tune.lr, params.sweep.points)
-        probes = [
-            *over_rates(best, rates, params.seeds, epochs),
-            *over_budgets(problem.schedules, best, epochs_of(params.sweep, epochs), params.seeds),
-        ]
-        sweep = Sweep(problem, best, params.tune.lr, params.sweep.points, params.seeds, device, workers)
-        table = sweep.extended(trained(problem, possible(problem, probes), device, workers))
+        table = pd.DataFrame(columns=list(SWEEP_COLUMNS))
+        if params.sweep:
+            table = swept(params, params.sweep, problem_name, workers)
     write_files([(stage_path(problem_name, "sweep", "runs.parquet"), parquet(table))])
-    if told := said(table, params.tune.lr, problem.lr):
+
+
+def swept(params: Params, asked: SweepParams, problem_name: str, workers: Workers) -> pd.DataFrame:
+    """A row for each run: over peak rates at every budget, then at the shorter budgets, as written and at the best rates."""
+    problem = load_problem(problem_name, params.problem(problem_name), params.schedules(problem_name))
+    best = results.read_schedules(problem_name)
+    epochs, seeds = problem.params.epochs, range(params.seeds)
+    budgets = shorter(asked, epochs)
+    seeds_of = {epochs: seeds, **dict.fromkeys(budgets, seeds[:CHOSEN_ON])}
+    sweep = Sweep(problem, best, params.tune.lr, asked.points, seeds_of, find_device(params.device), workers)
+    over_rates = sweep.over_rates()
+    probes = [
+        *over_budgets(problem.schedules, budgets, seeds),
+        *at_best_rates(over_rates, best, budgets, params.fresh),
+    ]
+    if told := said(over_rates, params.tune.lr, problem.lr):
         print(f"sweep@{problem_name}: {told}", file=sys.stderr, flush=True)
+    return pd.concat([over_rates, sweep.trained(probes)], ignore_index=True) if probes else over_rates
 
 
 if __name__ == "__main__":

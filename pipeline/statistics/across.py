@@ -28,7 +28,9 @@ ENOUGH = 5
 
 @dataclass(frozen=True)
 class Across:
-    """What may be said over ``problems``; where ``missing`` more are needed first, ``table`` and ``regret`` are empty.
+    """What may be said over ``problems``; where ``missing`` more are needed first, ``regret`` is empty.
+
+    The counts and the mean ``difference`` of ``table`` are told all the same, its other columns are NaN then.
 
     ``table``, a row per label other than the baseline: ``difference``, relative, with ``low`` and ``high``; ``spread``, the
     standard deviation between problems; ``new_low`` and ``new_high``, where a new problem's true difference is expected
@@ -55,11 +57,15 @@ def across(problems: Mapping[str, tuple[Losses, float]], baseline: str, matters:
     among them, are those common to all problems on which no run diverged more often than the baseline's.
     """
     of = _effects(problems, baseline)
-    if len(problems) < ENOUGH or of.empty:
-        return Across(len(problems), max(0, ENOUGH - len(problems)), pd.DataFrame(), pd.DataFrame())
+    missing = max(0, ENOUGH - len(problems))
+    if of.empty:
+        return Across(len(problems), missing, pd.DataFrame(), pd.DataFrame())
     labels = sorted(set(of["label"]), key=list(of["label"]).index)
     table = pd.DataFrame([_combined(of[of["label"] == label]) for label in labels], index=pd.Index(labels, name="label"))
     table["adjusted"] = _holm(table["p"].to_numpy(float))
+    if missing:
+        told = table[["difference", "lower_on", "higher_on"]].reindex(columns=table.columns)
+        return Across(len(problems), missing, told, pd.DataFrame())
     relative: dict[str, Floats] = {label: 1 + of.loc[of["label"] == label, ["effect"]].to_numpy(float) for label in labels}
     return Across(len(problems), 0, table, best({baseline: np.ones((len(problems), 1)), **relative}, matters=matters))
 
@@ -92,11 +98,11 @@ def _combined(own: pd.DataFrame) -> dict[str, float]:
     """The mean over problems of one label's effects."""
     effects, variances = own["effect"].to_numpy(float), own["error"].to_numpy(float) ** 2
     n, mean = len(effects), float(effects.mean())
-    error = float(effects.std(ddof=1) / np.sqrt(n))
+    error = float(effects.std(ddof=1) / np.sqrt(n)) if n > 1 else np.nan
     spread = float(np.sqrt(max(0.0, n * error**2 - variances.mean())))
-    t = -float(stdtrit(n - 1, LEVEL / 2))
+    t = -float(stdtrit(max(n - 1, 1), LEVEL / 2))
     half, new = t * error, t * float(np.hypot(error, spread))
-    p = float(2 * stdtr(n - 1, -abs(mean) / error)) if error > 0 else float(mean == 0)
+    p = float(2 * stdtr(n - 1, -abs(mean) / error)) if error > 0 else np.nan if n < 2 else float(mean == 0)
     found = {"difference": mean, "low": mean - half, "high": mean + half, "spread": spread}
     counts = {"lower_on": holds_on(own["lower"]), "higher_on": holds_on(own["higher"])}
     return {**found, "new_low": mean - new, "new_high": mean + new, "p": p, **counts}

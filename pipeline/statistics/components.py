@@ -262,6 +262,8 @@ def _part_of(share: Share, part: float, splits: int) -> Share:
     return Share(value, 0.0, ratio + parts, tuple(part * node for node in share.nodes))
 
 
+NOISE = ("source", "variance", "share", "of_difference")
+"""Columns of :func:`noise`."""
 Source = Literal["split", "split × scheduler", "tuning", "weights and order", "weights and order × scheduler"]
 
 
@@ -274,16 +276,22 @@ def noise(losses: Losses) -> pd.DataFrame:
     labels' runs, in which what they have in common plays no part. Splits on which any run diverged are left out. Empty for
     fewer than two labels or two such splits; ``tuning`` and ``weights and order`` are NaN where nothing is replicated.
     """
-    columns = ["source", "variance", "share", "of_difference"]
     y = _cells(losses)
     if y.shape[0] < 2 or y.shape[1] < 2:
-        return pd.DataFrame(columns=columns)
-    parts = _components(y)
-    apart = [0.0 if source in {"split", "weights and order"} else value for source, value in parts.items()]
-    values = np.array(list(parts.values()))
-    table = pd.DataFrame({"source": list(parts), "variance": values, "share": values / (np.nansum(values) or np.nan)})
-    table["of_difference"] = np.array(apart) / (np.nansum(apart) or np.nan)
-    return table[columns]
+        return pd.DataFrame(columns=list(NOISE))
+    return _table_of(_components(y))
+
+
+def with_tuning(fixed: pd.DataFrame, tuned: pd.DataFrame) -> pd.DataFrame:
+    """The table ``fixed`` of :func:`noise` for fixed configurations with what tuning adds.
+
+    In ``tuned``, the table of other splits each with a configuration of its own, tuning is a part of *split × scheduler*: what
+    that is more than for fixed ones. Empty where either is.
+    """
+    if fixed.empty or tuned.empty:
+        return fixed.iloc[:0]
+    parts, others = (dict(zip(table["source"], table["variance"], strict=True)) for table in (fixed, tuned))
+    return _table_of(parts | {"tuning": max(0.0, others["split × scheduler"] - parts["split × scheduler"])})
 
 
 Remedy = Literal["seeds", "trials", "samples"]
@@ -373,6 +381,14 @@ def _cells(losses: Losses) -> Floats:
     configurations, streams = (min(x.shape[axis] for x in cubes) for axis in (1, 2))
     y = np.stack([x[:, :configurations, :streams] for x in cubes])
     return np.asarray(y[:, np.isfinite(y).all(axis=(0, 2, 3))])
+
+
+def _table_of(parts: Mapping[Source, float]) -> pd.DataFrame:
+    """The table of :func:`noise` from the variance of each source."""
+    apart = [0.0 if source in {"split", "weights and order"} else value for source, value in parts.items()]
+    values = np.array(list(parts.values()))
+    table = pd.DataFrame({"source": list(parts), "variance": values, "share": values / (np.nansum(values) or np.nan)})
+    return table.assign(of_difference=np.array(apart) / (np.nansum(apart) or np.nan))
 
 
 def _components(y: Floats) -> dict[Source, float]:

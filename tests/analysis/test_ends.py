@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution, distribution_to_json
 
-from pipeline.analysis.ends import COLUMNS, at_an_end, ends, warning, worth_telling
+from pipeline.analysis.ends import COLUMNS, at_an_end, budget_warning, ends, warning, worth_telling
 from pipeline.config.spaces import PeakRates
 from pipeline.runs.results import TRIAL_COLUMNS
 
@@ -132,3 +132,25 @@ def test_what_others_searched_is_not_searched_beyond() -> None:
 def test_plain_rates_are_written_as_plain_numbers() -> None:
     trials = studies("A", [0.9], {"lr": FloatDistribution(0.001, 1, log=True)}, lr=0.9)
     assert warning(ends(trials)).endswith("write tune: {lr: {low: 0.001, high: 10}}.")
+
+
+# Budgets
+
+
+@pytest.mark.parametrize(
+    ("rates", "write"),
+    [
+        (PeakRates(), "write tune: {lr: {low: 0.5%, high: 40000%}}"),
+        (PeakRates(low=0.001, high=1.0), "write tune: {lr: {low: 0.0005, high: 40}}"),
+    ],
+)
+def test_a_best_rate_at_an_end_of_a_budget_names_the_range_to_write(rates: PeakRates, write: str) -> None:
+    """Ten times beyond 0.005 and 4, where 100% is 0.1; who lies inside says nothing."""
+    rows = [(5, "A", 0.005, "low"), (5, "B", 0.1, ""), (20, "A", 4.0, "high"), (20, "B", 2.0, "high")]
+    table = pd.DataFrame(rows, columns=["epochs", "scheduler", "best_lr", "end"])
+    said = budget_warning(table, rates, 0.1)
+    assert said == (
+        "At 5, 20 epochs the best peak rate of 2 of 2 schedulers lies at an end of what was swept, which may decide who wins "
+        f"there: {write}."
+    )
+    assert budget_warning(table[table["end"] == ""], rates, 0.1) == ""

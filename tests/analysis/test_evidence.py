@@ -13,8 +13,10 @@ from pipeline.analysis.evidence import (
     above_best,
     area,
     best_so_far,
+    budget_rates,
     budgets,
     epochs_to_target,
+    growth,
     profile_score,
     profiles,
     reached,
@@ -24,6 +26,8 @@ from pipeline.analysis.evidence import (
     usual_loss,
     widths,
     winners,
+    winners_by_trials,
+    with_full_budget,
 )
 
 NAN = float("nan")
@@ -372,7 +376,7 @@ def spent() -> pd.DataFrame:
 
 def test_budgets_by_hand(spent: pd.DataFrame) -> None:
     table = budgets(spent)
-    assert list(table.columns) == ["variant", "epochs", "scheduler", "validation_loss", "low", "high", "diverged", "rank"]
+    assert list(table.columns) == list(evidence.BUDGETS)
     identity = table[["variant", "epochs", "scheduler", "diverged", "rank"]].to_numpy().tolist()
     assert identity == [
         ["tuned", 2, "A", 0, 1], ["tuned", 2, "B", 0, 2],
@@ -394,6 +398,11 @@ def test_winners_by_hand(spent: pd.DataFrame) -> None:
     assert table["behind"].to_list() == pytest.approx([0.3, 0.2, NAN], nan_ok=True)
     assert table["behind_low"].to_list() == pytest.approx([0.3 - T_1 * 0.1, 0.2 - T_1 * 0.1, NAN], nan_ok=True)
     assert table["in_set"].to_list()[:2] == [2, 2]
+    # At 8 epochs B's regret is zero and A's is 0.2 of 0.2; C and D diverged more often and have no bound.
+    costs = budgets(spent).iloc[2:6]
+    assert costs["in_set"].to_list() == [True, True, False, False]
+    assert costs["regret"].to_list()[:2] == pytest.approx([1, 0])
+    assert np.isinf(costs["regret_bound"].to_list()[2:]).all()
 
 
 def test_those_that_may_be_the_best_are_judged_all_at_once() -> None:
@@ -404,6 +413,63 @@ def test_those_that_may_be_the_best_are_judged_all_at_once() -> None:
     assert winners(budgets(sweep), sweep)["in_set"].to_list() == [1]
     near = swept("budget", {("A", 4): first, ("B", 4): [loss - 0.02 + 0.05 * (n % 2) for n, loss in enumerate(first)]})
     assert winners(budgets(near), near)["in_set"].to_list() == [2]
+
+
+def test_the_full_budget_is_what_is_reported() -> None:
+    """Of the variants that were trained at shorter ones, too; without a shorter one there is nothing to compare."""
+    shorter = swept("budget", {("A", 2): [0.4, 0.6], ("B", 2): [0.5, 0.7]}, "recommended")
+    full = swept("budget", {("A", 8): [0.2, 0.3], ("B", 8): [0.1, 0.2]}, "recommended").drop(columns="kind")
+    runs = pd.concat([full.assign(variant="tuned", validation_loss=0.0), full])
+    table = budgets(with_full_budget(shorter, runs))
+    assert table[["variant", "epochs", "scheduler", "validation_loss"]].to_numpy().tolist() == [
+        ["recommended", 2, "A", 0.5], ["recommended", 2, "B", pytest.approx(0.6)],
+        ["recommended", 8, "A", 0.25], ["recommended", 8, "B", pytest.approx(0.15)],
+    ]  # fmt: skip
+    assert with_full_budget(swept("rate", {("A", 1.0): [0.1]}), runs).empty
+    assert with_full_budget(pd.DataFrame(), runs).empty
+
+
+def test_each_budget_has_its_best_rate_and_says_where_that_is_an_end() -> None:
+    rates = swept("rate", {("A", 1.0): [0.3], ("A", 2.0): [0.1], ("A", 4.0): [0.3], ("B", 1.0): [0.2], ("B", 2.0): [NAN]})
+    short = swept("rate", {("A", 1.0): [0.9], ("A", 2.0): [0.8], ("A", 4.0): [0.7]}).assign(epochs=2)
+    table = budget_rates(pd.concat([rates, short]))
+    assert table[["epochs", "scheduler", "best_lr", "end"]].to_numpy().tolist() == [
+        [2, "A", 4.0, "high"], [8, "A", 2.0, ""], [8, "B", 1.0, "low"],
+    ]  # fmt: skip
+    assert sensitivity(pd.concat([rates, short]))["scheduler"].value_counts().to_dict() == {"A": 3, "B": 2}
+
+
+def test_who_leads_after_so_many_trials() -> None:
+    """A finds its best at once; B, whose first trial was pruned on one seed, overtakes it with the third of five."""
+    trials = studied({
+        ("A", 0): [3, 3, 3, 3, 3], ("A", 1): [4, 9, 9, 9, 9], ("B", 0): [5, 4, 2, 1, 9], ("B", 1): [NAN, 5, 2, 9, 1],
+    })  # fmt: skip
+    table = winners_by_trials(trials)
+    assert table["trials"].to_list() == [1, 2, 4, 5]
+    assert table["scheduler"].to_list() == ["A", "A", "B", "B"]
+    # B behind A by 4 - 3 and 5 - 4 after two; A behind B by 3 - 1 and 4 - 2 after four, and by 2 and 3 after five.
+    assert table["behind"].to_list()[1:] == pytest.approx([1, 2, 2.5])
+    assert table["in_set"].to_list() == [1, 1, 1, 2]  # where B found nothing on a seed it may not be the best
+
+
+def test_growth_by_hand() -> None:
+    """A loses a tenth at each doubling, exactly; B levels off; C finished on too few seeds, D has too few budgets."""
+    losses: dict[tuple[str, float], list[float]] = {}
+    for k in range(4):
+        losses["A", 2.0**k] = [0.9**k, 2 * 0.9**k, 3 * 0.9**k]
+        losses["B", 2.0**k] = [0.5**k + 1, 0.5**k + 1.1, 0.5**k + 1.2]
+        losses["C", 2.0**k] = [1.0, 1.0, NAN]
+    losses |= {("D", 1.0): [1.0] * 3, ("D", 2.0): [1.0] * 3}
+    table = growth(swept("budget", losses))
+    assert dict(zip(table["scheduler"], table["speaks"], strict=True)) == {
+        "A": "power law", "B": "levels off", "C": "too few seeds", "D": "too few budgets",
+    }  # fmt: skip
+    a, b, *others = table[["doubling", "doubling_low", "doubling_high", "last", "bend", "bend_low"]].to_numpy(float)
+    assert a[:4] == pytest.approx(np.full(4, -0.1))
+    assert a[4] == pytest.approx(0, abs=1e-9)
+    assert b[5] > 0
+    assert b[0] < b[3] < 0
+    assert np.isnan(others).all()
 
 
 def test_what_could_not_be_followed_in_so_few_epochs_is_listed() -> None:
@@ -460,7 +526,10 @@ NO_TRIALS = studied({("A", 0): [1.0]}).iloc[:0]
             "scheduler best_lr best_loss lowest_lr highest_lr decades at_edge",
         ),
         (best_so_far, NO_TRIALS, "scheduler trial middle low high"),
-        (budgets, NO_SWEEP, "variant epochs scheduler validation_loss low high diverged rank"),
+        (budgets, NO_SWEEP, " ".join(evidence.BUDGETS)),
+        (budget_rates, NO_SWEEP, " ".join(evidence.RATES)),
+        (growth, NO_SWEEP, " ".join(evidence.GROWTH)),
+        (winners_by_trials, NO_TRIALS, " ".join(["trials", *evidence.WINNERS[2:]])),
         (lambda none: winners(budgets(none), none), NO_SWEEP, " ".join(evidence.WINNERS)),
         (lambda none: too_short(budgets(none)), NO_SWEEP, "variant epochs scheduler"),
     ],

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.analysis.statistics import NO_OVERLAP, Interval, Overlap, compare, matrices, mean_interval, tuning_gain
+from pipeline.analysis.statistics import NO_OVERLAP, Headline, Interval, Overlap, compare, matrices, mean_interval, tuning_gain
 from pipeline.statistics.comparison import against, best
 
 NAN = float("nan")
@@ -212,7 +212,29 @@ def test_the_columns_and_their_order(make_runs: MakeRuns) -> None:
         "validation_metric_difference", "validation_metric_difference_low", "validation_metric_difference_high",
         "test_loss_difference", "test_loss_difference_low", "test_loss_difference_high",
         "test_metric_difference", "test_metric_difference_low", "test_metric_difference_high",
+        "validation_metric_verdict", "validation_metric_regret", "validation_metric_regret_bound",
     ]  # fmt: skip
+
+
+def test_the_headline_metric_has_a_verdict_by_its_own_margin_and_a_regret_in_its_own_unit(make_runs: MakeRuns) -> None:
+    """The metric is 1 - loss: A's is higher by about a tenth, and lower where less is better; then A's regret is that tenth."""
+    base = [0.5, 0.6, 0.8, 0.7, 0.4, 0.65]
+    runs = make_runs({
+        ("default", "base"): base,
+        ("default", "A"): [loss - 0.1 + 0.002 * (n % 2) for n, loss in enumerate(base)],
+    })  # fmt: skip
+
+    def told(headline: Headline) -> tuple[str, float, float]:
+        table = compare(runs, "base", matters=1.0, headline=headline).set_index("scheduler")
+        verdict, regret, bound = (table[f"validation_metric_{name}"]["A"] for name in ("verdict", "regret", "regret_bound"))
+        return str(verdict), float(regret), float(bound)
+
+    assert told(Headline(True)) == ("better", 0, 0)
+    assert told(Headline(False))[0] == "worse"
+    assert told(Headline(False))[1] == pytest.approx(0.099)
+    assert told(Headline(False))[2] == pytest.approx(0.1, abs=0.001)
+    assert told(Headline(False, 0.5))[0] == "practically equal"
+    assert compare(runs, "base", matters=1.0).set_index("scheduler")["verdict"]["A"] == "practically equal"
 
 
 def test_the_other_metrics_have_their_differences_to_the_baseline(make_runs: MakeRuns) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline.catalogue import CATALOGUE
 from pipeline.config.errors import ParamsError
-from pipeline.config.params import Params, ProblemParams, Schedule, load_params, placed_in
+from pipeline.config.params import Params, ProblemParams, ReportParams, Schedule, load_params, placed_in
 from tests.conftest import ROOT, Edited
 
 DEFAULT = (ROOT / "params.yaml").read_text(encoding="utf-8")
@@ -210,10 +210,13 @@ WRONG: dict[str, tuple[str, ...]] = {
     "an empty report": ("report: {every: 10, baseline: ConstantLR, matters: 1%}", "¦report:", f"report: is not a mapping (given: nothing); {MAPPING}"),
     "a number that matters": ("matters: 1%", "matters: ¦0.01", "report.matters: is not a share (given: 0.01); write a percentage from 0% to 100%, such as 1%"),
     "more than all matters": ("matters: 1%", "matters: ¦101%", "report.matters: is not a share (given: 101%); write a percentage from 0% to 100%, such as 1%"),
+    "a metric's number that matters": ("matters: 1%", "matters: {loss: 1%, metric: ¦0.5}", "report.matters.metric: is not a share (given: 0.5); write a percentage from 0% to 100%, such as 1%"),
+    "a misspelt margin": ("matters: 1%", "matters: {¦los: 1%}", "report.matters.los: is not known here (given: los); did you mean loss? (one of loss, metric)"),
     # sweep
     "a single point": ("points: 10", "points: ¦1", "sweep.points: must be at least 2 (given: 1); write 2 or more"),
     "a budget that is none": ("budgets: [10%, 25%", "budgets: [¦ten, 25%", f"sweep.budgets.0: is not a length (given: ten); {LENGTH}"),
     "a misspelt key of the sweep": ("sweep: {points", "sweep: {¦pionts", "sweep.pionts: is not known here (given: pionts); did you mean points? (one of points, budgets)"),
+    "a word for a sweep": ("sweep: {points: 10, budgets: [10%, 25%, 50%]}", "sweep: ¦no", f"sweep: is not a mapping (given: no); {MAPPING}"),
     # YAML's more remote corners
     "a date": ("seeds: 10", "seeds: ¦2026-01-01", kind("2026-01-01")),
     "a date that is none": ("seeds: 10", "seeds: ¦2026-13-45", kind("2026-13-45")),
@@ -559,3 +562,11 @@ def test_any_value_in_place_of_any_value(tmp_path: Path, which: int, value: str)
     spans = [match.span() for match in re.finditer(r"(?<=: )[^\s,{}\[\]]+", DEFAULT)]
     start, end = spans[which % len(spans)]
     survives(tmp_path / "params.yaml", DEFAULT[:start] + value + DEFAULT[end:])
+
+
+def test_a_plain_margin_is_that_of_loss_and_metric() -> None:
+    both = ReportParams.model_validate({"baseline": "A", "matters": "2%"})
+    assert (both.margin, both.metric_margin) == (0.02, 0.02)
+    own = ReportParams.model_validate({"baseline": "A", "matters": {"loss": "2%", "metric": "0.5%"}})
+    assert (own.margin, own.metric_margin) == (0.02, 0.005)
+    assert ReportParams.model_validate(own.model_dump(mode="json")) == own

@@ -11,7 +11,18 @@ from pipeline.config.units import plain_rate
 from pipeline.engine.stacked import train
 from pipeline.problems.problem import Problem
 from pipeline.problems.run import Run, collect
-from pipeline.search.sweeps import Sweep, beyond, epochs_of, grid, over_budgets, over_rates, possible, said, trained
+from pipeline.search.sweeps import (
+    Sweep,
+    at_best_rates,
+    beyond,
+    grid,
+    over_budgets,
+    over_rates,
+    possible,
+    said,
+    shorter,
+    trained,
+)
 from tests.engine.helpers import Builder
 
 CPU = torch.device("cpu")
@@ -29,26 +40,26 @@ def test_the_grid_spans_the_range_evenly_in_the_logarithm() -> None:
     assert grid(PeakRates(low=0.01, high=1.0), 3) == [0.01, 0.1, 1.0]
 
 
-def test_budgets_are_shares_or_numbers_of_epochs_and_the_full_one() -> None:
-    assert epochs_of(SweepParams(), 50) == [5, 13, 25, 50]  # 12.5 is rounded up
-    assert epochs_of(SweepParams(budgets=[7, 80]), 50) == [7, 50]
-    assert epochs_of(SweepParams(budgets=["1%"]), 10) == [1, 10]
-    assert epochs_of(SweepParams(budgets=[]), 10) == [10]
+def test_budgets_are_shares_or_numbers_of_epochs_below_the_full_one() -> None:
+    assert shorter(SweepParams(), 50) == [5, 13, 25]  # 12.5 is rounded up
+    assert shorter(SweepParams(budgets=[7, 80, "100%"]), 50) == [7]
+    assert shorter(SweepParams(budgets=["1%"]), 10) == [1]
+    assert shorter(SweepParams(), 1) == shorter(SweepParams(budgets=[]), 10) == []
 
 
 def test_every_row_is_the_run_it_says(new_problem: Builder) -> None:
     """Each as if it had been trained with nothing beside it."""
     problem = new_problem(SCHEDULES, epochs=6)
     probes = [
-        *over_rates(problem.schedules, ["50%", 0.3], 2, 6),
-        *over_budgets(problem.schedules, problem.schedules, [2, 6], 2),
+        *over_rates(problem.schedules, ["50%", 0.3], range(2), 6),
+        *over_budgets(problem.schedules, [2, 6], range(2)),
     ]
     table = trained(problem, probes, CPU)
-    assert len(table) == len(probes) == 3 * 2 * 2 + 2 * 2 * 3 * 2
-    assert table["kind"].value_counts().to_dict() == {"budget": 24, "rate": 12}
+    assert len(table) == len(probes) == 3 * 2 * 2 + 2 * 3 * 2
+    assert table["kind"].value_counts().to_dict() == {"budget": 12, "rate": 12}
     assert set(table.loc[table["kind"] == "rate", "lr"]) == {0.05, 0.3}
     assert table["validation_loss"].notna().all()
-    for place in (1, 5, 14, 30):
+    for place in (1, 5, 14, 20):
         row, run = table.iloc[place], probes[place].run
         assert (row["scheduler"], row["seed"], row["epochs"], row["variant"]) == (run.label, run.seed, run.epochs, run.variant)
         alone = collect([run], train(problem, [run], device=CPU))
@@ -57,7 +68,7 @@ def test_every_row_is_the_run_it_says(new_problem: Builder) -> None:
 
 def test_the_full_budget_is_what_was_reported(new_problem: Builder) -> None:
     problem = new_problem(SCHEDULES, epochs=4)
-    table = trained(problem, list(over_budgets(problem.schedules, {}, [4], 2)), CPU)
+    table = trained(problem, list(over_budgets(problem.schedules, [4], range(2))), CPU)
     runs = [Run(label, schedule, seed, 4) for label, schedule in problem.schedules.items() for seed in range(2)]
     history = collect(runs, train(problem, runs, device=CPU))
     np.testing.assert_array_equal(table["validation_loss"], history.curves.validation_loss[-1])
@@ -67,13 +78,47 @@ def test_what_a_short_budget_makes_impossible_is_left_out(new_problem: Builder) 
     """Five batches of 12 an epoch and one of 10: 6 steps in one epoch are fewer than those of warmup and decay."""
     long = {"Long": {"name": "WarmupStableDecay", "args": {"warmup": 10, "decay": 10}}}
     problem = new_problem(long, epochs=8)
-    kept = possible(problem, list(over_budgets(problem.schedules, {}, [1, 8], 1)))
+    kept = possible(problem, list(over_budgets(problem.schedules, [1, 8], range(1))))
     assert [(probe.run.label, probe.run.epochs) for probe in kept] == [("Baseline", 1), ("Long", 8), ("Baseline", 8)]
 
 
-@pytest.mark.parametrize("budget", ["0%", "30%", 3])
+@pytest.mark.parametrize("budget", ["0%", "30%", 1])
 def test_a_budget_has_at_least_an_epoch(budget: object) -> None:
-    assert epochs_of(SweepParams.model_validate({"budgets": [budget]}), 3)[0] >= 1
+    assert shorter(SweepParams.model_validate({"budgets": [budget]}), 3) == [1]
+
+
+# The best rate of a budget
+
+
+def rated(losses: dict[float, list[float]], label: str = "Step", epochs: int = 4) -> pd.DataFrame:
+    """What a sweep says: loss of each seed by peak rate; a NaN is a run that diverged."""
+    rows = [(lr, loss, bool(np.isnan(loss))) for lr, own in losses.items() for loss in own]
+    table = pd.DataFrame(rows, columns=["lr", "validation_loss", "diverged"])
+    return table.assign(kind="rate", scheduler=label, epochs=epochs)
+
+
+@pytest.mark.parametrize(
+    ("losses", "best"),
+    [
+        ({0.1: [2.0, 4.0], 0.2: [3.0, 2.0], 0.4: [9.0, 1.0]}, 0.2),
+        ({0.1: [3.0, 4.0], 0.2: [1.0, np.nan]}, 0.1),
+        ({0.1: [np.nan, np.nan], 0.2: [2.0, np.nan], 0.4: [1.0, np.nan]}, 0.4),
+        ({0.2: [np.nan], 0.1: [np.nan]}, 0.1),
+    ],
+    ids=["lowest mean", "nobody diverged", "fewest diverged", "all diverged"],
+)
+def test_the_best_rate_of_a_budget(new_problem: Builder, losses: dict[float, list[float]], best: float) -> None:
+    problem = new_problem(SCHEDULES, epochs=8)
+    table = pd.concat([rated(losses), rated({0.7: [0.0]}, epochs=8), rated({0.9: [0.0]}, "Plateau", epochs=8)])
+    found = list(at_best_rates(table, problem.schedules, [4], [7, 8]))
+    # Plateau and the baseline have no rate at four epochs: they are too short for them, say.
+    assert [(probe.run.label, probe.run.seed, probe.run.draw) for probe in found] == [
+        ("Step", seed, draw) for seed in (7, 8) for draw in (1, 2)
+    ]
+    assert {(probe.kind, probe.run.epochs, probe.run.schedule.lr, probe.run.variant) for probe in found} == {
+        ("budget", 4, best, "recommended")
+    }
+    assert {probe.run.schedule.args["step_size"] for probe in found} == {"30%"}
 
 
 # Beyond the range of tune.lr
@@ -92,8 +137,7 @@ def span(low: str, high: str) -> PeakRates:
 
 
 def swept(problem: Problem, rates: PeakRates, points: int = 7) -> pd.DataFrame:
-    first = trained(problem, list(over_rates(problem.schedules, grid(rates, points), 2, problem.params.epochs)), CPU)
-    return Sweep(problem, problem.schedules, rates, points, 2, CPU).extended(first)
+    return Sweep(problem, problem.schedules, rates, points, {problem.params.epochs: range(2)}, CPU).over_rates()
 
 
 def tried(table: pd.DataFrame, label: str) -> list[float]:
@@ -125,10 +169,21 @@ def test_a_best_inside_leaves_the_grid_as_it_is(new_problem: Builder) -> None:
     assert said(table, rates, problem.lr) == ""
 
 
+def test_each_budget_has_a_grid_of_its_own(new_problem: Builder) -> None:
+    """Extended by itself, on its own seeds: in one epoch a higher rate is the best than in twelve."""
+    problem = new_problem({}, epochs=12)
+    rates = span("10%", "1000%")
+    table = Sweep(problem, problem.schedules, rates, 5, {12: range(2), 1: range(3)}, CPU).over_rates()
+    assert table.groupby("epochs")["seed"].unique().map(list).to_dict() == {1: [0, 1, 2], 12: [0, 1]}
+    alone = Sweep(problem, problem.schedules, rates, 5, {1: range(3)}, CPU).over_rates()
+    pd.testing.assert_frame_equal(table[table["epochs"] == 1].reset_index(drop=True), alone)
+    assert (alone.groupby("scheduler")["lr"].max() > 1).all()
+
+
 def test_only_what_is_new_is_trained_and_every_row_is_the_run_it_says(new_problem: Builder) -> None:
     problem = new_problem({}, epochs=6)
     rates = span("0.1%", "10%")
-    first = trained(problem, list(over_rates(problem.schedules, grid(rates, 5), 2, 6)), CPU)
+    first = trained(problem, list(over_rates(problem.schedules, grid(rates, 5), range(2), 6)), CPU)
     table = swept(problem, rates, 5)
     pd.testing.assert_frame_equal(table.iloc[: len(first)], first)
     row = table.iloc[-1]

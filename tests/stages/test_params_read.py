@@ -39,10 +39,9 @@ WORK = {
     "confirm": ("results.read_schedules", "record"),
     "sweep": (
         "results.read_schedules",
-        "over_rates",
+        "pd.concat",
         "over_budgets",
-        "possible",
-        "trained",
+        "at_best_rates",
         "Sweep",
         "said",
         "parquet",

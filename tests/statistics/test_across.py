@@ -31,8 +31,17 @@ def problems(rng: np.random.Generator, count: int, effect: float = 0.0, spread: 
 def test_too_few_problems_cannot_speak() -> None:
     found = across(problems(np.random.default_rng(1), ENOUGH - 2), "S00")
     assert (found.speaks, found.missing, found.problems) == (False, 2, ENOUGH - 2)
-    assert found.table.empty
     assert found.regret.empty
+    assert found.table[["low", "high", "new_low", "spread", "p", "adjusted"]].isna().all(axis=None)
+    assert found.table["difference"].notna().all()
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_few_problems_are_counted_all_the_same(count: int) -> None:
+    """An effect of three tenths of the baseline's loss on each of them."""
+    found = across(problems(np.random.default_rng(4), count, -3), "S00").table.loc["S01"]
+    assert (found["lower_on"], found["higher_on"]) == (count, 0)
+    assert found["difference"] == pytest.approx(-0.3, abs=0.1)
 
 
 @pytest.mark.usefixtures("few_draws")

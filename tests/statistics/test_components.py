@@ -17,6 +17,7 @@ from pipeline.statistics.components import (
     remedy,
     shares,
     steadied,
+    with_tuning,
 )
 from tests.statistics.nested import Floats, losses
 
@@ -240,6 +241,23 @@ def test_noise_finds_its_sources() -> None:
     assert list(table["variance"]) == pytest.approx([sd**2 for sd in sds.values()], rel=0.15)
     assert table["share"].sum() == pytest.approx(1)
     assert list(table["of_difference"]) == pytest.approx([0, 0.49 / 1.38, 0.25 / 1.38, 0, 0.64 / 1.38], abs=0.03)
+
+
+def test_what_tuning_adds_is_found_beside_fixed_configurations() -> None:
+    """A configuration of its own on each split adds a variance of 0.25 that nothing on the splits tells from theirs."""
+    rng = np.random.default_rng(5)
+
+    def of(own: float) -> dict[str, Floats]:
+        y = rng.normal(size=(1, 400, 1)) + 0.7 * rng.normal(size=(8, 400, 1)) + 0.8 * rng.normal(size=(8, 400, 2))
+        return dict(zip("abcdefgh", y + own * rng.normal(size=(8, 400, 1)), strict=True))
+
+    fixed, tuned = noise(of(0.0)), noise(of(0.5))
+    table = with_tuning(fixed, tuned).set_index("source")
+    assert table.loc["tuning", "variance"] == pytest.approx(0.25, rel=0.2)
+    assert table["variance"].drop("tuning").equals(fixed.set_index("source")["variance"].drop("tuning"))
+    assert table["share"].sum() == pytest.approx(1)
+    assert with_tuning(tuned, fixed).set_index("source").loc["tuning", "variance"] == 0
+    assert with_tuning(fixed, noise({})).empty
 
 
 def test_noise_leaves_out_what_diverged_and_says_what_it_cannot_know() -> None:

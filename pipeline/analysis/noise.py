@@ -1,0 +1,109 @@
+"""Where the noise of a problem comes from, and what would settle what its verdicts leave open."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline.analysis.choice import Choice
+from pipeline.analysis.statistics import CRITERION, matrices
+from pipeline.analysis.tables import ProblemResults
+from pipeline.statistics import components
+from pipeline.statistics.components import LEVEL, NOISE, Estimate, Losses, Pair, differences, remedy, with_tuning
+from pipeline.statistics.forecast import MOST_SEEDS, detectable, seeds_needed
+
+SETTLE = (
+    "variant", "open", "settled_by", "seeds_low", "seeds_high", "found", "found_by_fourfold", "found_at_best", "sentence",
+)  # fmt: skip
+"""Columns of :func:`settle`."""
+
+
+def noise(results: ProblemResults) -> pd.DataFrame:
+    """Rows of (variant, source, variance, share, of_difference, sd): :func:`pipeline.statistics.components.noise`.
+
+    It is that of the recommended configurations, which are fixed; what tuning adds is what the seeds' own winners vary more
+    between splits. Where nothing was confirmed it is the last variant's; of winners, *split × scheduler* then has tuning in it.
+    ``sd`` is the standard deviation of one run, in the unit of the loss.
+    """
+    variant, of = results.variants[-1], _losses(results)
+    table = components.noise(of[variant])
+    if variant == "recommended" and "tuned" in of and len(whole := with_tuning(table, components.noise(of["tuned"]))):
+        table = whole
+    table = pd.DataFrame(table, columns=list(NOISE)).assign(sd=np.sqrt(table["variance"].astype(float)))
+    table.insert(0, "variant", variant)
+    return table
+
+
+def settle(results: ProblemResults, compared: pd.DataFrame, chosen: Choice, baseline: str, matters: float) -> pd.DataFrame:
+    """One row of :data:`SETTLE` for the last variant: by what its ``open`` verdicts would be settled, and that in a sentence.
+
+    *nothing that matters*, where the recommended scheduler costs too little to matter whatever is open. Else *seeds*,
+    *trials* (each seed's search ends elsewhere) or *samples* (what splits of one pool have in common): whichever part of the
+    differences' error is the largest. For the median open pair: ``found``, ``found_by_fourfold`` and ``found_at_best`` are the
+    smallest differences, as shares of the baseline's loss, that four times in five are found by as many seeds as there are,
+    by four times as many, and by any number; from ``seeds_low`` to ``seeds_high`` seeds find one that matters, over the 80%
+    interval of the spread, infinite where no number does.
+    """
+    rows = compared[compared["variant"] == chosen.variant]
+    is_open = rows.loc[rows["verdict"] == "open", "scheduler"].tolist()
+    found: dict[str, Any] = {
+        "variant": chosen.variant,
+        "open": len(is_open),
+        "settled_by": "",
+        "sentence": "No verdict is open.",
+    }
+    if is_open and chosen.is_bounded:
+        least = f"{chosen.scheduler} costs too little more than the best to matter"
+        said = f"{_verdicts(len(is_open))} open, and nothing that matters hangs on it: {least}."
+        found |= {"settled_by": "nothing that matters", "sentence": said}
+    elif is_open:
+        of, rho = _losses(results), results.overlap.of(CRITERION)
+        scale = abs(rows.loc[rows["scheduler"] == baseline, CRITERION].item())
+        pairs = differences(of[chosen.variant], rho, of.get("recommended") if chosen.variant == "tuned" else None)
+        found |= _remedy(
+            of[chosen.variant], noise(results), pairs, [(label, baseline) for label in is_open], scale, matters, rho
+        )
+    return pd.DataFrame([found], columns=list(SETTLE))
+
+
+def _remedy(
+    losses: Losses,
+    table: pd.DataFrame,
+    of: Mapping[Pair, Estimate],
+    pairs: list[Pair],
+    scale: float,
+    matters: float,
+    rho: float,
+) -> dict[str, Any]:
+    """What would help and by how much; ``scale`` is the baseline's loss."""
+    splits, streams = next(iter(losses.values())).shape
+    if table["variant"].eq("recommended").any():  # a fixed configuration's error has nothing of the search
+        table = table.assign(variance=table["variance"].where(table["source"] != "tuning", 0.0))
+    what = remedy(table, splits, streams, rho) if len(table) else "seeds"
+    alpha = LEVEL / (len(losses) - 1)
+    low, high = np.median([seeds_needed(of[pair], matters * scale, alpha) for pair in pairs], axis=0)
+    counts = (splits, 4 * splits, MOST_SEEDS)
+    now, fourfold, least = np.median(
+        [[detectable(of[pair], alpha, splits=n) / scale for n in counts] for pair in pairs], axis=0
+    )
+    finds = f"{4 * splits} seeds in place of {splits} would find a difference of {fourfold:.1%} in place of {now:.1%}"
+    by = {
+        "seeds": f"more seeds would narrow it most: {finds}",
+        "trials": "more trials would narrow it most, since the searches of the seeds end in different places",
+        "samples": f"more samples would narrow it most, since splits of one pool have much in common: {finds}",
+    }[what]
+    limit = (
+        f", and no number of them one below {least:.1%}" if least > matters else f", and {low:.0f} to {high:.0f} what matters"
+    )
+    ending = "" if what == "trials" else limit if np.isfinite(high) or least > matters else ""
+    found = {"settled_by": what, "seeds_low": low, "seeds_high": high, "found": now, "found_by_fourfold": fourfold}
+    return {**found, "found_at_best": least, "sentence": f"{_verdicts(len(pairs))} open; {by}{ending}."}
+
+
+def _verdicts(count: int) -> str:
+    return "One verdict is" if count == 1 else f"{count} verdicts are"
+
+
+def _losses(results: ProblemResults) -> dict[str, Losses]:
+    return {str(variant): matrices(own) for variant, own in results.runs.groupby("variant", sort=False)}

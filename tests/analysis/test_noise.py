@@ -1,0 +1,108 @@
+"""Where a problem's noise comes from, and what would settle what is open."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.analysis.choice import Choice
+from pipeline.analysis.noise import SETTLE, noise, settle
+from pipeline.analysis.statistics import Overlap, compare
+from pipeline.analysis.tables import ProblemResults, gather
+from pipeline.config.params import ProblemParams
+from pipeline.statistics.comparison import Reason
+from tests.analysis.conftest import MakeRuns
+
+MakeCurves = Callable[[pd.DataFrame, int], pd.DataFrame]
+
+LABELS = ("base", "A", "B", "C")
+
+
+Sds = Mapping[str, tuple[float, float]]
+Make = Callable[..., ProblemResults]
+
+
+@pytest.fixture
+def make_results(make_runs: MakeRuns, make_curves: MakeCurves) -> Make:
+    """Results whose losses vary by these standard deviations, of split × scheduler and of weights and order × scheduler."""
+    parts = {"dataset": {"name": "digits", "args": {}}, "model": {"name": "linear", "args": {}}}
+    given = {**parts, "optimizer": {"name": "SGD", "args": {"lr": 1.0}}, "epochs": 2, "batch_size": 2}
+    problem = ProblemParams.model_validate(given)
+
+    def make(sds: Sds, seeds: int = 60, overlap: float = 0.0) -> ProblemResults:
+        draw = np.random.default_rng(0)
+        losses = {
+            (variant, label): [tuple(1 + effect + stream * draw.normal(size=2)) for effect in split * draw.normal(size=seeds)]
+            for variant, (split, stream) in sds.items()
+            for label in LABELS
+        }
+        runs = make_runs(losses)
+        return gather("P", problem, LABELS, [(runs, make_curves(runs, 2))], overlap=Overlap(validation=overlap))
+
+    return make
+
+
+def settled(results: ProblemResults, bound: float = 1.0) -> dict[str, Any]:
+    variant = results.variants[-1]
+    reason = Reason.PREFERRED if bound <= 0.01 else Reason.LOWEST_BOUND
+    chosen = Choice(variant, "A", reason, bound, None)
+    table = settle(results, compare(results.runs, "base", results.overlap), chosen, "base", 0.01)
+    assert list(table.columns) == list(SETTLE)
+    (row,) = table.to_dict("records")
+    return {str(name): value for name, value in row.items()}
+
+
+def test_noise_is_the_recommendations_and_tuning_is_what_winners_vary_more(make_results: Make) -> None:
+    table = noise(make_results({"tuned": (0.05, 0.02), "recommended": (0.03, 0.02)})).set_index("source")
+    assert set(table["variant"]) == {"recommended"}
+    assert table.loc["tuning", "sd"] == pytest.approx(0.04, rel=0.2)  # 0.05² - 0.03²
+    assert table.loc["split × scheduler", "sd"] == pytest.approx(0.03, rel=0.2)
+    assert table.loc["weights and order × scheduler", "sd"] == pytest.approx(0.02, rel=0.2)
+    assert table["of_difference"].sum() == pytest.approx(1)
+
+
+def test_without_a_confirmation_it_is_the_last_variants(make_results: Make) -> None:
+    table = noise(make_results({"default": (0.03, 0.02)})).set_index("source")
+    assert set(table["variant"]) == {"default"}
+    assert table["variance"].isna().to_dict()["tuning"]
+
+
+def test_nothing_is_open(make_results: Make) -> None:
+    row = settled(make_results({"recommended": (1e-6, 1e-6)}))
+    assert (row["open"], row["settled_by"], row["sentence"]) == (0, "", "No verdict is open.")
+
+
+def test_what_is_open_does_not_matter_where_the_choice_is_sure(make_results: Make) -> None:
+    row = settled(make_results({"recommended": (0.05, 0.05)}, 8), bound=0.005)
+    assert row["settled_by"] == "nothing that matters"
+    assert row["open"] == 3
+    assert row["sentence"] == (
+        "3 verdicts are open, and nothing that matters hangs on it: A costs too little more than the best to matter."
+    )
+
+
+def test_more_seeds_are_told_with_what_they_find(make_results: Make) -> None:
+    row = settled(make_results({"recommended": (0.001, 0.02)}, 8))
+    assert row["settled_by"] == "seeds"
+    assert row["found"] > row["found_by_fourfold"] > row["found_at_best"]
+    assert 8 < row["seeds_low"] < row["seeds_high"] < np.inf
+    assert row["sentence"].startswith(
+        "2 verdicts are open; more seeds would narrow it most: 32 seeds in place of 8 would find "
+    )
+    assert row["sentence"].endswith(f"and {row['seeds_low']:.0f} to {row['seeds_high']:.0f} what matters.")
+
+
+def test_no_number_of_seeds_takes_away_what_splits_have_in_common(make_results: Make) -> None:
+    row = settled(make_results({"recommended": (0.05, 0.001)}, 20, overlap=0.4))
+    assert row["settled_by"] == "samples"
+    assert np.isinf(row["seeds_high"])
+    assert row["sentence"].endswith(f"and no number of them one below {row['found_at_best']:.1%}.")
+
+
+def test_trials_where_each_seed_has_a_winner_of_its_own(make_results: Make) -> None:
+    """Without a confirmation nothing tells tuning from the split; with one the verdicts are on fixed configurations."""
+    both = make_results({"tuned": (0.08, 0.01), "recommended": (0.03, 0.01)}, 10)
+    assert noise(both).set_index("source")["of_difference"].idxmax() == "tuning"
+    assert settled(both)["settled_by"] == "seeds"
