@@ -1,10 +1,10 @@
 # make repro   the full reproducible run          make ui      MLflow and Optuna's dashboard
 # make test    checks and tests                   make mirror  rebuild both tools' stores from results/
 # make bench   every claim about speed, measured  make calibrate  false alarms among equal schedulers
-# make published  published findings in miniature
+# make published  published findings in miniature     make docs    the documentation as a site, in site/
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help repro test check ui mirror bench calibrate published clean constraints
+.PHONY: help repro test check ui mirror bench calibrate published docs clean constraints
 
 PYTHON ?= python3
 WORKERS ?= auto
@@ -56,6 +56,11 @@ ui: .venv/run.stamp
 mirror: .venv/run.stamp
 	@python -m pipeline mirror
 
+# Built and looked through: nothing in it may come from a network.
+docs: .venv/docs.stamp
+	NO_MKDOCS_2_WARNING=1 .venv/docs/bin/mkdocs build --quiet --strict
+	@python scripts/offline.py site
+
 .venv/home:
 	@$(PYTHON) scripts/check_python.py
 	rm -rf .venv
@@ -71,9 +76,15 @@ mirror: .venv/run.stamp
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-timm.txt
 	@touch $@
 
+.venv/docs.stamp: .venv/home requirements-docs.txt
+	rm -rf .venv/docs
+	$(PYTHON) -m venv .venv/docs
+	.venv/docs/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-docs.txt
+	@touch $@
+
 # After changing a pin: everything that is installed and not pinned directly.
 constraints: .venv/test.stamp
 	python scripts/constraints.py > constraints.new && mv constraints.new constraints.txt
 
 clean:
-	rm -rf .venv .state mlflow.db* mlartifacts optuna.journal*
+	rm -rf .venv .state mlflow.db* mlartifacts optuna.journal* site

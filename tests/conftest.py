@@ -22,7 +22,7 @@ from tests.engine.helpers import Builder
 
 ROOT = Path(__file__).parent.parent
 LONGEST = (
-    "test_repro.py", "test_champion.py", "test_mirror.py", "test_main.py", "test_resume.py", "test_twin.py", "test_readme.py",
+    "test_repro.py", "test_champion.py", "test_mirror.py", "test_main.py", "test_resume.py", "test_twin.py", "test_docs.py",
     "test_report.py", "test_storage.py", "test_edits.py",
 )  # fmt: skip
 # As pyproject.toml has it for the tests themselves; what is said inside MLflow and inside DVC is let pass.

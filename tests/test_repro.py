@@ -21,6 +21,7 @@ from pipeline.catalogue import CATALOGUE
 from pipeline.config.params import load_params
 from tests.analysis.helpers import rates_of
 from tests.conftest import ROOT
+from tests.pages import commands, text
 from tests.problems.helpers import from_files
 
 if TYPE_CHECKING:
@@ -247,16 +248,25 @@ def test_there_and_back_trains_what_is_new_and_then_nothing(project: Path, tmp_p
     assert written(again) == written(project)
 
 
-def test_dvc_shows_metrics_params_plots_and_stages(project: Path) -> None:
-    metrics = json.loads(run(project, "dvc", "metrics", "show", "--json").stdout)
-    figures = metrics[""]["data"]["reports/metrics.json"]["data"]["synthetic"]
-    assert figures["validation_loss"] > 0
-    assert run(project, "dvc", "params", "diff").returncode == 0
-    assert "train@synthetic" in run(project, "dvc", "dag").stdout
-    run(project, "dvc", "plots", "show", "--out", "plots")
-    page = (project / "plots/index.html").read_text(encoding="utf-8")
-    shutil.rmtree(project / "plots")
-    assert "CosineAnnealingLR" in page
+def test_the_commands_of_the_documentation_work_in_order(project: Path, tmp_path: Path) -> None:
+    repository = tmp_path / "documented"
+    shutil.copytree(project, repository)
+    told: dict[str, str] = {}
+    for page in ("docs/results.md", "docs/reliability.md", "docs/tools.md"):
+        for command in commands(text(page)):
+            told[command] = run(repository, "sh", "-c", command).stdout
+    expected = {
+        "pipeline schedulers": "synthetic: 5 epochs of",
+        "dvc repro": "Data and pipelines are up to date",
+        "dvc dag": "train@synthetic",
+        "metrics show": "validation_loss",
+        "exp run": "Experiment results have been applied to your workspace",
+        "optuna": "synthetic/StepLR/0",
+    }
+    for words, output in expected.items():
+        (found,) = (told[command] for command in told if words in command)
+        assert output in found
+    assert "CosineAnnealingLR" in (repository / "dvc_plots/index.html").read_text(encoding="utf-8")
 
 
 def test_an_experiment_runs_beside_the_work(project: Path, tmp_path: Path) -> None:

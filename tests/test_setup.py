@@ -17,6 +17,7 @@ STAND_IN = f"""\
 #!/bin/sh
 echo "$(basename "$0") $*" >> "$CALLS"
 case "$*" in
+"-m venv .venv/docs") mkdir -p .venv/docs/bin; for tool in python mkdocs; do cp "$0" ".venv/docs/bin/$tool"; done ;;
 "-m venv .venv") mkdir -p .venv/bin; for tool in {" ".join(TOOLS)}; do cp "$0" ".venv/bin/$tool"; done ;;
 "$FAILS") exit 1 ;;
 esac
@@ -30,7 +31,14 @@ def clone(tmp_path: Path) -> Path:
     """What of the repository the Makefile needs, and a ``python3``."""
     root = tmp_path / "clone"
     root.mkdir()
-    for name in ("Makefile", "requirements.txt", "requirements-test.txt", "requirements-timm.txt", "constraints.txt"):
+    for name in (
+        "Makefile",
+        "requirements.txt",
+        "requirements-test.txt",
+        "requirements-timm.txt",
+        "requirements-docs.txt",
+        "constraints.txt",
+    ):
         shutil.copy(ROOT / name, root)
     shutil.copytree(ROOT / "scripts", root / "scripts")
     (tmp_path / "python3").write_text(STAND_IN, encoding="utf-8")
@@ -122,3 +130,10 @@ def test_ui_leaves_a_server_of_its_own_alone(clone: Path) -> None:
     calls, done = call(clone, "make", "ui", **stores)
     assert calls == ["optuna-dashboard --host 127.0.0.1 --port 8080 sqlite:///studies.db"]
     assert "(the MLflow runs are on the server http://tracking:5000)" in done.stdout
+
+
+def test_the_documentation_is_built_in_an_environment_of_its_own(clone: Path) -> None:
+    build = ["mkdocs build --quiet --strict", "python scripts/offline.py site"]
+    install = INSTALL.format("requirements-docs.txt")
+    assert call(clone, "make", "docs")[0] == [*VENV, "python3 -m venv .venv/docs", install, *build]
+    assert call(clone, "make", "docs")[0] == build

@@ -1,6 +1,6 @@
 """The gallery: ``python -m pipeline schedulers [PROBLEM]`` draws every configured schedule and names the traps in it.
 
-Nothing is trained. ``--table`` prints a table of all registered schedulers, as README.md shows it.
+Nothing is trained. ``--table`` prints a table of all registered schedulers, as docs/schedulers.md has it.
 """
 
 import argparse

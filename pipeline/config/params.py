@@ -135,11 +135,15 @@ class Schedule(BaseModel):
     model_config = STRICT
 
     name: str
+    """A registered scheduler, by its name here or in Hugging Face or timm; the label where it is left out."""
     args: dict[str, Any] = Field(default_factory=dict)
-    lr: PositiveRate = "100%"  # type: ignore[assignment]  # as written; 100% is the optimizer's own
+    """The scheduler's own arguments, as torch has them."""
+    lr: PositiveRate = "100%"  # type: ignore[assignment]  # as written
+    """The peak rate; 100% is the optimizer's own."""
     warmup: LengthOrZero = 0
     """Scheduler steps in which the rate first rises from 0 to the peak, in a straight line, or their share of the run."""
     interval: Interval | None = None
+    """What it is stepped per; the scheduler's own usual one where it is left out."""
     average: Average | None = None
     """The mean of its weights that a run is evaluated at; the last weights where it is left out."""
     search: SearchSpace | None = None
@@ -287,7 +291,9 @@ class Clipping(BaseModel):
     model_config = STRICT
 
     norm: float | None = Field(default=None, gt=0, le=1e9)
+    """The largest norm of all gradients together."""
     value: float | None = Field(default=None, gt=0, le=1e9)
+    """The largest absolute value of each number."""
 
     @model_validator(mode="after")
     def _exactly_one(self) -> "Clipping":
@@ -316,14 +322,21 @@ class ProblemParams(BaseModel):
     model_config = STRICT
 
     dataset: Annotated[Component, ComponentOf("datasets")]
+    """The samples and their parts. With `path` it is a file of yours, and `name` is not needed."""
     resample: bool | None = None
-    """Whether each seed draws a split of its own; usual where the dataset does not say which sample is in which part."""
+    """Whether each seed draws a split of its own; true where it is left out and the dataset does not fix the parts itself."""
     model: Annotated[Component, ComponentOf("models")]
+    """What is trained."""
     optimizer: Annotated[Component, ComponentOf("optimizers")]
+    """What trains it; its `lr` is the 100% of all rates."""
     loss: Annotated[Component, ComponentOf("losses")] | None = None
+    """What is minimised, and what all choices are made by; cross-entropy or squared error where it is left out."""
     metric: Annotated[Component, ComponentOf("metrics")] | None = None
+    """What is shown beside the loss; accuracy or R² where it is left out."""
     epochs: int = Field(ge=1, le=100_000)
+    """The budget: passes over the training part."""
     batch_size: int = Field(ge=1, le=1_000_000)
+    """Samples per optimizer step; the last batch of an epoch may be smaller."""
     clip: Clipping | None = None
     """Bound on the gradients of each step."""
     engine: Literal["auto", "compiled", "tensors", "loop"] = "auto"
@@ -332,6 +345,7 @@ class ProblemParams(BaseModel):
     ``auto`` takes the fastest that is possible and worth its preparation; any other is insisted on.
     """
     schedulers: Schedules = Field(default_factory=dict)
+    """Entries for this problem alone, in place of those of the same label or beside them."""
 
     @field_validator("resample")
     @classmethod
@@ -351,9 +365,13 @@ class TuneParams(BaseModel):
     model_config = STRICT
 
     trials: int = Field(default=32, ge=1, le=100_000)
+    """Trials of each study; the first is the configuration in params.yaml."""
     batch: int = Field(default=8, ge=1, le=10_000)
+    """Trials that are asked for at a time, before any of them is told."""
     sampler: SamplerName = "tpe"
+    """Optuna's sampler."""
     lr: PeakRates = PeakRates()
+    """The range of peak rates."""
 
 
 class SweepParams(BaseModel):
@@ -362,6 +380,7 @@ class SweepParams(BaseModel):
     model_config = STRICT
 
     points: int = Field(default=10, ge=2, le=1000)
+    """Peak rates on each recommended shape, evenly in the logarithm."""
     budgets: list[Length] = Field(default=["10%", "25%", "50%"], max_length=100, validate_default=True)
     """Epochs, or shares of the problem's."""
 
@@ -376,7 +395,9 @@ class Margins(BaseModel):
     model_config = STRICT
 
     loss: Percentage = "1%"
+    """Of the loss it is compared with."""
     metric: Percentage = "1%"
+    """Of the headline metric it is compared with."""
 
 
 def _for_both(value: Any) -> Any:
@@ -393,11 +414,13 @@ class ReportParams(BaseModel):
     model_config = STRICT
 
     every: int = Field(default=10, ge=1, le=100_000)
+    """The step between the epochs of `reports/learning_rates.csv`."""
     baseline: str
+    """The label that all others are compared with."""
     at: Epoch = "last"
     """The epoch of each run whose validation figures are judged: its last, or the one of lowest validation loss."""
     matters: Annotated[Margins, BeforeValidator(_for_both)] = Margins()
-    """The smallest differences of interest, in loss and in the headline metric."""
+    """The smallest differences of interest, in loss and in the headline metric; a plain percentage is that of both."""
     target: dict[Label, Annotated[float, Field(gt=0, le=1e9)]] = Field(default_factory=dict)
     """Problem → the validation loss to be reached; where it is left out, what the untuned baseline comes to."""
 
@@ -422,7 +445,9 @@ class SeedRange(BaseModel):
     model_config = STRICT
 
     least: int = Field(ge=2, le=FRESH)
+    """Of every study, and the first look of the confirmation."""
     most: int = Field(ge=2, le=FRESH)
+    """Of the confirmation, where fewer do not settle it."""
 
     @field_validator("most")
     @classmethod
@@ -449,16 +474,21 @@ class Params(BaseModel):
     code: Modules = Field(default_factory=list)
     """Modules of the user's own that register something, beside ``pipeline/custom.py``."""
     device: Annotated[str, AfterValidator(_is_device)] = "auto"
+    """Where to train: `auto`, `cpu`, `cuda`, `cuda:0`, … or `mps`."""
     keep_model: bool = False
     """Whether each problem's best run is kept as a model, in reports/best and in MLflow's registry."""
     seeds: Annotated[int | SeedRange, BeforeValidator(_seeds)]
-    """How many whole replicates: a number, or for a confirmation that stops by itself their range."""
+    """Whole replicates, each with its own split, initial weights, data order and tuning; or `{least: 6, most: 40}`."""
     problems: dict[ProblemName, ProblemParams] = Field(min_length=1)
+    """What to train on, by a name of yours."""
     schedulers: Schedules = Field(min_length=1)
+    """What is compared, by a label of yours."""
     tune: TuneParams = TuneParams()
+    """The search for each scheduler's best configuration."""
     sweep: Annotated[SweepParams | None, BeforeValidator(_none_is_nothing)] = SweepParams()
-    """``none``: there is no sweep."""
+    """How much the peak rate and the budget matter; `none` leaves that out."""
     report: ReportParams
+    """What the report compares with, and how exactly."""
 
     @property
     def seed_range(self) -> SeedRange:

@@ -123,7 +123,7 @@ def arguments_of(
     name, parameters = _name(function), _parameters(function)
     if sum(p.kind in POSITIONAL for p in parameters) < given:
         wrong = f"{name} does not take the {given} arguments that it is given before those of params.yaml"
-        raise RegistrationError(f'{wrong}; README.md, "Add your own", says which they are')
+        raise RegistrationError(f"{wrong}; docs/own-code.md says which they are")
     hidden = {p.name for p in parameters if isinstance(function, type) and p.name in HIDDEN and p.default is not p.empty}
     own = [p for p in parameters[given:] if p.name not in hidden | {*without}]
     fields: dict[str, Any] = {p.name: _field(name, p, _hint(function, p)) for p in own}

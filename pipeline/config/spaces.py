@@ -34,7 +34,9 @@ class Ascending(BaseModel):
     model_config = STRICT
 
     low: End
+    """The lower end."""
     high: End
+    """The upper end, in the same unit."""
 
     @model_validator(mode="after")
     def _ascends(self) -> Self:
@@ -64,6 +66,7 @@ class Range(Ascending):
     """From ``low`` to ``high``, evenly, or evenly in the logarithm; for a list argument, sorted values in between."""
 
     log: bool = False
+    """Whether it is searched evenly in the logarithm."""
     over: Literal["step", "run"] = "step"
     """Of a factor: whether the ends are that of one step, or what it comes to over the whole run."""
     of: str | None = None
@@ -97,7 +100,9 @@ class PeakRates(Ascending):
     """``tune.lr``: the range of peak learning rates that every study searches, evenly in the logarithm."""
 
     low: PositiveRate = "1%"  # type: ignore[assignment]  # as written
+    """The lowest rate; 100% is the optimizer's own."""
     high: PositiveRate = "1000%"  # type: ignore[assignment]
+    """The highest rate; a study whose best lies near an end goes on in a wider range."""
 
 
 Choices = tuple[Any, ...]

@@ -102,7 +102,7 @@ def in_words(error: ErrorDetails, known: Iterable[str]) -> PydanticCustomError:
         return mistake(*(words.format(**bounds) for words in _BOUNDS[kind]))
     if kind in _NUMBERS and str(error["input"]).endswith("%"):
         return mistake("is neither a length nor a rate, so it has no percentage", "write a number")
-    return mistake(*_TYPES.get(kind, (_plain(error["msg"]), 'see README.md, "params.yaml"')))
+    return mistake(*_TYPES.get(kind, (_plain(error["msg"]), "see docs/params.md")))
 
 
 def as_yaml(value: Any) -> str:

@@ -46,7 +46,7 @@ def inspect(problem: Problem) -> list[Followed]:
         try:
             followed.append(follow(label, schedule, problem.optimizers_for(schedule), problem.lr, problem.budget()))
         except ScheduleError as error:
-            right = f"change its arguments; README.md and torch's own page on {schedule.name} say what they mean"
+            right = f"change its arguments; docs/schedulers.md and torch's own page on {schedule.name} say what they mean"
             own = place_of(error) or beginning_of(schedulers[schedule.name].function)
             if error.key == "warmup":
                 right = "leave `warmup` out, or make it shorter"

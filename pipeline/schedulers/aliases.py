@@ -70,7 +70,7 @@ TIMM: Mapping[str, Alias] = {
 COSINE = "write CosineDecay {final: …}, and `warmup` beside its args"
 ONE_CYCLE = "write OneCycleLR {max_lr: 100%, cycle_momentum: false}"
 PIECES = "write MultiStepLR {milestones: […], gamma: …}; values that no one factor links take a function of your own"
-OWN = 'write a function of your own (README.md, "Add your own")'
+OWN = "write a function of your own (docs/own-code.md)"
 HINTS: Mapping[str, str] = {
     "exponential": "write ExponentialLR {gamma: …} or {final: …}",
     "exponentialdecay": "write ExponentialLR with gamma: decay_rate ** (1 / decay_steps), or with staircase StepDecay "

@@ -45,7 +45,7 @@ MISTAKES: dict[str, tuple[str, str]] = {
     ),
     "too few arguments": (
         MODEL + '\n@register("f")\ndef f(width: int = 3): ...\n',
-        "5: f does not take the 2 arguments that it is given before those of params.yaml; README.md",
+        "5: f does not take the 2 arguments that it is given before those of params.yaml; docs/own-code.md",
     ),
     "an optimizer without a rate": (
         OPTIMIZER + '\n@register("F")\ndef f(parameters, eps: float): ...\n',

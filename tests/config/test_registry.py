@@ -192,4 +192,4 @@ def test_no_value_of_any_argument_escapes_the_wording(each: Registered, value: o
     for name in each.arguments.model_fields:
         told = mistakes(lambda name=name: each.check({name: value, "no such": 1}))  # type: ignore[misc]
         assert name in {path.split(".", 1)[0] for path in told}
-        assert not [right for _, right in told.values() if "README" in right]
+        assert not [right for _, right in told.values() if "docs/params.md" in right]

@@ -17,7 +17,7 @@ TORCHS = {
     if isinstance(kind, type) and issubclass(kind, Optimizer) and kind is not Optimizer
 }
 LEFT_OUT = {"params", "maximize", "foreach", "capturable", "differentiable", "fused"}
-"""All that README.md says is not taken."""
+"""All that docs/params.md says is not taken."""
 
 
 def built(name: str, **given: Any) -> Optimizer:

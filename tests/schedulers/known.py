@@ -393,7 +393,20 @@ def furthest(case: str) -> float:
 # docs/schedulers.md
 
 BEGINNING = """\
-# Schedulers and their names elsewhere
+# Schedulers
+
+Each is a real object of `torch.optim.lr_scheduler` or `torch.optim.swa_utils`, or is composed of torch's `LambdaLR`; rate
+and momentum are torch's own at every step. `python -m pipeline schedulers` draws those in your `params.yaml`. One that is
+missing is a [function of your own](own-code.md#a-scheduler). `python -m tests.schedulers.known` writes this page.
+
+## All registered schedulers
+
+⟷ marks a length (a number of steps, or a share of the run), ↕ a rate (a number, or a share of the optimizer's): see
+[percentages](params.md#percentages). [Tuning](tuning.md#what-is-searched) says how to search something else.
+
+"""
+ELSEWHERE = """
+## Names in Hugging Face and timm
 
 The names of Hugging Face's `transformers.SchedulerType` and of timm's `create_scheduler` can be written as a scheduler's
 `name` in params.yaml; `train` says in one line what each became. Arguments are written as here: one of theirs is an error
@@ -402,8 +415,7 @@ that says which is meant. `cosine` and `constant` are in both libraries: Hugging
 otherwise.
 
 The last column is measured ({draws} drawn runs each, with transformers {transformers} and timm {timm}): no rate above a
-thousandth of its peak is further from theirs than this share of it, rounded up to a power of ten. `python -m
-tests.schedulers.known` writes this file.
+thousandth of its peak is further from theirs than this share of it, rounded up to a power of ten.
 
 | theirs | | ours | arguments: ours = theirs | apart |
 |---|---|---|---|---|
@@ -429,25 +441,19 @@ underscores do not matter.
 | name | what to write |
 |---|---|
 """
-ALL = """
-## All registered schedulers
-
-⟷ marks a length (a number of steps, or a share of the run), ↕ a rate (a number, or a share of the optimizer's).
-
-"""
 
 
 def document() -> Iterator[str]:
     """docs/schedulers.md."""
     versions = {name: version(name) for name in ("transformers", "timm")}
-    yield BEGINNING.format(draws=DRAWS, **versions)
+    yield BEGINNING
+    yield "".join(f"{line}\n" for line in table())
+    yield ELSEWHERE.format(draws=DRAWS, **versions)
     for name, case in CASES.items():
         yield f"| {case.library} | `{case.theirs}` | `{case.ours}` | {case.arguments} | {decade(furthest(name))} |\n"
     yield LIMITS
     for name, hint in HINTS.items():
         yield f"| `{name}` | {hint} |\n"
-    yield ALL
-    yield "".join(f"{line}\n" for line in table())
 
 
 def decade(difference: float) -> str:

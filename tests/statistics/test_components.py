@@ -285,7 +285,7 @@ def test_trials_help_where_tuning_is_the_noise() -> None:
 
 @pytest.mark.parametrize(("splits", "share"), [(6, 0.81), (10, 0.84), (20, 0.87)])
 def test_a_level_covers_less_where_figures_are_skewed(splits: int, share: float) -> None:
-    """The lognormal distribution's, with a mean of √e: README.md reports these shares."""
+    """The lognormal distribution's, with a mean of √e: docs/evidence.md reports these shares."""
     draws = np.random.default_rng(splits).lognormal(0, 1, (4000, splits, 1))
     found = [level(draw).interval() for draw in draws]
     assert np.mean([low <= np.exp(0.5) <= high for low, high in found]) == pytest.approx(share, abs=0.02)
@@ -295,7 +295,7 @@ def test_levels_cover_for_trained_models_whose_splits_overlap() -> None:
     """The share of the validation part in the pool, as the correlation, is enough where training parts overlap too.
 
     Ridge regressions of 20 features at two strengths, trained on 60 and evaluated on another 20 of 100 samples that ten
-    seeds draw from; what is to be covered is the mean over all such pools. README.md reports it.
+    seeds draw from; what is to be covered is the mean over all such pools. docs/evidence.md reports it.
     """
     rng, pools, n, features = np.random.default_rng(5), 600, 100, 20
     x = rng.normal(size=(pools, n, features))
