@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.analysis import choice, evidence, figures, noise, page, summary, tables
+from pipeline.analysis import choice, evidence, figures, noise, page, racing, summary, tables
 from pipeline.analysis.across import average_ranks, combined, friedman
 from pipeline.analysis.answer import NARROWED_BY, Answer, answer_to, next_steps
 from pipeline.analysis.choice import Choices, choices, last
 from pipeline.analysis.configurations import configuration
 from pipeline.analysis.ends import ends
+from pipeline.analysis.epochs import judged, last_or_best
 from pipeline.analysis.page import Report
 from pipeline.analysis.script import script
 from pipeline.analysis.statistics import CRITERION, Headline, compare, matrices, tuning_gain
@@ -26,6 +27,7 @@ from pipeline.runs.executor import HERE, Workers
 def assemble(params: Params, problems: Sequence[ProblemResults], workers: Workers = HERE) -> Report:
     """All tables of the report; ``workers`` help with the problems."""
     asked = params.report
+    problems = [judged(problem, asked.at) for problem in problems]
     compared, mean_curves, proofs, chosen, answers = zip(*workers.map(partial(_tables_of, asked=asked), problems), strict=True)
     names = [problem.name for problem in problems]
     comparison = joined(dict(zip(names, compared, strict=True)))
@@ -42,7 +44,8 @@ def assemble(params: Params, problems: Sequence[ProblemResults], workers: Worker
 def _tables_of(problem: ProblemResults, asked: ReportParams) -> tuple[pd.DataFrame, pd.DataFrame, Frames, Choices, Answer]:
     """A problem's comparison, mean curves, evidence, recommendations and answer."""
     headline = Headline(problem.metric.higher_is_better, asked.metric_margin)
-    compared = compare(problem.runs, asked.baseline, problem.overlap, asked.margin, headline).assign(metric=problem.metric.name)
+    compared = compare(problem.runs, asked.baseline, problem.overlap, asked.margin, headline, problem.plan)
+    compared = compared.assign(metric=problem.metric.name)
     proofs = evidence_of(problem, asked)
     chosen = choices(problem, compared, proofs["widths"], asked.baseline, asked.margin)
     answer = answer_to(problem, compared, proofs["widths"], last(chosen), asked.baseline)
@@ -59,6 +62,8 @@ def evidence_of(problem: ProblemResults, asked: ReportParams) -> Frames:
     sensitivity, spent = evidence.sensitivity(problem.sweep, rho), evidence.with_full_budget(problem.sweep, problem.runs)
     budgets = evidence.budgets(spent, rho)
     return {
+        "looks": racing.looks(problem, asked.baseline, asked.margin),
+        "last_or_best": last_or_best(problem, asked),
         "gains": tuning_gain(problem.runs, problem.overlap),
         "recommended": tables.recommended(problem),
         "traps": tables.traps(problem),

@@ -42,5 +42,5 @@ def _warmup(params: Params, problem: ProblemResults, run: Mapping[str, Any]) -> 
     if run["variant"] != "default" and label in problem.best:
         written: int | str = problem.best[label].get("warmup", 0)
         return written
-    schedule = params.schedules(problem.name).get(label)
+    schedule = {**params.schedulers, **problem.params.schedulers}.get(label)
     return schedule.warmup if schedule else int(run["warmup"])

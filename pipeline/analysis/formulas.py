@@ -140,7 +140,7 @@ def _tanh(args: Arguments) -> Factor:
 
 def _inverse_sqrt(args: Arguments) -> Factor:
     before = _assigned(args, *(["timescale"] if args["timescale"] else []), *(["warmup"] if args["warmup"] else []))
-    scale = "timescale" if args["timescale"] else "warmup"
+    scale = "timescale" if args["timescale"] else "max(1, warmup)"
     if not args["warmup"]:
         return Factor(f"1 / math.sqrt(1 + step / {scale})", [], before)
     rise = ["if step < warmup:", "    return step / warmup"]

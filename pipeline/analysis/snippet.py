@@ -147,7 +147,7 @@ def _warmup(written: int | str | None, steps: int, count: str, total: int) -> li
     """Statements that say how long the warmup is, and what is left behind it."""
     if not steps:
         return []
-    return [f"warmup = {literal(length(written, count, total, steps, 1))}", f"{REST} = {count} - warmup"]
+    return [f"warmup = {literal(length(written, count, total, steps, 1))}", f"{REST} = max(1, {count} - warmup)"]
 
 
 def _scheduler(arguments: Arguments, warmup: Sequence[str], *, several: bool) -> tuple[list[str], Part] | None:

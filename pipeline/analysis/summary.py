@@ -126,6 +126,9 @@ def conditions(results: ProblemResults) -> dict[str, str]:
     params, runs = results.params, results.runs
     epochs = runs["epochs"].max()
     remarks = {"Read as": "; ".join(results.data.remarks)} if results.data.remarks else {}
+    raced = {}
+    if results.plan and results.confirmed:
+        raced["Confirmed on"] = f"{results.confirmed} fresh seeds of at most {results.plan.most}"
     return {
         "Data": called(params.dataset.name, _asked(params.dataset)),
         **remarks,
@@ -133,6 +136,7 @@ def conditions(results: ProblemResults) -> dict[str, str]:
         "Optimizer": called(params.optimizer.name, unusual(params.optimizer.name, params.optimizer.args)),
         "Budget": f"{count(int(epochs), 'epoch')}, batches of {params.batch_size}",
         "Seeds": f"{count(results.seeds, 'seed')}, each with {'a split of its own' if params.resample else 'the same split'}",
+        **raced,
         "Device": listing([str(device) for device in runs["device"].unique()]),
     }
 

@@ -679,6 +679,21 @@ def test_a_schedule_in_batches_fits_data_of_another_size(data: Path, capsys: pyt
     assert shown[-1] < 0.35 * max(shown)
 
 
+@pytest.mark.parametrize("steps", [1, 2, 3])
+@pytest.mark.parametrize(("name", "args"), [*OPEN_LOOP, ("CosineAnnealingLR", {"T_max": "100%"})])
+def test_it_survives_a_run_of_a_step_or_two(name: str, args: dict[str, Any], steps: int) -> None:
+    """As one tries new lines out; but for OneCycleLR, whose phases torch itself divides by."""
+    has_none = name in BELOW_ITS_PEAK or "warmup" in schedulers[name].arguments.model_fields
+    names = program(written(name, args, warmup=0 if has_none else "5%"))
+    made = names["new_optimizer"]([torch.zeros(1, requires_grad=True)])
+    asked = [steps] if len(inspect.signature(names["new_scheduler"]).parameters) > 1 else []
+    scheduler = names["new_scheduler"](made, *asked)
+    for _ in range(steps):
+        assert 0 <= made.param_groups[0]["lr"] <= 1.5**2 * LR
+        made.step()
+        scheduler.step()
+
+
 # Other people's loops
 
 
