@@ -36,6 +36,7 @@ NOT_RUN = {
     "git clone URL schedulers && cd schedulers": "the network; .ci/run begins with a clone",
     "make repro": "minutes; .ci/run does it, and tests/test_setup.py with stand-ins",
     "make test": "these tests",
+    "make quick TABLE=houses.csv TARGET=price": "half a minute; tests/commands/test_quick.py does less of it",
     "python -m pytest -q tests/schedulers/test_closed_form.py": "tests in tests",
     "export MLFLOW_TRACKING_URI=sqlite:///mlflow.db": "for the server",
     "mlflow models serve -m models:/deliveries@champion -p 5001 --env-manager local": "a server",
@@ -140,7 +141,7 @@ def test_a_scheduler_a_dataset_and_models_of_ones_own_train(tmp_path: Path) -> N
     shutil.copytree(ROOT / "pipeline", tmp_path / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
     with (tmp_path / "pipeline/custom.py").open("a", encoding="utf-8") as file:
         file.write("\n\n".join(examples))
-    (own,) = blocks(OWN, "yaml")
+    own = blocks(OWN, "yaml")[0]
     for old, new in (("name: moons}", "name: moons, samples: 200}"), ("epochs: 20", "epochs: 8"), ("decay: 20%", "decay: 50%")):
         assert old in own
         own = own.replace(old, new)
