@@ -11,17 +11,19 @@ from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from ruamel.yaml import YAML
 
-from pipeline.analysis import figures, summary
+from pipeline.analysis import epochs, figures, racing, summary
 from pipeline.analysis.across import MANY, Friedman, friedman
 from pipeline.analysis.answer import Answer
 from pipeline.analysis.choice import Choices
 from pipeline.analysis.configurations import snippet_of
+from pipeline.analysis.ends import budget_warning
 from pipeline.analysis.figures import Styles
-from pipeline.analysis.section import COLOURED, Figure, Section, section
+from pipeline.analysis.section import COLOURED, Figure, Notes, Section, section
 from pipeline.analysis.shown import FOLDS
+from pipeline.analysis.sure import multiplicity, population
 from pipeline.analysis.tables import Frames, ProblemResults, records
 from pipeline.config.params import Params, ReportParams
 from pipeline.runs.executor import Workers
@@ -68,7 +70,7 @@ def render(report: Report, workers: Workers) -> tuple[str, dict[str, Markup]]:
     params, style = report.params, style_of(report.problems)
     parts = [
         (results, _own(report.tables, results.name), _own(report.evidence, results.name), report.choices[results.name],
-         report.answers[results.name], _code(report, results), style, params.report)
+         report.answers[results.name], _code(report, results), _notes(report, results), style, params.report)
         for results in report.problems
     ]  # fmt: skip
     sections = list(workers.map(_section, parts))
@@ -77,6 +79,7 @@ def render(report: Report, workers: Workers) -> tuple[str, dict[str, Markup]]:
         sections=sections,
         across=across,
         many=MANY,
+        at_once=multiplicity(params, report.problems),
         matters=params.report.matters.loss,
         style=style,
         palettes=[figures.palette(theme) for theme in (0, 1)],
@@ -98,12 +101,21 @@ def _code(report: Report, results: ProblemResults) -> str:
     return snippet_of(report.params, results, chosen, label) if label else ""
 
 
+def _notes(report: Report, results: ProblemResults) -> dict[str, tuple[str, ...]]:
+    """By fold, what is to be said before its tables."""
+    own, asked = _own(report.evidence, results.name), report.params
+    by_epoch = own["last_or_best"][own["last_or_best"]["variant"] == results.variants[-1]]
+    at_an_end = budget_warning(own["budget_rates"], asked.tune.lr, float(results.params.optimizer.args["lr"]))
+    sure = population(results), racing.sentence(results, own["looks"]), epochs.sentence(by_epoch, asked.report.at)
+    return {"budget": tuple(filter(None, [at_an_end])), "sure": tuple(filter(None, sure))}
+
+
 def style_of(problems: Iterable[ProblemResults]) -> Styles:
     """One look for each scheduler, the same in every figure of the report."""
     return figures.styles(list(dict.fromkeys(label for results in problems for label in results.labels)))
 
 
-def _section(part: tuple[ProblemResults, Frames, Frames, Choices, Answer, str, Styles, ReportParams]) -> Section:
+def _section(part: tuple[ProblemResults, Frames, Frames, Choices, Answer, str, Notes, Styles, ReportParams]) -> Section:
     return section(*part)
 
 
@@ -166,6 +178,11 @@ def _yaml(params: Params) -> str:
     return text.getvalue()
 
 
+def _emphasised(text: str) -> Markup:
+    """Text with ``*words*`` that are to stand out."""
+    return Markup(re.sub(r"\*([^*]+)\*", r"<i>\1</i>", escape(text)))
+
+
 def _environment() -> Environment:
     """Everything is escaped: labels and values come from the user."""
     environment = Environment(
@@ -180,6 +197,7 @@ def _environment() -> Environment:
         "number": summary.number,
         "signed": summary.signed,
         "rate": summary.rate,
+        "emphasised": _emphasised,
         "torch": summary.in_torch,
         "share": summary.share,
         "signed_share": partial(summary.signed, form=summary.share),

@@ -21,6 +21,8 @@ from pipeline.problems.metrics import RegisteredMetric
 COLOURED = 5
 """Schedulers that are in colour at a time; all others are grey until they are chosen."""
 Row = dict[str, Any]
+Notes = Mapping[str, Sequence[str]]
+"""By fold, the sentences before its tables."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class Section:
     """By fold; only those there is something to draw of."""
     evidence: Mapping[str, Sequence[shown.Table]]
     """By fold."""
+    notes: Notes
     traps: Sequence[Mapping[str, Any]]
     digests: str
     metric: RegisteredMetric
@@ -81,6 +84,7 @@ def section(
     chosen: Choices,
     answer: Answer,
     code: str,
+    notes: Notes,
     style: Styles,
     asked: ReportParams,
 ) -> Section:
@@ -107,6 +111,7 @@ def section(
         recommended=sorted(recommendations(results), key=lambda found: labels.index(found.scheduler)),
         figures=_figures(results, ranked, evidence, rated, style, baseline),
         evidence={fold: shown.tables(fold, told, labels) for fold in shown.FOLDS},
+        notes=notes,
         traps=results.traps,
         digests=summary.listing(sorted(str(digest) for digest in results.runs["dataset"].unique())),
         metric=results.metric,
