@@ -28,7 +28,7 @@ from pipeline.problems.run import STREAMS
 from pipeline.runs.results import read_schedules
 from pipeline.statistics.comparison import against
 from pipeline.statistics.components import LEVEL, Losses, differences
-from pipeline.statistics.sequential import Plan, race
+from pipeline.statistics.sequential import Plan, Race, looks
 
 SAME = {"name": "CosineAnnealingLR", "args": {"T_max": "100%"}}
 LABELS = [f"Same{number}" for number in range(10)]
@@ -157,12 +157,18 @@ def called_worse(losses: Losses, baseline: str, other: str, overlap: float) -> b
 
 def lost(losses: Losses, baseline: str, other: str, overlap: float) -> bool:
     """Whether the race finds it worse than the baseline."""
-    return race(losses, baseline, PLAN, overlap).to_baseline[other] == "worse"
+    return raced(losses, baseline, overlap).to_baseline[other] == "worse"
+
+
+def raced(losses: Losses, baseline: str, overlap: float) -> Race:
+    """Where the race ends."""
+    *_, end = looks(losses, baseline, PLAN, overlap)
+    return end
 
 
 def alike(case: Case) -> dict[str, float]:
     """Of all (baseline, other) the share that the race calls equal, and the share in the set of the best."""
-    ended = [(race(case.losses, baseline, PLAN, case.overlap), other) for baseline, other in turns()]
+    ended = [(raced(case.losses, baseline, case.overlap), other) for baseline, other in turns()]
     equal = [found.to_baseline[other] == "equal" for found, other in ended]
     kept = [found.to_best[other] != "out" for found, other in ended]
     alarms = [bool({*found.to_baseline.values()} & {"better", "worse"}) for found, _ in ended]

@@ -17,6 +17,7 @@ from pipeline.problems.metrics import metrics
 from pipeline.problems.models import models
 from pipeline.problems.optimizers import optimizers
 from pipeline.schedulers.registry import schedulers
+from pipeline.statistics import comparison
 from tests.engine.helpers import Builder
 
 ROOT = Path(__file__).parent.parent
@@ -125,3 +126,9 @@ def edited(repository: Path) -> Edited:
         return load_params(CATALOGUE)
 
     return edit
+
+
+@pytest.fixture
+def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rough null distribution, a quarter of the draws, for tests that need many."""
+    monkeypatch.setattr(comparison, "DRAWS", 2_500)

@@ -6,10 +6,11 @@ from functools import partial
 
 import pandas as pd
 
-from pipeline.analysis import choice, evidence, figures, noise, page, summary, tables
+from pipeline.analysis import choice, evidence, figures, noise, page, racing, summary, tables
 from pipeline.analysis.across import average_ranks, combined, friedman
 from pipeline.analysis.choice import Choices, choices, last
 from pipeline.analysis.ends import ends
+from pipeline.analysis.epochs import judged, last_or_best
 from pipeline.analysis.script import script
 from pipeline.analysis.statistics import CRITERION, Headline, compare, matrices, tuning_gain
 from pipeline.analysis.tables import Frames, ProblemResults
@@ -35,6 +36,7 @@ class Report:
 def assemble(params: Params, problems: Sequence[ProblemResults], workers: Workers = HERE) -> Report:
     """All tables of the report; ``workers`` help with the problems."""
     asked = params.report
+    problems = [judged(problem, asked.at) for problem in problems]
     compared, mean_curves, proofs, chosen = zip(*workers.map(partial(_tables_of, asked=asked), problems), strict=True)
     names = [problem.name for problem in problems]
     comparison = joined(dict(zip(names, compared, strict=True)))
@@ -50,7 +52,8 @@ def assemble(params: Params, problems: Sequence[ProblemResults], workers: Worker
 def _tables_of(problem: ProblemResults, asked: ReportParams) -> tuple[pd.DataFrame, pd.DataFrame, Frames, Choices]:
     """A problem's comparison, mean curves, evidence and recommendations."""
     headline = Headline(problem.metric.higher_is_better, asked.metric_margin)
-    compared = compare(problem.runs, asked.baseline, problem.overlap, asked.margin, headline).assign(metric=problem.metric.name)
+    compared = compare(problem.runs, asked.baseline, problem.overlap, asked.margin, headline, problem.plan)
+    compared = compared.assign(metric=problem.metric.name)
     proofs = evidence_of(problem, asked)
     chosen = choices(problem, compared, proofs["widths"], asked.baseline, asked.margin)
     settle = noise.settle(problem, compared, last(chosen), asked.baseline, asked.margin)
@@ -65,6 +68,8 @@ def evidence_of(problem: ProblemResults, asked: ReportParams) -> Frames:
     sensitivity, spent = evidence.sensitivity(problem.sweep, rho), evidence.with_full_budget(problem.sweep, problem.runs)
     budgets = evidence.budgets(spent, rho)
     return {
+        "looks": racing.looks(problem, asked.baseline, asked.margin),
+        "last_or_best": last_or_best(problem, asked),
         "gains": tuning_gain(problem.runs, problem.overlap),
         "recommended": tables.recommended(problem),
         "traps": tables.traps(problem),

@@ -10,7 +10,7 @@ are reported and enter no rank.
 Seeds that draw their splits from one pool share samples, so their figures are correlated; :class:`Overlap` says by how much.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -32,9 +32,12 @@ from pipeline.statistics.components import (
     split_means,
     steadied,
 )
+from pipeline.statistics.sequential import Plan
 
 CONFIDENCE = 1 - LEVEL
 CRITERION = "validation_loss"
+RACED = "recommended"
+"""The variant whose seeds may be as many as it takes."""
 METRICS = (CRITERION, "validation_metric", "test_loss", "test_metric")
 
 
@@ -66,9 +69,9 @@ class Interval(NamedTuple):
     high: float
 
     @classmethod
-    def of(cls, found: Estimate) -> "Interval":
-        """That of an estimate, at 95%."""
-        return cls(*(end + 0.0 for end in (found.mean, *found.interval())))  # a zero has no sign
+    def of(cls, found: Estimate, alpha: float = LEVEL) -> "Interval":
+        """That of an estimate, at 95% or 1 - ``alpha``."""
+        return cls(*(end + 0.0 for end in (found.mean, *found.interval(alpha))))  # a zero has no sign
 
     @property
     def excludes_zero(self) -> bool:
@@ -128,6 +131,7 @@ def compare(
     overlap: Overlap = NO_OVERLAP,
     matters: float = MATTERS,
     headline: Headline = Headline(),  # noqa: B008  # it is frozen
+    plan: Plan | None = None,
 ) -> pd.DataFrame:
     """One row per variant and scheduler, in order of appearance.
 
@@ -144,11 +148,45 @@ def compare(
     the baseline, ``test_loss_difference`` and so on. The headline metric has a ``validation_metric_verdict`` and, in its own
     unit, a ``validation_metric_regret`` and its ``_bound``, too: a family of its own, of the configurations that were chosen
     by their loss.
+
+    With a ``plan`` the recommended ran on as many seeds as it took by it. Then all that compares them, in any metric, is at
+    the level of the look it stopped at, and ``p`` is that of the sequence: 95% and 5% hold over all looks.
     """
     of_variant = {str(variant): own for variant, own in runs.groupby("variant", sort=False)}
-    fixed = {"tuned": of_variant["recommended"]} if "recommended" in of_variant else {}
-    parts = [_compared(own, baseline, overlap, matters, fixed.get(variant), headline) for variant, own in of_variant.items()]
+    fixed = {"tuned": of_variant[RACED]} if RACED in of_variant else {}
+    parts = []
+    for variant, own in of_variant.items():
+        seeds, raced = own["seed"].nunique(), plan if variant == RACED else None
+        terms = Terms(overlap, {CRITERION: matters, HEADLINE: headline.matters}, seeds, raced, fixed.get(variant))
+        parts.append(_compared(own, baseline, terms, headline))
     return pd.concat(parts, ignore_index=True)
+
+
+class Terms(NamedTuple):
+    """On what terms so many ``seeds`` of a variant are judged: at 5%, or at the level of a ``plan``'s look at them.
+
+    ``matters`` has the smallest share of interest of each metric that is judged. ``fixed`` are the runs of fixed
+    configurations, where each seed has one of its own.
+    """
+
+    overlap: Overlap
+    matters: Mapping[str, float]
+    seeds: int
+    plan: Plan | None
+    fixed: pd.DataFrame | None
+
+    def fixed_in(self, metric: str) -> Losses | None:
+        """The fixed configurations' figures in a metric."""
+        return None if self.fixed is None else matrices(self.fixed, metric)
+
+    @property
+    def level(self) -> float:
+        """The level of each family."""
+        return self.plan.level(self.seeds) if self.plan else LEVEL
+
+    def p(self, p: float) -> float:
+        """The p to be compared with 5%."""
+        return self.plan.repeated(p, self.seeds) if self.plan else p
 
 
 def tuning_gain(runs: pd.DataFrame, overlap: Overlap = NO_OVERLAP) -> pd.DataFrame:
@@ -172,21 +210,17 @@ def by_scheduler(runs: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
         yield str(label), rows
 
 
-def _compared(
-    runs: pd.DataFrame, baseline: str, overlap: Overlap, matters: float, fixed: pd.DataFrame | None, headline: Headline
-) -> pd.DataFrame:
-    """The rows of one variant; ``fixed`` are runs of fixed configurations, where each seed has one of its own."""
-    variant, rho = str(runs["variant"].iloc[0]), overlap.of(CRITERION)
-    rows = [{"variant": variant, "scheduler": label, **_figures(own, overlap)} for label, own in by_scheduler(runs)]
+def _compared(runs: pd.DataFrame, baseline: str, terms: Terms, headline: Headline) -> pd.DataFrame:
+    """The rows of one variant."""
+    variant = str(runs["variant"].iloc[0])
+    rows = [{"variant": variant, "scheduler": label, **_figures(own, terms.overlap)} for label, own in by_scheduler(runs)]
     table = pd.DataFrame(rows, index=pd.Index([row["scheduler"] for row in rows]))
     table["rank"] = _ranks(table)
     of = matrices(runs)
     robust = pd.DataFrame({label: _robust(values) for label, values in of.items()}).T
-    others = [_to_baseline(runs, metric, baseline, overlap) for metric in METRICS if metric != CRITERION]
-    known = None if fixed is None else matrices(fixed)
-    judged = _judged(table, of, baseline, rho, matters, known), _regrets(table, of, rho, matters, known)
-    in_metric = _in_metric(runs, table, baseline, overlap, None if fixed is None else matrices(fixed, HEADLINE), headline)
-    return pd.concat([table, *judged, robust, *others, in_metric], axis="columns")
+    others = [_to_baseline(runs, metric, baseline, terms) for metric in METRICS if metric != CRITERION]
+    judged = _judged(table, of, baseline, terms), _regrets(table, of, terms)
+    return pd.concat([table, *judged, robust, *others, _in_metric(runs, table, baseline, terms, headline)], axis="columns")
 
 
 def _figures(runs: pd.DataFrame, overlap: Overlap) -> dict[str, float]:
@@ -201,11 +235,13 @@ def _ranks(table: pd.DataFrame) -> "pd.Series[int]":
     return pd.Series([1 + sum(other < own for other in keys) for own in keys], index=table.index)
 
 
-def _judged(table: pd.DataFrame, of: Losses, baseline: str, rho: float, matters: float, fixed: Losses | None) -> pd.DataFrame:
-    """Difference, p and verdict against the baseline."""
+def _judged(table: pd.DataFrame, of: Losses, baseline: str, terms: Terms, metric: str = CRITERION) -> pd.DataFrame:
+    """Difference, p and verdict against the baseline, by a metric of which less is better in ``of``."""
     found = pd.DataFrame(index=table.index, columns=["difference", "low", "high", "adjusted"], dtype=float).assign(verdict="")
     if baseline in of and np.isfinite(of[baseline]).any():
-        found = against(of, baseline, rho, matters, fixed=fixed)[list(found)]
+        rho, fixed = terms.overlap.of(metric), terms.fixed_in(metric)
+        found = against(of, baseline, rho, terms.matters[metric], terms.level, fixed)[list(found)]
+        found["adjusted"] = found["adjusted"].map(terms.p)
         found.loc[baseline, ["low", "high"]] = 0.0
     found.loc[table[CRITERION].isna(), "verdict"] = "diverged"
     found.loc[found.index == baseline, "verdict"] = "baseline"
@@ -213,19 +249,19 @@ def _judged(table: pd.DataFrame, of: Losses, baseline: str, rho: float, matters:
     return found.rename(columns=names)
 
 
-def _regrets(table: pd.DataFrame, of: Losses, rho: float, matters: float, fixed: Losses | None) -> pd.DataFrame:
-    found = best(of, rho, matters, fixed=fixed)
+def _regrets(table: pd.DataFrame, of: Losses, terms: Terms) -> pd.DataFrame:
+    rho, fixed = terms.overlap.of(CRITERION), terms.fixed_in(CRITERION)
+    found = best(of, rho, terms.matters[CRITERION], terms.level, fixed)
     lowest = abs(table.loc[table["diverged"] == table["diverged"].min(), CRITERION].min())
     return pd.DataFrame({"in_set": found["in_set"], "regret": found["regret"] / lowest, "regret_bound": found["relative"]})
 
 
-def _in_metric(
-    runs: pd.DataFrame, table: pd.DataFrame, baseline: str, overlap: Overlap, fixed: Losses | None, headline: Headline
-) -> pd.DataFrame:
+def _in_metric(runs: pd.DataFrame, table: pd.DataFrame, baseline: str, terms: Terms, headline: Headline) -> pd.DataFrame:
     """Verdict and regret in the headline metric, turned round where more of it is better."""
-    rho, sign = overlap.of(HEADLINE), -1.0 if headline.higher_is_better else 1.0
+    sign = -1.0 if headline.higher_is_better else 1.0
     of = {label: sign * values for label, values in matrices(runs, HEADLINE).items()}
-    judged, costs = _judged(table, of, baseline, rho, headline.matters, fixed), best(of, rho, fixed=fixed)
+    judged = _judged(table, of, baseline, terms, HEADLINE)
+    costs = best(of, terms.overlap.of(HEADLINE), headline.matters, terms.level, terms.fixed_in(HEADLINE))
     found = {"verdict": judged["verdict"], "regret": costs["regret"], "regret_bound": costs["bound"]}
     return pd.DataFrame({f"{HEADLINE}_{name}": column for name, column in found.items()})
 
@@ -237,11 +273,11 @@ def _robust(values: Floats) -> dict[str, float]:
     return {f"{CRITERION}_median": float(middle[0]), f"{CRITERION}_iqm": float(middle[1])}
 
 
-def _to_baseline(runs: pd.DataFrame, metric: str, baseline: str, overlap: Overlap) -> pd.DataFrame:
+def _to_baseline(runs: pd.DataFrame, metric: str, baseline: str, terms: Terms) -> pd.DataFrame:
     """The differences to the baseline in another metric."""
     of = matrices(runs, metric)
-    found = differences(of, overlap.of(metric))
-    rows = {label: Interval.of(found[label, baseline]) if (label, baseline) in found else UNKNOWN for label in of}
+    found = differences(of, terms.overlap.of(metric))
+    rows = {label: Interval.of(found[label, baseline], terms.level) if (label, baseline) in found else UNKNOWN for label in of}
     if baseline in of and np.isfinite(of[baseline]).any():
         rows[baseline] = Interval(0.0, 0.0, 0.0)
     return pd.DataFrame({label: row.named(f"{metric}_difference") for label, row in rows.items()}).T

@@ -124,6 +124,9 @@ def conditions(results: ProblemResults) -> dict[str, str]:
     params, runs = results.params, results.runs
     epochs = runs["epochs"].max()
     remarks = {"Read as": "; ".join(results.data.remarks)} if results.data.remarks else {}
+    raced = {}
+    if results.plan and results.confirmed:
+        raced["Confirmed on"] = f"{results.confirmed} fresh seeds of at most {results.plan.most}"
     return {
         "Data": _called(params.dataset.name, _asked(params.dataset)),
         **remarks,
@@ -131,6 +134,7 @@ def conditions(results: ProblemResults) -> dict[str, str]:
         "Optimizer": _called(params.optimizer.name, _unusual(params.optimizer.name, params.optimizer.args)),
         "Budget": f"{_count(int(epochs), 'epoch')}, batches of {params.batch_size}",
         "Seeds": f"{_count(results.seeds, 'seed')}, each with {'a split of its own' if params.resample else 'the same split'}",
+        **raced,
         "Device": listing([str(device) for device in runs["device"].unique()]),
     }
 

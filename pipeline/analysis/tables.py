@@ -16,6 +16,7 @@ from pipeline.config.units import percent
 from pipeline.problems.metrics import RegisteredMetric
 from pipeline.problems.metrics import metrics as headline
 from pipeline.runs.results import IMPORTANCE_COLUMNS, RERUN_COLUMNS, SWEEP_COLUMNS, TRIAL_COLUMNS
+from pipeline.statistics.sequential import Plan
 
 VARIANTS = ("default", "tuned", "recommended")
 Frames = Mapping[str, pd.DataFrame]
@@ -49,6 +50,8 @@ class ProblemResults:
     data: Data = field(default_factory=Data)
     batches: int = 1
     """Optimizer steps in an epoch."""
+    plan: Plan | None = None
+    """The looks by which the recommended got as many seeds as it took; none where their number was fixed."""
 
     @property
     def metric(self) -> RegisteredMetric:
@@ -60,8 +63,13 @@ class ProblemResults:
 
     @property
     def seeds(self) -> int:
-        """Seeds of a variant; each variant speaks of its own, and those of the recommended are fresh ones."""
-        return int(self.runs.groupby("variant")["seed"].nunique().max())
+        """Seeds of the studies; as many fresh ones confirm what is recommended, unless that was raced."""
+        return int(self.runs[self.runs["variant"] != "recommended"]["seed"].nunique())
+
+    @property
+    def confirmed(self) -> int:
+        """Fresh seeds on which the recommended were confirmed."""
+        return int(self.runs[self.runs["variant"] == "recommended"]["seed"].nunique())
 
     @property
     def trials_per_study(self) -> int:

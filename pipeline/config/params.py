@@ -18,6 +18,7 @@ from pydantic import (
     BeforeValidator,
     Field,
     GetCoreSchemaHandler,
+    TypeAdapter,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -46,6 +47,7 @@ from pipeline.config.wording import in_words, mistake, suggestion
 
 PARAMS_FILE = Path("params.yaml")
 Interval = Literal["epoch", "batch"]
+Epoch = Literal["last", "best"]
 SamplerName = Literal["tpe", "random", "gp", "cmaes", "qmc"]
 
 
@@ -402,6 +404,8 @@ class ReportParams(BaseModel):
     """The step between the epochs of `reports/learning_rates.csv`."""
     baseline: str
     """The label that all others are compared with."""
+    at: Epoch = "last"
+    """The epoch of each run whose validation figures are judged: its last, or the one of lowest validation loss."""
     matters: Annotated[Margins, BeforeValidator(_for_both)] = Margins()
     """The smallest differences of interest, in loss and in the headline metric; a plain percentage is that of both."""
     target: dict[Label, Annotated[float, Field(gt=0, le=1e9)]] = Field(default_factory=dict)
@@ -422,6 +426,33 @@ FRESH = 1000
 """The first seed of a numbering that is not reached from 0: more seeds of either kind change none of the other."""
 
 
+class SeedRange(BaseModel):
+    """``seeds`` as a range: studies on ``least``, and a confirmation that goes on from as many up to ``most``."""
+
+    model_config = STRICT
+
+    least: int = Field(ge=2, le=FRESH)
+    """Seeds of the studies, and of the confirmation at its first look."""
+    most: int = Field(ge=2, le=FRESH)
+    """Seeds of the confirmation at its last look."""
+
+    @field_validator("most")
+    @classmethod
+    def _is_no_less_than_least(cls, most: int, info: ValidationInfo) -> int:
+        least = info.data.get("least", most)
+        if most < least:
+            raise mistake(f"is below least, {least}", f"write {least} or more")
+        return most
+
+
+_NUMBER: TypeAdapter[int] = TypeAdapter(Annotated[int, Field(strict=True, ge=2, le=FRESH)])
+
+
+def _seeds(value: Any) -> int | SeedRange:
+    """A number or a range; what is wrong is told of the one that is meant."""
+    return SeedRange.model_validate(value) if isinstance(value, dict) else _NUMBER.validate_python(value)
+
+
 class Params(BaseModel):
     """All of params.yaml."""
 
@@ -431,8 +462,9 @@ class Params(BaseModel):
     """Where to train: `auto`, `cpu`, `cuda`, `cuda:0`, … or `mps`."""
     keep_model: bool = False
     """Whether each problem's best run is kept as a model, in reports/best and in MLflow's registry."""
-    seeds: int = Field(ge=2, le=FRESH)
-    """Whole replicates: each has its own split, initial weights, data order and tuning."""
+    seeds: Annotated[int | SeedRange, BeforeValidator(_seeds)]
+    """How many whole replicates, each with a split, weights, order and tuning of its own; or a range, for a confirmation that
+    stops by itself."""
     problems: dict[ProblemName, ProblemParams] = Field(min_length=1)
     """What to train on, by a name of yours."""
     schedulers: Schedules = Field(min_length=1)
@@ -445,14 +477,19 @@ class Params(BaseModel):
     """What the report compares with, and how exactly."""
 
     @property
+    def seed_range(self) -> SeedRange:
+        """``seeds`` as a range; a plain number is both ends of it."""
+        return self.seeds if isinstance(self.seeds, SeedRange) else SeedRange(least=self.seeds, most=self.seeds)
+
+    @property
     def fresh(self) -> range:
-        """The seeds of replicates on which nothing is chosen, as many as of the others: there it is confirmed."""
-        return range(FRESH, FRESH + self.seeds)
+        """The seeds of replicates on which nothing is chosen, as many as it may take: there it is confirmed."""
+        return range(FRESH, FRESH + self.seed_range.most)
 
     @property
     def replicates(self) -> list[int]:
-        """Every seed that any stage trains on."""
-        return [*range(self.seeds), *self.fresh]
+        """Every seed that any stage may train on."""
+        return [*range(self.seed_range.least), *self.fresh]
 
     def problem(self, name: str) -> ProblemParams:
         """The problem of that name; :class:`ParamsError` with the nearest one where it is unknown."""
@@ -515,6 +552,11 @@ def _placed(error: ErrorDetails) -> Mistake:
     return Mistake(loc, words["wrong"], words["right"], given, key)
 
 
+SECTIONS: Mapping[str, type[BaseModel]] = {
+    "report": ReportParams, "seeds": SeedRange, "sweep": SweepParams, "tune": TuneParams,
+}  # fmt: skip
+
+
 def _known_keys(loc: Loc) -> Iterable[str]:
     """The keys that are known beside an unknown one."""
     match loc:
@@ -526,12 +568,10 @@ def _known_keys(loc: Loc) -> Iterable[str]:
             return Average.model_fields
         case ("problems", _, _):
             return ProblemParams.model_fields
-        case ("report", *inner):
-            return (Margins if inner[0] == "matters" and len(inner) > 1 else ReportParams).model_fields
-        case ("sweep", _):
-            return SweepParams.model_fields
-        case ("tune", _):
-            return TuneParams.model_fields
+        case ("report", "matters", _):
+            return Margins.model_fields
+        case (str(section), _) if section in SECTIONS:
+            return SECTIONS[section].model_fields
         case ("tune", "lr", _):
             return PeakRates.model_fields
         case (*_, "search", _, _):

@@ -5,9 +5,9 @@ from pipeline.catalogue import CATALOGUE
 from pipeline.config.params import load_params
 from pipeline.engine.device import find_device
 from pipeline.problems.problem import load_problem
-from pipeline.problems.run import Run
 from pipeline.runs import results
 from pipeline.runs.executor import executor
+from pipeline.runs.racing import Question, confirming, seeds_wanted
 from pipeline.tracking.record import record
 from pipeline.tracking.trackers import trackers
 
@@ -18,10 +18,11 @@ def main(problem_name: str) -> None:
         params = load_params(CATALOGUE)
         device = find_device(params.device)
         problem = load_problem(problem_name, params.problem(problem_name), params.schedules(problem_name))
-        best, seeds, epochs = results.read_schedules(problem_name), params.fresh, problem.params.epochs
-        first = [Run(*of, seed, epochs, variant="recommended") for of in best.items() for seed in seeds]
-        runs = [run for each in first for run in each.draws]
-        record(problem, "confirm", runs, device, workers, shown)
+        best = results.read_schedules(problem_name)
+        report = params.report
+        asked = Question(params.seed_range, report.baseline, report.margin, report.at)
+        seeds = seeds_wanted(problem, best, asked, device, workers)
+        record(problem, "confirm", confirming(best, seeds, problem.params.epochs), device, workers, shown)
 
 
 if __name__ == "__main__":

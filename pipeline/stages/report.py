@@ -23,6 +23,7 @@ from pipeline.runs.executor import executor
 from pipeline.runs.obtain import weights
 from pipeline.runs.results import run_of
 from pipeline.runs.store import store
+from pipeline.statistics.sequential import Plan
 from pipeline.tracking.trackers import trackers
 
 STAGES = ("train", "tune", "confirm")
@@ -80,6 +81,9 @@ def read(params: Params, name: str) -> ProblemResults:
         more |= {"reruns": results.read_reruns(name)}
     if swept:
         more |= {"sweep": results.read_sweep(name)}
+    asked = params.seed_range
+    if asked.least < asked.most:
+        more |= {"plan": Plan(asked.least, asked.most)}
     data = files.read_dataset(name)
     sizes = data["split"].value_counts()
     shares = {part: sizes[part] / sizes.sum() for part in ("validation", "test")}

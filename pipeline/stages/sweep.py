@@ -30,14 +30,14 @@ def swept(params: Params, asked: SweepParams, problem_name: str, workers: Worker
     """A row for each run: over peak rates at every budget, then at the shorter budgets, as written and at the best rates."""
     problem = load_problem(problem_name, params.problem(problem_name), params.schedules(problem_name))
     best = results.read_schedules(problem_name)
-    epochs, seeds = problem.params.epochs, range(params.seeds)
+    epochs, seeds = problem.params.epochs, range(params.seed_range.least)
     budgets = shorter(asked, epochs)
     seeds_of = {epochs: seeds, **dict.fromkeys(budgets, seeds[:CHOSEN_ON])}
     sweep = Sweep(problem, best, params.tune.lr, asked.points, seeds_of, find_device(params.device), workers)
     over_rates = sweep.over_rates()
     probes = [
         *over_budgets(problem.schedules, budgets, seeds),
-        *at_best_rates(over_rates, best, budgets, params.fresh),
+        *at_best_rates(over_rates, best, budgets, params.fresh[: len(seeds)]),
     ]
     if told := said(over_rates, params.tune.lr, problem.lr):
         print(f"sweep@{problem_name}: {told}", file=sys.stderr, flush=True)

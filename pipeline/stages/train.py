@@ -25,7 +25,7 @@ def main(problem_name: str) -> None:
         device = find_device(params.device)
         problem = load_problem(problem_name, params.problem(problem_name), params.schedules(problem_name))
         found = warned(params, problem)
-        labels, seeds = problem.schedules.items(), range(params.seeds)
+        labels, seeds = problem.schedules.items(), range(params.seed_range.least)
         epochs = problem.params.epochs
         runs = [run for label, schedule in labels for seed in seeds for run in Run(label, schedule, seed, epochs).draws]
         beside = {"findings.json": json_file([finding.as_dict() for finding in found])}
@@ -37,7 +37,7 @@ def warned(params: Params, problem: Problem) -> list[Finding]:
     for line in told(read(PARAMS_FILE)[1], problem.name):
         print(f"train@{problem.name}: {line}", file=sys.stderr, flush=True)
     found = [finding for followed in inspect(problem) for finding in findings(followed, params.report.baseline)]
-    for warning in [*found, *absent_classes(problem, params.seeds)]:
+    for warning in [*found, *absent_classes(problem, params.seed_range.least)]:
         print(f"train@{problem.name}: warning: {warning}", file=sys.stderr, flush=True)
     return found
 

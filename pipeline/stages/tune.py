@@ -26,7 +26,7 @@ def main(problem_name: str) -> None:
         inspect(problem)
         table = TrialTable(problem)
         studies = search(
-            problem, params.tune, params.seeds, device,
+            problem, params.tune, params.seed_range.least, device,
             lambda so_far: shown.tell("show_trials", table.of(so_far), is_all=False), workers,
         )  # fmt: skip
         trials = table.of(studies)

@@ -8,11 +8,14 @@ early. The boundaries come from recursive numerical integration (Armitage, McPhe
 The share of information is taken as seeds over most seeds. Where splits overlap, each look has more than that, its correlation
 with the last is greater, and the error of the sequence is smaller than said. Stopping for want of hope spends nothing
 and gives nothing back: the boundaries do not count on it.
+
+What is told is told of the last look alone, with intervals at its nominal level: repeated confidence intervals (Jennison and
+Turnbull 1989), right at 95% over all looks whenever, and for whatever reason, the sequence stops.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from typing import Literal
 
 import numpy as np
@@ -22,9 +25,12 @@ from scipy.special import ndtr, ndtri, stdtrit
 from pipeline.statistics.comparison import MATTERS, _against, _best
 from pipeline.statistics.components import LEVEL, Estimate, Floats, Losses, differences, level
 
+FEWEST = 4
+"""Seeds more, at the least, from one look to the next."""
 HOPE = 0.1
 """A pair that ``most`` seeds settle with less than this chance is not waited for."""
 _NODES = 160
+_ALL = 1 - 1e-9
 _FARTHEST = 8.0  # a normal quantile beyond which nothing is spent
 
 State = Literal["better", "worse", "equal", "out", "diverged", "open", "hopeless"]
@@ -51,39 +57,69 @@ def nominal_levels(fractions: Sequence[float], alpha: float = LEVEL) -> tuple[fl
 
 @dataclass(frozen=True)
 class Plan:
-    """Looks from ``least`` seeds on, every ``batch``, up to ``most``; ValueError unless 2 ≤ least ≤ most and 1 ≤ batch."""
+    """Looks from ``least`` seeds on, each with half as many again, up to ``most``; ValueError unless 2 ≤ least ≤ most.
+
+    Where the looks are follows from where they begin alone, so that those of a greater ``most`` are the same and more.
+    """
 
     least: int
     most: int
-    batch: int = 4
 
     def __post_init__(self) -> None:
-        if not 2 <= self.least <= self.most or self.batch < 1:
-            raise ValueError(f"looks need 2 <= least <= most and a batch of 1 or more (given: {self})")
+        if not 2 <= self.least <= self.most:
+            raise ValueError(f"looks need 2 <= least <= most (given: {self})")
 
-    @property
+    @cached_property
     def looks(self) -> tuple[int, ...]:
         """The numbers of seeds at which the figures are looked at."""
-        return (*range(self.least, self.most, self.batch), self.most)
+        looks, seeds = [], self.least
+        while seeds < self.most:
+            looks.append(seeds)
+            seeds += max(FEWEST, seeds // 2)
+        return (*looks, self.most)
+
+    def look(self, seeds: int) -> int:
+        """The last look that so many seeds allow; the first, where they allow none."""
+        return max((n for n in self.looks if n <= seeds), default=self.least)
+
+    def following(self, seeds: int) -> int | None:
+        """The look after that of so many seeds; None behind the last."""
+        return next((n for n in self.looks if n > seeds), None)
 
     def levels(self, alpha: float = LEVEL) -> dict[int, float]:
         """The two-sided nominal level at each look."""
         return dict(zip(self.looks, nominal_levels([n / self.most for n in self.looks], alpha), strict=True))
 
+    def level(self, seeds: int) -> float:
+        """The two-sided nominal level of the look at so many seeds."""
+        return self.levels()[self.look(seeds)]
+
+    def repeated(self, p: float, seeds: int) -> float:
+        """The p of the sequence, for the one of a test at its look with so many seeds (Jennison and Turnbull 1989).
+
+        It is the level of the sequence at which that look just rejects, so that it is compared with the usual 5%.
+        """
+        look = self.look(seeds)
+        if not p < 1:
+            return p
+
+        def beyond(alpha: float) -> float:
+            return self.levels(alpha)[look] - p
+
+        return 1.0 if beyond(_ALL) < 0 else float(brentq(beyond, 0.0, _ALL, xtol=1e-9))
+
 
 @dataclass(frozen=True)
 class Race:
-    """Where a race stands after ``seeds``: what is settled, and at which look, against the baseline and for the best.
+    """Where a race stands at a look with ``seeds`` seeds: the state of each label against the baseline, and for the best.
 
-    ``level`` is the nominal level of the last look. ``following`` is the number of seeds to have next, None where it stops.
-    A label's ``settled`` is the look at which it left the race for the baseline's comparison, if it did.
+    ``level`` is the look's nominal level. ``following`` is the number of seeds to have next, None where the race stops.
     """
 
     seeds: int
     level: float
     to_baseline: dict[str, State]
     to_best: dict[str, State]
-    settled: dict[str, int]
     following: int | None
 
     @property
@@ -91,34 +127,56 @@ class Race:
         """Whether no more seeds are wanted."""
         return self.following is None
 
+    @property
+    def states(self) -> tuple[State, ...]:
+        """Of all comparisons, those with the baseline first."""
+        return (*self.to_baseline.values(), *self.to_best.values())
+
+    @property
+    def settled(self) -> int:
+        """How many comparisons are."""
+        return sum(state not in ("open", "hopeless") for state in self.states)
+
+    @property
+    def open(self) -> tuple[str, ...]:
+        """The labels for which the race goes on."""
+        return tuple(label for label in self.to_best if "open" in (self.to_baseline.get(label), self.to_best[label]))
+
 
 def race(
     losses: Losses, baseline: str, plan: Plan, overlap: float = 0.0, matters: float = MATTERS, alpha: float = LEVEL
 ) -> Race:
-    """The state after the last look that the seeds there are, rows of ``losses``, allow; all looks are taken anew.
+    """The state at the last look that the seeds there are, rows of ``losses``, allow; all labels go on together, or none.
 
-    A verdict that a look reached stays: *better* or *worse* than the baseline, *out* of the set of the best. The families,
-    against the baseline and for the best, have ``alpha`` each over all looks. The same figures and plan give the same
-    state, however they were come by. A greater ``most`` is another plan, whose early looks are stricter: what the old one
-    settled may be open again, and only the last plan's verdicts may be told. ValueError for fewer seeds than ``least``.
+    A race goes on as long as a label is *open*. What a look says, the next one may take back: the last one's state is told.
+    The families, against the baseline and for the best, have ``alpha`` each over all looks. Before half of ``most`` nothing is
+    *hopeless*: what so few seeds say of the chance is rough, and the intervals of a race that ends there would be wide. The
+    same figures and plan give the same state, however they were come by. ValueError for fewer seeds than ``least``.
     """
     there = min(len(values) for values in losses.values())
     if there < plan.least:
         raise ValueError(f"the first look is at {plan.least} seeds (given: {there})")
-    levels = plan.levels(alpha)
-    to_baseline: dict[str, State] = {}
-    to_best: dict[str, State] = {}
-    settled: dict[str, int] = {}
-    taken = [n for n in plan.looks if n <= there]
-    for n in taken:
-        own = {label: values[:n] for label, values in losses.items()}
-        look = _Look(own, baseline, differences(own, overlap), matters, levels[n], levels[plan.most], plan.most)
-        to_baseline = _kept(to_baseline, look.to_baseline(), {"better", "worse"})
-        to_best = _kept(to_best, look.to_best(), {"out"})
-        settled |= {name: n for name, state in to_baseline.items() if state in {"better", "worse"} and name not in settled}
-    is_open = "open" in {*to_baseline.values(), *to_best.values()}
-    following = next((n for n in plan.looks if n > taken[-1]), None) if is_open else None
-    return Race(taken[-1], levels[taken[-1]], to_baseline, to_best, settled, following)
+    levels, n = plan.levels(alpha), plan.look(there)
+    own = {label: values[:n] for label, values in losses.items()}
+    look = _Look(own, baseline, differences(own, overlap), matters, levels[n], levels[plan.most], plan.most)
+    state = Race(n, levels[n], look.to_baseline(), look.to_best(), plan.following(n))
+    return state if state.open else replace(state, following=None)
+
+
+def looks(
+    losses: Losses, baseline: str, plan: Plan, overlap: float = 0.0, matters: float = MATTERS, alpha: float = LEVEL
+) -> Iterator[Race]:
+    """The states of a race over these seeds as it goes, look by look, up to the one that stops it or the last one possible.
+
+    Seeds behind that are not looked at; :func:`race` is the state of a single look. ValueError for fewer seeds than ``least``.
+    """
+    seeds: int | None = plan.least
+    there = min(len(values) for values in losses.values())
+    while seeds is not None and seeds <= max(there, plan.least):
+        yield (
+            state := race({label: values[:seeds] for label, values in losses.items()}, baseline, plan, overlap, matters, alpha)
+        )
+        seeds = state.following
 
 
 def chance(found: Estimate, margin: float, most: int, zero: float, equal: float, sides: Literal[1, 2] = 2) -> float:
@@ -138,10 +196,6 @@ def chance(found: Estimate, margin: float, most: int, zero: float, equal: float,
         return float(ndtr((found.mean - away) / move) + ndtr((upper - found.mean) / move))
     inside = ndtr((upper - found.mean) / move) - ndtr((-upper - found.mean) / move)
     return float(ndtr((found.mean - away) / move) + ndtr((-away - found.mean) / move) + max(0.0, inside))
-
-
-def _kept(before: dict[str, State], now: dict[str, State], final: set[State]) -> dict[str, State]:
-    return {label: before[label] if before.get(label) in final else state for label, state in now.items()}
 
 
 @dataclass(frozen=True)
@@ -181,6 +235,8 @@ class _Look:
         return {label: states.get(label, "equal" if table.loc[label, "bounded"] else waits) for label in self.losses}
 
     def _hope(self, found: Estimate, margin: float, sides: Literal[1, 2]) -> State:
+        if len(self.losses[self.baseline]) < self.most / 2:
+            return "open"
         strict = self.last / max(len(self.losses) - 1, 1)
         found_chance = chance(found, margin, self.most, strict, self.last if sides == 2 else strict, sides)
         return "open" if found_chance >= HOPE else "hopeless"

@@ -19,6 +19,7 @@ from pipeline.analysis.tables import ProblemResults, gather
 from pipeline.catalogue import CATALOGUE
 from pipeline.config.params import Component, Params, load_params
 from pipeline.data.datasets import datasets
+from pipeline.statistics.sequential import Plan
 
 MakeRuns = Callable[[dict[tuple[str, str], list[float]]], pd.DataFrame]
 MakeCurves = Callable[[pd.DataFrame, int], pd.DataFrame]
@@ -111,6 +112,15 @@ def test_fresh_seeds_are_not_counted_beside_those_of_the_studies(
     results, found = findings(params, runs, make_curves(runs, 2))
     assert summary.conditions(results)["Seeds"] == "3 seeds, each with a split of its own"
     assert "This holds for 3 seeds, on cpu" in summary.overview([results], found[-1:], "base")
+    assert "Confirmed on" not in summary.conditions(results)
+
+
+def test_of_a_race_the_seeds_of_both_are_told(params: Params, make_runs: MakeRuns, make_curves: MakeCurves) -> None:
+    runs = make_runs({("default", "base"): [0.5, 0.6], ("recommended", "base"): [0.5, 0.6, 0.7, 0.8, 0.9, 0.8]})
+    results = gather("P", params.problems["P"], ["base"], [(runs, make_curves(runs, 2))], plan=Plan(2, 10))
+    told = summary.conditions(results)
+    assert told["Seeds"] == "2 seeds, each with a split of its own"
+    assert told["Confirmed on"] == "6 fresh seeds of at most 10"
 
 
 def test_of_many_schedulers_it_says_how_many(sentences: Callable[[Losses], str]) -> None:

@@ -1,6 +1,6 @@
 """Runs as figures: what divergence, streams, ties and few seeds do to a comparison. Its arithmetic is in tests/statistics."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -8,8 +8,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.analysis.statistics import NO_OVERLAP, Headline, Interval, Overlap, compare, matrices, mean_interval, tuning_gain
+from pipeline.analysis.statistics import (
+    METRICS,
+    NO_OVERLAP,
+    Headline,
+    Interval,
+    Overlap,
+    compare,
+    matrices,
+    mean_interval,
+    tuning_gain,
+)
 from pipeline.statistics.comparison import against, best
+from pipeline.statistics.sequential import Plan, looks
+from tests.statistics.nested import Floats
+from tests.statistics.nested import losses as losses_of
 
 NAN = float("nan")
 Losses = dict[tuple[str, str], Sequence[float | tuple[float, ...]]]
@@ -249,6 +262,55 @@ def test_the_other_metrics_have_their_differences_to_the_baseline(make_runs: Mak
     # With one stream the whole correction holds: √(1/3 + 1) against √(1/3 + 1/4).
     wider = np.sqrt((1 / 3 + 1) / (1 / 3 + 1 / 4))
     assert row["test_loss_difference_high"] - row["test_loss_difference"] == pytest.approx(wider * half)
+
+
+def test_what_was_raced_is_judged_at_its_look_and_nothing_else_is() -> None:
+    of = losses_of(np.random.default_rng(1), 3, 15, effects=[0, 0.6, -0.6])
+    runs, plan, overlap = frame(of), Plan(6, 40), Overlap(0.2, 0.2)
+    fixed, raced = (compare(runs, "S00", overlap, 0.01, plan=asked) for asked in (None, plan))
+    level = plan.level(15)
+    expected = against(of, "S00", 0.2, 0.01, level)
+    np.testing.assert_array_equal(raced["difference_low"][1:], expected["low"][1:])
+    assert list(raced["verdict"][1:]) == list(expected["verdict"][1:])
+    assert list(raced["regret_bound"] * raced["validation_loss"].min()) == pytest.approx(
+        list(best(of, 0.2, 0.01, level)["bound"])
+    )
+    for metric in ("", "validation_metric_", "test_loss_", "test_metric_"):
+        width, wider = (table[f"{metric}difference_high"] - table[f"{metric}difference_low"] for table in (fixed, raced))
+        assert (wider[1:] > 1.5 * width[1:]).all()
+    assert (raced["p"][1:] > fixed["p"][1:]).all()
+    assert list(raced["p"] < 0.05) == [verdict in ("better", "worse") for verdict in raced["verdict"]]
+    alike = ["validation_loss", "validation_loss_low", "validation_loss_high", "difference", "rank", "regret"]
+    pd.testing.assert_frame_equal(raced[alike], fixed[alike])
+    written = runs.assign(variant="default")
+    pd.testing.assert_frame_equal(compare(written, "S00", overlap, 0.01, plan=plan), compare(written, "S00", overlap, 0.01))
+
+
+@pytest.mark.usefixtures("few_draws")
+def test_equals_that_were_raced_raise_a_false_alarm_in_one_of_twenty_studies() -> None:
+    """From the first look to the table: verdicts, intervals and bounds, wherever the race ended."""
+    rng, plan, times, overlap = np.random.default_rng(7), Plan(4, 12), 30, Overlap(0.2, 0.2)
+    alarms = missed = 0
+    for _ in range(times):
+        of = losses_of(rng, 3, 12, 0.3)
+        *_, end = looks(of, "S00", plan, overlap.validation, 0.02)
+        so_far = {label: values[: end.seeds] for label, values in of.items()}
+        table = compare(frame(so_far), "S00", overlap, 0.02, plan=plan)
+        alarms += bool(table["verdict"].isin(["better", "worse"]).any())
+        missed += not table["in_set"].all()
+    allowed = 0.05 * times + 2 * np.sqrt(0.05 * 0.95 * times)
+    assert alarms <= allowed
+    assert missed <= 3 * allowed  # each of the three is in the set with 95%
+
+
+def frame(of: Mapping[str, Floats]) -> pd.DataFrame:
+    """Raced runs with these losses, (seeds, streams), in every metric."""
+    return pd.DataFrame(
+        {"variant": "recommended", "scheduler": label, "seed": 1000 + seed, "stream": 1 + stream, "diverged": False}
+        | dict.fromkeys(METRICS, values[seed, stream])
+        for label, values in of.items()
+        for seed, stream in np.ndindex(values.shape)
+    )
 
 
 def test_tuning_gain_is_paired_and_needs_both_variants(make_runs: MakeRuns) -> None:

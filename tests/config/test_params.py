@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline.catalogue import CATALOGUE
 from pipeline.config.errors import ParamsError
-from pipeline.config.params import Params, ProblemParams, ReportParams, Schedule, load_params, placed_in
+from pipeline.config.params import Params, ProblemParams, ReportParams, Schedule, SeedRange, load_params, placed_in
 from tests.conftest import ROOT, Edited
 
 DEFAULT = (ROOT / "params.yaml").read_text(encoding="utf-8")
@@ -113,7 +113,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     "a key of an earlier version": ("    batch_size: 32", "    batch_size: 32\n    ¦compile: true", f"{PROBLEM}.compile: is not known here (given: compile); write `engine: compiled` or `engine: tensors`"),
     "models of an earlier version": ("seeds: 10", "seeds: 10\n¦models: best", "models: is not known here (given: models); write `keep_model: true`, or leave it out"),
     "a misspelt key of a problem": ("    batch_size: 32", "    batch_size: 32\n    ¦bach_size: 3", f"{PROBLEM}.bach_size: is not known here (given: bach_size); did you mean batch_size? (one of {PROBLEM_KEYS})"),
-    "a misspelt key of the report": ("every: 10", "¦evry: 10", "report.evry: is not known here (given: evry); did you mean every? (one of every, baseline, matters, target)"),
+    "a misspelt key of the report": ("every: 10", "¦evry: 10", "report.evry: is not known here (given: evry); did you mean every? (one of every, baseline, at, matters, target)"),
     "a misspelt key of a schedule": (EXPONENTIAL, "  ExponentialLR: {args: {gamma: 0.95}, ¦intervall: epoch}", f"schedulers.ExponentialLR.intervall: is not known here (given: intervall); did you mean interval? (one of {ENTRY})"),
     "an argument outside args": (EXPONENTIAL, "  ExponentialLR: {args: {gamma: 0.95}, ¦gamma: 0.9}", f"schedulers.ExponentialLR.gamma: is not known here (given: gamma); write one of {ENTRY}"),
     "a key twice": ("seeds: 10", "seeds: 10\n¦seeds: 11", "seeds: is there twice, first in line 4 (given: seeds); remove one of the two"),
@@ -209,9 +209,19 @@ WRONG: dict[str, tuple[str, ...]] = {
     "a target without a problem": ("matters: 1%}", "matters: 1%, target: ¦0.1}", f"report.target: is not a mapping (given: 0.1); {MAPPING}"),
     "an empty report": ("report: {every: 10, baseline: ConstantLR, matters: 1%}", "¦report:", f"report: is not a mapping (given: nothing); {MAPPING}"),
     "a number that matters": ("matters: 1%", "matters: ¦0.01", "report.matters: is not a share (given: 0.01); write a percentage from 0% to 100%, such as 1%"),
+    "an epoch that is none": ("matters: 1%", "matters: 1%, at: ¦lowest", "report.at: is not one of the choices (given: lowest); did you mean last? (one of last, best)"),
     "more than all matters": ("matters: 1%", "matters: ¦101%", "report.matters: is not a share (given: 101%); write a percentage from 0% to 100%, such as 1%"),
     "a metric's number that matters": ("matters: 1%", "matters: {loss: 1%, metric: ¦0.5}", "report.matters.metric: is not a share (given: 0.5); write a percentage from 0% to 100%, such as 1%"),
     "a misspelt margin": ("matters: 1%", "matters: {¦los: 1%}", "report.matters.los: is not known here (given: los); did you mean loss? (one of loss, metric)"),
+    # seeds
+    "least above most": ("seeds: 10", "seeds: {least: 12, most: ¦8}", "seeds.most: is below least, 12 (given: 8); write 12 or more"),
+    "one seed at least": ("seeds: 10", "seeds: {least: ¦1, most: 8}", "seeds.least: must be at least 2 (given: 1); write 2 or more"),
+    "more seeds than are numbered": ("seeds: 10", "seeds: {least: 6, most: ¦1001}", "seeds.most: must be at most 1000 (given: 1001); write 1000 or less"),
+    "half a seed": ("seeds: 10", "seeds: {least: ¦6.5, most: 40}", f"seeds.least: is not a whole number (given: 6.5); {WHOLE}"),
+    "a misspelt end of the seeds": ("seeds: 10", "seeds: {least: 6, most: 40, ¦batches: 4}", "seeds.batches: is not known here (given: batches); write one of least, most"),
+    "no end of the seeds": ("seeds: 10", "seeds: ¦{least: 6}", "seeds.most: is missing (given: nothing); add `most:`"),
+    "a list of seeds": ("seeds: 10", "seeds: ¦[6, 40]", is_whole("[6, 40]")),
+    "a single seed": ("seeds: 10", "seeds: ¦1", "seeds: must be at least 2 (given: 1); write 2 or more"),
     # sweep
     "a single point": ("points: 10", "points: ¦1", "sweep.points: must be at least 2 (given: 1); write 2 or more"),
     "a budget that is none": ("budgets: [10%, 25%", "budgets: [¦ten, 25%", f"sweep.budgets.0: is not a length (given: ten); {LENGTH}"),
@@ -228,7 +238,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     "a forced bool": ("seeds: 10", "seeds: ¦!!bool x", "seeds: cannot be read as its type (given: !!bool x); write a usual number, true or false"),
     "an empty integer": ("seeds: 10", "seeds: ¦!!int ''", "seeds: cannot be read as its type (given: !!int ''); write a usual number, true or false"),
     "a list that contains itself": ("seeds: 10", "seeds: ¦&a [*a]", "seeds.0: contains itself (given: &a [*a]); write the value out"),
-    "a mapping that contains itself": ("seeds: 10", "seeds: ¦&a {b: {c: *a}}", "seeds.b.c: contains itself (given: &a {b: {c: *a}}); write the value out"),
+    "a mapping that contains itself": ("device: auto", "device: ¦&a {b: {c: *a}}", "device.b.c: contains itself (given: &a {b: {c: *a}}); write the value out"),
     "merged mistakes": ("seeds: 10", "seeds: 10\n<<: {¦seedz: 1}", f"seedz: is not known here (given: seedz); did you mean seeds? (one of {TOP})"),
     # not YAML
     "a tab before a key": ("seeds: 10", "¦\tseeds: 10", "(the file): is not YAML: while scanning for the next token, found character '\\t' that cannot start any token (given: seeds: 10 # whole replicates: split, initial weights and …); indent with spaces"),
@@ -450,6 +460,9 @@ def test_the_default_file(edited: Edited) -> None:
     [
         (SGD, "optimizer: {name: SGD, lr: 1e-3}", lambda p: p.problems["synthetic"].optimizer.args["lr"] == 0.001),
         ("seeds: 10", "seeds: 0x10", lambda p: p.seeds == 16),
+        ("seeds: 10", "seeds: 10", lambda p: (p.seed_range, p.fresh[-1]) == (SeedRange(least=10, most=10), 1009)),
+        ("seeds: 10", "seeds: {least: 6, most: 40}", lambda p: (p.seeds, p.fresh[-1]) == (SeedRange(least=6, most=40), 1039)),
+        ("seeds: 10", "seeds: {least: 6, most: 6}", lambda p: p.replicates == [*range(6), *range(1000, 1006)]),
         ("epochs: 100\n    batch_size: 32", "epochs: &e 33\n    batch_size: *e", lambda p: p.problems["synthetic"].batch_size == 33),
         ("gamma: 0.1", "gamma: 0", lambda p: p.schedulers["StepLR"].args["gamma"] == 0.0),
         ("patience: 10%", "patience: 0", lambda p: p.schedulers["ReduceLROnPlateau"].args["patience"] == 0),

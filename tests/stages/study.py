@@ -18,7 +18,7 @@ from pipeline.config.params import load_params
 from pipeline.runs import dealing, obtain
 from pipeline.runs.names import kept_name
 from pipeline.runs.store import Store
-from pipeline.stages import check, dataset, sweep, train, tune
+from pipeline.stages import check, confirm, dataset, sweep, train, tune
 from tests.search import helpers
 
 SCHEDULERS = {
@@ -35,7 +35,7 @@ class Config:
     """What a params.yaml may say."""
 
     schedulers: tuple[str, ...] = ("StepLR", "Free")
-    seeds: int = 2
+    seeds: int | str = 2
     trials: int = 2
     epochs: int = 3
     budgets: tuple[str, ...] = ("50%",)
@@ -70,7 +70,7 @@ def study(config: Config) -> None:
     with helpers.shown_here():
         check.main()
         for problem in config.problems:
-            for stage in (dataset, train, tune, sweep):
+            for stage in (dataset, train, tune, confirm, sweep):
                 stage.main(problem)
 
 

@@ -1,15 +1,18 @@
 """The stage confirm: the recommended configurations on replicates that no study has seen."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.analysis.statistics import matrices
 from pipeline.config import files
-from pipeline.runs import results
+from pipeline.runs import racing, results
 from pipeline.runs.results import CURVE_COLUMNS, RUN_COLUMNS
-from pipeline.stages import confirm
+from pipeline.stages import confirm, report, train
+from pipeline.statistics.sequential import Plan, looks
 from tests.search import helpers
 
 FEW = ("trials: 12, batch: 4", "trials: 2, batch: 2")
@@ -75,6 +78,63 @@ def test_more_seeds_train_only_those(tuned: Path, monkeypatch: pytest.MonkeyPatc
     assert "confirm@tiny: 6 runs, 100% done" in capsys.readouterr().err
     pd.testing.assert_frame_equal(more[more["seed"] < 1002].reset_index(drop=True), few)
     helpers.problem(FEW)
+
+
+RACED = ("seeds: 2", "seeds: {least: 2, most: 10}")
+LOOKS = (2, 6, 10)
+
+
+@pytest.fixture
+def raced(tuned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same recommendations, to be confirmed on as many seeds as it takes; nothing of that is trained yet."""
+    root = shutil.copytree(tuned, tmp_path / "raced", ignore=shutil.ignore_patterns(".state", "confirm"))
+    monkeypatch.chdir(root)
+    helpers.problem(FEW, RACED)
+    return root
+
+
+def test_a_race_says_why_it_goes_on_and_stops_as_the_report_will_see_it(
+    raced: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    runs = run_confirm()
+    told = [line for line in capsys.readouterr().err.splitlines() if "settled" in line]
+    plan, params = Plan(2, 10), helpers.params(FEW, RACED)
+    seeds = runs["seed"].nunique()
+    assert seeds in LOOKS
+    with helpers.shown_here():
+        train.main("tiny")
+    problem = report.read(params, "tiny")
+    assert problem.plan == plan
+    of = matrices(problem.runs[problem.runs["variant"] == "recommended"])
+    states = list(looks(of, "ConstantLR", plan, problem.overlap.of("validation_loss")))
+    assert states[-1].seeds == seeds
+    assert [state.stop for state in states] == [*[False] * (len(states) - 1), True]
+    assert told == [f"confirm@tiny: {racing.told(state, plan)}" for state in states]
+
+
+def test_more_seeds_at_most_train_only_those(raced: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    helpers.problem(FEW, ("seeds: 2", "seeds: {least: 2, most: 6}"))
+    few = run_confirm()
+    assert few["seed"].nunique() == 6
+    helpers.problem(FEW, RACED)
+    capsys.readouterr()
+    more = run_confirm()
+    new = more["seed"].nunique() - 6
+    assert f"{6 * new} runs, 100% done" in capsys.readouterr().err or not new
+    pd.testing.assert_frame_equal(more[more["seed"] < 1006].reset_index(drop=True), few)
+    from_few = written()
+    shutil.rmtree(raced / ".state")
+    shutil.rmtree(raced / "results/tiny/confirm")
+    run_confirm()
+    assert written() == from_few
+
+
+def test_the_studies_have_the_least_seeds_and_no_split_of_a_race(raced: Path) -> None:
+    assert list(files.read_splits("tiny")) == ["part", "0", "1", *map(str, range(1000, 1010))]
+    with helpers.shown_here():
+        train.main("tiny")
+    assert set(results.read_runs("tiny", "train")[0]["seed"]) == {0, 1}
 
 
 def test_before_the_search_the_stage_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,10 +23,10 @@ from pipeline.config.params import load_params
 from tests.stages.study import PROBLEMS, SCHEDULERS, Config, Kill, Studies, study, watched, written
 
 KILLS = 10
-CONFIG = Config(problems=("first", "second"))
+CONFIG = Config(problems=("first", "second"), seeds="{least: 2, most: 6}")
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     "schedulers": st.lists(st.sampled_from(list(SCHEDULERS)), min_size=1, max_size=3, unique=True).map(tuple),
-    "seeds": st.sampled_from([2, 3]),
+    "seeds": st.sampled_from([2, 3, "{least: 2, most: 3}", "{least: 2, most: 7}"]),
     "trials": st.sampled_from([2, 4, 6]),
     "epochs": st.sampled_from([2, 3]),
     "budgets": st.sampled_from([("50%",), ("100%",), ("50%", "1")]),
@@ -198,7 +198,7 @@ def events(root: Path) -> list[list[str]]:
     return [line.rsplit(" ", 2) for line in (root / "trained.txt").read_text().splitlines()]
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_killed_at_any_moment_no_finished_run_is_trained_again(
     studies: Studies, from_nothing: FromNothing, tmp_path: Path
 ) -> None:

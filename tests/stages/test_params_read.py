@@ -36,7 +36,7 @@ WORK = {
         "parquet",
         "record",
     ),
-    "confirm": ("results.read_schedules", "record"),
+    "confirm": ("results.read_schedules", "seeds_wanted", "confirming", "record"),
     "sweep": (
         "results.read_schedules",
         "pd.concat",

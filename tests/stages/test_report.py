@@ -485,6 +485,8 @@ def test_every_table_is_a_csv_and_a_markdown_file(reported: Path) -> None:
         "friedman",
         "nemenyi",
         "choices",
+        "looks",
+        "last_or_best",
     } < tables
     for name in tables:
         table = pd.read_csv(folder / f"{name}.csv")
@@ -499,6 +501,26 @@ def test_every_table_is_a_csv_and_a_markdown_file(reported: Path) -> None:
     recommended = pd.read_csv(folder / "recommended.csv").set_index(["problem", "scheduler"])
     assert recommended.loc[("digits", "StepLR"), "run"] == "digits-recommended-StepLR-1000"
     assert set(pd.read_csv(folder / "traps.csv")["trap"]) == {"momentum"}
+
+
+def test_what_is_judged_is_the_epoch_that_was_asked_for(tuned_repository: Path) -> None:
+    """Its figures are those of the table of both, and so are its verdicts; the test part is not looked at again."""
+    asked = (tuned_repository / "params.yaml").read_text()
+    found = {}
+    for at in ("last", "best"):
+        Path("params.yaml").write_text(asked.replace("report: {", f"report: {{at: {at}, "))
+        load_params.cache_clear()
+        params = load_params(CATALOGUE)
+        found[at] = assemble(params, [report.read(params, "digits")])
+        table, both = found[at].tables["comparison"], found[at].evidence["last_or_best"]
+        np.testing.assert_array_equal(table[CRITERION], both[at])
+        assert list(table["verdict"]) == list(both[f"verdict_{at}"])
+    last, best = found["last"].tables["comparison"], found["best"].tables["comparison"]
+    assert (best[CRITERION] <= last[CRITERION]).all()
+    assert (best[CRITERION] < last[CRITERION]).any()
+    assert (best["verdict"] != last["verdict"]).any()
+    pd.testing.assert_series_equal(best["test_loss"], last["test_loss"])
+    pd.testing.assert_frame_equal(found["last"].evidence["last_or_best"], found["best"].evidence["last_or_best"])
 
 
 def test_every_interval_of_the_evidence_takes_the_overlap(tuned_repository: Path) -> None:

@@ -1,12 +1,14 @@
 """Boundaries against published ones; the false alarms of whole sequences; races that stop for each of their reasons."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from pipeline.statistics.components import Estimate, differences
-from pipeline.statistics.sequential import Plan, Race, boundaries, chance, nominal_levels, race, spent
+from pipeline.statistics.sequential import Plan, Race, boundaries, chance, looks, nominal_levels, race, spent
 from tests.statistics.nested import Floats, losses
 
 # Lan and DeMets' spending of O'Brien and Fleming's type, 5% two-sided, equal looks, as ldbounds and gsDesign document it.
@@ -52,17 +54,45 @@ def test_shares_that_cannot_be_are_refused(fractions: list[float]) -> None:
         boundaries(fractions)
 
 
-def test_a_plan_ends_at_most() -> None:
-    assert Plan(6, 40, 10).looks == (6, 16, 26, 36, 40)
+def test_a_plan_looks_with_half_as_many_again_and_ends_at_most() -> None:
+    assert Plan(6, 40).looks == (6, 10, 15, 22, 33, 40)
     assert Plan(6, 6).looks == (6,)
     assert Plan(6, 6).levels() == {6: pytest.approx(0.05)}
-    for least, most, batch in ((1, 5, 1), (6, 5, 1), (2, 5, 0)):
+    for least, most in ((1, 5), (6, 5)):
         with pytest.raises(ValueError, match="least"):
-            Plan(least, most, batch)
+            Plan(least, most)
+
+
+@given(st.integers(2, 50), st.integers(0, 200), st.integers(1, 200))
+def test_a_greater_most_keeps_the_looks_and_adds_some(least: int, more: int, still_more: int) -> None:
+    short, long = Plan(least, least + more), Plan(least, least + more + still_more)
+    assert set(short.looks) - {short.most} <= set(long.looks)
+    assert all(b - a <= max(4, a // 2) for a, b in pairwise(long.looks))
+    for seeds in range(least + more):
+        assert short.look(seeds) == max((n for n in short.looks if n <= seeds), default=least)
+        assert short.level(seeds) == short.levels()[short.look(seeds)]
+
+
+@settings(max_examples=30)
+@given(st.sampled_from(Plan(6, 40).looks), st.floats(1e-7, 0.9), st.floats(0.001, 0.5))
+def test_the_ps_of_a_sequence_say_what_its_levels_say(seeds: int, p: float, alpha: float) -> None:
+    plan = Plan(6, 40)
+    level = plan.levels(alpha)[seeds]
+    assume(level > 1e-14)  # where anything is spent
+    repeated = plan.repeated(p, seeds)
+    assert repeated >= p * (1 - 1e-6)
+    assert abs(p - level) < 1e-6 or (repeated < alpha) == (p < level)
+    assert plan.repeated(level, seeds) == pytest.approx(alpha, abs=1e-6)
+
+
+def test_ps_that_say_nothing_stay_that() -> None:
+    assert np.isnan(Plan(6, 40).repeated(np.nan, 10))
+    assert Plan(6, 40).repeated(1.0, 10) == 1.0
+    assert Plan(6, 40).repeated(0.3, 6) == 1.0
 
 
 def test_t_tests_at_nominal_levels_keep_the_level_of_the_sequence() -> None:
-    rng, plan, times = np.random.default_rng(2), Plan(6, 24, 9), 200
+    rng, plan, times = np.random.default_rng(2), Plan(6, 24), 200
     alarms = []
     for _ in range(times):
         of = losses(rng, 6, 24, 0.3)
@@ -74,17 +104,14 @@ def test_t_tests_at_nominal_levels_keep_the_level_of_the_sequence() -> None:
 
 
 def run(of: dict[str, Floats], plan: Plan, matters: float = 0.01) -> Race:
-    """The race as it would go on, from look to look, until it stops."""
-    seeds: int | None = plan.least
-    while seeds is not None:
-        state = race({label: values[:seeds] for label, values in of.items()}, "S00", plan, 0.2, matters)
-        seeds = state.following
+    """Where the race ends."""
+    *_, state = looks(of, "S00", plan, 0.2, matters)
     return state
 
 
 @pytest.mark.usefixtures("few_draws")
 def test_equals_raise_a_false_alarm_in_one_of_twenty_races() -> None:
-    rng, plan, times = np.random.default_rng(3), Plan(6, 20, 14), 25
+    rng, plan, times = np.random.default_rng(3), Plan(6, 20), 25
     ended = [run(losses(rng, 5, 20, 0.15), plan, 0.0) for _ in range(times)]
     alarms = [bool({"better", "worse"} & set(state.to_baseline.values())) for state in ended]
     assert np.mean(alarms) <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / times)
@@ -92,60 +119,80 @@ def test_equals_raise_a_false_alarm_in_one_of_twenty_races() -> None:
 
 def test_a_race_ends_early_where_all_is_settled() -> None:
     of = losses(np.random.default_rng(4), 3, 40, effects=[0, 3, 5], spread=0.3)
-    state = run(of, Plan(6, 40, 4))
+    state = run(of, Plan(6, 40))
     assert state.stop
     assert state.seeds < 20
     assert state.to_baseline == {"S01": "worse", "S02": "worse"}
     assert state.to_best == {"S00": "equal", "S01": "out", "S02": "out"}
-    assert set(state.settled) == {"S01", "S02"}
 
 
 def test_a_race_ends_with_equals() -> None:
-    state = run(losses(np.random.default_rng(5), 3, 40, spread=0.05), Plan(6, 40, 8))
+    state = run(losses(np.random.default_rng(5), 3, 40, spread=0.05), Plan(6, 40))
     assert set(state.to_baseline.values()) == {"equal"}
     assert set(state.to_best.values()) == {"equal"}
 
 
 @pytest.mark.usefixtures("few_draws")
 def test_a_race_without_hope_ends_early() -> None:
-    state = run(losses(np.random.default_rng(6), 3, 40, 0.5), Plan(6, 40, 4), 0.0)
-    assert state.seeds < 40
+    state = run(losses(np.random.default_rng(5), 3, 40, 0.5), Plan(6, 40), 0.0)
+    assert 20 <= state.seeds < 40
     assert "open" not in state.to_baseline.values()
     assert "hopeless" in state.to_baseline.values()
 
 
+def test_a_race_goes_from_look_to_look_and_no_further_than_it_must() -> None:
+    of, plan = losses(np.random.default_rng(4), 3, 40, effects=[0, 1, 2], spread=0.4), Plan(6, 40)
+    states = list(looks(of, "S00", plan, 0.2))
+    assert [state.seeds for state in states] == list(plan.looks[: len(states)])
+    assert [state.stop for state in states] == [False] * (len(states) - 1) + [True]
+    assert states[-1].seeds < 40
+    few = {label: values[:11] for label, values in of.items()}
+    assert list(looks(few, "S00", plan, 0.2)) == states[:2]
+    with pytest.raises(ValueError, match="first look"):
+        list(looks({label: values[:5] for label, values in of.items()}, "S00", plan))
+
+
 def test_a_race_is_over_at_most() -> None:
     of = losses(np.random.default_rng(7), 3, 12, effects=[0, 0.7, 0.9])
-    assert race(of, "S00", Plan(4, 12, 4), 0.2).stop
+    assert race(of, "S00", Plan(4, 12), 0.2).stop
 
 
 def test_a_race_waits_for_what_is_open() -> None:
     of = losses(np.random.default_rng(8), 3, 6, effects=[0, 1.5, 2])
-    state = race(of, "S00", Plan(6, 40, 4), 0.2)
+    state = race(of, "S00", Plan(6, 40), 0.2)
     assert (state.seeds, state.following, state.stop) == (6, 10, False)
+    assert set(state.open) == {label for label in of if "open" in (state.to_baseline.get(label), state.to_best[label])}
+    assert state.settled == sum(each != "open" for each in state.states) < len(state.states) == 5
     assert "open" in state.to_baseline.values()
     with pytest.raises(ValueError, match="first look"):
-        race({label: values[:5] for label, values in of.items()}, "S00", Plan(6, 40, 4))
+        race({label: values[:5] for label, values in of.items()}, "S00", Plan(6, 40))
 
 
 def test_seeds_between_two_looks_are_not_looked_at() -> None:
     of = losses(np.random.default_rng(9), 3, 13, effects=[0, 1.5, 2])
-    plan = Plan(6, 40, 4)
+    plan = Plan(6, 40)
     assert race(of, "S00", plan, 0.2) == race({label: values[:10] for label, values in of.items()}, "S00", plan, 0.2)
 
 
-def test_a_verdict_once_reached_stays() -> None:
-    of = losses(np.random.default_rng(10), 2, 30, effects=[0, 3], spread=0.3)
-    of["S01"][20:] -= 6
-    state = race(of, "S00", Plan(10, 30, 10), 0.2)
-    assert state.to_baseline == {"S01": "worse"}
-    assert state.settled == {"S01": 10}
+def test_the_last_look_is_told_whatever_the_ones_before_said() -> None:
+    of = losses(np.random.default_rng(10), 2, 40, effects=[0, 3], spread=0.3)
+    plan = Plan(10, 40)
+    assert race({label: values[:22] for label, values in of.items()}, "S00", plan, 0.2).to_baseline == {"S01": "worse"}
+    of["S01"][22:] -= 6
+    assert race(of, "S00", plan, 0.2).to_baseline != {"S01": "worse"}
+
+
+def test_nothing_is_without_hope_before_half_of_most() -> None:
+    of, plan = losses(np.random.default_rng(5), 3, 40, 0.5), Plan(6, 40)
+    for seeds in plan.looks:
+        state = race({label: values[:seeds] for label, values in of.items()}, "S00", plan, 0.2, 0.0)
+        assert state.stop == ("hopeless" in state.states) == (seeds >= 20)
 
 
 def test_one_that_diverged_is_not_waited_for() -> None:
     of = losses(np.random.default_rng(11), 2, 10)
     of["S01"][0] = np.nan
-    state = race(of, "S00", Plan(6, 40, 4))
+    state = race(of, "S00", Plan(6, 40))
     assert (state.to_baseline, state.to_best["S01"], state.stop) == ({"S01": "diverged"}, "diverged", True)
 
 

@@ -1,0 +1,82 @@
+"""The last epoch of a run, or its best: what it changes which of them is judged.
+
+The best epoch is that of the lowest validation loss, as early stopping and a kept checkpoint would have it. Its loss was
+chosen on the very samples it is measured on, so it is too low, and the more so the noisier the curve: most for rates that stay
+high, least for those that come down to zero. The test part is looked at once, after the last epoch: its figures are always
+those of the last.
+"""
+
+from dataclasses import replace
+
+import pandas as pd
+
+from pipeline.analysis.statistics import CRITERION, compare
+from pipeline.analysis.tables import ProblemResults
+from pipeline.config.params import Epoch, ReportParams
+
+COLUMNS = (
+    "variant",
+    "scheduler",
+    "last",
+    "best",
+    "lower",
+    "epoch",
+    "verdict_last",
+    "verdict_best",
+    "in_set_last",
+    "in_set_best",
+)
+FEW = 3
+_FIGURES = [CRITERION, "validation_metric"]
+
+
+def judged(results: ProblemResults, at: Epoch) -> ProblemResults:
+    """The same, with the runs' validation figures of the epoch that is judged; those that stages write are the last's."""
+    return results if at == "last" else replace(results, runs=_figures(results, at))
+
+
+def last_or_best(results: ProblemResults, asked: ReportParams) -> pd.DataFrame:
+    """A row per variant and scheduler: mean validation loss at the ``last`` and at the ``best`` epoch of each run.
+
+    ``lower`` is how far the best lies below the last, as a share; ``epoch`` the median of the best ones. Verdicts against the
+    baseline, and whether the scheduler may be the best, are by either, for all schedulers alike.
+    """
+    last, best = (
+        compare(_figures(results, at), asked.baseline, results.overlap, asked.margin, plan=results.plan)
+        for at in ("last", "best")
+    )
+    runs = results.runs.join(_at(results.curves, "best")["epoch"], on="run")
+    epochs = runs.groupby(["variant", "scheduler"])["epoch"].median()
+    table = last[["variant", "scheduler"]].join(epochs, on=["variant", "scheduler"])
+    table = table.assign(last=last[CRITERION], best=best[CRITERION], lower=1 - best[CRITERION] / last[CRITERION])
+    for name in ("verdict", "in_set"):
+        table[f"{name}_last"], table[f"{name}_best"] = last[name], best[name]
+    return table[list(COLUMNS)]
+
+
+def sentence(table: pd.DataFrame, at: Epoch) -> str:
+    """Where the verdicts by the other epoch disagree, of one variant's rows; nothing where they do not."""
+    here, there = ("last", "best") if at == "last" else ("best", "last")
+    other = table[table["verdict_last"] != table["verdict_best"]]
+    if other.empty:
+        return ""
+    told = [
+        f"{row['scheduler']} ({row[f'verdict_{there}']} instead of {row[f'verdict_{here}']})" for _, row in other.iterrows()
+    ]
+    which = ", ".join(told) if len(told) <= FEW else f"{len(told)} of the {len(table) - 1} schedulers"
+    return (
+        f"By the {there} epoch of each run instead of the {here} the verdict is another one on {which}. "
+        "The loss of a best epoch is too low: it was chosen on the samples that it is measured on."
+    )
+
+
+def _figures(results: ProblemResults, at: Epoch) -> pd.DataFrame:
+    found = _at(results.curves, at).loc[results.runs["run"], _FIGURES].set_axis(results.runs.index)
+    return results.runs.assign(**{name: found[name] for name in _FIGURES})
+
+
+def _at(curves: pd.DataFrame, at: Epoch) -> pd.DataFrame:
+    """Of each run the row of its last epoch, or of the first with the lowest loss."""
+    order = curves.sort_values("epoch", ascending=at == "best", kind="stable")
+    order = order.sort_values(CRITERION, kind="stable") if at == "best" else order
+    return order.drop_duplicates("run").set_index("run")

@@ -1,0 +1,74 @@
+"""The last epoch or the best: what is judged, and where it turns a verdict."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.analysis.epochs import judged, last_or_best, sentence
+from pipeline.analysis.tables import ProblemResults
+from pipeline.config.params import ReportParams
+from pipeline.statistics.sequential import Plan
+from tests.conftest import Edited
+
+ASKED = ReportParams(baseline="base")
+MakeRuns = Callable[..., pd.DataFrame]
+# Of each run the losses after three epochs: "noisy" was as low as the baseline, "high" never.
+CURVES = {"base": (0.9, 0.5, 0.5), "noisy": (0.9, 0.5, 0.7), "high": (0.9, 0.8, 0.8)}
+
+
+@pytest.fixture
+def results(make_runs: MakeRuns, edited: Edited) -> ProblemResults:
+    """Ten seeds that differ by a hundredth, each with the curves above; the metric is 1 minus the loss, plus the epoch."""
+    shift = np.arange(10) / 100
+    runs = make_runs({("default", label): list(curve[-1] + shift) for label, curve in CURVES.items()})
+    curves = runs[["run", "variant", "scheduler", "seed", "stream"]].merge(pd.DataFrame({"epoch": [3, 1, 2]}), how="cross")
+    rows = curves[["scheduler", "epoch", "seed"]].to_numpy().tolist()
+    loss = np.array([CURVES[label][epoch - 1] + seed / 100 for label, epoch, seed in rows])
+    curves = curves.assign(validation_loss=loss, validation_metric=1 - loss + curves["epoch"])
+    return ProblemResults("synthetic", edited().problem("synthetic"), runs, curves)
+
+
+def test_the_best_epoch_is_the_first_of_lowest_loss(results: ProblemResults) -> None:
+    best = judged(results, "best").runs.set_index(["scheduler", "seed"])
+    assert best.loc[("noisy", 3), "validation_loss"] == pytest.approx(0.53)
+    assert best.loc[("noisy", 3), "validation_metric"] == pytest.approx(1 - 0.53 + 2)
+    assert best.loc[("base", 0), "validation_metric"] == pytest.approx(1 - 0.5 + 2)
+    last = results.runs.set_index(["scheduler", "seed"])
+    for name in ("test_loss", "test_metric", "train_loss"):
+        pd.testing.assert_series_equal(best[name], last[name])
+    assert judged(results, "last") is results
+
+
+def test_a_table_and_a_sentence_say_where_the_verdict_would_turn(results: ProblemResults) -> None:
+    table = last_or_best(results, ASKED)
+    rows = table.set_index("scheduler")
+    assert list(rows.loc["noisy", ["verdict_last", "verdict_best"]]) == ["worse", "practically equal"]
+    assert list(rows.loc["high", ["verdict_last", "verdict_best"]]) == ["worse", "worse"]
+    assert rows["epoch"].tolist() == [2, 2, 2]
+    assert rows.loc["noisy", "lower"] == pytest.approx(1 - 0.545 / 0.745)
+    assert rows.loc["base", "lower"] == 0
+    assert list(rows.loc["noisy", ["in_set_last", "in_set_best"]]) == [False, True]
+    pd.testing.assert_frame_equal(last_or_best(judged(results, "best"), ASKED), table)
+    assert "another one on noisy (practically equal instead of worse). The loss of a best epoch is too low" in sentence(
+        table, "last"
+    )
+    assert "By the last epoch of each run instead of the best" in sentence(table, "best")
+    assert "noisy (worse instead of practically equal)" in sentence(table, "best")
+    assert not sentence(table[table["scheduler"] != "noisy"], "last")
+
+
+def test_a_run_that_diverged_is_no_better_for_a_good_epoch(results: ProblemResults) -> None:
+    runs = results.runs.assign(diverged=(results.runs["scheduler"] == "noisy") & (results.runs["seed"] == 0))
+    rows = last_or_best(replace(results, runs=runs), ASKED).set_index("scheduler")
+    assert list(rows.loc["noisy", ["verdict_last", "verdict_best"]]) == ["diverged", "diverged"]
+
+
+def test_what_was_raced_is_judged_at_its_look_either_way(results: ProblemResults) -> None:
+    raced = replace(results, runs=results.runs.assign(variant="recommended"), plan=Plan(6, 1000))
+    shaken = np.random.default_rng(0).normal(0, 0.1, len(raced.curves))
+    noisy = replace(raced, curves=raced.curves.assign(validation_loss=raced.curves["validation_loss"] + shaken))
+    assert set(last_or_best(noisy, ASKED)["verdict_last"]) == {"baseline", "open"}
+    assert "worse" in set(last_or_best(replace(noisy, plan=None), ASKED)["verdict_last"])
