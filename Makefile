@@ -26,6 +26,7 @@ help:
 repro: .venv/run.stamp
 	@dvc repro || { python scripts/mend.py && dvc repro; } || \
 		{ python -m pipeline.stages.check; exit 1; } # a problem's name that DVC itself stumbles over is told in our words
+	@echo && python -m pipeline
 
 test: check
 	OMP_NUM_THREADS=1 python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder

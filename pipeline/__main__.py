@@ -1,4 +1,4 @@
-"""``python -m pipeline COMMAND``: what there is beside the stages that ``dvc repro`` runs."""
+"""``python -m pipeline COMMAND``: what there is beside the stages that ``dvc repro`` runs; without a command, the answer."""
 
 import importlib
 import sys
@@ -6,6 +6,7 @@ import sys
 from pipeline.config.errors import PipelineError
 
 COMMANDS = {
+    "answer": "what to use, in three lines a problem; without any command, too",
     "schedulers": "draw every configured schedule and name the traps in it",
     "verdict": "judge runs from anywhere: a table, an export, an MLflow experiment",
     "mirror": "rebuild MLflow's and Optuna's stores from the results",
@@ -14,11 +15,11 @@ COMMANDS = {
 
 
 def main() -> None:
-    """Carry out the command; without one, say which there are."""
-    words = sys.argv[1:]
-    if not words or words[0] not in COMMANDS:
-        lines = ["usage: python -m pipeline COMMAND [--help]", *(f"  {name:12}{told}" for name, told in COMMANDS.items())]
-        is_asked = words in ([], ["-h"], ["--help"])
+    """Carry out the command; without one, print the answer."""
+    words = sys.argv[1:] or ["answer"]
+    if words[0] not in COMMANDS:
+        lines = ["usage: python -m pipeline [COMMAND] [--help]", *(f"  {name:12}{told}" for name, told in COMMANDS.items())]
+        is_asked = words in (["-h"], ["--help"])
         print("\n".join(lines), file=sys.stdout if is_asked else sys.stderr)
         sys.exit(0 if is_asked else 2)
     try:

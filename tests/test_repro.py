@@ -149,12 +149,12 @@ def test_the_same_stage_again_adds_nothing_to_mlflow(project: Path, tmp_path: Pa
 
 
 def test_the_winners_script_runs_and_has_the_reported_rates(project: Path) -> None:
-    """The run of the recommendation had them, to the last bit; a schedule that reacts to the loss begins as it did."""
+    """The run of the recommendation had them; a schedule that reacts to the loss begins as it did."""
     chosen = pd.read_csv(project / "reports/evidence/choices.csv").set_index("variant")
     curves = pd.read_parquet(project / f"results/{PROBLEM}/confirm/curves.parquet").set_index("run")
     of_run = curves.loc[[chosen["run"]["recommended"]], "lr"].tolist()
-    rates = rates_of((project / f"reports/best/{PROBLEM}.py").read_text(encoding="utf-8"))
-    assert rates == of_run[: len(rates)]
+    rates = rates_of((project / f"reports/best/{PROBLEM}.py").read_text(encoding="utf-8"), 4)  # 100 samples in batches of 32
+    assert rates == pytest.approx(of_run[: len(rates)], rel=1e-14)  # the peak may be rounded in its last bit
     assert "validation loss" in run(project, sys.executable, f"reports/best/{PROBLEM}.py").stdout
 
 
@@ -168,12 +168,20 @@ def test_all_results_of_the_contract_are_there(project: Path) -> None:
         "results/{}/train/weights.safetensors", "results/{}/tune/weights.safetensors",
         "results/{}/confirm/runs.parquet", "results/{}/confirm/curves.parquet", "results/{}/confirm/weights.safetensors",
     ]  # fmt: skip
-    reports = ["comparison.csv", "comparison.md", "learning_rates.csv", "metrics.json", "report.html", "curves.csv"]
+    reports = [
+        "answer.json",
+        "comparison.csv",
+        "comparison.md",
+        "learning_rates.csv",
+        "metrics.json",
+        "report.html",
+        "curves.csv",
+    ]
     expected = {name.format(PROBLEM) for name in per_problem}
     found = set(written(project))
-    more = {name for name in found if name.startswith(("reports/evidence/", "reports/figures/"))}
+    more = {name for name in found if name.startswith(("reports/evidence/", "reports/figures/", f"reports/best/{PROBLEM}/"))}
     assert found - more == expected | {f"reports/{name}" for name in reports} | {"data/params.json"}
-    assert {Path(name).suffix for name in more} == {".csv", ".md", ".svg"}
+    assert {Path(name).suffix for name in more} == {".csv", ".md", ".py", ".svg"}
     runs = pd.read_parquet(project / "results/synthetic/train/runs.parquet")
     assert len(runs) == runs["run"].nunique() == 13 * 2 * 2
     comparison = pd.read_csv(project / "reports/comparison.csv")
@@ -266,20 +274,20 @@ def test_an_experiment_runs_beside_the_work(project: Path, tmp_path: Path) -> No
     repository = tmp_path / "experiment"
     shutil.copytree(project, repository)
     before = rows(repository)["runs"]
-    change = ("-S", "problems.synthetic.epochs=6", "--single-item", "check", "train@synthetic", "report")
+    change = ("-S", "problems.synthetic.epochs=6", "--single-item", "check", "train@synthetic", "confirm@synthetic", "report")
     run(repository, "dvc", "exp", "run", "--temp", "--name", "longer", *change)
     table = json.loads(run(repository, "dvc", "exp", "show", "--json").stdout)
     assert "longer" in json.dumps(table)
     assert written(repository) == written(project)
     changed = json.loads(run(repository, "dvc", "metrics", "diff", "--json", "HEAD", "longer").stdout)["reports/metrics.json"]
-    assert changed["synthetic.default.StepLR.validation_loss"]["diff"] != 0
-    assert not any(".tuned." in name for name in changed)
+    assert changed["synthetic.validation_loss"]["diff"] != 0
+    assert len(changed) <= 8
     run(repository, "dvc", "plots", "diff", "--out", "plots", "HEAD", "longer")
     page = (repository / "plots/index.html").read_text(encoding="utf-8")
     assert '"rev": "longer"' in page
     assert '"rev": "HEAD"' in page
     found = runs_in_mlflow(repository, "synthetic", "tags.dvc_experiment = 'longer'")
-    assert len(found) == 13 * 2 * 2
+    assert len(found) == 2 * 13 * 2 * 2  # as written and as recommended
     assert {each.data.params["epochs"] for each in found} == {"6"}
     assert {each.data.tags["dvc_baseline"] for each in found} == {run(repository, "git", "rev-parse", "HEAD").stdout.strip()}
     assert rows(repository)["runs"] == before + len(found) + 1  # the report of the experiment

@@ -1,16 +1,21 @@
 """The whole report: every table, figure and script of it, and the page that shows them."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from pipeline.analysis import choice, evidence, figures, noise, page, racing, summary, tables
 from pipeline.analysis.across import average_ranks, combined, friedman
+from pipeline.analysis.answer import NARROWED_BY, Answer, answer_to, next_steps
 from pipeline.analysis.choice import Choices, choices, last
+from pipeline.analysis.configurations import configuration
 from pipeline.analysis.ends import ends
 from pipeline.analysis.epochs import judged, last_or_best
+from pipeline.analysis.page import Report
 from pipeline.analysis.script import script
 from pipeline.analysis.statistics import CRITERION, Headline, compare, matrices, tuning_gain
 from pipeline.analysis.tables import Frames, ProblemResults
@@ -19,25 +24,11 @@ from pipeline.config.params import Params, ReportParams
 from pipeline.runs.executor import HERE, Workers
 
 
-@dataclass(frozen=True)
-class Report:
-    """What is reported; ``tables`` and ``evidence`` (those of ``reports/evidence``) are of all problems together, by name.
-
-    ``choices`` are each problem's recommendations.
-    """
-
-    params: Params
-    problems: Sequence[ProblemResults]
-    tables: Frames
-    evidence: Frames
-    choices: Mapping[str, Choices]
-
-
 def assemble(params: Params, problems: Sequence[ProblemResults], workers: Workers = HERE) -> Report:
     """All tables of the report; ``workers`` help with the problems."""
     asked = params.report
     problems = [judged(problem, asked.at) for problem in problems]
-    compared, mean_curves, proofs, chosen = zip(*workers.map(partial(_tables_of, asked=asked), problems), strict=True)
+    compared, mean_curves, proofs, chosen, answers = zip(*workers.map(partial(_tables_of, asked=asked), problems), strict=True)
     names = [problem.name for problem in problems]
     comparison = joined(dict(zip(names, compared, strict=True)))
     curves = joined(dict(zip(names, mean_curves, strict=True)))
@@ -46,18 +37,21 @@ def assemble(params: Params, problems: Sequence[ProblemResults], workers: Worker
     more = {name: joined({problem: own[name] for problem, own in found.items()}) for name in proofs[0]}
     reached = {name: own["epochs_to_target"] for name, own in found.items()}
     evidence_of_all = {**more, **across_problems(comparison, reached), "across": _combined(problems, asked)}
-    return Report(params, problems, first, evidence_of_all, dict(zip(names, chosen, strict=True)))
+    said = dict(zip(names, chosen, strict=True)), dict(zip(names, answers, strict=True))
+    return Report(params, problems, first, evidence_of_all, *said)
 
 
-def _tables_of(problem: ProblemResults, asked: ReportParams) -> tuple[pd.DataFrame, pd.DataFrame, Frames, Choices]:
-    """A problem's comparison, mean curves, evidence and recommendations."""
+def _tables_of(problem: ProblemResults, asked: ReportParams) -> tuple[pd.DataFrame, pd.DataFrame, Frames, Choices, Answer]:
+    """A problem's comparison, mean curves, evidence, recommendations and answer."""
     headline = Headline(problem.metric.higher_is_better, asked.metric_margin)
     compared = compare(problem.runs, asked.baseline, problem.overlap, asked.margin, headline, problem.plan)
     compared = compared.assign(metric=problem.metric.name)
     proofs = evidence_of(problem, asked)
     chosen = choices(problem, compared, proofs["widths"], asked.baseline, asked.margin)
+    answer = answer_to(problem, compared, proofs["widths"], last(chosen), asked.baseline)
     settle = noise.settle(problem, compared, last(chosen), asked.baseline, asked.margin)
-    return compared, tables.mean_curves(problem), {**proofs, "choices": choice.table(chosen), "settle": settle}, chosen
+    more = {"choices": choice.table(chosen), "settle": settle}
+    return compared, tables.mean_curves(problem), {**proofs, **more}, chosen, answer
 
 
 def evidence_of(problem: ProblemResults, asked: ReportParams) -> Frames:
@@ -126,13 +120,14 @@ def joined(frames: Frames, name: str = "problem") -> pd.DataFrame:
 def report_files(report: Report, workers: Workers = HERE) -> dict[str, bytes]:
     """Every file under ``reports/`` by its name; ``workers`` help drawing."""
     style = page.style_of(report.problems)
-    html, drawings = page.render(report.params, report.problems, report.tables, report.evidence, report.choices, workers)
+    html, drawings = page.render(report, workers)
     tabled = {name: csv(frame) for name, frame in report.tables.items()}
     readable = {**report.evidence, "learning_rates": report.tables["learning_rates"]}
     return {
         **{f"{name}.csv": content for name, content in tabled.items()},
-        "comparison.md": tables.markdown(report.tables["comparison"]).encode(),
-        "metrics.json": files.json_file(tables.metrics(report.tables["comparison"])),
+        "comparison.md": tables.markdown(tables.readable(report.tables["comparison"])).encode(),
+        "metrics.json": files.json_file(tables.metrics(report.tables["comparison"], figures_of(report))),
+        "answer.json": files.json_file(answers_of(report)),
         "report.html": html.encode(),
         **{f"evidence/{name}.csv": csv(frame) for name, frame in report.evidence.items()},
         **{f"evidence/{name}.md": tables.markdown(frame).encode() for name, frame in readable.items()},
@@ -141,16 +136,51 @@ def report_files(report: Report, workers: Workers = HERE) -> dict[str, bytes]:
     }
 
 
+def answers_of(report: Report) -> dict[str, Any]:
+    """What ``reports/answer.json`` holds: each problem's answer, and what to try next."""
+    found, settle = list(report.answers.values()), report.evidence.get("settle", pd.DataFrame())
+    due_to = {row["problem"]: row["settled_by"] for row in tables.records(settle) if row["settled_by"] in NARROWED_BY}
+    return {"problems": [answer.as_json() for answer in found], "next": next_steps(found, due_to)}
+
+
+def figures_of(report: Report) -> dict[str, tuple[str, str | None, dict[str, float]]]:
+    """Of each problem the variant and the scheduler that ``metrics.json`` is about, and what the comparison has not."""
+    of_runs = {problem.name: problem.runs.set_index("run")["lr"] for problem in report.problems}
+    chosen = {name: last(found) for name, found in report.choices.items()}
+    return {
+        name: (own.variant, own.scheduler, {"tolerance": own.tolerance, "lr": float(of_runs[name].get(own.run, math.nan))})
+        for name, own in chosen.items()
+    }
+
+
 def scripts(report: Report) -> Iterator[tuple[str, str]]:
-    """For each problem the runnable file of what is recommended."""
+    """Runnable files: ``P`` is what is recommended for a problem, ``P/LABEL`` each of its schedulers."""
     for problem in report.problems:
         chosen = report.choices[problem.name]
-        of_run = problem.runs[problem.runs["run"] == last(chosen).run].to_dict("records")
-        if of_run:
-            rows = report.tables["comparison"].query("problem == @problem.name")
-            said = summary.verdict(problem, summary.findings(problem, rows, report.params.report.baseline, chosen))
-            run = {str(key): value for key, value in of_run[0].items()}
-            yield problem.name, script(problem.name, problem.params, run, problem.batches, said, problem.data)
+        rows = report.tables["comparison"].query("problem == @problem.name")
+        for label in problem.labels:
+            found = configuration(report.params, problem, chosen, label)
+            if found is None:
+                continue
+            is_chosen = label == last(chosen).scheduler
+            if is_chosen:
+                said = summary.verdict(problem, summary.findings(problem, rows, report.params.report.baseline, chosen))
+            else:
+                said = _beside(rows, found.run, last(chosen).scheduler)
+            standing, given = ": the recommended one" if is_chosen else "", (problem.name, problem.params, found.run)
+            text = script(*given, problem.batches, said, problem.data, warmup=found.warmup, standing=standing)
+            yield f"{problem.name}/{label}", text
+            if is_chosen:
+                yield problem.name, text
+
+
+def _beside(rows: pd.DataFrame, run: Mapping[str, Any], recommended: str | None) -> str:
+    """What is said of a configuration that is not the recommended one."""
+    row = rows[(rows["scheduler"] == run["scheduler"]) & (rows["variant"] == run["variant"])].iloc[0]
+    loss, bound = row["validation_loss"], row["regret_bound"]
+    found = f"Validation loss {loss:.4g} ({run['variant']}), on average over seeds"
+    found += f", and at most {100 * bound:.3g}% above the best" if np.isfinite(bound) else ""
+    return f"{found}; {recommended}.py beside it is the recommended one." if recommended else f"{found}."
 
 
 def csv(frame: pd.DataFrame) -> bytes:

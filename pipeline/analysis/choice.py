@@ -1,7 +1,7 @@
 """The one configuration that headline, script, model and verdict speak of: which scheduler, and what choosing it may cost."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,21 +53,31 @@ def choices(
     Else the one whose regret has the lowest bound. ``compared`` has the problem's rows of the comparison, ``widths`` is of
     :func:`pipeline.analysis.evidence.widths`.
     """
-    decades = widths.set_index("scheduler")["decades"].fillna(0.0).to_dict()
-    searched = _searched(results.trials)
-    preference = {
-        label: (label != baseline, searched.get(label, 0), -decades.get(label, 0.0)) for label in compared["scheduler"].unique()
-    }
+    preference = _preference(results, compared["scheduler"].unique(), widths, baseline)
     found = {}
     for variant in results.variants:
         table = compared[compared["variant"] == variant].set_index("scheduler")
         bound = table["regret_bound"]
         judged = table.assign(loss=table[CRITERION], relative=bound, bound=bound, bounded=bound <= matters)
         chosen = recommendation(judged, preference)
-        run = _typical(results, variant, chosen.label)
+        run = typical(results, variant, chosen.label)
         tolerance = _tolerance(widths, results, run) if variant == "recommended" else np.nan
         found[variant] = Choice(variant, chosen.label, chosen.reason, chosen.relative, run, tolerance)
     return found
+
+
+def simplest_first(results: ProblemResults, widths: pd.DataFrame, baseline: str) -> list[str]:
+    """The schedulers in the order of preference that :func:`choices` has among equals."""
+    preference = _preference(results, results.labels, widths, baseline)
+    return sorted(preference, key=lambda label: (preference[label], label))
+
+
+def _preference(
+    results: ProblemResults, labels: Iterable[str], widths: pd.DataFrame, baseline: str
+) -> dict[str, tuple[bool, int, float]]:
+    decades = widths.set_index("scheduler")["decades"].fillna(0.0).to_dict()
+    searched = _searched(results.trials)
+    return {label: (label != baseline, searched.get(label, 0), -decades.get(label, 0.0)) for label in labels}
 
 
 def _searched(trials: pd.DataFrame) -> dict[str, int]:
@@ -76,7 +86,7 @@ def _searched(trials: pd.DataFrame) -> dict[str, int]:
     return {str(row["scheduler"]): len(json.loads(row["params"])) for row in known.to_dict("records")}
 
 
-def _typical(results: ProblemResults, variant: str, label: str | None) -> str | None:
+def typical(results: ProblemResults, variant: str, label: str | None) -> str | None:
     """Of the configuration's runs the one with the lowest loss beside the mean of its seed, so that no easy split decides."""
     runs = results.runs[(results.runs["variant"] == variant) & ~results.runs["diverged"].astype(bool)]
     beside = runs[CRITERION] - runs.groupby("seed")[CRITERION].transform("mean")

@@ -34,15 +34,11 @@ _TOLD = {
 
 @dataclass(frozen=True)
 class Finding:
-    """What one variant's runs say: which scheduler to take (none where no run finished), the answer, and why it is that.
-
-    ``brief`` is the answer with its uncertainty, to stand beside those of other problems.
-    """
+    """What one variant's runs say: which scheduler to take (none where no run finished), the answer, and why it is that."""
 
     variant: str
     scheduler: str | None
     headline: str
-    brief: str
     sentences: tuple[str, ...]
 
 
@@ -80,30 +76,36 @@ def share(value: float | None) -> str:
     return MISSING if value is None or not math.isfinite(value) else f"{100 * value:.1f}%".replace("-", _MINUS)
 
 
+def short(value: float | None) -> str:
+    """A rate as a person would write it: two digits."""
+    return MISSING if value is None or not math.isfinite(value) else f"{float(f'{value:.2g}'):.10g}"
+
+
+def rounded(value: Any) -> str:
+    """An argument as a person would write it: two digits, and of a number just below 1 of what it lacks (0.998997 is 0.999)."""
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(rounded, value))}]"
+    if not isinstance(value, float) or not math.isfinite(value):
+        return str(value)
+    return f"{1 - float(f'{1 - value:.2g}'):.10g}" if 0.9 <= value < 1 else short(value)
+
+
+def factor(value: float) -> str:
+    """By how much a rate may be wrong, never more than it is: two digits, rounded down."""
+    digits = 10.0 ** (1 - math.floor(math.log10(value)))
+    return f"{math.floor(value * digits) / digits:.10g}"
+
+
 def listing(names: Sequence[str]) -> str:
     """Names as one speaks them: ``a``, ``a and b``, ``a, b and c``."""
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
-
-
-def overview(problems: Sequence[ProblemResults], found: Sequence[Finding], baseline: str) -> str:
-    """One paragraph about all problems, for somebody who has never seen the project; ``found`` is each one's last finding."""
-    told = [
-        f"On {results.name} ({_TOLD[finding.variant]}, {_count(int(results.runs['epochs'].max()), 'epoch')}): {finding.brief}"
-        for results, finding in zip(problems, found, strict=True)
-    ]
-    trials = max(results.trials_per_study for results in problems)
-    searched = f", {_count(trials, 'trial')} for each scheduler and seed" if trials else ""
-    seeds = _count(max(results.seeds for results in problems), "seed")
-    devices = listing(list(dict.fromkeys(conditions(results)["Device"] for results in problems)))
-    opening = f"By final validation loss, against the baseline {baseline}, with 95% intervals of the differences."
-    return f"{opening} {' '.join(told)} This holds for {seeds}{searched}, on {devices} with {_versions()}."
 
 
 def verdict(results: ProblemResults, found: Sequence[Finding]) -> str:
     """One paragraph about a problem, to stand by itself: verdict, how sure, under which conditions."""
     last = found[-1]
     facts = conditions(results)
-    trials = f", {_count(results.trials_per_study, 'trial')} for each of them" if results.trials_per_study else ""
+    trials = f", {count(results.trials_per_study, 'trial')} for each of them" if results.trials_per_study else ""
     what = f"{facts['Data']}, {facts['Model']}, {facts['Optimizer']}, on {facts['Device']} with {_versions()}"
     where = f"{facts['Budget']}, {facts['Seeds']}{trials}; {what}"
     said = " ".join([last.headline, *last.sentences])
@@ -128,12 +130,12 @@ def conditions(results: ProblemResults) -> dict[str, str]:
     if results.plan and results.confirmed:
         raced["Confirmed on"] = f"{results.confirmed} fresh seeds of at most {results.plan.most}"
     return {
-        "Data": _called(params.dataset.name, _asked(params.dataset)),
+        "Data": called(params.dataset.name, _asked(params.dataset)),
         **remarks,
-        "Model": _called(params.model.name, params.model.args),
-        "Optimizer": _called(params.optimizer.name, _unusual(params.optimizer.name, params.optimizer.args)),
-        "Budget": f"{_count(int(epochs), 'epoch')}, batches of {params.batch_size}",
-        "Seeds": f"{_count(results.seeds, 'seed')}, each with {'a split of its own' if params.resample else 'the same split'}",
+        "Model": called(params.model.name, params.model.args),
+        "Optimizer": called(params.optimizer.name, unusual(params.optimizer.name, params.optimizer.args)),
+        "Budget": f"{count(int(epochs), 'epoch')}, batches of {params.batch_size}",
+        "Seeds": f"{count(results.seeds, 'seed')}, each with {'a split of its own' if params.resample else 'the same split'}",
         **raced,
         "Device": listing([str(device) for device in runs["device"].unique()]),
     }
@@ -143,12 +145,11 @@ def _finding(rows: pd.DataFrame, baseline: str, chosen: Choice, at_an_end: str) 
     """``at_an_end`` warns of the searched ranges."""
     if chosen.scheduler is None:
         nothing = "No run finished: every scheduler diverged on every seed."
-        return Finding(chosen.variant, None, nothing, nothing, ())
+        return Finding(chosen.variant, None, nothing, ())
     row: dict[str, Any] = {str(key): v for key, v in rows.set_index("scheduler", drop=False).loc[chosen.scheduler].items()}
     sentences = [at_an_end, _loss(row), _against_baseline(row, baseline), _set(rows, chosen.scheduler), _diverged(rows)]
     headline = _headline(row, baseline, chosen)
-    brief = f"{headline}{_brief(row, baseline)} {at_an_end}".rstrip()
-    return Finding(chosen.variant, chosen.scheduler, headline, brief, tuple(filter(None, sentences)))
+    return Finding(chosen.variant, chosen.scheduler, headline, tuple(filter(None, sentences)))
 
 
 def _headline(row: Mapping[str, Any], baseline: str, chosen: Choice) -> str:
@@ -161,17 +162,10 @@ def _headline(row: Mapping[str, Any], baseline: str, chosen: Choice) -> str:
     }[chosen.reason]
     if lost == "0.0%":
         said = "no other is better"
-    failed = f", though it diverged in {row['diverged']} of {_count(row['runs'], 'run')}" if row["diverged"] else ""
+    failed = f", though it diverged in {row['diverged']} of {count(row['runs'], 'run')}" if row["diverged"] else ""
     wrong = chosen.tolerance
-    tolerant = "" if math.isnan(wrong) else f"; its rate may be wrong by a factor of {float(f'{wrong:.2g}'):g}"
+    tolerant = "" if math.isnan(wrong) else f"; its rate may be wrong by a factor of {factor(wrong)}"
     return f"{'Keep' if name == baseline else 'Take'} {name}: {said}{failed}{tolerant}."
-
-
-def _brief(row: Mapping[str, Any], baseline: str) -> str:
-    """The difference to the baseline, with a space before it."""
-    if row["scheduler"] == baseline or math.isnan(row["difference_low"]):
-        return ""
-    return f" It differs from {baseline} by {_difference(row)}: {row['verdict']}."
 
 
 def _loss(row: Mapping[str, Any]) -> str:
@@ -229,16 +223,17 @@ def _named(names: Sequence[str], of: int) -> str:
 
 def _diverged(rows: pd.DataFrame) -> str:
     some = rows[rows["diverged"] > 0]
-    parts = [f"{row.scheduler} in {row.diverged} of {_count(int(str(row.runs)), 'run')}" for row in some.itertuples()]
+    parts = [f"{row.scheduler} in {row.diverged} of {count(int(str(row.runs)), 'run')}" for row in some.itertuples()]
     told = listing(parts) if len(parts) <= FEW else f"{len(parts)} of the {len(rows)} schedulers"
     return f"Diverged, and ranked behind those that did so less often: {told}." if parts else ""
 
 
-def _count(amount: int, unit: str) -> str:
+def count(amount: int, unit: str) -> str:
+    """An amount with its unit, in the plural where it is not one."""
     return f"{amount} {unit}{'' if amount == 1 else 's'}"
 
 
-def _called(name: str, args: Any) -> str:
+def called(name: str, args: Any) -> str:
     """A component with its arguments; those that ask for nothing are left out."""
     shown = ", ".join(f"{key} {_value(value)}" for key, value in args.items() if value not in (None, []))
     return f"{name} ({shown})" if shown else name
@@ -258,7 +253,7 @@ def _asked(dataset: Component) -> Mapping[str, Any]:
     return {key: value for key, value in dataset.args.items() if value != known[key].default}
 
 
-def _unusual(name: str, args: Mapping[str, Any]) -> dict[str, Any]:
+def unusual(name: str, args: Mapping[str, Any]) -> dict[str, Any]:
     """The learning rate of an optimizer, and what else is not torch's default."""
     usual = optimizers[name].complete({"lr": args["lr"]})
     return {key: value for key, value in args.items() if key == "lr" or value != usual[key]}

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.analysis.script import Data
-from pipeline.analysis.statistics import NO_OVERLAP, Overlap
+from pipeline.analysis.statistics import CRITERION, NO_OVERLAP, Overlap
 from pipeline.config.fingerprints import as_json
 from pipeline.config.params import ProblemParams
 from pipeline.config.units import percent
@@ -21,8 +21,12 @@ from pipeline.statistics.sequential import Plan
 VARIANTS = ("default", "tuned", "recommended")
 Frames = Mapping[str, pd.DataFrame]
 """Tables by name."""
+Row = Mapping[str, Any]
+"""A row of a table."""
 OF_ONE_CLASS = ("AUROC", "AveragePrecision", "F1Score")
 """Metrics that look at the second of two classes."""
+FIGURES = ("validation_loss", "test_loss", "test_metric", "regret_bound")
+"""Of the comparison in ``metrics.json``."""
 CURVE_MEANS = ("lr", "train_loss", "validation_loss")
 
 
@@ -121,17 +125,28 @@ def mean_curves(results: ProblemResults) -> pd.DataFrame:
     """Rows of (variant, scheduler, epoch) with the means over streams, then over seeds, of ``lr`` and of both losses.
 
     Losses leave out the runs that diverged, as every mean does; the learning rate is what was applied, whatever came of it.
+    Tuned, each seed has a schedule of its own, whose mean would be none of them: ``lr`` is there the recommended one's.
     """
     diverged = results.runs.loc[results.runs["diverged"].astype(bool), "run"]
     curves = results.curves[["variant", "scheduler", "seed", "epoch", *CURVE_MEANS]].copy()
     curves.loc[results.curves["run"].isin(diverged), ["train_loss", "validation_loss"]] = np.nan
     of_seeds = curves.groupby(["variant", "scheduler", "seed", "epoch"], sort=False).mean().drop(columns="lr").reset_index()
+    curves["lr"] = curves["lr"].where(~_of_another_configuration(results))
     groups = curves.groupby(["variant", "scheduler", "epoch"], sort=False)
     means, lowest = groups["lr"].mean().to_frame(), groups["lr"].min()
     # A rate that all seeds share is kept to the last bit; a rounded mean of equal numbers may differ from them.
     means["lr"] = means["lr"].where(lowest != groups["lr"].max(), lowest)
     losses = of_seeds.drop(columns="seed").groupby(["variant", "scheduler", "epoch"], sort=False).mean()
     return means.join(losses).reset_index()
+
+
+def _of_another_configuration(results: ProblemResults) -> "pd.Series[bool]":
+    """Which rows of the curves are of a tuned run that has not its scheduler's recommended configuration."""
+    tuned = results.runs[results.runs["variant"] == "tuned"]
+    same = [_with(tuned[tuned["scheduler"] == label], best, results) for label, best in results.best.items()]
+    known = pd.concat(same) if same else tuned.head(0)
+    of_known = results.curves["scheduler"].isin(known["scheduler"])
+    return (results.curves["variant"] == "tuned") & of_known & ~results.curves["run"].isin(known["run"])
 
 
 def learning_rates(means: pd.DataFrame, every: int) -> pd.DataFrame:
@@ -147,19 +162,31 @@ def mean_importances(importances: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values("importance", ascending=False, kind="stable").reset_index(drop=True)
 
 
-def metrics(comparison: pd.DataFrame) -> dict[str, dict[str, dict[str, dict[str, float]]]]:
-    """The comparison for DVC: problem → variant → scheduler → figure; without the intervals, to fit on a screen."""
-    nested: dict[str, dict[str, dict[str, dict[str, float]]]] = {}
-    shown = comparison.drop(columns=[column for column in comparison if str(column).endswith(("_low", "_high"))])
-    for row in shown.to_dict("records"):
-        problem, variant, scheduler = (str(row.pop(key)) for key in ("problem", "variant", "scheduler"))
-        nested.setdefault(problem, {}).setdefault(variant, {})[scheduler] = {str(k): _plain(v) for k, v in row.items()}
-    return nested
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a table."""
+    return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
 
 
-def _plain(value: Any) -> Any:
-    """A numpy number as Python's, which JSON knows."""
-    return value.item() if isinstance(value, np.generic) else value
+def readable(comparison: pd.DataFrame) -> pd.DataFrame:
+    """What of the comparison a person reads: of all its columns those that fit beside each other in 120 characters."""
+    half = (comparison[f"{CRITERION}_high"] - comparison[f"{CRITERION}_low"]) / 2
+    shown = {"validation loss": comparison[CRITERION], "±": half, "regret": comparison["regret"]}
+    shown |= {"at most": comparison["regret_bound"], "verdict": comparison["verdict"], "diverged": comparison["diverged"]}
+    return comparison[["problem", "variant", "scheduler"]].assign(**shown)
+
+
+def metrics(comparison: pd.DataFrame, chosen: Mapping[str, tuple[str, str | None, Mapping[str, float]]]) -> dict[str, Any]:
+    """A few figures of each problem for DVC: those of the recommended scheduler, and what ``chosen`` adds to them.
+
+    ``chosen`` is problem → (variant, scheduler, more figures). A figure that is not known is left out.
+    """
+    found = {}
+    for problem, (variant, scheduler, more) in chosen.items():
+        of_variant = comparison[(comparison["problem"] == problem) & (comparison["variant"] == variant)]
+        own = of_variant[of_variant["scheduler"] == scheduler]
+        figures = {name: float(own[name].iloc[0]) for name in FIGURES if len(own)} | dict(more)
+        found[problem] = {name: value for name, value in figures.items() if np.isfinite(value)}
+    return found
 
 
 def markdown(table: pd.DataFrame) -> str:
@@ -208,13 +235,18 @@ def _recommendation(results: ProblemResults, label: str, best: Mapping[str, Any]
     own = results.runs[results.runs["scheduler"] == label]
     same = own[own["variant"] == "recommended"]
     if same.empty:
-        rate = _rate(lr, float(results.params.optimizer.args["lr"]))
-        tuned = own[own["variant"] == "tuned"]
-        same = tuned[(tuned["args"] == as_json(args)) & np.isclose(tuned["lr"].astype(float), rate, rtol=1e-9, atol=0)]
+        same = _with(own[own["variant"] == "tuned"], best, results)
     if same.empty:
         return Recommendation(*written)
     run = same.iloc[0]
     return Recommendation(*written, float(run["lr"]), json.loads(run["resolved"]), str(run["run"]), int(run["warmup"]))
+
+
+def _with(runs: pd.DataFrame, best: Mapping[str, Any], results: ProblemResults) -> pd.DataFrame:
+    """Those of a scheduler's runs that have the configuration ``best``."""
+    rate = _rate(best.get("lr", "100%"), float(results.params.optimizer.args["lr"]))
+    is_same = (runs["args"] == as_json(best.get("args", {}))) & np.isclose(runs["lr"].astype(float), rate, rtol=1e-9, atol=0)
+    return runs[is_same]
 
 
 def recommended(results: ProblemResults) -> pd.DataFrame:

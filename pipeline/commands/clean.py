@@ -193,8 +193,9 @@ def _reports(scope: Scope) -> list[Path]:
         return [path for path in _in(REPORTS) if path.name in made]
     stay = tuple(f"{name}-" for name in (*scope.problems, *RESERVED))
     best = [path for path in _in(REPORTS / "best") if path.name.partition(".")[0] not in scope.problems]
-    figures = [path for path in _in(REPORTS / "figures") if path.suffix == ".svg" and not path.name.startswith(stay)]
-    return [path for path in (*best, *figures) if not _is_folder(path) and path.name[0] != "."]
+    drawn = [path for path in _in(REPORTS / "figures") if path.suffix == ".svg" and not path.name.startswith(stay)]
+    figures = [path for path in drawn if not _is_folder(path)]
+    return [path for path in (*best, *figures) if path.name[0] != "."]
 
 
 def _locks(scope: Scope) -> list[Path]:

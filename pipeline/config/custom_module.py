@@ -1,53 +1,96 @@
-"""The user's own code, ``custom.py``, and what is wrong with it in one line."""
+"""The user's own code, ``custom.py`` and what ``code:`` in params.yaml names, and what is wrong with it in one line."""
 
 import importlib
+import re
 import sys
-import traceback
+from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
+from typing import NoReturn
 
 from pydantic import ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from pipeline.config.registry import RegistrationError
+from pipeline.config.user_code import CUSTOM, beginning_of, is_users, place_of, shown
 
-FILE = Path(__file__).parents[1] / "custom.py"
-PLACE = "pipeline/custom.py"
+MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+PARAMS = Path("params.yaml")
+_CODE = re.compile(rb"^code\s*:", re.MULTILINE)
 
 
 def custom() -> ModuleType:
-    """The module; a mistake in it is told on standard error, without a traceback, and ends the process like one in params.yaml.
+    """The module ``custom.py``, once it and all that ``code:`` names are imported.
 
-    It is imported with nearly every other module, before there is anybody to hand an error to.
+    A mistake in one of them is told on standard error, without a traceback, and ends the process like one in params.yaml: it
+    is imported with nearly every other module, before there is anybody to hand an error to.
     """
+    found = [_imported(name) for name in ("pipeline.custom", *named_in(PARAMS))]
+    return found[0]
+
+
+def named_in(params: Path) -> list[str]:
+    """The modules that ``code:`` names; what is wrong with that entry is told by whoever reads the whole file."""
     try:
-        module = importlib.import_module("pipeline.custom")
-    except Exception as error:  # noqa: BLE001  # a user's own code may raise anything
-        print(told(error), file=sys.stderr, flush=True)
-        raise SystemExit(2) from None
+        text = params.read_bytes()
+        code = YAML(typ="safe", pure=True).load(text).get("code") if _CODE.search(text) else None
+    except (OSError, ValueError, AttributeError, YAMLError):
+        return []
+    names = [code] if isinstance(code, str) else code
+    return [name for name in names if isinstance(name, str) and MODULE.fullmatch(name)] if isinstance(names, list) else []
+
+
+def _imported(name: str) -> ModuleType:
+    try:
+        module = importlib.import_module(name)
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # a user's own code may raise anything
+        _end(told(error, name))
+    for line in _nameless(module):
+        _end(line)
     return module
 
 
-def told(error: Exception) -> str:
-    """One line: the place in custom.py, what is wrong there, and a remedy."""
-    return f"{PLACE}:{_line_number(error)}: {_what(error)}"
+def _end(line: str) -> NoReturn:
+    print(line, file=sys.stderr, flush=True)
+    raise SystemExit(2) from None
 
 
-def _line_number(error: Exception) -> int:
-    """Where the error is in the file: that of its text, or of what it called last."""
-    if isinstance(error, SyntaxError) and error.filename == str(FILE):
-        return error.lineno or 1
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(FILE)]
-    return (lines[-1] if lines else None) or 1
+def _nameless(module: ModuleType) -> Iterator[str]:
+    """What has been given to a ``register`` as its name: ``@register`` without brackets."""
+    for value in vars(module).values():
+        if isinstance(value, FunctionType) and value.__qualname__ == "register.<locals>.add":
+            for each in (cell.cell_contents for cell in value.__closure__ or () if callable(cell.cell_contents)):
+                wrong = f"{each.__name__} is registered without a name"
+                yield f'{beginning_of(each)}: {wrong}; write @register("{each.__name__}")'
 
 
-def _what(error: Exception) -> str:
+def told(error: BaseException, name: str = "pipeline.custom") -> str:
+    """One line: the place in the user's own code, what is wrong there, and a remedy."""
+    return f"{_place(error, name)}: {_what(error, name)}"
+
+
+def _place(error: BaseException, name: str) -> str:
+    """Where the error is in the user's files: that of its text, or of what they called last; or the file that is imported."""
+    if isinstance(error, SyntaxError) and error.filename and is_users(Path(error.filename)):
+        return f"{shown(Path(error.filename))}:{error.lineno or 1}"
+    if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
+        return "params.yaml"
+    return place_of(error) or (f"{shown(CUSTOM)}:1" if name == "pipeline.custom" else f"params.yaml: code: {name}")
+
+
+def _what(error: BaseException, name: str) -> str:
     text = " ".join(str(error).split())[:300]
     if isinstance(error, RegistrationError):
         return text
+    if isinstance(error, SystemExit):
+        return f"ends the process ({text}); take that out, for every command imports this file"
     if isinstance(error, SyntaxError):
-        elsewhere = "" if error.filename == str(FILE) else f" in {error.filename}, line {error.lineno}"
+        elsewhere = "" if is_users(Path(error.filename or "")) else f" in {error.filename}, line {error.lineno}"
         return f"{type(error).__name__}{elsewhere}: {error.msg}; write it as Python would have it"
     if isinstance(error, ModuleNotFoundError):
+        if f"{name}.".startswith(f"{error.name}."):
+            return f"code: there is no module {error.name} here; write a package beside params.yaml, or one that is installed"
         return f"there is no module {error.name} here; install it in this environment, or take the import out"
     if isinstance(error, ImportError):
         return f"{text}; import what there is"

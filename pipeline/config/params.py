@@ -28,6 +28,7 @@ from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCu
 
 from pipeline.config import document
 from pipeline.config.callables import code_at
+from pipeline.config.custom_module import MODULE
 from pipeline.config.document import Loc, Mistake
 from pipeline.config.errors import ParamsError
 from pipeline.config.registry import STRICT, Alias, Registry
@@ -257,6 +258,18 @@ def _is_device(name: str) -> str:
     return name
 
 
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _is_module(name: str) -> str:
+    if not MODULE.fullmatch(name):
+        raise mistake("is not the name of a module", "write it as in an import, such as mypackage.schedulers")
+    return name
+
+
+Modules = Annotated[list[Annotated[str, AfterValidator(_is_module)]], BeforeValidator(_as_list)]
+
 RESERVED = ("across", "all", "made", "reading", "report")
 """Sections and figures of the report that are of no problem, and the report's own experiment in MLflow."""
 
@@ -458,6 +471,8 @@ class Params(BaseModel):
 
     model_config = STRICT
 
+    code: Modules = Field(default_factory=list)
+    """Modules of the user's own that register something, beside ``pipeline/custom.py``."""
     device: Annotated[str, AfterValidator(_is_device)] = "auto"
     """Where to train: `auto`, `cpu`, `cuda`, `cuda:0`, … or `mps`."""
     keep_model: bool = False

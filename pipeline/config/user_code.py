@@ -10,6 +10,7 @@ import inspect
 import site
 import sys
 import sysconfig
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
@@ -33,6 +34,40 @@ def source_of(*things: Any) -> str:
     return hashlib.sha256(repr(sorted(found.items())).encode()).hexdigest()[:16] if found else ""
 
 
+def place_of(error: BaseException) -> str:
+    """Where in the user's own files an error arose, ``pipeline/custom.py:12``; empty where it is not from there."""
+    chain: list[BaseException] = [error]
+    while (cause := chain[-1].__cause__) is not None and cause not in chain:
+        chain.append(cause)
+    for each in reversed(chain):
+        frames = traceback.extract_tb(each.__traceback__)
+        if own := [frame for frame in frames if is_users(Path(frame.filename))]:
+            return f"{shown(Path(own[-1].filename))}:{own[-1].lineno}"
+    return ""
+
+
+def beginning_of(thing: Any) -> str:
+    """Where a function or class of the user's own begins; empty where it is none."""
+    thing = inspect.unwrap(thing) if callable(thing) else thing
+    try:
+        return f"{shown(Path(inspect.getfile(thing)))}:{inspect.getsourcelines(thing)[1]}" if _is_own(thing) else ""
+    except (OSError, TypeError):
+        return ""
+
+
+def shown(file: Path) -> str:
+    """A file's path from the working directory, or from where this package stands, or else the whole of it."""
+    roots = (Path.cwd().resolve(), PACKAGE.parent)
+    place = file.resolve()
+    return next((str(place.relative_to(root)) for root in roots if place.is_relative_to(root)), str(file))
+
+
+def is_users(file: Path) -> bool:
+    """Whether a file is the user's: neither of this package, ``custom.py`` apart, nor of what is installed."""
+    place = file.resolve()
+    return place == CUSTOM or (file.is_absolute() and not any(map(place.is_relative_to, (PACKAGE, *_installed()))))
+
+
 def _is_own(thing: Any) -> bool:
     """Whether it stands in a file of the user's: neither in this package, ``custom.py`` apart, nor among what is installed."""
     if not isinstance(thing, FunctionType | type | ModuleType):
@@ -40,7 +75,7 @@ def _is_own(thing: Any) -> bool:
     file = _file(thing)
     if file is None:
         return False
-    return file == CUSTOM or not any(file.is_relative_to(folder) for folder in (PACKAGE, *_installed()))
+    return is_users(file)
 
 
 def _file(thing: Any) -> Path | None:

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from pipeline.config.document import Loc
 from pipeline.config.params import placed_in
+from pipeline.config.user_code import beginning_of, place_of
 from pipeline.problems.chance import Chance
 from pipeline.problems.dataset import Dataset
 from pipeline.problems.losses import losses
@@ -46,8 +47,11 @@ def inspect(problem: Problem) -> list[Followed]:
             followed.append(follow(label, schedule, problem.optimizers_for(schedule), problem.lr, problem.budget()))
         except ScheduleError as error:
             right = f"change its arguments; docs/schedulers.md and torch's own page on {schedule.name} say what they mean"
+            own = place_of(error) or beginning_of(schedulers[schedule.name].function)
             if error.key == "warmup":
                 right = "leave `warmup` out, or make it shorter"
+            elif own:
+                right = f"change its arguments, or mend {own}"
             wrong = str(error) if error.epoch is None else f"{error} (epoch {error.epoch} of {problem.params.epochs})"
             mistakes.append(((*_entry(problem, label), error.key), getattr(schedule, error.key), wrong, right))
     if mistakes:
@@ -304,5 +308,7 @@ def _samples(data: Dataset) -> tuple[Tensor, Tensor]:
 
 
 def _told(error: Exception) -> str:
-    line = " ".join(str(error).split())[:200]
-    return line if isinstance(error, ValueError) and line else f"{type(error).__name__}: {line}"
+    """What it says, with its place where it arose in a file of the user's."""
+    line, place = " ".join(str(error).split())[:200], place_of(error)
+    said = line if isinstance(error, ValueError) and line else f"{type(error).__name__}: {line}"
+    return f"{said} ({place})" if place else said

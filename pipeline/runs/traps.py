@@ -13,6 +13,7 @@ import numpy as np
 from pipeline.config.arrays import Floats
 from pipeline.config.params import Schedule
 from pipeline.config.units import is_length, marks_of, percent
+from pipeline.config.user_code import source_of
 from pipeline.schedulers.registry import schedulers
 from pipeline.schedulers.replay import (
     Budget,
@@ -310,6 +311,20 @@ def _remembers_the_beginning(s: Followed) -> Iterator[Finding]:
     yield s.found("average of the beginning", steps - 1, what, why, change)
 
 
+def _is_not_searched(s: Followed) -> Iterator[Finding]:
+    """Numbers of a scheduler of the user's own that no study tries, where those of the others are searched."""
+    entry = schedulers[s.schedule.name]
+    searched = entry.search if s.schedule.search is None else s.schedule.search
+    numbers = [name for name, value in s.resolved.args.items() if type(value) in (int, float)]
+    left = [name for name in numbers if name not in searched]
+    if left and s.schedule.search is None and source_of(entry.function):
+        what = f"{', '.join(left)} {'are' if len(left) > 1 else 'is'} not searched, and the others' arguments are"
+        why = "a study tries " + ("its other arguments" if set(numbers) - set(left) else "its peak rate alone")
+        register = f"write search={{{left[0]!r}: Range(low=…, high=…)}} where it is registered"
+        change = f"{register}, or `search: {{}}` beside its args to leave it so"
+        yield s.found("not searched", 0, what, why, change)
+
+
 def _what_holds_it(s: Followed) -> str:
     """What must change where a schedule never reacts: a length, a floor, or the least change that torch makes."""
     # The first epoch is the best one; a patience of n is at an end after n + 1 bad ones, and the next has the lower rate.
@@ -361,5 +376,6 @@ TRAPS: tuple[Trap, ...] = (
     _cannot_be_triggered,
     _averages_nothing,
     _remembers_the_beginning,
+    _is_not_searched,
 )
 """Each looks for one thing."""

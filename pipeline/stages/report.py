@@ -93,9 +93,13 @@ def read(params: Params, name: str) -> ProblemResults:
 
 
 def forget(folder: Path, written: set[Path]) -> None:
-    """Take away what an earlier report had in a folder of its own, of a problem that is no more, say."""
+    """Take away what an earlier report had in a folder of its own: of a problem or a scheduler that is no more, say."""
     for path in folder.iterdir():
-        if path.is_file() and path not in written:
+        if path.is_dir() and not path.is_symlink():
+            forget(path, written)
+            if not any(path.iterdir()):
+                path.rmdir()
+        elif path not in written:
             path.unlink()
 
 

@@ -111,7 +111,7 @@ def test_fresh_seeds_are_not_counted_beside_those_of_the_studies(
     runs.loc[runs["variant"] == "recommended", "seed"] += 1000
     results, found = findings(params, runs, make_curves(runs, 2))
     assert summary.conditions(results)["Seeds"] == "3 seeds, each with a split of its own"
-    assert "This holds for 3 seeds, on cpu" in summary.overview([results], found[-1:], "base")
+    assert "3 seeds, each with a split of its own" in summary.verdict(results, found)
     assert "Confirmed on" not in summary.conditions(results)
 
 
@@ -171,6 +171,11 @@ def test_numbers_are_written_to_four_digits(value: float | None, text: str) -> N
     assert summary.number(value) == text
 
 
+def called(params: Params, *names: str) -> Params:
+    """The same problem under other names."""
+    return params.model_copy(update={"problems": dict.fromkeys(names, params.problems["P"])})
+
+
 def test_what_users_write_is_escaped(params: Params, make_runs: MakeRuns, make_curves: MakeCurves) -> None:
     evil = "<script>alert('x')</script>&\"$a_b$"
     runs = make_runs({(variant, label): [0.3, 0.4] for variant in ("default", "tuned") for label in ("base", evil)})
@@ -178,9 +183,21 @@ def test_what_users_write_is_escaped(params: Params, make_runs: MakeRuns, make_c
     best = {evil: {"name": evil, "lr": evil[:5] + "%", "args": {"a": evil}}}
     best[evil]["lr"] = "100%"
     results: ProblemResults = gather(evil, params.problems["P"], ["base", evil], [(runs, make_curves(runs, 2))], best=best)
-    html = report_files(assemble(params, [results]))["report.html"].decode().partition("<script>\n//")[0]
+    html = report_files(assemble(called(params, evil), [results]))["report.html"].decode().partition("<script>\n//")[0]
     assert "<script" not in html
     assert "&lt;script&gt;" in html
+
+
+def test_without_a_sweep_its_tables_are_there_and_empty(params: Params, make_runs: MakeRuns, make_curves: MakeCurves) -> None:
+    runs = make_runs({("default", label): [0.3, 0.4] for label in ("base", "A")})
+    results = gather("P", params.problems["P"], ["base", "A"], [(runs, make_curves(runs, 2))])
+    written = report_files(assemble(params.model_copy(update={"sweep": None}), [results]))
+    assert "sweep: none" in written["report.html"].decode()
+    assert not any("budget" in name for name in written if name.startswith("figures/"))
+    for name in ("budgets", "winners", "budget_rates", "growth", "sensitivity"):
+        table = pd.read_csv(BytesIO(written[f"evidence/{name}.csv"]))
+        assert len(table) == 0
+        assert len(table.columns) > 5
 
 
 def test_the_test_across_problems_is_told_for_every_variant(
@@ -195,7 +212,7 @@ def test_the_test_across_problems_is_told_for_every_variant(
         own = {("default", "Own"): [0.1, 0.2]} if n == 0 else {}
         runs = make_runs({**default, **own, **tuned})
         problems.append(gather(f"P{n}", params.problems["P"], [*labels, "Own"], [(runs, make_curves(runs, 2))]))
-    written = report_files(assemble(params, problems))
+    written = report_files(assemble(called(params, *(f"P{n}" for n in range(5))), problems))
     page = " ".join(written["report.html"].decode().split())
     # Chi-squared is 5 · 3 = 15 with 3 degrees of freedom where all agree: p = 0.0018.
     assert "Default: Friedman's test of 4 schedulers on 5 problems says p = 0.002: they do not all rank alike." in page
@@ -204,6 +221,12 @@ def test_the_test_across_problems_is_told_for_every_variant(
     # 1 to 4 are the ranks that were tested; with Own, base would be at 1.2.
     assert "critical difference 2.10: base 1.00, A 2.00, B 3.00, C 4.00" in page
     assert 'aria-label="Average ranks: ' in page
+    across = pd.read_csv(BytesIO(written["evidence/across.csv"]))
+    combined = across[across["variant"] == "default"].set_index("scheduler")
+    # A's relative difference is 1 of 0.55 on each problem, with no spread; Own is of one problem alone.
+    assert combined["difference"].dropna().to_dict() == pytest.approx({"A": 1 / 0.55, "B": 2 / 0.55, "C": 3 / 0.55})
+    assert combined[["missing", "problems"]].drop_duplicates().to_numpy().tolist() == [[0, 5]]
+    assert combined["in_set"].to_dict() == {"base": True, "A": False, "B": False, "C": False}
     tests = pd.read_csv(BytesIO(written["evidence/friedman.csv"]))
     assert tests[["variant", "problems", "schedulers", "missing"]].to_numpy().tolist() == [
         ["default", 5, 4, 0],

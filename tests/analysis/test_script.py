@@ -1,11 +1,14 @@
 """The script of the winner: what it builds is what was studied, and it runs without the pipeline."""
 
 import ast
+import inspect
+import io
 import math
 import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,11 +22,14 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, MultiplicativeLR, OneCycleLR, ReduceLROnPlateau
 
+from pipeline.analysis.formulas import length
 from pipeline.analysis.script import Data, script
+from pipeline.analysis.snippet import snippet
+from pipeline.analysis.source import Code
 from pipeline.catalogue import CATALOGUE
 from pipeline.config.fingerprints import as_json
 from pipeline.config.params import ProblemParams, Schedule
-from pipeline.config.units import Length, Rate
+from pipeline.config.units import Length, Rate, plain_length
 from pipeline.data.datasets import frame
 from pipeline.data.splits import draw_splits
 from pipeline.data.tables import dataset_of
@@ -65,7 +71,8 @@ def row(studied: Schedule, params: ProblemParams, budget: Budget = BUDGET) -> di
     average = studied.average and studied.average.in_epochs(budget.epochs).model_dump(exclude_none=True)
     return {
         "scheduler": "Label", "name": studied.name, "epochs": budget.epochs, "lr": np.float64(resolved.lr),
-        "resolved": as_json(resolved.args), "interval": studied.interval, "warmup": np.int64(resolved.warmup),
+        "args": as_json(studied.args), "resolved": as_json(resolved.args), "interval": studied.interval,
+        "warmup": np.int64(resolved.warmup),
         "optimizer": as_json(
             {"name": params.optimizer.name, "args": dict(params.optimizer.args)} | ({"average": average} if average else {})
         ),
@@ -81,7 +88,13 @@ def written(
     **more: Any,
 ) -> str:
     params = params or problem()
-    return script("tiny", params, row(schedule(name, args, **more), params, budget), budget.steps_per_epoch, summary)
+    studied = schedule(name, args, **more)
+    run = row(studied, params, budget)
+    return script("tiny", params, run, budget.steps_per_epoch, summary, warmup=studied.warmup)
+
+
+def new_sgd(parameters: list[torch.Tensor], lr: float) -> Optimizer:
+    return torch.optim.SGD(parameters, lr, momentum=0.9)
 
 
 def assert_same_rates(source: str, studied: Schedule, optimizer: Mapping[str, Any] = SGD) -> None:
@@ -93,7 +106,7 @@ def assert_same_rates(source: str, studied: Schedule, optimizer: Mapping[str, An
 
     lr = float(component.args["lr"])
     expected = trace(studied, new_optimizer, lr, BUDGET).lr[:: BUDGET.steps_per_epoch]
-    assert rates_of(source) == expected.tolist()  # to the last bit
+    assert rates_of(source, BUDGET.steps_per_epoch) == expected.tolist()  # to the last bit
 
 
 def assert_trained_like_the_study(
@@ -156,7 +169,7 @@ def test_rates_behind_a_warmup_are_those_of_the_study(name: str, warmup: str | i
 def test_momentum_is_cycled_too(name: str, args: Mapping[str, Any], optimizer: dict[str, Any]) -> None:
     source = written(name, args, problem(optimizer=optimizer))
     assert_same_rates(source, schedule(name, args), optimizer)
-    assert "cycle_momentum=True" in source
+    assert "cycle_momentum" not in source  # which is torch's default
 
 
 def test_every_registered_scheduler_has_an_example() -> None:
@@ -165,21 +178,92 @@ def test_every_registered_scheduler_has_an_example() -> None:
 
 
 def test_torchs_own_schedulers_are_called_as_one_would_write_it() -> None:
-    # 30% of 20 epochs is 6; ExponentialLR reaches 1% of its rate in 20 epochs
-    assert "    return lr_scheduler.StepLR(optimizer, step_size=6, gamma=0.3)\n" in written(
-        "StepLR", {"step_size": "30%", "gamma": 0.3}
-    )
-    assert f"ExponentialLR(optimizer, gamma={(0.01 * LR / LR) ** (1 / 20)!r})" in written("ExponentialLR", {"final": "1%"})
-    assert "total_steps=140" in written("OneCycleLR", {})  # 20 epochs of 7 batches
+    """With lengths of the run's own, rates of the peak, and without what is torch's default."""
+    by_steps = "    return lr_scheduler.StepLR(optimizer, step_size=max(1, round(0.3 * epochs)))\n"
+    assert by_steps in written("StepLR", {"step_size": "30%", "gamma": 0.1})
+    assert "StepLR(optimizer, step_size=7, gamma=0.3)\n" in written("StepLR", {"step_size": 7, "gamma": 0.3})
+    falling = "    final = 0.01 * LR\n    return lr_scheduler.ExponentialLR(optimizer, gamma=(final / LR) ** (1 / epochs))\n"
+    assert falling in written("ExponentialLR", {"final": "1%"})
+    cosine = "    return lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs, eta_min=0.05 * LR)\n"
+    assert cosine in written("CosineAnnealingLR", {"T_max": "100%", "eta_min": "5%"})
+    assert "OneCycleLR(optimizer, max_lr=LR, total_steps=steps)\n" in written("OneCycleLR", {})
 
 
-def test_what_is_not_torchs_is_a_table_and_what_stays_the_same_is_written_once() -> None:
-    table = program(written("REX", {}, warmup="10%"))["RATES"]
+def test_what_is_a_formula_is_written_as_one() -> None:
+    source = written("WarmupStableDecay", {"warmup": "5%", "decay": "20%", "cooldown": "linear"})
+    expected = """
+    warmup = round(0.05 * steps)
+    decay = max(1, round(0.2 * steps))
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return step / warmup
+        done = min(1.0, max(0, step - (steps - decay)) / decay)
+        return 1 - done
+
+    return lr_scheduler.LambdaLR(optimizer, factor)
+"""
+    assert expected in source
+    linear = written("LinearDecay", {})
+    assert "    return lr_scheduler.LambdaLR(optimizer, lambda step: max(0.0, 1 - step / steps))\n" in linear
+
+
+def test_any_other_schedule_is_a_table_in_which_what_stays_the_same_is_written_once() -> None:
+    args = {"lr_lambda": "tests.schedulers.examples:level"}
+    assert "RATES = [0.3] * 20\n" in written("LambdaLR", args)
+    table = program(written("LambdaLR", args, warmup="10%"))["RATES"]
     assert len(table) == 140  # 20 epochs of 7 batches
     assert table[7] == 7 / 14 * LR
-    halved = written("StepDecay", {"every": "30%", "gamma": 0.5}, interval="epoch")
-    assert "RATES = [*[0.3] * 6, *[0.15] * 6, *[0.075] * 6, 0.0375, 0.0375]\n" in halved
-    assert "RATES = [0.3] * 20\n" in written("ScheduleFree", {}, interval="epoch")
+
+
+@pytest.mark.parametrize(("share", "source"), [("30%", "round(0.3 * epochs)"), ("12.5%", "int(0.125 * epochs + 0.5)")])
+def test_a_length_is_rounded_as_the_study_rounds_it(share: str, source: str) -> None:
+    """Half up: 12.5% of 20 epochs are 3 and not 2, to which Python rounds."""
+    assert source in written("MultiStepLR", {"milestones": [share]})
+    assert_same_rates(written("MultiStepLR", {"milestones": [share]}), schedule("MultiStepLR", {"milestones": [share]}))
+
+
+@given(st.decimals(1, 100, places=2), st.integers(1, 2000))
+def test_every_share_of_every_length_is_that_of_the_study(share: Any, steps: int) -> None:
+    expected = plain_length(f"{share}%", steps)
+    source = length(f"{share}%", "steps", steps, max(expected, 1), 1)
+    assert isinstance(source, Code)
+    assert eval(source, {"steps": steps}) == max(expected, 1)
+
+
+@pytest.mark.parametrize(("lr", "share"), [(0.01, "99.57%"), (0.1, "70%"), (1.0, "33.33%"), (0.3, "1.1%")])
+def test_the_peak_is_written_as_one_would_write_it(lr: float, share: str) -> None:
+    source = written("StepLR", {"step_size": 5}, problem(optimizer={"name": "SGD", "lr": lr}), lr=share)
+    peak, studied = program(source)["LR"], float(Fraction(share.rstrip("%")) / 100) * lr
+    assert len(repr(peak)) <= 9
+    assert peak == pytest.approx(studied, rel=1e-15)
+    assert ("differs in its last digit" in source) == (peak != studied)
+
+
+STRETCHED = [*OPEN_LOOP, ("CyclicLR", CYCLED_MOMENTUM)]
+
+
+@pytest.mark.parametrize("interval", ["epoch", "batch"])
+@pytest.mark.parametrize(("name", "args"), STRETCHED)
+def test_it_serves_another_number_of_samples_and_epochs(name: str, args: dict[str, Any], interval: str) -> None:
+    """Written for 20 epochs of 7 batches and run for 40 of 14: the rates of a study of that length, or by a table nearly so."""
+    if any(isinstance(value, int | list) for value in args.values()) or name in ("LambdaLR", "MultiplicativeLR"):
+        pytest.skip("in numbers of steps, which stay what they are")
+    optimizer = {"name": "SGD", "lr": LR, "momentum": 0.9}
+    names = program(written(name, args, problem(optimizer=optimizer), interval=interval))
+    twice = Budget(40, 14)
+    steps = twice.epochs * (twice.steps_per_epoch if interval == "batch" else 1)
+    made = names["new_optimizer"]([torch.zeros(1, requires_grad=True)])
+    if len(inspect.signature(names["new_scheduler"]).parameters) == 1:
+        pytest.skip("it goes by no length")
+    scheduler, found = names["new_scheduler"](made, steps), []
+    for _ in range(steps):
+        found.append(made.param_groups[0]["lr"])
+        made.step()
+        scheduler.step()
+    every = 1 if interval == "batch" else twice.steps_per_epoch
+    expected = trace(schedule(name, args, interval=interval), new_sgd, LR, twice).lr[::every]
+    assert np.abs(found - expected).mean() <= (0.01 * LR if "RATES" in names else 0)
 
 
 @pytest.mark.parametrize("interval", ["epoch", "batch"])
@@ -238,13 +322,17 @@ def test_optimizer_is_that_of_the_study_at_the_peak_rate_of_the_run(optimizer: d
 
 @pytest.mark.parametrize("name", [entry.name for entry in optimizers])
 def test_every_optimizer_is_written_as_torchs_own_call(name: str) -> None:
-    """Or the package schedulefree's: with all its arguments by name, and nothing of this package."""
+    """Or the package schedulefree's: by name what is not its default, and nothing of this package."""
     source = written("StepLR", {"step_size": 5}, problem(optimizer={"name": name, "lr": LR}))
     (made,) = [node for node in ast.parse(source).body if getattr(node, "name", "") == "new_optimizer"]
     call = next(node for node in ast.walk(made) if isinstance(node, ast.Call) and node.keywords)
     package = "schedulefree" if "ScheduleFree" in name else "torch.optim"
     assert ast.unparse(call).startswith(f"{package}.{name}(parameters, ")
-    assert [keyword.arg for keyword in call.keywords] == list(optimizers[name].arguments.model_fields)
+    assert [keyword.arg for keyword in call.keywords] == ["lr"]
+    args = {"name": name, "lr": LR}
+    weight = torch.zeros(1, 1, requires_grad=True)
+    expected = optimizers[name].function([weight], **problem(optimizer=args).optimizer.args)
+    assert program(source)["new_optimizer"]([weight]).defaults == expected.defaults
 
 
 # Functions of the user's own
@@ -362,7 +450,7 @@ def test_all_else_is_imported_from_where_it_lives(tmp_path: Path, data: Path, ca
     here = "tests.analysis.test_script"
     assert source.count(f"import {here}\n") == 1
     assert f"return {here}.bottleneck(inputs, outputs, width=4)\n" in source
-    assert f"optimizer = {here}.Lion(parameters, lr=0.01, betas=(0.5, 0.9))\n" in source
+    assert f"optimizer = {here}.Lion(parameters, lr=LR, betas=(0.5, 0.9))\n" in source
     assert f'CRITERION = {here}.focal("mean", gamma=1.0)\n' in source
     assert f"metric = {here}.confidence(2, power=2.0)\n" in source
     assert f"return {here}.Watching(optimizer, patience=2)\n" in source
@@ -382,7 +470,7 @@ def test_all_else_is_imported_from_where_it_lives(tmp_path: Path, data: Path, ca
 def test_torchs_schedulers_stay_torchs_on_an_optimizer_of_ones_own() -> None:
     register_optimizer("TheLion")(Lion)
     source = written("StepLR", {"step_size": 5}, problem(optimizer={"name": "TheLion", "lr": LR}))
-    assert "lr_scheduler.StepLR(optimizer, step_size=5, gamma=0.1)" in source
+    assert "lr_scheduler.StepLR(optimizer, step_size=5)" in source
 
 
 @pytest.mark.usefixtures("own_registries")
@@ -393,11 +481,14 @@ def test_every_group_of_an_own_optimizer_has_its_share_of_the_rate(build: Any, s
     source = written("CosineAnnealingLR", {"T_max": 20, "eta_min": 0.01}, problem(optimizer={"name": "Mine", "lr": LR}))
     assert_clean(tmp_path, source)
     names = program(source)
-    assert_same_rates(source, schedule("CosineAnnealingLR", {"T_max": 20, "eta_min": 0.01}))
+    expected = trace(schedule("CosineAnnealingLR", {"T_max": 20, "eta_min": 0.01}), new_sgd, LR, BUDGET)
+    assert names["RATES"] == expected.lr[:: BUDGET.steps_per_epoch].tolist()
     optimizer = names["new_optimizer"](list(nn.Linear(3, 2).parameters()))
-    for epoch, rate in enumerate(rates_of(source)):
-        names["set_rate"](optimizer, epoch)
+    scheduler = names["new_scheduler"](optimizer)
+    for rate in names["RATES"]:
         assert [group["lr"] for group in optimizer.param_groups] == [rate, share * rate][: len(optimizer.param_groups)]
+        optimizer.step()
+        scheduler.step()
 
 
 @pytest.mark.usefixtures("own_registries")
@@ -408,7 +499,7 @@ def test_what_stands_in_no_module_is_to_be_pasted(tmp_path: Path) -> None:
     register_model("inside")(inside)
     source = written("REX", {}, problem({"name": "inside"}))
     assert_clean(tmp_path, source)
-    assert len(rates_of(source)) == BUDGET.epochs
+    assert len(rates_of(source, BUDGET.steps_per_epoch)) == BUDGET.epochs
     with pytest.raises(NotImplementedError, match="paste the source of the model 'inside' here"):
         program(source)["new_model"](5, 3)
 
@@ -577,10 +668,116 @@ def test_the_loss_falls_and_the_figures_are_those_of_the_last_epoch(data: Path, 
     assert losses[-1] < 0.5 * losses[0]  # a line divides these classes
 
 
-def test_a_schedule_in_batches_refuses_data_of_another_size(data: Path) -> None:
-    # Five batches an epoch were studied; twelve samples in batches of four make three.
-    with pytest.raises(SystemExit, match="another number of samples"):
-        program(written("LinearDecay", {}, budget=Budget(2, 5)))["train"](str(data))
+@pytest.mark.parametrize("name", ["LinearDecay", "OneCycleLR", "CosineAnnealingLR", "LambdaLR"])
+def test_a_schedule_in_batches_fits_data_of_another_size(data: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    """Five batches an epoch were studied; twelve samples in batches of four make three, and the rate falls all the same."""
+    args = {"CosineAnnealingLR": {"T_max": "100%"}, "LambdaLR": {"lr_lambda": "tests.schedulers.examples:falling"}}
+    source = written(name, args.get(name, {}), problem(optimizer={**SGD, "momentum": 0.5}), Budget(8, 5), interval="batch")
+    program(source)["train"](str(data))
+    shown = [float(line.split()[3]) for line in capsys.readouterr().out.splitlines()]
+    assert len(shown) == 8
+    assert shown[-1] < 0.35 * max(shown)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+@pytest.mark.parametrize(("name", "args"), [*OPEN_LOOP, ("CosineAnnealingLR", {"T_max": "100%"})])
+def test_it_survives_a_run_of_a_step_or_two(name: str, args: dict[str, Any], steps: int) -> None:
+    """As one tries new lines out; but for OneCycleLR, whose phases torch itself divides by."""
+    has_none = name in BELOW_ITS_PEAK or "warmup" in schedulers[name].arguments.model_fields
+    names = program(written(name, args, warmup=0 if has_none else "5%"))
+    made = names["new_optimizer"]([torch.zeros(1, requires_grad=True)])
+    asked = [steps] if len(inspect.signature(names["new_scheduler"]).parameters) > 1 else []
+    scheduler = names["new_scheduler"](made, *asked)
+    for _ in range(steps):
+        assert 0 <= made.param_groups[0]["lr"] <= 1.5**2 * LR
+        made.step()
+        scheduler.step()
+
+
+# Other people's loops
+
+
+class Lightning:
+    """What Lightning does of its Trainer's loop with the schedulers of a module."""
+
+    def __init__(self, configure: Any, epochs: int, batches: int) -> None:
+        self.trainer, self.weight = self, torch.zeros(1, requires_grad=True)
+        self.max_epochs, self.estimated_stepping_batches = epochs, float(epochs * batches)
+        found = configure(self)
+        self.optimizer, self.config, self.batches = found["optimizer"], found["lr_scheduler"], batches
+
+    def parameters(self) -> Any:
+        """Of the module."""
+        return iter([self.weight])
+
+    def fit(self, logged: Mapping[str, float]) -> list[float]:
+        """The rate of every step."""
+        rates, scheduler = [], self.config["scheduler"]
+        for _ in range(self.max_epochs):
+            for _ in range(self.batches):
+                rates.append(self.optimizer.param_groups[0]["lr"])
+                self.optimizer.step()
+                if self.config.get("interval") == "step":
+                    scheduler.step()
+            if isinstance(scheduler, ReduceLROnPlateau):
+                scheduler.step(logged[self.config["monitor"]])
+            elif self.config.get("interval", "epoch") == "epoch":
+                scheduler.step()
+        return rates
+
+
+def trained_by_hugging_face(optimizers: Any, epochs: int, batches: int, figure: float) -> list[float]:
+    """What Hugging Face's Trainer does with its two: the rate of every step."""
+    optimizer, scheduler = optimizers
+    rates = []
+    for _ in range(epochs):
+        for _ in range(batches):
+            rates.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            if not isinstance(scheduler, ReduceLROnPlateau):
+                scheduler.step()
+        if isinstance(scheduler, ReduceLROnPlateau):
+            scheduler.step(figure)
+    torch.save(scheduler.state_dict(), io.BytesIO())  # as it does for each checkpoint
+    return rates
+
+
+@pytest.mark.parametrize("interval", ["epoch", "batch"])
+@pytest.mark.parametrize(("name", "args"), OPEN_LOOP)
+def test_lightning_and_hugging_face_have_the_rates_of_the_study(name: str, args: dict[str, Any], interval: str) -> None:
+    names = program(written(name, args, interval=interval))
+    expected = trace(schedule(name, args, interval=interval), new_sgd, LR, BUDGET).lr
+    sizes = BUDGET.epochs, BUDGET.steps_per_epoch
+    assert Lightning(names["configure_optimizers"], *sizes).fit({}) == expected.tolist()
+    asked = BUDGET.epochs * BUDGET.steps_per_epoch if interval == "batch" else BUDGET.steps_per_epoch
+    found = trained_by_hugging_face(names["for_trainer"](nn.Linear(1, 1), asked), *sizes, 0.0)
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("monitor", ["train_loss", "validation_loss"])
+def test_lightning_and_hugging_face_tell_a_live_one_its_figure(monitor: str) -> None:
+    names = program(written("ReduceLROnPlateau", {"patience": 0, "monitor": monitor}))
+    logged = {"train_loss": "train_loss", "validation_loss": "val_loss"}[monitor]
+    rates = Lightning(names["configure_optimizers"], 4, 1).fit({logged: 1.0})
+    assert rates == pytest.approx([LR, LR, LR / 10, LR / 100])
+    assert trained_by_hugging_face(names["for_trainer"](nn.Linear(1, 1)), 4, 1, 1.0) == rates
+
+
+@pytest.mark.parametrize(("name", "args"), [(name, args) for name, all_ in EXAMPLES.items() for args in all_])
+@pytest.mark.parametrize("clip", [None, {"norm": 1.0}])
+def test_the_snippet_runs_in_a_loop_of_ones_own(name: str, args: dict[str, Any], clip: dict[str, float] | None) -> None:
+    """With its few lines alone: rates are those of the study."""
+    studied, params = schedule(name, args), problem(clip=clip)
+    text = snippet(params, row(studied, params), BUDGET.steps_per_epoch, studied.warmup)
+    assert text.count("\n") < 40 - 20 * (name in ("LinearDecay", "StepLR", "CosineAnnealingLR"))
+    assert ("clip_grad" in text) == bool(clip)
+    if "Recorded" in text or name in LIVE:
+        return
+    model, seen = nn.Linear(1, 1), []
+    nothing: Any = [(None, None)] * BUDGET.steps_per_epoch
+    text = text.replace("...  #", "noted(optimizer)  #")
+    exec(text, {"model": model, "loader": nothing, "noted": lambda made: seen.append(made.param_groups[0]["lr"])})
+    assert seen == trace(studied, new_sgd, LR, BUDGET).lr.tolist()
 
 
 # The data and the loss

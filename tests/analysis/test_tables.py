@@ -8,7 +8,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.analysis.tables import gather, learning_rates, markdown, mean_curves, metrics, recommendations
+from pipeline.analysis.statistics import CRITERION
+from pipeline.analysis.tables import (
+    FIGURES,
+    gather,
+    learning_rates,
+    markdown,
+    mean_curves,
+    metrics,
+    readable,
+    recommendations,
+)
 from pipeline.catalogue import CATALOGUE
 from pipeline.config.params import ProblemParams, load_params
 
@@ -90,16 +100,33 @@ def test_markdown_aligns_numbers_and_keeps_a_label_in_its_cell() -> None:
     assert markdown(table) == ("| scheduler | loss | low | rank |\n| --- | ---: | ---: | ---: |\n| a\\|b | 0.12346 |  | 1 |\n")
 
 
-def test_metrics_hold_plain_numbers_without_intervals() -> None:
-    row = {
-        "problem": "P",
-        "variant": "default",
-        "scheduler": "A",
-        "rank": np.int64(1),
-        "loss": np.float64(0.5),
-        "loss_low": 0.1,
-    }
-    assert metrics(pd.DataFrame([row])) == {"P": {"default": {"A": {"rank": 1, "loss": 0.5}}}}
+def test_metrics_are_a_few_numbers_of_what_is_recommended() -> None:
+    """Flat, so that a line of a terminal holds them; what is not known is left out."""
+    rows = [{"problem": "P", "variant": v, "scheduler": s, **dict.fromkeys(FIGURES, 0.1 * n)}
+            for n, (v, s) in enumerate([("default", "A"), ("tuned", "A"), ("tuned", "B")])]  # fmt: skip
+    found = metrics(pd.DataFrame(rows), {"P": ("tuned", "B", {"lr": 0.5, "tolerance": NAN}), "Q": ("tuned", None, {})})
+    assert found == {"P": {**dict.fromkeys(FIGURES, 0.2), "lr": 0.5}, "Q": {}}
+    assert len(found["P"]) <= 8
+
+
+def test_the_comparison_as_markdown_fits_a_terminal() -> None:
+    numbers = dict.fromkeys((CRITERION, f"{CRITERION}_low", f"{CRITERION}_high", "regret", "regret_bound"), -0.00012345678)
+    names = {"problem": "synthetic", "variant": "recommended", "scheduler": "WarmupStableDecay", "verdict": "practically equal"}
+    text = markdown(readable(pd.DataFrame([{**names, **numbers, "diverged": 0, "test_loss": 1.0}])))
+    assert max(map(len, text.splitlines())) <= 120
+    assert "test" not in text
+
+
+def test_tuned_rates_are_those_of_the_recommended_configuration(
+    problem: ProblemParams, make_runs: MakeRuns, make_curves: MakeCurves
+) -> None:
+    """And no mean of schedules that have nothing in common."""
+    runs = make_runs({("tuned", "A"): [0.1, 0.2, 0.3], ("tuned", "B"): [0.1, 0.2, 0.3]}).assign(lr=[0.5, 1.5, 0.05] * 2)
+    curves = make_curves(runs, 2).drop(columns="lr").merge(runs[["run", "lr"]])
+    results = gather("P", problem, ["A", "B"], [(runs, curves)], best={"A": {"lr": "300%", "args": {}}})
+    rates = mean_curves(results).set_index(["scheduler", "epoch"])["lr"]
+    assert rates["A"].tolist() == [1.5, 1.5]
+    assert rates["B"].tolist() == pytest.approx([2.05 / 3] * 2)  # no recommendation is known
 
 
 @pytest.fixture

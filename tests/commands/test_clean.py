@@ -45,6 +45,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path
             write(f".state/{stage}@{problem}.lock")
         write(f"data/{problem}.parquet", f"data/{problem}.splits.parquet")
         write(f"reports/best/{problem}.py", f"reports/best/{problem}.safetensors", f"reports/figures/{problem}-importances.svg")
+        write(f"reports/best/{problem}/StepLR.py")
     write(
         "data/params.json", "reports/report.html", "reports/comparison.csv", "reports/figures/all-profiles-tuned.svg",
         "reports/evidence/ends.csv", ".state/check.lock", "mlflow.db", "optuna.journal", "inputs/old.csv", "data/notes.txt",
@@ -102,7 +103,8 @@ def known(*names: str) -> set[str]:
 
 GONE = {
     "results/old", "results/tiny-2", "data/old.parquet", "data/old.splits.parquet", "data/tiny-2.parquet",
-    "data/tiny-2.splits.parquet", "reports/best/old.py", "reports/best/old.safetensors", "reports/best/tiny-2.py",
+    "data/tiny-2.splits.parquet", "reports/best/old",
+    "reports/best/tiny-2", "reports/best/old.py", "reports/best/old.safetensors", "reports/best/tiny-2.py",
     "reports/best/tiny-2.safetensors", "reports/figures/old-importances.svg",
     ".state/train@old.lock", ".state/tune@old.lock", ".state/train@tiny-2.lock", ".state/tune@tiny-2.lock",
     "mlflow.db.broken", "mlflow.db.broken-wal", ".state/runs.sqlite.broken", "results/tiny/train/.runs.parquet.tmp",
@@ -116,7 +118,7 @@ def test_what_goes_and_what_stays(repository: Path, said: Said) -> None:
     lines = said()
     assert len(lines) == 2
     assert lines[0].startswith(
-        "goes: of problems that are not in params.yaml: results/old, results/tiny-2, data/old.parquet and 12"
+        "goes: of problems that are not in params.yaml: results/old, results/tiny-2, data/old.parquet and 14"
     )
     assert lines[1].startswith(
         "goes: broken or left over: mlflow.db.broken, mlflow.db.broken-wal, .state/runs.sqlite.broken and"
@@ -319,7 +321,7 @@ def test_what_cannot_be_removed_is_told_and_the_rest_goes(
     remove = shutil.rmtree
 
     def refusing(path: Path) -> None:
-        if path.name == "old":
+        if path == Path("results/old"):
             raise PermissionError(13, "Permission denied")
         remove(path)
 

@@ -55,6 +55,11 @@ MISTAKES: dict[str, tuple[str, str]] = {
         SCHEDULER + '\n@register("F", begins=["x"])\ndef f(optimizer, total_steps, y: int): ...\n',
         "5: the scheduler 'F' has no argument x; it has y",
     ),
+    "no name": (
+        SCHEDULER + "\n@register\ndef mine(optimizer, total_steps: int): ...\n",
+        '5: mine is registered without a name; write @register("mine")',
+    ),
+    "an exit": ("import sys\nsys.exit('bye')\n", "3: ends the process (bye); take that out"),
 }
 
 
@@ -104,4 +109,53 @@ def test_a_command_ends_with_that_line(clone: Path, words: str) -> None:
     done = subprocess.run([sys.executable, "-m", *words.split()], cwd=clone, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith("pipeline/custom.py:1: there is no module no_such_module here; ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+USERS = """
+from torch.optim.lr_scheduler import LambdaLR
+from pipeline.schedulers.registry import register
+
+@register("Mine")
+class Mine(LambdaLR):
+    def __init__(self, optimizer, total_steps, power: float = 2.0):
+        super().__init__(optimizer, lambda step: (1 - step / total_steps) ** power)
+"""
+SHOWN = "from pipeline.catalogue import CATALOGUE; print(CATALOGUE.schedulers['Mine'].arguments.model_fields.keys())"
+
+
+@pytest.fixture
+def packaged(clone: Path) -> Path:
+    """With a package of the user's own beside params.yaml."""
+    (clone / "pipeline/custom.py").write_text("", encoding="utf-8")
+    (clone / "mypackage").mkdir(exist_ok=True)
+    (clone / "mypackage/schedulers.py").write_text(USERS, encoding="utf-8")
+    return clone
+
+
+def catalogue(folder: Path, code: str) -> subprocess.CompletedProcess[str]:
+    (folder / "params.yaml").write_text(f"seeds: 2\ncode: {code}\n", encoding="utf-8")
+    return subprocess.run([sys.executable, "-B", "-c", SHOWN], cwd=folder, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("code", ["mypackage.schedulers", "[mypackage.schedulers]"])
+def test_a_package_of_ones_own_is_imported(packaged: Path, code: str) -> None:
+    done = catalogue(packaged, code)
+    assert done.stdout == "dict_keys(['power'])\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("code", "broken", "line"),
+    [
+        ("mypackage.models", "", "params.yaml: code: there is no module mypackage.models here; write a package beside"),
+        ("mypackage.schedulers", "x = y\n", "mypackage/schedulers.py:9: NameError: name 'y' is not defined; mend this line"),
+        ("mypackage.schedulers", "def f(:\n", "mypackage/schedulers.py:9: SyntaxError: invalid syntax; write it as"),
+        ("mypackage.schedulers", "import no_such_thing\n", "mypackage/schedulers.py:9: there is no module no_such_thing here;"),
+    ],
+)
+def test_a_mistake_in_it_is_told_with_its_place(packaged: Path, code: str, broken: str, line: str) -> None:
+    (packaged / "mypackage/schedulers.py").write_text(USERS + broken, encoding="utf-8")
+    done = catalogue(packaged, code)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(line), done.stderr
     assert len(done.stderr.splitlines()) == 1

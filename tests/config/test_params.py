@@ -583,3 +583,10 @@ def test_a_plain_margin_is_that_of_loss_and_metric() -> None:
     own = ReportParams.model_validate({"baseline": "A", "matters": {"loss": "2%", "metric": "0.5%"}})
     assert (own.margin, own.metric_margin) == (0.02, 0.005)
     assert ReportParams.model_validate(own.model_dump(mode="json")) == own
+
+
+@pytest.mark.parametrize("written", ["none", "null", "~"])
+def test_a_sweep_may_be_left_out(written: str, tmp_path: Path) -> None:
+    text = DEFAULT.replace("sweep: {points: 10, budgets: [10%, 25%, 50%]}", f"sweep: {written}")
+    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+    assert load_params(CATALOGUE, tmp_path / "params.yaml").sweep is None

@@ -12,7 +12,8 @@ from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from pipeline.catalogue import CATALOGUE
-from pipeline.config.units import Length
+from pipeline.config.spaces import Range
+from pipeline.config.units import Length, Rate
 from pipeline.runs.traps import Finding, findings, follow, impossible
 from pipeline.schedulers.registry import register
 from pipeline.schedulers.replay import Budget, ScheduleError
@@ -224,7 +225,7 @@ def test_a_schedule_that_raises_midway(interval: str, epoch: int) -> None:
     assert (one.trap, one.epoch) == ("impossible", epoch)
     assert "raises at its step 15 of" in one.what
     assert one.change == "change its `args`"
-    assert not found("Raising", {"at": 100}, interval=interval)
+    assert [each.trap for each in found("Raising", {"at": 100}, interval=interval)] == ["not searched"]
 
 
 @pytest.mark.parametrize(
@@ -264,10 +265,31 @@ def test_momentum_is_beta1_where_the_optimizer_has_betas() -> None:
 
 
 @pytest.mark.usefixtures("own_registries")
+def test_numbers_of_ones_own_that_no_study_tries() -> None:
+    """Those of a scheduler of one's own, unless all is said about them; a choice or a flag is no number."""
+
+    def slope(optimizer: Optimizer, total_steps: int, power: float = 1.0, floor: Rate = 0.0, flat: bool = False) -> LRScheduler:
+        return LambdaLR(optimizer, lambda step: (1 - step / total_steps) ** power)
+
+    register("Slope")(slope)
+    register("HalfSearched", search={"power": Range(low=0.5, high=2.0)})(slope)
+    (none,) = found("Slope", {})
+    assert (none.trap, none.what) == ("not searched", "power, floor are not searched, and the others' arguments are")
+    assert none.why == "a study tries its peak rate alone"
+    (half,) = found("HalfSearched", {})
+    assert (half.what, half.why) == (
+        "floor is not searched, and the others' arguments are",
+        "a study tries its other arguments",
+    )
+    assert not found("Slope", {}, search={})
+    assert not found("LinearLR", {"start_factor": 1.0, "end_factor": 0.1, "total_iters": "100%"})
+
+
+@pytest.mark.usefixtures("own_registries")
 def test_a_scheduler_of_the_users_own() -> None:
     """Traps are read from the trace; its lengths are known by their annotation."""
 
-    @register("Valley", interval="epoch")
+    @register("Valley", interval="epoch", search={"bottom": Range(low="10%", high="90%"), "momentum": (0.0, 0.5)})
     def valley(optimizer: Optimizer, total_steps: int, bottom: Length, momentum: float = 0.5) -> LRScheduler:
         optimizer.param_groups[0]["momentum"] = momentum
         return LambdaLR(optimizer, lambda step: abs(step - bottom) / bottom)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.commands.answer import lines_of
 from pipeline.config import files
 from pipeline.config.params import Params
 from pipeline.runs import results
@@ -44,16 +45,38 @@ def test_all_speak_of_one_configuration(edits: list[helpers.Edit], tmp_path: Pat
     assert json.loads(row["args"]) == best["args"]
     script = " ".join(Path("reports/best/tiny.py").read_text("utf-8").split())
     assert script.startswith(f'"""{label} on tiny')
-    assert f"lr={row['lr']:.10g}" in script
+    assert f"LR = {row['lr']:.10g} " in script
     headline = re.compile(rf"(Take|Keep) {label}: ")
     assert headline.search(script)
     assert headline.search(Path("reports/report.html").read_text("utf-8"))
+    all_name_it(label, row, chosen)
     comparison = pd.read_csv("reports/comparison.csv").query("variant == 'recommended'").set_index("scheduler")
     bounds = comparison["regret_bound"].fillna(np.inf)
     within = bounds[bounds <= params.report.margin]
     assert bounds[label] == (bounds.min() if within.empty else within[label])
     if "ConstantLR" in within:
         assert label == "ConstantLR"
+
+
+def all_name_it(label: str, row: Any, chosen: Any) -> None:
+    """The terminal's lines, the page's first screen and the metrics: the same scheduler, rate and bound."""
+    (answer,) = json.loads(Path("reports/answer.json").read_text("utf-8"))["problems"]
+    use, cost, rate = answer["lines"]
+    assert use.startswith(f"{label} with SGD, peak rate {float(f'{row.lr:.2g}'):.10g}")
+    bound = f"{100 * chosen['regret_bound']:.1f}%"
+    assert bound in cost or cost.startswith(("nothing", "its loss is the lowest"))
+    assert ("factor" in rate or "hardly" in rate) == np.isfinite(chosen["tolerance"])
+    printed = " ".join("\n".join(lines_of({"problems": [answer], "next": []}, 80)).split())
+    page = " ".join(re.sub(r"<[^>]+>", " ", Path("reports/report.html").read_text("utf-8")).split())
+    for line in (use, cost, rate):
+        assert line in printed
+    assert cost.replace("'", "&#39;") in page
+    assert answer["rate"] in page
+    for other in answer["alternatives"]:
+        assert f"{other['scheduler']} , {other['what']}: {other['words']}" in page
+    metrics = json.loads(Path("reports/metrics.json").read_text("utf-8"))["tiny"]
+    assert (metrics["lr"], metrics["validation_loss"] > 0) == (row["lr"], True)
+    assert metrics.get("regret_bound", np.inf) == chosen["regret_bound"]
 
 
 def model_of(params: Params) -> Any:

@@ -6,13 +6,14 @@ file of one. They hold no time and no random name: the same numbers give the sam
 panel.
 """
 
+from pipeline.analysis.figures.answer import answer
 from pipeline.analysis.figures.canvas import POINTS, WIDTH, Panel
 from pipeline.analysis.figures.curves import learning_rate_gallery, loss_curves
 from pipeline.analysis.figures.evidence import best_so_far, budget, importances, profile, sensitivity
 from pipeline.analysis.figures.files import standalone
 from pipeline.analysis.figures.intervals import forest
 from pipeline.analysis.figures.ranks import critical_difference
-from pipeline.analysis.figures.style import PALETTE, Style, Styles, palette, styles, swatch
+from pipeline.analysis.figures.style import PALETTE, Style, Styles, palette, styles, swatch, symbol
 
 __all__ = [
     "PALETTE",
@@ -21,6 +22,7 @@ __all__ = [
     "Panel",
     "Style",
     "Styles",
+    "answer",
     "best_so_far",
     "budget",
     "critical_difference",
@@ -34,4 +36,5 @@ __all__ = [
     "standalone",
     "styles",
     "swatch",
+    "symbol",
 ]

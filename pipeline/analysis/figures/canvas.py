@@ -2,7 +2,9 @@
 
 import io
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,11 +19,12 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from pipeline.config.arrays import Floats
 
 WIDTH = 360  # points; on the narrowest phone a point is about a pixel
-POINTS = 180  # per line: about what a line of that width can show
+POINTS = 80  # per line: about what a line of that width can show
+NAME = 8.4  # points from the name of one line to that of the next
 
 # Stand-ins that matplotlib can draw with, each replaced by the page's own colour.
-INK, GRID, PAPER = "#fe0000", "#fe0001", "#fe0002"
-_THEMED = {INK: "currentColor", GRID: "var(--grid)", PAPER: "var(--card)"}
+INK, GRID, PAPER, MUTED = "#fe0000", "#fe0001", "#fe0002", "#fe0003"
+_THEMED = {INK: "currentColor", GRID: "var(--grid)", PAPER: "var(--card)", MUTED: "var(--muted)"}
 _NUMBER = re.compile(r"(?<![#\w.])-?\d+\.\d{3,}")
 # From matplotlib's own defaults: neither a matplotlibrc nor what others set in this process may show in a drawing.
 SETTINGS: dict[Any, Any] = {
@@ -109,6 +112,20 @@ def charts(
     return figure, every
 
 
+def stacked(*heights: float, left: float, gap: float) -> tuple[Figure, list[Axes]]:
+    """Charts so many points high, one under the other, each with axes of its own."""
+    top, right, bottom = 6, 10, 34
+    height = top + sum(heights) + gap * (len(heights) - 1) + bottom
+    figure = Figure(figsize=(WIDTH / 72, height / 72))
+    figure.patch.set_visible(False)
+    upper, made = height - top, []
+    for own in heights:
+        box = (left / WIDTH, (upper - own) / height, (WIDTH - left - right) / WIDTH, own / height)
+        made.append(figure.add_axes(box, facecolor="none"))
+        upper -= own + gap
+    return figure, made
+
+
 def dress(axes: Axes, scale: Scale) -> None:
     """Limits of the vertical axis, few ticks, plain numbers."""
     axes.margins(x=0)
@@ -120,6 +137,38 @@ def dress(axes: Axes, scale: Scale) -> None:
         axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(plain))
     axes.set_ylim(scale.low, scale.high)
+
+
+def room_for_names(labels: Sequence[str]) -> float:
+    """Points beside a chart for the names of its lines."""
+    return min(24 + 4.2 * max(map(len, labels), default=0), WIDTH / 2.5)
+
+
+def name_lines(axes: Axes, ends: Sequence[tuple[str, float, str]]) -> None:
+    """Each line's name beside its end, none over another: (name, height of the end in data, colour)."""
+    transform, box = axes.transData.transform, axes.get_window_extent()
+    heights = {name: float((transform((1, y))[1] - box.y0) / box.height) for name, y, _ in ends if np.isfinite(y)}
+    known = sorted((end for end in ends if end[0] in heights), key=lambda end: heights[end[0]])
+    row = min(NAME / (box.height * 72 / axes.figure.dpi), 1 / max(len(known), 1))
+    places = _apart([min(max(heights[name], 0.0), 1.0) for name, _, _ in known], row)
+    width = box.width * 72 / axes.figure.dpi
+    for (name, _, colour), place in zip(known, places, strict=True):
+        at = min(max(heights[name], 0.0), 1.0)
+        line: dict[str, Any] = {"color": colour, "linewidth": 0.6, "clip_on": False, "transform": axes.transAxes}
+        axes.plot([1, 1 + 10 / width], [at, place], **line)
+        axes.annotate(name, (1 + 12 / width, place), xycoords="axes fraction", va="center", size=7, color=colour)
+
+
+def _apart(heights: Sequence[float], row: float) -> list[float]:
+    """Ascending heights moved so that none is less than ``row`` above the one before, and all between 0 and 1."""
+    places: list[float] = []
+    for height in heights:
+        places.append(max(height, places[-1] + row) if places else height)
+    ceiling = 1.0
+    for number in reversed(range(len(places))):
+        places[number] = min(places[number], ceiling)
+        ceiling = places[number] - row
+    return places
 
 
 def plain(value: float, position: int | None) -> str:
@@ -138,34 +187,55 @@ def as_svg(figure: Figure, name: str, description: str) -> Markup:
     with rc_context({"svg.hashsalt": name}):
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     drawing = text.getvalue().partition("<svg ")[2]
-    body = _themed(_unique_ids(_slim(drawing.partition(">")[2]), re.sub(r"[^\w-]", "_", name)))
+    own = _unique_ids(_slim(drawing.partition(">")[2]), re.sub(r"[^\w-]", "_", name))
+    body = _themed(_without_plain_groups(own))
     box = f"0 0 {WIDTH} {figure.get_figheight() * 72:g}"
     opening = Markup('<svg role="img" aria-label="{}" viewBox="{}">').format(description, box)
     return opening + Markup(body)
 
 
 def _slim(svg: str) -> str:
-    """Without matplotlib's own style sheet, empty lines and false precision: a hundredth of a point is enough."""
+    """Without matplotlib's own style sheet, empty groups and false precision: a tenth of a point is enough."""
     svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->|<style.*?</style>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"<defs>\s*</defs>", "", svg)
+    svg = re.sub(r"<defs>\s*</defs>|<g[^>]*/>|(?<=\") transform=\"rotate\(-?0[^\"]*\"", "", svg)
     svg = re.sub(r"<[^>]*>", lambda tag: _NUMBER.sub(lambda match: _rounded(match[0]), tag[0]), svg)
+    svg = re.sub(r' d="[^"]*"', lambda path: re.sub(r"\s*([A-Za-z])\s+", r"\1", path[0]), svg)
     return re.sub(r"\s*\n\s*", "\n", svg)
 
 
+def _without_plain_groups(svg: str) -> str:
+    """Groups that say nothing of what is in them dissolved."""
+    kept: list[bool] = []
+
+    def one(tag: re.Match[str]) -> str:
+        if tag[0] != "</g>":
+            kept.append(" " in tag[0])
+        stays = kept[-1] if tag[0] != "</g>" else kept.pop()
+        return tag[0] if stays else ""
+
+    return re.sub(r"\n\n+", "\n", re.sub(r"<g\b[^>]*>|</g>", one, svg))
+
+
 def _rounded(digits: str) -> str:
-    return f"{float(digits):.2f}".rstrip("0").rstrip(".")
+    return f"{float(digits):.1f}".rstrip("0").rstrip(".")
 
 
 def _unique_ids(svg: str, prefix: str) -> str:
     """Ids that are referred to get the prefix, since all panels share one page; the others go."""
-    used = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', svg))
-    svg = re.sub(r' id="([^"]*)"', lambda match: f' id="{prefix}-{match[1]}"' if match[1] in used else "", svg)
-    return re.sub(r'(url\(#|href="#)', rf"\1{prefix}-", svg)
+    used = sorted(set(re.findall(r'(?:url\(#|href="#)([^)"]+)', svg)))
+    short = {found: f"{prefix}-{number}" for number, found in enumerate(used)}
+    svg = re.sub(r' id="([^"]*)"', lambda match: f' id="{short[match[1]]}"' if match[1] in short else "", svg)
+    return re.sub(r'(url\(#|href="#)([^)"]+)', lambda match: match[1] + short[match[2]], svg)
+
+
+def _variable(name: str, number: re.Match[str]) -> str:
+    return f"var(--{name}-{int(number[1], 16)})"
 
 
 def _themed(svg: str) -> str:
     """The stand-ins for colours and fonts replaced by the page's."""
-    svg = re.sub(r"#fe10([0-9a-f]{2})", lambda match: f"var(--scheduler-{int(match[1], 16)})", svg)
+    for kind, variable in (("1", "scheduler"), ("2", "band")):
+        svg = re.sub(rf"#fe{kind}0([0-9a-f]{{2}})", partial(_variable, variable), svg)
     for stand_in, colour in _THEMED.items():
         svg = svg.replace(stand_in, colour)
     return re.sub(r" font-family: [^;\"]*;", "", svg)

@@ -8,11 +8,23 @@ from markupsafe import Markup
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 
-from pipeline.analysis.figures.canvas import SETTINGS, Panel, Scale, as_svg, charts, dress, thinned, variants
+from pipeline.analysis.figures.canvas import (
+    POINTS,
+    SETTINGS,
+    Panel,
+    Scale,
+    as_svg,
+    charts,
+    dress,
+    name_lines,
+    room_for_names,
+    thinned,
+    variants,
+)
 from pipeline.analysis.figures.style import Style, Styles
 from pipeline.config.arrays import Floats
 
-SEEDS = 20  # single runs drawn in a panel
+SEEDS = 5  # single runs drawn in a panel
 DECADES = 4  # of a learning rate that are drawn; what lies below is too small to move anything
 
 
@@ -40,13 +52,15 @@ def learning_rate_gallery(
 
 def _loss_panel(name: str, bands: Sequence[tuple[str, Floats]], scale: Scale, title: str, style: Styles) -> Markup:
     with rc_context(SETTINGS):
-        figure, (axes,) = charts(180, left=36)
+        figure, (axes,) = charts(180, left=36, right=room_for_names([label for label, _ in bands]))
         for label, band in bands:
-            epoch, low, middle, high = band.T
-            axes.fill_between(epoch, low, high, color=style[label].fill, alpha=0.14, linewidth=0)
+            epoch, _, middle, _ = band.T
+            wide = band[thinned(len(band), POINTS // 2)]  # a band is soft anyway, and has two edges to store
+            axes.fill_between(wide[:, 0], wide[:, 1], wide[:, 3], color=style[label].band, alpha=0.14, linewidth=0)
             axes.plot(epoch, middle, linewidth=1.4, **style[label].line)
         dress(axes, scale)
         axes.set_xlabel("epoch")
+        name_lines(axes, [(label, band[-1, 2], style[label].fill) for label, band in bands])
         return as_svg(figure, name, f"{title} per epoch: {', '.join(label for label, _ in bands)}")
 
 
@@ -59,6 +73,7 @@ def _gallery(
         for axes, label in zip(panels, labels, strict=False):
             _rates(axes, curves[curves["scheduler"] == label], style[label], highlight.get(label))
             dress(axes, scale)
+            axes.grid(visible=False, axis="x")
             axes.set_title(label, loc="left", pad=3, y=1)  # a given height saves matplotlib the search for one
         for axes in panels[len(labels) :]:
             axes.set_axis_off()
@@ -77,7 +92,7 @@ def _rates(axes: Axes, curves: pd.DataFrame, style: Style, highlight: str | None
     single = np.unique(table.to_numpy(float)[:, :SEEDS], axis=1)
     thick = table[highlight] if highlight in table else table.median(axis="columns")
     if single.shape[1] > 1:
-        axes.plot(table.index, single, color=style.fill, linewidth=0.6, alpha=0.5)
+        axes.plot(table.index, single, color=style.band, linewidth=0.6, alpha=0.5)
     axes.plot(table.index, thick, linewidth=1.7, **style.line)
 
 

@@ -20,8 +20,10 @@ from pipeline.analysis.figures.canvas import (
     as_svg,
     charts,
     dress,
+    name_lines,
     near_the_lowest,
     plain,
+    room_for_names,
     thinned,
     variants,
 )
@@ -98,24 +100,30 @@ def _of(variant: str) -> str:
 
 def _over(name: str, column: str, table: pd.DataFrame, grid: Floats, title: str, style: Styles) -> list[Panel]:
     """One panel per variant in which anything was measured; ``grid`` are all the values of ``column`` there are."""
-    measured = table[table["validation_loss"].notna()]
-    best = measured.sort_values("validation_loss")[["low", "high"]].head(1)  # in view, so that noise looks like noise
-    scale = near_the_lowest(np.append(measured["validation_loss"].to_numpy(float), best.to_numpy(float)))
     return [
-        Panel(variant, _over_panel(f"{name}{_of(variant)}", column, rows, grid, scale, title, style))
+        Panel(variant, _over_panel(f"{name}{_of(variant)}", column, rows, grid, _over_scale(rows), title, style))
         for variant, rows in variants(table)
         if rows["validation_loss"].notna().any()
     ]
 
 
+def _over_scale(rows: pd.DataFrame) -> Scale:
+    """All means near the lowest, and the interval of that in view, so that noise looks like noise."""
+    measured = rows[rows["validation_loss"].notna()].sort_values("validation_loss")
+    scale, low = near_the_lowest(measured["validation_loss"].to_numpy(float)), float(measured["low"].iloc[0])
+    return Scale(min(scale.low, low) if np.isfinite(low) else scale.low, scale.high, False)
+
+
 def _over_panel(name: str, column: str, rows: pd.DataFrame, grid: Floats, scale: Scale, title: str, style: Styles) -> Markup:
     with rc_context(SETTINGS):
-        figure, (axes,) = charts(180, left=36)
+        figure, (axes,) = charts(180, left=36, right=room_for_names(_labels(rows)))
         for label, own in _by_scheduler(rows):
             _points(axes, column, own.sort_values(column), style[label])
         dress(axes, scale)
         _logarithmic(axes, grid, exact=column == "epochs")
         axes.set_xlabel(title)
+        known = rows[rows["validation_loss"].notna()]
+        _name(axes, known, column, "validation_loss", style)
         return as_svg(figure, name, f"Validation loss over {title}: {', '.join(_labels(rows))}")
 
 
@@ -124,7 +132,7 @@ def _points(axes: Axes, column: str, rows: pd.DataFrame, style: Style) -> None:
     x, y, low, high = (rows[name].to_numpy(float) for name in (column, "validation_loss", "low", "high"))
     diverged = rows["diverged"].to_numpy(float) > 0 if "diverged" in rows else np.zeros(len(rows), bool)
     gaps = np.full(len(x), np.nan)  # one path of many pieces is much smaller than many paths
-    axes.plot(np.ravel([x, x, gaps], "F"), np.ravel([low, high, gaps], "F"), color=style.fill, linewidth=0.7, alpha=0.35)
+    axes.plot(np.ravel([x, x, gaps], "F"), np.ravel([low, high, gaps], "F"), color=style.band, linewidth=0.7, alpha=0.35)
     axes.plot(x, y, linewidth=1.2, **style.line)
     for chosen, face in ((~diverged, style.fill), (diverged, PAPER)):
         if (chosen & np.isfinite(y)).any():
@@ -147,7 +155,7 @@ def _logarithmic(axes: Axes, grid: Floats, exact: bool) -> None:
 def _steps_panel(name: str, rows: pd.DataFrame, scale: Scale, style: Styles) -> Markup:
     labels = _labels(rows)
     with rc_context(SETTINGS):
-        figure, (axes,) = charts(180, left=36)
+        figure, (axes,) = charts(180, left=36, right=room_for_names(_labels(rows)))
         for label, own in _by_scheduler(rows):
             steps = own.sort_values("trial")
             _band(axes, _changes(steps, ["low", "high"], len(labels)), style[label])
@@ -155,18 +163,25 @@ def _steps_panel(name: str, rows: pd.DataFrame, scale: Scale, style: Styles) -> 
             axes.plot(line["trial"], line["middle"], linewidth=1.4, drawstyle="steps-post", **style[label].line)
         dress(axes, scale)
         axes.set_xlabel("trial")
+        _name(axes, rows, "trial", "middle", style)
         return as_svg(figure, name, f"Lowest validation loss up to each trial, above the best of the seed: {', '.join(labels)}")
+
+
+def _name(axes: Axes, rows: pd.DataFrame, x: str, y: str, style: Styles) -> None:
+    """The schedulers' names beside the ends of their lines."""
+    ends = [(label, float(own.sort_values(x, kind="stable")[y].iloc[-1])) for label, own in _by_scheduler(rows)]
+    name_lines(axes, [(label, end, style[label].fill) for label, end in ends])
 
 
 def _band(axes: Axes, steps: pd.DataFrame, style: Style) -> None:
     trial, low, high = (steps[name].to_numpy(float) for name in ("trial", "low", "high"))
-    axes.fill_between(trial, low, high, step="post", color=style.fill, alpha=0.06, linewidth=0)
+    axes.fill_between(trial, low, high, step="post", color=style.band, alpha=0.06, linewidth=0)
 
 
 def _profile_panel(name: str, rows: pd.DataFrame, style: Styles) -> Markup:
     labels = _labels(rows)
     with rc_context(SETTINGS):
-        figure, (axes,) = charts(180, left=36)
+        figure, (axes,) = charts(180, left=36, right=room_for_names(_labels(rows)))
         for label, own in _by_scheduler(rows):
             steps = _changes(_from_first_to_last(own), ["share"], len(labels))
             axes.plot(steps["tau"], steps["share"], linewidth=1.4, drawstyle="steps-post", **style[label].line)
@@ -175,6 +190,7 @@ def _profile_panel(name: str, rows: pd.DataFrame, style: Styles) -> Markup:
         axes.yaxis.set_major_locator(FixedLocator([0, 0.25, 0.5, 0.75, 1]))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda share, position: f"{share:.0%}"))
         axes.set(xlabel="times the fastest", xlim=FASTEST)
+        _name(axes, rows[rows["tau"] <= FASTEST[1]], "tau", "share", style)
         return as_svg(figure, name, f"Share of runs at the target within so many times the fastest: {', '.join(labels)}")
 
 

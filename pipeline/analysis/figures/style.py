@@ -23,16 +23,24 @@ MARKERS = ("o", "s", "^", "D", "v")
 """A marker to each of the dashes, for points and bars, which have none."""
 
 STAND_IN = "#fe10{:02x}"
-"""What matplotlib draws in place of the colour with that number; the page's own replaces it."""
+"""What matplotlib draws in place of the colour of the scheduler with that number; the page's own replaces it."""
+
+BAND = "#fe20{:02x}"
+"""The same for its bands and intervals, which the page leaves out where it shows the scheduler in grey."""
 
 
 @dataclass(frozen=True)
 class Style:
-    """How a scheduler is drawn: the number of its colour in :data:`PALETTE`, its dashes in line widths, and its marker."""
+    """How a scheduler is drawn: by its number, which has a colour of :data:`PALETTE`, its dashes in line widths, its marker."""
 
-    colour: int
+    number: int
     dashes: tuple[float, ...]
     marker: str
+
+    @property
+    def colour(self) -> int:
+        """Its place in :data:`PALETTE`."""
+        return self.number % len(PALETTE)
 
     @property
     def line(self) -> dict[str, Any]:
@@ -42,7 +50,12 @@ class Style:
     @property
     def fill(self) -> str:
         """The colour's stand-in."""
-        return STAND_IN.format(self.colour)
+        return STAND_IN.format(self.number)
+
+    @property
+    def band(self) -> str:
+        """That of its bands and intervals."""
+        return BAND.format(self.number)
 
 
 Styles = Mapping[str, Style]
@@ -51,20 +64,29 @@ Styles = Mapping[str, Style]
 
 def palette(theme: int) -> dict[str, str]:
     """The CSS variables of the schedulers' colours, for a light (0) or a dark (1) page."""
-    return {f"--scheduler-{number}": colours[theme] for number, colours in enumerate(PALETTE)}
+    numbers = range(len(PALETTE) * len(DASHES))
+    colours = {number: PALETTE[number % len(PALETTE)][theme] for number in numbers}
+    return {f"--{what}-{number}": colour for number, colour in colours.items() for what in ("scheduler", "band")}
 
 
 def styles(labels: Sequence[str]) -> dict[str, Style]:
     """One style per label, by position: all colours solid and round, then all of them dashed and square, and so on."""
-    kinds = zip(DASHES, MARKERS, strict=True)
-    looks = [Style(colour, dashes, marker) for (dashes, marker), colour in product(kinds, range(len(PALETTE)))]
+    kinds = product(zip(DASHES, MARKERS, strict=True), PALETTE)
+    looks = [Style(number, dashes, marker) for number, ((dashes, marker), _) in enumerate(kinds)]
     return {label: looks[position % len(looks)] for position, label in enumerate(labels)}
 
 
 def swatch(style: Style) -> Markup:
-    """A short line in a scheduler's style, for legends and tables."""
+    """A short line in a scheduler's style, for legends."""
+    return Markup('<svg class="swatch" viewBox="0 0 28 8" aria-hidden="true">{}</svg>').format(_line(style))
+
+
+def symbol(style: Style) -> Markup:
+    """The same as a symbol of the page, ``look-`` and the scheduler's number, for tables that show it many times."""
+    return Markup('<symbol id="look-{}" viewBox="0 0 28 8">{}</symbol>').format(style.number, _line(style))
+
+
+def _line(style: Style) -> Markup:
     dashes = Markup(' stroke-dasharray="{}"').format(" ".join(f"{2 * d:g}" for d in style.dashes)) if style.dashes else ""
-    return Markup(
-        '<svg class="swatch" viewBox="0 0 28 8" aria-hidden="true"><path d="M0 4H28" fill="none"'
-        ' stroke="var(--scheduler-{})" stroke-width="3"{}/></svg>'
-    ).format(style.colour, dashes)
+    line = Markup('<path d="M0 4H28" fill="none" stroke="var(--scheduler-{})" stroke-width="3"{}/>')
+    return line.format(style.number, dashes)

@@ -1,0 +1,261 @@
+"""The answer to a problem, in words and figures: what to use, what it may cost, how wrong the rate may be, what else costs.
+
+The words are made here and nowhere else: the page shows them, ``reports/answer.json`` keeps them, and ``python -m pipeline``
+prints them from there.
+"""
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+from urllib.parse import quote
+
+import pandas as pd
+
+from pipeline.analysis.choice import Choice, simplest_first
+from pipeline.analysis.ends import ends, warning
+from pipeline.analysis.statistics import CRITERION
+from pipeline.analysis.summary import MISSING, called, count, factor, listing, rounded, share, short, unusual
+from pipeline.analysis.tables import ProblemResults, Row, records
+from pipeline.config.params import Schedule
+from pipeline.schedulers.registry import schedulers
+from pipeline.schedulers.replay import monitored
+from pipeline.statistics.comparison import Reason
+
+NOTHING = "No run finished: every scheduler diverged on every seed."
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """What somebody might take instead, and its cost against the best: a share of the lowest mean loss, and its bound at 95%.
+
+    ``bound`` is NaN where nothing bounds the cost; ``cost`` is NaN too where no run finished.
+    """
+
+    scheduler: str
+    what: str
+    cost: float
+    bound: float
+    words: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a problem's last variant recommends.
+
+    ``scheduler`` is None, and all of the configuration empty, where no run finished. ``arguments`` and the rates are rounded
+    as a person would; ``lowest_lr`` and ``highest_lr`` are what the peak rate may be for 5% of loss, NaN where that is unknown.
+    """
+
+    problem: str
+    variant: str
+    scheduler: str | None
+    lr: str
+    arguments: Mapping[str, str]
+    stepped: str
+    optimizer: str
+    bound: float
+    is_bounded: bool
+    tolerance: float
+    lowest_lr: float
+    highest_lr: float
+    alternatives: Sequence[Alternative]
+    cost: str
+    rate: str
+    caution: str
+
+    @property
+    def use(self) -> str:
+        """What to use, in a line."""
+        if self.scheduler is None:
+            return NOTHING
+        given = "".join(f", {name}={value}" for name, value in self.arguments.items())
+        return f"{self.scheduler} with {self.optimizer}, peak rate {self.lr}{given}, {self.stepped}"
+
+    @property
+    def instead(self) -> str:
+        """What the obvious alternatives cost, in a line."""
+        return ", ".join(f"{other.scheduler} ({other.what}) {other.words}" for other in self.alternatives)
+
+    @property
+    def lines(self) -> list[str]:
+        """What to use; what it may cost; how wrong the rate may be, and what else costs."""
+        if self.scheduler is None:
+            return [self.use, "lower the rates in params.yaml", MISSING]
+        instead = f"; instead: {self.instead}" if self.alternatives else ""
+        return [self.use, self.cost, f"{self.rate}{instead}"]
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it, to be written to a file."""
+        return {**asdict(self), "lines": self.lines}
+
+
+def best_file(problem: str, label: str | None = None) -> str:
+    """The file of a scheduler, or of what is recommended for a problem, beside the page, as a link writes it."""
+    return f"best/{quote(problem)}.py" if label is None else f"best/{quote(problem)}/{quote(label)}.py"
+
+
+def answer_to(results: ProblemResults, compared: pd.DataFrame, widths: pd.DataFrame, chosen: Choice, baseline: str) -> Answer:
+    """The answer that ``chosen`` gives; ``compared`` and ``widths`` have the problem's rows, as :func:`choices` takes them."""
+    rows = {row["scheduler"]: row for row in records(compared[compared["variant"] == chosen.variant])}
+    common: dict[str, Any] = {
+        "problem": results.name,
+        "variant": chosen.variant,
+        "bound": chosen.bound,
+        "is_bounded": chosen.is_bounded,
+    }
+    if chosen.scheduler is None or chosen.run is None:
+        empty: dict[str, Any] = {
+            "lr": MISSING,
+            "arguments": {},
+            "stepped": "",
+            "optimizer": "",
+            "cost": "",
+            "rate": "",
+            "caution": "",
+        }
+        unknown: dict[str, Any] = dict.fromkeys(("tolerance", "lowest_lr", "highest_lr"), math.nan)
+        return Answer(scheduler=None, alternatives=(), **common, **empty, **unknown)
+    run = records(results.runs[results.runs["run"] == chosen.run])[0]
+    forgiven = _forgiven(widths, chosen)
+    return Answer(
+        scheduler=chosen.scheduler,
+        lr=short(float(run["lr"])),
+        arguments=_arguments(run),
+        stepped=_stepped(run),
+        optimizer=_optimizer(results, run),
+        tolerance=chosen.tolerance,
+        lowest_lr=forgiven[0],
+        highest_lr=forgiven[1],
+        alternatives=tuple(_alternatives(results, compared, rows, simplest_first(results, widths, baseline), chosen, baseline)),
+        cost=_cost(chosen, rows[chosen.scheduler], len(rows)),
+        rate=_rate(chosen, forgiven),
+        caution=warning(ends(results.trials)),
+        **common,
+    )
+
+
+NARROWED_BY = {
+    "seeds": "raise seeds in params.yaml, then make repro",
+    "trials": "raise tune.trials in params.yaml, then make repro",
+    "samples": "only more samples would",
+}
+"""What makes a bound narrower, by what the noise is mostly due to."""
+
+
+def next_steps(answers: Sequence[Answer], due_to: Mapping[str, str]) -> list[str]:
+    """What to try next, a line each; ``due_to`` is problem → a key of :data:`NARROWED_BY`, seeds where it does not say."""
+    known = [answer for answer in answers if answer.scheduler is not None]
+    unsure: dict[str, list[str]] = {}
+    for answer in known:
+        if not answer.is_bounded:
+            unsure.setdefault(due_to.get(answer.problem, "seeds"), []).append(answer.problem)
+    steps = [f"try it: python reports/{best_file(answer.problem)}" for answer in known[:1]]
+    steps += [f"narrow what {listing(own)} may cost: {NARROWED_BY[what]}" for what, own in unsure.items()]
+    return steps + [f"{answer.problem}: {answer.caution}" for answer in known if answer.caution]
+
+
+def _arguments(run: Row) -> dict[str, str]:
+    """The arguments in torch's own numbers, but for those that are torch's defaults."""
+    fields = schedulers[run["name"]].arguments.model_fields
+    resolved = json.loads(run["resolved"])
+    given = {name: value for name, value in resolved.items() if name not in fields or value != fields[name].default}
+    warmup = {"warmup": f"{int(run['warmup'])} steps"} if run["warmup"] else {}
+    return {**{name: rounded(value) for name, value in given.items() if value is not None}, **warmup}
+
+
+def _stepped(run: Row) -> str:
+    """After what the scheduler is stepped, and with which figure where it watches one."""
+    watched = monitored(Schedule(name=run["name"], args=json.loads(run["resolved"]), interval=run["interval"]))
+    figure = f" with its {watched.replace('train_', 'training_').replace('_', ' ')}" if watched else ""
+    return f"stepped after every {run['interval']}{figure}"
+
+
+def _optimizer(results: ProblemResults, run: Row) -> str:
+    """The optimizer with what is not torch's default, the clipping of gradients and the averaging of weights."""
+    found, clip = json.loads(run["optimizer"]), results.params.clip
+    args = {**found["args"], "lr": float(run["lr"])}
+    unlike = {name: value for name, value in unusual(found["name"], args).items() if name != "lr"}
+    given = {name: rounded(value) if isinstance(value, list) else value for name, value in unlike.items()}
+    words = [called(found["name"], given)]
+    if clip:
+        kind, most = ("norm", clip.norm) if clip.norm else ("value", clip.value)
+        words.append(f"gradients clipped to a {kind} of {most:g}")
+    if found.get("average"):
+        words.append(f"weights averaged ({', '.join(f'{key} {value}' for key, value in found['average'].items())})")
+    return ", ".join(words)
+
+
+def _cost(chosen: Choice, row: Row, schedulers_there: int) -> str:
+    """What the choice may cost."""
+    if chosen.reason is Reason.LOWEST_LOSS:
+        said = "its loss is the lowest, but these runs cannot tell how much better another may be"
+    elif share(chosen.bound) == "0.0%":
+        said = f"nothing: no other of the {schedulers_there} is better" if schedulers_there > 1 else "there is no other"
+    else:
+        why = "the simplest of those so close" if chosen.is_bounded else "no other is surer"
+        said = f"at most {share(chosen.bound)} more loss than the best of {schedulers_there}; {why}"
+    failed = f"; it diverged in {row['diverged']} of {count(int(row['runs']), 'run')}" if row["diverged"] else ""
+    return said + failed
+
+
+def _forgiven(widths: pd.DataFrame, chosen: Choice) -> tuple[float, float]:
+    """From which to which peak rate 5% of loss are not exceeded, where the recommended rate is known to lie within."""
+    own = widths[widths["scheduler"] == chosen.scheduler]
+    if own.empty or math.isnan(chosen.tolerance):
+        return math.nan, math.nan
+    return float(own["lowest_lr"].iloc[0]), float(own["highest_lr"].iloc[0])
+
+
+def _rate(chosen: Choice, forgiven: tuple[float, float]) -> str:
+    """How wrong the peak rate may be."""
+    if math.isnan(chosen.tolerance):
+        return "how wrong it may be is not known: no sweep of rates has been run, or it lies beside the good ones"
+    low, high = map(short, forgiven)
+    wrong = factor(chosen.tolerance)
+    by = "may hardly be wrong" if float(wrong) < 1.1 else f"may be wrong by a factor of {wrong} either way"
+    return f"{by}: at most 5% more loss from {low} to {high}"
+
+
+def _alternatives(
+    results: ProblemResults,
+    compared: pd.DataFrame,
+    rows: Mapping[str, Row],
+    order: Sequence[str],
+    chosen: Choice,
+    baseline: str,
+) -> Iterator[Alternative]:
+    """The constant rate or what else the baseline is, the next simplest, and the recommended scheduler as it was written."""
+    others = [label for label in order if label in rows and label not in (chosen.scheduler, baseline)]
+    if baseline in rows and baseline != chosen.scheduler:
+        yield _alternative(rows[baseline], "the baseline")
+    if others:
+        yield _alternative(rows[others[0]], "the next simplest")
+    lowest = _lowest(rows.values())
+    written = records(compared[(compared["variant"] == "default") & (compared["scheduler"] == chosen.scheduler)])
+    if chosen.variant != "default" and written:  # on other seeds, so that nothing bounds it
+        regret = max(0.0, written[0][CRITERION] / lowest - 1) if lowest else math.nan
+        yield _alternative({**written[0], "regret": regret, "regret_bound": math.nan}, "as params.yaml has it")
+
+
+def _lowest(rows: Iterable[Row]) -> float:
+    """The lowest mean loss among the schedulers that diverged least, which costs are shares of."""
+    known = [(row["diverged"], row[CRITERION]) for row in rows if not math.isnan(row[CRITERION])]
+    return float(abs(min(known)[1])) if known else math.nan
+
+
+def _alternative(row: Row, what: str) -> Alternative:
+    cost, bound = float(row["regret"]), float(row["regret_bound"])
+    if math.isnan(float(row[CRITERION])):
+        words = "diverged in every run"
+    else:
+        words = _more(cost, bound)
+        words += f", diverged in {row['diverged']} of {row['runs']} runs" if row["diverged"] else ""
+    return Alternative(str(row["scheduler"]), what, cost, bound if math.isfinite(bound) else math.nan, words)
+
+
+def _more(cost: float, bound: float) -> str:
+    if math.isfinite(bound):
+        return f"at most {share(bound)} more"
+    return f"about {share(cost) if cost < 0.1 else f'{cost:.0%}'} more" if math.isfinite(cost) else "is not comparable"

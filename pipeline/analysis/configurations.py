@@ -1,0 +1,46 @@
+"""Of each scheduler the configuration to paste: as confirmed, else as a study found it, else as written."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.analysis.choice import Choices, last, typical
+from pipeline.analysis.snippet import snippet
+from pipeline.analysis.tables import ProblemResults
+from pipeline.config.params import Params
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """A row of ``runs.parquet`` that stands for a scheduler, and its warmup as written, a share of the run perhaps."""
+
+    run: Mapping[str, Any]
+    warmup: int | str
+
+
+def configuration(params: Params, problem: ProblemResults, found: Choices, label: str) -> Configuration | None:
+    """That of a label; None where all of its runs diverged. Of what is recommended it is the run that all else speaks of."""
+    chosen = last(found)
+    run = chosen.run if label == chosen.scheduler else None
+    for variant in reversed(problem.variants):
+        run = run or typical(problem, variant, label)
+    rows = problem.runs[problem.runs["run"] == run].to_dict("records")
+    if not rows:
+        return None
+    row = {str(key): value for key, value in rows[0].items()}
+    return Configuration(row, _warmup(params, problem, row))
+
+
+def snippet_of(params: Params, problem: ProblemResults, found: Choices, label: str) -> str:
+    """The lines to paste of a label's configuration, as at the top of its file; empty where there is none."""
+    of_label = configuration(params, problem, found, label)
+    return snippet(problem.params, of_label.run, problem.batches, of_label.warmup) if of_label else ""
+
+
+def _warmup(params: Params, problem: ProblemResults, run: Mapping[str, Any]) -> int | str:
+    label = str(run["scheduler"])
+    if run["variant"] != "default" and label in problem.best:
+        written: int | str = problem.best[label].get("warmup", 0)
+        return written
+    schedule = {**params.schedulers, **problem.params.schedulers}.get(label)
+    return schedule.warmup if schedule else int(run["warmup"])

@@ -1,0 +1,132 @@
+"""The words of the answer, on figures written by hand."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.analysis.answer import Answer, answer_to, best_file, next_steps
+from pipeline.analysis.choice import choices, last
+from pipeline.analysis.statistics import compare
+from pipeline.analysis.summary import factor, rounded
+from pipeline.analysis.tables import gather
+from pipeline.catalogue import CATALOGUE
+from pipeline.config.params import Clipping, ProblemParams, load_params
+
+MakeRuns = Callable[[dict[tuple[str, str], list[float]]], pd.DataFrame]
+MakeCurves = Callable[[pd.DataFrame, int], pd.DataFrame]
+NAN = float("nan")
+LOSSES = {
+    **{("default", label): [0.9, 1.0, 1.1, 1.2] for label in ("base", "A", "B")},
+    ("recommended", "base"): [0.61, 0.72, 0.79, 0.91],
+    ("recommended", "A"): [0.5, 0.6, 0.7, 0.8],
+    ("recommended", "B"): [0.55, 0.65, 0.75, 0.86],
+}
+WIDTHS = pd.DataFrame(
+    [("A", 1.0, 0.5, 0.25, 16.0, 1.8, False), ("B", 1.0, 0.5, 0.5, 2.0, 0.6, False)],
+    columns=["scheduler", "best_lr", "best_loss", "lowest_lr", "highest_lr", "decades", "at_edge"],
+)
+
+
+@pytest.fixture
+def problem(tmp_path: Path) -> ProblemParams:
+    path = tmp_path / "params.yaml"
+    path.write_text(
+        "seeds: 2\n"
+        "problems:\n"
+        "  P: {dataset: {name: digits}, model: {name: linear}, optimizer: {name: SGD, lr: 0.5}, epochs: 3, batch_size: 8}\n"
+        "schedulers: {base: {name: ConstantLR}}\n"
+        "report: {baseline: base}\n"
+    )
+    return load_params(CATALOGUE, path).problems["P"]
+
+
+@pytest.fixture
+def answer(problem: ProblemParams, make_runs: MakeRuns, make_curves: MakeCurves) -> Callable[..., Answer]:
+    def to(losses: dict[tuple[str, str], list[float]] = LOSSES, *, params: Any = problem, widths: pd.DataFrame = WIDTHS,
+           **columns: Any) -> Answer:  # fmt: skip
+        runs = make_runs(losses).assign(lr=0.98765, **columns)
+        results = gather("P", params, ["base", "A", "B"], [(runs, make_curves(runs, 2))])
+        compared = compare(runs, "base")
+        return answer_to(results, compared, widths, last(choices(results, compared, widths, "base", 0.01)), "base")
+
+    return to
+
+
+def test_it_says_what_to_use_what_it_costs_and_what_else_does(answer: Callable[..., Answer]) -> None:
+    found = answer(name="StepLR", resolved=json.dumps({"step_size": 7, "gamma": 0.998997}))
+    assert found.use == "A with SGD, peak rate 0.99, step_size=7, gamma=0.999, stepped after every epoch"
+    assert found.cost == "nothing: no other of the 3 is better"
+    assert found.rate == "may be wrong by a factor of 3.9 either way: at most 5% more loss from 0.25 to 16"
+    told = [(other.scheduler, other.what) for other in found.alternatives]
+    assert told == [("base", "the baseline"), ("B", "the next simplest"), ("A", "as params.yaml has it")]
+    assert found.alternatives[2].words == "about 62% more"  # (1.05 - 0.65) / 0.65, on other seeds
+    assert found.alternatives[0].words == f"at most {100 * found.alternatives[0].bound:.1f}% more"
+    assert found.lines == [found.use, found.cost, f"{found.rate}; instead: {found.instead}"]
+
+
+def test_arguments_that_are_torchs_defaults_are_left_out(answer: Callable[..., Answer]) -> None:
+    found = answer(name="StepLR", resolved=json.dumps({"step_size": 7, "gamma": 0.1}), warmup=3, interval="batch")
+    assert found.use.endswith("step_size=7, warmup=3 steps, stepped after every batch")
+
+
+def test_what_watches_a_figure_says_which(answer: Callable[..., Answer]) -> None:
+    found = answer(name="ReduceLROnPlateau", resolved=json.dumps({"factor": 0.1, "patience": 3}))
+    assert found.stepped == "stepped after every epoch with its training loss"
+
+
+def test_clipping_and_averaging_belong_to_the_optimizer(answer: Callable[..., Answer], problem: ProblemParams) -> None:
+    optimizer = json.dumps({"name": "SGD", "args": {"lr": 1.0, "momentum": 0.9}, "average": {"ema": 0.99}})
+    found = answer(params=problem.model_copy(update={"clip": Clipping(norm=1.0)}), optimizer=optimizer)
+    assert found.optimizer == "SGD (momentum 0.9), gradients clipped to a norm of 1, weights averaged (ema 0.99)"
+
+
+def test_without_a_sweep_nothing_is_claimed_of_the_rate(answer: Callable[..., Answer]) -> None:
+    assert "not known" in answer(widths=WIDTHS.head(0)).rate
+
+
+def test_where_nothing_finished_it_says_so(answer: Callable[..., Answer]) -> None:
+    found = answer({("default", "base"): [NAN, NAN], ("default", "A"): [NAN, NAN]})
+    assert found.scheduler is None
+    assert found.lines[0] == "No run finished: every scheduler diverged on every seed."
+    assert next_steps([found], {}) == []
+
+
+def test_what_diverged_is_said(answer: Callable[..., Answer]) -> None:
+    found = answer({("default", "base"): [NAN, NAN, 0.9], ("default", "A"): [0.5, NAN, 0.6]})
+    assert found.cost == "nothing: no other of the 2 is better; it diverged in 1 of 3 runs"
+    assert found.alternatives[0].words.endswith("diverged in 2 of 3 runs")
+
+
+def test_next_is_to_try_it_and_to_narrow_what_is_not_sure(answer: Callable[..., Answer]) -> None:
+    unsure = answer({("default", "base"): [0.5, 0.6, 0.7, 0.8], ("default", "A"): [0.6, 0.5, 0.6, 0.7]})
+    assert not unsure.is_bounded
+    assert [step.partition(":")[0] for step in next_steps([unsure], {})] == ["try it", "narrow what P may cost"]
+    assert "raise seeds" in next_steps([unsure], {})[1]
+    assert "more samples" in next_steps([unsure], {"P": "samples"})[1]
+    assert [step.partition(":")[0] for step in next_steps([answer()], {})] == ["try it"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.9957000000000001, "0.9957"), (0.998997, "0.999"), (0.1373, "0.14"), (1547.3, "1500"), (1e-5, "1e-05"), (7, "7"),
+     ([0.31, 12], "[0.31, 12]"), (True, "True"), ("linear", "linear"), (1.0, "1")],
+)  # fmt: skip
+def test_arguments_are_written_as_a_person_would(value: object, text: str) -> None:
+    assert rounded(value) == text
+
+
+@pytest.mark.parametrize(("value", "text"), [(1.1129, "1.1"), (4.59, "4.5"), (31.9, "31"), (1.0, "1"), (256.0, "250")])
+def test_a_factor_never_promises_more_than_was_found(value: float, text: str) -> None:
+    assert factor(value) == text
+    assert float(text) <= value
+    assert np.isfinite(float(text))
+
+
+def test_a_link_to_any_name_is_a_link() -> None:
+    assert best_file("my data#1") == "best/my%20data%231.py"
+    assert best_file("P", "Step 2") == "best/P/Step%202.py"

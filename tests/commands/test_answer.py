@@ -1,0 +1,54 @@
+"""``python -m pipeline`` without words, or with ``answer``: the last report's answer, or what to do."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pipeline import __main__
+from pipeline.commands import answer
+
+FOUND = {
+    "problems": [
+        {"problem": "digits", "lines": ["StepLR with SGD, peak rate 0.85", "at most 5.2% more loss", "any " * 60]},
+        {"problem": "houses", "lines": ["No run finished", "lower the rates", "-"]},
+    ],
+    "next": ["try it: python reports/best/digits.py"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("words", [[], ["answer"]])
+def test_it_prints_three_lines_for_each_problem(
+    words: list[str], here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "reports").mkdir()
+    (here / "reports/answer.json").write_text(json.dumps(FOUND))
+    (here / "reports/report.html").touch()
+    monkeypatch.setattr("sys.argv", ["pipeline", *words])
+    __main__.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:3] == [
+        "digits",
+        "  use   StepLR with SGD, peak rate 0.85",
+        "  cost  at most 5.2% more loss",
+    ]
+    assert lines[3].startswith("  rate  any any")
+    assert lines[4].startswith("        any any")
+    assert max(map(len, lines)) <= 120
+    assert lines[-2:] == ["report: reports/report.html", "next:   try it: python reports/best/digits.py"]
+
+
+def test_without_results_it_says_what_to_do(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    answer.main()
+    assert "make repro" in capsys.readouterr().out
+
+
+def test_a_broken_file_is_told_with_the_remedy(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "reports").mkdir()
+    (here / "reports/answer.json").write_text("{")
+    monkeypatch.setattr("sys.argv", ["pipeline"])
+    with pytest.raises(SystemExit):
+        __main__.main()
+    assert "reports/answer.json cannot be read" in capsys.readouterr().err
