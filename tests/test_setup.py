@@ -59,8 +59,8 @@ def call(root: Path, *words: str, fails: str = "-", **more: str) -> tuple[list[s
 
 def test_the_first_call_installs_and_a_second_does_not(clone: Path) -> None:
     install = INSTALL.format("requirements.txt")
-    assert call(clone, "make", "repro")[0] == [*VENV, install, "dvc repro"]
-    assert call(clone, "make", "repro")[0] == ["dvc repro"]
+    assert call(clone, "make", "repro")[0] == [*VENV, install, "dvc repro", "python -m pipeline"]
+    assert call(clone, "make", "repro")[0] == ["dvc repro", "python -m pipeline"]
     checks = ["ruff check", "ruff format --check", "mypy "]
     first, again = call(clone, "make", "test")[0], call(clone, "make", "test")[0]
     alone = INSTALL.replace("-r", "--no-deps -r").format("requirements-timm.txt")
@@ -72,13 +72,13 @@ def test_the_first_call_installs_and_a_second_does_not(clone: Path) -> None:
 def test_a_changed_pin_is_installed(clone: Path) -> None:
     call(clone, "make", "repro")
     os.utime(clone / "constraints.txt", (2**31, 2**31))
-    assert call(clone, "make", "repro")[0] == [INSTALL.format("requirements.txt"), "dvc repro"]
+    assert call(clone, "make", "repro")[0] == [INSTALL.format("requirements.txt"), "dvc repro", "python -m pipeline"]
 
 
 def test_a_moved_environment_is_made_anew(clone: Path) -> None:
     call(clone, "make", "repro")
     moved = clone.rename(clone.parent / "moved")
-    assert call(moved, "make", "repro")[0] == [*VENV, INSTALL.format("requirements.txt"), "dvc repro"]
+    assert call(moved, "make", "repro")[0] == [*VENV, INSTALL.format("requirements.txt"), "dvc repro", "python -m pipeline"]
 
 
 def test_without_venv_nothing_is_begun(clone: Path) -> None:

@@ -445,9 +445,9 @@ class SeedRange(BaseModel):
     model_config = STRICT
 
     least: int = Field(ge=2, le=FRESH)
-    """Seeds of the studies, and of the confirmation at its first look."""
+    """Of every study, and the first look of the confirmation."""
     most: int = Field(ge=2, le=FRESH)
-    """Seeds of the confirmation at its last look."""
+    """Of the confirmation, where fewer do not settle it."""
 
     @field_validator("most")
     @classmethod
@@ -478,8 +478,7 @@ class Params(BaseModel):
     keep_model: bool = False
     """Whether each problem's best run is kept as a model, in reports/best and in MLflow's registry."""
     seeds: Annotated[int | SeedRange, BeforeValidator(_seeds)]
-    """How many whole replicates, each with a split, weights, order and tuning of its own; or a range, for a confirmation that
-    stops by itself."""
+    """Whole replicates, each with its own split, initial weights, data order and tuning; or `{least: 6, most: 40}`."""
     problems: dict[ProblemName, ProblemParams] = Field(min_length=1)
     """What to train on, by a name of yours."""
     schedulers: Schedules = Field(min_length=1)
