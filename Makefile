@@ -2,9 +2,10 @@
 # make test    checks and tests                   make mirror  rebuild both tools' stores from results/
 # make bench   every claim about speed, measured  make calibrate  false alarms among equal schedulers
 # make published  published findings in miniature     make docs    the documentation as a site, in site/
+# make quick TABLE=my.csv TARGET=price   or PROBLEM=digits: an answer within about a minute
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help repro test check ui mirror bench calibrate published docs clean constraints
+.PHONY: help repro quick test check ui mirror bench calibrate published docs clean constraints
 
 PYTHON ?= python3
 WORKERS ?= auto
@@ -27,6 +28,9 @@ repro: .venv/run.stamp
 	@dvc repro || { python scripts/mend.py && dvc repro; } || \
 		{ python -m pipeline.stages.check; exit 1; } # a problem's name that DVC itself stumbles over is told in our words
 	@echo && python -m pipeline
+
+quick: .venv/run.stamp
+	@python -m pipeline quick $(if $(TABLE),"$(TABLE)" --target "$(TARGET)",--problem "$(or $(PROBLEM),digits)")
 
 test: check
 	OMP_NUM_THREADS=1 python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder

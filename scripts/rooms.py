@@ -22,7 +22,8 @@ FLOORS = (
     ("search",),
     ("analysis", "tracking"),
     ("cli",),
-    ("stages", "commands"),
+    ("stages",),
+    ("commands",),
 )
 """From the bottom up. A module imports from its own room or from floors below; rooms of one floor do not know each other."""
 OF_NO_RESULT = {"tracking", "cli"}

@@ -19,7 +19,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from pipeline.config.arrays import Floats
 
 WIDTH = 360  # points; on the narrowest phone a point is about a pixel
-POINTS = 80  # per line: about what a line of that width can show
+POINTS = 64  # per line: about what a line of that width can show
 NAME = 8.4  # points from the name of one line to that of the next
 
 # Stand-ins that matplotlib can draw with, each replaced by the page's own colour.

@@ -1,0 +1,123 @@
+"""``python -m pipeline quick``: an answer within about a minute for one table, or one problem of params.yaml.
+
+Five schedulers, five seeds and a small search, in a folder of their own, through the same stages as a whole study. The
+parameters that were used are written there, to be taken on from.
+"""
+
+import argparse
+import contextlib
+import os
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from pipeline.catalogue import CATALOGUE
+from pipeline.commands import answer
+from pipeline.config.errors import PipelineError
+from pipeline.config.files import read_dataset
+from pipeline.config.params import PARAMS_FILE, load_params
+from pipeline.stages import check, confirm, dataset, report, sweep, train, tune
+
+SEEDS, TRIALS, BASELINE = 5, 8, "ConstantLR"
+SCHEDULERS: dict[str, Any] = {
+    BASELINE: {"args": {"factor": 1.0}},
+    "StepLR": {"args": {"step_size": "30%", "gamma": 0.1}},
+    "CosineAnnealingLR": {"args": {"T_max": "100%"}},
+    "CosineWarmup": {"name": "CosineAnnealingLR", "args": {"T_max": "100%"}, "warmup": "5%"},
+    "OneCycleLR": {"args": {"max_lr": "100%", "cycle_momentum": False}},
+}
+SAMPLES = 300_000
+"""Samples times epochs of a run, about: some 700 runs are to take half a minute on two cores."""
+LONGEST = 60
+"""Epochs at most."""
+
+
+def main(words: Sequence[str]) -> None:
+    """Carry out the command; :class:`PipelineError` with what is wrong."""
+    asked = _parser().parse_args(words)
+    name, entry = _of_params(asked.problem) if asked.problem else _of_table(asked.file, asked.target)
+    folder = asked.folder or Path("quick") / name
+    folder.mkdir(parents=True, exist_ok=True)
+    if asked.file:
+        (folder / "inputs").mkdir(exist_ok=True)
+        shutil.copy(asked.file, folder / "inputs" / asked.file.name)
+    elif Path("inputs").is_dir():
+        shutil.copytree("inputs", folder / "inputs", dirs_exist_ok=True)
+    with _inside(folder):
+        _write(name, entry)
+        dataset.main(name)
+        if asked.file:
+            _write(name, entry | _size(read_dataset(name)))
+        check.main()
+        for stage in (train, tune, confirm, sweep):
+            stage.main(name)
+        report.main()
+        answer.main()
+    print(f"all in {folder}/; its params.yaml is what was asked, to go on from")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m pipeline quick", description=__doc__)
+    parser.add_argument("file", nargs="?", type=Path, metavar="TABLE", help="CSV or Parquet, a row per sample")
+    parser.add_argument("--target", metavar="COLUMN", help="what is to be predicted")
+    parser.add_argument("--problem", metavar="NAME", help="a problem of params.yaml in place of a table")
+    parser.add_argument("--folder", type=Path, help="where everything goes; quick/NAME if left out")
+    return parser
+
+
+def _of_table(file: Path | None, target: str | None) -> tuple[str, dict[str, Any]]:
+    """A small network for the table."""
+    if file is None or target is None:
+        raise PipelineError("quick needs a table and --target COLUMN, or --problem NAME")
+    if not file.is_file():
+        raise PipelineError(f"{file} is not there; name a CSV or Parquet file")
+    name = re.sub(r"[^A-Za-z0-9_-]+", "_", file.name.partition(".")[0]).strip("_-")[:64] or "table"
+    model = {"model": {"name": "mlp", "hidden": [32]}, "optimizer": {"name": "AdamW", "lr": 0.01}}
+    data = {"name": "file", "path": file.name, "target": target}
+    return name, {"dataset": data, **model, "epochs": 1, "batch_size": 32}
+
+
+def _size(data: Any) -> dict[str, int]:
+    """Epochs and batches for so many samples."""
+    samples = int((data["split"] == "train").sum())
+    return {"epochs": max(3, min(LONGEST, SAMPLES // samples)), "batch_size": 32 if samples < 3_000 else 128}
+
+
+def _of_params(name: str) -> tuple[str, dict[str, Any]]:
+    """The problem as params.yaml has it, without schedulers of its own."""
+    load_params(CATALOGUE).problem(name)  # a mistake is told before anything begins
+    entry = YAML(typ="safe", pure=True).load(PARAMS_FILE.read_text("utf-8"))["problems"][name]
+    return name, {key: value for key, value in entry.items() if key != "schedulers"}
+
+
+@contextlib.contextmanager
+def _inside(folder: Path) -> Iterator[None]:
+    """Work in the folder, with parameters of its own, and tell no tracker."""
+    before = os.environ.get("PIPELINE_TRACKERS")
+    os.environ["PIPELINE_TRACKERS"] = "none"
+    load_params.cache_clear()
+    try:
+        with contextlib.chdir(folder):
+            yield
+    finally:
+        load_params.cache_clear()
+        del os.environ["PIPELINE_TRACKERS"]
+        os.environ |= {"PIPELINE_TRACKERS": before} if before is not None else {}
+
+
+def _write(name: str, entry: dict[str, Any]) -> None:
+    params = {
+        "seeds": SEEDS,
+        "problems": {name: entry},
+        "schedulers": SCHEDULERS,
+        "tune": {"trials": TRIALS, "batch": TRIALS},
+        "sweep": "none",
+        "report": {"baseline": BASELINE},
+    }
+    with PARAMS_FILE.open("w", encoding="utf-8") as file:
+        YAML().dump(params, file)
+    load_params.cache_clear()

@@ -1,0 +1,79 @@
+"""A first answer for one table or problem, in a folder of its own."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from ruamel.yaml import YAML
+
+from pipeline.commands import quick
+from pipeline.config.errors import PipelineError
+from pipeline.config.params import load_params
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As little as says something."""
+    monkeypatch.setattr(quick, "SEEDS", 2)
+    monkeypatch.setattr(quick, "TRIALS", 2)
+    monkeypatch.setattr(quick, "SAMPLES", 200)
+    monkeypatch.setattr(quick, "SCHEDULERS", {label: quick.SCHEDULERS[label] for label in ("ConstantLR", "StepLR")})
+
+
+@pytest.fixture
+def table(repository: Path) -> Path:
+    """Prices, far from zero, with a gap and a column of words."""
+    draw = np.random.default_rng(0)
+    size = draw.uniform(20, 200, 120)
+    kind = draw.choice(["flat", "house"], 120)
+    price = 1000 * size + 5e4 * (kind == "house") + draw.normal(0, 5e3, 120)
+    frame = pd.DataFrame({"size": size, "kind": kind, "price": price.round()})
+    path = repository / "my houses (2024).csv"
+    frame.to_csv(path, index=False)
+    return path
+
+
+def test_a_table_has_an_answer_and_the_params_it_came_from(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (table.parent / "params.yaml").read_bytes()
+    quick.main([str(table), "--target", "price"])
+    said = capsys.readouterr().out
+    folder = table.parent / "quick/my_houses_2024"
+    assert said.startswith("my_houses_2024\n  use ")
+    assert "\n  cost " in said
+    assert said.endswith(f"all in {Path('quick/my_houses_2024')}/; its params.yaml is what was asked, to go on from\n")
+    assert (folder / "reports/report.html").is_file()
+    assert (folder / "reports/best/my_houses_2024.py").is_file()
+    asked = YAML(typ="safe").load(folder / "params.yaml")
+    assert asked["problems"]["my_houses_2024"]["dataset"] == {"name": "file", "path": table.name, "target": "price"}
+    assert asked["problems"]["my_houses_2024"]["epochs"] == 3
+    assert (table.parent / "params.yaml").read_bytes() == before
+    assert not list(table.parent.rglob("mlflow.db"))
+
+
+def test_a_problem_of_params_is_taken_as_it_is(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (repository / "params.yaml").read_text("utf-8").replace("epochs: 40", "epochs: 2")
+    (repository / "params.yaml").write_text(text, encoding="utf-8")
+    load_params.cache_clear()
+    quick.main(["--problem", "diabetes", "--folder", "tried"])
+    asked = YAML(typ="safe").load(repository / "tried/params.yaml")
+    assert list(asked["problems"]) == ["diabetes"]
+    assert asked["problems"]["diabetes"]["epochs"] == 2
+    assert capsys.readouterr().out.startswith("diabetes\n  use ")
+    assert not (repository / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], r"quick needs a table and --target COLUMN, or --problem NAME"),
+        (["gone.csv", "--target", "price"], r"gone\.csv is not there"),
+        (["my houses (2024).csv"], r"quick needs a table and --target"),
+        (["my houses (2024).csv", "--target", "prize"], r"params\.yaml:\d+:\d+: .*prize"),
+        (["--problem", "digit"], r"there is no problem 'digit' in params\.yaml; did you mean digits"),
+    ],
+)
+def test_what_is_missing_is_told(words: list[str], said: str, table: Path) -> None:
+    with pytest.raises(PipelineError, match=said):
+        quick.main(words)
+    assert load_params.cache_info().currsize == 0 or Path.cwd() == table.parent
