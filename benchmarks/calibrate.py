@@ -48,6 +48,7 @@ class Case:
 def main() -> None:
     """Run the studies and print the tables."""
     size = Size()
+    print(f"{conditions()}; {PLAN}")
     title(f"Coverage of intervals at 95%: {size.pools} fresh pools, {size.seeds} seeds")
     print(shares(pools(scratch("pools"), size)).to_markdown())
     tuned, fixed = studies()
@@ -64,8 +65,8 @@ def main() -> None:
 
 
 def title(text: str) -> None:
-    """Print it with the conditions."""
-    print(f"\n## {text}\n\n{conditions()}\n", flush=True)
+    """Print it as a heading."""
+    print(f"\n### {text}\n", flush=True)
 
 
 def show(rows: Mapping[str, Mapping[str, float]]) -> None:

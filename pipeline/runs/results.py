@@ -1,7 +1,7 @@
 """The tables that stages hand on, and their columns. These files are the truth; MLflow mirrors them."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,8 @@ RUN_COLUMNS = (
     "train_loss", "validation_loss", "validation_metric", "test_loss", "test_metric",
     "metric", "name", "interval", "warmup", "optimizer", "dataset", "device",
 )  # fmt: skip
+FIGURES = ("train_loss", "validation_loss")
+"""What every run that did not diverge has."""
 TRIAL_COLUMNS = (
     "scheduler", "seed", "number", "state", "value", "lr", "args", "study", "fingerprint", "sampler", "params", "distributions",
 )  # fmt: skip
@@ -42,9 +44,28 @@ def write_runs(
 
 def read_runs(problem: str, stage: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """``runs.parquet`` and ``curves.parquet`` of a stage."""
-    source = f"{stage}@{problem}"
-    runs = read_parquet(stage_path(problem, stage, "runs.parquet"), source)
-    return runs, read_parquet(stage_path(problem, stage, "curves.parquet"), source)
+    runs, curves = _read(problem, stage, "runs", RUN_COLUMNS), _read(problem, stage, "curves", CURVE_COLUMNS)
+    figures = runs.loc[~runs["diverged"].astype(bool), list(FIGURES)]
+    if not np.isfinite(figures.to_numpy(float)).all():
+        raise _not_its_own(problem, stage, "runs", "has no finite loss for a run that did not diverge")
+    if set(curves["run"]) != set(runs["run"]) or runs["run"].duplicated().any():
+        raise _not_its_own(problem, stage, "curves", "has other runs than runs.parquet")
+    return runs, curves
+
+
+def _read(problem: str, stage: str, name: str, columns: Sequence[str]) -> pd.DataFrame:
+    """A table of a stage, with its columns."""
+    found = read_parquet(stage_path(problem, stage, f"{name}.parquet"), f"{stage}@{problem}")
+    if list(found) != list(columns):
+        odd = sorted({*found} ^ {*columns}) or ["their order"]
+        raise _not_its_own(problem, stage, name, f"has other columns than this version writes ({', '.join(odd[:3])})")
+    return found
+
+
+def _not_its_own(problem: str, stage: str, name: str, wrong: str) -> ResultsError:
+    """The file is whole and holds something else than its stage wrote."""
+    path, remedy = stage_path(problem, stage, f"{name}.parquet"), f"`dvc repro -f -s {stage}@{problem}` writes it anew"
+    return ResultsError(f"{path} {wrong}; {remedy}")
 
 
 def read_weights(problem: str, stage: str) -> bytes:
@@ -64,19 +85,18 @@ def run_of(weights: bytes) -> str:
 
 def read_sweep(problem: str) -> pd.DataFrame:
     """``runs.parquet`` of stage sweep."""
-    return read_parquet(stage_path(problem, "sweep", "runs.parquet"), f"sweep@{problem}")
+    return _read(problem, "sweep", "runs", SWEEP_COLUMNS)
 
 
 def read_tuning(problem: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """``trials.parquet`` and ``importances.parquet`` of stage tune."""
-    source = f"tune@{problem}"
-    trials = read_parquet(stage_path(problem, "tune", "trials.parquet"), source)
-    return trials, read_parquet(stage_path(problem, "tune", "importances.parquet"), source)
+    trials = _read(problem, "tune", "trials", TRIAL_COLUMNS)
+    return trials, _read(problem, "tune", "importances", IMPORTANCE_COLUMNS)
 
 
 def read_reruns(problem: str) -> pd.DataFrame:
     """``reruns.parquet`` of stage tune."""
-    return read_parquet(stage_path(problem, "tune", "reruns.parquet"), f"tune@{problem}")
+    return _read(problem, "tune", "reruns", RERUN_COLUMNS)
 
 
 def read_best(problem: str) -> dict[str, dict[str, Any]]:
@@ -90,7 +110,9 @@ def read_best(problem: str) -> dict[str, dict[str, Any]]:
     except (OSError, ValueError, YAMLError) as error:
         line = str(error).splitlines()[0]
         raise ResultsError(f"{path} cannot be read ({line}); delete it, then {remedy} anew") from None
-    return best if isinstance(best, dict) else {}
+    if not isinstance(best, dict):
+        raise ResultsError(f"{path} holds no configurations by label; `dvc repro -f -s tune@{problem}` writes it anew")
+    return best
 
 
 def read_schedules(problem: str) -> dict[str, Schedule]:

@@ -110,13 +110,56 @@ def test_a_result_that_is_broken_names_its_stage(content: bytes, repository: Pat
         files.read_dataset("synthetic")
 
 
+RUNS = pd.DataFrame({name: [1.0, 2.0] for name in RUN_COLUMNS}).assign(run=["a", "b"], diverged=[False, True])
+CURVES_OF_BOTH = pd.DataFrame({name: [1.0, 2.0] for name in CURVE_COLUMNS}).assign(run=["a", "b"])
+
+
 @pytest.mark.parametrize("missing", ["runs.parquet", "curves.parquet"])
 def test_runs_and_curves_are_read_together(missing: str, repository: Path) -> None:
-    results.write_runs("synthetic", "train", FRAME, FRAME)
+    results.write_runs("synthetic", "train", RUNS, CURVES_OF_BOTH)
     assert [len(frame) for frame in results.read_runs("synthetic", "train")] == [2, 2]
     files.stage_path("synthetic", "train", missing).unlink()
     with pytest.raises(ResultsError, match=f"results/synthetic/train/{missing} is not there; `dvc repro train@synthetic`"):
         results.read_runs("synthetic", "train")
+
+
+@pytest.mark.parametrize(
+    ("runs", "curves", "wrong"),
+    [
+        (RUNS.drop(columns="stream"), CURVES_OF_BOTH, r"runs\.parquet has other columns than this version writes \(stream\)"),
+        (RUNS, CURVES_OF_BOTH.assign(more=1), r"curves\.parquet has other columns than this version writes \(more\)"),
+        (
+            RUNS[list(RUN_COLUMNS[::-1])],
+            CURVES_OF_BOTH,
+            r"runs\.parquet has other columns than .* \(their order\)",
+        ),
+        (
+            RUNS.assign(validation_loss=[np.nan, 1.0]),
+            CURVES_OF_BOTH,
+            r"runs\.parquet has no finite loss",
+        ),
+        (RUNS.assign(run=["a", "c"]), CURVES_OF_BOTH, r"curves\.parquet has other runs than runs\.parquet"),
+        (RUNS.assign(run=["a", "a"]), CURVES_OF_BOTH.assign(run="a"), r"curves\.parquet has other runs than runs\.parquet"),
+    ],
+)
+def test_what_a_stage_did_not_write_is_not_believed(
+    runs: pd.DataFrame, curves: pd.DataFrame, wrong: str, repository: Path
+) -> None:
+    results.write_runs("synthetic", "train", runs, curves)
+    with pytest.raises(ResultsError, match=rf"^results/synthetic/train/{wrong}.*; `dvc repro -f -s train@synthetic` writes it"):
+        results.read_runs("synthetic", "train")
+
+
+def test_a_run_that_diverged_needs_no_figures(repository: Path) -> None:
+    results.write_runs("synthetic", "train", RUNS.assign(validation_loss=[1.0, np.nan]), CURVES_OF_BOTH)
+    assert len(results.read_runs("synthetic", "train")[0]) == 2
+
+
+@pytest.mark.parametrize("content", ["- 1\n", "text\n", ""])
+def test_a_best_yaml_of_another_shape_is_not_believed(content: str, repository: Path) -> None:
+    files.write_files([(files.stage_path("synthetic", "tune", "best.yaml"), content.encode())])
+    with pytest.raises(ResultsError, match=r"best\.yaml holds no configurations by label; `dvc repro -f -s tune@synthetic`"):
+        results.read_best("synthetic")
 
 
 def history() -> tuple[History, list[dict[str, object]]]:
