@@ -24,7 +24,7 @@ from pipeline.config.params import PARAMS_FILE, RESERVED, load_params
 from pipeline.engine import cache
 from pipeline.runs.store import UNASKED, store
 
-BROKEN = re.compile(r".+\.broken([-.]\w+)*")
+BROKEN = re.compile(r".+\.broken\d*([-.]\w+)*")
 """What ``locks.set_aside`` makes of a file, with what SQLite has beside it."""
 UNFINISHED = re.compile(r"\..+\.tmp")
 """What ``files.write_files`` writes before it renames it."""

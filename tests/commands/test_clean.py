@@ -51,7 +51,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path
         "reports/evidence/ends.csv", ".state/check.lock", "mlflow.db", "optuna.journal", "inputs/old.csv", "data/notes.txt",
         "results/notes.txt",
     )  # fmt: skip
-    write("mlflow.db.broken", "mlflow.db.broken-wal", ".state/runs.sqlite.broken", "results/tiny/train/.runs.parquet.tmp")
+    write("mlflow.db.broken", "mlflow.db.broken-wal", ".state/runs.sqlite.broken2", "results/tiny/train/.runs.parquet.tmp")
     write("data/.tiny.parquet.tmp", "reports/.report.html.tmp")
     yield root
     load_params.cache_clear()
@@ -107,7 +107,7 @@ GONE = {
     "reports/best/tiny-2", "reports/best/old.py", "reports/best/old.safetensors", "reports/best/tiny-2.py",
     "reports/best/tiny-2.safetensors", "reports/figures/old-importances.svg",
     ".state/train@old.lock", ".state/tune@old.lock", ".state/train@tiny-2.lock", ".state/tune@tiny-2.lock",
-    "mlflow.db.broken", "mlflow.db.broken-wal", ".state/runs.sqlite.broken", "results/tiny/train/.runs.parquet.tmp",
+    "mlflow.db.broken", "mlflow.db.broken-wal", ".state/runs.sqlite.broken2", "results/tiny/train/.runs.parquet.tmp",
     "data/.tiny.parquet.tmp", "reports/.report.html.tmp",
 }  # fmt: skip
 
@@ -121,7 +121,7 @@ def test_what_goes_and_what_stays(repository: Path, said: Said) -> None:
         "goes: of problems that are not in params.yaml: results/old, results/tiny-2, data/old.parquet and 14"
     )
     assert lines[1].startswith(
-        "goes: broken or left over: mlflow.db.broken, mlflow.db.broken-wal, .state/runs.sqlite.broken and"
+        "goes: broken or left over: mlflow.db.broken, mlflow.db.broken-wal, .state/runs.sqlite.broken2 and"
     )
     gone = {name for name in before if any(name == top or name.startswith(f"{top}/") for top in GONE)}
     assert before.keys() - tree(repository).keys() == gone
