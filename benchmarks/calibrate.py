@@ -39,10 +39,14 @@ PLAN = Plan(least=6, most=40)
 
 @dataclass(frozen=True)
 class Case:
-    """The losses of all labels on one problem, and the overlap of its splits."""
+    """The losses of all labels on one problem, and the overlap of its splits.
+
+    Where each seed has a winner of its own, ``fixed`` are the losses of one configuration per label.
+    """
 
     losses: Losses
     overlap: float
+    fixed: Losses | None = None
 
 
 def main() -> None:
@@ -57,7 +61,7 @@ def main() -> None:
     title(f"False alarms: the same scheduler under {len(LABELS)} labels, {SEEDS} seeds")
     show({name: false_alarms(case) for name, case in cases.items()})
     title(f"One of the {len(LABELS)} made worse: share found with {SEEDS} seeds, adjusted for all")
-    show({name: power(partial(called_worse, overlap=case.overlap), case) for name, case in cases.items()})
+    show({name: power(partial(called_worse, overlap=case.overlap, fixed=case.fixed), case) for name, case in cases.items()})
     title(f"The same, recommended, by a race from {PLAN.least} to {PLAN.most} seeds")
     show({name: power(partial(lost, overlap=case.overlap), case) for name, case in fixed.items()})
     title("All alike, by the same race: called equal, or in the set of the best")
@@ -78,13 +82,14 @@ def studies() -> tuple[dict[str, Case], dict[str, Case]]:
     """By problem, the losses of the ten labels: each seed's own winners, and one configuration on the seeds of the race."""
     params = default_params() | {"seeds": SEEDS, "schedulers": dict.fromkeys(LABELS, SAME)}
     params["report"] = params["report"] | {"baseline": LABELS[0]}
-    found = study(scratch("calibrate"), params, ("dataset", "train", "tune"))
+    found = study(scratch("calibrate"), params, ("dataset", "train", "tune", "confirm"))
     # Seeds from 0 and as many fresh ones make up those of the race.
     prepare(scratch("relabelled"), params | {"seeds": PLAN.most // 2}, ("dataset",))
     tuned, fixed = {}, {}
     for name, results in found.items():
         rho = results.overlap.of(CRITERION)
-        tuned[name] = Case(matrices(results.runs[results.runs["variant"] == "tuned"]), rho)
+        of_variant = dict(iter(results.runs.groupby("variant")))
+        tuned[name] = Case(matrices(of_variant["tuned"]), rho, matrices(of_variant["recommended"]))
         with inside(scratch("calibrate")):
             schedule = read_schedules(name)[LABELS[0]]
         fixed[name] = Case(relabelled(name, schedule), rho)
@@ -125,9 +130,10 @@ def first(losses: Losses, seeds: int = SEEDS) -> dict[str, Any]:
 def false_alarms(case: Case) -> dict[str, float]:
     """Shares of what is called different: pairs by themselves, and families against a baseline, each label in turn."""
     pairs = list(combinations(case.losses, 2))
-    of = differences(case.losses, case.overlap)
+    of = differences(case.losses, case.overlap, case.fixed)
     alone = [of[pair].p < LEVEL for pair in pairs]
-    families = [bool(set(against(case.losses, label, case.overlap)["verdict"]) & {"better", "worse"}) for label in case.losses]
+    tables = [against(case.losses, label, case.overlap, fixed=case.fixed) for label in case.losses]
+    families = [bool({*table["verdict"]} & {"better", "worse"}) for table in tables]
     return {"pairs": len(pairs), "one by one": mean(alone), "families with one, adjusted": mean(families)}
 
 
@@ -151,9 +157,9 @@ def made_worse(losses: Losses, label: str, share: float) -> dict[str, Any]:
     return {name: values * (1 + share * (name == label)) for name, values in losses.items()}
 
 
-def called_worse(losses: Losses, baseline: str, other: str, overlap: float) -> bool:
+def called_worse(losses: Losses, baseline: str, other: str, overlap: float, fixed: Losses | None = None) -> bool:
     """Whether the verdict on one of them is *worse*, all being compared with the baseline."""
-    return bool(against(losses, baseline, overlap).loc[other, "verdict"] == "worse")
+    return bool(against(losses, baseline, overlap, fixed=fixed).loc[other, "verdict"] == "worse")
 
 
 def lost(losses: Losses, baseline: str, other: str, overlap: float) -> bool:
