@@ -148,8 +148,8 @@ def power(found: Callable[[Losses, str, str], bool], case: Case) -> dict[str, fl
 
 
 def turns() -> list[tuple[str, str]]:
-    """Each label as the baseline of three others."""
-    return [(label, LABELS[(number + ahead) % len(LABELS)]) for number, label in enumerate(LABELS) for ahead in (1, 4, 7)]
+    """Each label as the baseline of two others."""
+    return [(label, LABELS[(number + ahead) % len(LABELS)]) for number, label in enumerate(LABELS) for ahead in (1, 5)]
 
 
 def made_worse(losses: Losses, label: str, share: float) -> dict[str, Any]:
