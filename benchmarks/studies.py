@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import chdir, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from benchmarks.defaults import ROOT
 from pipeline.analysis.tables import ProblemResults
 from pipeline.catalogue import CATALOGUE
 from pipeline.config import files
-from pipeline.config.params import Params, load_params
+from pipeline.config.params import Params, load_params, working_in
 from pipeline.stages.report import read
 
 STAGES = ("dataset", "train", "tune")
@@ -43,12 +43,8 @@ def prepare(folder: Path, params: Mapping[str, Any], stages: Sequence[str]) -> N
 @contextmanager
 def inside(folder: Path) -> Iterator[Params]:
     """Work in ``folder``, with its parameters."""
-    with chdir(folder):
-        load_params.cache_clear()
-        try:
-            yield load_params(CATALOGUE)
-        finally:
-            load_params.cache_clear()
+    with working_in(folder):
+        yield load_params(CATALOGUE)
 
 
 def scratch(name: str) -> Path:

@@ -51,10 +51,11 @@ def run(main: Callable[..., None]) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     stage = Path(sys.argv[0]).stem
     words = sys.argv[1:] or _words_of_dvc(stage)
+    name = "@".join([stage, *words])
     signal.signal(signal.SIGTERM, _terminate)
     try:
         _check_usage(stage, main, words)
-        with only_one("@".join([stage, *words])):
+        with only_one(name):
             main(*words)
     except PipelineError as error:
         print(error, file=sys.stderr)
@@ -63,7 +64,7 @@ def run(main: Callable[..., None]) -> None:
         lost = (
             "a process that helped is gone, killed perhaps for the memory it took; what was trained is kept, so call it again"
         )
-        print(f"{'@'.join([stage, *words])}: {lost}, or with PIPELINE_EXECUTOR=local:1", file=sys.stderr)
+        print(f"{name}: {lost}, or with PIPELINE_EXECUTOR=local:1", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print(f"{stage}: interrupted; the last results stay", file=sys.stderr)
@@ -75,7 +76,7 @@ def run(main: Callable[..., None]) -> None:
         if error.errno not in NOT_TO_BE_WRITTEN:
             raise
         remedy = f"{NOT_TO_BE_WRITTEN[error.errno]}, then call it again: the last results stay"
-        print(f"{'@'.join([stage, *words])}: {error.filename or 'a file'}: {error.strerror}; {remedy}", file=sys.stderr)
+        print(f"{name}: {error.filename or 'a file'}: {error.strerror}; {remedy}", file=sys.stderr)
         sys.exit(1)
 
 

@@ -18,6 +18,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from voluptuous import Invalid
 
+from pipeline.config.locks import free_name
+
 TEMPORARY = Path(".dvc/tmp")
 
 
@@ -53,8 +55,7 @@ def is_lockfile(path: Path) -> bool:
 
 def set_aside(path: Path, rest: str) -> str:
     """Rename a broken file to a name that is free, and say so."""
-    names = (path.with_name(f"{path.name}.broken{number or ''}") for number in range(1000))
-    kept = next(name for name in names if not name.exists())
+    kept = free_name(path)
     path.rename(kept)
     return f"{path}: DVC was stopped while it wrote this; it is set aside as {kept.name}, {rest}"
 

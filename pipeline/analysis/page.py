@@ -68,9 +68,11 @@ class Across:
 def render(report: Report, workers: Workers) -> tuple[str, dict[str, Markup]]:
     """The page, and its drawings by name."""
     params, style = report.params, style_of(report.problems)
+    proofs = {results.name: _own(report.evidence, results.name) for results in report.problems}
     parts = [
-        (results, _own(report.tables, results.name), _own(report.evidence, results.name), report.choices[results.name],
-         report.answers[results.name], _code(report, results), _notes(report, results), style, params.report)
+        (results, _own(report.tables, results.name), proofs[results.name], report.choices[results.name],
+         report.answers[results.name], _code(report, results), _notes(params, results, proofs[results.name]), style,
+         params.report)
         for results in report.problems
     ]  # fmt: skip
     sections = list(workers.map(_section, parts))
@@ -101,9 +103,8 @@ def _code(report: Report, results: ProblemResults) -> str:
     return snippet_of(report.params, results, chosen, label) if label else ""
 
 
-def _notes(report: Report, results: ProblemResults) -> dict[str, tuple[str, ...]]:
-    """By fold, what is to be said before its tables."""
-    own, asked = _own(report.evidence, results.name), report.params
+def _notes(asked: Params, results: ProblemResults, own: Frames) -> Notes:
+    """By fold, what is to be said before its tables, of the problem's ``own`` evidence."""
     by_epoch = own["last_or_best"][own["last_or_best"]["variant"] == results.variants[-1]]
     at_an_end = budget_warning(own["budget_rates"], asked.tune.lr, float(results.params.optimizer.args["lr"]))
     sure = population(results), racing.sentence(results, own["looks"]), epochs.sentence(by_epoch, asked.report.at)

@@ -19,7 +19,7 @@ from pipeline.catalogue import CATALOGUE
 from pipeline.commands import answer
 from pipeline.config.errors import PipelineError
 from pipeline.config.files import read_dataset
-from pipeline.config.params import PARAMS_FILE, load_params
+from pipeline.config.params import PARAMS_FILE, load_params, working_in
 from pipeline.stages import check, confirm, dataset, report, sweep, train, tune
 
 SEEDS, TRIALS, BASELINE = 5, 8, "ConstantLR"
@@ -99,12 +99,10 @@ def _inside(folder: Path) -> Iterator[None]:
     """Work in the folder, with parameters of its own, and tell no tracker."""
     before = os.environ.get("PIPELINE_TRACKERS")
     os.environ["PIPELINE_TRACKERS"] = "none"
-    load_params.cache_clear()
     try:
-        with contextlib.chdir(folder):
+        with working_in(folder):
             yield
     finally:
-        load_params.cache_clear()
         del os.environ["PIPELINE_TRACKERS"]
         os.environ |= {"PIPELINE_TRACKERS": before} if before is not None else {}
 

@@ -34,13 +34,18 @@ def mend(store: Path, is_broken: Callable[[Path], bool]) -> None:
 
 def set_aside(store: Path) -> None:
     """Rename a store that cannot be used to ``*.broken``, or ``*.broken1`` and so on, for a new one; one line says so."""
-    names = (Path(f"{store}.broken{number or ''}") for number in itertools.count())
-    aside = next(name for name in names if not name.exists())
+    aside = free_name(store)
     for suffix in BESIDE:
         path = Path(f"{store}{suffix}")
         if path.exists():
             path.replace(f"{aside}{suffix}")
     _log.warning("%s cannot be read; it is %s now, and a new one takes its place", store, aside.name)
+
+
+def free_name(path: Path) -> Path:
+    """``*.broken``, or ``*.broken1`` and so on: what was set aside before stays."""
+    names = (Path(f"{path}.broken{number or ''}") for number in itertools.count())
+    return next(name for name in names if not name.exists())
 
 
 def is_broken_database(path: Path) -> bool:

@@ -4,6 +4,7 @@ Every mistake in the file is reported at once, each as
 ``params.yaml:LINE:COLUMN: path: what is wrong (what was given); what would be right``.
 """
 
+import contextlib
 import functools
 import json
 import re
@@ -528,6 +529,17 @@ def load_params(catalogue: Catalogue, path: Path = PARAMS_FILE) -> Params:
     if mistakes or file.unusable:
         raise file.error(mistakes)
     return params
+
+
+@contextlib.contextmanager
+def working_in(folder: Path) -> Iterator[None]:
+    """Work in another folder, whose params.yaml is another one."""
+    load_params.cache_clear()
+    try:
+        with contextlib.chdir(folder):
+            yield
+    finally:
+        load_params.cache_clear()
 
 
 def placed_in(mistakes: Iterable[tuple[Loc, Any, str, str]], path: Path = PARAMS_FILE) -> ParamsError:

@@ -2,10 +2,14 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+
+from pipeline.catalogue import CATALOGUE
+from pipeline.config.params import Params, ProblemParams, load_params
 
 CONSTANT = json.dumps({"factor": 1.0, "total_iters": 5})
 SGD = json.dumps(
@@ -13,6 +17,26 @@ SGD = json.dumps(
 )
 Losses = Mapping[tuple[str, str], Sequence[float | tuple[float, ...]]]
 MakeRuns = Callable[[Losses], pd.DataFrame]
+
+
+@pytest.fixture
+def params(tmp_path: Path) -> Params:
+    """One problem, ``P``, and one scheduler, ``base``, which is the baseline."""
+    path = tmp_path / "params.yaml"
+    path.write_text(
+        "seeds: 2\n"
+        "problems:\n"
+        "  P: {dataset: {name: digits}, model: {name: linear}, optimizer: {name: SGD, lr: 0.5}, epochs: 3, batch_size: 8}\n"
+        "schedulers: {base: {name: ConstantLR}}\n"
+        "report: {baseline: base}\n"
+    )
+    return load_params(CATALOGUE, path)
+
+
+@pytest.fixture
+def problem(params: Params) -> ProblemParams:
+    """The problem."""
+    return params.problems["P"]
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,8 +13,7 @@ from pipeline.analysis.choice import choices, last
 from pipeline.analysis.statistics import compare
 from pipeline.analysis.summary import factor, rounded
 from pipeline.analysis.tables import gather
-from pipeline.catalogue import CATALOGUE
-from pipeline.config.params import Clipping, ProblemParams, load_params
+from pipeline.config.params import Clipping, ProblemParams
 
 MakeRuns = Callable[[dict[tuple[str, str], list[float]]], pd.DataFrame]
 MakeCurves = Callable[[pd.DataFrame, int], pd.DataFrame]
@@ -30,19 +28,6 @@ WIDTHS = pd.DataFrame(
     [("A", 1.0, 0.5, 0.25, 16.0, 1.8, False), ("B", 1.0, 0.5, 0.5, 2.0, 0.6, False)],
     columns=["scheduler", "best_lr", "best_loss", "lowest_lr", "highest_lr", "decades", "at_edge"],
 )
-
-
-@pytest.fixture
-def problem(tmp_path: Path) -> ProblemParams:
-    path = tmp_path / "params.yaml"
-    path.write_text(
-        "seeds: 2\n"
-        "problems:\n"
-        "  P: {dataset: {name: digits}, model: {name: linear}, optimizer: {name: SGD, lr: 0.5}, epochs: 3, batch_size: 8}\n"
-        "schedulers: {base: {name: ConstantLR}}\n"
-        "report: {baseline: base}\n"
-    )
-    return load_params(CATALOGUE, path).problems["P"]
 
 
 @pytest.fixture

@@ -28,19 +28,6 @@ NAN = float("nan")
 
 
 @pytest.fixture
-def params(tmp_path: Path) -> Params:
-    path = tmp_path / "params.yaml"
-    path.write_text(
-        "seeds: 2\n"
-        "problems:\n"
-        "  P: {dataset: {name: digits}, model: {name: linear}, optimizer: {name: SGD, lr: 0.5}, epochs: 3, batch_size: 8}\n"
-        "schedulers: {base: {name: ConstantLR}}\n"
-        "report: {baseline: base}\n"
-    )
-    return load_params(CATALOGUE, path)
-
-
-@pytest.fixture
 def sentences(params: Params, make_runs: MakeRuns, make_curves: MakeCurves) -> Callable[[Losses], str]:
     def say(losses: Losses) -> str:
         runs = make_runs(losses)

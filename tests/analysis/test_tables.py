@@ -1,7 +1,6 @@
 """What becomes of the runs and curves of the stages on their way to the report's tables."""
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,25 +18,11 @@ from pipeline.analysis.tables import (
     readable,
     recommendations,
 )
-from pipeline.catalogue import CATALOGUE
-from pipeline.config.params import ProblemParams, load_params
+from pipeline.config.params import ProblemParams
 
 MakeRuns = Callable[[dict[tuple[str, str], Sequence[float | tuple[float, ...]]]], pd.DataFrame]
 MakeCurves = Callable[[pd.DataFrame, int], pd.DataFrame]
 NAN = float("nan")
-
-
-@pytest.fixture
-def problem(tmp_path: Path) -> ProblemParams:
-    path = tmp_path / "params.yaml"
-    path.write_text(
-        "seeds: 2\n"
-        "problems:\n"
-        "  P: {dataset: {name: digits}, model: {name: linear}, optimizer: {name: SGD, lr: 0.5}, epochs: 3, batch_size: 8}\n"
-        "schedulers: {A: {name: ConstantLR}}\n"
-        "report: {baseline: A}\n"
-    )
-    return load_params(CATALOGUE, path).problems["P"]
 
 
 def test_rows_come_by_variant_and_in_the_order_of_the_parameters(
