@@ -23,6 +23,7 @@ from pipeline.runs.executor import executor
 from pipeline.runs.obtain import weights
 from pipeline.runs.results import run_of
 from pipeline.runs.store import store
+from pipeline.runs.unfinished import forget_unfinished
 from pipeline.statistics.sequential import Plan
 from pipeline.tracking.trackers import trackers
 
@@ -31,7 +32,7 @@ STAGES = ("train", "tune", "confirm")
 
 
 def main() -> None:
-    """Write everything under ``reports/``, all together; trackers are completed, and the store of runs kept to its size."""
+    """Write everything under ``reports/``, all together; trackers are completed, the store of runs kept to its size."""
     with executor() as workers, trackers() as shown:
         params = load_params(CATALOGUE)
         for name in params.problems:
@@ -50,6 +51,7 @@ def main() -> None:
         for name in params.problems if params.keep_model else ():
             shown.tell("register", name)
         store().shrink()
+        forget_unfinished()
 
 
 def champion(params: Params, problem: ProblemResults, chosen: Choice) -> bytes:
