@@ -27,7 +27,9 @@ TRACKERS = {
 }
 """Where each tracker's class is."""
 PATIENCE = 60.0
-"""Seconds that a stage waits for a tracker in the end, and one more for each run; only what hangs takes them."""
+"""Seconds that a stage waits for a tracker in the end; only what hangs takes them."""
+PATIENCE_A_RUN = 0.1
+"""Seconds more for each run, which a server far away takes 15 ms for and a way there and back."""
 PATIENCE_KILLED = 5.0
 """The same where the stage is interrupted."""
 _log = logging.getLogger(__name__)
@@ -85,7 +87,7 @@ class Trackers:
     def close(self, patience: float | None = None) -> None:
         """Wait until all is told, and warn of what could not be."""
         for told in self._all:
-            told.close(PATIENCE + self._runs if patience is None else patience)
+            told.close(PATIENCE + PATIENCE_A_RUN * self._runs if patience is None else patience)
 
 
 class _Told:
