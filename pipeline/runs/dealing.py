@@ -17,6 +17,7 @@ from pipeline.engine.training import tell as warn
 from pipeline.problems.problem import Problem
 from pipeline.problems.run import Block, History, Run, Training, collect
 from pipeline.runs.executor import HERE, ExecutorError, Workers, tell
+from pipeline.runs.unfinished import checkpoint_of
 
 WORK_AT_ONCE = 2e12
 """Weights × samples × epochs of a portion of a stack, which two cores train in about half a minute: what a kill may cost."""
@@ -54,7 +55,8 @@ def trained(
         for way in (possible := ways(problem, optimizer, device)):
             portions = cut(problem, optimizer, left, way, device, workers.count)
             helpers = HERE if way == "compiled" or device.type != "cpu" else workers
-            how = functools.partial(train_by, way, device=device, search=search)
+            checkpoints = functools.partial(checkpoint_of, device=device, search=search)
+            how = functools.partial(train_by, way, device=device, search=search, checkpoint_of=checkpoints)
             try:
                 for places, history in _in_portions(problem, runs, portions, how, helpers, listen):
                     left = [place for place in left if place not in places]

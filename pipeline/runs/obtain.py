@@ -19,6 +19,7 @@ from pipeline.runs.executor import HERE, Workers
 from pipeline.runs.names import kept_name
 from pipeline.runs.progress import progress
 from pipeline.runs.store import Finished, store
+from pipeline.runs.unfinished import checkpoint_of
 
 FIGURES = tuple(field.name for field in fields(Outcome) if field.name != "weights")
 
@@ -53,6 +54,8 @@ def obtain(
 
     for places, history in trained(problem, runs, lacking, device, workers, listened, search=search):
         known |= _kept(history, [names[place] for place in places], whole=not search)
+        for place in places:
+            checkpoint_of(problem, runs[place], device, search=search).drop()
     return _assembled(runs, [known[name] for name in names], search=search)
 
 
@@ -64,6 +67,7 @@ def weights(problem: Problem, run: Run, device: torch.device) -> bytes:
         ((_, history),) = trained(problem, [run], [0], device, HERE, lambda places, block: None)
         found = weights_of(history, 0)
         store().keep_contents({name: found})
+        checkpoint_of(problem, run, device, search=False).drop()
     return found
 
 

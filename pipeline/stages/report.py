@@ -23,6 +23,7 @@ from pipeline.runs.executor import executor
 from pipeline.runs.obtain import weights
 from pipeline.runs.results import STAGES, run_of
 from pipeline.runs.store import store
+from pipeline.runs.unfinished import forget_unfinished
 from pipeline.statistics.sequential import Plan
 
 
@@ -41,6 +42,7 @@ def main() -> None:
         for folder in ("best", "evidence", "figures"):
             forget(REPORTS / folder, set(written))
     store().shrink()
+    forget_unfinished()
 
 
 def champion(params: Params, problem: ProblemResults, chosen: Choice) -> bytes:

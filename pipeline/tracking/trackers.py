@@ -28,6 +28,8 @@ TRACKERS = {
 """Where each tracker's class is."""
 PATIENCE = 60.0
 """Seconds that a stage waits for a tracker in the end; only what hangs takes them."""
+PATIENCE_A_RUN = 0.1
+"""Seconds more for each run, which a server far away takes 15 ms for and a way there and back."""
 PATIENCE_KILLED = 5.0
 """The same where the stage is interrupted."""
 _log = logging.getLogger(__name__)
@@ -35,7 +37,7 @@ _log = logging.getLogger(__name__)
 
 @contextlib.contextmanager
 def trackers(patience: float = PATIENCE) -> Iterator["Trackers"]:
-    """All trackers, in the block. Leaving it waits until they know everything, ``patience`` seconds and one more for each run.
+    """All trackers, in the block. Leaving it waits until they know everything, ``patience`` seconds and a little more for each run.
 
     One that fails is one warning, here.
 
@@ -49,7 +51,7 @@ def trackers(patience: float = PATIENCE) -> Iterator["Trackers"]:
         told.abandon("FAILED" if is_failure else "KILLED")
         told.close(patience if is_failure else PATIENCE_KILLED)
         raise
-    told.close(patience + told.runs)
+    told.close(patience + PATIENCE_A_RUN * told.runs)
 
 
 class Trackers:
