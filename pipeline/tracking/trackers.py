@@ -37,7 +37,7 @@ _log = logging.getLogger(__name__)
 
 @contextlib.contextmanager
 def trackers(patience: float = PATIENCE) -> Iterator["Trackers"]:
-    """All trackers, in the block. Leaving it waits until they know everything, ``patience`` seconds and a little more for each run.
+    """All trackers, in the block. Leaving it waits until they know all, ``patience`` seconds and a little more for each run.
 
     One that fails is one warning, here.
 
