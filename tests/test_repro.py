@@ -129,7 +129,7 @@ def test_every_run_is_in_mlflow(project: Path, monkeypatch: pytest.MonkeyPatch) 
     losses = dict(zip(trained["run"], trained["validation_loss"], strict=True))
     for each in found:
         if each.data.tags["diverged"] == "false":
-            assert each.data.metrics["validation_loss"] == losses[each.data.tags["fingerprint"]]
+            assert each.data.metrics["loss/validation"] == losses[each.data.tags["fingerprint"]]
 
 
 def test_every_trial_is_in_optunas_storage(project: Path) -> None:

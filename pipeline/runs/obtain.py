@@ -15,7 +15,7 @@ from pipeline.problems.problem import Problem
 from pipeline.problems.run import CURVES, Block, History, Outcome, Run
 from pipeline.runs.champion import best_of, weights_of
 from pipeline.runs.dealing import Listener, Places, trained
-from pipeline.runs.executor import HERE, Workers
+from pipeline.runs.executor import HERE, NOBODY, LackingError, Workers
 from pipeline.runs.names import kept_name
 from pipeline.runs.progress import progress
 from pipeline.runs.store import Finished, store
@@ -38,7 +38,8 @@ def obtain(
 
     What is not known yet is trained, by ``workers`` where that helps, and kept as soon as its portion is done; ``title`` says
     what for while it takes its time.
-    Weights are asked for by :func:`weights`. Raises what :func:`pipeline.runs.dealing.trained` raises.
+    Weights are asked for by :func:`weights`. Raises what :func:`pipeline.runs.dealing.trained` raises, and
+    :class:`pipeline.runs.executor.LackingError` where there is something to train and nobody to do it.
     """
     names = [kept_name(problem, run, device) for run in runs]
     first = {name: place for place, name in reversed(list(enumerate(names)))}
@@ -46,6 +47,8 @@ def obtain(
     if known and not search:
         listen([first[name] for name in known], _block(known.values()))
     lacking = sorted(place for name, place in first.items() if name not in known)
+    if lacking and workers is NOBODY:
+        raise LackingError(len(first), len(lacking))
     show = progress(title, len(lacking), sum(runs[place].epochs for place in lacking))
 
     def listened(places: Places, block: Block) -> None:
