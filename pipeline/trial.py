@@ -128,7 +128,7 @@ class Trial:
     def report(self, **figures: Any) -> None:
         """The figures of the epoch that ended: ``train_loss``, ``validation_loss`` and perhaps ``validation_metric``."""
         if unknown := sorted(figures.keys() - {*FIGURES}):
-            raise self.wrong(f"trial.report takes {', '.join(FIGURES)}, and no {unknown[0]}")
+            raise self.wrong(f"trial.report takes {', '.join(FIGURES)}, and no {unknown[0]}; leave that out")
         if missing := [name for name in NEEDED if name not in figures]:
             raise self.wrong(f"trial.report lacks {' and '.join(missing)}; every epoch needs {' and '.join(NEEDED)}")
         if self._epoch == self.budget:
@@ -143,7 +143,7 @@ class Trial:
     def finish(self, **figures: Any) -> None:
         """The run is done; ``test_loss`` and ``test_metric`` are shown once, and enter no choice."""
         if unknown := sorted(figures.keys() - {"test_loss", "test_metric"}):
-            raise self.wrong(f"trial.finish takes test_loss and test_metric, and no {unknown[0]}")
+            raise self.wrong(f"trial.finish takes test_loss and test_metric, and no {unknown[0]}; leave that out")
         if self._epoch != self.budget:
             told = f"trial.finish is called after {self._epoch} reports, and the run has {self.budget} epochs"
             raise self.wrong(f"{told}; call trial.report(…) at the end of each of trial.budget epochs")
@@ -195,7 +195,7 @@ class Trial:
 
     def _number(self, name: str, value: Any) -> float:
         try:
-            return float(value)
+            return float(value.detach() if isinstance(value, torch.Tensor) else value)
         except (TypeError, ValueError):
             raise self.wrong(f"{name} is {str(value)[:60]!r}, and no number; hand a number over, or a tensor of one") from None
 
@@ -241,7 +241,7 @@ class Scheduler(LRScheduler):
         self.last_epoch = 0
         self.base_lrs = [float(group["lr"]) for group in optimizer.param_groups]
         self._trial, self._asked = trial, asked
-        self._shares = [lr / trial.lr for lr in self.base_lrs]
+        self._shares = [float(group["lr"]) / trial.lr for group in optimizer.param_groups]
         self._steps = self._between = self._singles = 0
         self._lr, self._first, self._wrong_rate = trial.lr, (math.nan, math.nan), ""
         self._is_new_epoch = True
@@ -320,8 +320,7 @@ class Scheduler(LRScheduler):
         self._singles += self._steps > 0 and self._between == 1
         self._steps, self._between = self._steps + 1, 0
         group: dict[str, Any] = optimizer.param_groups[0]
-        used: float = float(group["lr"])
-        own: float = self._lr * self._shares[0]
+        used, own = float(group["lr"]), self._lr * self._shares[0]
         if abs(used - own) > 1e-6 * abs(own) and not self._wrong_rate:
             self._wrong_rate = (
                 f"optimizer step {self._steps} was made at a rate of {used:g}, and the schedule's is {own:g}; "
