@@ -8,7 +8,7 @@ from scripts.rooms import DRAWING, FLOORS, MODULES, ROOT, closure, drawing, impo
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 STAGES = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
 DATA = {"data/${key}.parquet", "data/${key}.splits.parquet"}
-ALWAYS = {"requirements.txt", "constraints.txt", "pipeline/custom.py"}
+ALWAYS = {"requirements.txt", "constraints.txt", "pipeline/custom.py", "pipeline/trial.py"}
 
 
 def declared(stage: str) -> dict[str, list[str]]:

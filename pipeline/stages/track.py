@@ -18,7 +18,7 @@ def main() -> None:
         for name in params.problems:
             shown.tell("complete", name)
         shown.publish(REPORTS, [(name, stage) for name in params.problems for stage in STAGES])
-        for name in params.problems if params.keep_model else ():
+        for name in params.kept_models:
             shown.tell("register", name)
 
 
