@@ -1,4 +1,4 @@
-"""Hugging Face's Trainer: the schedule goes in by ``optimizers=``, the figures come out by a callback. Nothing is downloaded."""
+"""Hugging Face's Trainer: the schedule goes in by ``optimizers=``, figures come out by a callback. Nothing is downloaded."""
 
 from typing import Any
 
