@@ -46,7 +46,7 @@ def seeds_wanted(problem: Problem, best: Best, asked: Question, device: torch.de
     title, plan, seeds = f"confirm@{problem.name}", Plan(asked.seeds.least, asked.seeds.most), asked.seeds.least
     while True:
         history = obtain(problem, confirming(best, seeds, problem.params.epochs), device, title=title, workers=workers)
-        state = race(_losses(history, list(best), seeds, asked.at), asked.baseline, plan, _overlap(problem), asked.matters)
+        state = race(_losses(history, list(best), seeds, asked.at), asked.baseline, plan, asked.matters)
         print(f"{title}: {told(state, plan)}", file=sys.stderr, flush=True)
         if state.following is None:
             return seeds
@@ -67,8 +67,3 @@ def _losses(history: History, labels: list[str], seeds: int, at: Epoch) -> Losse
     curves = history.curves.validation_loss
     final = np.where(history.diverged, np.nan, curves[-1] if at == "last" else curves.min(axis=0))
     return dict(zip(labels, final.reshape(len(labels), seeds, -1), strict=True))
-
-
-def _overlap(problem: Problem) -> float:
-    """The share of the validation part that two seeds are expected to have in common."""
-    return len(problem.data.split(FRESH).validation) / len(problem.data.y) if problem.params.resample else 0.0
