@@ -7,7 +7,7 @@ from pipeline.statistics.across import ENOUGH, across, holds_on
 from tests.statistics.nested import Floats, losses
 
 NAN = float("nan")
-Problems = dict[str, tuple[dict[str, Floats], float]]
+Problems = dict[str, dict[str, Floats]]
 
 
 def problems(rng: np.random.Generator, count: int, effect: float = 0.0, spread: float = 0.3, labels: int = 2) -> Problems:
