@@ -49,9 +49,7 @@ def seeds_wanted(
     title, plan, seeds = f"confirm@{problem.name}", Plan(asked.seeds.least, asked.seeds.most), asked.seeds.least
     while True:
         history = obtain(problem, confirming(best, seeds, problem.params.epochs), device, title=title, workers=workers)
-        state = race(
-            _losses(history, list(best), seeds, asked.at), asked.baseline, plan, problem.overlap["validation"], asked.matters
-        )
+        state = race(_losses(history, list(best), seeds, asked.at), asked.baseline, plan, asked.matters)
         tell(f"{title}: {told(state, plan)}")
         if state.following is None:
             return seeds
