@@ -23,7 +23,7 @@ from benchmarks.pools import Size, coverage, final, params_of
 from benchmarks.studies import inside, prepare, scratch, study
 from pipeline.analysis.statistics import CRITERION, matrices
 from pipeline.config.params import Schedule
-from pipeline.problems.problem import load_problem
+from pipeline.problems.loading import load_problem
 from pipeline.problems.run import STREAMS
 from pipeline.runs.results import read_schedules
 from pipeline.statistics.comparison import against

@@ -17,10 +17,11 @@ from pipeline.analysis.ends import ends
 from pipeline.analysis.epochs import judged, last_or_best
 from pipeline.analysis.page import Report
 from pipeline.analysis.script import script
+from pipeline.analysis.snippet import pasted, snippet
 from pipeline.analysis.statistics import CRITERION, Headline, compare, matrices, tuning_gain
 from pipeline.analysis.tables import Frames, ProblemResults
 from pipeline.config import files
-from pipeline.config.params import Params, ReportParams
+from pipeline.config.params import Params, ReportParams, ScriptParams
 from pipeline.runs.executor import HERE, Workers
 
 
@@ -168,7 +169,15 @@ def scripts(report: Report) -> Iterator[tuple[str, str]]:
             else:
                 said = _beside(rows, found.run, last(chosen).scheduler)
             standing, given = ": the recommended one" if is_chosen else "", (problem.name, problem.params, found.run)
-            text = script(*given, problem.batches, said, problem.data, warmup=found.warmup, standing=standing)
+            if isinstance(problem.params, ScriptParams):
+                told = (
+                    f"{label} on {problem.name}{standing}",
+                    said,
+                    snippet(problem.params, found.run, problem.batches, found.warmup),
+                )
+                text = pasted(*told)
+            else:
+                text = script(*given, problem.batches, said, problem.data, warmup=found.warmup, standing=standing)
             yield f"{problem.name}/{label}", text
             if is_chosen:
                 yield problem.name, text

@@ -18,12 +18,15 @@ import torch
 from pipeline.catalogue import CATALOGUE
 from pipeline.config import terminal
 from pipeline.config.errors import PipelineError
-from pipeline.config.params import Params, load_params
+from pipeline.config.params import Params, ScriptParams, load_params
 from pipeline.config.stages import RUNS, stage_names
 from pipeline.engine.device import cores, find_device
 from pipeline.problems.dataset import Dataset
-from pipeline.problems.problem import Problem, load_problem
+from pipeline.problems.loading import load_problem
+from pipeline.problems.probe import probe
+from pipeline.problems.problem import Problem
 from pipeline.problems.run import STREAMS
+from pipeline.problems.scripts import ScriptProblem
 from pipeline.runs import results
 from pipeline.runs.cost import Cost, cost
 from pipeline.runs.executor import NOBODY, LackingError
@@ -138,7 +141,7 @@ def following(params: Params, stale: set[str] | None, names: Sequence[str]) -> s
             ahead |= {f"{stage}@{problem}" for stage in RUNS}
         if f"tune@{problem}" in ahead:
             ahead |= {f"{stage}@{problem}" for stage in ("confirm", "sweep")}
-    return ahead | ({"report"} if ahead - {"check"} else set())
+    return ahead | ({"report", "track"} if ahead - {"check", "track"} else set())
 
 
 def planned(params: Params, name: str, ahead: set[str], device: torch.device, processes: int) -> ProblemPlan:
@@ -163,8 +166,11 @@ def _loaded(params: Params, name: str) -> Problem:
 
 def _made(params: Params, name: str) -> Problem:
     """As its stage ``dataset`` would write it."""
+    entry, schedules = params.problem(name), params.schedules(name)
+    if isinstance(entry, ScriptParams):
+        return ScriptProblem.of(probe(name, entry, params.device).made, entry, schedules)
     data, splits = drawn(params, name, lambda said: None)
-    return Problem.of(Dataset.of(name, data, splits), params.problem(name), params.schedules(name))
+    return Problem.of(Dataset.of(name, data, splits), entry, schedules)
 
 
 def wanted(params: Params, problem: Problem, stages: Sequence[str], device: torch.device) -> Iterator[tuple[str, list[Work]]]:

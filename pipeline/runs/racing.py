@@ -49,7 +49,9 @@ def seeds_wanted(
     title, plan, seeds = f"confirm@{problem.name}", Plan(asked.seeds.least, asked.seeds.most), asked.seeds.least
     while True:
         history = obtain(problem, confirming(best, seeds, problem.params.epochs), device, title=title, workers=workers)
-        state = race(_losses(history, list(best), seeds, asked.at), asked.baseline, plan, _overlap(problem), asked.matters)
+        state = race(
+            _losses(history, list(best), seeds, asked.at), asked.baseline, plan, problem.overlap["validation"], asked.matters
+        )
         tell(f"{title}: {told(state, plan)}")
         if state.following is None:
             return seeds
@@ -70,8 +72,3 @@ def _losses(history: History, labels: list[str], seeds: int, at: Epoch) -> Losse
     curves = history.curves.validation_loss
     final = np.where(history.diverged, np.nan, curves[-1] if at == "last" else curves.min(axis=0))
     return dict(zip(labels, final.reshape(len(labels), seeds, -1), strict=True))
-
-
-def _overlap(problem: Problem) -> float:
-    """The share of the validation part that two seeds are expected to have in common."""
-    return len(problem.data.split(FRESH).validation) / len(problem.data.y) if problem.params.resample else 0.0

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import torch
 
+from pipeline.engine.names import kept_name
 from pipeline.problems.problem import Problem
 from pipeline.problems.run import Run
-from pipeline.runs.names import kept_name
 from pipeline.runs.store import store
 
 

@@ -8,7 +8,7 @@ from pipeline.config import terminal
 from pipeline.config.files import parquet, stage_path, write_files
 from pipeline.config.params import Params, SweepParams, load_params
 from pipeline.engine.device import find_device
-from pipeline.problems.problem import load_problem
+from pipeline.problems.loading import load_problem
 from pipeline.runs import results
 from pipeline.runs.executor import Workers, executor
 from pipeline.runs.results import SWEEP_COLUMNS

@@ -7,7 +7,8 @@ from pipeline.config.document import read
 from pipeline.config.files import json_file
 from pipeline.config.params import PARAMS_FILE, Params, load_params
 from pipeline.engine.device import find_device
-from pipeline.problems.problem import Problem, load_problem
+from pipeline.problems.loading import load_problem
+from pipeline.problems.problem import Problem
 from pipeline.runs.executor import executor
 from pipeline.runs.inspection import absent_classes, inspect
 from pipeline.runs.traps import Finding, findings

@@ -8,7 +8,7 @@ from pipeline.config import terminal
 from pipeline.config.files import parquet
 from pipeline.config.params import load_params
 from pipeline.engine.device import find_device
-from pipeline.problems.problem import load_problem
+from pipeline.problems.loading import load_problem
 from pipeline.runs.executor import executor
 from pipeline.runs.inspection import inspect
 from pipeline.search.importances import importances

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from pipeline.config import locks
 from pipeline.config.files import store_root
 from pipeline.config.locks import alone, is_broken_database
+from pipeline.tracking.databases import is_database, reached
 from pipeline.tracking.rows import LOCK_SECONDS, REVISION, SqliteStore, Store
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ def connect(problem: str) -> tuple["MlflowClient", str, "Store"]:
     import_mlflow()
     uri, file = tracking_uri(), database()
     if file is None:
-        client, experiment = _client_and_experiment(uri, problem)
+        with reached(uri, "MLflow") if is_database(uri) else contextlib.nullcontext():
+            client, experiment = _client_and_experiment(uri, problem)
         return client, experiment, Store(client)
     with alone(file):  # of two processes that create the tables at once, one would crash
         _make(file)

@@ -24,6 +24,8 @@ from pipeline.config import files
 from pipeline.config.files import store_root
 from pipeline.config.locks import alone, is_broken_database, mend
 from pipeline.search.study import Trial, frozen
+from pipeline.tracking.connection import tracking_uri
+from pipeline.tracking.databases import reached
 from pipeline.tracking.messages import TrackerError, masked, one_line
 from pipeline.tracking.notes import notes
 from pipeline.tracking.tracker import Tracker
@@ -74,6 +76,8 @@ def _named() -> Iterator[None]:
     """In the block, an error says which storage it is of."""
     try:
         yield
+    except TrackerError:
+        raise
     except Exception as error:
         raise TrackerError(f"{masked(location())}: {one_line(error)}") from error
 
@@ -199,7 +203,8 @@ def _is_broken_journal(path: Path) -> bool:
 
 @contextmanager
 def _database(url: str) -> Iterator[BaseStorage]:
-    storage = RDBStorage(url)
+    with reached(url, "Optuna", tracking_uri()):
+        storage = RDBStorage(url)
     try:
         yield storage
     finally:

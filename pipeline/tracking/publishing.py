@@ -55,7 +55,7 @@ def register(problem: str) -> None:
 
     from pipeline.catalogue import CATALOGUE
     from pipeline.config.params import load_params
-    from pipeline.problems.problem import load_problem
+    from pipeline.problems.loading import load_problem
     from pipeline.problems.run import stream
     from pipeline.runs.champion import Champion
 

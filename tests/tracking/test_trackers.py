@@ -151,9 +151,8 @@ def test_an_unreachable_server_costs_one_warning(
     assert len(results.read_runs("digits", "train")[0]) == len(describe())
 
 
-def test_a_mirror_that_hangs_is_given_up(root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(telling, "PATIENCE", -len(describe()) - 1.0)
-    with trackers() as told:
+def test_a_mirror_that_hangs_is_given_up(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with trackers(patience=-len(describe()) - 1.0) as told:
         told.begin("digits", "train", describe())
     [record] = caplog.records
     assert "was not done" in record.message
