@@ -29,7 +29,7 @@ from tests.problems.helpers import from_files
 README, DATA, MODELS, OWN = map(text, ("README.md", "docs/data.md", "docs/models.md", "docs/own-code.md"))
 FOLLOWED = {
     "docs/data.md",  # below
-    "docs/results.md", "docs/tools.md", "docs/reliability.md",  # tests/test_repro.py
+    "docs/plan.md", "docs/results.md", "docs/tools.md", "docs/reliability.md",  # tests/test_repro.py
     "docs/verdict.md",  # tests/commands/test_verdict.py
 }  # fmt: skip
 """Pages whose commands a test runs, every one and in order."""

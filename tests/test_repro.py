@@ -251,10 +251,11 @@ def test_the_commands_of_the_documentation_work_in_order(project: Path, tmp_path
     repository = tmp_path / "documented"
     shutil.copytree(project, repository)
     told: dict[str, str] = {}
-    for page in ("docs/results.md", "docs/reliability.md", "docs/tools.md"):
+    for page in ("docs/plan.md", "docs/results.md", "docs/reliability.md", "docs/tools.md"):
         for command in commands(text(page)):
             told[command] = run(repository, "sh", "-c", command).stdout
     expected = {
+        "pipeline plan": "plan: nothing to do, all stages are up to date",
         "pipeline schedulers": "synthetic: 5 epochs of",
         "dvc repro": "Data and pipelines are up to date",
         "dvc dag": "train@synthetic",

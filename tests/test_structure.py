@@ -3,6 +3,7 @@
 import pytest
 from ruamel.yaml import YAML
 
+from pipeline.config.stages import stage_names
 from scripts.rooms import DRAWING, FLOORS, MODULES, ROOT, closure, drawing, imported, own, room_of, rooms_needed
 
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
@@ -87,6 +88,14 @@ def test_deps_are_sorted_and_no_out_persists(stage: str) -> None:
     for kind in ("outs", "metrics", "plots"):
         for out in declared(stage).get(kind, []):
             assert isinstance(out, str) or all("persist" not in options for options in out.values())
+
+
+def test_the_names_of_the_stages_are_those_of_dvc_yaml() -> None:
+    """In its order, one for each problem where it has one for each."""
+    expected = [
+        name for stage, body in STAGES.items() for name in ([f"{stage}@p", f"{stage}@q"] if "foreach" in body else [stage])
+    ]
+    assert stage_names(["p", "q"]) == expected
 
 
 def test_stages_are_the_modules() -> None:

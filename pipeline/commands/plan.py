@@ -141,7 +141,7 @@ def following(params: Params, stale: set[str] | None, names: Sequence[str]) -> s
             ahead |= {f"{stage}@{problem}" for stage in RUNS}
         if f"tune@{problem}" in ahead:
             ahead |= {f"{stage}@{problem}" for stage in ("confirm", "sweep")}
-    return ahead | ({"report"} if ahead - {"check"} else set())
+    return ahead | ({"report", "track"} if ahead - {"check", "track"} else set())
 
 
 def planned(params: Params, name: str, ahead: set[str], device: torch.device, processes: int) -> ProblemPlan:
@@ -238,7 +238,7 @@ def lines(params: Params, problems: Sequence[ProblemPlan], ahead: int, stages: i
 
 def _of_problem(plan: ProblemPlan, found: Cost) -> str:
     epochs = 1 / (found.step * plan.problem.budget().steps_per_epoch)
-    how = {"compiled": "side by side, compiled", "tensors": "side by side, as tensors", "loop": "run by run"}[found.way]
+    how = {"compiled": "side by side, compiled", "tensors": "side by side, as tensors", "loop": "run by run", "script": "each a process"}[found.way]
     stored = f", {plan.there:,} in the store" if plan.there else ""
     speed = f"{epochs:,.0f}" if epochs >= 10 else f"{epochs:.2g}"
     return f"{_ranged(*plan.runs())} runs{stored}: {_duration(*plan.seconds())}; {how}, {speed} epochs a second"

@@ -9,4 +9,4 @@ RUNS = ("train", "tune", "confirm", "sweep")
 def stage_names(problems: Iterable[str]) -> list[str]:
     """Every stage there is for these problems."""
     of_problems = [f"{stage}@{problem}" for stage in ("dataset", *RUNS) for problem in problems]
-    return ["check", *of_problems, "report"]
+    return ["check", *of_problems, "report", "track"]

@@ -4,6 +4,7 @@ What was measured is kept beside the finished runs, for whoever asks next.
 """
 
 import json
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -17,8 +18,10 @@ from pipeline.engine.rates import Rates
 from pipeline.engine.stackable import by_optimizer, obstacle
 from pipeline.engine.training import Way, WayError, train_by, ways
 from pipeline.problems.dataset import Split
+from pipeline.problems.probe import seconds_of
 from pipeline.problems.problem import Problem
 from pipeline.problems.run import Run
+from pipeline.problems.scripts import ScriptProblem
 from pipeline.runs.store import store
 from pipeline.runs.wanted import Work, as_written
 from pipeline.schedulers.replay import ScheduleError
@@ -57,12 +60,22 @@ class Cost:
 
 def cost(problem: Problem, device: torch.device, processes: int) -> Cost:
     """What a run costs; measured where that is not known yet, which compiles what has to be compiled anyway."""
+    if isinstance(problem, ScriptProblem):
+        return _of_script(problem, processes)
     labels = sorted(schedule.key for schedule in problem.schedules.values())
     name = f"cost {code_fingerprint()} {problem.fingerprint} {problem.params.epochs} {device} {processes} {labels}"
     if (kept := store().contents([name]).get(name)) is None:
         kept = json.dumps(asdict(_measured(problem, device, processes))).encode()
         store().keep_contents({name: kept})
     return Cost(**json.loads(kept))
+
+
+def _of_script(problem: ScriptProblem, processes: int) -> Cost:
+    """As its probe measured it, in the stage ``dataset`` or just now."""
+    seconds, budget = seconds_of(problem.name), problem.budget()
+    of_run = seconds.of_run(budget.epochs, budget.steps_per_epoch) if seconds else math.nan
+    step = of_run / (budget.epochs * budget.steps_per_epoch) / processes
+    return Cost("script", "it is a script, a process for each run", step=step, validated=step, schedule=0.0)
 
 
 def _measured(problem: Problem, device: torch.device, processes: int) -> Cost:

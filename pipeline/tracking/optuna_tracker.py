@@ -100,7 +100,7 @@ def write(trials: pd.DataFrame, *, is_all: bool = True) -> None:
 
 def annotate(notes: Mapping[str, str]) -> None:
     """Write the notes on these studies, as Optuna's dashboard shows them; a note that somebody else wrote stays."""
-    from optuna_dashboard import save_note
+    from optuna_dashboard import save_note  # type: ignore[import-untyped]
 
     if not notes:
         return

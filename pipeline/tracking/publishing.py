@@ -84,6 +84,7 @@ def register(problem: str) -> None:
 
 def _measured(client: "MlflowClient", run: "Run", model: str) -> None:
     """Link the run's final figures to the model and to the data, so that MLflow's page of the model shows them."""
+    assert run.inputs is not None  # whoever wrote the run has given it the data
     (given,) = run.inputs.dataset_inputs
     step = int(run.data.params["epochs"])
     for name in sorted(set(SHOWN_AS.values()) & set(run.data.metrics)):

@@ -25,7 +25,7 @@ def table(here: Path) -> Path:
 def test_what_it_writes_is_right_and_says_what_to_do_next(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
     init.main([str(table), "--target", "asking: price"])
     written, following = capsys.readouterr().out.splitlines()
-    assert written == "params.yaml is written: 1 problem, 5 schedulers, 5 seeds, 16 trials, 7 stages"
+    assert written == "params.yaml is written: 1 problem, 5 schedulers, 5 seeds, 16 trials, 8 stages"
     assert "`python -m pipeline plan`" in following
     assert "`make repro`" in following
     problem = load_params(CATALOGUE).problem("houses_2024")
@@ -36,7 +36,7 @@ def test_what_it_writes_is_right_and_says_what_to_do_next(table: Path, capsys: p
     keys = [line for line in text.splitlines() if line and not line.startswith("  ") and not line.startswith("#")]
     assert all("#" in line for line in keys if not line.startswith("problems"))
     check.main([])
-    assert capsys.readouterr().out == "params.yaml is right: 1 problem, 5 schedulers, 5 seeds, 16 trials, 7 stages\n"
+    assert capsys.readouterr().out == "params.yaml is right: 1 problem, 5 schedulers, 5 seeds, 16 trials, 8 stages\n"
 
 
 def test_nothing_is_overwritten_unless_it_is_asked_for(table: Path) -> None:

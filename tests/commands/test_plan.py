@@ -69,7 +69,7 @@ def test_what_it_prints(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plan.main([])
     first, of_problem, *rest = capsys.readouterr().out.splitlines()
     assert re.fullmatch(
-        r"plan: 7 of 7 stages, \d+ to \d+ runs to train, 0 in the store; "
+        r"plan: 8 of 8 stages, \d+ to \d+ runs to train, 0 in the store; "
         r"about [\d.]+ (to [\d.]+ )?s with 1 process, 0 MB of disk",
         first,
     )
@@ -97,9 +97,9 @@ def test_stages_that_take_what_changed_are_ahead_too(here: Path) -> None:
     Config(problems=("first", "second")).write()
     params = load_params(CATALOGUE)
     names = stage_names(params.problems)
-    assert plan.following(params, {"tune@first"}, names) == {"tune@first", "confirm@first", "sweep@first", "report"}
+    assert plan.following(params, {"tune@first"}, names) == {"tune@first", "confirm@first", "sweep@first", "report", "track"}
     assert plan.following(params, {"dataset@second"}, names) == {
-        "dataset@second", *(f"{stage}@second" for stage in RUNS), "report",
+        "dataset@second", *(f"{stage}@second" for stage in RUNS), "report", "track",
     }  # fmt: skip
     assert plan.following(params, {"check"}, names) == {"check"}
     assert plan.following(params, None, names) == set(names)

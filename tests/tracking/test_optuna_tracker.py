@@ -171,7 +171,7 @@ def report(root: Path, verdict: str) -> None:
 
 def note(study: optuna.Study) -> str:
     """As the dashboard shows it."""
-    from optuna_dashboard._note import get_note_from_system_attrs
+    from optuna_dashboard._note import get_note_from_system_attrs  # type: ignore[import-untyped]
 
     attributes = study._storage.get_study_system_attrs(study._study_id)
     return str(get_note_from_system_attrs(attributes, None)["body"])
@@ -200,7 +200,7 @@ def test_each_study_has_a_note_with_its_verdict_and_the_way_to_the_report(
 
 
 def test_a_note_of_somebodys_own_stays(tuned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from optuna_dashboard import save_note
+    from optuna_dashboard import save_note  # type: ignore[import-untyped]
 
     root = tmp_path / "copy"
     shutil.copytree(tuned, root)
