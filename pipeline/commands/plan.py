@@ -21,6 +21,7 @@ from pipeline.config.errors import PipelineError
 from pipeline.config.params import Params, ScriptParams, load_params
 from pipeline.config.stages import RUNS, stage_names
 from pipeline.engine.device import cores, find_device
+from pipeline.engine.training import Way
 from pipeline.problems.dataset import Dataset
 from pipeline.problems.loading import load_problem
 from pipeline.problems.probe import probe
@@ -37,6 +38,13 @@ from pipeline.stages import check
 from pipeline.stages.dataset import drawn
 
 Range = tuple[float, float]
+HOW: dict[Way, str] = {
+    "compiled": "side by side, compiled",
+    "tensors": "side by side, as tensors",
+    "loop": "run by run",
+    "script": "each a process",
+}
+"""What is said of a way of training."""
 STAGE = 2.5
 """Seconds for a stage to begin, to write its files and to end, DVC's own among them; here and below on one core of 2026."""
 REPORT = 0.6
@@ -238,7 +246,7 @@ def lines(params: Params, problems: Sequence[ProblemPlan], ahead: int, stages: i
 
 def _of_problem(plan: ProblemPlan, found: Cost) -> str:
     epochs = 1 / (found.step * plan.problem.budget().steps_per_epoch)
-    how = {"compiled": "side by side, compiled", "tensors": "side by side, as tensors", "loop": "run by run", "script": "each a process"}[found.way]
+    how = HOW[found.way]
     stored = f", {plan.there:,} in the store" if plan.there else ""
     speed = f"{epochs:,.0f}" if epochs >= 10 else f"{epochs:.2g}"
     return f"{_ranged(*plan.runs())} runs{stored}: {_duration(*plan.seconds())}; {how}, {speed} epochs a second"
