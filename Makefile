@@ -16,7 +16,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONPATH := $(CURDIR)
 export MLFLOW_DISABLE_TELEMETRY := true
 # Somebody at a terminal sees pip's own progress; a log is spared it.
-PIP := -m pip install $(shell [ -t 2 ] || echo --quiet) --disable-pip-version-check
+PIP := -m pip install $(shell [ -t 2 ] && [ -z "$$CI" ] || echo --quiet) --disable-pip-version-check
 
 # A virtual environment holds absolute paths: one that was moved or copied here, or broke, is made anew.
 HOME_OF_VENV := $(shell cat .venv/home 2>/dev/null)

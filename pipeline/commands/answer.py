@@ -40,14 +40,14 @@ def lines_of(found: Mapping[str, Any], width: int) -> Iterator[str]:
     for answer in found["problems"]:
         yield answer["problem"]
         for name, line in zip(NAMES, answer["lines"], strict=True):
-            yield _wrapped(f"  {name:6}", line, width)
+            yield wrapped(f"  {name:6}", line, width)
     yield ""
     yield f"report: {PAGE}"
     for step in found["next"]:
-        yield _wrapped("next:   ", step, width)
+        yield wrapped("next:   ", step, width)
 
 
-def _wrapped(opening: str, text: str, width: int) -> str:
+def wrapped(opening: str, text: str, width: int) -> str:
     """Words behind an opening, continued below themselves; no word, a path perhaps, is broken."""
     indent = " " * len(opening)
     return textwrap.fill(

@@ -8,6 +8,7 @@ import argparse
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 import torch
 
 from pipeline.catalogue import CATALOGUE
+from pipeline.commands.answer import wrapped
 from pipeline.config import terminal
 from pipeline.config.errors import PipelineError
 from pipeline.config.params import Params, ScriptParams, load_params
@@ -38,6 +40,7 @@ from pipeline.stages import check
 from pipeline.stages.dataset import drawn
 
 Range = tuple[float, float]
+Line = tuple[str, str]
 HOW: dict[Way, str] = {
     "compiled": "side by side, compiled",
     "tensors": "side by side, as tensors",
@@ -55,6 +58,8 @@ CURVE, RUN, TRIAL = 1600, 1000, 1200
 """Bytes of an epoch of full curves (in MLflow nearly all), of a run in the store, of a trial in Optuna's journal."""
 WORTH_SAYING = 5
 """Seconds that a change of params.yaml must save to be named."""
+WHOLE = 10_000
+"""Characters of a line where there is no terminal."""
 LONG = 60
 """Seconds from which it is said how to make it less."""
 
@@ -120,7 +125,9 @@ def main(words: Sequence[str]) -> None:
     device, processes = find_device(params.device), executor_count()
     problems = [planned(params, name, ahead, device, processes) for name in params.problems]
     terminal.clear()
-    print("\n".join(lines(params, problems, len(ahead), len(names), processes)))
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else WHOLE
+    for opening, text in lines(params, problems, len(ahead), len(names), processes):
+        print(wrapped(opening, text, width))
 
 
 def executor_count() -> int:
@@ -219,29 +226,28 @@ def _before(problem: str) -> Before:
     return (), 0
 
 
-def lines(params: Params, problems: Sequence[ProblemPlan], ahead: int, stages: int, processes: int) -> Iterator[str]:
-    """The plan in words."""
+def lines(params: Params, problems: Sequence[ProblemPlan], ahead: int, stages: int, processes: int) -> Iterator[Line]:
+    """The plan in words, each line behind what it is about."""
     least, most = (sum(of) for of in zip(*(p.runs() for p in problems), strict=True))
     there = sum(p.there for p in problems)
     schedulers = sum(len(p.problem.schedules) for p in problems)
     around = STAGE * ahead + REPORT * schedulers
     low, high = (sum(of) + around for of in zip(*(p.seconds() for p in problems), strict=True))
     size = sum(p.bytes for p in problems)
-    yield (
-        f"plan: {ahead} of {stages} stages, {_ranged(least, most)} runs to train, {there:,} in the store; "
-        f"about {_duration(low, high)} with {_count(processes, 'process')}, {_bytes(size)} of disk"
-    )
+    runs = f"{ahead} of {stages} stages, {_ranged(least, most)} runs to train, {there:,} in the store"
+    taken = f"about {_duration(low, high)} with {_count(processes, 'process')}, {_bytes(size)} of disk"
+    yield "plan: ", f"{runs}; {taken}"
     width = max(len("beside"), *(len(p.problem.name) for p in problems))
     for plan in problems:
         if plan.cost:
-            yield f"  {plan.problem.name:{width}}  {_of_problem(plan, plan.cost)}"
-    yield f"  {'beside':{width}}  {_duration(around, around)} to begin and end stages, and for the report"
+            yield f"  {plan.problem.name:{width}}  ", _of_problem(plan, plan.cost)
+    yield f"  {'beside':{width}}  ", f"{_duration(around, around)} to begin and end stages, and for the report"
     for plan in problems:
         if plan.cost and plan.cost.why:
             taken = _duration(*plan.seconds())
-            yield f"  {plan.problem.name} is trained run by run, which takes {taken} of it: {plan.cost.why}"
+            yield "  ", f"{plan.problem.name} is trained run by run, which takes {taken} of it: {plan.cost.why}"
     if high > LONG and (cuts := list(_cuts(params, problems))):
-        yield f"  to make it less, in params.yaml: {'; '.join(cuts)}"
+        yield "  to make it less: ", f"{'; '.join(cuts)} (each alone, in params.yaml)"
 
 
 def _of_problem(plan: ProblemPlan, found: Cost) -> str:

@@ -1,6 +1,7 @@
 """What a stage tells while it works: one line at the bottom of a terminal, and messages above it. In a log, messages alone."""
 
 import logging
+import os
 import sys
 from typing import Any
 
@@ -11,6 +12,11 @@ FORMAT = "{desc} {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left"
 _shown: list[Any] = []
 """The line, if there is one."""
 _place: list[str] = []
+
+
+def is_terminal() -> bool:
+    """Whether somebody sees standard error, in something that can take a line back; a CI may claim that it is one."""
+    return sys.stderr.isatty() and not os.environ.get("CI") and os.environ.get("TERM") != "dumb"
 
 
 def begin(place: str) -> None:
@@ -39,7 +45,7 @@ def line(title: str, work: int) -> Any:
     clear()
     shown = tqdm(
         total=work, desc=title, bar_format="{desc}", leave=False, dynamic_ncols=True, file=sys.stderr,
-        disable=not sys.stderr.isatty(),
+        disable=not is_terminal(),
     )  # fmt: skip
     _shown.append(shown)
     return shown

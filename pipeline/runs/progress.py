@@ -1,6 +1,5 @@
 """How far a training is: in the line at the bottom of a terminal, and by a line now and then elsewhere."""
 
-import sys
 import time
 from collections.abc import Callable
 
@@ -16,7 +15,7 @@ def progress(title: str, runs: int, work: int) -> Callable[[Block], None]:
     if not work:
         return lambda block: None
     title = f"{title}: {runs:,} runs"
-    show = _bar(title, work) if sys.stderr.isatty() else _lines(terminal.titled(title), work)
+    show = _bar(title, work) if terminal.is_terminal() else _lines(terminal.titled(title), work)
 
     def listen(block: Block) -> None:
         show(block.lr.size)

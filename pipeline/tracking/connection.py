@@ -28,6 +28,10 @@ MLFLOW_DEFAULTS = {
 """A server that is not there should fail in seconds; MLflow's own defaults try for minutes."""
 
 
+KIND = {"mlflow.experimentKind": "custom_model_development"}
+"""What MLflow's pages are to show of an experiment: training runs, not traces of language models."""
+
+
 def tracking_uri() -> str:
     """``MLFLOW_TRACKING_URI``, or the SQLite file ``mlflow.db`` at the root, where a relative one is looked for too."""
     given = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
@@ -134,7 +138,7 @@ def _client_and_experiment(uri: str, problem: str) -> tuple["MlflowClient", str]
     experiment = client.get_experiment_by_name(named(problem))
     if experiment is None:
         place = None if uri.startswith("http") else (store_root() / "mlartifacts" / problem).as_uri()
-        return client, str(client.create_experiment(named(problem), artifact_location=place))
+        return client, str(client.create_experiment(named(problem), artifact_location=place, tags=KIND))
     if experiment.lifecycle_stage == "deleted":
         client.restore_experiment(experiment.experiment_id)
     return client, str(experiment.experiment_id)

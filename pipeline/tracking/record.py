@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from pipeline.config import terminal
 from pipeline.problems.problem import Problem
 from pipeline.problems.run import History, Run
 from pipeline.runs import results
@@ -31,6 +32,7 @@ def record(
     described = [describe(problem, run, device) for run in runs]
     shown.begin(problem.name, stage, described)
     history = obtain(problem, runs, device, title=f"{stage}@{problem.name}", workers=workers, listen=shown.log)
+    terminal.doing(f"{stage}@{problem.name}: trained; writing the results")
     table = results.run_table(history, described)
     best = best_of(history)
     kept = named(b"", "") if best is None else named(weights(problem, runs[best], device), table["run"].iloc[best])

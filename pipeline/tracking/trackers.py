@@ -15,6 +15,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
+from pipeline.config import terminal
 from pipeline.problems.run import Block
 from pipeline.runs import executor
 from pipeline.runs.executor import Processes
@@ -88,6 +89,7 @@ class Trackers:
 
     def close(self, patience: float) -> None:
         """Wait until all is told, and warn of what could not be."""
+        terminal.doing("waiting until the trackers know it")
         for told in self._all:
             told.close(patience)
 

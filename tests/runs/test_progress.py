@@ -76,11 +76,12 @@ terminal.clear()
 """
 
 
-def in_a_terminal(columns: int) -> str:
+def in_a_terminal(columns: int, ci: str = "") -> str:
     """What the terminal of so many columns is sent."""
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, columns))
-    process = subprocess.Popen([sys.executable, "-c", IN_A_TERMINAL], stderr=theirs)
+    environment = {**os.environ, "TERM": "xterm", "CI": ci}
+    process = subprocess.Popen([sys.executable, "-c", IN_A_TERMINAL], stderr=theirs, env=environment)
     os.close(theirs)
     sent = b""
     while True:
@@ -108,3 +109,8 @@ def test_a_terminal_shows_one_line_and_messages_above_it(columns: int) -> None:
     # What stays on the screen are the messages, each on a line of its own.
     lines = [line.rpartition("\r")[2].rstrip() for line in sent.split("\r\n")]
     assert [line for line in lines if line] == ["warned in epoch 1", "warned in epoch 2", "all is trained"]
+
+
+def test_a_ci_that_claims_to_be_a_terminal_gets_lines() -> None:
+    told = ["warned in epoch 1", "warned in epoch 2", "[5/17] train@p: 70 runs, 100% done", "all is trained"]
+    assert in_a_terminal(80, ci="true").split("\r\n") == [*told, ""]
