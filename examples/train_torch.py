@@ -41,7 +41,7 @@ def evaluated(rows: list[int]) -> tuple[float, float]:
     return nn.functional.cross_entropy(outputs, y[rows]).item(), (outputs.argmax(1) == y[rows]).float().mean().item()
 
 
-for epoch in trial.epochs(model=model, optimizer=optimizer, average=average):
+for _ in trial.epochs(model=model, optimizer=optimizer, average=average):
     total = 0.0
     for number, (inputs, targets) in enumerate(loader, 1):
         if number > steps * given.accumulate:  # what is left of an epoch makes no whole step
