@@ -75,8 +75,8 @@ docs: .venv/docs.stamp
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-.venv/test.stamp: .venv/run.stamp requirements-test.txt requirements-timm.txt
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-test.txt
+.venv/test.stamp: .venv/run.stamp requirements-test.txt requirements-examples.txt requirements-timm.txt
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-test.txt -r requirements-examples.txt
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-timm.txt
 	@touch $@
 

@@ -71,9 +71,9 @@ def lines_of(problem: str, script: Script, asked: Mapping[str, Any], folder: Pat
     if not wrong:
         wrong, right, is_of_all = _failure(told, process.returncode, asked["epochs"])
     if wrong:
-        error = ScriptError(_about(problem, script, asked, folder, output, wrong, right))
-        error.is_of_all = is_of_all
-        raise error
+        failure = ScriptError(_about(problem, script, asked, folder, output, wrong, right))
+        failure.is_of_all = is_of_all
+        raise failure
 
 
 class Output:
