@@ -245,7 +245,9 @@ def _alternatives(
     written = records(compared[(compared["variant"] == "default") & (compared["scheduler"] == chosen.scheduler)])
     if chosen.variant != "default" and written:  # on other seeds, so that nothing bounds it
         regret = max(0.0, written[0][CRITERION] / lowest - 1) if lowest else math.nan
-        yield _alternative({**written[0], "regret": regret, "regret_bound": math.nan}, "as params.yaml has it")
+        rates = results.runs.loc[(results.runs["variant"] == "default") & (results.runs["scheduler"] == chosen.scheduler), "lr"]
+        what = f"as params.yaml has it, at peak rate {short(float(rates.iloc[0]))}"
+        yield _alternative({**written[0], "regret": regret, "regret_bound": math.nan}, what)
 
 
 def _lowest(rows: Iterable[Row]) -> float:
