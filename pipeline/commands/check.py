@@ -1,14 +1,14 @@
-"""``python -m pipeline check``: whether params.yaml and the data that it names are right; one line where they are."""
+"""``python -m pipeline check``: whether params.yaml and the data and scripts that it names are right; a line where they are."""
 
 import argparse
 from collections.abc import Sequence
 
 from pipeline.catalogue import CATALOGUE
 from pipeline.config import terminal
-from pipeline.config.params import Params, load_params
+from pipeline.config.params import Params, ScriptParams, load_params
 from pipeline.config.stages import stage_names
 from pipeline.engine.device import find_device
-from pipeline.stages.dataset import drawn
+from pipeline.stages.dataset import drawn, probed
 
 
 def main(words: Sequence[str] = ()) -> None:
@@ -16,8 +16,11 @@ def main(words: Sequence[str] = ()) -> None:
     argparse.ArgumentParser("python -m pipeline check", description=__doc__).parse_args(words)
     params = load_params(CATALOGUE)
     find_device(params.device)
-    for name in params.problems:
-        drawn(params, name, terminal.tell)
+    for name, problem in params.problems.items():
+        if isinstance(problem, ScriptParams):
+            probed(params, name, problem)
+        else:
+            drawn(params, name, terminal.tell)
     print(f"params.yaml is right: {told(params)}")
 
 

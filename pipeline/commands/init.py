@@ -1,4 +1,4 @@
-"""``python -m pipeline init``: a small params.yaml for a table of one's own, with a word on each key, in this clone."""
+"""``python -m pipeline init``: a small params.yaml for one's own table or script, with a word on each key, in this clone."""
 
 import argparse
 import shutil
@@ -16,18 +16,25 @@ from pipeline.config.terminal import tell
 from pipeline.stages.dataset import drawn
 
 INPUTS = Path("inputs")
-TEMPLATE = """\
-# Which learning-rate scheduler for {name}? Every key: docs/params.md. `python -m pipeline plan` says what it costs.
-seeds: 5 # whole replicates: split, initial weights and search anew; 10 make the answer surer, and cost twice as much
-
-problems:
-  {name}:
+TABLE = """\
     dataset: {{path: {path}, target: {target}}} # under inputs/; missing cells, dates, groups, series: docs/data.md
     model: {{name: mlp, hidden: [32]}} # others, and your own: docs/models.md, docs/own-code.md
     optimizer: {{name: AdamW, lr: 0.01}} # this rate is the 100% of all rates
     epochs: {epochs} # the budget that you really have: the answer is one for it
     batch_size: {batch_size}
+"""
+SCRIPT = """\
+    script: {{path: {path}}} # under inputs/, with all that it reads; what it has to do: docs/own-training.md
+    optimizer: {{lr: 0.1}} # TODO your usual peak rate: it is the 100% of all rates
+    epochs: 10 # TODO the budget that you really have: the answer is one for it
+"""
+TEMPLATE = """\
+# Which learning-rate scheduler for {name}? Every key: docs/params.md. `python -m pipeline plan` says what it costs.
+seeds: {seeds} # whole replicates, searches too; twice as many make the answer surer, and cost twice as much
 
+problems:
+  {name}:
+{problem}
 schedulers: # what is compared; `python -m pipeline schedulers --table` lists all there are
   ConstantLR: {{args: {{factor: 1.0}}}} # the baseline: no schedule
   StepLR: {{args: {{step_size: 30%, gamma: 0.1}}}} # lengths are shares of the run
@@ -35,53 +42,65 @@ schedulers: # what is compared; `python -m pipeline schedulers --table` lists al
   CosineWarmup: {{name: CosineAnnealingLR, args: {{T_max: 100%}}, warmup: 5%}}
   OneCycleLR: {{args: {{max_lr: 100%, cycle_momentum: false}}}}
 
-tune: {{trials: 16}} # of each study: one per scheduler and seed, for shape and peak rate
+tune: {{trials: {trials}}} # of each study: one per scheduler and seed, for shape and peak rate
 sweep: none # or {{points: 10, budgets: [25%, 50%]}}: how much the rate and the budget matter
 report: {{baseline: ConstantLR, matters: 1%}} # a smaller difference is of no interest
 """
+TABLES = (".csv", ".parquet", ".gz", ".bz2", ".xz", ".zip", ".tsv", ".txt")
+"""What a file that holds a table ends in; any other is a script."""
 
 
 def main(words: Sequence[str]) -> None:
     """Write params.yaml, and say what to do next."""
     asked = _parser().parse_args(words)
-    table: Path = asked.table
-    if not table.is_file():
-        raise UsageError(f"{table} is not there; name a CSV or Parquet file")
+    file: Path = asked.file
+    is_table = file.suffix.lower() in TABLES
+    if not file.is_file():
+        raise UsageError(f"{file} is not there; name a CSV or Parquet file, or a training script")
+    if is_table and asked.target is None:
+        raise UsageError(f"what is to be predicted of {file}? Name the column: --target COLUMN")
     if PARAMS_FILE.exists() and not asked.replace:
         kept = "keeps the one that is there as params.yaml.old"
         raise UsageError(f"{PARAMS_FILE} is there already, and stays as it is; `--replace` writes a new one, and {kept}")
-    path = _under_inputs(table)
+    path = _quoted(_under_inputs(file))
     if PARAMS_FILE.exists():
         old = free_name(PARAMS_FILE, "old")
         PARAMS_FILE.rename(old)
         tell(f"{PARAMS_FILE} is {old} now")
-    name, target = problem_named(table), _quoted(asked.target)
-    _write(name, path, target, {"epochs": 20, "batch_size": 32})
-    data, _ = drawn(load_params(CATALOGUE), name, tell)
-    _write(name, path, target, size_for(data))
+    name = problem_named(file)
+    if is_table:
+        _write_for_table(name, path, _quoted(asked.target))
+    else:
+        _write(name, SCRIPT.format(path=path), seeds=3, trials=8)
     print(f"{PARAMS_FILE} is written: {check.told(load_params(CATALOGUE))}")
-    print("next:  edit it where you know better; `python -m pipeline plan` says what it costs, `make repro` does it")
+    print(FOR_A_TABLE if is_table else FOR_A_SCRIPT)
+    print("       `python -m pipeline plan` says what it costs, `make repro` does it")
+
+
+FOR_A_TABLE = "next:  edit it where you know better"
+FOR_A_SCRIPT = "next:  fill in what says TODO, and do what docs/own-training.md asks of the script"
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m pipeline init", description=__doc__)
-    parser.add_argument("table", type=Path, metavar="TABLE", help="CSV or Parquet, a row per sample; copied into inputs/")
-    parser.add_argument("--target", metavar="COLUMN", required=True, help="what is to be predicted")
+    told = "CSV or Parquet, a row per sample, or a training script; copied into inputs/"
+    parser.add_argument("file", type=Path, metavar="TABLE_OR_SCRIPT", help=told)
+    parser.add_argument("--target", metavar="COLUMN", help="what is to be predicted of a table")
     parser.add_argument("--replace", action="store_true", help="in place of the params.yaml that is there")
     return parser
 
 
-def _under_inputs(table: Path) -> str:
+def _under_inputs(file: Path) -> str:
     """Its path below inputs/, where DVC watches it; a copy, where it lay elsewhere."""
-    if table.resolve().is_relative_to(INPUTS.resolve()):
-        return table.resolve().relative_to(INPUTS.resolve()).as_posix()
-    copy = INPUTS / table.name
-    if copy.exists() and copy.read_bytes() != table.read_bytes():
-        raise UsageError(f"{copy} is there already, with other contents; rename {table}, or name {copy} itself")
+    if file.resolve().is_relative_to(INPUTS.resolve()):
+        return file.resolve().relative_to(INPUTS.resolve()).as_posix()
+    copy = INPUTS / file.name
+    if copy.exists() and copy.read_bytes() != file.read_bytes():
+        raise UsageError(f"{copy} is there already, with other contents; rename {file}, or name {copy} itself")
     INPUTS.mkdir(exist_ok=True)
-    shutil.copy(table, copy)
-    tell(f"{table} is copied to {copy}")
-    return table.name
+    shutil.copy(file, copy)
+    tell(f"{file} is copied to {copy}")
+    return file.name
 
 
 def _quoted(text: str) -> str:
@@ -90,7 +109,15 @@ def _quoted(text: str) -> str:
     return f"'{escaped}'"
 
 
-def _write(name: str, path: str, target: str, size: dict[str, int]) -> None:
-    text = TEMPLATE.format(name=name, path=_quoted(path), target=target, **size)
+def _write_for_table(name: str, path: str, target: str) -> None:
+    """With epochs and batches for as many samples as it has."""
+    entry = {"path": path, "target": target}
+    _write(name, TABLE.format(**entry, epochs=20, batch_size=32), seeds=5, trials=16)
+    data, _ = drawn(load_params(CATALOGUE), name, tell)
+    _write(name, TABLE.format(**entry, **size_for(data)), seeds=5, trials=16)
+
+
+def _write(name: str, problem: str, *, seeds: int, trials: int) -> None:
+    text = TEMPLATE.format(name=name, problem=problem, seeds=seeds, trials=trials)
     write_files([(PARAMS_FILE, text.encode())])
     load_params.cache_clear()

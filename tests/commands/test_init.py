@@ -24,10 +24,9 @@ def table(here: Path) -> Path:
 
 def test_what_it_writes_is_right_and_says_what_to_do_next(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
     init.main([str(table), "--target", "asking: price"])
-    written, following = capsys.readouterr().out.splitlines()
+    written, *following = capsys.readouterr().out.splitlines()
     assert written == "params.yaml is written: 1 problem, 5 schedulers, 5 seeds, 16 trials, 8 stages"
-    assert "`python -m pipeline plan`" in following
-    assert "`make repro`" in following
+    assert "`python -m pipeline plan` says what it costs, `make repro` does it" in following[-1]
     problem = load_params(CATALOGUE).problem("houses_2024")
     assert problem.dataset.args["path"] == table.name
     assert (Path("inputs") / table.name).read_bytes() == table.read_bytes()
@@ -62,5 +61,20 @@ def test_a_mistake_is_told_with_its_place(table: Path) -> None:
 
 
 def test_a_table_that_is_not_there(here: Path) -> None:
-    with pytest.raises(UsageError, match=r"none\.csv is not there; name a CSV or Parquet file"):
+    with pytest.raises(UsageError, match=r"none\.csv is not there; name a CSV or Parquet file, or a training script"):
         init.main(["none.csv", "--target", "x"])
+
+
+def test_a_table_without_a_target(table: Path) -> None:
+    with pytest.raises(UsageError, match=r"what is to be predicted of houses 2024\.csv\? Name the column: --target COLUMN"):
+        init.main([str(table)])
+
+
+def test_a_script(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("train.py").write_text("print()\n", encoding="utf-8")
+    init.main(["train.py"])
+    out = capsys.readouterr().out
+    assert out.startswith("params.yaml is written: 1 problem, 5 schedulers, 3 seeds, 8 trials, 8 stages\n")
+    assert "fill in what says TODO" in out
+    assert load_params(CATALOGUE).problem("train").dataset.args["path"] == "train.py"
+    assert Path("inputs/train.py").exists()
