@@ -132,12 +132,17 @@ class Processes(ProcessPoolExecutor):
 
 def executor() -> "Here | Processes":
     """What ``PIPELINE_EXECUTOR`` names: ``local:8`` for eight processes, ``local`` (or nothing) for one on each core."""
+    count = process_count()
+    return Processes(count) if count > 1 else Here()
+
+
+def process_count() -> int:
+    """How many processes it names."""
     given = os.environ.get(VARIABLE) or "local"
     kind, _, number = given.partition(":")
     if kind != "local" or (number and not (number.isdecimal() and int(number))):
         raise ExecutorError(f"{VARIABLE} is {given}, which is no executor; write local, or local:8 for eight processes")
-    count = int(number) if number else cores()
-    return Processes(count) if count > 1 else Here()
+    return int(number) if number else cores()
 
 
 def _is_foreign(thread: threading.Thread) -> bool:

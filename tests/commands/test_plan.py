@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pipeline.catalogue import CATALOGUE
-from pipeline.commands import plan
+from pipeline.commands import plan, planning
 from pipeline.config.params import load_params
 from pipeline.config.stages import RUNS, stage_names
 from pipeline.runs import cost
@@ -23,10 +23,10 @@ def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cost, "ENOUGH", 0.001)
 
 
-def planned(*stages: str) -> plan.ProblemPlan:
+def planned(*stages: str) -> planning.ProblemPlan:
     params = load_params(CATALOGUE)
     (name,) = params.problems
-    return plan.planned(params, name, {f"{stage}@{name}" for stage in stages}, CPU, 1)
+    return planning.planned(params, name, {f"{stage}@{name}" for stage in stages}, CPU, 1)
 
 
 def trained() -> int:
@@ -80,8 +80,8 @@ def test_what_it_prints(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_it_says_why_a_problem_is_trained_run_by_run_and_what_would_make_it_less(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plan, "LONG", 0)
-    monkeypatch.setattr(plan, "WORTH_SAYING", 0)
+    monkeypatch.setattr(planning, "LONG", 0)
+    monkeypatch.setattr(planning, "WORTH_SAYING", 0)
     Config(schedulers=("StepLR",), trials=2, seeds=6).write()
     text = Path("params.yaml").read_text(encoding="utf-8").replace("{name: SGD, lr: 0.5}", "{name: LBFGS, lr: 0.5}")
     Path("params.yaml").write_text(text, encoding="utf-8")
@@ -97,9 +97,15 @@ def test_stages_that_take_what_changed_are_ahead_too(here: Path) -> None:
     Config(problems=("first", "second")).write()
     params = load_params(CATALOGUE)
     names = stage_names(params.problems)
-    assert plan.following(params, {"tune@first"}, names) == {"tune@first", "confirm@first", "sweep@first", "report", "track"}
-    assert plan.following(params, {"dataset@second"}, names) == {
+    assert planning.following(params, {"tune@first"}, names) == {
+        "tune@first",
+        "confirm@first",
+        "sweep@first",
+        "report",
+        "track",
+    }
+    assert planning.following(params, {"dataset@second"}, names) == {
         "dataset@second", *(f"{stage}@second" for stage in RUNS), "report", "track",
     }  # fmt: skip
-    assert plan.following(params, {"check"}, names) == {"check"}
-    assert plan.following(params, None, names) == set(names)
+    assert planning.following(params, {"check"}, names) == {"check"}
+    assert planning.following(params, None, names) == set(names)
