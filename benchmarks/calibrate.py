@@ -22,7 +22,7 @@ from benchmarks.defaults import default_params
 from benchmarks.machine import conditions
 from benchmarks.pools import CPU, Size, coverage, final, losses_of, params_of
 from benchmarks.studies import inside, prepare, scratch
-from pipeline.problems.problem import load_problem
+from pipeline.problems.loading import load_problem
 from pipeline.problems.run import STREAMS
 from pipeline.runs.executor import executor
 from pipeline.search.rounds import recommend, rerun, search, winners

@@ -24,7 +24,8 @@ from pipeline.catalogue import CATALOGUE
 from pipeline.config.params import Params, Schedule, load_params
 from pipeline.data.datasets import register
 from pipeline.data.tables import frame
-from pipeline.problems.problem import Problem, load_problem
+from pipeline.problems.loading import load_problem
+from pipeline.problems.problem import Problem
 from pipeline.problems.run import Run, stream
 from pipeline.runs.executor import HERE, Workers
 from pipeline.runs.obtain import obtain

@@ -17,10 +17,11 @@ from pipeline.analysis.ends import ends
 from pipeline.analysis.epochs import judged, last_or_best
 from pipeline.analysis.page import Report
 from pipeline.analysis.script import script
+from pipeline.analysis.snippet import pasted, snippet
 from pipeline.analysis.statistics import CRITERION, Headline, compare, matrices, tuning_gain
 from pipeline.analysis.tables import Frames, ProblemResults
 from pipeline.config import files
-from pipeline.config.params import Params, ReportParams
+from pipeline.config.params import Params, ReportParams, ScriptParams
 from pipeline.runs.executor import HERE, Workers
 
 
@@ -139,7 +140,8 @@ def answers_of(report: Report) -> dict[str, Any]:
     """What ``reports/answer.json`` holds: each problem's answer, and what to try next."""
     found, settle = list(report.answers.values()), report.evidence.get("settle", pd.DataFrame())
     due_to = {row["problem"]: row["settled_by"] for row in tables.records(settle) if row["settled_by"] in NARROWED_BY}
-    return {"problems": [answer.as_json() for answer in found], "next": next_steps(found, due_to)}
+    own = {problem.name for problem in report.problems if isinstance(problem.params, ScriptParams)}
+    return {"problems": [answer.as_json() for answer in found], "next": next_steps(found, due_to, own)}
 
 
 def figures_of(report: Report) -> dict[str, tuple[str, str | None, dict[str, float]]]:
@@ -167,7 +169,15 @@ def scripts(report: Report) -> Iterator[tuple[str, str]]:
             else:
                 said = _beside(rows, found.run, last(chosen).scheduler)
             standing, given = ": the recommended one" if is_chosen else "", (problem.name, problem.params, found.run)
-            text = script(*given, problem.batches, said, problem.data, warmup=found.warmup, standing=standing)
+            if isinstance(problem.params, ScriptParams):
+                told = (
+                    f"{label} on {problem.name}{standing}",
+                    said,
+                    snippet(problem.params, found.run, problem.batches, found.warmup),
+                )
+                text = pasted(*told)
+            else:
+                text = script(*given, problem.batches, said, problem.data, warmup=found.warmup, standing=standing)
             yield f"{problem.name}/{label}", text
             if is_chosen:
                 yield problem.name, text

@@ -134,7 +134,7 @@ def conditions(results: ProblemResults) -> dict[str, str]:
         **remarks,
         "Model": called(params.model.name, params.model.args),
         "Optimizer": called(params.optimizer.name, unusual(params.optimizer.name, params.optimizer.args)),
-        "Budget": f"{count(int(epochs), 'epoch')}, batches of {params.batch_size}",
+        "Budget": f"{count(int(epochs), 'epoch')}, {params.pace}",
         "Seeds": f"{count(results.seeds, 'seed')}, each with {'a split of its own' if params.resample else 'the same split'}",
         **raced,
         "Device": listing([str(device) for device in runs["device"].unique()]),
@@ -255,6 +255,8 @@ def _value(value: Any) -> str:
 
 def _asked(dataset: Component) -> Mapping[str, Any]:
     """The arguments of a dataset; of a file, which has many, those that are not left at their defaults."""
+    if dataset.name == "script":  # all else of it is told with the model
+        return {"inputs": dataset.args.get("inputs")}
     if dataset.name != "file":
         return dataset.args
     known = datasets[dataset.name].arguments.model_fields
@@ -263,6 +265,8 @@ def _asked(dataset: Component) -> Mapping[str, Any]:
 
 def unusual(name: str, args: Mapping[str, Any]) -> dict[str, Any]:
     """The learning rate of an optimizer, and what else is not torch's default."""
+    if name not in {entry.name for entry in optimizers}:  # a script's own, of which nothing else is known here
+        return {"lr": args["lr"]}
     usual = optimizers[name].complete({"lr": args["lr"]})
     return {key: value for key, value in args.items() if key == "lr" or value != usual[key]}
 
