@@ -110,14 +110,33 @@ def _of_a_group(problem: Problem, component: Component, runs: Sequence[Run], dev
     raise AssertionError("there is always a way")
 
 
+class Watch:
+    """Seconds since it was made: by the clock, or on a CPU those that this process computed, if those are fewer.
+
+    What else the machine does meanwhile must not be kept as what training costs.
+    """
+
+    def __init__(self) -> None:
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+
+    @property
+    def wall(self) -> float:
+        """By the clock."""
+        return time.perf_counter() - self._wall
+
+    def seconds(self, device: torch.device) -> float:
+        """What it cost."""
+        return min(self.wall, time.process_time() - self._cpu) if device.type == "cpu" else self.wall
+
+
 def _schedule(problem: Problem, runs: Sequence[Run]) -> float:
-    begun, followed = time.perf_counter(), 0
+    watch, followed = Watch(), 0
     for run in runs:
         Rates(problem, [run])
         followed += 1
-        if time.perf_counter() - begun > ENOUGH:
+        if watch.wall > ENOUGH:
             break
-    return (time.perf_counter() - begun) / followed
+    return watch.seconds(torch.device("cpu")) / followed
 
 
 def _step(problem: Problem, way: Way, runs: Sequence[Run], device: torch.device, *, search: bool) -> float:
@@ -140,12 +159,12 @@ def _step(problem: Problem, way: Way, runs: Sequence[Run], device: torch.device,
 
 def _timed(problem: Problem, way: Way, runs: Sequence[Run], device: torch.device, *, search: bool) -> tuple[float, int]:
     """How long the first epochs of a training take, and how many these are."""
-    begun, epochs = time.perf_counter(), 0
+    watch, epochs = Watch(), 0
     for done in _begun(problem, way, runs, device, search=search):
         epochs += done
-        if time.perf_counter() - begun > 2 * ENOUGH:
+        if watch.wall > 2 * ENOUGH:
             break
-    return time.perf_counter() - begun, epochs
+    return watch.seconds(device), epochs
 
 
 def _begun(problem: Problem, way: Way, runs: Sequence[Run], device: torch.device, *, search: bool) -> Iterator[int]:

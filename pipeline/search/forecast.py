@@ -5,7 +5,6 @@ a range.
 """
 
 import math
-import time
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 
@@ -14,6 +13,7 @@ import torch
 from pipeline.config.params import Schedule, SweepParams, TuneParams
 from pipeline.problems.problem import Problem
 from pipeline.problems.run import STREAMS
+from pipeline.runs.cost import Watch
 from pipeline.runs.executor import NOBODY, LackingError
 from pipeline.runs.wanted import Work, counted, unknown
 from pipeline.search.rounds import LEADERS, RERUN_ON, recommend, rerun, search, winners
@@ -101,14 +101,14 @@ def of_sweep(
 
 def asking_seconds(problem: Problem, tune: TuneParams, seeds: int, processes: int) -> float:
     """How long all studies take to ask for their trials: some ask here, and are told values that nothing was trained for."""
-    begun, asked = time.perf_counter(), 0
+    watch, asked = Watch(), 0
     for label, schedule in problem.schedules.items():
         space = study_space(schedule, tune.lr, problem.lr, problem.budget())
         study = Study(f"{problem.name}/{label}/0", label, 0, applicable(tune.sampler, space.distributions), space, "")
-        while len(study.trials) < tune.trials and time.perf_counter() - begun < ENOUGH:
+        while len(study.trials) < tune.trials and (watch.wall < ENOUGH or not (asked or study.trials)):
             study = study.tell(_told(study.ask(min(tune.batch, tune.trials - len(study.trials)))))
         asked += len(study.trials)
-    return (time.perf_counter() - begun) / asked * tune.trials * len(problem.schedules) * seeds / processes
+    return watch.seconds(torch.device("cpu")) / asked * tune.trials * len(problem.schedules) * seeds / processes
 
 
 def _told(asked: Round) -> Round:
