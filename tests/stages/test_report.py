@@ -87,7 +87,7 @@ FINDINGS = [
 # The answer's, forest, gain, sensitivity, best so far, importances, training loss; budgets, validation loss and gallery as
 # written and as recommended; three profiles.
 DRAWINGS = 2 * (7 + 2 * 3) + 3
-READABLE = "problem | variant | scheduler | validation loss | ± | regret | at most | verdict | diverged"
+READABLE = "problem | variant | scheduler | validation loss | ± | at most | like these | verdict | diverged"
 COMPARISON = [
     "problem", "variant", "scheduler", "seeds", "runs", "diverged",
     "validation_loss", "validation_loss_low", "validation_loss_high",
