@@ -92,7 +92,7 @@ def test_next_is_to_try_it_and_to_narrow_what_is_not_sure(answer: Callable[..., 
     assert not unsure.is_bounded
     assert [step.partition(":")[0] for step in next_steps([unsure], {})] == ["try it", "narrow what P may cost"]
     assert "raise seeds" in next_steps([unsure], {})[1]
-    assert "more samples" in next_steps([unsure], {"P": "samples"})[1]
+    assert "raise tune.trials" in next_steps([unsure], {"P": "trials"})[1]
     assert [step.partition(":")[0] for step in next_steps([answer()], {})] == ["try it"]
 
 

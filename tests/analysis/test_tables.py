@@ -95,7 +95,8 @@ def test_metrics_are_a_few_numbers_of_what_is_recommended() -> None:
 
 
 def test_the_comparison_as_markdown_fits_a_terminal() -> None:
-    numbers = dict.fromkeys((CRITERION, f"{CRITERION}_low", f"{CRITERION}_high", "regret", "regret_bound"), -0.00012345678)
+    columns = (CRITERION, f"{CRITERION}_low", f"{CRITERION}_high", "regret", "regret_bound", "like_these_bound")
+    numbers = dict.fromkeys(columns, -0.00012345678)
     names = {"problem": "synthetic", "variant": "recommended", "scheduler": "WarmupStableDecay", "verdict": "practically equal"}
     text = markdown(readable(pd.DataFrame([{**names, **numbers, "diverged": 0, "test_loss": 1.0}])))
     assert max(map(len, text.splitlines())) <= 120
