@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 from pipeline.catalogue import CATALOGUE
 from pipeline.config.errors import ParamsError
 from pipeline.config.params import Params, load_params
+from pipeline.data import sizes
 from pipeline.stages import check
 from tests.conftest import ROOT
 
@@ -106,3 +107,27 @@ def test_no_command_holds_anything_of_params_yaml() -> None:
     stages = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
     commands = [stage.get("do", stage)["cmd"] for stage in stages.values()]
     assert commands == [f"python -m pipeline.stages.{name}" for name in stages]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            "train: 1000, validation: 1000, test: 4000",
+            "train: 10000000, validation: 1000, test: 4000, features: 100000",
+            "problems.synthetic.dataset: needs at least 25,",
+        ),
+        ("trials: 32", "trials: 100000", "tune.trials: needs at least "),
+    ],
+)
+def test_what_no_memory_holds_is_refused_before_any_is_taken(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, said: str
+) -> None:
+    monkeypatch.setattr(sizes, "memory", lambda: 2**33)
+    check.main()
+    replaced("features: 10, ", "")
+    replaced(old, new)
+    with pytest.raises(ParamsError, match=r"and this machine has 8\.6 GB .*; write fewer|; these are .*; write fewer") as error:
+        check.main()
+    assert said in str(error.value)
+    assert str(error.value).startswith("params.yaml:")
