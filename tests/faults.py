@@ -262,7 +262,9 @@ def _killed(shell: int, victim: str, draw: random.Random) -> str:
     dvc = [each for each in family if "bin/dvc repro" in words.get(each, "")]
     stage = [each for each in family if "-m pipeline.stages" in words.get(each, "") and parents.get(each) not in dvc[1:]]
     stages = [each for each in stage if parents[each] not in stage]
-    helpers = [each for each in family if each not in [shell, *dvc, *stages] and "python" in words.get(each, "")]
+    helpers = [
+        each for each in family if each not in [shell, *dvc, *stages] and "python" in words.get(each, "").partition(" ")[0]
+    ]
     chosen = {"dvc alone": dvc[:1], "the stage alone": stages[:1], "a helper of the stage": helpers}.get(victim, [])
     if victim == "everything" or not chosen:
         kill_family(shell)

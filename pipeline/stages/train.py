@@ -5,13 +5,13 @@ import sys
 from pipeline import cli
 from pipeline.catalogue import CATALOGUE
 from pipeline.config.document import read
-from pipeline.config.files import json_file
 from pipeline.config.params import PARAMS_FILE, Params, load_params
 from pipeline.engine.device import find_device
 from pipeline.problems.problem import Problem, load_problem
 from pipeline.problems.run import Run
 from pipeline.runs.executor import executor
 from pipeline.runs.inspection import absent_classes, inspect
+from pipeline.runs.results import findings_file
 from pipeline.runs.traps import Finding, findings
 from pipeline.schedulers.aliases import told
 from pipeline.tracking.record import record
@@ -28,7 +28,7 @@ def main(problem_name: str) -> None:
         labels, seeds = problem.schedules.items(), range(params.seed_range.least)
         epochs = problem.params.epochs
         runs = [run for label, schedule in labels for seed in seeds for run in Run(label, schedule, seed, epochs).draws]
-        beside = {"findings.json": json_file([finding.as_dict() for finding in found])}
+        beside = {"findings.json": findings_file(problem_name, [finding.as_dict() for finding in found])}
         record(problem, "train", runs, device, workers, shown, lambda: beside)
 
 
