@@ -112,7 +112,7 @@ def _dealt(
             for number, block in workers.heard():
                 told[number](block)
             for future in done:
-                history: History = pickle.loads(future.result())
+                history: History = pickle.loads(future.result())  # noqa: S301  # from a process of our own
                 yield futures.pop(future), history
     except BrokenProcessPool:
         raise ExecutorError(
@@ -132,5 +132,5 @@ def _trained(content: bytes, runs: Sequence[Run], train: Train, number: int) -> 
 @functools.lru_cache(maxsize=1)
 def _problem(content: bytes) -> Problem:
     """The problem that was sent; the next portion is mostly of the same."""
-    found: Problem = pickle.loads(content)
+    found: Problem = pickle.loads(content)  # noqa: S301  # from the process that began this one
     return found
