@@ -17,7 +17,7 @@ FLOORS = (
     ("problems",),
     ("data",),
     ("catalogue", "custom"),
-    ("engine",),
+    ("engine", "trial"),
     ("runs",),
     ("search",),
     ("analysis", "tracking"),

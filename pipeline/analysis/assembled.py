@@ -17,10 +17,11 @@ from pipeline.analysis.ends import ends
 from pipeline.analysis.epochs import judged, last_or_best
 from pipeline.analysis.page import Report
 from pipeline.analysis.script import script
+from pipeline.analysis.snippet import pasted, snippet
 from pipeline.analysis.statistics import CRITERION, Headline, compare, matrices, tuning_gain
 from pipeline.analysis.tables import Frames, ProblemResults
 from pipeline.config import files
-from pipeline.config.params import Params, ReportParams
+from pipeline.config.params import Params, ReportParams, ScriptParams
 from pipeline.runs.executor import HERE, Workers
 
 
@@ -46,7 +47,7 @@ def _tables_of(problem: ProblemResults, asked: ReportParams) -> tuple[pd.DataFra
     headline = Headline(problem.metric.higher_is_better, asked.metric_margin)
     compared = compare(problem.runs, asked.baseline, problem.overlap, asked.margin, headline, problem.plan)
     compared = compared.assign(metric=problem.metric.name)
-    proofs = evidence_of(problem, asked)
+    proofs = evidence_of(problem, asked, compared)
     chosen = choices(problem, compared, proofs["widths"], asked.baseline, asked.margin)
     answer = answer_to(problem, compared, proofs["widths"], last(chosen), asked.baseline)
     settle = noise.settle(problem, compared, last(chosen), asked.baseline, asked.margin)
@@ -54,8 +55,8 @@ def _tables_of(problem: ProblemResults, asked: ReportParams) -> tuple[pd.DataFra
     return compared, tables.mean_curves(problem), {**proofs, **more}, chosen, answer
 
 
-def evidence_of(problem: ProblemResults, asked: ReportParams) -> Frames:
-    """A problem's tables of ``reports/evidence``, by name."""
+def evidence_of(problem: ProblemResults, asked: ReportParams, compared: pd.DataFrame) -> Frames:
+    """A problem's tables of ``reports/evidence``, by name; ``compared`` is its comparison at the epoch that is judged."""
     rho = problem.overlap.of(CRITERION)
     target = asked.target.get(problem.name, evidence.usual_loss(problem.runs, asked.baseline))
     reached = evidence.epochs_to_target(problem.runs, problem.curves, target)
@@ -63,8 +64,8 @@ def evidence_of(problem: ProblemResults, asked: ReportParams) -> Frames:
     budgets = evidence.budgets(spent, rho)
     return {
         "looks": racing.looks(problem, asked.baseline, asked.margin),
-        "last_or_best": last_or_best(problem, asked),
-        "gains": tuning_gain(problem.runs, problem.overlap),
+        "last_or_best": last_or_best(problem, asked, compared),
+        "gains": tuning_gain(problem.runs),
         "recommended": tables.recommended(problem),
         "traps": tables.traps(problem),
         "epochs_to_target": reached,
@@ -79,7 +80,7 @@ def evidence_of(problem: ProblemResults, asked: ReportParams) -> Frames:
         "importances": tables.mean_importances(problem.importances),
         "budgets": budgets,
         "budget_rates": evidence.budget_rates(problem.sweep),
-        "winners": evidence.winners(budgets, spent, rho),
+        "winners": evidence.winners(budgets, spent),
         "winners_by_trials": evidence.winners_by_trials(problem.trials, rho),
         "growth": evidence.growth(spent, rho),
         "too_short": evidence.too_short(budgets),
@@ -105,8 +106,7 @@ def _combined(problems: Sequence[ProblemResults], asked: ReportParams) -> pd.Dat
     variants = [variant for variant in problems[0].variants if all(variant in problem.variants for problem in problems)]
     found = {}
     for variant in variants:
-        runs = {problem.name: problem.runs[problem.runs["variant"] == variant] for problem in problems}
-        losses = {p.name: (matrices(runs[p.name]), p.overlap.of(CRITERION)) for p in problems}
+        losses = {problem.name: matrices(problem.runs[problem.runs["variant"] == variant]) for problem in problems}
         found[variant] = combined(losses, asked.baseline, asked.margin)
     return joined(found, "variant")
 
@@ -140,7 +140,8 @@ def answers_of(report: Report) -> dict[str, Any]:
     """What ``reports/answer.json`` holds: each problem's answer, and what to try next."""
     found, settle = list(report.answers.values()), report.evidence.get("settle", pd.DataFrame())
     due_to = {row["problem"]: row["settled_by"] for row in tables.records(settle) if row["settled_by"] in NARROWED_BY}
-    return {"problems": [answer.as_json() for answer in found], "next": next_steps(found, due_to)}
+    own = {problem.name for problem in report.problems if isinstance(problem.params, ScriptParams)}
+    return {"problems": [answer.as_json() for answer in found], "next": next_steps(found, due_to, own)}
 
 
 def figures_of(report: Report) -> dict[str, tuple[str, str | None, dict[str, float]]]:
@@ -168,7 +169,15 @@ def scripts(report: Report) -> Iterator[tuple[str, str]]:
             else:
                 said = _beside(rows, found.run, last(chosen).scheduler)
             standing, given = ": the recommended one" if is_chosen else "", (problem.name, problem.params, found.run)
-            text = script(*given, problem.batches, said, problem.data, warmup=found.warmup, standing=standing)
+            if isinstance(problem.params, ScriptParams):
+                told = (
+                    f"{label} on {problem.name}{standing}",
+                    said,
+                    snippet(problem.params, found.run, problem.batches, found.warmup),
+                )
+                text = pasted(*told)
+            else:
+                text = script(*given, problem.batches, said, problem.data, warmup=found.warmup, standing=standing)
             yield f"{problem.name}/{label}", text
             if is_chosen:
                 yield problem.name, text

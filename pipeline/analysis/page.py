@@ -25,7 +25,7 @@ from pipeline.analysis.section import COLOURED, Figure, Notes, Section, section
 from pipeline.analysis.shown import FOLDS
 from pipeline.analysis.sure import multiplicity, population
 from pipeline.analysis.tables import Frames, ProblemResults, records
-from pipeline.config.params import Params, ReportParams
+from pipeline.config.params import THE_SCRIPTS, Params, ReportParams
 from pipeline.runs.executor import Workers
 
 ROWS = 100  # of learning rates on the page; the CSV file has them all
@@ -168,7 +168,11 @@ def _yaml(params: Params) -> str:
     """The parameters as params.yaml writes them, defaults filled in."""
     tree = params.model_dump(mode="json", exclude_none=True)
     tree.setdefault("sweep", "none")
-    for problem in tree["problems"].values():
+    for name, problem in tree["problems"].items():
+        if "script" in problem:
+            settled = {"optimizer": problem["optimizer"]["args"]}
+            tree["problems"][name] = {key: value for key, value in problem.items() if key not in THE_SCRIPTS} | settled
+            continue
         for kind in ("dataset", "model", "optimizer"):
             problem[kind] = {"name": problem[kind]["name"], **problem[kind]["args"]}
     text = StringIO()

@@ -47,6 +47,8 @@ class Data:
     @classmethod
     def of(cls, data: pd.DataFrame) -> "Data":
         """What ``data/P.parquet`` holds."""
+        if "y" not in data:  # the samples are those of a script
+            return cls()
         is_whole = pd.api.types.is_integer_dtype
         classes, remarks = data.attrs.get("classes", ()), tuple(data.attrs.get("remarks", ()))
         positive = classes[1] if len(classes) == 2 else None

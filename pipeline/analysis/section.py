@@ -14,9 +14,8 @@ from pipeline.analysis.ends import worth_telling
 from pipeline.analysis.figures import Panel, Styles
 from pipeline.analysis.statistics import finished
 from pipeline.analysis.summary import Finding
-from pipeline.analysis.tables import Frames, ProblemResults, Recommendation, recommendations, records
+from pipeline.analysis.tables import Frames, Measure, ProblemResults, Recommendation, recommendations, records
 from pipeline.config.params import ReportParams
-from pipeline.problems.metrics import RegisteredMetric
 
 COLOURED = 5
 """Schedulers that are in colour at a time; all others are grey until they are chosen."""
@@ -64,7 +63,7 @@ class Section:
     notes: Notes
     traps: Sequence[Mapping[str, Any]]
     digests: str
-    metric: RegisteredMetric
+    metric: Measure
 
     @property
     def drawings(self) -> Iterable[tuple[str, str, Markup]]:

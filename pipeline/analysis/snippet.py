@@ -21,11 +21,12 @@ from torch import Tensor
 from torch.optim import Optimizer, lr_scheduler
 
 from pipeline.analysis.formulas import FORMULAS, PEAK, Arguments, Factor, length
-from pipeline.analysis.source import ROOM, Code, Part, call, imported, literal, paragraph
+from pipeline.analysis.source import ROOM, Code, Part, call, imported, literal, paragraph, prose
 from pipeline.config.arrays import Floats
-from pipeline.config.params import Component, ProblemParams, Schedule
+from pipeline.config.params import ITS_OWN, Component, ProblemParams, Schedule
 from pipeline.config.registry import Registered
 from pipeline.problems.optimizers import SCHEDULE_FREE, is_torchs, optimizers
+from pipeline.problems.scripts import stand_in
 from pipeline.schedulers.registry import Monitor, schedulers
 from pipeline.schedulers.replay import Budget, NewOptimizer, Resolved, ScheduleError, idle, monitored, resolve, trace
 
@@ -103,12 +104,18 @@ def snippet(problem: ProblemParams, run: Mapping[str, Any], batches: int, warmup
     own = sorted({found.optimizer.module, found.scheduler.module} - {""})
     text = [f"import {name}" for name in (*(["math"] if found.asks_for("math") else []), *own, "torch")]
     text += ["from torch.optim import lr_scheduler"] if found.asks_for("lr_scheduler") else []
-    sizes = f"{int(run['epochs'])}, {literal(found.peak)}  # for batches of {problem.batch_size}"
+    sizes = f"{int(run['epochs'])}, {literal(found.peak)}  # for {problem.pace}"
     text += ["", f"EPOCHS, {PEAK} = {sizes}", f"optimizer = {found.optimizer.call}"]
     text += ["steps = EPOCHS * len(loader)"] if found.is_per_batch and found.asks_for("steps") else []
     text += ["# Recorded, with its table of rates, is in the whole file"] if found.table else []
     made = "\n".join([*found.before, f"scheduler = {found.scheduler.call}"])
     return "\n".join([*text, re.sub(r"\bepochs\b", "EPOCHS", made), *_loop(problem, run, found), ""])
+
+
+def pasted(title: str, summary: str, lines: str) -> str:
+    """The lines as a file of their own, for a training script that is not ours to write."""
+    said = "\n".join(paragraph(summary))
+    return f'"""{prose(title)}.\n\n{said}\n\nTo be pasted into the training script.\n"""\n\n{lines}'
 
 
 def _loop(problem: ProblemParams, run: Mapping[str, Any], found: Lines) -> list[str]:
@@ -268,6 +275,12 @@ def _rounded(rate: float) -> float:
 
 
 def _optimizer(component: Component, parameters: str) -> Part:
+    if not _is_known(component):
+        return Part(
+            f"...  # your own {component.name}, with lr={PEAK}"
+            if component.name != ITS_OWN
+            else f"...  # your own, with lr={PEAK}"
+        )
     entry = optimizers[component.name]
     given = {**component.args, "lr": Code(PEAK)}
     arguments = {name: given[name] for name in entry.arguments.model_fields if name in given}  # in the order of the function
@@ -280,6 +293,11 @@ def _optimizer(component: Component, parameters: str) -> Part:
     return Part(call(f"{module}.{component.name}", [parameters], unusual), module if component.name in FREE else "")
 
 
+def _is_known(component: Component) -> bool:
+    """Whether the optimizer is a registered one; a script's may be any."""
+    return component.name in {entry.name for entry in optimizers}
+
+
 def is_here(entry: Registered, module: str) -> bool:
     """Whether it is registered in that module of this package."""
     return bool(entry.function.__module__ == f"pipeline.{module}")
@@ -287,6 +305,8 @@ def is_here(entry: Registered, module: str) -> bool:
 
 def _stand_in(component: Component) -> NewOptimizer:
     """Builds the optimizer for a replay; one that is not content with tensors of no meaning is left aside."""
+    if not _is_known(component):
+        return stand_in(component.args)
     function = optimizers[component.name].function
 
     def new(parameters: list[Tensor], lr: float) -> Optimizer:

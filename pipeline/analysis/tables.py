@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,8 @@ import pandas as pd
 from pipeline.analysis.script import Data
 from pipeline.analysis.statistics import CRITERION, NO_OVERLAP, Overlap
 from pipeline.config.fingerprints import as_json
-from pipeline.config.params import ProblemParams
+from pipeline.config.params import ProblemParams, ReportedMetric
 from pipeline.config.units import percent
-from pipeline.problems.metrics import RegisteredMetric
 from pipeline.problems.metrics import metrics as headline
 from pipeline.runs.results import IMPORTANCE_COLUMNS, RERUN_COLUMNS, SWEEP_COLUMNS, TRIAL_COLUMNS
 from pipeline.statistics.sequential import Plan
@@ -28,6 +27,16 @@ OF_ONE_CLASS = ("AUROC", "AveragePrecision", "F1Score")
 FIGURES = ("validation_loss", "test_loss", "test_metric", "regret_bound")
 """Of the comparison in ``metrics.json``."""
 CURVE_MEANS = ("lr", "train_loss", "validation_loss")
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A headline metric as the report has to know it: its names, which way is better, and whether it is a percentage."""
+
+    name: str
+    display: str
+    higher_is_better: bool
+    is_share: bool
 
 
 @dataclass(frozen=True)
@@ -58,12 +67,14 @@ class ProblemResults:
     """The looks by which the recommended got as many seeds as it took; none where their number was fixed."""
 
     @property
-    def metric(self) -> RegisteredMetric:
+    def metric(self) -> Measure:
         """The problem's headline metric; one that looks at one of two classes names it."""
+        reported = self.params.metric
+        if isinstance(reported, ReportedMetric):
+            return Measure(reported.name, reported.name, reported.higher_is_better, is_share=False)
         found = headline[str(self.runs["metric"].iloc[0])]
-        if found.name not in OF_ONE_CLASS or self.data.positive is None:
-            return found
-        return replace(found, display=f"{found.display} of {self.data.positive!r}")
+        of = f" of {self.data.positive!r}" if found.name in OF_ONE_CLASS and self.data.positive is not None else ""
+        return Measure(found.name, f"{found.display}{of}", found.higher_is_better, found.is_share)
 
     @property
     def seeds(self) -> int:
@@ -171,7 +182,8 @@ def readable(comparison: pd.DataFrame) -> pd.DataFrame:
     """What of the comparison a person reads: of all its columns those that fit beside each other in 120 characters."""
     half = (comparison[f"{CRITERION}_high"] - comparison[f"{CRITERION}_low"]) / 2
     shown = {"validation loss": comparison[CRITERION], "±": half, "regret": comparison["regret"]}
-    shown |= {"at most": comparison["regret_bound"], "verdict": comparison["verdict"], "diverged": comparison["diverged"]}
+    shown |= {"at most": comparison["regret_bound"], "like these": comparison["like_these_bound"]}
+    shown |= {"verdict": comparison["verdict"], "diverged": comparison["diverged"]}
     return comparison[["problem", "variant", "scheduler"]].assign(**shown)
 
 

@@ -19,6 +19,7 @@ from pydantic import (
     BeforeValidator,
     Field,
     GetCoreSchemaHandler,
+    SerializeAsAny,
     TypeAdapter,
     ValidationError,
     ValidationInfo,
@@ -50,6 +51,7 @@ from pipeline.config.wording import in_words, mistake, suggestion
 PARAMS_FILE = Path("params.yaml")
 Interval = Literal["epoch", "batch"]
 Epoch = Literal["last", "best"]
+Engine = Literal["auto", "compiled", "tensors", "loop", "script"]
 SamplerName = Literal["tpe", "random", "gp", "cmaes", "qmc"]
 
 
@@ -303,6 +305,12 @@ class Clipping(BaseModel):
         return self
 
 
+def _is_below(path: str) -> str:
+    if path.startswith(("/", "~")) or ".." in path.split("/"):
+        raise mistake("does not lie under inputs/", "put it there, or a link to it, and write its path from there")
+    return path
+
+
 FIXED_BY = {
     "split": "would draw samples at random, those of the column's test part into the training part too",
     "order": "would draw samples of a series at random, past before future or not",
@@ -340,13 +348,18 @@ class ProblemParams(BaseModel):
     """Samples per optimizer step; the last batch of an epoch may be smaller."""
     clip: Clipping | None = None
     """Bound on the gradients of each step."""
-    engine: Literal["auto", "compiled", "tensors", "loop"] = "auto"
+    engine: Engine = "auto"
     """How runs are trained: side by side in compiled code or as stacked tensors, or each by itself.
 
     ``auto`` takes the fastest that is possible and worth its preparation; any other is insisted on.
     """
     schedulers: Schedules = Field(default_factory=dict)
     """Entries for this problem alone, in place of those of the same label or beside them."""
+
+    @property
+    def pace(self) -> str:
+        """What an optimizer step takes in, in words."""
+        return f"batches of {self.batch_size}"
 
     @field_validator("resample")
     @classmethod
@@ -355,6 +368,106 @@ class ProblemParams(BaseModel):
         if resample and fixed:
             raise mistake(FIXED_BY[fixed], "leave `resample` out, or write `resample: false`")
         return fixed is None if resample is None else resample
+
+
+class Script(BaseModel):
+    """``script``: a training script of your own, under `inputs/`; each run is a process of it."""
+
+    model_config = STRICT
+
+    path: Annotated[str, AfterValidator(_is_below)]
+    """The script, under `inputs/`: one that ends in `.py` is started by this Python, any other by itself."""
+    args: dict[str, Any] = Field(default_factory=dict)
+    """What is handed over on its command line, as `--key value`; `true` as `--key` alone."""
+    inputs: list[Annotated[str, AfterValidator(_is_below)]] = Field(default_factory=list)
+    """Files and folders under `inputs/` that it reads: a run is another one where they have changed."""
+    launcher: Annotated[list[str] | None, BeforeValidator(_as_list)] = None
+    """What starts it, such as another Python, or `[torchrun, --nproc-per-node, "2"]`."""
+    steps_per_epoch: int | None = Field(default=None, ge=1, le=10_000_000)
+    """Optimizer steps in an epoch, where the script does not tell them itself: it is not written in Python, say."""
+    timeout: float = Field(default=1800.0, gt=0, le=1e7)
+    """Seconds without an optimizer step or a figure after which a run hangs, and is ended."""
+
+
+class ReportedMetric(BaseModel):
+    """``metric`` of a script: what its `validation_metric` and `test_metric` are called, and which way they are better."""
+
+    model_config = STRICT
+
+    name: Annotated[str, Field(min_length=1, max_length=40)] = "metric"
+    """As it is written in the report."""
+    higher_is_better: bool = True
+    """Whether more of it is better."""
+
+
+ITS_OWN = "the script's own"
+"""The name of an optimizer that params.yaml says no more of than its rate."""
+
+
+class OwnOptimizer(BaseModel):
+    """``optimizer`` of a script, which builds it itself."""
+
+    model_config = STRICT
+
+    lr: float = Field(gt=0, le=1e9)
+    """Its learning rate, the 100% of all rates: `trial.lr` is what a run makes of it."""
+
+
+def _by_path(script: Any) -> Any:
+    return {"path": script} if isinstance(script, str) else script
+
+
+def _own_optimizer(value: Any) -> Component:
+    return value if isinstance(value, Component) else Component(ITS_OWN, OwnOptimizer.model_validate(value).model_dump())
+
+
+class ScriptParams(ProblemParams):
+    """One entry under ``problems`` with a ``script`` in place of dataset, model and batch size."""
+
+    script: Script
+    """What trains; docs/own-training.md says what it has to do."""
+    resample: bool = False
+    """Whether each seed is to draw a split of its own, by `trial.split`."""
+    optimizer: Annotated[Component, BeforeValidator(_own_optimizer)]
+    """The rate of its optimizer: the 100% of all rates."""
+    metric: ReportedMetric = ReportedMetric()  # type: ignore[assignment]  # it is told, not computed
+    """What it reports beside the losses."""
+    dataset: Component
+    model: Component
+    batch_size: int = 1
+    engine: Engine = "script"
+
+    @property
+    def pace(self) -> str:
+        """The script settles it."""
+        return "batches as the script makes them"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _trains_itself(cls, entry: Any) -> Any:
+        """What a script settles itself is none of params.yaml's; it stands where other problems have dataset and model."""
+        for key in THE_SCRIPTS:
+            if key in entry:
+                raise _nested(
+                    key, entry[key], mistake("is settled by the script", "take it out, or hand it over as script.args")
+                )
+        script = _by_path(entry["script"])
+        if not isinstance(script, dict):
+            return entry
+        data = Component("script", {**script, "resample": entry.get("resample", False)})
+        return {**entry, "script": script, "dataset": data, "model": Component(str(script.get("path")), script.get("args", {}))}
+
+
+THE_SCRIPTS = ("dataset", "model", "loss", "batch_size", "clip", "engine")
+"""Keys of a problem that a script settles itself."""
+
+
+def _problem(value: Any, info: ValidationInfo) -> ProblemParams:
+    """The entry by its kind; what is wrong with it is told of that one."""
+    if isinstance(value, ProblemParams):
+        return value
+    kind = ScriptParams if isinstance(value, dict) and "script" in value else ProblemParams
+    return kind.model_validate(value, context=info.context)
 
 
 class TuneParams(BaseModel):
@@ -480,7 +593,7 @@ class Params(BaseModel):
     """Whether each problem's best run is kept as a model, in reports/best and in MLflow's registry."""
     seeds: Annotated[int | SeedRange, BeforeValidator(_seeds)]
     """Whole replicates, each with its own split, initial weights, data order and tuning; or `{least: 6, most: 40}`."""
-    problems: dict[ProblemName, ProblemParams] = Field(min_length=1)
+    problems: dict[ProblemName, SerializeAsAny[Annotated[ProblemParams, BeforeValidator(_problem)]]] = Field(min_length=1)
     """What to train on, by a name of yours."""
     schedulers: Schedules = Field(min_length=1)
     """What is compared, by a label of yours."""
@@ -505,6 +618,11 @@ class Params(BaseModel):
     def replicates(self) -> list[int]:
         """Every seed that any stage may train on."""
         return [*range(self.seed_range.least), *self.fresh]
+
+    @property
+    def kept_models(self) -> list[str]:
+        """The problems of which a model is kept; what a script trains is its own affair."""
+        return [name for name, problem in self.problems.items() if self.keep_model and not isinstance(problem, ScriptParams)]
 
     def problem(self, name: str) -> ProblemParams:
         """The problem of that name; :class:`ParamsError` with the nearest one where it is unknown."""
@@ -590,10 +708,12 @@ def _known_keys(loc: Loc) -> Iterable[str]:
             return Params.model_fields
         case ("problems", _, "clip", _):
             return Clipping.model_fields
+        case ("problems", _, "script", _):
+            return Script.model_fields
         case (*_, "schedulers", _, "average", _):
             return Average.model_fields
         case ("problems", _, _):
-            return ProblemParams.model_fields
+            return {**ProblemParams.model_fields, **ScriptParams.model_fields}
         case ("report", "matters", _):
             return Margins.model_fields
         case (str(section), _) if section in SECTIONS:

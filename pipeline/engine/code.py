@@ -14,10 +14,22 @@ import torch
 
 from pipeline.config.fingerprints import fingerprint
 from pipeline.engine import compiler
+from pipeline.problems.problem import Problem
 
 DEFINING = ("config/units.py", "config/registry.py", "config/callables.py", "schedulers", "problems", "engine")
 """What a run's numbers follow from beside its parameters and data: these rooms, and these files of ``config``."""
 PACKAGES = ("numpy", "schedulefree", "torchmetrics")
+
+
+OF_SCRIPTS = ("config/units.py", "config/registry.py", "config/callables.py", "schedulers", "trial.py")
+"""The same of a script's runs, whose training is the script's."""
+
+
+def code_of(problem: Problem) -> str:
+    """A name for the code that a problem's runs follow from."""
+    if problem.params.engine != "script":
+        return code_fingerprint()
+    return fingerprint(_sources(OF_SCRIPTS), torch.__version__, platform.machine(), platform.python_version())
 
 
 def code_fingerprint(*more: str) -> str:

@@ -6,13 +6,13 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 
 from pipeline.config.checkpoints import Checkpoint
 from pipeline.config.params import Component
-from pipeline.engine import loop, stacked
+from pipeline.engine import loop, script, stacked
 from pipeline.engine.compiler import NoCompilerError, identity
 from pipeline.engine.compiling import is_to_be_compiled
 from pipeline.engine.lanes.program import LaneProgram
@@ -24,9 +24,12 @@ from pipeline.engine.stacked import StackError
 from pipeline.engine.tensors import EVALUATED_AT_ONCE
 from pipeline.problems.problem import Problem
 from pipeline.problems.run import Outcome, Run, Training
+from pipeline.problems.scripts import ScriptProblem
 
-Way = Literal["compiled", "tensors", "loop"]
-"""How runs are trained: side by side in compiled code or as stacked tensors, or one after the other."""
+Way = Literal["compiled", "tensors", "loop", "script"]
+"""How runs are trained: side by side in compiled code or as tensors, one after the other, or as a script's processes."""
+ONE_BY_ONE = ("loop", "script")
+"""Ways that gain nothing from training several runs together."""
 CheckpointOf = Callable[[Problem, Run], Checkpoint]
 WORTH_COMPILING = 100
 """Optimizer steps of a run from which two seconds for compiling are earned back; it is done once and kept."""
@@ -47,7 +50,9 @@ def ways(problem: Problem, optimizer: Component, device: torch.device) -> tuple[
     wrong = obstacle(problem, optimizer) if asked == "auto" else None
     if wrong:
         tell(f"problem {problem.name}: training run by run, which is slower: {wrong}")
-    if wrong or asked == "loop":
+    if asked in ONE_BY_ONE:
+        return (cast(Way, asked),)
+    if wrong:
         return ("loop",)
     first: tuple[Way, ...] = ("compiled",) if device.type == "cpu" and is_to_be_compiled(problem, WORTH_COMPILING) else ()
     return (*first, "tensors", "loop") if asked == "auto" else first or ("tensors",)
@@ -101,7 +106,9 @@ def train_by(
     Raises :class:`WayError` before the first block where that is not possible.
     """
     one_by_one = partial(_one_by_one, checkpoint_of=checkpoint_of)
-    by: dict[Way, Callable[..., Training]] = {"compiled": _compiled, "tensors": _as_tensors, "loop": one_by_one}
+    by: dict[Way, Callable[..., Training]] = {
+        "compiled": _compiled, "tensors": _as_tensors, "loop": one_by_one, "script": _as_processes,
+    }  # fmt: skip
     training = by[way](problem, runs, device=device, dtype=dtype, search=search)
     while True:
         with one_thread():  # compiled code has its own, and what is trained one by one is dealt out to processes
@@ -159,6 +166,11 @@ def _one_by_one(
         return merged([one(run) for run in some], range(len(some)))
 
     return (yield from in_turns(side_by_side, runs, _fitting(problem, runs, dtype)))
+
+
+def _as_processes(problem: Problem, runs: Sequence[Run], *, device: torch.device, dtype: torch.dtype, search: bool) -> Training:
+    one = partial(script.train, cast(ScriptProblem, problem), device=device, search=search)
+    return (yield from merged([one(run) for run in runs], range(len(runs))))
 
 
 def _fitting(problem: Problem, runs: Sequence[Run], dtype: torch.dtype, samples: int = 0) -> int:

@@ -10,12 +10,11 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from pipeline.config import files
 from pipeline.config.fingerprints import fingerprint, stream
 from pipeline.config.params import Component, ProblemParams, Schedule
 from pipeline.config.user_code import source_of
 from pipeline.problems.chance import Chance
-from pipeline.problems.dataset import Dataset, splits_of
+from pipeline.problems.dataset import Dataset
 from pipeline.problems.losses import Loss, losses
 from pipeline.problems.metrics import Metric, metrics
 from pipeline.problems.models import built, models
@@ -41,7 +40,7 @@ class Problem:
         """The problem, with schedules that know which way the metric they watch is better."""
         problem = cls(data, params, schedules)
         more_is_better = metrics[problem.metric_name].higher_is_better
-        return replace(problem, schedules={label: _directed(s, more_is_better) for label, s in schedules.items()})
+        return replace(problem, schedules={label: directed(s, more_is_better) for label, s in schedules.items()})
 
     @property
     def name(self) -> str:
@@ -78,6 +77,12 @@ class Problem:
         """Number of the model's outputs."""
         return self.loss.outputs(self.data.classes)
 
+    @property
+    def overlap(self) -> dict[str, float]:
+        """The share of a part that two seeds are expected to have in common; nothing where all have the same split."""
+        first, samples = next(iter(self.data.splits.values())), len(self.data.y)
+        return {part: len(getattr(first, part)) / samples if self.params.resample else 0.0 for part in ("validation", "test")}
+
     def budget(self, epochs: int | None = None) -> Budget:
         """A run's length in epochs (the problem's own where not given) and optimizer steps."""
         return Budget(epochs or self.params.epochs, -(-self.data.train_size // self.params.batch_size))
@@ -102,9 +107,13 @@ class Problem:
 
         Of the splits, that is the seed's own: more seeds change no run.
         """
+        return f"{self.fingerprint} {self.data.split(seed).digest} {self.code_of(schedule)}".rstrip()
+
+    def code_of(self, schedule: Schedule) -> str:
+        """A name for the user's own code that a schedule follows from; empty where it is none of the user's."""
         if schedule.name not in self._named:
             self._named[schedule.name] = source_of(schedulers[schedule.name].function)
-        return f"{self.fingerprint} {self.data.split(seed).digest} {self._named[schedule.name]}".rstrip()
+        return self._named[schedule.name]
 
     @cached_property
     def _named(self) -> dict[str, str]:
@@ -163,13 +172,7 @@ class Problem:
         return [torch.zeros(1, dtype=p.dtype).expand(p.shape).requires_grad_(p.requires_grad) for p in parameters]
 
 
-def load_problem(name: str, params: ProblemParams, schedules: Mapping[str, Schedule]) -> Problem:
-    """The problem of that name with its data; :class:`pipeline.config.files.ResultsError` where that is not there yet."""
-    data = Dataset.of(name, files.read_dataset(name), splits_of(files.read_splits(name)))
-    return Problem.of(data, params, schedules)
-
-
-def _directed(schedule: Schedule, more_is_better: bool) -> Schedule:
+def directed(schedule: Schedule, more_is_better: bool) -> Schedule:
     """A schedule that watches the metric, told which way is better where its argument ``mode`` leaves that open."""
     entry = schedulers[schedule.name]
     if (

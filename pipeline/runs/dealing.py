@@ -11,11 +11,14 @@ import torch
 import pipeline.catalogue  # noqa: F401  # a process that begins from nothing knows every registered name, too
 from pipeline.config.params import Component
 from pipeline.engine.memory import fitting, numbers_of_state
+from pipeline.engine.merging import merged
+from pipeline.engine.script import failed
 from pipeline.engine.stackable import by_optimizer
-from pipeline.engine.training import Way, WayError, train_by, ways
+from pipeline.engine.training import ONE_BY_ONE, Way, WayError, train_by, ways
 from pipeline.engine.training import tell as warn
 from pipeline.problems.problem import Problem
 from pipeline.problems.run import Block, History, Run, Training, collect
+from pipeline.problems.scripts import ScriptError
 from pipeline.runs.executor import HERE, ExecutorError, Workers, tell
 from pipeline.runs.unfinished import checkpoint_of
 
@@ -27,6 +30,8 @@ LARGEST_CUT = 280
 """Runs of stacked tensors in one process at the most."""
 LISTENING_SECONDS = 0.2
 """How often blocks of epochs are heard from processes that train."""
+HOPELESS = 3
+"""Runs of a script that may fail before any has succeeded."""
 Places = list[int]
 Listener = Callable[[Places, Block], None]
 """Is given blocks of epochs as they are trained, behind the places of their runs among all that are wanted."""
@@ -57,15 +62,46 @@ def trained(
             helpers = HERE if way == "compiled" or device.type != "cpu" else workers
             checkpoints = functools.partial(checkpoint_of, device=device, search=search)
             how = functools.partial(train_by, way, device=device, search=search, checkpoint_of=checkpoints)
+            failures = Failures(runs, wanted)
             try:
-                for places, history in _in_portions(problem, runs, portions, how, helpers, listen):
+                for places, found in _in_portions(problem, runs, portions, how, helpers, listen):
                     left = [place for place in left if place not in places]
-                    yield places, history
+                    if isinstance(found, ScriptError):
+                        failures.note(places, found)
+                    else:
+                        failures.are_some = True
+                        yield places, found
+                yield from failures.as_diverged()
                 break
             except WayError as error:
                 if way == possible[-1]:
                     raise
                 warn(str(error))
+
+
+class Failures:
+    """Runs of a script that came to nothing, which cost no other run: they are as good as diverged, if not all of them are."""
+
+    def __init__(self, runs: Sequence[Run], wanted: Places) -> None:
+        self.are_some = len(wanted) < len(runs)
+        """Whether some run is finished."""
+        self._runs = runs
+        self._found: list[tuple[Places, ScriptError]] = []
+
+    def note(self, places: Places, error: ScriptError) -> None:
+        """One more; raised where no run can be any better, or where the first few all failed."""
+        self._found.append((places, error))
+        if error.is_of_all or (not self.are_some and len(self._found) == HOPELESS):
+            raise error
+
+    def as_diverged(self) -> Iterator[tuple[Places, History]]:
+        """Each is told, and its history is that of a run that has no figures; raised where there is no other run."""
+        for places, error in self._found:
+            if not self.are_some:
+                raise error
+            warn(str(error))
+            some = [self._runs[place] for place in places]
+            yield places, collect(some, merged([failed(run) for run in some], range(len(some))))
 
 
 def cut(problem: Problem, optimizer: Component, places: Places, way: Way, device: torch.device, processes: int) -> list[Places]:
@@ -74,7 +110,7 @@ def cut(problem: Problem, optimizer: Component, places: Places, way: Way, device
     No more of them together than a kill may cost; stacks of tensors on the CPU are cut for all processes.
     """
     size = 1
-    if way != "loop":
+    if way not in ONE_BY_ONE:
         budget = problem.budget()
         of_run = numbers_of_state(problem, optimizer) * budget.epochs * budget.steps_per_epoch * problem.params.batch_size
         size = max(processes, int(WORK_AT_ONCE / of_run))
@@ -86,8 +122,11 @@ def cut(problem: Problem, optimizer: Component, places: Places, way: Way, device
 
 def _in_portions(
     problem: Problem, runs: Sequence[Run], portions: Sequence[Places], train: Train, workers: Workers, listen: Listener
-) -> Iterator[tuple[Places, History]]:
-    """Each portion's places and history, trained one after the other here, or by the workers where those are several."""
+) -> Iterator[tuple[Places, History | ScriptError]]:
+    """Each portion's places and history, trained one after the other here, or by the workers where those are several.
+
+    In place of a history it is what came of a script.
+    """
     some = [[runs[place] for place in places] for places in portions]
     told = [functools.partial(listen, places) for places in portions]
     if workers.count > 1 and len(portions) > 1:
@@ -95,12 +134,16 @@ def _in_portions(
             yield portions[number], history
         return
     for places, own, hear in zip(portions, some, told, strict=True):
-        yield places, collect(own, train(problem, own), hear)
+        try:
+            found: History | ScriptError = collect(own, train(problem, own), hear)
+        except ScriptError as error:
+            found = error
+        yield places, found
 
 
 def _dealt(
     problem: Problem, portions: Portions, train: Train, told: Sequence[Told], workers: Workers
-) -> Iterator[tuple[int, History]]:
+) -> Iterator[tuple[int, History | ScriptError]]:
     """The portions' numbers and histories from the processes of an executor, as they are done."""
     content = pickle.dumps(problem)
     futures: dict[Future[bytes], int] = {}
@@ -112,8 +155,11 @@ def _dealt(
             for number, block in workers.heard():
                 told[number](block)
             for future in done:
-                history: History = pickle.loads(future.result())  # noqa: S301  # from a process of our own
-                yield futures.pop(future), history
+                number = futures.pop(future)
+                if isinstance(error := future.exception(), ScriptError):
+                    yield number, error
+                else:
+                    yield number, pickle.loads(future.result())  # noqa: S301  # from a process of our own
     except BrokenProcessPool:
         raise ExecutorError(
             f"problem {problem.name}: a process that trained its runs is gone, killed perhaps for the memory it took; what was "

@@ -1,5 +1,6 @@
 """A problem tried out before anything is trained: its parts on its data, and every schedule to the end of its run."""
 
+import functools
 from collections.abc import Iterator
 from inspect import unwrap
 from typing import Any
@@ -20,6 +21,7 @@ from pipeline.problems.metrics import MetricError, metrics, torchmetrics
 from pipeline.problems.models import applied
 from pipeline.problems.optimizers import SCHEDULE_FREE
 from pipeline.problems.problem import Problem
+from pipeline.problems.scripts import ScriptProblem
 from pipeline.runs.traps import Followed, follow
 from pipeline.schedulers.registry import schedulers
 from pipeline.schedulers.replay import ScheduleError
@@ -59,6 +61,7 @@ def inspect(problem: Problem) -> list[Followed]:
     return followed
 
 
+@functools.singledispatch
 def absent_classes(problem: Problem, seeds: int) -> Iterator[str]:
     """What the headline metric makes of classes that the validation or the test part of some seed lacks; a line each."""
     data, metric = problem.data, metrics[problem.metric_name]
@@ -81,12 +84,34 @@ def absent_classes(problem: Problem, seeds: int) -> Iterator[str]:
         )
 
 
+@absent_classes.register
+def _(problem: ScriptProblem, seeds: int) -> Iterator[str]:
+    """The script has the samples."""
+    yield from ()
+
+
+@functools.singledispatch
 def refuse_unfit(problem: Problem) -> None:
     """Raise the ``ParamsError`` of the parts that do not fit the data, whatever the schedules are."""
     if parts := [*_of_the_task(problem)] or [*_of_the_model(problem)]:
         raise placed_in(parts)
     if statistics := [*_of_the_last_batch(problem), *_of_averaged_weights(problem), *_of_two_averages(problem)]:
         raise placed_in(statistics)
+
+
+@refuse_unfit.register
+def _(problem: ScriptProblem) -> None:
+    """What a script cannot be asked for; the script itself was tried out by the stage ``dataset``."""
+    path, mistakes = problem.params.script.path, []
+    for place, given in _means(problem):
+        mistakes.append((place, given, f"is the business of {path}, which evaluates its model itself", "leave `average` out"))
+    if problem.params.script.steps_per_epoch:
+        for label, schedule in problem.schedules.items():
+            if schedulers[schedule.name].live:
+                wrong = f"reacts to a figure, and {path} is handed all rates before it begins"
+                mistakes.append(((*_entry(problem, label), "name"), schedule.name, wrong, "take another one"))
+    if mistakes:
+        raise placed_in(mistakes)
 
 
 def _entry(problem: Problem, label: str) -> Loc:

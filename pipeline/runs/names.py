@@ -1,31 +1,14 @@
-"""What a run is called and described by: the same name exactly where the numbers must be the same."""
+"""What is known of a run before it is trained."""
 
-from dataclasses import replace
 from typing import Any
 
 import torch
 
-from pipeline.config.fingerprints import as_json, fingerprint
-from pipeline.engine.code import code_fingerprint
+from pipeline.config.fingerprints import as_json
+from pipeline.engine.names import name_of
 from pipeline.problems.problem import Problem
 from pipeline.problems.run import Run
 from pipeline.schedulers.replay import resolve
-
-
-def name_of(problem: Problem, run: Run, device: torch.device) -> str:
-    """The run's fingerprint: a name for all that its numbers follow from, and for what they are reported as."""
-    origin = f"{code_fingerprint()} {problem.fingerprint_of(run.schedule, run.seed)}"
-    return run_fingerprint(run, f"{origin} {device}")
-
-
-def run_fingerprint(run: Run, origin: str) -> str:
-    """The name of a run whose numbers follow from ``origin`` and from itself."""
-    return fingerprint(origin, run.label, run.variant, run.schedule.key, run.seed, run.epochs, run.stream)
-
-
-def kept_name(problem: Problem, run: Run, device: torch.device) -> str:
-    """The run's name in the store of finished runs: that of its numbers, whatever variant they are reported as."""
-    return name_of(problem, replace(run, variant=""), device)
 
 
 def describe(problem: Problem, run: Run, device: torch.device) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import functools
 import platform
+import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
 from typing import Any
@@ -11,12 +12,12 @@ import torch
 
 from pipeline.engine import compiler
 from pipeline.engine.code import code_fingerprint
+from pipeline.engine.names import folder_of, kept_name
 from pipeline.problems.problem import Problem
 from pipeline.problems.run import CURVES, Block, History, Outcome, Run
 from pipeline.runs.champion import best_of, weights_of
 from pipeline.runs.dealing import Listener, Places, trained
-from pipeline.runs.executor import HERE, Workers
-from pipeline.runs.names import kept_name
+from pipeline.runs.executor import HERE, NOBODY, LackingError, Workers
 from pipeline.runs.progress import progress
 from pipeline.runs.store import Finished, store
 from pipeline.runs.unfinished import checkpoint_of
@@ -38,7 +39,8 @@ def obtain(
 
     What is not known yet is trained, by ``workers`` where that helps, and kept as soon as its portion is done; ``title`` says
     what for while it takes its time.
-    Weights are asked for by :func:`weights`. Raises what :func:`pipeline.runs.dealing.trained` raises.
+    Weights are asked for by :func:`weights`. Raises what :func:`pipeline.runs.dealing.trained` raises, and
+    :class:`pipeline.runs.executor.LackingError` where there is something to train and nobody to do it.
     """
     names = [kept_name(problem, run, device) for run in runs]
     first = {name: place for place, name in reversed(list(enumerate(names)))}
@@ -46,6 +48,8 @@ def obtain(
     if known and not search:
         listen([first[name] for name in known], _block(known.values()))
     lacking = sorted(place for name, place in first.items() if name not in known)
+    if lacking and workers is NOBODY:
+        raise LackingError(len(first), len(lacking))
     show = progress(title, len(lacking), sum(runs[place].epochs for place in lacking))
 
     def listened(places: Places, block: Block) -> None:
@@ -61,6 +65,8 @@ def obtain(
 
 def weights(problem: Problem, run: Run, device: torch.device) -> bytes:
     """The weights at the end of a run, as a safetensors file; where they were not kept, the run is trained again."""
+    if problem.params.engine == "script":  # it keeps its own, if any
+        return b""
     name = _weights_of(kept_name(problem, run, device))
     found = store().contents([name]).get(name)
     if found is None:
@@ -80,7 +86,9 @@ def _kept(history: History, names: Sequence[str], *, whole: bool) -> dict[str, F
     """What was just trained, kept under these names; of the best run the weights too."""
     found = {name: _finished(history, number, whole=whole) for number, name in enumerate(names)}
     store().keep(found, _origin())
-    if whole and (best := best_of(history)) is not None:
+    for name in names:
+        shutil.rmtree(folder_of(name), ignore_errors=True)
+    if whole and history.outcome.weights and (best := best_of(history)) is not None:
         store().keep_contents({_weights_of(names[best]): weights_of(history, best)})
     return found
 

@@ -8,9 +8,9 @@ import torch
 
 from pipeline.config.checkpoints import Checkpoint
 from pipeline.config.files import STATE, store_root
+from pipeline.engine.names import kept_name
 from pipeline.problems.problem import Problem
 from pipeline.problems.run import Run
-from pipeline.runs.names import kept_name
 
 UNTOUCHED = 24 * 3600.0
 """Seconds after which nobody is at work on a run whose checkpoint was not written anew."""

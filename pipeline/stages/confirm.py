@@ -4,7 +4,7 @@ from pipeline import cli
 from pipeline.catalogue import CATALOGUE
 from pipeline.config.params import load_params
 from pipeline.engine.device import find_device
-from pipeline.problems.problem import load_problem
+from pipeline.problems.loading import load_problem
 from pipeline.runs import results
 from pipeline.runs.executor import executor
 from pipeline.runs.racing import Question, confirming, seeds_wanted

@@ -15,43 +15,34 @@ from pipeline.config import files
 from pipeline.config.files import REPORTS
 from pipeline.config.params import Params, load_params
 from pipeline.engine.device import find_device
-from pipeline.problems.problem import load_problem
+from pipeline.problems.loading import load_problem
 from pipeline.problems.run import Run, stream
 from pipeline.runs import results
 from pipeline.runs.champion import named
 from pipeline.runs.executor import executor
 from pipeline.runs.obtain import weights
-from pipeline.runs.results import run_of
+from pipeline.runs.results import STAGES, run_of
 from pipeline.runs.store import store
 from pipeline.runs.unfinished import forget_unfinished
 from pipeline.statistics.sequential import Plan
-from pipeline.tracking.trackers import trackers
-
-STAGES = ("train", "tune", "confirm")
-"""Those that write runs and curves."""
 
 
 def main() -> None:
-    """Write everything under ``reports/``, all together; trackers are completed, the store of runs kept to its size."""
-    with executor() as workers, trackers() as shown:
+    """Write everything under ``reports/``, all together; the store of runs is kept to its size."""
+    with executor() as workers:
         params = load_params(CATALOGUE)
-        for name in params.problems:
-            shown.tell("complete", name)
         problems = list(workers.map(partial(read, params), params.problems))
         report = assemble(params, problems, workers)
         written = {REPORTS / name: content for name, content in report_files(report, workers).items()}
-        if params.keep_model:
-            written |= {
-                REPORTS / "best" / f"{p.name}.safetensors": champion(params, p, last(report.choices[p.name])) for p in problems
-            }
+        for problem in problems:
+            if problem.name in params.kept_models:
+                kept = champion(params, problem, last(report.choices[problem.name]))
+                written[REPORTS / "best" / f"{problem.name}.safetensors"] = kept
         files.write_files(written.items())
         for folder in ("best", "evidence", "figures"):
             forget(REPORTS / folder, set(written))
-        shown.publish(REPORTS, [(name, stage) for name in params.problems for stage in STAGES])
-        for name in params.problems if params.keep_model else ():
-            shown.tell("register", name)
-        store().shrink()
-        forget_unfinished()
+    store().shrink()
+    forget_unfinished()
 
 
 def champion(params: Params, problem: ProblemResults, chosen: Choice) -> bytes:
@@ -86,12 +77,13 @@ def read(params: Params, name: str) -> ProblemResults:
     asked = params.seed_range
     if asked.least < asked.most:
         more |= {"plan": Plan(asked.least, asked.most)}
-    data = files.read_dataset(name)
-    sizes = data["split"].value_counts()
-    shares = {part: sizes[part] / sizes.sum() for part in ("validation", "test")}
-    batches = -(-int(sizes["train"]) // entry.batch_size)
-    overlap = Overlap(**shares) if entry.resample else Overlap()
-    return gather(name, entry, params.schedules(name), parts, overlap=overlap, batches=batches, data=Data.of(data), **more)
+    whole = load_problem(name, entry, params.schedules(name))
+    more |= {
+        "overlap": Overlap(**whole.overlap),
+        "batches": whole.budget().steps_per_epoch,
+        "data": Data.of(files.read_dataset(name)),
+    }
+    return gather(name, entry, params.schedules(name), parts, **more)
 
 
 def forget(folder: Path, written: set[Path]) -> None:

@@ -109,6 +109,11 @@ def database() -> Path | None:
     return Path(str(make_url(uri).database)) if uri.startswith("sqlite:///") else None
 
 
+def named(problem: str) -> str:
+    """The experiment and the registered model of a problem, or of the report: behind ``MLFLOW_EXPERIMENT_PREFIX``."""
+    return f"{os.environ.get('MLFLOW_EXPERIMENT_PREFIX', '')}{problem}"
+
+
 def mend() -> None:
     """Make room for a new database where the one there is broken."""
     if file := database():
@@ -126,10 +131,10 @@ def _client_and_experiment(uri: str, problem: str) -> tuple["MlflowClient", str]
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=uri)
-    experiment = client.get_experiment_by_name(problem)
+    experiment = client.get_experiment_by_name(named(problem))
     if experiment is None:
         place = None if uri.startswith("http") else (store_root() / "mlartifacts" / problem).as_uri()
-        return client, str(client.create_experiment(problem, artifact_location=place))
+        return client, str(client.create_experiment(named(problem), artifact_location=place))
     if experiment.lifecycle_stage == "deleted":
         client.restore_experiment(experiment.experiment_id)
     return client, str(experiment.experiment_id)

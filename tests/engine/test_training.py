@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from pipeline.engine import cache, compiler, stacked, training
 from pipeline.engine.lanes.operations import REDUCTIONS
+from pipeline.engine.names import name_of
 from pipeline.engine.stacked import StackError
 from pipeline.problems.models import register as register_model
 from pipeline.problems.problem import Problem
 from pipeline.problems.run import History, collect
-from pipeline.runs.names import name_of
 from pipeline.runs.obtain import obtain
 from tests.engine.helpers import CPU, Builder, assert_close, numbers_of, run_of
 

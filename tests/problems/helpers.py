@@ -5,7 +5,8 @@ import pandas as pd
 from pipeline.config.params import Params
 from pipeline.data.splits import draw_splits
 from pipeline.problems.dataset import Dataset
-from pipeline.problems.problem import Problem, load_problem
+from pipeline.problems.loading import load_problem
+from pipeline.problems.problem import Problem
 
 
 def from_frame(params: Params, name: str, data: pd.DataFrame, seeds: int = 20) -> Problem:

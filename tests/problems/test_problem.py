@@ -6,11 +6,12 @@ import torch
 from pipeline.config import files
 from pipeline.config.files import ResultsError
 from pipeline.data.datasets import synthetic
+from pipeline.engine.names import name_of
 from pipeline.problems.dataset import table_of
 from pipeline.problems.problem import Problem
 from pipeline.problems.run import Run, Stream
 from pipeline.runs import names
-from pipeline.runs.names import describe, name_of
+from pipeline.runs.names import describe
 from pipeline.runs.results import RUN_COLUMNS
 from tests.conftest import Edited
 from tests.problems.helpers import from_files, from_frame

@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from pipeline.config.params import Schedule
+from pipeline.engine.names import run_fingerprint
 from pipeline.problems.run import Run
-from pipeline.runs.names import run_fingerprint
 
 RUN = Run("label", Schedule(name="StepLR", args={"step_size": "30%"}), seed=0, epochs=10)
 OTHERS = [

@@ -15,8 +15,8 @@ from typing import Any, Literal, Self
 from unittest import mock
 
 from pipeline.config.params import load_params
+from pipeline.engine.names import kept_name
 from pipeline.runs import dealing, obtain
-from pipeline.runs.names import kept_name
 from pipeline.runs.store import Store
 from pipeline.stages import check, confirm, dataset, sweep, train, tune
 from tests.search import helpers

@@ -1,0 +1,103 @@
+"""A script tried out before anything is spent: a few steps of it, what they tell, and how long they take."""
+
+import json
+import time
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from pipeline.config.files import STATE, json_file, store_root, write_files
+from pipeline.config.params import ScriptParams
+from pipeline.problems.process import Line, lines_of
+from pipeline.problems.scripts import Made, ScriptError, digests, placed, told_optimizer
+
+NEEDED = ("train_loss", "validation_loss")
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """How long a script takes: until its first step, for a step, and for what comes behind the steps of an epoch."""
+
+    start: float
+    step: float
+    tail: float
+
+    def of_run(self, epochs: int, steps_per_epoch: int) -> float:
+        """A whole run."""
+        return self.start + epochs * (steps_per_epoch * self.step + self.tail)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a problem's script is made of and tells, and how long it takes."""
+
+    path: str
+    made: Made
+    seconds: Seconds
+    epochs: int
+
+    def __str__(self) -> str:
+        """One line."""
+        steps = self.made.steps_per_epoch
+        run, told = self.seconds.of_run(self.epochs, steps), ", ".join(self.made.figures) or "no figures so soon"
+        return (
+            f"{self.path}: {self.made.optimizer.name}, {steps} steps in an epoch, {told}; "
+            f"{self.seconds.step:.2g} s a step, {self.seconds.start:.2g} s to begin, about {run:.3g} s for a run"
+        )
+
+
+def probe(name: str, params: ScriptParams, device: str) -> Probe:
+    """Start the script, let it make a few steps, and end it. What is wrong with it is told here, by a placed line."""
+    script, begun = params.script, time.time()
+    parts, lr = digests(name, script), float(params.optimizer.args["lr"])
+    asked: dict[str, Any] = {
+        "problem": name, "label": "", "number": 0, "seed": 0, "split": 0, "epochs": params.epochs, "lr": lr,
+        "device": device, "search": False, "args": script.args, "probe": True,
+    }  # fmt: skip
+    if script.steps_per_epoch:
+        asked |= {"steps_per_epoch": script.steps_per_epoch, "rates": [lr] * script.steps_per_epoch * params.epochs}
+    start: Line = {"steps_per_epoch": script.steps_per_epoch}
+    times: Line = {"steps": [begun], "end": begun}
+    figures: tuple[str, ...] = ()
+    for line in lines_of(name, script, asked, _place(name).with_suffix("")):
+        start = {**start, **line.get("start", {})}
+        times = line.get("probe", times)
+        if "epoch" in line:
+            figures = tuple(key for key in line if key.startswith(("train_", "validation_")))
+            if missing := [key for key in NEEDED if key not in figures]:
+                right = f"every epoch needs {' and '.join(NEEDED)}"
+                raise ScriptError(placed(name, script, f"tells no {missing[0]} of an epoch", right))
+            if "start" not in start and "probe" not in line and start.get("optimizer") is None:
+                times = {"steps": [begun], "end": time.time()}
+                break  # in a language that knows no `trial`, which would end the process here
+    if not start["steps_per_epoch"]:
+        right = "call trial.scheduler(optimizer, steps_per_epoch=…), or write script.steps_per_epoch"
+        raise ScriptError(placed(name, script, "tells nobody how many steps an epoch has", right))
+    parts |= {f"package {package}": version for package, version in start.get("versions", {}).items()}
+    made = Made(name, parts, int(start["steps_per_epoch"]), told_optimizer(start, lr), figures)
+    found = Probe(script.path, made, _seconds(times, begun, made), params.epochs)
+    write_files([(_place(name), json_file(vars(found.seconds)))])
+    return found
+
+
+def seconds_of(name: str) -> Seconds | None:
+    """How long the script of a problem took when it was last tried out; None where nobody did."""
+    try:
+        return Seconds(**json.loads(_place(name).read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _place(name: str) -> Path:
+    """Durations are no results: no two are the same."""
+    return store_root() / STATE / "probes" / f"{name}.json"
+
+
+def _seconds(times: Line, begun: float, made: Made) -> Seconds:
+    steps = times["steps"]
+    apart = [after - before for before, after in pairwise(steps)]
+    if not apart:  # all that is known is an epoch
+        return Seconds(0.0, 0.0, times["end"] - begun)
+    return Seconds(steps[0] - begun, median(apart), times["end"] - steps[-1] if made.figures else 0.0)

@@ -1,0 +1,202 @@
+"""A script's process: started in a folder of its own, its lines read as they come, ended with whoever started it."""
+
+import contextlib
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline.config.params import Script
+from pipeline.config.user_code import PACKAGE
+from pipeline.problems.scripts import INPUTS, ScriptError, placed
+
+VARIABLE = "PIPELINE_TRIAL"
+"""Names the file that asks for a run, as ``pipeline.trial`` has it."""
+LINES = "lines.jsonl"
+POLL = 0.1
+"""Seconds between two looks at what a script has written."""
+OUTPUT_KEPT = 2**16
+"""Bytes of a script's output, the last, that are kept."""
+LAST_WORDS = 3
+"""Lines of its output that an error tells."""
+SETTLED = {"OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+"""Environment that numbers may hang on, the same however many runs train side by side, unless the user's says otherwise."""
+Line = Mapping[str, Any]
+
+
+def lines_of(problem: str, script: Script, asked: Mapping[str, Any], folder: Path) -> Iterator[Line]:
+    """Run a script as it is asked to; yields each line that it writes.
+
+    Raises :class:`ScriptError`, with the last of its own words, where it comes to nothing.
+    """
+    lines = folder / LINES
+    _prepare(folder, {**asked, "folder": str(folder), "lines": str(lines)})
+    environment = SETTLED | os.environ | {VARIABLE: str(folder / "run.json")}
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PACKAGE.parent), os.environ.get("PYTHONPATH")]))
+    try:
+        process = subprocess.Popen(
+            command(script), cwd=folder / "work", env=environment,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+    except OSError as error:
+        why = f"cannot be started ({error.strerror})"
+        raise ScriptError(placed(problem, script, why, "make it executable, or write a script.launcher")) from None
+    output, told = Output(process), list[Line]()
+    wrong, right = "", ""
+    try:
+        while not wrong:
+            has_ended = output.has_ended_after(POLL)
+            seen, told = len(told), _read(lines)
+            wrong, right = _wrong_use(told)
+            if not wrong:
+                yield from told[seen:]
+            if has_ended:
+                break
+            if not wrong and time.time() - lines.stat().st_mtime > script.timeout:
+                wrong = f"was ended after {script.timeout:g} seconds without a step or a figure"
+                right = "mend what hangs, or raise script.timeout"
+    finally:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)  # what it began ends with it
+        process.wait()
+        output.close()
+    is_of_all = bool(_wrong_use(told)[0])
+    if not wrong:
+        wrong, right, is_of_all = _failure(told, process.returncode, asked["epochs"])
+    if wrong:
+        failure = ScriptError(_about(problem, script, asked, folder, output, wrong, right))
+        failure.is_of_all = is_of_all
+        raise failure
+
+
+class Output:
+    """What a script prints, read as it comes so that it never waits; the last of it."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
+        assert process.stdout
+        self._process, self._pipe, self._last = process, process.stdout, b""
+        os.set_blocking(self._pipe.fileno(), False)
+
+    def has_ended_after(self, seconds: float) -> bool:
+        """Whether the process has ended, at the latest after so long."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            readable, _, _ = select.select([self._pipe], [], [], left)
+            if readable and not self._read():  # nothing can come any more, or others hold it open
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._process.wait(max(0.0, until - time.monotonic()))
+                break
+        return self._process.poll() is not None
+
+    def close(self) -> None:
+        """Read the rest."""
+        while self._read():
+            pass
+        self._pipe.close()
+
+    @property
+    def text(self) -> str:
+        """The last that was printed."""
+        return self._last.decode("utf-8", errors="replace")
+
+    def _read(self) -> bool:
+        try:
+            found = os.read(self._pipe.fileno(), OUTPUT_KEPT)
+        except BlockingIOError:
+            return False
+        self._last = (self._last + found)[-OUTPUT_KEPT:]
+        return bool(found)
+
+
+def finished(folder: Path, asked: Mapping[str, Any]) -> list[Line]:
+    """The lines of a run that ended, and whoever began it with it: killed, that one had no time to keep it."""
+    try:
+        was: dict[str, Any] = json.loads((folder / "run.json").read_bytes())
+        told = _read(folder / LINES)
+    except (OSError, ValueError):
+        return []
+    is_same = {key: was.get(key) for key in asked} == json.loads(json.dumps(asked))
+    return told if is_same and any("finish" in line for line in told) else []
+
+
+def command(script: Script) -> list[str]:
+    """What starts the script, so that it ends when this process is killed."""
+    path = (INPUTS / script.path).resolve()
+    usual = [sys.executable] if path.suffix == ".py" else []
+    tied = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
+    return [*tied, *(script.launcher or usual), str(path), *_arguments(script.args)]
+
+
+def _arguments(args: Mapping[str, Any]) -> Iterator[str]:
+    for key, value in args.items():
+        if value is not False and value is not None:
+            yield f"--{key}"
+            yield from (str(each) for each in (value if isinstance(value, list) else [] if value is True else [value]))
+
+
+def _prepare(folder: Path, asked: Mapping[str, Any]) -> None:
+    """What asks for the run, and a folder to work in, where all that lies under ``inputs/`` is linked."""
+    work = folder / "work"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    for place in INPUTS.resolve().iterdir():
+        (work / place.name).symlink_to(place)
+    (folder / LINES).write_bytes(b"")
+    (folder / "run.json").write_text(json.dumps(asked), "utf-8")
+
+
+def _read(lines: Path) -> list[Line]:
+    """The whole lines so far; one that is no JSON is none of ours."""
+    found: list[Line] = []
+    for text in lines.read_text("utf-8", errors="replace").split("\n")[:-1]:
+        with contextlib.suppress(ValueError):
+            line = json.loads(text)
+            if isinstance(line, dict):
+                found.append(line)
+    return found
+
+
+def _wrong_use(told: list[Line]) -> tuple[str, str]:
+    """What the script itself says that it does wrong, and the remedy; nothing where it does not."""
+    said = next((str(line["wrong"]) for line in told if "wrong" in line), "")
+    wrong, _, right = said.partition("; ")
+    return wrong, right or "see docs/own-training.md"
+
+
+def _failure(told: list[Line], code: int, budget: int) -> tuple[str, str, bool]:
+    """What is wrong with a run that has ended, what would help, and whether no other run can be better."""
+    epochs = sum("epoch" in line for line in told)
+    if code < 0:
+        wrong = f"was killed ({signal.Signals(-code).name}) in epoch {epochs + 1}"
+        return wrong, "the system may have lacked memory; what is finished is kept", True
+    if code:
+        return f"ended with exit code {code} in epoch {epochs + 1}", "mend what its last words say", False
+    if not any("finish" in line or "probe" in line for line in told):
+        wrong = f"ended after figures of {epochs} of {budget} epochs, and without trial.finish"
+        right = "call trial.report(…) at the end of each of trial.budget epochs, and trial.finish(…) behind the last"
+        return wrong, right, True
+    return "", "", False
+
+
+def _about(problem: str, script: Script, asked: Mapping[str, Any], folder: Path, output: Output, wrong: str, right: str) -> str:
+    """One line: where it stands in params.yaml, which run it is, what is wrong, and the last it said; all of that is kept."""
+    words = [" ".join(line.split()) for line in output.text.splitlines()]
+    kept = folder.parents[1] / "failed" / f"{folder.name}.txt"
+    kept.parent.mkdir(exist_ok=True)
+    kept.write_text(output.text, "utf-8")
+    last = " | ".join([line[-200:] for line in words if line][-LAST_WORDS:])
+    which = f"{asked['label']}, seed {asked['number']}: " if asked.get("label") else ""
+    said = f"its last words: {last} (all in {_shown(kept)})" if last else "it printed nothing"
+    return placed(problem, script, f"{which}{wrong}; {said}", right)
+
+
+def _shown(path: Path) -> str:
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)

@@ -1,0 +1,447 @@
+"""The run that a training script of the user's own is to do: ``from pipeline.trial import trial``.
+
+Started by the pipeline, it is one run of a study, asked for in the JSON file that ``PIPELINE_TRIAL`` names, by the protocol in
+docs/own-training.md. Started by hand, it is the problem of params.yaml with this script, at the baseline's schedule. Nothing
+but torch is imported; the pipeline itself only where a schedule has to be followed in this process.
+"""
+
+import json
+import math
+import os
+import random
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+VARIABLE = "PIPELINE_TRIAL"
+"""Names the JSON file that asks for a run."""
+FIGURES = ("train_loss", "validation_loss", "validation_metric")
+NEEDED = FIGURES[:2]
+PROBE_STEPS = 5
+"""Optimizer steps that a probe waits for at least; then it ends with the first epoch, or after ``PROBE_SECONDS``."""
+PROBE_SECONDS = 10.0
+HEARTBEAT = 1.0
+"""Seconds after which a step is a new sign of life."""
+SAVING = 0.01
+"""Share of the time that checkpoints may take."""
+
+
+class TrialError(RuntimeError):
+    """The script uses its trial in a way that makes no run of a study; says what to do instead."""
+
+
+class Trial:
+    """One run: what is asked for, the schedule to train by, and what is told of it."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+        self._scheduler: Scheduler | None = None
+        self._epoch = 0
+        self._step_times: list[float] = []
+        self._beat = self._saved = -math.inf
+        self._saving = 0.0
+
+    @cached_property
+    def _asked(self) -> Mapping[str, Any]:
+        if path := os.environ.get(VARIABLE):
+            asked: dict[str, Any] = json.loads(Path(path).read_text("utf-8"))
+            return asked
+        return _by_hand()
+
+    @property
+    def seed(self) -> int:
+        """What to seed every generator with: initial weights and data order are the same for all schedulers."""
+        return int(self._asked["seed"])
+
+    @property
+    def split(self) -> int:
+        """The number of the split of the data: the same for all seeds, unless params.yaml says ``resample: true``."""
+        return int(self._asked["split"])
+
+    @property
+    def budget(self) -> int:
+        """The run's epochs."""
+        return int(self._asked["epochs"])
+
+    @property
+    def lr(self) -> float:
+        """The peak rate, to build the optimizer with; a group with a rate of its own keeps its ratio to it."""
+        return float(self._asked["lr"])
+
+    @property
+    def device(self) -> str:
+        """Where to train, as torch names it."""
+        device = str(self._asked["device"])
+        return device if device != "auto" else "cuda:0" if torch.cuda.is_available() else "cpu"
+
+    @property
+    def args(self) -> dict[str, Any]:
+        """``script.args`` of params.yaml, which are on the command line, too."""
+        return dict(self._asked["args"])
+
+    @property
+    def is_search(self) -> bool:
+        """Whether the run only serves to choose a configuration: nobody looks at its test figures."""
+        return bool(self._asked.get("search"))
+
+    @property
+    def folder(self) -> Path:
+        """A folder of the run's own, for a framework's checkpoints; it is removed once the run is kept."""
+        return Path(self._asked.get("folder") or Path.cwd())
+
+    def scheduler(self, optimizer: Optimizer, steps_per_epoch: int) -> "Scheduler":
+        """The run's schedule on the script's optimizer: step it behind every optimizer step, whatever the schedule is."""
+        if self._scheduler is not None:
+            raise self.wrong("trial.scheduler is asked for twice; build optimizer and scheduler once in a run")
+        known = self._asked.get("steps_per_epoch")
+        if known and steps_per_epoch != known:
+            raise self.wrong(
+                f"trial.scheduler is told of {steps_per_epoch} steps in an epoch, and of {known} when it was tried out; "
+                "let their number hang on nothing that differs from run to run"
+            )
+        self._scheduler = Scheduler(self, optimizer, int(steps_per_epoch), self._asked)
+        self._tell({"start": self._scheduler.described()})
+        return self._scheduler
+
+    def epochs(self, **parts: Any) -> Iterator[int]:
+        """The run's epochs, from 0; ``parts`` (model, optimizer, scheduler, all that has a state) are kept at their ends.
+
+        Started again, the run goes on behind the last one that was kept.
+        """
+        if self._scheduler is not None:
+            parts = {**parts, "scheduler": self._scheduler}
+        self._restore(parts)
+        while self._epoch < self.budget:
+            epoch = self._epoch
+            yield epoch
+            if self._epoch != epoch + 1:
+                raise self.wrong(f"epoch {epoch + 1} ended without its figures; call trial.report(…) once, at its end")
+            self._save(parts)
+
+    def report(self, **figures: Any) -> None:
+        """The figures of the epoch that ended: ``train_loss``, ``validation_loss`` and perhaps ``validation_metric``."""
+        if unknown := sorted(figures.keys() - {*FIGURES}):
+            raise self.wrong(f"trial.report takes {', '.join(FIGURES)}, and no {unknown[0]}; leave that out")
+        if missing := [name for name in NEEDED if name not in figures]:
+            raise self.wrong(f"trial.report lacks {' and '.join(missing)}; every epoch needs {' and '.join(NEEDED)}")
+        if self._epoch == self.budget:
+            raise self.wrong(f"trial.report is called for more than {self.budget} epochs; train for trial.budget of them")
+        values = {name: self._number(name, value) for name, value in figures.items()}
+        self._epoch += 1
+        used = self._scheduler.end_epoch(self._epoch, values) if self._scheduler else {}
+        self._tell({"epoch": self._epoch, **used, **values})
+        if self._asked.get("probe"):
+            self._end_probe()
+
+    def finish(self, **figures: Any) -> None:
+        """The run is done; ``test_loss`` and ``test_metric`` are shown once, and enter no choice."""
+        if unknown := sorted(figures.keys() - {"test_loss", "test_metric"}):
+            raise self.wrong(f"trial.finish takes test_loss and test_metric, and no {unknown[0]}; leave that out")
+        if self._epoch != self.budget:
+            told = f"trial.finish is called after {self._epoch} reports, and the run has {self.budget} epochs"
+            raise self.wrong(f"{told}; call trial.report(…) at the end of each of trial.budget epochs")
+        self._tell({"finish": {name: self._number(name, value) for name, value in figures.items()}})
+
+    # What frameworks' checkpoints and the scheduler need
+
+    def state(self) -> dict[str, Any]:
+        """What is told of the run so far, to go on from; a scheduler's ``state_dict`` holds it."""
+        return {"epoch": self._epoch, "lines": list(self._lines)}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from there."""
+        self._epoch, self._lines = int(state["epoch"]), [str(line) for line in state["lines"]]
+        self._write("w", *self._lines)
+
+    def wrong(self, message: str) -> TrialError:
+        """The error, which is told to the pipeline as well."""
+        self._tell({"wrong": message})
+        return TrialError(message)
+
+    def alive(self) -> None:
+        """An optimizer step is made: a sign of life, and perhaps the last that a probe waits for."""
+        now = time.time()
+        if self._asked.get("probe"):
+            self._step_times.append(now)
+            if len(self._step_times) > PROBE_STEPS and now - self._step_times[0] > PROBE_SECONDS:
+                self._end_probe()
+        elif now - self._beat > HEARTBEAT and "lines" in self._asked:
+            self._beat = now
+            os.utime(self._asked["lines"])
+
+    def _end_probe(self) -> None:
+        """What a probe is for is known: the process ends in the middle of its run."""
+        self._tell({"probe": {"steps": self._step_times, "end": time.time()}})
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+
+    def _tell(self, line: Mapping[str, Any]) -> None:
+        self._lines.append(json.dumps(line) + "\n")
+        self._write("a", self._lines[-1])
+
+    def _write(self, mode: str, *lines: str) -> None:
+        """Of several processes that train one run together, the first one writes."""
+        if "lines" in self._asked and _is_first():
+            with Path(self._asked["lines"]).open(mode, encoding="utf-8") as file:
+                file.writelines(lines)
+
+    def _number(self, name: str, value: Any) -> float:
+        try:
+            return float(value.detach() if isinstance(value, torch.Tensor) else value)
+        except (TypeError, ValueError):
+            raise self.wrong(f"{name} is {str(value)[:60]!r}, and no number; hand a number over, or a tensor of one") from None
+
+    # Checkpoints
+
+    def _save(self, parts: Mapping[str, Any]) -> None:
+        """Whole or not at all; not so often that it takes more than its share of the time."""
+        begun = time.monotonic()
+        if "lines" not in self._asked or begun - self._saved < self._saving / SAVING or not _is_first():
+            return
+        path = self.folder / "checkpoint.pt"
+        state = {"trial": self.state(), "parts": {name: _state_of(part) for name, part in parts.items()}}
+        torch.save(state | {"generators": _generators()}, path.with_suffix(".new"))
+        path.with_suffix(".new").replace(path)
+        self._saved = time.monotonic()
+        self._saving = self._saved - begun
+
+    def _restore(self, parts: Mapping[str, Any]) -> None:
+        path = self.folder / "checkpoint.pt"
+        if "lines" not in self._asked or not path.exists():
+            return
+        kept = torch.load(path, map_location="cpu", weights_only=True)
+        if kept["parts"].keys() != parts.keys():
+            raise self.wrong(
+                f"{path} holds {', '.join(kept['parts'])}, and trial.epochs is given {', '.join(parts)}; delete it"
+            )
+        for name, part in parts.items():
+            _load(part, kept["parts"][name])
+        self.restore(kept["trial"])
+        _set_generators(kept["generators"])
+
+
+class Scheduler(LRScheduler):
+    """The rates of a run on an optimizer: stepped behind every optimizer step, whatever the schedule itself goes by.
+
+    They are those of the real torch scheduler, followed before the run began; one that reacts to a figure is followed as the
+    epochs are told. Every parameter group keeps its ratio to the peak rate.
+    """
+
+    def __init__(self, trial: Trial, optimizer: Optimizer, steps_per_epoch: int, asked: Mapping[str, Any]) -> None:
+        # LRScheduler's own is left out: it would wrap the optimizer's step, and make a first one.
+        self.optimizer, self.steps_per_epoch = optimizer, steps_per_epoch
+        self.last_epoch = 0
+        self.base_lrs = [float(group["lr"]) for group in optimizer.param_groups]
+        self._trial, self._asked = trial, asked
+        self._shares = [float(group["lr"]) / trial.lr for group in optimizer.param_groups]
+        self._steps = self._between = self._singles = 0
+        self._lr, self._first, self._wrong_rate = trial.lr, (math.nan, math.nan), ""
+        self._is_new_epoch = True
+        self._live: Any = None
+        self._fed: list[dict[str, float]] = []
+        self._rates, self._momenta = self._followed()
+        self._apply()
+        optimizer.register_step_pre_hook(self._before_step)
+
+    def described(self) -> dict[str, Any]:
+        """What a probe learns."""
+        group, kind = self.optimizer.param_groups[0], type(self.optimizer)
+        plain = {key: value for key, value in group.items() if key not in ("params", "initial_lr") and _is_plain(value)}
+        optimizer = {"name": kind.__name__, "args": {**plain, "lr": self._trial.lr}}
+        return {"steps_per_epoch": self.steps_per_epoch, "optimizer": optimizer, "versions": _versions()}
+
+    def step(self, *_: Any) -> None:
+        """Behind every optimizer step."""
+        self.last_epoch, self._between = self.last_epoch + 1, self._between + 1
+        if self._between > 1 and self._steps > 2 and not self._singles:  # a step that mixed precision leaves out is no habit
+            raise self._trial.wrong("scheduler.step() is called twice for an optimizer step; call it once, behind each")
+        if self._live is None:
+            self._apply()
+
+    def get_last_lr(self) -> list[float | torch.Tensor]:
+        """The present rate of each group."""
+        return [float(group["lr"]) for group in self.optimizer.param_groups]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the schedule and its trial are."""
+        return {"last_epoch": self.last_epoch, "steps": self._steps, "fed": self._fed, "trial": self._trial.state()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from there, the trial too."""
+        self.last_epoch, self._steps = int(state_dict["last_epoch"]), int(state_dict["steps"])
+        self._between, self._is_new_epoch = 1, True
+        self._trial.restore(state_dict["trial"])
+        for figures in state_dict["fed"]:
+            self._feed(figures)
+        self._apply()
+
+    def end_epoch(self, epoch: int, figures: Mapping[str, float]) -> dict[str, float]:
+        """Rate and momentum of the epoch's first step; raises where it was not trained by the schedule."""
+        self._refuse_wrong_use(epoch)
+        lr, momentum = self._first
+        self._is_new_epoch = True
+        if self._live is not None:
+            self._feed(figures)
+            self._apply()
+        return {"lr": lr, "momentum": momentum}
+
+    def _refuse_wrong_use(self, epoch: int) -> None:
+        wrong, made = "", self.last_epoch - (epoch - 1) * self.steps_per_epoch
+        if self._is_new_epoch:
+            wrong = f"in epoch {epoch} the optimizer of trial.scheduler made no step; hand the one over that trains"
+        elif self._wrong_rate:
+            wrong = self._wrong_rate
+        elif not self._between:
+            wrong = "scheduler.step() is called before optimizer.step(), or not at all behind the last; call it behind each"
+        elif made != self.steps_per_epoch:
+            wrong = (
+                f"epoch {epoch} had {made} scheduler steps, and trial.scheduler was told of {self.steps_per_epoch}; "
+                "call scheduler.step() once behind every optimizer.step(), and tell the number of these in an epoch"
+            )
+        if wrong:
+            raise self._trial.wrong(wrong)
+
+    def _before_step(self, optimizer: Optimizer, *_: Any) -> None:
+        """Before every optimizer step: was the scheduler stepped since the last, and is the rate its own?"""
+        if (self._steps and not self._between) or (not self._steps and self._between and self._trial.device == "cpu"):
+            when = "not called behind" if self._steps else "called before"
+            told = f"scheduler.step() is {when} the {'last' if self._steps else 'first'} optimizer step"
+            raise self._trial.wrong(
+                f"{told}; call it once behind every optimizer.step(), batch by batch, whatever the schedule is"
+            )
+        self._singles += self._steps > 0 and self._between == 1
+        self._steps, self._between = self._steps + 1, 0
+        group: dict[str, Any] = optimizer.param_groups[0]
+        used, own = float(group["lr"]), self._lr * self._shares[0]
+        if abs(used - own) > 1e-6 * abs(own) and not self._wrong_rate:
+            self._wrong_rate = (
+                f"optimizer step {self._steps} was made at a rate of {used:g}, and the schedule's is {own:g}; "
+                "let nothing but trial.scheduler set it"
+            )
+        if self._is_new_epoch:
+            self._is_new_epoch = False
+            self._first = self._lr, float(group.get("momentum", (group.get("betas") or (0.0,))[0]))
+        self._trial.alive()
+
+    def _followed(self) -> tuple[list[float], list[float]]:
+        """Rates and momenta step by step: as the pipeline hands them over, or as they are followed here."""
+        asked = self._asked
+        if "rates" in asked or "schedule" not in asked:
+            return asked.get("rates", []), asked.get("momenta", [])
+        import pipeline.catalogue  # noqa: F401  # the user's own schedulers, too
+        from pipeline.problems.scripts import followed
+
+        rates, momenta, self._live = followed(asked, self.described()["optimizer"], self.steps_per_epoch)
+        return rates, momenta
+
+    def _feed(self, figures: Mapping[str, float]) -> None:
+        """Step a schedule that reacts to a figure of the epoch."""
+        from pipeline.schedulers.replay import advance
+
+        watched = self._live.monitor
+        if watched not in figures:
+            raise self._trial.wrong(f"trial.report gives no {watched}, which {self._asked['label']} goes by; report it, too")
+        self._fed.append({watched: figures[watched]})
+        advance(self._live, self._asked["schedule"]["name"], figures[watched])
+
+    def _apply(self) -> None:
+        """The rate of the next step, and the momentum where the schedule moves it, to every group."""
+        momentum: float | None = None
+        if self._live is not None:
+            self._lr, momentum = self._live.now
+        elif self._rates:
+            now = min(self.last_epoch, len(self._rates) - 1)
+            self._lr, momentum = self._rates[now], self._momenta[now] if self._momenta else None
+        for group, share in zip(self.optimizer.param_groups, self._shares, strict=True):
+            if isinstance(group["lr"], torch.Tensor):
+                group["lr"].fill_(self._lr * share)
+            else:
+                group["lr"] = self._lr * share
+            if momentum is not None and "momentum" in group:
+                group["momentum"] = momentum
+            elif momentum is not None and "betas" in group:
+                group["betas"] = (momentum, *group["betas"][1:])
+        self._last_lr = self.get_last_lr()
+
+
+def _by_hand() -> dict[str, Any]:
+    """The problem of params.yaml with this script, at the baseline's schedule; plain defaults where there is none."""
+    asked = {"seed": 0, "split": 0, "epochs": 1, "lr": 1e-3, "device": "cpu", "args": {}}
+    found, why = {}, "there is no params.yaml here"
+    if Path("params.yaml").exists():
+        try:
+            from pipeline.catalogue import CATALOGUE
+            from pipeline.config.params import load_params
+            from pipeline.problems.scripts import by_hand
+        except ImportError as error:
+            why = f"params.yaml cannot be read ({error})"
+        else:
+            found, why = by_hand(load_params(CATALOGUE), Path(sys.argv[0])), "no problem in params.yaml has this script"
+    said = f"problem {found['problem']}, {found['label']}" if found else f"a constant rate, for {why}"
+    asked |= found
+    told = f"{said}: seed {asked['seed']}, peak rate {asked['lr']:g}, epochs: {asked['epochs']}; nothing is kept"
+    print(f"trial: started by hand, as {told}", file=sys.stderr)
+    return asked
+
+
+def _is_first() -> bool:
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, bool | int | float | str | None) or (
+        isinstance(value, list | tuple) and all(map(_is_plain, value))
+    )
+
+
+def _versions() -> dict[str, str]:
+    """Of every package that is imported."""
+    loaded = {name: vars(module).get("__version__") for name, module in list(sys.modules.items()) if "." not in name}
+    known = {name: str(version) for name, version in loaded.items() if version and name not in sys.stdlib_module_names}
+    return dict(sorted(known.items()))
+
+
+def _state_of(part: Any) -> Any:
+    return part.get_state() if isinstance(part, torch.Generator) else part.state_dict()
+
+
+def _load(part: Any, state: Any) -> None:
+    if isinstance(part, torch.Generator):
+        part.set_state(state)
+    else:
+        part.load_state_dict(state)
+
+
+def _generators() -> dict[str, Any]:
+    """The states of torch's, numpy's and Python's own generators, as tensors and plain values."""
+    found: dict[str, Any] = {"torch": torch.get_rng_state(), "python": random.getstate()}
+    if torch.cuda.is_available():
+        found["cuda"] = torch.cuda.get_rng_state_all()
+    if "numpy" in sys.modules:
+        kind, keys, *rest = sys.modules["numpy"].random.get_state()
+        found["numpy"] = [kind, keys.tolist(), *rest]
+    return found
+
+
+def _set_generators(states: Mapping[str, Any]) -> None:
+    torch.set_rng_state(states["torch"])
+    version, keys, gauss = states["python"]
+    random.setstate((version, tuple(keys), gauss))
+    if "cuda" in states and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(states["cuda"])
+    if "numpy" in states:
+        import numpy as np
+
+        np.random.set_state(tuple(states["numpy"]))
+
+
+trial = Trial()
+"""The run of this process."""

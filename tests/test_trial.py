@@ -1,0 +1,281 @@
+"""The object that a user's training script imports: what it hands over, what it tells, and what it refuses."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.optim import SGD, Adam, Optimizer
+
+from pipeline.catalogue import CATALOGUE
+from pipeline.config.params import Schedule
+from pipeline.schedulers.replay import Budget, trace
+from pipeline.trial import Scheduler, Trial, TrialError
+from tests.conftest import ROOT
+
+STEPS, EPOCHS = 4, 3
+New = Callable[..., Trial]
+
+
+@pytest.fixture
+def new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> New:
+    """A trial as the pipeline asks for one; the process that goes on with it is another one each time."""
+
+    def make(schedule: dict[str, Any] | None = None, **more: Any) -> Trial:
+        lines = tmp_path / "lines.jsonl"
+        lines.write_text("", "utf-8")
+        asked = {"seed": 7, "split": 0, "epochs": EPOCHS, "lr": 0.1, "device": "cpu", "args": {}, "label": "It"}
+        asked |= {"folder": str(tmp_path), "lines": str(lines), **more}
+        if schedule:
+            asked |= {"schedule": schedule, "base_lr": 0.1}
+        (tmp_path / "run.json").write_text(json.dumps(asked), "utf-8")
+        monkeypatch.setenv("PIPELINE_TRIAL", str(tmp_path / "run.json"))
+        return Trial()
+
+    return make
+
+
+def told(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "lines.jsonl").read_text("utf-8").splitlines()]
+
+
+def written(name: str, **entry: Any) -> dict[str, Any]:
+    return Schedule.model_validate({"name": name, **entry}, context=CATALOGUE).model_dump(mode="json")
+
+
+def optimizer_of(trial: Trial) -> Optimizer:
+    weights = torch.nn.Parameter(torch.ones(2)), torch.nn.Parameter(torch.ones(2))
+    groups: list[dict[str, Any]] = [{"params": [weights[0]]}, {"params": [weights[1]], "lr": trial.lr / 10}]
+    return SGD(groups, lr=trial.lr, momentum=0.9)
+
+
+def step(optimizer: Optimizer) -> None:
+    for group in optimizer.param_groups:
+        for weight in group["params"]:
+            weight.grad = torch.ones_like(weight)
+    optimizer.step()
+
+
+def trained(trial: Trial, epochs: int = EPOCHS, loss: float = 1.0) -> list[list[float]]:
+    """The rates of both groups at every optimizer step."""
+    optimizer = optimizer_of(trial)
+    scheduler, used = trial.scheduler(optimizer, STEPS), []
+    for _ in range(epochs):
+        for _ in range(STEPS):
+            used.append([float(group["lr"]) for group in optimizer.param_groups])
+            step(optimizer)
+            scheduler.step()
+        trial.report(train_loss=loss, validation_loss=torch.tensor(0.5))
+    return used
+
+
+def test_rates_are_those_of_the_schedule_and_groups_keep_their_ratio(new: New, tmp_path: Path) -> None:
+    """Of a schedule of epochs with an interval of batches' own, a warmup and one that cycles the momentum."""
+    schedules = [
+        {"name": "StepLR", "args": {"step_size": "34%"}},
+        {"name": "CosineAnnealingLR", "args": {"T_max": "100%"}, "warmup": "20%"},
+        {"name": "OneCycleLR", "args": {"max_lr": "100%"}},
+    ]
+    for entry in schedules:
+        schedule = Schedule.model_validate(entry, context=CATALOGUE)
+        expected = trace(schedule, lambda parameters, lr: SGD(parameters, lr, 0.9), 0.1, Budget(EPOCHS, STEPS))
+        trial = new(schedule.model_dump(mode="json"))
+        used = trained(trial)
+        trial.finish(test_loss=1.0)
+        assert [rates[0] for rates in used] == pytest.approx(expected.lr.tolist(), rel=1e-12)
+        assert [rates[1] for rates in used] == pytest.approx((expected.lr / 10).tolist(), rel=1e-12)
+        start, *epochs, finish = told(tmp_path)
+        assert [line["lr"] for line in epochs] == pytest.approx(expected.lr[::STEPS].tolist(), rel=1e-12)
+        assert [line["momentum"] for line in epochs] == pytest.approx(expected.momentum[::STEPS].tolist(), rel=1e-12)
+        assert start["start"]["optimizer"]["name"] == "SGD"
+        assert start["start"]["versions"]["torch"] == torch.__version__
+        assert finish == {"finish": {"test_loss": 1.0}}
+
+
+def test_rates_that_are_handed_over_need_nothing_but_torch(new: New) -> None:
+    rates = [0.1 * (number + 1) for number in range(STEPS * EPOCHS)]
+    used = trained(new(rates=rates, momenta=[0.5] * len(rates)))
+    assert [each for each, _ in used] == pytest.approx(rates)
+    code = "import sys, pipeline.trial; print(*sorted({m.split('.')[0] for m in sys.modules}))"
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    assert not {"pydantic", "pandas", "ruamel", "optuna", "mlflow", "scipy"} & set(loaded)
+
+
+def test_a_plateau_goes_by_the_loss_that_is_reported(new: New) -> None:
+    used = trained(new(written("ReduceLROnPlateau", args={"patience": 0, "factor": 0.5})))
+    assert [each for each, _ in used[::STEPS]] == pytest.approx([0.1, 0.1, 0.05])
+
+
+def misused(name: str, trial: Trial) -> None:  # noqa: C901  # a case each
+    optimizer = optimizer_of(trial)
+    scheduler = trial.scheduler(optimizer, STEPS)
+    figures = {"train_loss": 1.0, "validation_loss": 1.0}
+
+    def epoch(steps: int = STEPS) -> None:
+        for _ in range(steps):
+            step(optimizer)
+            scheduler.step()
+
+    match name:
+        case "never stepped":
+            for _ in range(2):
+                step(optimizer)
+        case "stepped twice":
+            for _ in range(4):
+                epoch(1)
+                scheduler.step()
+        case "stepped before":
+            scheduler.step()
+            step(optimizer)
+        case "stepped per epoch":
+            for _ in range(STEPS):
+                step(optimizer)
+            scheduler.step()
+        case "other number of steps":
+            epoch(STEPS + 1)
+            trial.report(**figures)
+        case "other optimizer":
+            other = SGD([torch.nn.Parameter(torch.ones(1))], lr=trial.lr)
+            for _ in range(STEPS):
+                step(other)
+                scheduler.step()
+            trial.report(**figures)
+        case "rate by hand":
+            optimizer.param_groups[0]["lr"] = 3.0
+            epoch()
+            trial.report(**figures)
+        case "report forgotten":
+            for _ in trial.epochs():
+                epoch()
+        case "figure forgotten":
+            epoch()
+            trial.report(train_loss=1.0)
+        case "no number":
+            epoch()
+            trial.report(train_loss="low", validation_loss=1.0)
+        case "unknown figure":
+            trial.report(**figures, accuracy=1.0)
+        case "too few epochs":
+            epoch()
+            trial.report(**figures)
+            trial.finish()
+        case "too many epochs":
+            for _ in range(EPOCHS + 1):
+                epoch()
+                trial.report(**figures)
+        case "two schedulers":
+            trial.scheduler(optimizer, STEPS)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("never stepped", "not called behind the last optimizer step"),
+        ("stepped twice", "called twice for an optimizer step"),
+        ("stepped before", "called before the first optimizer step"),
+        ("stepped per epoch", "not called behind the last optimizer step"),
+        ("other number of steps", "epoch 1 had 5 scheduler steps, and trial.scheduler was told of 4"),
+        ("other optimizer", "made no step"),
+        ("rate by hand", "was made at a rate of 3, and the schedule's is 0.1"),
+        ("report forgotten", "epoch 1 ended without its figures"),
+        ("figure forgotten", "lacks validation_loss"),
+        ("no number", "train_loss is 'low', and no number"),
+        ("unknown figure", "and no accuracy"),
+        ("too few epochs", "called after 1 reports, and the run has 3 epochs"),
+        ("too many epochs", "called for more than 3 epochs"),
+        ("two schedulers", "asked for twice"),
+    ],
+)
+def test_wrong_use_is_found_and_told(new: New, tmp_path: Path, name: str, words: str) -> None:
+    with pytest.raises(TrialError, match=words):
+        misused(name, new(rates=[0.1] * STEPS * EPOCHS))
+    assert words in told(tmp_path)[-1]["wrong"]
+    assert "; " in told(tmp_path)[-1]["wrong"]
+
+
+def test_a_step_that_mixed_precision_leaves_out_is_no_wrong_use(new: New) -> None:
+    """A scaler of gradients leaves a step out where they overflowed; the scheduler is stepped all the same."""
+    trial = new(rates=[0.1] * STEPS * EPOCHS)
+    optimizer = optimizer_of(trial)
+    scheduler = trial.scheduler(optimizer, STEPS)
+    for number in range(STEPS * EPOCHS):
+        if number not in (2, 5, 6):
+            step(optimizer)
+        scheduler.step()
+        if number % STEPS == STEPS - 1:
+            trial.report(train_loss=1.0, validation_loss=1.0)
+    trial.finish()
+
+
+def drawn(trial: Trial, stop_after: int | None = None) -> list[torch.Tensor]:
+    """The weights at the end of a run that draws numbers; killed after so many epochs."""
+    torch.manual_seed(trial.seed)
+    model = torch.nn.Linear(3, 1)
+    optimizer = Adam(model.parameters(), lr=trial.lr)
+    scheduler, own = trial.scheduler(optimizer, 2), torch.Generator().manual_seed(3)
+    for epoch in trial.epochs(model=model, optimizer=optimizer, draws=own):
+        for _ in range(2):
+            optimizer.zero_grad()
+            loss = (model(torch.rand(5, 3) + torch.rand(5, 3, generator=own)) ** 2).mean()
+            loss.backward()
+            optimizer.step()
+            scheduler.step()
+        trial.report(train_loss=loss, validation_loss=loss)
+        if epoch + 1 == stop_after:
+            break
+    return [weight.detach().clone() for weight in model.parameters()]
+
+
+@pytest.mark.parametrize("name", ["StepLR", "ReduceLROnPlateau"])
+def test_a_run_goes_on_from_its_last_epoch_as_if_nothing_had_been(new: New, tmp_path: Path, name: str) -> None:
+    args = {"StepLR": {"step_size": "30%"}, "ReduceLROnPlateau": {"patience": 0, "threshold": 0.9}}[name]
+    schedule = written(name, args=args)
+    whole = drawn(new(schedule, epochs=5))
+    undisturbed = told(tmp_path)
+    (tmp_path / "checkpoint.pt").unlink()
+    drawn(new(schedule, epochs=5), stop_after=4)  # the checkpoint is that of the third
+    assert (tmp_path / "checkpoint.pt").exists()
+    resumed = drawn(new(schedule, epochs=5))
+    assert all(map(torch.equal, whole, resumed))
+    assert told(tmp_path) == undisturbed
+
+
+def test_a_framework_that_keeps_the_schedulers_state_goes_on_with_it(new: New, tmp_path: Path) -> None:
+    schedule = written("StepLR", args={"step_size": "30%"})
+    trained(new(schedule))
+    undisturbed = told(tmp_path)
+    before = new(schedule)
+    trained(before, epochs=2)
+    state = json.loads(json.dumps(before._scheduler.state_dict() if before._scheduler else {}))
+    after = new(schedule)
+    optimizer = optimizer_of(after)
+    scheduler: Scheduler = after.scheduler(optimizer, STEPS)
+    scheduler.load_state_dict(state)
+    for _ in range(STEPS):
+        step(optimizer)
+        scheduler.step()
+    after.report(train_loss=1.0, validation_loss=0.5)
+    assert told(tmp_path) == undisturbed
+
+
+def test_by_hand_it_is_the_problem_of_params_yaml_or_plain_defaults(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("PIPELINE_TRIAL", raising=False)
+    monkeypatch.setattr(sys, "argv", ["inputs/train.py"])
+    trial = Trial()
+    assert (trial.budget, trial.lr, trial.seed) == (1, 1e-3, 0)
+    assert "trial: started by hand, as a constant rate, for there is no params.yaml here" in capsys.readouterr().err
+    problem = "toy: {script: train.py, optimizer: {lr: 0.2}, epochs: 3}"
+    schedulers = "{StepLR: {args: {step_size: 34%}, lr: 50%}}"
+    text = f"seeds: 2\nproblems: {{{problem}}}\nschedulers: {schedulers}\nreport: {{baseline: StepLR}}\n"
+    (here / "params.yaml").write_text(text, "utf-8")
+    trial = Trial()
+    assert (trial.budget, trial.lr, trial.seed) == (3, 0.1, 0)
+    assert [each for each, _ in trained(trial)[::STEPS]] == pytest.approx([0.1, 0.01, 0.001])
+    assert "started by hand, as problem toy, StepLR: seed 0, peak rate 0.1, epochs: 3" in capsys.readouterr().err
+    assert not list(here.glob("lines*"))
