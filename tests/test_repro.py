@@ -249,7 +249,6 @@ def test_there_and_back_trains_what_is_new_and_then_nothing(project: Path, tmp_p
     assert written(again) == written(project)
 
 
-@pytest.mark.timeout(300)
 def test_damaged_files_are_made_anew_or_told(project: Path, tmp_path: Path) -> None:
     """`make faults` in short: five files at once, as its clone of that number has them, each of another kind."""
     bench = faults.Bench(tmp_path, faults.Clone(project), 0.0, random.Random(0))
