@@ -1,4 +1,4 @@
-"""What a study takes at the least, in memory and time, told before any of it is allocated.
+"""What a study takes of memory at the least, told before any of it is allocated.
 
 Estimates from below: what they refuse cannot be done on this machine, and what they let pass may still be too much.
 """
@@ -19,12 +19,6 @@ NUMBER, TEXT, TRIAL = 25, 3, 1000
 """Bytes of memory for a number of a drawn dataset, for a byte of a file that is read, and for a trial of a study."""
 STATE = 16
 """Bytes for a parameter in training: itself, its gradient, and what is held before and after a step."""
-SPEED = 3e10
-"""Weights × samples that a core trains in a second, at best."""
-RUN = 5e-4
-"""Seconds that any run takes at the least."""
-LONG = 3600.0
-"""Seconds from which it is said how long a study takes."""
 _CGROUP = Path("/sys/fs/cgroup/memory.max")
 
 
@@ -65,22 +59,14 @@ def _needs(params: Params) -> Iterator[tuple[tuple[str, ...], Any, int, str]]:
         yield ("tune", "trials"), f"{trials:,} trials of {name}", TRIAL * trials, right
 
 
-def too_wide_or_long(params: Params, data: Dataset) -> str:
-    """A line that says how long the problem's runs take at the least, where that is long.
-
-    Raises :class:`ParamsError` where its model cannot be trained in this machine's memory.
-    """
-    parameters = _parameters(params.problem(data.name).model, data)
+def refuse_too_wide(model: Component, data: Dataset) -> None:
+    """Raise :class:`ParamsError` where this machine's memory cannot hold the problem's model in training."""
+    parameters = _parameters(model, data)
     if (needed := STATE * parameters) > (there := memory()):
         wrong = f"has {parameters:,} parameters, which need at least {_gigabytes(needed)} in training"
-        place, given = ("problems", data.name, "model"), params.problem(data.name).model.name
-        raise placed_in([(place, given, f"{wrong}, and this machine has {_gigabytes(there)}", "write a smaller one")])
-    seeds, epochs = params.seed_range, params.problem(data.name).epochs
-    runs = len(params.schedules(data.name)) * (seeds.least * (2 + params.tune.trials) + 2 * seeds.most)
-    seconds = runs * max(RUN, epochs * data.train_size * parameters / SPEED) / len(os.sched_getaffinity(0))
-    if seconds < LONG:
-        return ""
-    return f"its {runs:,} runs take at least {_time(seconds)}; fewer trials, seeds, epochs or schedulers take less"
+        place = ("problems", data.name, "model")
+        wrong = f"{wrong}, and this machine has {_gigabytes(there)}"
+        raise placed_in([(place, model.name, wrong, "write a smaller one")])
 
 
 def _parameters(component: Component, data: Dataset) -> int:
@@ -91,13 +77,6 @@ def _parameters(component: Component, data: Dataset) -> int:
         return sum(parameter.numel() for parameter in built.parameters())
     except Exception:  # noqa: BLE001  # a model of the user's own may know nothing of that device
         return 0
-
-
-def _time(seconds: float) -> str:
-    days = seconds / 86400
-    if days < 2:
-        return f"{24 * days:.0f} hours"
-    return f"{days:,.0f} days" if days < 1000 else f"{days / 365.25:,.0f} years"
 
 
 def _gigabytes(size: float) -> str:

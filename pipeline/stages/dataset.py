@@ -10,10 +10,9 @@ from pipeline.config import files, terminal
 from pipeline.config.params import Params, ScriptParams, load_params
 from pipeline.data.datasets import made
 from pipeline.data.leaks import without_leaks
-from pipeline.data.sizes import too_wide_or_long
 from pipeline.data.splits import draw_splits
 from pipeline.data.tables import described
-from pipeline.problems.dataset import Dataset, Split, table_of
+from pipeline.problems.dataset import Split, table_of
 from pipeline.problems.probe import probe
 
 
@@ -35,10 +34,7 @@ def drawn(params: Params, problem_name: str, tell: Callable[[str], object]) -> t
     data, said = without_leaks(problem_name, problem, made(problem_name, problem.dataset))
     for line in [described(data), *said] if problem.dataset.name == "file" else said:
         tell(f"dataset@{problem_name}: {line}")
-    splits = draw_splits(problem_name, data, params.replicates, resample=bool(problem.resample))
-    if line := too_wide_or_long(params, Dataset.of(problem_name, data, splits)):
-        tell(f"dataset@{problem_name}: {line}")
-    return data, splits
+    return data, draw_splits(problem_name, data, params.replicates, resample=bool(problem.resample))
 
 
 def probed(params: Params, problem_name: str, problem: ScriptParams) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -7,13 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
 from pipeline.catalogue import CATALOGUE
 from pipeline.config.errors import ParamsError
-from pipeline.config.params import Params, load_params
+from pipeline.config.params import Component, Params, load_params
 from pipeline.data import sizes
+from pipeline.problems.dataset import Dataset
 from pipeline.stages import check
 from tests.conftest import ROOT
 
@@ -131,3 +133,12 @@ def test_what_no_memory_holds_is_refused_before_any_is_taken(
         check.main()
     assert said in str(error.value)
     assert str(error.value).startswith("params.yaml:")
+
+
+def test_a_model_that_no_memory_holds_is_refused_before_it_is_made(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sizes, "memory", lambda: 2**34)
+    draw = np.zeros((4, 10), dtype=np.float32)
+    data = Dataset("synthetic", draw, np.array([0, 1, 0, 1]), {})
+    sizes.refuse_too_wide(Component("linear", {}), data)
+    with pytest.raises(ParamsError, match=r"problems\.synthetic\.model: has 1,000,014,000,002 parameters, .* 16,000 GB"):
+        sizes.refuse_too_wide(Component("mlp", {"hidden": [1000000, 1000000]}), data)

@@ -1,13 +1,11 @@
 """Stage dataset: the file of a problem's samples, as params.yaml asks for them."""
 
-import re
 from pathlib import Path
 
 import pytest
 
 from pipeline.config import files
 from pipeline.config.errors import ParamsError
-from pipeline.data import sizes
 from pipeline.problems.dataset import ProblemError
 from pipeline.stages import dataset
 from tests.conftest import Edited
@@ -64,18 +62,3 @@ def test_without_a_params_yaml_it_is_told(repository: Path) -> None:
     (repository / "params.yaml").unlink()
     with pytest.raises(ParamsError, match=r"params\.yaml"):
         dataset.main("digits")
-
-
-def test_what_cannot_be_trained_is_refused_and_what_takes_long_is_told(
-    edited: Edited, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    wide = "model: {name: mlp, hidden: [1000]}"
-    edited(("    epochs: 100\n", "    epochs: 100000\n"), ("model: {name: linear}", wide))
-    dataset.main("synthetic")
-    assert re.search(r"dataset@synthetic: its [\d,]+ runs take at least [\d,]+ (hours|days); fewer", capsys.readouterr().err)
-    dataset.main("digits")
-    assert "at least" not in capsys.readouterr().err
-    monkeypatch.setattr(sizes, "memory", lambda: 2**34)
-    edited(("model: {name: linear}", "model: {name: mlp, hidden: [1000000, 1000000]}"))
-    with pytest.raises(ParamsError, match=r"problems\.synthetic\.model: has 1,000,014,000,002 parameters, .* 16,000 GB"):
-        dataset.main("synthetic")
