@@ -2,11 +2,12 @@
 # make test    checks and tests                   make mirror  rebuild both tools' stores from results/
 # make bench   every claim about speed, measured  make calibrate  false alarms among equal schedulers
 # make published  published findings in miniature     make docs    the documentation as a site, in site/
+# make faults  kills, damage and outages on purpose     make audit   known vulnerabilities of what is pinned
 # make plan    what `make repro` would train, and how long that takes
 # make quick TABLE=my.csv TARGET=price   or PROBLEM=digits: an answer within about a minute
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help repro plan quick test check ui mirror bench calibrate published docs clean constraints
+.PHONY: help repro plan quick test check ui mirror bench calibrate published faults audit docs clean constraints
 
 PYTHON ?= python3
 WORKERS ?= auto
@@ -61,6 +62,14 @@ calibrate: .venv/run.stamp
 published: .venv/run.stamp
 	python -m benchmarks.published
 
+faults: .venv/test.stamp
+	python -m tests.faults
+
+# Not in CI: a package index alone knows no vulnerabilities. What cannot be looked up is an error here.
+audit: .venv/audit.stamp
+	.venv/audit/bin/pip-audit --strict --disable-pip --no-deps -r requirements.txt
+	.venv/audit/bin/pip-audit --strict --disable-pip --no-deps -r constraints.txt
+
 ui: .venv/run.stamp
 	@sh scripts/ui.sh $(MLFLOW_PORT) $(OPTUNA_PORT)
 
@@ -92,6 +101,12 @@ docs: .venv/docs.stamp
 	rm -rf .venv/docs
 	$(PYTHON) -m venv .venv/docs
 	.venv/docs/bin/python $(PIP) -r requirements-docs.txt
+	@touch $@
+
+.venv/audit.stamp: .venv/home requirements-audit.txt
+	rm -rf .venv/audit
+	$(PYTHON) -m venv .venv/audit
+	.venv/audit/bin/python $(PIP) -r requirements-audit.txt
 	@touch $@
 
 # After changing a pin: everything that is installed and not pinned directly.

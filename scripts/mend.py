@@ -7,6 +7,7 @@ Exit status 0 if something was set aside, 1 if not.
 
 import json
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,7 +26,12 @@ TEMPORARY = Path(".dvc/tmp")
 
 
 def main() -> int:
-    """Mend the clone in the current folder, unless another DVC is at work in it."""
+    """Mend the clone in the current folder; where another DVC is at work in it, wait until that is done."""
+    if at_work := [pid for pid in holders(TEMPORARY / "rwlock") if is_at_work(pid)]:
+        print(f"another DVC (process {at_work[0]}) is at work here; waiting until it is done", file=sys.stderr, flush=True)
+        while any(map(is_at_work, at_work)):
+            time.sleep(0.5)
+        return 0
     try:
         with make_lock(str(TEMPORARY / "lock"), tmp_dir=str(TEMPORARY)):
             found = [(path, wrong_with(path), rest) for path, wrong_with, rest in FILES if path.exists()]
@@ -40,12 +46,20 @@ def main() -> int:
 def wrong_with_rwlock(path: Path) -> str:
     """Why it keeps DVC from working: it cannot be read, or only processes that are gone hold something."""
     try:
-        held = SCHEMA(json.loads(path.read_text("utf-8")))
+        SCHEMA(json.loads(path.read_text("utf-8")))
     except (ValueError, Invalid):
         return STOPPED
-    holders = [*held["write"].values(), *(holder for several in held["read"].values() for holder in several)]
-    gone = holders and not any(is_at_work(holder["pid"]) for holder in holders)
-    return "a DVC that is gone held this" if gone else ""
+    return "a DVC that is gone held this" if holders(path) else ""
+
+
+def holders(path: Path) -> list[int]:
+    """The numbers of the processes that hold something by an rwlock, the last ones first."""
+    try:
+        held = SCHEMA(json.loads(path.read_text("utf-8")))
+    except (OSError, ValueError, Invalid):
+        return []
+    found = [*held["write"].values(), *(holder for several in held["read"].values() for holder in several)]
+    return sorted({holder["pid"] for holder in found}, reverse=True)
 
 
 def is_at_work(pid: int) -> bool:

@@ -89,7 +89,7 @@ class Row:
 
 NO_MESSAGE = re.compile(
     r"WARNING: Process|Running stage|Stage '|Updating|Use `dvc|Data and|'data|> python|.*% done|To track|git add|"
-    r"ERROR: failed to|.*is cached|$"
+    r"ERROR: failed to|.*is cached|MLflow: |Optuna's storage: |bash: |$"
 )
 """Lines of DVC's own, and of progress."""
 
@@ -262,7 +262,9 @@ def _killed(shell: int, victim: str, draw: random.Random) -> str:
     dvc = [each for each in family if "bin/dvc repro" in words.get(each, "")]
     stage = [each for each in family if "-m pipeline.stages" in words.get(each, "") and parents.get(each) not in dvc[1:]]
     stages = [each for each in stage if parents[each] not in stage]
-    helpers = [each for each in family if each not in [shell, *dvc, *stages] and "python" in words.get(each, "")]
+    helpers = [
+        each for each in family if each not in [shell, *dvc, *stages] and "python" in words.get(each, "").partition(" ")[0]
+    ]
     chosen = {"dvc alone": dvc[:1], "the stage alone": stages[:1], "a helper of the stage": helpers}.get(victim, [])
     if victim == "everything" or not chosen:
         kill_family(shell)
@@ -320,7 +322,7 @@ def damage(bench: Bench, number: int) -> Row:
         told.append(f"{path.relative_to(clone.path)} {how}")
         row.times += 1
     # Where nothing runs, nothing is read: half of them make every stage run again.
-    again = repro().replace("dvc repro", "dvc repro -f") if draw.random() < 0.5 else repro()
+    again = repro().replace("dvc repro", "dvc repro -f") if number % 2 else repro()
     ended = [clone.run(again), clone.run(repro())]
     mirrored = clone.run("python -m pipeline mirror")
     row.stuck += mirrored.code != 0

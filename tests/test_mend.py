@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -65,7 +66,9 @@ def held_by(pid: int) -> None:
     RWLOCK.write_text(json.dumps({"read": {given: [holder]}, "write": {made: holder}}), encoding="utf-8")
 
 
-def test_what_a_killed_dvc_held_is_free_again(clone: Path) -> None:
+def test_what_a_killed_dvc_held_is_free_again_and_one_at_work_is_waited_for(
+    clone: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Its number is that of a zombie, where nobody buries processes, or of somebody else, after a restart."""
     Path("given").write_text("2", encoding="utf-8")
     with subprocess.Popen(["sleep", "60"]) as other:
@@ -82,8 +85,13 @@ def test_what_a_killed_dvc_held_is_free_again(clone: Path) -> None:
         assert Path("made").read_text("utf-8") == "3"
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", "dvc"]) as dvc:
         held_by(dvc.pid)
-        assert mend.main() == 1
-        dvc.kill()
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(mend.main)
+            time.sleep(1)
+            assert not waiting.done()
+            dvc.kill()
+            assert waiting.result() == 0
+        assert f"another DVC (process {dvc.pid}) is at work here; waiting" in capsys.readouterr().err
 
 
 def test_nothing_set_aside_overwrites_what_was_before(clone: Path) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import random
 import re
 import shutil
 import sqlite3
@@ -19,6 +20,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from pipeline.catalogue import CATALOGUE
 from pipeline.config.params import load_params
+from tests import faults
 from tests.analysis.helpers import rates_of
 from tests.conftest import ROOT
 from tests.pages import commands, text
@@ -27,8 +29,8 @@ from tests.problems.helpers import from_files
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-COPIED = ("pipeline", "inputs", "dvc.yaml", "params.yaml", "requirements.txt", "constraints.txt", ".dvc/config", ".dvc/plots",
-          ".dvc/.gitignore", ".dvcignore", ".gitignore")  # fmt: skip
+COPIED = ("pipeline", "scripts", "inputs", "dvc.yaml", "params.yaml", "requirements.txt", "constraints.txt", ".dvc/config",
+          ".dvc/plots", ".dvc/.gitignore", ".dvcignore", ".gitignore")  # fmt: skip
 PROBLEM = "synthetic"
 SMALLER = (
     ("seeds: 10", "seeds: 2"),
@@ -245,6 +247,15 @@ def test_there_and_back_trains_what_is_new_and_then_nothing(project: Path, tmp_p
     shutil.rmtree(again / ".dvc/cache")
     assert "% done" not in run(again, "dvc", "repro", "-f").stderr
     assert written(again) == written(project)
+
+
+def test_damaged_files_are_made_anew_or_told(project: Path, tmp_path: Path) -> None:
+    """`make faults` in short: five files at once, as its clone of that number has them, each of another kind."""
+    bench = faults.Bench(tmp_path, faults.Clone(project), 0.0, random.Random(0))
+    row = faults.damage(bench, 2)
+    assert (row.times, row.notes) == (5, [])
+    hostile = faults.hostile(bench, 1)
+    assert (hostile.times, hostile.notes) == (1, [])
 
 
 def test_the_commands_of_the_documentation_work_in_order(project: Path, tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ def _environment() -> Environment:
     """Nothing is escaped, for this is no HTML: what comes from the user goes through :func:`literal` or :func:`prose`."""
     return Environment(
         loader=PackageLoader("pipeline.analysis"),
-        autoescape=False,
+        autoescape=False,  # noqa: S701  # a program, no page: texts come in as literals of Python
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

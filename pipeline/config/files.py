@@ -21,6 +21,12 @@ STATE = Path(".state")
 """Git-ignored: locks, and what an interrupted stage needs to go on."""
 
 
+SCHEMA = 1
+"""Of the files that stages hand on: a new number where an older version's would be misread."""
+SIGNED = "file"
+"""The key of a file's signature in its metadata."""
+
+
 class ResultsError(PipelineError):
     """A result that is not there, or cannot be read; says which stage writes it."""
 
@@ -70,10 +76,24 @@ def write_files(contents: Iterable[tuple[Path, bytes]]) -> None:
             temporary.unlink(missing_ok=True)
 
 
-def parquet(frame: pd.DataFrame) -> bytes:
-    """The frame as the bytes of a parquet file: the same for the same values."""
-    content: bytes = frame.to_parquet(index=False)
+def signature(path: Path) -> str:
+    """What a file says it is, in its metadata: another problem's or stage's may have the same shape."""
+    return f"{path.as_posix()}, schema {SCHEMA}"
+
+
+def parquet(frame: pd.DataFrame, path: Path) -> bytes:
+    """The frame as the bytes of the parquet file at ``path``: the same for the same values, and with checksums."""
+    signed = frame.copy(deep=False)
+    signed.attrs = {**frame.attrs, SIGNED: signature(path)}
+    content: bytes = signed.to_parquet(index=False, write_page_checksum=True)
     return content
+
+
+def refuse_foreign(path: Path, found: object, source: str) -> None:
+    """Raise :class:`ResultsError` where the signature ``found`` in the file is not its own."""
+    if found != signature(path):
+        says = f"says that it is {found}" if found else "does not say what it is, as those of an earlier version"
+        raise ResultsError(f"{path} {says}, not {signature(path)}; `dvc repro -f -s {source}` writes it anew")
 
 
 def dataset_path(problem: str) -> Path:
@@ -98,7 +118,8 @@ def write_params(params: Mapping[str, Any]) -> None:
 
 def write_dataset(problem: str, frame: pd.DataFrame, splits: pd.DataFrame) -> None:
     """Write the dataset of a problem, and the seeds' splits of it."""
-    write_files([(dataset_path(problem), parquet(frame)), (splits_path(problem), parquet(splits))])
+    files = {dataset_path(problem): frame, splits_path(problem): splits}
+    write_files([(path, parquet(table, path)) for path, table in files.items()])
 
 
 def read_dataset(problem: str) -> pd.DataFrame:
@@ -114,12 +135,14 @@ def read_splits(problem: str) -> pd.DataFrame:
 def read_parquet(path: Path, source: str) -> pd.DataFrame:
     """A table that the stage ``source`` writes."""
     try:
-        return pd.read_parquet(path)
+        found = pd.read_parquet(path, page_checksum_verification=True)
     except FileNotFoundError:
         raise ResultsError(f"{path} is not there; `dvc repro {source}` writes it") from None
     except (OSError, ValueError) as error:
         line = str(error).splitlines()[0]
         raise ResultsError(f"{path} cannot be read ({line}); delete it, then `dvc repro {source}` writes it anew") from None
+    refuse_foreign(path, found.attrs.pop(SIGNED, None), source)
+    return found
 
 
 def json_file(value: Any) -> bytes:

@@ -159,7 +159,7 @@ def _dealt(
                 if isinstance(error := future.exception(), ScriptError):
                     yield number, error
                 else:
-                    yield number, pickle.loads(future.result())
+                    yield number, pickle.loads(future.result())  # noqa: S301  # from a process of our own
     except BrokenProcessPool:
         raise ExecutorError(
             f"problem {problem.name}: a process that trained its runs is gone, killed perhaps for the memory it took; what was "
@@ -178,5 +178,5 @@ def _trained(content: bytes, runs: Sequence[Run], train: Train, number: int) -> 
 @functools.lru_cache(maxsize=1)
 def _problem(content: bytes) -> Problem:
     """The problem that was sent; the next portion is mostly of the same."""
-    found: Problem = pickle.loads(content)
+    found: Problem = pickle.loads(content)  # noqa: S301  # from the process that began this one
     return found

@@ -168,7 +168,7 @@ def _called(function: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
 def _sendable(error: Exception) -> Exception:
     """The error, or what it says: one of the user's own may hold anything, and some can be sent and not be received."""
     try:
-        return error if isinstance(pickle.loads(pickle.dumps(error)), type(error)) else RuntimeError(str(error))
+        return error if isinstance(pickle.loads(pickle.dumps(error)), type(error)) else RuntimeError(str(error))  # noqa: S301  # our own bytes
     except Exception:  # noqa: BLE001  # whatever is wrong with it
         return RuntimeError(f"{type(error).__name__}: {error}")
 

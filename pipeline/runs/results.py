@@ -11,7 +11,17 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from pipeline.catalogue import CATALOGUE
-from pipeline.config.files import ResultsError, parquet, read_parquet, stage_path, write_files
+from pipeline.config.files import (
+    SIGNED,
+    ResultsError,
+    json_file,
+    parquet,
+    read_parquet,
+    refuse_foreign,
+    signature,
+    stage_path,
+    write_files,
+)  # fmt: skip
 from pipeline.config.params import Schedule
 from pipeline.problems.run import CURVES, History
 
@@ -40,8 +50,24 @@ def write_runs(
     problem: str, stage: str, runs: pd.DataFrame, curves: pd.DataFrame, beside: Mapping[str, bytes] | None = None
 ) -> None:
     """Write ``runs.parquet``, ``curves.parquet`` and the files ``beside`` them of a stage, all together."""
-    files = {"runs.parquet": parquet(runs), "curves.parquet": parquet(curves), **(beside or {})}
-    write_files((stage_path(problem, stage, name), content) for name, content in files.items())
+    written = tables(problem, stage, {"runs.parquet": runs, "curves.parquet": curves})
+    write_files((stage_path(problem, stage, name), content) for name, content in {**written, **(beside or {})}.items())
+
+
+def tables(problem: str, stage: str, frames: Mapping[str, pd.DataFrame]) -> dict[str, bytes]:
+    """Parquet files of a stage by name."""
+    return {name: parquet(frame, stage_path(problem, stage, name)) for name, frame in frames.items()}
+
+
+def findings_file(problem: str, findings: Sequence[Mapping[str, Any]]) -> bytes:
+    """``findings.json`` of stage train."""
+    signed = {SIGNED: signature(stage_path(problem, "train", "findings.json"))}
+    return json_file({**signed, "findings": list(findings)})
+
+
+def best_file(problem: str, configurations: str) -> bytes:
+    """``best.yaml`` of stage tune, which says in its first line what it is."""
+    return f"# {signature(stage_path(problem, 'tune', 'best.yaml'))}\n{configurations}".encode()
 
 
 def read_runs(problem: str, stage: str) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -106,12 +132,15 @@ def read_best(problem: str) -> dict[str, dict[str, Any]]:
     path = stage_path(problem, "tune", "best.yaml")
     remedy = f"`dvc repro tune@{problem}` writes it"
     try:
-        best = YAML(typ="safe", pure=True).load(path.read_text("utf-8"))
+        text = path.read_text("utf-8")
+        best = YAML(typ="safe", pure=True).load(text)
     except FileNotFoundError:
         raise ResultsError(f"{path} is not there; {remedy}") from None
     except (OSError, ValueError, YAMLError) as error:
         line = str(error).splitlines()[0]
         raise ResultsError(f"{path} cannot be read ({line}); delete it, then {remedy} anew") from None
+    first = text.partition("\n")[0]
+    refuse_foreign(path, first.removeprefix("# ") if first.startswith("# ") else None, f"tune@{problem}")
     if not isinstance(best, dict):
         raise ResultsError(f"{path} holds no configurations by label; `dvc repro -f -s tune@{problem}` writes it anew")
     return best
@@ -131,10 +160,12 @@ def read_findings(problem: str) -> list[dict[str, Any]]:
     """``findings.json`` of stage train: the traps in the problem's schedules, one mapping each."""
     path = stage_path(problem, "train", "findings.json")
     try:
-        found: list[dict[str, Any]] = json.loads(path.read_bytes())
+        found = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
         raise ResultsError(f"{path} cannot be read ({error}); `dvc repro -f train@{problem}` writes it anew") from None
-    return found
+    refuse_foreign(path, found.get(SIGNED) if isinstance(found, dict) else None, f"train@{problem}")
+    findings: list[dict[str, Any]] = found["findings"]
+    return findings
 
 
 def run_table(history: History, described: list[dict[str, Any]]) -> pd.DataFrame:

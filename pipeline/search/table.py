@@ -78,7 +78,7 @@ def _ends(spaces: Iterable[StudySpace]) -> tuple[float, float]:
     return min(lows), max(highs)
 
 
-def best_yaml(best: Mapping[str, Schedule]) -> bytes:
+def best_yaml(best: Mapping[str, Schedule]) -> str:
     """The recommended configurations, to be pasted under ``problems.P.schedulers`` as they are."""
     yaml = YAML()
     yaml.width = 200
@@ -89,4 +89,4 @@ def best_yaml(best: Mapping[str, Schedule]) -> bytes:
         rows[label].fa.set_flow_style()
     text = io.StringIO()
     yaml.dump(rows, text)
-    return text.getvalue().encode()
+    return text.getvalue()

@@ -22,7 +22,8 @@ def main(problem_name: str) -> None:
         table = pd.DataFrame(columns=list(SWEEP_COLUMNS))
         if params.sweep:
             table = swept(params, params.sweep, problem_name, workers)
-    write_files([(stage_path(problem_name, "sweep", "runs.parquet"), parquet(table))])
+    path = stage_path(problem_name, "sweep", "runs.parquet")
+    write_files([(path, parquet(table, path))])
 
 
 def swept(params: Params, asked: SweepParams, problem_name: str, workers: Workers) -> pd.DataFrame:

@@ -4,13 +4,14 @@ from pipeline import cli
 from pipeline.catalogue import CATALOGUE
 from pipeline.config import terminal
 from pipeline.config.document import read
-from pipeline.config.files import json_file
 from pipeline.config.params import PARAMS_FILE, Params, load_params
+from pipeline.data.sizes import refuse_too_wide
 from pipeline.engine.device import find_device
 from pipeline.problems.loading import load_problem
 from pipeline.problems.problem import Problem
 from pipeline.runs.executor import executor
 from pipeline.runs.inspection import absent_classes, inspect
+from pipeline.runs.results import findings_file
 from pipeline.runs.traps import Finding, findings
 from pipeline.runs.wanted import as_written
 from pipeline.schedulers.aliases import told
@@ -24,9 +25,11 @@ def main(problem_name: str) -> None:
         params = load_params(CATALOGUE)
         device = find_device(params.device)
         problem = load_problem(problem_name, params.problem(problem_name), params.schedules(problem_name))
+        if isinstance(problem, Problem):
+            refuse_too_wide(problem.params.model, problem.data)
         found = warned(params, problem)
         runs = as_written(problem, params.seed_range.least)
-        beside = {"findings.json": json_file([finding.as_dict() for finding in found])}
+        beside = {"findings.json": findings_file(problem_name, [finding.as_dict() for finding in found])}
         record(problem, "train", runs, device, workers, shown, lambda: beside)
 
 

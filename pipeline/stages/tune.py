@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from pipeline import cli
 from pipeline.catalogue import CATALOGUE
 from pipeline.config import terminal
-from pipeline.config.files import parquet
 from pipeline.config.params import load_params
 from pipeline.engine.device import find_device
 from pipeline.problems.loading import load_problem
 from pipeline.runs.executor import executor
 from pipeline.runs.inspection import inspect
+from pipeline.runs.results import best_file, tables
 from pipeline.search.importances import importances
 from pipeline.search.rounds import recommend, rerun, search, winners
 from pipeline.search.study import Study
@@ -43,12 +43,12 @@ def main(problem_name: str) -> None:
             terminal.tell(f"tune@{problem_name}: {said}")
 
         def beside() -> dict[str, bytes]:
-            tables = {
+            found = {
                 "trials.parquet": trials,
                 "importances.parquet": explained.result(),
                 "reruns.parquet": rerun_table(studies),
             }
-            return {"best.yaml": best, **{name: parquet(found) for name, found in tables.items()}}
+            return {"best.yaml": best_file(problem_name, best), **tables(problem_name, "tune", found)}
 
         record(problem, "tune", winners(studies, problem.params.epochs), device, workers, shown, beside)
 

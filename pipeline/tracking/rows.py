@@ -128,7 +128,7 @@ def _copied(connection: sqlite3.Connection, template: str, run: NewRun) -> str:
     tags = dict(connection.execute("SELECT key, value FROM tags WHERE run_uuid = ?", (template,)).fetchall())
     for table, entries in (("tags", tags | run.tags | {"mlflow.runName": run.name}), ("params", run.params)):
         rows = [(run_id, key, value) for key, value in entries.items()]
-        connection.executemany(f"INSERT INTO {table} (run_uuid, key, value) VALUES (?, ?, ?)", rows)
+        connection.executemany(f"INSERT INTO {table} (run_uuid, key, value) VALUES (?, ?, ?)", rows)  # noqa: S608  # constants
     inputs = connection.execute("SELECT input_uuid FROM inputs WHERE destination_id = ?", (template,)).fetchall()
     for (given,) in inputs:
         own = {"input_uuid": uuid.uuid4().hex}
@@ -139,10 +139,10 @@ def _copied(connection: sqlite3.Connection, template: str, run: NewRun) -> str:
 
 def _copy(connection: sqlite3.Connection, table: str, key: str, value: str, own: dict[str, str]) -> None:
     """Copy the rows that have a value in a column, with other values in some columns."""
-    found = connection.execute(f"SELECT * FROM {table} WHERE {key} = ?", (value,))
+    found = connection.execute(f"SELECT * FROM {table} WHERE {key} = ?", (value,))  # noqa: S608  # constants
     columns = [column for column, *_ in found.description]
     rows = [[own.get(column, old) for column, old in zip(columns, row, strict=True)] for row in found.fetchall()]
-    connection.executemany(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' for _ in columns)})", rows)
+    connection.executemany(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' for _ in columns)})", rows)  # noqa: S608  # MLflow's columns
 
 
 def describe(client: "MlflowClient", run_id: str, params: dict[str, str], dataset: "DatasetInput") -> None:

@@ -3,6 +3,9 @@
 import errno
 import json
 import os
+import re
+import shutil
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -86,8 +89,9 @@ def test_contents_that_fail_while_they_are_made_leave_all_old_files(tmp_path: Pa
 def test_parquet_is_the_same_for_the_same_values() -> None:
     again = FRAME.copy()
     again.index = pd.Index([5, 6])
-    assert files.parquet(FRAME) == files.parquet(again)
-    assert files.parquet(FRAME) != files.parquet(FRAME.assign(y=[1, 1]))
+    path = Path("data/synthetic.parquet")
+    assert files.parquet(FRAME, path) == files.parquet(again, path)
+    assert files.parquet(FRAME, path) != files.parquet(FRAME.assign(y=[1, 1]), path)
 
 
 def test_a_dataset_comes_back_as_it_was(repository: Path) -> None:
@@ -103,7 +107,7 @@ def test_a_result_that_is_not_there_names_its_stage(repository: Path) -> None:
     assert str(raised.value) == "data/synthetic.parquet is not there; `dvc repro dataset@synthetic` writes it"
 
 
-@pytest.mark.parametrize("content", [b"", b"not parquet", files.parquet(FRAME)[:-20]])
+@pytest.mark.parametrize("content", [b"", b"not parquet", files.parquet(FRAME, Path())[:-20]])
 def test_a_result_that_is_broken_names_its_stage(content: bytes, repository: Path) -> None:
     files.write_files([(files.dataset_path("synthetic"), content)])
     with pytest.raises(ResultsError, match=r"^data/synthetic\.parquet cannot be read \(.+\); .*`dvc repro dataset@synthetic`"):
@@ -150,6 +154,39 @@ def test_what_a_stage_did_not_write_is_not_believed(
         results.read_runs("synthetic", "train")
 
 
+def moved(source: str, target: str) -> None:
+    for path in Path("results", source).rglob("*.*"):
+        to = Path("results", target, *path.parts[2:])
+        to.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, to)
+
+
+def test_another_problems_files_of_the_same_shape_are_not_believed(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor another stage's, an earlier version's, or one of which a single bit has changed."""
+    results.write_runs("digits", "train", RUNS, CURVES_OF_BOTH, {"findings.json": results.findings_file("digits", [])})
+    files.write_files([(files.stage_path("digits", "tune", "best.yaml"), results.best_file("digits", "{}"))])
+    assert (results.read_findings("digits"), results.read_best("digits")) == ([], {})
+    moved("digits", "synthetic")
+    for read in (results.read_findings, results.read_best, lambda name: results.read_runs(name, "train")):
+        with pytest.raises(ResultsError, match=r"^results/synthetic/.* says that it is results/digits/.*`dvc repro -f -s t"):
+            read("synthetic")
+    path = files.stage_path("digits", "train", "runs.parquet")
+    content = path.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "SCHEMA", 2)
+        with pytest.raises(
+            ResultsError, match=r"says that it is .*, schema 1, not .*, schema 2; `dvc repro -f -s train@digits`"
+        ):
+            results.read_runs("digits", "train")
+    path.write_bytes(pd.DataFrame(RUNS).to_parquet(index=False))
+    with pytest.raises(ResultsError, match="does not say what it is, as those of an earlier version"):
+        results.read_runs("digits", "train")
+    (place,) = (m.start() for m in list(re.finditer(struct.pack("<d", 2.0), content))[:1])
+    path.write_bytes(content[:place] + b"\x01" + content[place + 1 :])
+    with pytest.raises(ResultsError, match=r"runs\.parquet cannot be read \(.*CRC"):
+        results.read_runs("digits", "train")
+
+
 def test_a_run_that_diverged_needs_no_figures(repository: Path) -> None:
     results.write_runs("synthetic", "train", RUNS.assign(validation_loss=[1.0, np.nan]), CURVES_OF_BOTH)
     assert len(results.read_runs("synthetic", "train")[0]) == 2
@@ -157,7 +194,7 @@ def test_a_run_that_diverged_needs_no_figures(repository: Path) -> None:
 
 @pytest.mark.parametrize("content", ["- 1\n", "text\n", ""])
 def test_a_best_yaml_of_another_shape_is_not_believed(content: str, repository: Path) -> None:
-    files.write_files([(files.stage_path("synthetic", "tune", "best.yaml"), content.encode())])
+    files.write_files([(files.stage_path("synthetic", "tune", "best.yaml"), results.best_file("synthetic", content))])
     with pytest.raises(ResultsError, match=r"best\.yaml holds no configurations by label; `dvc repro -f -s tune@synthetic`"):
         results.read_best("synthetic")
 

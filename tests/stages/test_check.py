@@ -7,12 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
 from pipeline.catalogue import CATALOGUE
 from pipeline.config.errors import ParamsError
-from pipeline.config.params import Params, load_params
+from pipeline.config.params import Component, Params, load_params
+from pipeline.data import sizes
+from pipeline.problems.dataset import Dataset
 from pipeline.stages import check
 from tests.conftest import ROOT
 
@@ -106,3 +109,36 @@ def test_no_command_holds_anything_of_params_yaml() -> None:
     stages = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
     commands = [stage.get("do", stage)["cmd"] for stage in stages.values()]
     assert commands == [f"python -m pipeline.stages.{name}" for name in stages]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            "train: 1000, validation: 1000, test: 4000",
+            "train: 10000000, validation: 1000, test: 4000, features: 100000",
+            "problems.synthetic.dataset: needs at least 25,",
+        ),
+        ("trials: 32", "trials: 100000", "tune.trials: needs at least "),
+    ],
+)
+def test_what_no_memory_holds_is_refused_before_any_is_taken(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, said: str
+) -> None:
+    monkeypatch.setattr(sizes, "memory", lambda: 2**33)
+    check.main()
+    replaced("features: 10, ", "")
+    replaced(old, new)
+    with pytest.raises(ParamsError, match=r"and this machine has 8\.6 GB .*; write fewer|; these are .*; write fewer") as error:
+        check.main()
+    assert said in str(error.value)
+    assert str(error.value).startswith("params.yaml:")
+
+
+def test_a_model_that_no_memory_holds_is_refused_before_it_is_made(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sizes, "memory", lambda: 2**34)
+    draw = np.zeros((4, 10), dtype=np.float32)
+    data = Dataset("synthetic", draw, np.array([0, 1, 0, 1]), {})
+    sizes.refuse_too_wide(Component("linear", {}), data)
+    with pytest.raises(ParamsError, match=r"problems\.synthetic\.model: has 1,000,014,000,002 parameters, .* 16,000 GB"):
+        sizes.refuse_too_wide(Component("mlp", {"hidden": [1000000, 1000000]}), data)

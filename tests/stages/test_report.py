@@ -159,7 +159,7 @@ def write_stage(problem: str, stage: str, variant: str) -> None:
     seeds = range(1000, 1000 + SEEDS) if variant == "recommended" else range(SEEDS)
     made = [run(problem, variant, *of) for of in itertools.product(ARGS, seeds, (1, 2))]
     runs = pd.DataFrame([row for row, _ in made])[list(RUN_COLUMNS)]
-    beside = {"findings.json": files.json_file(FINDINGS)} if variant == "default" else {}
+    beside = {"findings.json": results.findings_file(problem, FINDINGS)} if variant == "default" else {}
     results.write_runs(problem, stage, runs, pd.concat([curves for _, curves in made], ignore_index=True), beside)
     if variant == "tuned":
         best = [row for row, _ in made if row["seed"] == 4 and row["stream"] == 1]
@@ -172,8 +172,11 @@ def write_stage(problem: str, stage: str, variant: str) -> None:
         places = dict.fromkeys(searched, "tune") | {"runs.parquet": "sweep"}
         files.write_files(
             [
-                (files.stage_path(problem, stage, "best.yaml"), "\n".join(lines).encode()),
-                *((files.stage_path(problem, places[n], n), files.parquet(frame)) for n, frame in searched.items()),
+                (files.stage_path(problem, stage, "best.yaml"), results.best_file(problem, "\n".join(lines))),
+                *(
+                    (path, files.parquet(frame, path))
+                    for path, frame in ((files.stage_path(problem, places[n], n), frame) for n, frame in searched.items())
+                ),
             ]
         )
 
@@ -769,7 +772,8 @@ def large(tuned_repository: Path) -> Path:
         table = pd.read_parquet(path)
         copies = [table[table["scheduler"] == source].assign(scheduler=label) for label, source in MORE.items()]
         as_others = [copy.assign(run=copy["scheduler"] + copy["run"]) if "run" in copy else copy for copy in copies]
-        pd.concat([table, *as_others]).to_parquet(path, index=False)
+        whole = pd.concat([table, *as_others], ignore_index=True)
+        path.write_bytes(files.parquet(whole, path.relative_to(tuned_repository)))
     lines = [f"  {label}: {{name: CosineAnnealingLR, args: {{T_max: 100%}}}}\n" for label in MORE]
     problems, schedulers = PARAMS.split("schedulers:\n")
     own = problems.partition("problems:\n")[2]
@@ -782,6 +786,11 @@ def large(tuned_repository: Path) -> Path:
         shutil.copytree(f"results/{old}", f"results/{new}")
         for kind in ("parquet", "splits.parquet"):
             shutil.copy(f"data/{old}.{kind}", f"data/{new}.{kind}")
+        for path in [*Path("data").glob(f"{new}.*"), *Path(f"results/{new}").rglob("*.*")]:
+            if path.suffix == ".parquet":
+                path.write_bytes(files.parquet(pd.read_parquet(path), path))
+            elif path.suffix in (".yaml", ".json"):
+                path.write_text(path.read_text().replace(f"results/{old}/", f"results/{new}/"))
     report.main()
     return tuned_repository / "reports/report.html"
 

@@ -85,7 +85,7 @@ def test_a_recommendation_that_is_none(tuned: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.chdir(tuned)
     path = files.stage_path("tiny", "tune", "best.yaml")
     before = path.read_bytes()
-    path.write_text("StepLR: {name: StepLR, args: {step_size: -5%}}\n")
+    path.write_bytes(results.best_file("tiny", "StepLR: {name: StepLR, args: {step_size: -5%}}\n"))
     with pytest.raises(files.ResultsError, match=r"best\.yaml does not hold configurations .*is not a length"):
         results.read_schedules("tiny")
     path.write_bytes(before)
