@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 from pydantic import (
     AfterValidator,
@@ -51,7 +51,6 @@ from pipeline.config.wording import in_words, mistake, suggestion
 PARAMS_FILE = Path("params.yaml")
 Interval = Literal["epoch", "batch"]
 Epoch = Literal["last", "best"]
-Engine = Literal["auto", "compiled", "tensors", "loop", "script"]
 SamplerName = Literal["tpe", "random", "gp", "cmaes", "qmc"]
 
 
@@ -348,13 +347,16 @@ class ProblemParams(BaseModel):
     """Samples per optimizer step; the last batch of an epoch may be smaller."""
     clip: Clipping | None = None
     """Bound on the gradients of each step."""
-    engine: Engine = "auto"
+    engine: Literal["auto", "compiled", "tensors", "loop"] = "auto"
     """How runs are trained: side by side in compiled code or as stacked tensors, or each by itself.
 
     ``auto`` takes the fastest that is possible and worth its preparation; any other is insisted on.
     """
     schedulers: Schedules = Field(default_factory=dict)
     """Entries for this problem alone, in place of those of the same label or beside them."""
+
+    has_model: ClassVar[bool] = True
+    """Whether the weights of its runs are the pipeline's to keep."""
 
     @property
     def pace(self) -> str:
@@ -433,9 +435,13 @@ class ScriptParams(ProblemParams):
     metric: ReportedMetric = ReportedMetric()  # type: ignore[assignment]  # it is told, not computed
     """What it reports beside the losses."""
     dataset: Component
+    """Its files, as other problems name their data."""
     model: Component
+    """Its arguments, as other problems name their model."""
     batch_size: int = 1
-    engine: Engine = "script"
+    """It makes the batches."""
+
+    has_model: ClassVar[bool] = False
 
     @property
     def pace(self) -> str:

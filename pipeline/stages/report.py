@@ -39,7 +39,7 @@ def main() -> None:
         problems = list(workers.map(partial(read, params), params.problems))
         report = assemble(params, problems, workers)
         written = {REPORTS / name: content for name, content in report_files(report, workers).items()}
-        with_model = [name for name, entry in params.problems.items() if params.keep_model and entry.engine != "script"]
+        with_model = [name for name, entry in params.problems.items() if params.keep_model and entry.has_model]
         if with_model:
             written |= {
                 REPORTS / "best" / f"{p.name}.safetensors": champion(params, p, last(report.choices[p.name]))
