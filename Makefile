@@ -2,10 +2,11 @@
 # make test    checks and tests                   make mirror  rebuild both tools' stores from results/
 # make bench   every claim about speed, measured  make calibrate  false alarms among equal schedulers
 # make published  published findings in miniature     make docs    the documentation as a site, in site/
+# make plan    what `make repro` would train, and how long that takes
 # make quick TABLE=my.csv TARGET=price   or PROBLEM=digits: an answer within about a minute
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help repro quick test check ui mirror bench calibrate published docs clean constraints
+.PHONY: help repro plan quick test check ui mirror bench calibrate published docs clean constraints
 
 PYTHON ?= python3
 WORKERS ?= auto
@@ -14,6 +15,8 @@ OPTUNA_PORT ?= 8080
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONPATH := $(CURDIR)
 export MLFLOW_DISABLE_TELEMETRY := true
+# Somebody at a terminal sees pip's own progress; a log is spared it.
+PIP := -m pip install $(shell [ -t 2 ] || echo --quiet) --disable-pip-version-check
 
 # A virtual environment holds absolute paths: one that was moved or copied here, or broke, is made anew.
 HOME_OF_VENV := $(shell cat .venv/home 2>/dev/null)
@@ -25,9 +28,13 @@ help:
 	@sed -n '/^#/p;/^#/!q' Makefile
 
 repro: .venv/run.stamp
+	@python -m pipeline plan || [ $$? -ne 2 ] # a mistake in params.yaml ends here; all else DVC and the stages tell
 	@dvc repro || { python scripts/mend.py && dvc repro; } || \
 		{ python -m pipeline.stages.check; exit 1; } # a problem's name that DVC itself stumbles over is told in our words
 	@echo && python -m pipeline
+
+plan: .venv/run.stamp
+	@python -m pipeline plan
 
 quick: .venv/run.stamp
 	@python -m pipeline quick $(if $(TABLE),"$(TABLE)" --target "$(TARGET)",--problem "$(or $(PROBLEM),digits)")
@@ -68,22 +75,23 @@ docs: .venv/docs.stamp
 .venv/home:
 	@$(PYTHON) scripts/check_python.py
 	rm -rf .venv
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv .venv # some seconds
 	@echo "$(CURDIR)" > .venv/home
 
 .venv/run.stamp: .venv/home requirements.txt constraints.txt
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@echo "installing requirements.txt: a download of about 1 GB, minutes; once"
+	.venv/bin/python $(PIP) -r requirements.txt
 	@touch $@
 
 .venv/test.stamp: .venv/run.stamp requirements-test.txt requirements-examples.txt requirements-timm.txt
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-test.txt -r requirements-examples.txt
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-timm.txt
+	.venv/bin/python $(PIP) -r requirements-test.txt -r requirements-examples.txt
+	.venv/bin/python $(PIP) --no-deps -r requirements-timm.txt
 	@touch $@
 
 .venv/docs.stamp: .venv/home requirements-docs.txt
 	rm -rf .venv/docs
 	$(PYTHON) -m venv .venv/docs
-	.venv/docs/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-docs.txt
+	.venv/docs/bin/python $(PIP) -r requirements-docs.txt
 	@touch $@
 
 # After changing a pin: everything that is installed and not pinned directly.

@@ -1,14 +1,15 @@
 """Are the verdicts as sure as they say, and do they find what is there? Both can fail here.
 
-``make calibrate`` prints three tables. *Coverage*: of the intervals at 95% in fresh pools of samples, those that hold the truth
+``make calibrate`` prints the tables. *Coverage*: of the intervals at 95% in fresh pools of samples, those that hold the truth
 (:mod:`benchmarks.pools`). *False alarms*: one scheduler under ten labels, each tuned by itself; whatever is called different is
 one. *Power*: of the same ten, one is made worse by so much; whoever does not find it, with 10 seeds or by a race to 40, misses
-it. What is recommended is judged on one configuration under ten labels, each with weights and orders of its own.
+it. What is recommended is judged on one configuration under ten labels, each with weights and orders of its own, on as many
+seeds as a race may take; each ten seeds are looked at by themselves. What was trained is kept in ``.state/studies``: another
+call only judges anew.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from statistics import mean
@@ -19,34 +20,26 @@ from ruamel.yaml import YAML
 
 from benchmarks.defaults import default_params
 from benchmarks.machine import conditions
-from benchmarks.pools import Size, coverage, final, params_of
-from benchmarks.studies import inside, prepare, scratch, study
-from pipeline.analysis.statistics import CRITERION, matrices
-from pipeline.config.params import Schedule
+from benchmarks.pools import CPU, Size, coverage, final, losses_of, params_of
+from benchmarks.studies import inside, prepare, scratch
 from pipeline.problems.loading import load_problem
 from pipeline.problems.run import STREAMS
-from pipeline.runs.results import read_schedules
-from pipeline.statistics.comparison import against
-from pipeline.statistics.components import LEVEL, Losses, differences
+from pipeline.runs.executor import executor
+from pipeline.search.rounds import recommend, rerun, search, winners
+from pipeline.statistics.comparison import MATTERS, against
+from pipeline.statistics.components import LEVEL, Losses, differences, level, nested
+from pipeline.statistics.forecast import detectable, fewest, seeds_needed
 from pipeline.statistics.sequential import Plan, Race, looks
 
 SAME = {"name": "CosineAnnealingLR", "args": {"T_max": "100%"}}
 LABELS = [f"Same{number}" for number in range(10)]
 WORSE = (0.02, 0.05, 0.10, 0.20)
 SEEDS = 10
+TUNED = 2 * SEEDS
+"""Seeds that have studies of their own."""
 PLAN = Plan(least=6, most=40)
-
-
-@dataclass(frozen=True)
-class Case:
-    """The losses of all labels on one problem, and the overlap of its splits.
-
-    Where each seed has a winner of its own, ``fixed`` are the losses of one configuration per label.
-    """
-
-    losses: Losses
-    overlap: float
-    fixed: Losses | None = None
+Cases = Mapping[str, Losses]
+"""By problem, the losses of all labels."""
 
 
 def main() -> None:
@@ -55,17 +48,21 @@ def main() -> None:
     print(f"{conditions()}; {PLAN}")
     title(f"Coverage of intervals at 95%: {size.pools} fresh pools, {size.seeds} seeds")
     print(shares(pools(scratch("pools"), size)).to_markdown())
-    tuned, fixed = studies()
-    cases = {f"{name}, tuned": case for name, case in tuned.items()}
-    cases |= {f"{name}, recommended": Case(first(case.losses), case.overlap) for name, case in fixed.items()}
-    title(f"False alarms: the same scheduler under {len(LABELS)} labels, {SEEDS} seeds")
-    show({name: false_alarms(case) for name, case in cases.items()})
+    tuned, recommended = studies()
+    cases = {f"{name}, tuned": of for name, of in tuned.items()} | {f"{n}, recommended": of for n, of in recommended.items()}
+    blocks = {name: list(each_ten(of)) for name, of in cases.items()}
+    title(f"False alarms: the same scheduler under {len(LABELS)} labels, each {SEEDS} seeds by themselves")
+    show({name: average(false_alarms(of) for of in tens) for name, tens in blocks.items()})
     title(f"One of the {len(LABELS)} made worse: share found with {SEEDS} seeds, adjusted for all")
-    show({name: power(partial(called_worse, overlap=case.overlap, fixed=case.fixed), case) for name, case in cases.items()})
-    title(f"The same, recommended, by a race from {PLAN.least} to {PLAN.most} seeds")
-    show({name: power(partial(lost, overlap=case.overlap), case) for name, case in fixed.items()})
+    show({name: average(power(of) for of in tens) for name, tens in blocks.items()})
+    title("The same, recommended, by a race from 6 to 40 seeds")
+    show({name: raced_power(of) for name, of in recommended.items()})
     title("All alike, by the same race: called equal, or in the set of the best")
-    show({name: alike(case) for name, case in fixed.items()})
+    show({name: alike(of) for name, of in recommended.items()})
+    title(f"One made worse by just what matters, {MATTERS:.0%}: called equal, no worse or better all the same")
+    show({name: average({"called so": mislabelled(of)} for of in tens) for name, tens in blocks.items()})
+    title(f"Forecasts from {SEEDS} seeds: what is told, and how often it holds")
+    show({name: forecasts(of) for name, of in recommended.items()})
 
 
 def title(text: str) -> None:
@@ -78,22 +75,22 @@ def show(rows: Mapping[str, Mapping[str, float]]) -> None:
     print(pd.DataFrame(rows).T.to_markdown(floatfmt=".3f"), flush=True)
 
 
-def studies() -> tuple[dict[str, Case], dict[str, Case]]:
-    """By problem, the losses of the ten labels: each seed's own winners, and one configuration on the seeds of the race."""
-    params = default_params() | {"seeds": SEEDS, "schedulers": dict.fromkeys(LABELS, SAME)}
+def studies() -> tuple[Cases, Cases]:
+    """The losses of the ten labels: of each seed's own winners, and of one configuration on fresh seeds."""
+    params = default_params() | {"seeds": PLAN.most, "schedulers": dict.fromkeys(LABELS, SAME)}
     params["report"] = params["report"] | {"baseline": LABELS[0]}
-    found = study(scratch("calibrate"), params, ("dataset", "train", "tune", "confirm"))
-    # Seeds from 0 and as many fresh ones make up those of the race.
-    prepare(scratch("relabelled"), params | {"seeds": PLAN.most // 2}, ("dataset",))
-    tuned, fixed = {}, {}
-    for name, results in found.items():
-        rho = results.overlap.of(CRITERION)
-        of_variant = dict(iter(results.runs.groupby("variant")))
-        tuned[name] = Case(matrices(of_variant["tuned"]), rho, matrices(of_variant["recommended"]))
-        with inside(scratch("calibrate")):
-            schedule = read_schedules(name)[LABELS[0]]
-        fixed[name] = Case(relabelled(name, schedule), rho)
-    return tuned, fixed
+    prepare(scratch("calibrate"), params, ("dataset",))
+    tuned, recommended = {}, {}
+    with inside(scratch("calibrate")) as loaded, executor() as workers:
+        for name in loaded.problems:
+            problem = load_problem(name, loaded.problem(name), loaded.schedules(name))
+            found = rerun(problem, search(problem, loaded.tune, TUNED, CPU, lambda _: None, workers), CPU, workers)
+            won = losses_of(problem, winners(found, problem.params.epochs), workers).reshape(len(LABELS), TUNED, -1)
+            tuned[name] = dict(zip(LABELS, won, strict=True))
+            best = recommend(problem, [s for s in found if s.label == LABELS[0] and s.seed < SEEDS], CPU, workers)
+            (values,) = final(problem, best, loaded.fresh, STREAMS * len(LABELS), workers).values()
+            recommended[name] = {label: values[:, STREAMS * n :][:, :STREAMS] for n, label in enumerate(LABELS)}
+    return tuned, recommended
 
 
 def pools(folder: Path, size: Size, processes: int = 2) -> pd.DataFrame:
@@ -106,45 +103,49 @@ def pools(folder: Path, size: Size, processes: int = 2) -> pd.DataFrame:
 
 def shares(intervals: pd.DataFrame) -> pd.DataFrame:
     """Share that holds the truth and mean width, by variant and scheduler, and of all schedulers of a variant."""
-    intervals = intervals.assign(width=intervals["high"] - intervals["low"])
     every = pd.concat([intervals, intervals.assign(scheduler="all")])
+    every = every.assign(width=2 * every["half"], like_width=2 * every["like_half"])
     table = every.groupby(["variant", "scheduler"], sort=False).agg(
-        intervals=("holds", "size"), holds=("holds", "mean"), width=("width", "mean")
-    )
+        intervals=("holds", "size"), these=("holds", "mean"), width=("width", "mean"), like_these=("like_holds", "mean"),
+        like_width=("like_width", "mean"), like_these_by_these=("narrow_holds", "mean"),
+    )  # fmt: skip
     return table.reset_index().round(4).set_index("variant")
 
 
-def relabelled(name: str, schedule: Schedule) -> Losses:
-    """One configuration under every label: the same splits, weights and orders of each label's own."""
-    with inside(scratch("relabelled")) as params:
-        problem = load_problem(name, params.problem(name), params.schedules(name))
-        (values,) = final(problem, {LABELS[0]: schedule}, list(problem.data.splits), STREAMS * len(LABELS)).values()
-    return {label: values[:, STREAMS * number :][:, :STREAMS] for number, label in enumerate(LABELS)}
+def each_ten(losses: Losses) -> Iterator[dict[str, Any]]:
+    """The losses on each ten of the seeds."""
+    for first in range(0, len(losses[LABELS[0]]), SEEDS):
+        yield {label: values[first : first + SEEDS] for label, values in losses.items()}
 
 
-def first(losses: Losses, seeds: int = SEEDS) -> dict[str, Any]:
-    """The losses on the first seeds."""
-    return {label: values[:seeds] for label, values in losses.items()}
+def average(rows: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """The mean of each figure."""
+    return {str(name): float(value) for name, value in pd.DataFrame(list(rows)).mean().items()}
 
 
-def false_alarms(case: Case) -> dict[str, float]:
+def false_alarms(losses: Losses) -> dict[str, float]:
     """Shares of what is called different: pairs by themselves, and families against a baseline, each label in turn."""
-    pairs = list(combinations(case.losses, 2))
-    of = differences(case.losses, case.overlap, case.fixed)
-    alone = [of[pair].p < LEVEL for pair in pairs]
-    tables = [against(case.losses, label, case.overlap, fixed=case.fixed) for label in case.losses]
+    of = differences(losses)
+    alone = [of[pair].p < LEVEL for pair in combinations(losses, 2)]
+    tables = [against(losses, label) for label in losses]
     families = [bool({*table["verdict"]} & {"better", "worse"}) for table in tables]
-    return {"pairs": len(pairs), "one by one": mean(alone), "families with one, adjusted": mean(families)}
+    return {"one by one": mean(alone), "families with one, adjusted": mean(families)}
 
 
-def power(found: Callable[[Losses, str, str], bool], case: Case) -> dict[str, float]:
-    """Share of (baseline, other) in which the other, made worse, is found; by how much worse it was made."""
-    return {
-        f"{share:.0%} worse": mean(
-            [found(made_worse(case.losses, other, share), baseline, other) for baseline, other in turns()]
-        )
-        for share in WORSE
-    }
+def power(losses: Losses) -> dict[str, float]:
+    """Share of (baseline, other) in which the other, made worse, is called so, all being compared; by how much worse it is."""
+    return {f"{w:.0%} worse": mean([verdict(losses, *pair, w) == "worse" for pair in turns()]) for w in WORSE}
+
+
+def verdict(losses: Losses, baseline: str, other: str, worse: float) -> str:
+    """What is said of the other, made worse by that share, all being compared with the baseline."""
+    return str(against(made_worse(losses, other, worse), baseline).loc[other, "verdict"])
+
+
+def mislabelled(losses: Losses) -> float:
+    """Share of those that are worse by just what matters that are called not to be."""
+    said = [verdict(losses, *pair, MATTERS) for pair in turns()]
+    return mean(word in ("practically equal", "no worse", "better") for word in said)
 
 
 def turns() -> list[tuple[str, str]]:
@@ -157,30 +158,52 @@ def made_worse(losses: Losses, label: str, share: float) -> dict[str, Any]:
     return {name: values * (1 + share * (name == label)) for name, values in losses.items()}
 
 
-def called_worse(losses: Losses, baseline: str, other: str, overlap: float, fixed: Losses | None = None) -> bool:
-    """Whether the verdict on one of them is *worse*, all being compared with the baseline."""
-    return bool(against(losses, baseline, overlap, fixed=fixed).loc[other, "verdict"] == "worse")
+def raced_power(losses: Losses) -> dict[str, float]:
+    """The same as :func:`power`, by a race."""
+    return {
+        f"{w:.0%} worse": mean([raced(made_worse(losses, o, w), b).to_baseline[o] == "worse" for b, o in turns()])
+        for w in WORSE
+    }
 
 
-def lost(losses: Losses, baseline: str, other: str, overlap: float) -> bool:
-    """Whether the race finds it worse than the baseline."""
-    return raced(losses, baseline, overlap).to_baseline[other] == "worse"
-
-
-def raced(losses: Losses, baseline: str, overlap: float) -> Race:
+def raced(losses: Losses, baseline: str) -> Race:
     """Where the race ends."""
-    *_, end = looks(losses, baseline, PLAN, overlap)
+    *_, end = looks(losses, baseline, PLAN)
     return end
 
 
-def alike(case: Case) -> dict[str, float]:
+def alike(losses: Losses) -> dict[str, float]:
     """Of all (baseline, other) the share that the race calls equal, and the share in the set of the best."""
-    ended = [(raced(case.losses, baseline, case.overlap), other) for baseline, other in turns()]
+    ended = [(raced(losses, baseline), other) for baseline, other in turns()]
     equal = [found.to_baseline[other] == "equal" for found, other in ended]
     kept = [found.to_best[other] != "out" for found, other in ended]
     alarms = [bool({*found.to_baseline.values()} & {"better", "worse"}) for found, _ in ended]
     either = [one or other for one, other in zip(equal, kept, strict=True)]
     return {"equal": mean(equal), "in the set": mean(kept), "either": mean(either), "families with a false alarm": mean(alarms)}
+
+
+def forecasts(losses: Losses) -> dict[str, float]:
+    """Of what each ten seeds tell of the others, the shares that hold.
+
+    How many seeds find what matters is known from all pairs on all seeds, whose labels are alike. The smallest difference that
+    is found four times in five is looked for on the ten seeds that follow.
+    """
+    pairs, alpha = list(combinations(losses, 2)), LEVEL / (len(losses) - 1)
+    spread = mean(nested(losses[a] - losses[b]).between for a, b in pairs)
+    tens = list(each_ten(losses))
+    held, low, found = [], [], []
+    for number, own in enumerate(tens):
+        of, effect = differences(own), MATTERS * level(own[LABELS[0]]).mean
+        needed = fewest(replace(of[pairs[0]], between=spread), effect, alpha)
+        told = [seeds_needed(of[pair], effect, alpha) for pair in pairs]
+        held += [least <= needed <= most for least, most in told]
+        low += [most < needed for _, most in told]
+        following = tens[(number + 1) % len(tens)]
+        for baseline, other in turns():
+            smallest = detectable(of[other, baseline], alpha) / level(following[other]).mean
+            table = against(made_worse(following, other, smallest), baseline)
+            found.append(table["adjusted"].astype(float).to_dict()[other] < LEVEL)
+    return {"seeds needed lie in the range": mean(held), "are more": mean(low), "smallest difference found": mean(found)}
 
 
 if __name__ == "__main__":

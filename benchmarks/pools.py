@@ -1,8 +1,10 @@
 """Fresh pools of samples, each with a whole small study: how often the intervals of the verdicts hold the truth.
 
-A pool is 500 samples of one and the same distribution; each seed splits it 60/20/20, as a user's file is split. The truth is
-the mean over data like these: as written and as recommended, it is measured for the very configurations on samples that are
-drawn anew for each of many seeds; for per-seed winners it is the mean over all pools.
+A pool is 500 samples of one and the same distribution; each seed splits it 60/20/20, as a user's file is split. Two truths are
+measured. That of *these data* is the mean over other splits of the same pool: of the very configurations, and for per-seed
+winners of other seeds' studies; what is still uncertain of it is added to the interval. That of *data like these* is, for the
+very configurations, measured on samples that are drawn anew for each of many seeds; for per-seed winners it is the mean over
+all pools.
 """
 
 import multiprocessing
@@ -25,11 +27,11 @@ from pipeline.data.tables import frame
 from pipeline.problems.loading import load_problem
 from pipeline.problems.problem import Problem
 from pipeline.problems.run import Run, stream
+from pipeline.runs.executor import HERE, Workers
 from pipeline.runs.obtain import obtain
 from pipeline.search.rounds import recommend, rerun, search, winners
 from pipeline.stages import dataset
-from pipeline.statistics.comparison import against
-from pipeline.statistics.components import Floats, Losses
+from pipeline.statistics.components import Floats, Losses, differences, nested
 
 CPU = torch.device("cpu")
 PARTS = {"train": 300, "validation": 100, "test": 100}
@@ -63,19 +65,27 @@ def pool(seed: int, size: int = sum(PARTS.values())) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Size:
-    """How much is run: ``seeds`` in each of the ``pools``, ``trials`` in each study, ``fresh`` seeds for the truth."""
+    """How much is run: ``seeds`` in each of the ``pools``, ``trials`` in each study.
+
+    For the truth of data like these ``fresh`` seeds, for that of these data ``others``, and as many more studies as there are.
+    """
 
     pools: int = 200
     seeds: int = 10
     trials: int = 8
     fresh: int = 200
+    others: int = 100
 
 
 @dataclass(frozen=True)
 class Figures:
-    """A pool's losses by variant, and the truth of its recommended configurations: label → mean over data like these."""
+    """A pool's losses by variant, those on ``other`` splits of the same pool, and the truth of what it recommends.
+
+    ``recommended`` is label → mean over data like these.
+    """
 
     losses: Mapping[str, Losses]
+    other: Mapping[str, Losses]
     recommended: Mapping[str, float]
 
 
@@ -85,7 +95,7 @@ def params_of(size: Size) -> dict[str, Any]:
     pools = {f"pool{number}": {"name": "pool", "seed": number} for number in range(size.pools)}
     made = {**pools, TRUTH: {"name": "pool", "seed": 1_000_000, "size": drawn}}
     return {
-        "seeds": max(size.seeds, size.fresh),
+        "seeds": max(2 * size.seeds, size.seeds + size.others, size.fresh),
         "device": "cpu",
         "problems": {name: {"dataset": data, **PROBLEM} for name, data in made.items()},
         "schedulers": dict(SCHEDULERS),
@@ -95,8 +105,9 @@ def params_of(size: Size) -> dict[str, Any]:
 
 
 def coverage(folder: Path, size: Size, processes: int) -> pd.DataFrame:
-    """Of the intervals at 95% in each variant the share that holds the truth, and how wide they are.
+    """A row for each interval at 95%, in each variant: of which population, ``these`` data or ``like`` these, and its truth.
 
+    ``holds`` says whether it holds the truth; ``like`` these, whether that of these data holds the truth for data like these.
     Run in ``folder``, which has the ``params.yaml`` of :func:`params_of`; what was trained there is not trained again.
     """
     with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _begin, (folder,)) as workers:
@@ -106,9 +117,13 @@ def coverage(folder: Path, size: Size, processes: int) -> pd.DataFrame:
     rows = [row for figures in found for row in _intervals(figures, truth)]
     table = pd.DataFrame(rows)
     of_all = table[table["variant"] == "tuned"].groupby("scheduler")["difference"].mean()
-    table["truth"] = table["truth"].fillna(table["scheduler"].map(of_all))
-    table["holds"] = (table["low"] <= table["truth"]) & (table["truth"] <= table["high"])
-    return table
+    table["like_truth"] = table["like_truth"].fillna(table["scheduler"].map(of_all))
+    away, like_away = (table["difference"] - table[truth] for truth in ("truth", "like_truth"))
+    return table.assign(
+        holds=away.abs() <= np.hypot(table["half"], table["truth_half"]),
+        like_holds=like_away.abs() <= table["like_half"],
+        narrow_holds=like_away.abs() <= table["half"],
+    )
 
 
 def _begin(folder: Path) -> None:
@@ -118,14 +133,25 @@ def _begin(folder: Path) -> None:
 
 
 def _intervals(figures: Figures, truth: Mapping[str, float]) -> Iterable[dict[str, Any]]:
+    """Each variant's differences to the baseline: half the width of both intervals, both truths, and how rough the first is."""
     known: dict[str, Mapping[str, float]] = {"default": truth, "tuned": {}, "recommended": figures.recommended}
     for variant, losses in figures.losses.items():
         fixed = figures.losses["recommended"] if variant == "tuned" else None
-        found = against(losses, BASELINE, OVERLAP, fixed=fixed).drop(index=BASELINE)
-        for label, row in found.iterrows():
-            own = known[variant]
-            true = own[str(label)] - own[BASELINE] if own else np.nan
-            yield {"variant": variant, "scheduler": label, "truth": true, **row[["difference", "low", "high"]]}
+        these, like = differences(losses), differences(losses, OVERLAP, fixed)
+        for pair in ((label, BASELINE) for label in losses if label != BASELINE):
+            found, (own, other) = these[pair], (figures.other[variant][label] for label in pair)
+            others = nested(own - other)
+            error = np.sqrt(others.between / others.splits)
+            yield {
+                "variant": variant,
+                "scheduler": pair[0],
+                "difference": found.mean,
+                "half": found.half(),
+                "truth": others.mean,
+                "truth_half": found.half() * error / found.error,
+                "like_half": like[pair].half(),
+                "like_truth": known[variant][pair[0]] - known[variant][BASELINE] if known[variant] else np.nan,
+            }
 
 
 def _loaded(name: str) -> tuple[Params, Problem]:
@@ -148,32 +174,39 @@ def _means(problem: Problem, schedules: Mapping[str, Schedule], runs: int) -> di
     return {label: float(np.nanmean(values)) for label, values in found.items()}
 
 
-def final(problem: Problem, schedules: Mapping[str, Schedule], seeds: Sequence[int], streams: int) -> Losses:
+def final(
+    problem: Problem, schedules: Mapping[str, Schedule], seeds: Sequence[int], streams: int, workers: Workers = HERE
+) -> Losses:
     """Final validation losses, label → (seeds, streams); NaN where a run diverged."""
     epochs = problem.params.epochs
     draws = [stream("final", number + 1) for number in range(streams)]
     runs = [Run(*of, seed, epochs, stream=draw) for of in schedules.items() for seed in seeds for draw in draws]
-    values = losses_of(problem, runs).reshape(len(schedules), len(seeds), streams)
+    values = losses_of(problem, runs, workers).reshape(len(schedules), len(seeds), streams)
     return dict(zip(schedules, values, strict=True))
 
 
-def losses_of(problem: Problem, runs: Sequence[Run]) -> Floats:
+def losses_of(problem: Problem, runs: Sequence[Run], workers: Workers = HERE) -> Floats:
     """The final validation loss of each; NaN where it diverged."""
-    history = obtain(problem, runs, CPU, title="", search=True)
+    history = obtain(problem, runs, CPU, title="", workers=workers, search=True)
     return np.where(history.diverged, np.nan, history.curves.validation_loss[-1])
 
 
 def _pool(name: str, size: Size) -> Figures:
-    """A study: as written, a winner for each seed, and the recommended configurations on fresh seeds."""
+    """A study: as written, a winner for each seed, and the recommended configurations on fresh seeds; all on others too."""
     params, problem = _loaded(name)
-    seeds = range(size.seeds)
-    studies = rerun(problem, search(problem, params.tune, size.seeds, CPU, lambda _: None), CPU)
-    best = recommend(problem, studies, CPU)
-    won = losses_of(problem, winners(studies, problem.params.epochs)).reshape(len(problem.schedules), size.seeds, -1)
+    n, more = size.seeds, range(size.seeds, size.seeds + size.others)
+    studies = rerun(problem, search(problem, params.tune, 2 * n, CPU, lambda _: None), CPU)
+    best = recommend(problem, [study for study in studies if study.seed < n], CPU)
+    won = losses_of(problem, winners(studies, problem.params.epochs)).reshape(len(problem.schedules), 2 * n, -1)
     _, truth = _loaded(TRUTH)
     losses = {
-        "default": final(problem, problem.schedules, seeds, 2),
-        "tuned": dict(zip(problem.schedules, won, strict=True)),
-        "recommended": final(problem, best, params.fresh[: size.seeds], 2),
+        "default": final(problem, problem.schedules, range(n), 2),
+        "tuned": dict(zip(problem.schedules, won[:, :n], strict=True)),
+        "recommended": final(problem, best, params.fresh[:n], 2),
     }
-    return Figures(losses, _means(truth, best, size.fresh))
+    other = {
+        "default": final(problem, problem.schedules, more, 1),
+        "tuned": dict(zip(problem.schedules, won[:, n:], strict=True)),
+        "recommended": final(problem, best, params.fresh[n : n + size.others], 1),
+    }
+    return Figures(losses, other, _means(truth, best, size.fresh))

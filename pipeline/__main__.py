@@ -7,6 +7,9 @@ from pipeline.config.errors import PipelineError
 
 COMMANDS = {
     "answer": "what to use, in three lines a problem; without any command, too",
+    "init": "write a small params.yaml for a table of your own, with a word on each key",
+    "check": "whether params.yaml and its data are right",
+    "plan": "what `make repro` would train, how long that takes, and how to make it less",
     "quick": "an answer within about a minute: a table or one problem, five schedulers",
     "schedulers": "draw every configured schedule and name the traps in it",
     "verdict": "judge runs from anywhere: a table, an export, an MLflow experiment",

@@ -16,8 +16,12 @@ from types import FrameType
 
 from filelock import FileLock, Timeout
 
+from pipeline.catalogue import CATALOGUE
+from pipeline.config import terminal
 from pipeline.config.errors import PipelineError
 from pipeline.config.files import STATE
+from pipeline.config.params import load_params
+from pipeline.config.stages import stage_names
 
 
 class UsageError(PipelineError):
@@ -48,14 +52,14 @@ def run(main: Callable[..., None]) -> None:
     (2 for a mistake in params.yaml or in the call); the last results stay.
     """
     gc.freeze()  # what is imported stays for good: nobody looks through it for garbage, nor copies it into processes
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[terminal.Above()])
     stage = Path(sys.argv[0]).stem
     words = sys.argv[1:] or _words_of_dvc(stage)
     name = "@".join([stage, *words])
     signal.signal(signal.SIGTERM, _terminate)
     try:
         _check_usage(stage, main, words)
-        with only_one(name):
+        with only_one(name), _line_of(name):
             main(*words)
     except PipelineError as error:
         print(error, file=sys.stderr)
@@ -78,6 +82,19 @@ def run(main: Callable[..., None]) -> None:
         remedy = f"{NOT_TO_BE_WRITTEN[error.errno]}, then call it again: the last results stay"
         print(f"{name}: {error.filename or 'a file'}: {error.strerror}; {remedy}", file=sys.stderr)
         sys.exit(1)
+
+
+@contextmanager
+def _line_of(name: str) -> Iterator[None]:
+    """In the block, a terminal shows what the stage does; where DVC runs it, behind its place among all stages."""
+    if os.environ.get("DVC_STAGE") == name:
+        names = stage_names(load_params(CATALOGUE).problems)
+        terminal.begin(f"[{names.index(name) + 1}/{len(names)}]" if name in names else "")
+    terminal.doing(name)
+    try:
+        yield
+    finally:
+        terminal.clear()
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

@@ -17,11 +17,12 @@ esac
 
 servers=
 trap 'kill $servers 2>/dev/null; exit 0' INT TERM
-echo "MLflow: http://127.0.0.1:$mlflow_port"
-echo "Optuna: http://127.0.0.1:$optuna_port"
+view='#/experiments?workflowType=machine_learning' # MLflow opens on its pages about language models
+echo "Optuna: http://127.0.0.1:$optuna_port/dashboard"
 case $store in
-http://* | https://*) echo "(the MLflow runs are on the server $store)" ;;
+http://* | https://*) echo "MLflow: ${store%/}/$view" ;;
 *)
+	echo "MLflow: http://127.0.0.1:$mlflow_port/$view"
 	mlflow ui --host 127.0.0.1 --port "$mlflow_port" --workers 1 --backend-store-uri "$store" &
 	servers=$!
 	;;

@@ -1,6 +1,7 @@
 """Setting up and the Makefile's commands, with stand-ins for Python and all tools that only note how they are called."""
 
 import os
+import pty
 import runpy
 import shutil
 import subprocess
@@ -23,6 +24,7 @@ case "$*" in
 esac
 """
 VENV = ["python3 scripts/check_python.py", "python3 -m venv .venv"]
+REPRO = ["python -m pipeline plan", "dvc repro", "python -m pipeline"]
 INSTALL = "python -m pip install --quiet --disable-pip-version-check -r {}"
 
 
@@ -60,8 +62,8 @@ def call(root: Path, *words: str, fails: str = "-", **more: str) -> tuple[list[s
 
 def test_the_first_call_installs_and_a_second_does_not(clone: Path) -> None:
     install = INSTALL.format("requirements.txt")
-    assert call(clone, "make", "repro")[0] == [*VENV, install, "dvc repro", "python -m pipeline"]
-    assert call(clone, "make", "repro")[0] == ["dvc repro", "python -m pipeline"]
+    assert call(clone, "make", "repro")[0] == [*VENV, install, *REPRO]
+    assert call(clone, "make", "repro")[0] == REPRO
     checks = ["ruff check", "ruff format --check", "mypy "]
     first, again = call(clone, "make", "test")[0], call(clone, "make", "test")[0]
     alone = INSTALL.replace("-r", "--no-deps -r").format("requirements-timm.txt")
@@ -70,16 +72,37 @@ def test_the_first_call_installs_and_a_second_does_not(clone: Path) -> None:
     assert again[3].startswith("python -m pytest ")
 
 
+def test_somebody_at_a_terminal_sees_pips_progress(clone: Path) -> None:
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "PATH": f"{clone.parent}{os.pathsep}{os.environ['PATH']}"}
+    command = ["make", "--no-print-directory", "-n", "repro"]
+    told = subprocess.run(
+        command, cwd=clone, env=environment, stdout=subprocess.PIPE, stderr=theirs, text=True, check=True
+    ).stdout
+    os.close(theirs)
+    os.close(ours)
+    assert ".venv/bin/python -m pip install  --disable-pip-version-check -r requirements.txt" in told
+    assert "minutes" in told
+
+
+def test_a_mistake_in_params_yaml_ends_it(clone: Path) -> None:
+    call(clone, "make", "repro")
+    (clone / ".venv/bin/python").write_text('#!/bin/sh\necho "python $*" >> "$CALLS"\nexit 2\n', encoding="utf-8")
+    calls, done = call(clone, "make", "repro")
+    assert calls == REPRO[:1]
+    assert done.returncode
+
+
 def test_a_changed_pin_is_installed(clone: Path) -> None:
     call(clone, "make", "repro")
     os.utime(clone / "constraints.txt", (2**31, 2**31))
-    assert call(clone, "make", "repro")[0] == [INSTALL.format("requirements.txt"), "dvc repro", "python -m pipeline"]
+    assert call(clone, "make", "repro")[0] == [INSTALL.format("requirements.txt"), *REPRO]
 
 
 def test_a_moved_environment_is_made_anew(clone: Path) -> None:
     call(clone, "make", "repro")
     moved = clone.rename(clone.parent / "moved")
-    assert call(moved, "make", "repro")[0] == [*VENV, INSTALL.format("requirements.txt"), "dvc repro", "python -m pipeline"]
+    assert call(moved, "make", "repro")[0] == [*VENV, INSTALL.format("requirements.txt"), *REPRO]
 
 
 def test_without_venv_nothing_is_begun(clone: Path) -> None:
@@ -114,7 +137,8 @@ def test_ui_starts_both_on_the_default_stores_and_prints_their_addresses(clone: 
         f"mlflow ui --host 127.0.0.1 --port 5000 --workers 1 --backend-store-uri sqlite:///{clone}/mlflow.db",
         "optuna-dashboard --host 127.0.0.1 --port 8081 optuna.journal",
     ]
-    assert done.stdout.splitlines() == ["MLflow: http://127.0.0.1:5000", "Optuna: http://127.0.0.1:8081"]
+    view = "#/experiments?workflowType=machine_learning"
+    assert done.stdout.splitlines() == ["Optuna: http://127.0.0.1:8081/dashboard", f"MLflow: http://127.0.0.1:5000/{view}"]
 
 
 def test_ui_without_studies_says_what_to_do(clone: Path) -> None:
@@ -130,7 +154,7 @@ def test_ui_leaves_a_server_of_its_own_alone(clone: Path) -> None:
     stores = {"MLFLOW_TRACKING_URI": "http://tracking:5000", "OPTUNA_STORAGE": "sqlite:///studies.db"}
     calls, done = call(clone, "make", "ui", **stores)
     assert calls == ["optuna-dashboard --host 127.0.0.1 --port 8080 sqlite:///studies.db"]
-    assert "(the MLflow runs are on the server http://tracking:5000)" in done.stdout
+    assert "MLflow: http://tracking:5000/#/experiments?workflowType=machine_learning" in done.stdout
 
 
 def test_the_documentation_is_built_in_an_environment_of_its_own(clone: Path) -> None:

@@ -32,13 +32,13 @@ COMBINED = (
 """Columns of :func:`combined`."""
 
 
-def combined(problems: Mapping[str, tuple[Losses, float]], baseline: str, matters: float) -> pd.DataFrame:
-    """Rows of :data:`COMBINED`, a scheduler each, from each problem's losses of one variant and its overlap.
+def combined(problems: Mapping[str, Losses], baseline: str, matters: float) -> pd.DataFrame:
+    """Rows of :data:`COMBINED`, a scheduler each, from each problem's losses of one variant.
 
     See :func:`pipeline.statistics.across.across`: differences to the baseline are shares of its loss, and so are regrets; where
     ``missing`` more problems are needed, only the mean difference and the counts are told. Empty without the baseline.
     """
-    if not all(baseline in losses and np.isfinite(losses[baseline]).any() for losses, _ in problems.values()):
+    if not all(baseline in losses and np.isfinite(losses[baseline]).any() for losses in problems.values()):
         return pd.DataFrame(columns=list(COMBINED))
     found = across(problems, baseline, matters)
     regrets = found.regret.rename(columns={"bound": "regret_bound"})

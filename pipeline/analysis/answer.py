@@ -16,7 +16,7 @@ import pandas as pd
 from pipeline.analysis.choice import Choice, simplest_first
 from pipeline.analysis.ends import ends, warning
 from pipeline.analysis.statistics import CRITERION
-from pipeline.analysis.summary import MISSING, called, count, factor, listing, rounded, share, short, unusual
+from pipeline.analysis.summary import MISSING, called, count, elsewhere, factor, listing, rounded, share, short, unusual
 from pipeline.analysis.tables import ProblemResults, Row, records
 from pipeline.config.params import Schedule
 from pipeline.schedulers.registry import schedulers
@@ -29,6 +29,8 @@ NOTHING = "No run finished: every scheduler diverged on every seed."
 @dataclass(frozen=True)
 class Alternative:
     """What somebody might take instead, and its cost against the best: a share of the lowest mean loss, and its bound at 95%.
+
+    Costs are those on these data.
 
     ``bound`` is NaN where nothing bounds the cost; ``cost`` is NaN too where no run finished.
     """
@@ -56,6 +58,7 @@ class Answer:
     stepped: str
     optimizer: str
     bound: float
+    like_these: float
     is_bounded: bool
     tolerance: float
     lowest_lr: float
@@ -103,6 +106,7 @@ def answer_to(results: ProblemResults, compared: pd.DataFrame, widths: pd.DataFr
         "problem": results.name,
         "variant": chosen.variant,
         "bound": chosen.bound,
+        "like_these": chosen.like_these,
         "is_bounded": chosen.is_bounded,
     }
     if chosen.scheduler is None or chosen.run is None:
@@ -139,7 +143,6 @@ def answer_to(results: ProblemResults, compared: pd.DataFrame, widths: pd.DataFr
 NARROWED_BY = {
     "seeds": "raise seeds in params.yaml, then make repro",
     "trials": "raise tune.trials in params.yaml, then make repro",
-    "samples": "only more samples would",
 }
 """What makes a bound narrower, by what the noise is mostly due to."""
 
@@ -201,7 +204,7 @@ def _cost(chosen: Choice, row: Row, schedulers_there: int) -> str:
         said = f"nothing: no other of the {schedulers_there} is better" if schedulers_there > 1 else "there is no other"
     else:
         why = "the simplest of those so close" if chosen.is_bounded else "no other is surer"
-        said = f"at most {share(chosen.bound)} more loss than the best of {schedulers_there}; {why}"
+        said = f"at most {share(chosen.bound)} more loss than the best of {schedulers_there}{elsewhere(chosen)}; {why}"
     failed = f"; it diverged in {row['diverged']} of {count(int(row['runs']), 'run')}" if row["diverged"] else ""
     return said + failed
 
@@ -242,7 +245,9 @@ def _alternatives(
     written = records(compared[(compared["variant"] == "default") & (compared["scheduler"] == chosen.scheduler)])
     if chosen.variant != "default" and written:  # on other seeds, so that nothing bounds it
         regret = max(0.0, written[0][CRITERION] / lowest - 1) if lowest else math.nan
-        yield _alternative({**written[0], "regret": regret, "regret_bound": math.nan}, "as params.yaml has it")
+        rates = results.runs.loc[(results.runs["variant"] == "default") & (results.runs["scheduler"] == chosen.scheduler), "lr"]
+        what = f"as params.yaml has it, at peak rate {short(float(rates.iloc[0]))}"
+        yield _alternative({**written[0], "regret": regret, "regret_bound": math.nan}, what)
 
 
 def _lowest(rows: Iterable[Row]) -> float:

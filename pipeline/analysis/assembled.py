@@ -47,7 +47,7 @@ def _tables_of(problem: ProblemResults, asked: ReportParams) -> tuple[pd.DataFra
     headline = Headline(problem.metric.higher_is_better, asked.metric_margin)
     compared = compare(problem.runs, asked.baseline, problem.overlap, asked.margin, headline, problem.plan)
     compared = compared.assign(metric=problem.metric.name)
-    proofs = evidence_of(problem, asked)
+    proofs = evidence_of(problem, asked, compared)
     chosen = choices(problem, compared, proofs["widths"], asked.baseline, asked.margin)
     answer = answer_to(problem, compared, proofs["widths"], last(chosen), asked.baseline)
     settle = noise.settle(problem, compared, last(chosen), asked.baseline, asked.margin)
@@ -55,8 +55,8 @@ def _tables_of(problem: ProblemResults, asked: ReportParams) -> tuple[pd.DataFra
     return compared, tables.mean_curves(problem), {**proofs, **more}, chosen, answer
 
 
-def evidence_of(problem: ProblemResults, asked: ReportParams) -> Frames:
-    """A problem's tables of ``reports/evidence``, by name."""
+def evidence_of(problem: ProblemResults, asked: ReportParams, compared: pd.DataFrame) -> Frames:
+    """A problem's tables of ``reports/evidence``, by name; ``compared`` is its comparison at the epoch that is judged."""
     rho = problem.overlap.of(CRITERION)
     target = asked.target.get(problem.name, evidence.usual_loss(problem.runs, asked.baseline))
     reached = evidence.epochs_to_target(problem.runs, problem.curves, target)
@@ -64,8 +64,8 @@ def evidence_of(problem: ProblemResults, asked: ReportParams) -> Frames:
     budgets = evidence.budgets(spent, rho)
     return {
         "looks": racing.looks(problem, asked.baseline, asked.margin),
-        "last_or_best": last_or_best(problem, asked),
-        "gains": tuning_gain(problem.runs, problem.overlap),
+        "last_or_best": last_or_best(problem, asked, compared),
+        "gains": tuning_gain(problem.runs),
         "recommended": tables.recommended(problem),
         "traps": tables.traps(problem),
         "epochs_to_target": reached,
@@ -80,7 +80,7 @@ def evidence_of(problem: ProblemResults, asked: ReportParams) -> Frames:
         "importances": tables.mean_importances(problem.importances),
         "budgets": budgets,
         "budget_rates": evidence.budget_rates(problem.sweep),
-        "winners": evidence.winners(budgets, spent, rho),
+        "winners": evidence.winners(budgets, spent),
         "winners_by_trials": evidence.winners_by_trials(problem.trials, rho),
         "growth": evidence.growth(spent, rho),
         "too_short": evidence.too_short(budgets),
@@ -106,8 +106,7 @@ def _combined(problems: Sequence[ProblemResults], asked: ReportParams) -> pd.Dat
     variants = [variant for variant in problems[0].variants if all(variant in problem.variants for problem in problems)]
     found = {}
     for variant in variants:
-        runs = {problem.name: problem.runs[problem.runs["variant"] == variant] for problem in problems}
-        losses = {p.name: (matrices(runs[p.name]), p.overlap.of(CRITERION)) for p in problems}
+        losses = {problem.name: matrices(problem.runs[problem.runs["variant"] == variant]) for problem in problems}
         found[variant] = combined(losses, asked.baseline, asked.margin)
     return joined(found, "variant")
 

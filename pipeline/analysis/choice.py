@@ -16,15 +16,16 @@ from pipeline.statistics.comparison import Reason, recommendation
 class Choice:
     """What one variant's runs recommend; ``scheduler`` and ``run`` are None where no run finished.
 
-    ``bound`` is what the regret does not exceed at 95%, as a share of the lowest mean loss, ``run`` the configuration's run
-    that fared best beside the others of its seed. ``tolerance`` is the factor by which the peak rate may be wrong either way
-    for 5% of loss; NaN where no sweep tells.
+    ``bound`` is what the regret does not exceed at 95%, as a share of the lowest mean loss, on these data, and ``like_these``
+    on data like these; ``run`` is the configuration's run that fared best beside the others of its seed. ``tolerance`` is the
+    factor by which the peak rate may be wrong either way for 5% of loss; NaN where no sweep tells.
     """
 
     variant: str
     scheduler: str | None
     reason: Reason
     bound: float
+    like_these: float
     run: str | None
     tolerance: float = np.nan
 
@@ -62,7 +63,8 @@ def choices(
         chosen = recommendation(judged, preference)
         run = typical(results, variant, chosen.label)
         tolerance = _tolerance(widths, results, run) if variant == "recommended" else np.nan
-        found[variant] = Choice(variant, chosen.label, chosen.reason, chosen.relative, run, tolerance)
+        like_these = table["like_these_bound"].astype(float).get(chosen.label or "", np.nan)
+        found[variant] = Choice(variant, chosen.label, chosen.reason, chosen.relative, like_these, run, tolerance)
     return found
 
 
@@ -108,6 +110,7 @@ def _tolerance(widths: pd.DataFrame, results: ProblemResults, run: str | None) -
 
 
 def table(found: Choices) -> pd.DataFrame:
-    """Rows of (variant, scheduler, run, regret_bound, tolerance, reason)."""
-    rows = [(c.variant, c.scheduler, c.run, c.bound, c.tolerance, c.reason.value) for c in found.values()]
-    return pd.DataFrame(rows, columns=["variant", "scheduler", "run", "regret_bound", "tolerance", "reason"])
+    """Rows of (variant, scheduler, run, regret_bound, like_these_bound, tolerance, reason)."""
+    columns = ["variant", "scheduler", "run", "regret_bound", "like_these_bound", "tolerance", "reason"]
+    rows = [(c.variant, c.scheduler, c.run, c.bound, c.like_these, c.tolerance, c.reason.value) for c in found.values()]
+    return pd.DataFrame(rows, columns=columns)

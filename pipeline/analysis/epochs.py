@@ -35,16 +35,16 @@ def judged(results: ProblemResults, at: Epoch) -> ProblemResults:
     return results if at == "last" else replace(results, runs=_figures(results, at))
 
 
-def last_or_best(results: ProblemResults, asked: ReportParams) -> pd.DataFrame:
+def last_or_best(results: ProblemResults, asked: ReportParams, compared: pd.DataFrame) -> pd.DataFrame:
     """A row per variant and scheduler: mean validation loss at the ``last`` and at the ``best`` epoch of each run.
 
     ``lower`` is how far the best lies below the last, as a share; ``epoch`` the median of the best ones. Verdicts against the
-    baseline, and whether the scheduler may be the best, are by either, for all schedulers alike.
+    baseline, and whether the scheduler may be the best, are by either, for all schedulers alike; ``compared`` is the
+    comparison by the one that is judged.
     """
-    last, best = (
-        compare(_figures(results, at), asked.baseline, results.overlap, asked.margin, plan=results.plan)
-        for at in ("last", "best")
-    )
+    other: Epoch = "best" if asked.at == "last" else "last"
+    beside = compare(_figures(results, other), asked.baseline, matters=asked.margin, plan=results.plan)
+    last, best = (compared, beside) if asked.at == "last" else (beside, compared)
     runs = results.runs.join(_at(results.curves, "best")["epoch"], on="run")
     epochs = runs.groupby(["variant", "scheduler"])["epoch"].median()
     table = last[["variant", "scheduler"]].join(epochs, on=["variant", "scheduler"])

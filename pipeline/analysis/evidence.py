@@ -3,8 +3,8 @@
 Frames of runs, curves and trials have the columns of the parquet files and hold one problem; a frame of a stage that was
 not run may be empty, with or without columns, and gives an empty table. Losses are validation losses, means over samples;
 the test split enters nothing here. A run that diverged is counted and enters no mean. ``overlap`` is the correlation ρ of
-two seeds' validation losses, for which every interval is corrected. Rows come in order of appearance; the order of the rows
-of the input changes nothing else, to the last bit.
+two seeds' validation losses, for which the intervals of means are corrected; differences speak of these data. Rows come in
+order of appearance; the order of the rows of the input changes nothing else, to the last bit.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -221,7 +221,7 @@ def budgets(sweep: pd.DataFrame, overlap: float = 0.0) -> pd.DataFrame:
     return _table(rows, BUDGETS)
 
 
-def winners(table: pd.DataFrame, sweep: pd.DataFrame, overlap: float = 0.0) -> pd.DataFrame:
+def winners(table: pd.DataFrame, sweep: pd.DataFrame) -> pd.DataFrame:
     """Who ranks first and second at each budget, and how far apart they are: rows of :data:`WINNERS`.
 
     ``table`` is that of :func:`budgets`, ``sweep`` the runs it is made of. Among equals the first in the alphabet; missing
@@ -229,7 +229,7 @@ def winners(table: pd.DataFrame, sweep: pd.DataFrame, overlap: float = 0.0) -> p
     the pair's own interval; ``in_set`` of them may be the best, at 95% for all at once, and ``regret_bound`` is the first's.
     """
     runs = dict(_groups(_of_kind(sweep, "budget"), ["variant", "epochs"]))
-    rows = ((*key, *_podium(own, runs[key], overlap)) for key, own in _groups(table, ["variant", "epochs"]))
+    rows = ((*key, *_podium(own, runs[key])) for key, own in _groups(table, ["variant", "epochs"]))
     return _table(rows, WINNERS)
 
 
@@ -248,7 +248,7 @@ def winners_by_trials(trials: pd.DataFrame, overlap: float = 0.0) -> pd.DataFram
     values = trials.assign(value=_worst(trials["value"].where(trials["state"] == "COMPLETE")))
     found = [_so_far(values[values["number"] < count]).assign(epochs=count) for count in counts]
     so_far = pd.concat(found, ignore_index=True).assign(kind="budget", variant="tuned")
-    return winners(budgets(so_far, overlap), so_far, overlap).rename(columns={"epochs": "trials"})[columns]
+    return winners(budgets(so_far, overlap), so_far).rename(columns={"epochs": "trials"})[columns]
 
 
 def growth(sweep: pd.DataFrame, overlap: float = 0.0) -> pd.DataFrame:
@@ -412,18 +412,18 @@ def _ranked(runs: pd.DataFrame, overlap: float) -> Iterator[tuple[Any, ...]]:
     """Rows of (scheduler, mean, low, high, diverged, rank, in_set, regret, regret_bound) of one variant and budget."""
     rows = [(*key, *_mean(own, CRITERION, overlap), _diverged(own)) for key, own in _groups(runs, ["scheduler"])]
     keys = [(diverged, np.inf if np.isnan(mean) else mean) for _, mean, _, _, diverged in rows]
-    costs = best(matrices(runs), overlap)
+    costs = best(matrices(runs))
     lowest = abs(min(keys)[1])
     for row, own in zip(rows, keys, strict=True):
         cost = costs.loc[row[0]]
         yield (*row, 1 + sum(other < own for other in keys), bool(cost["in_set"]), cost["regret"] / lowest, cost["relative"])
 
 
-def _podium(rows: pd.DataFrame, runs: pd.DataFrame, overlap: float) -> tuple[Any, ...]:
+def _podium(rows: pd.DataFrame, runs: pd.DataFrame) -> tuple[Any, ...]:
     """Winner and runner-up among the schedulers of one budget that have a mean, how far apart they are, the set, the bound."""
     known = rows[rows[CRITERION].notna()].sort_values(["rank", "scheduler"])
     first, second, *_ = [*known["scheduler"], None, None]
-    behind = UNKNOWN if second is None else Interval.of(differences(matrices(runs), overlap)[second, first])
+    behind = UNKNOWN if second is None else Interval.of(differences(matrices(runs))[second, first])
     bound = known["regret_bound"].iloc[0] if len(known) else np.nan
     return first, second, *behind, int(rows["in_set"].sum()), bound
 

@@ -1,6 +1,5 @@
 """Where the noise of a problem comes from, and what would settle what its verdicts leave open."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,11 +9,11 @@ from pipeline.analysis.choice import Choice
 from pipeline.analysis.statistics import CRITERION, matrices
 from pipeline.analysis.tables import ProblemResults
 from pipeline.statistics import components
-from pipeline.statistics.components import LEVEL, NOISE, Estimate, Losses, Pair, differences, remedy, with_tuning
+from pipeline.statistics.components import LEVEL, NOISE, Estimate, Losses, differences, remedy, with_tuning
 from pipeline.statistics.forecast import MOST_SEEDS, detectable, seeds_needed
 
 SETTLE = (
-    "variant", "open", "settled_by", "seeds_low", "seeds_high", "found", "found_by_fourfold", "found_at_best", "sentence",
+    "variant", "open", "settled_by", "seeds_low", "seeds_high", "found", "found_by_fourfold", "like_these", "sentence",
 )  # fmt: skip
 """Columns of :func:`settle`."""
 
@@ -38,12 +37,12 @@ def noise(results: ProblemResults) -> pd.DataFrame:
 def settle(results: ProblemResults, compared: pd.DataFrame, chosen: Choice, baseline: str, matters: float) -> pd.DataFrame:
     """One row of :data:`SETTLE` for the last variant: by what its ``open`` verdicts would be settled, and that in a sentence.
 
-    *nothing that matters*, where the recommended scheduler costs too little to matter whatever is open. Else *seeds*,
-    *trials* (each seed's search ends elsewhere) or *samples* (what splits of one pool have in common): whichever part of the
-    differences' error is the largest. For the median open pair: ``found``, ``found_by_fourfold`` and ``found_at_best`` are the
-    smallest differences, as shares of the baseline's loss, that four times in five are found by as many seeds as there are,
-    by four times as many, and by any number; from ``seeds_low`` to ``seeds_high`` seeds find one that matters, over the 80%
-    interval of the spread, infinite where no number does.
+    *nothing that matters*, where the recommended scheduler costs too little to matter whatever is open. Else *seeds* or
+    *trials* (each seed's search ends elsewhere), whichever part of the differences' error is the larger. For the median open
+    pair: ``found`` and ``found_by_fourfold`` are the smallest differences, as shares of the baseline's loss, that four times
+    in five are found on these data by as many seeds as there are, and by four times as many; from ``seeds_low`` to
+    ``seeds_high`` seeds find one that matters, over the 80% interval of the spread. ``like_these`` is the smallest that any
+    number of seeds finds for data like these: beyond that it takes other samples.
     """
     rows = compared[compared["variant"] == chosen.variant]
     is_open = rows.loc[rows["verdict"] == "open", "scheduler"].tolist()
@@ -59,46 +58,38 @@ def settle(results: ProblemResults, compared: pd.DataFrame, chosen: Choice, base
         found |= {"settled_by": "nothing that matters", "sentence": said}
     elif is_open:
         of, rho = _losses(results), results.overlap.of(CRITERION)
-        scale = abs(rows.loc[rows["scheduler"] == baseline, CRITERION].item())
-        pairs = differences(of[chosen.variant], rho, of.get("recommended") if chosen.variant == "tuned" else None)
-        found |= _remedy(
-            of[chosen.variant], noise(results), pairs, [(label, baseline) for label in is_open], scale, matters, rho
-        )
+        own, pairs = of[chosen.variant], [(label, baseline) for label in is_open]
+        scale, known = abs(rows.loc[rows["scheduler"] == baseline, CRITERION].item()), differences(own)
+        found |= _remedy(own, noise(results), [known[pair] for pair in pairs], scale, matters)
+        wide = differences(own, rho, of.get("recommended") if chosen.variant == "tuned" else None)
+        least = _smallest([wide[pair] for pair in pairs], own, MOST_SEEDS) / scale
+        more = f" For data like these no number of seeds finds one below {least:.1%}." if least > matters else ""
+        found |= {"like_these": least, "sentence": found["sentence"] + more}
     return pd.DataFrame([found], columns=list(SETTLE))
 
 
-def _remedy(
-    losses: Losses,
-    table: pd.DataFrame,
-    of: Mapping[Pair, Estimate],
-    pairs: list[Pair],
-    scale: float,
-    matters: float,
-    rho: float,
-) -> dict[str, Any]:
-    """What would help and by how much; ``scale`` is the baseline's loss."""
+def _remedy(losses: Losses, table: pd.DataFrame, pairs: list[Estimate], scale: float, matters: float) -> dict[str, Any]:
+    """What would help and by how much; ``pairs`` are the open differences, ``scale`` is the baseline's loss."""
     splits, streams = next(iter(losses.values())).shape
     if table["variant"].eq("recommended").any():  # a fixed configuration's error has nothing of the search
         table = table.assign(variance=table["variance"].where(table["source"] != "tuning", 0.0))
-    what = remedy(table, splits, streams, rho) if len(table) else "seeds"
+    what = remedy(table, streams) if len(table) else "seeds"
     alpha = LEVEL / (len(losses) - 1)
-    low, high = np.median([seeds_needed(of[pair], matters * scale, alpha) for pair in pairs], axis=0)
-    counts = (splits, 4 * splits, MOST_SEEDS)
-    now, fourfold, least = np.median(
-        [[detectable(of[pair], alpha, splits=n) / scale for n in counts] for pair in pairs], axis=0
-    )
+    low, high = np.median([seeds_needed(pair, matters * scale, alpha) for pair in pairs], axis=0)
+    now, fourfold = (_smallest(pairs, losses, n) / scale for n in (splits, 4 * splits))
     finds = f"{4 * splits} seeds in place of {splits} would find a difference of {fourfold:.1%} in place of {now:.1%}"
+    matter = f", and {low:.0f} to {high:.0f} what matters" if np.isfinite(high) else ""
     by = {
-        "seeds": f"more seeds would narrow it most: {finds}",
+        "seeds": f"more seeds would narrow it most: {finds}{matter}",
         "trials": "more trials would narrow it most, since the searches of the seeds end in different places",
-        "samples": f"more samples would narrow it most, since splits of one pool have much in common: {finds}",
     }[what]
-    limit = (
-        f", and no number of them one below {least:.1%}" if least > matters else f", and {low:.0f} to {high:.0f} what matters"
-    )
-    ending = "" if what == "trials" else limit if np.isfinite(high) or least > matters else ""
     found = {"settled_by": what, "seeds_low": low, "seeds_high": high, "found": now, "found_by_fourfold": fourfold}
-    return {**found, "found_at_best": least, "sentence": f"{_verdicts(len(pairs))} open; {by}{ending}."}
+    return {**found, "sentence": f"{_verdicts(len(pairs))} open; {by}."}
+
+
+def _smallest(pairs: list[Estimate], losses: Losses, seeds: int) -> float:
+    """The difference that so many seeds find four times in five, for the median pair, of all labels at once."""
+    return float(np.median([detectable(pair, LEVEL / (len(losses) - 1), splits=seeds) for pair in pairs]))
 
 
 def _verdicts(count: int) -> str:

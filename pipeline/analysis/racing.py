@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from pipeline.analysis.statistics import CRITERION, RACED, matrices
+from pipeline.analysis.statistics import RACED, matrices
 from pipeline.analysis.tables import ProblemResults
 from pipeline.statistics import sequential
 
@@ -18,7 +18,7 @@ def looks(results: ProblemResults, baseline: str, matters: float) -> pd.DataFram
     plan, own = results.plan, results.runs[results.runs["variant"] == RACED]
     if plan is None or baseline not in set(own["scheduler"]):
         return pd.DataFrame(columns=list(COLUMNS))
-    states = sequential.looks(matrices(own), baseline, plan, results.overlap.of(CRITERION), matters)
+    states = sequential.looks(matrices(own), baseline, plan, matters)
     rows = [(s.seeds, s.level, len(s.states), s.settled, s.states.count("hopeless")) for s in states]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 

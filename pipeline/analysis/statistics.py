@@ -8,6 +8,8 @@ a scheduler is no fair sample, so that it is never called better than, or equal 
 are reported and enter no rank.
 
 Seeds that draw their splits from one pool share samples, so their figures are correlated; :class:`Overlap` says by how much.
+Differences speak of *these data*, for which that is no matter (:mod:`pipeline.statistics.components`), and beside it of *data
+like these*; levels speak of the latter.
 """
 
 from collections.abc import Iterator, Mapping
@@ -28,7 +30,6 @@ from pipeline.statistics.components import (
     estimate,
     level,
     nested,
-    shares,
     split_means,
     steadied,
 )
@@ -38,6 +39,8 @@ CONFIDENCE = 1 - LEVEL
 CRITERION = "validation_loss"
 RACED = "recommended"
 """The variant whose seeds may be as many as it takes."""
+LIKE_THESE = {"low": "difference_low", "high": "difference_high", "verdict": "verdict", "bound": "regret_bound"}
+"""What is told of data like these, too: its column is ``like_these_`` and this name."""
 METRICS = (CRITERION, "validation_metric", "test_loss", "test_metric")
 
 
@@ -142,7 +145,8 @@ def compare(
     adjusted for all schedulers of the variant, and so is ``verdict`` (see :func:`pipeline.statistics.comparison.against`;
     empty where the baseline has no run that finished). ``regret`` is the loss of choosing it instead of the best,
     ``regret_bound`` what that does not exceed and ``in_set`` whether it may be the best itself, at 95% for all at once; both
-    are shares of the lowest mean loss. ``matters`` is the smallest such share that is of interest.
+    are shares of the lowest mean loss. ``matters`` is the smallest such share that is of interest. All of this speaks of
+    these data; ``like_these_low``, ``_high``, ``_verdict`` and ``_bound`` are the same for data like these.
 
     ``validation_loss_median`` and ``_iqm`` (interquartile mean) are over seeds. The other metrics have their differences to
     the baseline, ``test_loss_difference`` and so on. The headline metric has a ``validation_metric_verdict`` and, in its own
@@ -166,7 +170,7 @@ class Terms(NamedTuple):
     """On what terms so many ``seeds`` of a variant are judged: at 5%, or at the level of a ``plan``'s look at them.
 
     ``matters`` has the smallest share of interest of each metric that is judged. ``fixed`` are the runs of fixed
-    configurations, where each seed has one of its own.
+    configurations, where each seed has one of its own: they tell what of a difference splits cause.
     """
 
     overlap: Overlap
@@ -174,10 +178,6 @@ class Terms(NamedTuple):
     seeds: int
     plan: Plan | None
     fixed: pd.DataFrame | None
-
-    def fixed_in(self, metric: str) -> Losses | None:
-        """The fixed configurations' figures in a metric."""
-        return None if self.fixed is None else matrices(self.fixed, metric)
 
     @property
     def level(self) -> float:
@@ -189,7 +189,7 @@ class Terms(NamedTuple):
         return self.plan.repeated(p, self.seeds) if self.plan else p
 
 
-def tuning_gain(runs: pd.DataFrame, overlap: Overlap = NO_OVERLAP) -> pd.DataFrame:
+def tuning_gain(runs: pd.DataFrame) -> pd.DataFrame:
     """One row per scheduler of both variants: tuned minus default, paired by seed and stream, for each metric."""
     both = runs[runs["variant"].isin(["default", "tuned"])]
     both = both.assign(of=both["variant"] + "/" + both["scheduler"])
@@ -198,9 +198,9 @@ def tuning_gain(runs: pd.DataFrame, overlap: Overlap = NO_OVERLAP) -> pd.DataFra
     for metric in METRICS if labels else ():
         of = matrices(both, metric, "of")
         figures = [nested(of[f"tuned/{label}"] - of[f"default/{label}"]) for label in labels]
-        for label, share, own in zip(labels, shares(figures), steadied(figures, len(labels)), strict=True):
+        for label, own in zip(labels, steadied(figures, len(labels)), strict=True):
             found[label].setdefault("seeds", own.splits)
-            found[label] |= Interval.of(estimate(own, share, overlap.of(metric))).named(metric)
+            found[label] |= Interval.of(estimate(own)).named(metric)
     return pd.DataFrame({"scheduler": label, **figures} for label, figures in found.items())
 
 
@@ -219,8 +219,13 @@ def _compared(runs: pd.DataFrame, baseline: str, terms: Terms, headline: Headlin
     of = matrices(runs)
     robust = pd.DataFrame({label: _robust(values) for label, values in of.items()}).T
     others = [_to_baseline(runs, metric, baseline, terms) for metric in METRICS if metric != CRITERION]
-    judged = _judged(table, of, baseline, terms), _regrets(table, of, terms)
-    return pd.concat([table, *judged, robust, *others, _in_metric(runs, table, baseline, terms, headline)], axis="columns")
+    judged = pd.concat([_judged(table, of, baseline, terms), _regrets(table, of, terms)], axis="columns")
+    wide = judged
+    if rho := terms.overlap.of(CRITERION):
+        wide = pd.concat([_judged(table, of, baseline, terms, rho), _regrets(table, of, terms, rho)], axis="columns")
+    like_these = pd.DataFrame({f"like_these_{name}": wide[column] for name, column in LIKE_THESE.items()})
+    in_metric = _in_metric(runs, table, baseline, terms, headline)
+    return pd.concat([table, judged, like_these, robust, *others, in_metric], axis="columns")
 
 
 def _figures(runs: pd.DataFrame, overlap: Overlap) -> dict[str, float]:
@@ -235,12 +240,14 @@ def _ranks(table: pd.DataFrame) -> "pd.Series[int]":
     return pd.Series([1 + sum(other < own for other in keys) for own in keys], index=table.index)
 
 
-def _judged(table: pd.DataFrame, of: Losses, baseline: str, terms: Terms, metric: str = CRITERION) -> pd.DataFrame:
+def _judged(
+    table: pd.DataFrame, of: Losses, baseline: str, terms: Terms, overlap: float = 0.0, metric: str = CRITERION
+) -> pd.DataFrame:
     """Difference, p and verdict against the baseline, by a metric of which less is better in ``of``."""
     found = pd.DataFrame(index=table.index, columns=["difference", "low", "high", "adjusted"], dtype=float).assign(verdict="")
     if baseline in of and np.isfinite(of[baseline]).any():
-        rho, fixed = terms.overlap.of(metric), terms.fixed_in(metric)
-        found = against(of, baseline, rho, terms.matters[metric], terms.level, fixed)[list(found)]
+        fixed = matrices(terms.fixed) if overlap and terms.fixed is not None else None
+        found = against(of, baseline, overlap, terms.matters[metric], terms.level, fixed)[list(found)]
         found["adjusted"] = found["adjusted"].map(terms.p)
         found.loc[baseline, ["low", "high"]] = 0.0
     found.loc[table[CRITERION].isna(), "verdict"] = "diverged"
@@ -249,9 +256,9 @@ def _judged(table: pd.DataFrame, of: Losses, baseline: str, terms: Terms, metric
     return found.rename(columns=names)
 
 
-def _regrets(table: pd.DataFrame, of: Losses, terms: Terms) -> pd.DataFrame:
-    rho, fixed = terms.overlap.of(CRITERION), terms.fixed_in(CRITERION)
-    found = best(of, rho, terms.matters[CRITERION], terms.level, fixed)
+def _regrets(table: pd.DataFrame, of: Losses, terms: Terms, overlap: float = 0.0) -> pd.DataFrame:
+    fixed = matrices(terms.fixed) if overlap and terms.fixed is not None else None
+    found = best(of, overlap, terms.matters[CRITERION], terms.level, fixed)
     lowest = abs(table.loc[table["diverged"] == table["diverged"].min(), CRITERION].min())
     return pd.DataFrame({"in_set": found["in_set"], "regret": found["regret"] / lowest, "regret_bound": found["relative"]})
 
@@ -260,8 +267,8 @@ def _in_metric(runs: pd.DataFrame, table: pd.DataFrame, baseline: str, terms: Te
     """Verdict and regret in the headline metric, turned round where more of it is better."""
     sign = -1.0 if headline.higher_is_better else 1.0
     of = {label: sign * values for label, values in matrices(runs, HEADLINE).items()}
-    judged = _judged(table, of, baseline, terms, HEADLINE)
-    costs = best(of, terms.overlap.of(HEADLINE), headline.matters, terms.level, terms.fixed_in(HEADLINE))
+    judged = _judged(table, of, baseline, terms, metric=HEADLINE)
+    costs = best(of, 0.0, headline.matters, terms.level)
     found = {"verdict": judged["verdict"], "regret": costs["regret"], "regret_bound": costs["bound"]}
     return pd.DataFrame({f"{HEADLINE}_{name}": column for name, column in found.items()})
 
@@ -276,7 +283,7 @@ def _robust(values: Floats) -> dict[str, float]:
 def _to_baseline(runs: pd.DataFrame, metric: str, baseline: str, terms: Terms) -> pd.DataFrame:
     """The differences to the baseline in another metric."""
     of = matrices(runs, metric)
-    found = differences(of, terms.overlap.of(metric))
+    found = differences(of)
     rows = {label: Interval.of(found[label, baseline], terms.level) if (label, baseline) in found else UNKNOWN for label in of}
     if baseline in of and np.isfinite(of[baseline]).any():
         rows[baseline] = Interval(0.0, 0.0, 0.0)

@@ -156,8 +156,8 @@ def _headline(row: Mapping[str, Any], baseline: str, chosen: Choice) -> str:
     """The answer in one sentence."""
     name, lost = row["scheduler"], share(chosen.bound)
     said = {
-        Reason.PREFERRED: f"at most {lost} worse than the best",
-        Reason.LOWEST_BOUND: f"at most {lost} worse than the best, and no other is surer",
+        Reason.PREFERRED: f"at most {lost} worse than the best{elsewhere(chosen)}",
+        Reason.LOWEST_BOUND: f"at most {lost} worse than the best{elsewhere(chosen)}, and no other is surer",
         Reason.LOWEST_LOSS: "its loss is the lowest, but these runs cannot tell how much better another may be",
     }[chosen.reason]
     if lost == "0.0%":
@@ -166,6 +166,12 @@ def _headline(row: Mapping[str, Any], baseline: str, chosen: Choice) -> str:
     wrong = chosen.tolerance
     tolerant = "" if math.isnan(wrong) else f"; its rate may be wrong by a factor of {factor(wrong)}"
     return f"{'Keep' if name == baseline else 'Take'} {name}: {said}{failed}{tolerant}."
+
+
+def elsewhere(chosen: Choice) -> str:
+    """What the choice may cost on data like these, where that is not the same."""
+    known = math.isfinite(chosen.like_these) and share(chosen.like_these) != share(chosen.bound)
+    return f" on these data ({share(chosen.like_these)} on data like these)" if known else ""
 
 
 def _loss(row: Mapping[str, Any]) -> str:
@@ -207,6 +213,8 @@ def _against_baseline(row: Mapping[str, Any], baseline: str) -> str:
     said, adjusted = _difference(row).replace("(", "(95% interval "), f"adjusted p {probability(row['p'])}"
     if verdict == "practically equal":
         return f"It is practically equal to the baseline {baseline}: the difference of {said} is too small to matter."
+    if verdict in ("no worse", "no better"):
+        return f"It is {verdict} than the baseline {baseline} by what matters: the difference is {said}, {adjusted}."
     if verdict == "open":
         return f"Whether it beats the baseline {baseline} is open: the difference is {said}, {adjusted}."
     if verdict == "diverged":

@@ -11,14 +11,15 @@ from pipeline.statistics.components import LEVEL
 def population(results: ProblemResults) -> str:
     """What a problem's intervals speak of: which data, drawn anew, they would cover."""
     if not results.params.resample:
-        return "Intervals speak of this split alone: other data may say otherwise, and these seeds cannot tell."
+        return "Differences and losses speak of this split alone: other data may say otherwise, and these seeds cannot tell."
     rho = results.overlap.of(CRITERION)
     if not rho:
-        return "Intervals speak of data like these: each seed draws fresh samples from the same source."
-    widened = "those of levels whole, those of differences as far as splits cause them"
+        return "Differences and losses speak of data like these: each seed draws fresh samples from the same source."
     return (
-        "Intervals speak of data like these, another pool from the same source. Splits of one pool share samples: they are "
-        f"widened for a correlation of {rho:.2f}, {widened}. For these very data they are wider than need be."
+        "Verdicts, differences and bounds speak of these data: what would come out, on average, on other splits of the same "
+        "samples, with other weights and orders. Beside them stands what holds for data like these, other samples from the "
+        f"same source: splits share samples, so those intervals are wider, for a correlation of {rho:.2f} and as far as splits "
+        "cause a difference. Intervals of losses themselves speak of data like these."
     )
 
 

@@ -182,7 +182,8 @@ def readable(comparison: pd.DataFrame) -> pd.DataFrame:
     """What of the comparison a person reads: of all its columns those that fit beside each other in 120 characters."""
     half = (comparison[f"{CRITERION}_high"] - comparison[f"{CRITERION}_low"]) / 2
     shown = {"validation loss": comparison[CRITERION], "±": half, "regret": comparison["regret"]}
-    shown |= {"at most": comparison["regret_bound"], "verdict": comparison["verdict"], "diverged": comparison["diverged"]}
+    shown |= {"at most": comparison["regret_bound"], "like these": comparison["like_these_bound"]}
+    shown |= {"verdict": comparison["verdict"], "diverged": comparison["diverged"]}
     return comparison[["problem", "variant", "scheduler"]].assign(**shown)
 
 

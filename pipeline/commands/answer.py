@@ -42,7 +42,7 @@ def lines_of(found: Mapping[str, Any], width: int) -> Iterator[str]:
         for name, line in zip(NAMES, answer["lines"], strict=True):
             yield _wrapped(f"  {name:6}", line, width)
     yield ""
-    yield f"report: {PAGE}" if PAGE.exists() else f"report: `dvc pull report` or `make repro` brings {PAGE}"
+    yield f"report: {PAGE}"
     for step in found["next"]:
         yield _wrapped("next:   ", step, width)
 

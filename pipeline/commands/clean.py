@@ -9,6 +9,7 @@ import contextlib
 import os
 import re
 import shutil
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from pipeline.config.files import DATA, REPORTS, RESULTS, STATE, store_root
 from pipeline.config.params import PARAMS_FILE, RESERVED, load_params
 from pipeline.engine import cache
 from pipeline.runs.store import UNASKED, store
+from pipeline.runs.unfinished import UNTOUCHED
 
 BROKEN = re.compile(r".+\.broken\d*([-.]\w+)*")
 """What ``locks.set_aside`` makes of a file, with what SQLite has beside it."""
@@ -71,6 +73,7 @@ def _help() -> str:
 What goes:
   - results, data, report files and locks of problems that are no longer in params.yaml;
   - finished runs in .state/runs.sqlite that nobody asked for in {UNASKED / cache.DAY:.0f} days, and the oldest beyond its size;
+  - checkpoints of runs in progress that nobody went on with in {UNTOUCHED / 3600:.0f} hours;
   - what broke or was left over: *.broken in the root and in .state, .NAME.tmp of killed stages;
   - compiled code in {cache.user_folder()} that was not used in {cache.UNUSED / cache.DAY:.0f} days.
 What is not in params.yaml today and is wanted again is in the store of finished runs: `dvc repro` brings it back in seconds.
@@ -126,6 +129,13 @@ def leftovers(scope: Scope) -> Iterator[Waste]:
     yield from _files("broken or left over", [*broken, *unfinished])
 
 
+def unfinished(scope: Scope) -> Iterator[Waste]:
+    """Checkpoints of runs that nobody goes on with."""
+    limit = time.time() - (0 if scope.whole_store else UNTOUCHED)
+    lying = [path for path in _in(STATE / "checkpoints") if not _is_folder(path) and path.lstat().st_mtime <= limit]
+    yield from _files("checkpoints of runs that nobody goes on with", lying)
+
+
 def compiled(scope: Scope) -> Iterator[Waste]:
     """Compiled code, and what was found out about models, for all repositories of this user."""
     place = cache.user_folder()
@@ -136,7 +146,7 @@ def compiled(scope: Scope) -> Iterator[Waste]:
         yield Waste(f"compiled code in {place}{why}: {len(entries):,} files", size, lambda: cache.remove(entries))
 
 
-KINDS: list[Callable[[Scope], Iterable[Waste]]] = [of_problems, finished_runs, leftovers, compiled]
+KINDS: list[Callable[[Scope], Iterable[Waste]]] = [of_problems, finished_runs, unfinished, leftovers, compiled]
 """All that is looked for. What a tracker has of problems that are no more (MLflow's experiments, Optuna's studies) is one more
 function here: it yields what would go, without changing anything, for the problems that are not among ``scope.problems``."""
 

@@ -51,7 +51,7 @@ def main(words: Sequence[str]) -> None:
         _write(name, entry)
         dataset.main(name)
         if asked.file:
-            _write(name, entry | _size(read_dataset(name)))
+            _write(name, entry | size_for(read_dataset(name)))
         check.main()
         for stage in (train, tune, confirm, sweep):
             stage.main(name)
@@ -75,13 +75,18 @@ def _of_table(file: Path | None, target: str | None) -> tuple[str, dict[str, Any
         raise PipelineError("quick needs a table and --target COLUMN, or --problem NAME")
     if not file.is_file():
         raise PipelineError(f"{file} is not there; name a CSV or Parquet file")
-    name = re.sub(r"[^A-Za-z0-9_-]+", "_", file.name.partition(".")[0]).strip("_-")[:64] or "table"
+    name = problem_named(file)
     model = {"model": {"name": "mlp", "hidden": [32]}, "optimizer": {"name": "AdamW", "lr": 0.01}}
     data = {"name": "file", "path": file.name, "target": target}
     return name, {"dataset": data, **model, "epochs": 1, "batch_size": 32}
 
 
-def _size(data: Any) -> dict[str, int]:
+def problem_named(file: Path) -> str:
+    """A name for the problem of a table."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", file.name.partition(".")[0]).strip("_-")[:64] or "table"
+
+
+def size_for(data: Any) -> dict[str, int]:
     """Epochs and batches for so many samples."""
     samples = int((data["split"] == "train").sum())
     return {"epochs": max(3, min(LONGEST, SAMPLES // samples)), "batch_size": 32 if samples < 3_000 else 128}

@@ -42,9 +42,9 @@ def set_aside(store: Path) -> None:
     _log.warning("%s cannot be read; it is %s now, and a new one takes its place", store, aside.name)
 
 
-def free_name(path: Path) -> Path:
+def free_name(path: Path, ending: str = "broken") -> Path:
     """``*.broken``, or ``*.broken1`` and so on: what was set aside before stays."""
-    names = (Path(f"{path}.broken{number or ''}") for number in itertools.count())
+    names = (Path(f"{path}.{ending}{number or ''}") for number in itertools.count())
     return next(name for name in names if not name.exists())
 
 

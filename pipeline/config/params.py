@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import (
     AfterValidator,
@@ -355,9 +355,6 @@ class ProblemParams(BaseModel):
     schedulers: Schedules = Field(default_factory=dict)
     """Entries for this problem alone, in place of those of the same label or beside them."""
 
-    has_model: ClassVar[bool] = True
-    """Whether the weights of its runs are the pipeline's to keep."""
-
     @property
     def pace(self) -> str:
         """What an optimizer step takes in, in words."""
@@ -440,8 +437,6 @@ class ScriptParams(ProblemParams):
     """Its arguments, as other problems name their model."""
     batch_size: int = 1
     """It makes the batches."""
-
-    has_model: ClassVar[bool] = False
 
     @property
     def pace(self) -> str:
@@ -624,6 +619,11 @@ class Params(BaseModel):
     def replicates(self) -> list[int]:
         """Every seed that any stage may train on."""
         return [*range(self.seed_range.least), *self.fresh]
+
+    @property
+    def kept_models(self) -> list[str]:
+        """The problems of which a model is kept; what a script trains is its own affair."""
+        return [name for name, problem in self.problems.items() if self.keep_model and not isinstance(problem, ScriptParams)]
 
     def problem(self, name: str) -> ProblemParams:
         """The problem of that name; :class:`ParamsError` with the nearest one where it is unknown."""

@@ -3,7 +3,8 @@
 The stacked form is :class:`pipeline.engine.optimizers.Averaged`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +31,15 @@ class Evaluated:
         """Take in the weights at the end of an epoch, from 1."""
         if self._mean and self._swa is not None and epoch > self._swa:
             self._mean.update_parameters(self._trained)
+
+    def state(self) -> dict[str, Any]:
+        """What the mean is made of so far; nothing where there is none."""
+        return self._mean.state_dict() if self._mean else {}
+
+    def go_on(self, state: Mapping[str, Any]) -> None:
+        """Take up another's ``state``."""
+        if self._mean:
+            self._mean.load_state_dict(state)
 
     def model(self, batches: Iterable[Tensor]) -> nn.Module:
         """As it is now; the statistics of a mean's BatchNorm layers are gathered anew from the training ``batches``."""

@@ -3,7 +3,9 @@
 The reference that the stacked engine is tested against, and what trains the runs that cannot be stacked.
 """
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from functools import partial
 from typing import Any, get_args
 
@@ -12,54 +14,99 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
+from pipeline.config.checkpoints import Checkpoint
 from pipeline.config.fingerprints import stream
 from pipeline.config.params import Clipping
 from pipeline.engine.averaging import Evaluated
 from pipeline.engine.beginning import Beginning, beginning, mean_loss
 from pipeline.engine.stacked import on_device
-from pipeline.problems.chance import Chance
+from pipeline.problems.chance import Chance, as_arrays, as_lists
 from pipeline.problems.dropout import drawn, draws_of
 from pipeline.problems.models import applied, moved
 from pipeline.problems.problem import Problem
 from pipeline.problems.run import Block, Outcome, Run, Training
 from pipeline.schedulers.registry import VALIDATED, Monitor
-from pipeline.schedulers.replay import advance, at_one_rate, build, each_at_its_share, momentum_of, monitored, rate_of, resolve
+from pipeline.schedulers.replay import (
+    ScheduleError,
+    advance,
+    at_one_rate,
+    build,
+    each_at_its_share,
+    momentum_of,
+    monitored,
+    rate_of,
+    resolve,
+)  # fmt: skip
+
+Figures = tuple[float, float, float, float, float]
+"""Of an epoch, in the order of :data:`pipeline.problems.run.CURVES`."""
 
 
 def train(
-    problem: Problem, run: Run, *, device: torch.device, dtype: torch.dtype = torch.float32, search: bool = False
+    problem: Problem,
+    run: Run,
+    *,
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
+    search: bool = False,
+    checkpoint: Checkpoint | None = None,
 ) -> Training:
     """Train one run; yields one block per epoch and returns the outcome, with a runs axis of length 1.
 
-    In a ``search`` only what a choice needs is evaluated, as in :func:`pipeline.engine.stacked.train`.
+    In a ``search`` only what a choice needs is evaluated, as in :func:`pipeline.engine.stacked.train`. What a ``checkpoint``
+    holds of this very run is taken up, and kept as training goes on; dropping it is for whoever keeps the outcome.
     """
-    script, nothing = Script(problem, run, device, dtype), (np.nan, np.nan)
-    start = script.beginning()
-    finite = True
-    for epoch in range(1, run.epochs + 1):
-        has_ended = not finite  # of a run that has diverged there is nothing more to tell
-        lr, momentum = rate_of(script.optimizer), momentum_of(script.optimizer)
-        train_loss = script.train_epoch()
-        train_loss = np.nan if has_ended else train_loss
-        script.average(epoch)
-        is_evaluated = not has_ended and (epoch == run.epochs or not search or script.monitor in VALIDATED)
-        validated = script.evaluate("validation") if is_evaluated else nothing
-        script.end_epoch(train_loss, *validated)
-        finite = finite and bool(np.isfinite([train_loss, *validated[:is_evaluated]]).all())
-        yield Block(epoch, *(np.array([[figure]]) for figure in (lr, momentum, train_loss, *validated)))
-    tested = script.evaluate("test") if finite and not search else nothing
-    final = script.final_loss() if finite else np.nan
-    finite = finite and bool(np.isfinite(start.loss))
+    script, start, told = _begun(lambda: Script(problem, run, device, dtype, search=search), checkpoint)
+    yield from map(_block, told, range(1, len(told) + 1))
+    held = None
+    for epoch in range(len(told) + 1, run.epochs + 1):
+        told.append(script.epoch())
+        yield _block(told[-1], epoch)
+        if checkpoint and held:
+            checkpoint.save({"script": held, "told": torch.tensor(told, dtype=torch.float64)})
+        is_due = checkpoint is not None and checkpoint.is_due and epoch + 1 < run.epochs
+        held = deepcopy(script.state()) if is_due else None
+    tested = script.evaluate("test") if script.finite and not search else (np.nan, np.nan)
+    final = script.final_loss() if script.finite else np.nan
+    finite = script.finite and bool(np.isfinite(start.loss))
     initial_loss, noise, final_loss = (np.array([figure]) for figure in (start.loss, start.noise, final))
     test_loss, test_metric = (np.array([figure]) for figure in tested)
     return Outcome(initial_loss, noise, final_loss, np.array([finite]), test_loss, test_metric, script.weights())
 
 
+def _begun(new: Callable[[], "Script"], checkpoint: Checkpoint | None) -> tuple["Script", Beginning, list[Figures]]:
+    """The script, where it began, and the figures of its epochs so far: from its checkpoint, or none.
+
+    What is kept is believed if the epoch behind it comes out again as it did: a model or an optimizer of the user's own may
+    hold what no ``state_dict`` tells.
+    """
+    script = new()
+    start = script.beginning()
+    found = checkpoint.load() if checkpoint else None
+    if checkpoint and found:
+        try:
+            *before, last = found["told"].tolist()
+            script.go_on(found["script"], before)
+            if np.array_equal(script.epoch(), last, equal_nan=True):
+                return script, start, [*map(tuple, before), tuple(last)]
+            checkpoint.refuse("it does not lead on to what was trained behind it")
+        except Exception as error:  # noqa: BLE001  # the user's own code may raise anything
+            checkpoint.refuse(f"it cannot be taken up ({str(error).partition(chr(10))[0]})")
+        script = new()
+        start = script.beginning()
+    return script, start, []
+
+
+def _block(figures: Figures, epoch: int) -> Block:
+    return Block(epoch, *(np.array([[figure]]) for figure in figures))
+
+
 class Script:
     """What a PyTorch user's script holds: data, model, optimizer and scheduler of one run."""
 
-    def __init__(self, problem: Problem, run: Run, device: torch.device, dtype: torch.dtype) -> None:
-        self._problem, self._schedule = problem, run.schedule
+    def __init__(self, problem: Problem, run: Run, device: torch.device, dtype: torch.dtype, *, search: bool = False) -> None:
+        self._problem, self._schedule, self._epochs, self._search = problem, run.schedule, run.epochs, search
+        self._done, self.finite = 0, True
         samples = problem.data.samples([run.seed])
         self._x, self._y = on_device(samples.x, device, dtype), on_device(samples.y, device, dtype)
         self._rows = {part: torch.from_numpy(rows[0]).to(device) for part, rows in samples.parts.items()}
@@ -91,6 +138,52 @@ class Script:
             found = mean_loss(model, self._problem.loss, *self._samples("train"))
         _set_mode(self.optimizer, training=True)
         return found
+
+    def epoch(self) -> Figures:
+        """Train another epoch, and evaluate it where that is asked for; nothing more is told of a run that has diverged."""
+        self._done += 1
+        lr, momentum, has_ended = rate_of(self.optimizer), momentum_of(self.optimizer), not self.finite
+        train_loss = self.train_epoch()
+        train_loss = np.nan if has_ended else train_loss
+        self.average(self._done)
+        is_last = self._done == self._epochs
+        is_evaluated = not has_ended and (is_last or not self._search or self.monitor in VALIDATED)
+        validated = self.evaluate("validation") if is_evaluated else (np.nan, np.nan)
+        self.end_epoch(train_loss, *validated)
+        self.finite = self.finite and bool(np.isfinite([train_loss, *validated[:is_evaluated]]).all())
+        return lr, momentum, train_loss, *validated
+
+    def state(self) -> dict[str, Any]:
+        """All that the next epochs follow from, but the scheduler: that follows from what it was told."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": self._evaluated.state(),
+            "order": self._order.get_state(),
+            "draws": as_lists(self._draws.bit_generator.state),
+            "chance": self._chance.state(),
+            "finite": self.finite,
+        }
+
+    def go_on(self, state: dict[str, Any], told: Sequence[Sequence[float]]) -> None:
+        """A new script takes up another's ``state`` after the epochs of these figures."""
+        steps = self._problem.budget().steps_per_epoch if self._schedule.interval == "batch" else 0
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's advice on a scheduler that is stepped before its optimizer
+            for _, _, *figures in told:
+                for _ in range(steps):
+                    advance(self._scheduler, self._schedule.name)
+                self.end_epoch(*figures)
+        rates = [group["lr"] for group in self.optimizer.param_groups]
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if rates != [group["lr"] for group in self.optimizer.param_groups]:
+            raise ScheduleError("the scheduler does not follow from its steps alone")
+        self._evaluated.go_on(state["average"])
+        self._order.set_state(state["order"])
+        self._draws.bit_generator.state = as_arrays(state["draws"])
+        self._chance.go_on(state["chance"])
+        self._done, self.finite = len(told), state["finite"]
 
     def train_epoch(self) -> float:
         """One pass over the training part; the mean loss of its samples as they were trained."""

@@ -3,13 +3,14 @@
 import functools
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Literal, cast
 
 import torch
 
+from pipeline.config.checkpoints import Checkpoint
 from pipeline.config.params import Component
 from pipeline.engine import loop, script, stacked
 from pipeline.engine.compiler import NoCompilerError, identity
@@ -29,6 +30,7 @@ Way = Literal["compiled", "tensors", "loop", "script"]
 """How runs are trained: side by side in compiled code or as tensors, one after the other, or as a script's processes."""
 ONE_BY_ONE = ("loop", "script")
 """Ways that gain nothing from training several runs together."""
+CheckpointOf = Callable[[Problem, Run], Checkpoint]
 WORTH_COMPILING = 100
 """Optimizer steps of a run from which two seconds for compiling are earned back; it is done once and kept."""
 _log = logging.getLogger(__name__)
@@ -96,13 +98,18 @@ def train_by(
     device: torch.device,
     dtype: torch.dtype = torch.float32,
     search: bool = False,
+    checkpoint_of: CheckpointOf | None = None,
 ) -> Training:
     """Train runs of one optimizer in one way, as many side by side as fit into memory.
 
+    ``checkpoint_of`` says where a run that is trained by itself is kept while it is in progress; stacks are short.
     Raises :class:`WayError` before the first block where that is not possible.
     """
-    by = {"compiled": _compiled, "tensors": _as_tensors, "loop": _one_by_one, "script": _as_processes}[way]
-    training = by(problem, runs, device=device, dtype=dtype, search=search)
+    one_by_one = partial(_one_by_one, checkpoint_of=checkpoint_of)
+    by: dict[Way, Callable[..., Training]] = {
+        "compiled": _compiled, "tensors": _as_tensors, "loop": one_by_one, "script": _as_processes,
+    }  # fmt: skip
+    training = by[way](problem, runs, device=device, dtype=dtype, search=search)
     while True:
         with one_thread():  # compiled code has its own, and what is trained one by one is dealt out to processes
             try:
@@ -142,8 +149,18 @@ def _as_tensors(problem: Problem, runs: Sequence[Run], *, device: torch.device, 
         raise WayError(f"problem {problem.name} cannot be stacked: {wrong}. Write `engine: auto`") from error
 
 
-def _one_by_one(problem: Problem, runs: Sequence[Run], *, device: torch.device, dtype: torch.dtype, search: bool) -> Training:
-    one = partial(loop.train, problem, device=device, dtype=dtype, search=search)
+def _one_by_one(
+    problem: Problem,
+    runs: Sequence[Run],
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    search: bool,
+    checkpoint_of: CheckpointOf | None,
+) -> Training:
+    def one(run: Run) -> Training:
+        checkpoint = checkpoint_of(problem, run) if checkpoint_of else None
+        return loop.train(problem, run, device=device, dtype=dtype, search=search, checkpoint=checkpoint)
 
     def side_by_side(some: Sequence[Run]) -> Training:
         return merged([one(run) for run in some], range(len(some)))

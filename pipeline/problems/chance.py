@@ -34,6 +34,32 @@ class Chance:
         finally:
             _go_on(before)
 
+    def state(self) -> Any:
+        """Where the stream is, in nothing but numbers, texts and tensors."""
+        return as_lists(self._states)
+
+    def go_on(self, state: Any) -> None:
+        """Take up another's ``state``."""
+        self._states = as_arrays(state)
+
+
+def as_lists(state: Any) -> Any:
+    """The state of a generator with its numpy arrays as tuples behind a mark, which needs no numpy to be read."""
+    if isinstance(state, np.ndarray):
+        return ("array", str(state.dtype), state.tolist())
+    if isinstance(state, dict):
+        return {key: as_lists(value) for key, value in state.items()}
+    return type(state)(map(as_lists, state)) if isinstance(state, (list, tuple)) else state
+
+
+def as_arrays(state: Any) -> Any:
+    """What :func:`as_lists` made lists of, as it was."""
+    if isinstance(state, tuple) and state[:1] == ("array",):
+        return np.array(state[2], dtype=state[1])
+    if isinstance(state, dict):
+        return {key: as_arrays(value) for key, value in state.items()}
+    return type(state)(map(as_arrays, state)) if isinstance(state, (list, tuple)) else state
+
 
 def states() -> list[Any]:
     """Where the generators are: equal, by :func:`are_equal`, as long as nothing is drawn."""

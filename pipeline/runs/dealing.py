@@ -20,6 +20,7 @@ from pipeline.problems.problem import Problem
 from pipeline.problems.run import Block, History, Run, Training, collect
 from pipeline.problems.scripts import ScriptError
 from pipeline.runs.executor import HERE, ExecutorError, Workers, tell
+from pipeline.runs.unfinished import checkpoint_of
 
 WORK_AT_ONCE = 2e12
 """Weights × samples × epochs of a portion of a stack, which two cores train in about half a minute: what a kill may cost."""
@@ -59,7 +60,8 @@ def trained(
         for way in (possible := ways(problem, optimizer, device)):
             portions = cut(problem, optimizer, left, way, device, workers.count)
             helpers = HERE if way == "compiled" or device.type != "cpu" else workers
-            how = functools.partial(train_by, way, device=device, search=search)
+            checkpoints = functools.partial(checkpoint_of, device=device, search=search)
+            how = functools.partial(train_by, way, device=device, search=search, checkpoint_of=checkpoints)
             failures = Failures(runs, wanted)
             try:
                 for places, found in _in_portions(problem, runs, portions, how, helpers, listen):

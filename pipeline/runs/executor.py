@@ -71,6 +71,25 @@ class Here(Executor):
 HERE = Here()
 
 
+class LackingError(PipelineError):
+    """Work is wanted that nobody does here; ``lacking`` of the ``wanted`` runs are not in the store."""
+
+    def __init__(self, wanted: int = 0, lacking: int = 0) -> None:
+        super().__init__(f"{lacking} of {wanted} runs are not in the store")
+        self.wanted, self.lacking = wanted, lacking
+
+
+class Nobody(Here):
+    """Does nothing: for whoever only looks at what is in the store. What is submitted raises :class:`LackingError`."""
+
+    def submit(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> "Future[T]":
+        """Nothing."""
+        raise LackingError
+
+
+NOBODY = Nobody()
+
+
 class Processes(ProcessPoolExecutor):
     """``count`` processes of this machine, with one thread each; they end with this one, however it ends.
 

@@ -18,9 +18,10 @@ from pipeline.problems.run import CURVES, Block, History, Outcome, Run
 from pipeline.problems.scripts import ScriptProblem
 from pipeline.runs.champion import best_of, weights_of
 from pipeline.runs.dealing import Listener, Places, trained
-from pipeline.runs.executor import HERE, Workers
+from pipeline.runs.executor import HERE, NOBODY, LackingError, Workers
 from pipeline.runs.progress import progress
 from pipeline.runs.store import Finished, store
+from pipeline.runs.unfinished import checkpoint_of
 
 FIGURES = tuple(field.name for field in fields(Outcome) if field.name != "weights")
 
@@ -39,7 +40,8 @@ def obtain(
 
     What is not known yet is trained, by ``workers`` where that helps, and kept as soon as its portion is done; ``title`` says
     what for while it takes its time.
-    Weights are asked for by :func:`weights`. Raises what :func:`pipeline.runs.dealing.trained` raises.
+    Weights are asked for by :func:`weights`. Raises what :func:`pipeline.runs.dealing.trained` raises, and
+    :class:`pipeline.runs.executor.LackingError` where there is something to train and nobody to do it.
     """
     names = [kept_name(problem, run, device) for run in runs]
     first = {name: place for place, name in reversed(list(enumerate(names)))}
@@ -47,6 +49,8 @@ def obtain(
     if known and not search:
         listen([first[name] for name in known], _block(known.values()))
     lacking = sorted(place for name, place in first.items() if name not in known)
+    if lacking and workers is NOBODY:
+        raise LackingError(len(first), len(lacking))
     show = progress(title, len(lacking), sum(runs[place].epochs for place in lacking))
 
     def listened(places: Places, block: Block) -> None:
@@ -55,6 +59,8 @@ def obtain(
 
     for places, history in trained(problem, runs, lacking, device, workers, listened, search=search):
         known |= _kept(history, [names[place] for place in places], whole=not search)
+        for place in places:
+            checkpoint_of(problem, runs[place], device, search=search).drop()
     return _assembled(runs, [known[name] for name in names], search=search)
 
 
@@ -68,6 +74,7 @@ def weights(problem: Problem, run: Run, device: torch.device) -> bytes:
         ((_, history),) = trained(problem, [run], [0], device, HERE, lambda places, block: None)
         found = weights_of(history, 0)
         store().keep_contents({name: found})
+        checkpoint_of(problem, run, device, search=False).drop()
     return found
 
 

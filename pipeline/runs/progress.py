@@ -1,16 +1,22 @@
-"""How far a training is: a bar in a terminal, a line at every quarter elsewhere."""
+"""How far a training is: in the line at the bottom of a terminal, and by a line now and then elsewhere."""
 
 import sys
+import time
 from collections.abc import Callable
 
-from tqdm import tqdm
-
+from pipeline.config import terminal
 from pipeline.problems.run import Block
+
+SECONDS = 10.0
+"""Between two lines of one training where there is no terminal; that it is done is always said."""
 
 
 def progress(title: str, runs: int, work: int) -> Callable[[Block], None]:
     """A listener for blocks that shows how much of ``work``, the epochs of all ``runs`` together, is done."""
-    show = _bar(title, runs, work) if sys.stderr.isatty() else _lines(title, runs, work)
+    if not work:
+        return lambda block: None
+    title = f"{title}: {runs:,} runs"
+    show = _bar(title, work) if sys.stderr.isatty() else _lines(terminal.titled(title), work)
 
     def listen(block: Block) -> None:
         show(block.lr.size)
@@ -18,24 +24,29 @@ def progress(title: str, runs: int, work: int) -> Callable[[Block], None]:
     return listen
 
 
-def _bar(title: str, runs: int, work: int) -> Callable[[int], None]:
-    bar = tqdm(total=work, desc=f"{title}: {runs} runs", unit="epoch", unit_scale=True)
+def _bar(title: str, work: int) -> Callable[[int], None]:
+    bar = terminal.line(f"{terminal.titled(title)}, preparing (what is new is compiled) …", work)
 
     def show(epochs: int) -> None:
+        if not bar.n:
+            bar.bar_format = terminal.FORMAT
+            bar.desc = terminal.titled(title)
         bar.update(epochs)
         if bar.n >= work:
-            bar.close()
+            terminal.doing(f"{title} trained, going on")
 
     return show
 
 
-def _lines(title: str, runs: int, work: int) -> Callable[[int], None]:
-    done = 0
+def _lines(title: str, work: int) -> Callable[[int], None]:
+    done, told = 0, time.monotonic()
 
     def show(epochs: int) -> None:
-        nonlocal done
+        nonlocal done, told
         before, done = done, done + epochs
-        if (quarter := 4 * done // work) > 4 * before // work:
-            print(f"{title}: {runs} runs, {25 * quarter}% done", file=sys.stderr, flush=True)
+        quarter, now = 4 * done // work, time.monotonic()
+        if quarter > 4 * before // work and (quarter == 4 or now - told >= SECONDS):
+            told = now
+            terminal.tell(f"{title}, {25 * quarter}% done")
 
     return show

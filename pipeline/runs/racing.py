@@ -1,12 +1,12 @@
 """The confirmation: how many fresh seeds it takes, by looks at a growing number of them."""
 
-import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from pipeline.config import terminal
 from pipeline.config.params import FRESH, Epoch, Schedule, SeedRange
 from pipeline.problems.problem import Problem
 from pipeline.problems.run import History, Run
@@ -35,7 +35,10 @@ class Question:
     at: Epoch
 
 
-def seeds_wanted(problem: Problem, best: Best, asked: Question, device: torch.device, workers: Workers) -> int:
+def seeds_wanted(
+    problem: Problem, best: Best, asked: Question, device: torch.device, workers: Workers,
+    tell: Callable[[str], object] = terminal.tell,
+) -> int:  # fmt: skip
     """With how many fresh seeds the confirmation stops; what it takes to know is trained, and a line at each look says why.
 
     It follows from the runs alone: asked again, it takes the same looks at what is known by then. Of a plain number of seeds
@@ -46,10 +49,8 @@ def seeds_wanted(problem: Problem, best: Best, asked: Question, device: torch.de
     title, plan, seeds = f"confirm@{problem.name}", Plan(asked.seeds.least, asked.seeds.most), asked.seeds.least
     while True:
         history = obtain(problem, confirming(best, seeds, problem.params.epochs), device, title=title, workers=workers)
-        state = race(
-            _losses(history, list(best), seeds, asked.at), asked.baseline, plan, problem.overlap["validation"], asked.matters
-        )
-        print(f"{title}: {told(state, plan)}", file=sys.stderr, flush=True)
+        state = race(_losses(history, list(best), seeds, asked.at), asked.baseline, plan, asked.matters)
+        tell(f"{title}: {told(state, plan)}")
         if state.following is None:
             return seeds
         seeds = state.following

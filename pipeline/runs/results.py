@@ -20,6 +20,8 @@ RUN_COLUMNS = (
     "train_loss", "validation_loss", "validation_metric", "test_loss", "test_metric",
     "metric", "name", "interval", "warmup", "optimizer", "dataset", "device",
 )  # fmt: skip
+STAGES = ("train", "tune", "confirm")
+"""Those that write runs and curves."""
 FIGURES = ("train_loss", "validation_loss")
 """What every run that did not diverge has."""
 TRIAL_COLUMNS = (

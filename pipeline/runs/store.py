@@ -84,6 +84,19 @@ class Store:
         rows = self._asked("runs", "run", "run, whole, curves, figures", runs)
         return {row[0]: _finished(*row[1:]) for row in rows if row[1] >= whole}
 
+    def count(self, runs: Sequence[str], *, whole: bool) -> int:
+        """How many of these runs are kept; nothing is read of them, nor noted."""
+
+        def look(connection: sqlite3.Connection) -> int:
+            found = 0
+            for start in range(0, len(runs), AT_ONCE):
+                some = runs[start : start + AT_ONCE]
+                known = f"run IN ({', '.join('?' * len(some))}) AND whole >= ?"
+                found += connection.execute(f"SELECT COUNT(*) FROM runs WHERE {known}", [*some, int(whole)]).fetchone()[0]
+            return found
+
+        return self._do(look, 0)
+
     def keep(self, finished: Mapping[str, Finished], origin: Mapping[str, str]) -> None:
         """Keep runs by fingerprint, all or none. ``origin`` says by which code and versions, on what kind of machine."""
         now, told = time.time(), json.dumps(origin, sort_keys=True)

@@ -64,6 +64,11 @@ def shorter(sweep: SweepParams, epochs: int) -> list[int]:
     return sorted({max(1, plain_length(budget, epochs)) for budget in sweep.budgets} & set(range(1, epochs)))
 
 
+def seeds_by_budget(sweep: SweepParams, epochs: int, seeds: range) -> dict[int, range]:
+    """Of each budget in epochs, the full one first, the seeds that its rates are tried on."""
+    return {epochs: seeds, **dict.fromkeys(shorter(sweep, epochs), seeds[:CHOSEN_ON])}
+
+
 def over_rates(best: Schedules, rates: Sequence[float | str], seeds: Iterable[int], epochs: int) -> Iterator[Probe]:
     """Every recommended shape at every peak rate, for every seed."""
     for (label, schedule), rate, seed in product(best.items(), rates, seeds):
@@ -144,9 +149,20 @@ class Sweep:
 
     def over_rates(self) -> pd.DataFrame:
         """A row for each run on the grid as params.yaml has it, and beyond."""
+        return self._extended(self.trained(self.begun))
+
+    @property
+    def begun(self) -> list[Probe]:
+        """The grid as params.yaml has it."""
         rates = grid(self.rates, self.points)
-        begun = [probe for epochs in self.seeds for label in self.best for probe in self._probes(label, epochs, rates)]
-        return self._extended(self.trained(begun))
+        return [probe for epochs in self.seeds for label in self.best for probe in self._probes(label, epochs, rates)]
+
+    def over_budgets(self, table: pd.DataFrame, fresh: Iterable[int]) -> list[Probe]:
+        """At each shorter budget the schedules as written, and on ``fresh`` seeds at the best rates that ``table`` has."""
+        (_, seeds), *others = self.seeds.items()  # the full budget comes first
+        budgets = [epochs for epochs, _ in others]
+        written = over_budgets(self.problem.schedules, budgets, seeds)
+        return [*written, *at_best_rates(table, self.best, budgets, fresh)]
 
     def trained(self, probes: Iterable[Probe]) -> pd.DataFrame:
         """A row for each of these whose schedule can be followed."""

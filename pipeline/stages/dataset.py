@@ -1,50 +1,47 @@
-"""Stage ``dataset@P``: make the dataset of a problem, and draw every seed's split of it."""
+"""Stage ``dataset@P``: make the dataset of a problem, and draw every seed's split of it; or try out its script."""
 
-import sys
-from typing import cast
+from collections.abc import Callable
 
 import pandas as pd
 
 from pipeline import cli
 from pipeline.catalogue import CATALOGUE
-from pipeline.config import files
+from pipeline.config import files, terminal
 from pipeline.config.params import Params, ScriptParams, load_params
 from pipeline.data.datasets import made
 from pipeline.data.leaks import without_leaks
 from pipeline.data.splits import draw_splits
 from pipeline.data.tables import described
-from pipeline.problems.dataset import table_of
+from pipeline.problems.dataset import Split, table_of
 from pipeline.problems.probe import probe
-
-Made = tuple[pd.DataFrame, pd.DataFrame, list[str]]
 
 
 def main(problem_name: str) -> None:
     """Write ``data/P.parquet`` and ``data/P.splits.parquet``."""
     params = load_params(CATALOGUE)
     problem = params.problem(problem_name)
-    make = probed if isinstance(problem, ScriptParams) else drawn
-    data, splits, said = make(problem_name, params)
-    for line in said:
-        print(f"dataset@{problem_name}: {line}", file=sys.stderr, flush=True)
-    files.write_dataset(problem_name, data, splits)
+    if isinstance(problem, ScriptParams):
+        data, table = probed(params, problem_name, problem)
+    else:
+        data, splits = drawn(params, problem_name, terminal.tell)
+        table = table_of(splits)
+    files.write_dataset(problem_name, data, table)
 
 
-def drawn(problem_name: str, params: Params) -> Made:
-    """The samples, every seed's split of them, and what is to be told."""
+def drawn(params: Params, problem_name: str, tell: Callable[[str], object]) -> tuple[pd.DataFrame, dict[int, Split]]:
+    """The problem's samples, and every seed's split of them; what there is to say about them is told."""
     problem = params.problem(problem_name)
     data, said = without_leaks(problem_name, problem, made(problem_name, problem.dataset))
-    splits = draw_splits(problem_name, data, params.replicates, resample=bool(problem.resample))
-    return data, table_of(splits), [described(data), *said] if problem.dataset.name == "file" else list(said)
+    for line in [described(data), *said] if problem.dataset.name == "file" else said:
+        tell(f"dataset@{problem_name}: {line}")
+    return data, draw_splits(problem_name, data, params.replicates, resample=bool(problem.resample))
 
 
-def probed(problem_name: str, params: Params) -> Made:
-    """What the problem's script is made of and what it tells when it is tried, the number of every seed's split, and a line."""
-    problem = cast(ScriptParams, params.problem(problem_name))
+def probed(params: Params, problem_name: str, problem: ScriptParams) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What the problem's script is made of and tells when it is tried out, and the number of every seed's split."""
     found = probe(problem_name, problem, params.device)
-    seeds = params.replicates
-    splits = pd.DataFrame({"seed": seeds, "split": seeds if problem.resample else 0})
-    return found.made.table(), splits, [str(found)]
+    terminal.tell(f"dataset@{problem_name}: {found}")
+    return found.made.table(), pd.DataFrame({"seed": params.replicates, "split": params.replicates if problem.resample else 0})
 
 
 if __name__ == "__main__":

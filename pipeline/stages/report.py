@@ -21,38 +21,28 @@ from pipeline.runs import results
 from pipeline.runs.champion import named
 from pipeline.runs.executor import executor
 from pipeline.runs.obtain import weights
-from pipeline.runs.results import run_of
+from pipeline.runs.results import STAGES, run_of
 from pipeline.runs.store import store
+from pipeline.runs.unfinished import forget_unfinished
 from pipeline.statistics.sequential import Plan
-from pipeline.tracking.trackers import trackers
-
-STAGES = ("train", "tune", "confirm")
-"""Those that write runs and curves."""
 
 
 def main() -> None:
-    """Write everything under ``reports/``, all together; trackers are completed, and the store of runs kept to its size."""
-    with executor() as workers, trackers() as shown:
+    """Write everything under ``reports/``, all together; the store of runs is kept to its size."""
+    with executor() as workers:
         params = load_params(CATALOGUE)
-        for name in params.problems:
-            shown.tell("complete", name)
         problems = list(workers.map(partial(read, params), params.problems))
         report = assemble(params, problems, workers)
         written = {REPORTS / name: content for name, content in report_files(report, workers).items()}
-        with_model = [name for name, entry in params.problems.items() if params.keep_model and entry.has_model]
-        if with_model:
-            written |= {
-                REPORTS / "best" / f"{p.name}.safetensors": champion(params, p, last(report.choices[p.name]))
-                for p in problems
-                if p.name in with_model
-            }
+        for problem in problems:
+            if problem.name in params.kept_models:
+                kept = champion(params, problem, last(report.choices[problem.name]))
+                written[REPORTS / "best" / f"{problem.name}.safetensors"] = kept
         files.write_files(written.items())
         for folder in ("best", "evidence", "figures"):
             forget(REPORTS / folder, set(written))
-        shown.publish(REPORTS, [(name, stage) for name in params.problems for stage in STAGES])
-        for name in with_model:
-            shown.tell("register", name)
-        store().shrink()
+    store().shrink()
+    forget_unfinished()
 
 
 def champion(params: Params, problem: ProblemResults, chosen: Choice) -> bytes:

@@ -1,11 +1,10 @@
 """Stage ``sweep@P``: each recommended configuration over a grid of peak rates, at the full budget and at shorter ones."""
 
-import sys
-
 import pandas as pd
 
 from pipeline import cli
 from pipeline.catalogue import CATALOGUE
+from pipeline.config import terminal
 from pipeline.config.files import parquet, stage_path, write_files
 from pipeline.config.params import Params, SweepParams, load_params
 from pipeline.engine.device import find_device
@@ -13,7 +12,7 @@ from pipeline.problems.loading import load_problem
 from pipeline.runs import results
 from pipeline.runs.executor import Workers, executor
 from pipeline.runs.results import SWEEP_COLUMNS
-from pipeline.search.sweeps import CHOSEN_ON, Sweep, at_best_rates, over_budgets, said, shorter
+from pipeline.search.sweeps import Sweep, said, seeds_by_budget
 
 
 def main(problem_name: str) -> None:
@@ -31,16 +30,12 @@ def swept(params: Params, asked: SweepParams, problem_name: str, workers: Worker
     problem = load_problem(problem_name, params.problem(problem_name), params.schedules(problem_name))
     best = results.read_schedules(problem_name)
     epochs, seeds = problem.params.epochs, range(params.seed_range.least)
-    budgets = shorter(asked, epochs)
-    seeds_of = {epochs: seeds, **dict.fromkeys(budgets, seeds[:CHOSEN_ON])}
-    sweep = Sweep(problem, best, params.tune.lr, asked.points, seeds_of, find_device(params.device), workers)
+    by_budget = seeds_by_budget(asked, epochs, seeds)
+    sweep = Sweep(problem, best, params.tune.lr, asked.points, by_budget, find_device(params.device), workers)
     over_rates = sweep.over_rates()
-    probes = [
-        *over_budgets(problem.schedules, budgets, seeds),
-        *at_best_rates(over_rates, best, budgets, params.fresh[: len(seeds)]),
-    ]
+    probes = sweep.over_budgets(over_rates, params.fresh[: len(seeds)])
     if told := said(over_rates, params.tune.lr, problem.lr):
-        print(f"sweep@{problem_name}: {told}", file=sys.stderr, flush=True)
+        terminal.tell(f"sweep@{problem_name}: {told}")
     return pd.concat([over_rates, sweep.trained(probes)], ignore_index=True) if probes else over_rates
 
 

@@ -1,19 +1,18 @@
 """Stage ``train@P``: train every scheduler as written in params.yaml, for every seed (variant ``default``)."""
 
-import sys
-
 from pipeline import cli
 from pipeline.catalogue import CATALOGUE
+from pipeline.config import terminal
 from pipeline.config.document import read
 from pipeline.config.files import json_file
 from pipeline.config.params import PARAMS_FILE, Params, load_params
 from pipeline.engine.device import find_device
 from pipeline.problems.loading import load_problem
 from pipeline.problems.problem import Problem
-from pipeline.problems.run import Run
 from pipeline.runs.executor import executor
 from pipeline.runs.inspection import absent_classes, inspect
 from pipeline.runs.traps import Finding, findings
+from pipeline.runs.wanted import as_written
 from pipeline.schedulers.aliases import told
 from pipeline.tracking.record import record
 from pipeline.tracking.trackers import trackers
@@ -26,9 +25,7 @@ def main(problem_name: str) -> None:
         device = find_device(params.device)
         problem = load_problem(problem_name, params.problem(problem_name), params.schedules(problem_name))
         found = warned(params, problem)
-        labels, seeds = problem.schedules.items(), range(params.seed_range.least)
-        epochs = problem.params.epochs
-        runs = [run for label, schedule in labels for seed in seeds for run in Run(label, schedule, seed, epochs).draws]
+        runs = as_written(problem, params.seed_range.least)
         beside = {"findings.json": json_file([finding.as_dict() for finding in found])}
         record(problem, "train", runs, device, workers, shown, lambda: beside)
 
@@ -36,10 +33,10 @@ def main(problem_name: str) -> None:
 def warned(params: Params, problem: Problem) -> list[Finding]:
     """The traps in the problem's schedules; they, and all else that is odd about the problem, are told on standard error."""
     for line in told(read(PARAMS_FILE)[1], problem.name):
-        print(f"train@{problem.name}: {line}", file=sys.stderr, flush=True)
+        terminal.tell(f"train@{problem.name}: {line}")
     found = [finding for followed in inspect(problem) for finding in findings(followed, params.report.baseline)]
     for warning in [*found, *absent_classes(problem, params.seed_range.least)]:
-        print(f"train@{problem.name}: warning: {warning}", file=sys.stderr, flush=True)
+        terminal.tell(f"train@{problem.name}: warning: {warning}")
     return found
 
 

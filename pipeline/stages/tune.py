@@ -1,9 +1,10 @@
 """Stage ``tune@P``: a study for every scheduler and seed, then each study's winner on its seed (variant ``tuned``)."""
 
-import sys
+from collections.abc import Sequence
 
 from pipeline import cli
 from pipeline.catalogue import CATALOGUE
+from pipeline.config import terminal
 from pipeline.config.files import parquet
 from pipeline.config.params import load_params
 from pipeline.engine.device import find_device
@@ -12,6 +13,7 @@ from pipeline.runs.executor import executor
 from pipeline.runs.inspection import inspect
 from pipeline.search.importances import importances
 from pipeline.search.rounds import recommend, rerun, search, winners
+from pipeline.search.study import Study
 from pipeline.search.table import TrialTable, best_yaml, rerun_table, widened_ranges
 from pipeline.tracking.record import record
 from pipeline.tracking.trackers import trackers
@@ -25,17 +27,20 @@ def main(problem_name: str) -> None:
         problem = load_problem(problem_name, params.problem(problem_name), params.schedules(problem_name))
         inspect(problem)
         table = TrialTable(problem)
-        studies = search(
-            problem, params.tune, params.seed_range.least, device,
-            lambda so_far: shown.tell("show_trials", table.of(so_far), is_all=False), workers,
-        )  # fmt: skip
+
+        def listen(so_far: Sequence[Study]) -> None:
+            terminal.doing(f"tune@{problem_name}: asking for the next trials")
+            shown.tell("show_trials", table.of(so_far), is_all=False)
+
+        terminal.doing(f"tune@{problem_name}: asking for the first trials")
+        studies = search(problem, params.tune, params.seed_range.least, device, listen, workers)
         trials = table.of(studies)
         shown.tell("show_trials", trials, is_all=True)
         explained = workers.submit(importances, studies)
         studies = rerun(problem, studies, device, workers)
         best = best_yaml(recommend(problem, studies, device, workers))
         if said := widened_ranges(studies):
-            print(f"tune@{problem_name}: {said}", file=sys.stderr, flush=True)
+            terminal.tell(f"tune@{problem_name}: {said}")
 
         def beside() -> dict[str, bytes]:
             tables = {

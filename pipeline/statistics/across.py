@@ -50,11 +50,10 @@ class Across:
         return self.missing == 0
 
 
-def across(problems: Mapping[str, tuple[Losses, float]], baseline: str, matters: float = MATTERS) -> Across:
-    """Over problems, each with its losses and its overlap; of labels that finished, and have an error, on all of them.
+def across(problems: Mapping[str, Losses], baseline: str, matters: float = MATTERS) -> Across:
+    """Over problems, each the data at hand; of labels that finished, and have an error, on all of them.
 
-    With an overlap of 0 the problems are the pools of data at hand, else what they were drawn from. Labels, the baseline
-    among them, are those common to all problems on which no run diverged more often than the baseline's.
+    Labels, the baseline among them, are those common to all problems on which no run diverged more often than the baseline's.
     """
     of = _effects(problems, baseline)
     missing = max(0, ENOUGH - len(problems))
@@ -80,11 +79,11 @@ def holds_on(p: "Mapping[str, float] | pd.Series[float]", alpha: float = LEVEL) 
     return int(failed.argmax()) if failed.any() else len(ordered)
 
 
-def _effects(problems: Mapping[str, tuple[Losses, float]], baseline: str) -> pd.DataFrame:
+def _effects(problems: Mapping[str, Losses], baseline: str) -> pd.DataFrame:
     """A row per problem and label that all have: relative ``effect`` and ``error``, one-sided ps ``lower`` and ``higher``."""
     rows = []
-    for losses, overlap in problems.values():
-        scale, of, most = abs(level(losses[baseline]).mean), differences(losses, overlap), diverged(losses[baseline])
+    for losses in problems.values():
+        scale, of, most = abs(level(losses[baseline]).mean), differences(losses), diverged(losses[baseline])
         for label in losses:
             found = of.get((label, baseline))
             if found and found.error >= 0 and diverged(losses[label]) <= most:

@@ -12,6 +12,11 @@ unless it is worse than another at the one-sided critical value of the compariso
 largest over the set bounds i's *regret*. So set and bounds never contradict one another, which Hansen, Lunde and Nason's
 (2011) model confidence set, by sequential elimination, does not offer; and it needs no choice of an order.
 
+A verdict is read off intervals. Beside *better*, *worse* and *practically equal* (Schuirmann 1987, two one-sided tests) stand
+the one-sided halves of the latter: *no worse* and *no better* than the baseline by what matters, non-inferiority and its mirror
+(Lakens 2018, "Equivalence testing for psychological research"). All three read the pair's own interval at 95%, so that each is
+false of a pair at its margin in 2.5%, for any number of seeds.
+
 Divergence is never made up for: what is left of a label that diverged was selected by not diverging. A label that diverged
 more often than the baseline is called that and nothing else; one that diverged less often is never worse. Only those that
 diverged least often may be the best; the regret of the others has no bound.
@@ -34,7 +39,7 @@ DRAWS = 10_000
 _BLOCK = 2_500
 _LEAST_SHRUNK = 0.01  # so that no two labels are the same in the draws
 
-Verdict = Literal["baseline", "better", "worse", "practically equal", "open", "diverged"]
+Verdict = Literal["baseline", "better", "worse", "practically equal", "no worse", "no better", "open", "diverged"]
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,8 @@ def against(
     ``difference`` with its interval ``low`` to ``high`` at 1 - ``alpha`` for this pair by itself, and ``all_low`` to
     ``all_high`` for all at once; ``p`` and ``adjusted``, the same for the tests; ``share``, the split's share; ``diverged``,
     how many runs; ``verdict``. *practically equal*, also where zero is excluded: the pair's own interval lies within
-    ± ``matters`` times the baseline's mean loss. *better* or *worse*: ``adjusted`` is below ``alpha``. Else *open*.
+    ± ``matters`` times the baseline's mean loss. *better* or *worse*: ``adjusted`` is below ``alpha``. *no worse* or *no
+    better*: the own interval does not reach beyond the margin on that side. Else *open*.
     ``overlap`` as in :func:`estimate`: 0 speaks of these data; ``fixed`` as in :func:`differences`. KeyError for a baseline
     that is not there.
     """
@@ -177,14 +183,14 @@ def _verdict(found: Estimate, p: float, margin: float, alpha: float) -> Verdict:
         return "practically equal"
     if p < alpha:
         return "better" if found.mean < 0 else "worse"
-    return "open"
+    return "no worse" if high <= margin else "no better" if low >= -margin else "open"
 
 
 def _said(word: Verdict, own: float, reference: float) -> Verdict:
     """The verdict ``word``, which the runs that finished give, where the shares that diverged let it stand."""
     if own > reference:
         return "diverged"
-    return "open" if word == "worse" and own < reference else word
+    return "open" if word in ("worse", "no better") and own < reference else word
 
 
 def _best(

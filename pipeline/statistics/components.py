@@ -294,22 +294,11 @@ def with_tuning(fixed: pd.DataFrame, tuned: pd.DataFrame) -> pd.DataFrame:
     return _table_of(parts | {"tuning": max(0.0, others["split × scheduler"] - parts["split × scheduler"])})
 
 
-Remedy = Literal["seeds", "trials", "samples"]
-
-
-def remedy(table: pd.DataFrame, splits: int, streams: int, overlap: float = 0.0) -> Remedy:
-    """What would narrow the differences most, by :func:`noise`: whichever part of their variance is the largest.
-
-    *samples* for evaluation and training, where it is the part that no more splits of the same pool take away.
-    """
+def remedy(table: pd.DataFrame, streams: int) -> Literal["seeds", "trials"]:
+    """What would narrow the differences most, by :func:`noise`: *trials* where tuning is the larger part of their variance."""
     part = table.set_index("source")["variance"].fillna(0.0)
-    split, stream = part["split × scheduler"], part["weights and order × scheduler"]
-    sizes: dict[Remedy, float] = {
-        "seeds": (split + stream / streams) / splits,
-        "trials": part["tuning"] / splits,
-        "samples": split * overlap / (1 - overlap),
-    }
-    return max(sizes, key=lambda name: sizes[name])
+    luck = part["split × scheduler"] + part["weights and order × scheduler"] / streams
+    return "trials" if part["tuning"] > luck else "seeds"
 
 
 def split_means(losses: npt.ArrayLike) -> Floats:

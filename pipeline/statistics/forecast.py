@@ -52,10 +52,11 @@ def seeds_needed(
         return np.nan, np.nan
     df, tail = found.groups * (found.splits - 1), (1 - confidence) / 2
     ends = (found.between * df / float(chdtri(df, p)) for p in (tail, 1 - tail))
-    low, high = (_fewest(Estimate(**{**vars(found), "between": end}), effect, alpha, chance) for end in ends)
+    low, high = (fewest(Estimate(**{**vars(found), "between": end}), effect, alpha, chance) for end in ends)
     return low, high
 
 
-def _fewest(found: Estimate, effect: float, alpha: float, chance: float) -> float:
+def fewest(found: Estimate, effect: float, alpha: float = LEVEL, chance: float = POWER) -> float:
+    """The least number of seeds that find a difference of ``effect`` with this chance, were the spread just as estimated."""
     number = 2 + bisect_left(range(2, MOST_SEEDS + 1), chance, key=lambda n: power(effect, found, n, alpha))
     return float(number) if number <= MOST_SEEDS else np.inf

@@ -5,9 +5,9 @@ Lan and DeMets (1983) spend a level over the looks by the share t of the informa
 early. The boundaries come from recursive numerical integration (Armitage, McPherson and Rowe 1969; Jennison and Turnbull
 2000, chapter 19). A t test at look k is done at the boundary's nominal level, their significance level approach.
 
-The share of information is taken as seeds over most seeds. Where splits overlap, each look has more than that, its correlation
-with the last is greater, and the error of the sequence is smaller than said. Stopping for want of hope spends nothing
-and gives nothing back: the boundaries do not count on it.
+A race speaks of *these data* (:mod:`pipeline.statistics.components`): what seeds can settle is what would come out on other
+splits of the same samples, and no number of them says more of other samples. So the share of information is that of seeds.
+Stopping for want of hope spends nothing and gives nothing back: the boundaries do not count on it.
 
 What is told is told of the last look alone, with intervals at its nominal level: repeated confidence intervals (Jennison and
 Turnbull 1989), right at 95% over all looks whenever, and for whatever reason, the sequence stops.
@@ -33,8 +33,12 @@ _NODES = 160
 _ALL = 1 - 1e-9
 _FARTHEST = 8.0  # a normal quantile beyond which nothing is spent
 
-State = Literal["better", "worse", "equal", "out", "diverged", "open", "hopeless"]
-"""*out*: not the best; *equal*: practically equal, or a regret bounded by what matters; *hopeless*: not settled by ``most``."""
+State = Literal["better", "worse", "equal", "no worse", "no better", "out", "diverged", "open", "hopeless"]
+"""*out*: not the best; *equal*: practically equal, or a regret bounded by what matters; *hopeless*: not settled by ``most``.
+
+*no worse* and *no better* are what may be said of a pair that would be *hopeless*: nobody stops for them, since more seeds may
+say better or worse.
+"""
 
 
 def spent(fraction: float, alpha: float = LEVEL) -> float:
@@ -143,9 +147,7 @@ class Race:
         return tuple(label for label in self.to_best if "open" in (self.to_baseline.get(label), self.to_best[label]))
 
 
-def race(
-    losses: Losses, baseline: str, plan: Plan, overlap: float = 0.0, matters: float = MATTERS, alpha: float = LEVEL
-) -> Race:
+def race(losses: Losses, baseline: str, plan: Plan, matters: float = MATTERS, alpha: float = LEVEL) -> Race:
     """The state at the last look that the seeds there are, rows of ``losses``, allow; all labels go on together, or none.
 
     A race goes on as long as a label is *open*. What a look says, the next one may take back: the last one's state is told.
@@ -158,14 +160,12 @@ def race(
         raise ValueError(f"the first look is at {plan.least} seeds (given: {there})")
     levels, n = plan.levels(alpha), plan.look(there)
     own = {label: values[:n] for label, values in losses.items()}
-    look = _Look(own, baseline, differences(own, overlap), matters, levels[n], levels[plan.most], plan.most)
+    look = _Look(own, baseline, differences(own), matters, levels[n], levels[plan.most], plan.most)
     state = Race(n, levels[n], look.to_baseline(), look.to_best(), plan.following(n))
     return state if state.open else replace(state, following=None)
 
 
-def looks(
-    losses: Losses, baseline: str, plan: Plan, overlap: float = 0.0, matters: float = MATTERS, alpha: float = LEVEL
-) -> Iterator[Race]:
+def looks(losses: Losses, baseline: str, plan: Plan, matters: float = MATTERS, alpha: float = LEVEL) -> Iterator[Race]:
     """The states of a race over these seeds as it goes, look by look, up to the one that stops it or the last one possible.
 
     Seeds behind that are not looked at; :func:`race` is the state of a single look. ValueError for fewer seeds than ``least``.
@@ -173,9 +173,8 @@ def looks(
     seeds: int | None = plan.least
     there = min(len(values) for values in losses.values())
     while seeds is not None and seeds <= max(there, plan.least):
-        yield (
-            state := race({label: values[:seeds] for label, values in losses.items()}, baseline, plan, overlap, matters, alpha)
-        )
+        state = race({label: values[:seeds] for label, values in losses.items()}, baseline, plan, matters, alpha)
+        yield state
         seeds = state.following
 
 
@@ -215,10 +214,12 @@ class _Look:
         table = _against(self.losses, self.baseline, self.of, self.matters, self.alpha).drop(self.baseline)
         margin = self.matters * abs(level(self.losses[self.baseline]).mean)
         words: dict[str, State] = {"better": "better", "worse": "worse", "practically equal": "equal", "diverged": "diverged"}
-        return {
-            str(label): words.get(verdict) or self._hope(self.of[str(label), self.baseline], margin, 2)
-            for label, verdict in table["verdict"].items()
-        }
+        halves: dict[str, State] = {"no worse": "no worse", "no better": "no better"}
+        states: dict[str, State] = {}
+        for label, verdict in table["verdict"].items():
+            state = words.get(verdict) or self._hope(self.of[str(label), self.baseline], margin, 2)
+            states[str(label)] = halves.get(verdict, state) if state == "hopeless" else state
+        return states
 
     def to_best(self) -> dict[str, State]:
         """The state of each label's regret; the leader waits for the others."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from pipeline.config import locks
 from pipeline.config.files import store_root
 from pipeline.config.locks import alone, is_broken_database
+from pipeline.tracking.databases import is_database, reached
 from pipeline.tracking.rows import LOCK_SECONDS, REVISION, SqliteStore, Store
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ def connect(problem: str) -> tuple["MlflowClient", str, "Store"]:
     import_mlflow()
     uri, file = tracking_uri(), database()
     if file is None:
-        client, experiment = _client_and_experiment(uri, problem)
+        with reached(uri, "MLflow") if is_database(uri) else contextlib.nullcontext():
+            client, experiment = _client_and_experiment(uri, problem)
         return client, experiment, Store(client)
     with alone(file):  # of two processes that create the tables at once, one would crash
         _make(file)
@@ -107,6 +109,11 @@ def database() -> Path | None:
     return Path(str(make_url(uri).database)) if uri.startswith("sqlite:///") else None
 
 
+def named(problem: str) -> str:
+    """The experiment and the registered model of a problem, or of the report: behind ``MLFLOW_EXPERIMENT_PREFIX``."""
+    return f"{os.environ.get('MLFLOW_EXPERIMENT_PREFIX', '')}{problem}"
+
+
 def mend() -> None:
     """Make room for a new database where the one there is broken."""
     if file := database():
@@ -124,10 +131,10 @@ def _client_and_experiment(uri: str, problem: str) -> tuple["MlflowClient", str]
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=uri)
-    experiment = client.get_experiment_by_name(problem)
+    experiment = client.get_experiment_by_name(named(problem))
     if experiment is None:
         place = None if uri.startswith("http") else (store_root() / "mlartifacts" / problem).as_uri()
-        return client, str(client.create_experiment(problem, artifact_location=place))
+        return client, str(client.create_experiment(named(problem), artifact_location=place))
     if experiment.lifecycle_stage == "deleted":
         client.restore_experiment(experiment.experiment_id)
     return client, str(experiment.experiment_id)

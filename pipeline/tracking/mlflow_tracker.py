@@ -13,8 +13,6 @@ from pipeline.tracking import connection, publishing
 from pipeline.tracking.recorder import Recorder
 from pipeline.tracking.tracker import Description, Places, Tracker
 
-STAGES = ("train", "tune", "confirm")
-"""Whose runs are shown."""
 REBUILT = {"rebuilt": "true"}
 """The tag of runs that are shown from the results; which code wrote those is not known."""
 
@@ -54,7 +52,7 @@ class MLflowTracker(Tracker):
 
     def complete(self, problem: str) -> None:
         """The runs of every stage whose results are there."""
-        for stage in STAGES:
+        for stage in results.STAGES:
             _complete(problem, stage)
 
     def publish(self, folder: Path, inputs: Sequence[tuple[str, str]], origin: Mapping[str, str]) -> None:
@@ -68,7 +66,7 @@ class MLflowTracker(Tracker):
     def rebuild(self) -> Iterator[str]:
         """Show all results; what is there already stays as it is."""
         connection.mend()
-        paths = sorted(path for path in files.RESULTS.glob("*/*/curves.parquet") if path.parts[-2] in STAGES)
+        paths = sorted(path for path in files.RESULTS.glob("*/*/curves.parquet") if path.parts[-2] in results.STAGES)
         for path in paths:
             problem, stage = path.parts[-3:-1]
             yield f"{problem}, {stage}: {_complete(problem, stage)} runs"

@@ -7,7 +7,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,12 +24,19 @@ from pipeline.config import files
 from pipeline.config.files import store_root
 from pipeline.config.locks import alone, is_broken_database, mend
 from pipeline.search.study import Trial, frozen
+from pipeline.tracking.connection import tracking_uri
+from pipeline.tracking.databases import reached
 from pipeline.tracking.messages import TrackerError, masked, one_line
+from pipeline.tracking.notes import notes
 from pipeline.tracking.tracker import Tracker
 
 Row = Mapping[Any, Any]
 """One of the table of trials."""
 _SQLITE = "sqlite:///"
+NOTE = "dashboard:note_str:"
+"""The system attributes that hold a study's note."""
+SIGNED = "\n*From the report; written anew with each.*\n"
+"""The end of a note of ours."""
 GRACE_SECONDS = 3
 """How long the journal's lock may be at rest before it is taken for a killed writer's: the least that Optuna advises."""
 
@@ -48,6 +55,11 @@ class OptunaTracker(Tracker):
         if path.exists():
             self.show_trials(pd.read_parquet(path), is_all=True)
 
+    def publish(self, folder: Path, inputs: Sequence[tuple[str, str]], origin: Mapping[str, str]) -> None:
+        """A note on each study: what the report says of its scheduler."""
+        with _named():
+            annotate(dict(notes(folder, inputs)))
+
     def rebuild(self) -> Iterator[str]:
         """Those of all results."""
         with _named():
@@ -56,6 +68,7 @@ class OptunaTracker(Tracker):
             trials = pd.read_parquet(path)
             self.show_trials(trials, is_all=True)
             yield f"{path.parts[-3]}: {trials['study'].nunique()} studies"
+        self.publish(files.REPORTS, [(path.parts[-3], "tune") for path in files.RESULTS.glob("*/tune/trials.parquet")], {})
 
 
 @contextmanager
@@ -63,6 +76,8 @@ def _named() -> Iterator[None]:
     """In the block, an error says which storage it is of."""
     try:
         yield
+    except TrackerError:
+        raise
     except Exception as error:
         raise TrackerError(f"{masked(location())}: {one_line(error)}") from error
 
@@ -81,6 +96,27 @@ def write(trials: pd.DataFrame, *, is_all: bool = True) -> None:
         known = {study.study_name: study for study in storage.get_all_studies()}
         for name, rows in studies.items():
             _write_study(storage, name, attributes[name], rows, known.get(name), is_all=is_all)
+
+
+def annotate(notes: Mapping[str, str]) -> None:
+    """Write the notes on these studies, as Optuna's dashboard shows them; a note that somebody else wrote stays."""
+    from optuna_dashboard import save_note  # type: ignore[import-untyped]
+
+    if not notes:
+        return
+    with _storage() as storage:
+        for known in storage.get_all_studies():
+            note, there = notes.get(known.study_name), _note_on(storage, known)
+            is_ours = not there or there.endswith(SIGNED)
+            if note is not None and is_ours and there != f"{note}{SIGNED}":
+                save_note(optuna.load_study(study_name=known.study_name, storage=storage), f"{note}{SIGNED}")
+
+
+def _note_on(storage: BaseStorage, known: Any) -> str:
+    """The study's note, which the dashboard keeps in pieces."""
+    attributes = storage.get_study_system_attrs(known._study_id)  # BaseStorage speaks of studies by this id only
+    places = sorted(int(name.removeprefix(NOTE)) for name in attributes if name.startswith(NOTE))
+    return "".join(attributes[f"{NOTE}{place}"] for place in places)
 
 
 def _write_study(
@@ -167,7 +203,8 @@ def _is_broken_journal(path: Path) -> bool:
 
 @contextmanager
 def _database(url: str) -> Iterator[BaseStorage]:
-    storage = RDBStorage(url)
+    with reached(url, "Optuna", tracking_uri()):
+        storage = RDBStorage(url)
     try:
         yield storage
     finally:

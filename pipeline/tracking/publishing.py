@@ -9,11 +9,14 @@ from urllib.parse import quote
 
 from pipeline.config import files
 from pipeline.runs import results
-from pipeline.tracking.connection import connect, runs_of, tracking_uri
+from pipeline.tracking.connection import connect, named, runs_of, tracking_uri
 from pipeline.tracking.messages import TrackerError
+from pipeline.tracking.recorder import SHOWN_AS
+from pipeline.tracking.rows import milliseconds
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 REPORT = "report"
 """The name of the report's experiment and runs."""
@@ -41,7 +44,8 @@ def register(problem: str) -> None:
     weights = (files.REPORTS / "best" / f"{problem}.safetensors").read_bytes()
     fingerprint, digest = results.run_of(weights), hashlib.sha256(weights).hexdigest()[:16]
     client, experiment, _ = connect(problem)
-    if not fingerprint or _champion(client, problem) == digest:
+    model = named(problem)
+    if not fingerprint or _champion(client, model) == digest:
         return
     runs = client.search_runs([experiment], f"tags.fingerprint = '{fingerprint}'", max_results=1)
     if not runs:
@@ -55,9 +59,9 @@ def register(problem: str) -> None:
     from pipeline.problems.run import stream
     from pipeline.runs.champion import Champion
 
-    params, named = load_params(CATALOGUE), runs[0].data.params
+    params, of_run = load_params(CATALOGUE), runs[0].data.params
     whole = load_problem(problem, params.problem(problem), params.schedules(problem))
-    champion = Champion.of(whole, weights, int(named["seed"]), stream("final", int(named["stream"])))
+    champion = Champion.of(whole, weights, int(of_run["seed"]), stream("final", int(of_run["stream"])))
     example = champion.example()
     mlflow.set_tracking_uri(tracking_uri())
     mlflow.set_registry_uri(tracking_uri())
@@ -68,21 +72,34 @@ def register(problem: str) -> None:
             code_paths=[str(Path(__file__).resolve().parents[1])],
             input_example=example,
             signature=infer_signature(example, champion.predict(example)),
-            registered_model_name=problem,
+            registered_model_name=model,
             pip_requirements=[f"{name}=={version(name)}" for name in SERVED_WITH],
         )
+    _measured(client, runs[0], logged.model_id)
     found = str(logged.registered_model_version)
-    client.set_model_version_tag(problem, found, "digest", digest)
-    client.set_model_version_tag(problem, found, "fingerprint", fingerprint)
-    client.set_registered_model_alias(problem, "champion", found)
+    client.set_model_version_tag(model, found, "digest", digest)
+    client.set_model_version_tag(model, found, "fingerprint", fingerprint)
+    client.set_registered_model_alias(model, "champion", found)
 
 
-def _champion(client: "MlflowClient", problem: str) -> str:
-    """The digest of the problem's present champion, nothing where there is none."""
+def _measured(client: "MlflowClient", run: "Run", model: str) -> None:
+    """Link the run's final figures to the model and to the data, so that MLflow's page of the model shows them."""
+    assert run.inputs is not None  # whoever wrote the run has given it the data
+    (given,) = run.inputs.dataset_inputs
+    step = int(run.data.params["epochs"])
+    for name in sorted(set(SHOWN_AS.values()) & set(run.data.metrics)):
+        client.log_metric(
+            run.info.run_id, name, run.data.metrics[name], milliseconds(step), step, model_id=model,
+            dataset_name=given.dataset.name, dataset_digest=given.dataset.digest,
+        )  # fmt: skip
+
+
+def _champion(client: "MlflowClient", model: str) -> str:
+    """The digest of the model's present champion, nothing where there is none."""
     from mlflow.exceptions import MlflowException
 
     try:
-        return str(client.get_model_version_by_alias(problem, "champion").tags.get("digest", ""))
+        return str(client.get_model_version_by_alias(model, "champion").tags.get("digest", ""))
     except MlflowException:
         return ""
 
@@ -100,7 +117,7 @@ def _links(inputs: Sequence[tuple[str, str]]) -> Links:
     lines: list[str] = []
     known: dict[str, str] = {}
     for problem, stage in inputs:
-        experiment = client.get_experiment_by_name(problem)
+        experiment = client.get_experiment_by_name(named(problem))
         if experiment is None:
             continue
         of_stage = runs_of(client, experiment.experiment_id, stage)

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from mlflow.entities import DatasetInput, Run
 
 FIGURES = ("test_loss", "test_metric")
+SHOWN_AS = {
+    "lr": "schedule/lr", "momentum": "schedule/momentum", "train_loss": "loss/train", "validation_loss": "loss/validation",
+    "validation_metric": "metric/validation", "test_loss": "loss/test", "test_metric": "metric/test",
+}  # fmt: skip
+"""What MLflow calls each curve and figure: what stands before the slash is a group of charts."""
 LONGEST = 6000
 """Characters of a param; MLflow's own limit, beyond which it refuses the run."""
 Figures = dict[str, dict[str, float]]
@@ -67,7 +72,7 @@ class Recorder:
         """Write the final figures in a ``results.run_table`` and mark the runs FINISHED."""
         figures = _figures(runs)
         self._store.log(
-            (run_id, [(name, figures[run][name], self._epochs[run]) for name in FIGURES if name in figures[run]])
+            (run_id, [(SHOWN_AS[name], figures[run][name], self._epochs[run]) for name in FIGURES if name in figures[run]])
             for run, (_, run_id) in self._open.items()
         )
         self._store.finish({run_id: figures[run]["diverged"] > 0 for run, (_, run_id) in self._open.items()})
@@ -96,7 +101,7 @@ class Recorder:
 def _points(block: Block, column: int, measured: Sequence[str]) -> list[tuple[str, float, int]]:
     """The metrics of one of a block's runs: name, value and epoch."""
     values = {name: getattr(block, name)[:, column].tolist() for name in measured}
-    return [(name, value, epoch) for name in measured for epoch, value in enumerate(values[name], block.first_epoch)]
+    return [(SHOWN_AS[name], value, epoch) for name in measured for epoch, value in enumerate(values[name], block.first_epoch)]
 
 
 def _tags(row: Description) -> Tags:

@@ -55,7 +55,7 @@ class Store:
         from mlflow.entities import Metric
 
         for run_id, of_run in points:
-            metrics = [Metric(name, _shown(value), _milliseconds(step), step) for name, value, step in of_run]
+            metrics = [Metric(name, _shown(value), milliseconds(step), step) for name, value, step in of_run]
             for start in range(0, len(metrics), MAX_BATCH):
                 self._client.log_batch(run_id, metrics[start : start + MAX_BATCH])
 
@@ -96,7 +96,7 @@ class SqliteStore(Store):
         """Write metrics at 0.01 ms each."""
         with self._connected() as connection:
             for number, (run_id, of_run) in enumerate(points, 1):
-                rows = [(run_id, name, *_stored(value), _milliseconds(step), step) for name, value, step in of_run]
+                rows = [(run_id, name, *_stored(value), milliseconds(step), step) for name, value, step in of_run]
                 latest = {name: row for row, (name, _, _) in zip(rows, of_run, strict=True)}  # steps ascend
                 connection.executemany(_INSERT_POINT, rows)
                 connection.executemany(_UPDATE_LATEST, latest.values())
@@ -158,7 +158,7 @@ def _shown(value: float) -> float:
     return value if math.isfinite(value) else math.nan
 
 
-def _milliseconds(step: int) -> int:
+def milliseconds(step: int) -> int:
     """A metric's time: one second a step, from the step alone, so that the same point logged again is the same point."""
     return 1000 * step
 

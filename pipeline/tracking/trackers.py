@@ -27,15 +27,19 @@ TRACKERS = {
 }
 """Where each tracker's class is."""
 PATIENCE = 60.0
-"""Seconds that a stage waits for a tracker in the end, and one more for each run; only what hangs takes them."""
+"""Seconds that a stage waits for a tracker in the end; only what hangs takes them."""
+PATIENCE_A_RUN = 0.1
+"""Seconds more for each run, which a server far away takes 15 ms for and a way there and back."""
 PATIENCE_KILLED = 5.0
 """The same where the stage is interrupted."""
 _log = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def trackers() -> Iterator["Trackers"]:
-    """All trackers, in the block. Leaving it waits until they know everything; one that fails is one warning, here.
+def trackers(patience: float = PATIENCE) -> Iterator["Trackers"]:
+    """All trackers, in the block. Leaving it waits until they know all, ``patience`` seconds and a little more for each run.
+
+    One that fails is one warning, here.
 
     Runs whose stage raised are marked FAILED, those whose process was interrupted or killed KILLED.
     """
@@ -45,9 +49,9 @@ def trackers() -> Iterator["Trackers"]:
     except BaseException as error:
         is_failure = isinstance(error, Exception)
         told.abandon("FAILED" if is_failure else "KILLED")
-        told.close(PATIENCE if is_failure else PATIENCE_KILLED)
+        told.close(patience if is_failure else PATIENCE_KILLED)
         raise
-    told.close()
+    told.close(patience + PATIENCE_A_RUN * told.runs)
 
 
 class Trackers:
@@ -56,7 +60,7 @@ class Trackers:
     def __init__(self) -> None:
         is_quiet = os.environ.get("PIPELINE_TRACKERS") == "none"
         self._all = [] if is_quiet else [_Told(name, place) for name, place in TRACKERS.items()]
-        self._runs = 0
+        self.runs = 0
 
     def tell(self, method: str, *args: Any, **kwargs: Any) -> None:
         """Call a method of every :class:`pipeline.tracking.tracker.Tracker`."""
@@ -65,7 +69,7 @@ class Trackers:
 
     def begin(self, problem: str, stage: str, described: Sequence[Description]) -> None:
         """Runs of a stage are about to be obtained; ``described`` holds one description per run."""
-        self._runs += len(described)
+        self.runs += len(described)
         self.tell("begin", problem, stage, described, revision())
 
     def publish(self, folder: Path, inputs: Sequence[tuple[str, str]]) -> None:
@@ -79,13 +83,13 @@ class Trackers:
 
     def abandon(self, status: str) -> None:
         """The runs that were begun end here, if any were."""
-        if self._runs:
+        if self.runs:
             self.tell("abandon", status)
 
-    def close(self, patience: float | None = None) -> None:
+    def close(self, patience: float) -> None:
         """Wait until all is told, and warn of what could not be."""
         for told in self._all:
-            told.close(PATIENCE + self._runs if patience is None else patience)
+            told.close(patience)
 
 
 class _Told:

@@ -47,7 +47,7 @@ def make_results(make_runs: MakeRuns, make_curves: MakeCurves) -> Make:
 def settled(results: ProblemResults, bound: float = 1.0) -> dict[str, Any]:
     variant = results.variants[-1]
     reason = Reason.PREFERRED if bound <= 0.01 else Reason.LOWEST_BOUND
-    chosen = Choice(variant, "A", reason, bound, None)
+    chosen = Choice(variant, "A", reason, bound, bound, None)
     table = settle(results, compare(results.runs, "base", results.overlap), chosen, "base", 0.01)
     assert list(table.columns) == list(SETTLE)
     (row,) = table.to_dict("records")
@@ -84,9 +84,9 @@ def test_what_is_open_does_not_matter_where_the_choice_is_sure(make_results: Mak
 
 
 def test_more_seeds_are_told_with_what_they_find(make_results: Make) -> None:
-    row = settled(make_results({"recommended": (0.001, 0.02)}, 8))
+    row = settled(make_results({"recommended": (0.001, 0.04)}, 8))
     assert row["settled_by"] == "seeds"
-    assert row["found"] > row["found_by_fourfold"] > row["found_at_best"]
+    assert row["found"] > row["found_by_fourfold"] > row["like_these"]
     assert 8 < row["seeds_low"] < row["seeds_high"] < np.inf
     assert row["sentence"].startswith(
         "2 verdicts are open; more seeds would narrow it most: 32 seeds in place of 8 would find "
@@ -94,11 +94,11 @@ def test_more_seeds_are_told_with_what_they_find(make_results: Make) -> None:
     assert row["sentence"].endswith(f"and {row['seeds_low']:.0f} to {row['seeds_high']:.0f} what matters.")
 
 
-def test_no_number_of_seeds_takes_away_what_splits_have_in_common(make_results: Make) -> None:
+def test_of_data_like_these_no_number_of_seeds_tells_what_splits_have_in_common(make_results: Make) -> None:
     row = settled(make_results({"recommended": (0.05, 0.001)}, 20, overlap=0.4))
-    assert row["settled_by"] == "samples"
-    assert np.isinf(row["seeds_high"])
-    assert row["sentence"].endswith(f"and no number of them one below {row['found_at_best']:.1%}.")
+    assert row["settled_by"] == "seeds"
+    assert row["like_these"] > row["found_by_fourfold"]
+    assert row["sentence"].endswith(f" For data like these no number of seeds finds one below {row['like_these']:.1%}.")
 
 
 def test_trials_where_each_seed_has_a_winner_of_its_own(make_results: Make) -> None:

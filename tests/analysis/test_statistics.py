@@ -95,10 +95,14 @@ def test_verdicts_and_regrets_are_those_of_the_room_statistics(make_runs: MakeRu
     runs = make_runs({("recommended", label): list(map(tuple, own)) for label, own in zip("ABC", level, strict=True)})
     table = compare(runs, "A", overlap, matters=0.02).set_index("scheduler")
     of = dict(zip("ABC", level, strict=True))
-    told, regrets = against(of, "A", overlap.validation, 0.02), best(of, overlap.validation, 0.02)
+    told, regrets = against(of, "A", matters=0.02), best(of, matters=0.02)
+    like_these = against(of, "A", overlap.validation, 0.02)
     assert table["verdict"].tolist() == told["verdict"].tolist()
     assert table["p"].tolist() == pytest.approx(told["adjusted"].tolist(), nan_ok=True)
     assert table.loc["C", "difference_low"] == pytest.approx(told.loc["C", "low"])
+    assert table.loc["C", "like_these_high"] == pytest.approx(like_these.loc["C", "high"])
+    assert table["like_these_verdict"].tolist() == like_these["verdict"].tolist()
+    assert table["like_these_bound"].tolist() == pytest.approx(best(of, overlap.validation, 0.02)["relative"].tolist())
     assert table["in_set"].tolist() == regrets["in_set"].tolist()
     assert table["regret_bound"].tolist() == pytest.approx(regrets["relative"].tolist())
     assert table["regret"].tolist() == pytest.approx((regrets["regret"] / regrets["loss"].min()).tolist())
@@ -221,6 +225,7 @@ def test_the_columns_and_their_order(make_runs: MakeRuns) -> None:
     columns = list(compare(make_runs({("default", "A"): [0.1, 0.2]}), "A"))
     assert columns[columns.index("rank") :] == [
         "rank", "difference", "difference_low", "difference_high", "p", "verdict", "in_set", "regret", "regret_bound",
+        "like_these_low", "like_these_high", "like_these_verdict", "like_these_bound",
         "validation_loss_median", "validation_loss_iqm",
         "validation_metric_difference", "validation_metric_difference_low", "validation_metric_difference_high",
         "test_loss_difference", "test_loss_difference_low", "test_loss_difference_high",
@@ -251,7 +256,7 @@ def test_the_headline_metric_has_a_verdict_by_its_own_margin_and_a_regret_in_its
 
 
 def test_the_other_metrics_have_their_differences_to_the_baseline(make_runs: MakeRuns) -> None:
-    """Paired by seed, corrected by the overlap of their own split."""
+    """Paired by seed, of these data."""
     runs = make_runs({("default", "base"): [0.5, 0.6, 0.8], ("default", "A"): [0.4, 0.3, 0.7]})
     row = compare(runs, "base", Overlap(0.2, 0.5)).iloc[1]
     # Differences of the losses are -1, -3 and -1 tenths; of the metric, which is 1 - loss, the same with the other sign.
@@ -259,9 +264,10 @@ def test_the_other_metrics_have_their_differences_to_the_baseline(make_runs: Mak
     assert row["validation_metric_difference"] == pytest.approx(0.5 / 3)
     half = row["difference_high"] - row["difference"]
     assert row["validation_metric_difference_high"] - row["validation_metric_difference"] == pytest.approx(half)
-    # With one stream the whole correction holds: √(1/3 + 1) against √(1/3 + 1/4).
-    wider = np.sqrt((1 / 3 + 1) / (1 / 3 + 1 / 4))
-    assert row["test_loss_difference_high"] - row["test_loss_difference"] == pytest.approx(wider * half)
+    assert row["test_loss_difference_high"] - row["test_loss_difference"] == pytest.approx(half)
+    # With one stream the whole correction holds for data like these: √(1/3 + 1/4) against √(1/3).
+    wider = np.sqrt((1 / 3 + 1 / 4) / (1 / 3))
+    assert row["like_these_high"] - row["difference"] == pytest.approx(wider * half)
 
 
 def test_what_was_raced_is_judged_at_its_look_and_nothing_else_is() -> None:
@@ -269,12 +275,15 @@ def test_what_was_raced_is_judged_at_its_look_and_nothing_else_is() -> None:
     runs, plan, overlap = frame(of), Plan(6, 40), Overlap(0.2, 0.2)
     fixed, raced = (compare(runs, "S00", overlap, 0.01, plan=asked) for asked in (None, plan))
     level = plan.level(15)
-    expected = against(of, "S00", 0.2, 0.01, level)
+    expected = against(of, "S00", matters=0.01, alpha=level)
     np.testing.assert_array_equal(raced["difference_low"][1:], expected["low"][1:])
     assert list(raced["verdict"][1:]) == list(expected["verdict"][1:])
     assert list(raced["regret_bound"] * raced["validation_loss"].min()) == pytest.approx(
-        list(best(of, 0.2, 0.01, level)["bound"])
+        list(best(of, matters=0.01, alpha=level)["bound"])
     )
+    like_these = against(of, "S00", 0.2, 0.01, level)
+    np.testing.assert_array_equal(raced["like_these_low"][1:], like_these["low"][1:])
+    assert list(raced["like_these_verdict"][1:]) == list(like_these["verdict"][1:])
     for metric in ("", "validation_metric_", "test_loss_", "test_metric_"):
         width, wider = (table[f"{metric}difference_high"] - table[f"{metric}difference_low"] for table in (fixed, raced))
         assert (wider[1:] > 1.5 * width[1:]).all()
@@ -292,8 +301,8 @@ def test_equals_that_were_raced_raise_a_false_alarm_in_one_of_twenty_studies() -
     rng, plan, times, overlap = np.random.default_rng(7), Plan(4, 12), 30, Overlap(0.2, 0.2)
     alarms = missed = 0
     for _ in range(times):
-        of = losses_of(rng, 3, 12, 0.3)
-        *_, end = looks(of, "S00", plan, overlap.validation, 0.02)
+        of = losses_of(rng, 3, 12, 0.3, overlap=0)
+        *_, end = looks(of, "S00", plan, 0.02)
         so_far = {label: values[: end.seeds] for label, values in of.items()}
         table = compare(frame(so_far), "S00", overlap, 0.02, plan=plan)
         alarms += bool(table["verdict"].isin(["better", "worse"]).any())

@@ -27,7 +27,7 @@ from pipeline.problems.problem import Problem
 from pipeline.problems.run import History, collect
 from pipeline.runs import results
 from pipeline.runs.champion import Champion, ChampionError, best_of, named, weights_of
-from pipeline.stages import dataset, report, train
+from pipeline.stages import dataset, report, track, train
 from pipeline.tracking.trackers import trackers
 from tests.engine.helpers import CPU, MLP, Builder, run_of
 from tests.engine.helpers import train as train_stack
@@ -273,6 +273,7 @@ def champion_in_mlflow(repository: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
         dataset.main(problem)
         train.main(problem)
     report.main()
+    track.main()
     return repository
 
 

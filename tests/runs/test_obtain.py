@@ -1,6 +1,8 @@
 """Each run is trained once, whatever is asked for, in whatever order, however often it is interrupted."""
 
+import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.engine import training
+from pipeline.config import checkpoints
+from pipeline.engine import loop, training
 from pipeline.engine.training import Way
 from pipeline.problems.problem import Problem
-from pipeline.problems.run import Block, History, Run, Training
-from pipeline.runs import dealing
+from pipeline.problems.run import Block, History, Run, Training, collect
+from pipeline.runs import dealing, unfinished
 from pipeline.runs.dealing import Places
 from pipeline.runs.executor import HERE
 from pipeline.runs.obtain import obtain, weights
@@ -69,6 +72,11 @@ def wanted(problem: Problem, seeds: int = 2, **more: Any) -> list[Run]:
 
 def asked(problem: Problem, runs: Sequence[Run], **more: Any) -> History:
     return obtain(problem, runs, CPU, title="test", **more)
+
+
+def undisturbed(problem: Problem, runs: Sequence[Run]) -> History:
+    found = collect(runs, training.train_by("loop", problem, runs, device=CPU))
+    return replace(found, outcome=replace(found.outcome, weights={}))
 
 
 def test_what_is_known_is_not_trained_again(problem: Problem, trained: Trained) -> None:
@@ -207,3 +215,38 @@ def test_the_weights_of_the_best_are_kept_and_those_of_others_trained_again(prob
     store().shrink(0)
     assert weights(problem, runs[best], CPU) == first
     assert trained == [runs[best]]
+
+
+def test_a_run_in_progress_goes_on_where_it_was_and_leaves_no_checkpoint(
+    new_problem: Builder, trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Interrupted in the middle of its run; what nobody went on with goes too."""
+    monkeypatch.setattr(checkpoints, "EVERY", 0.0)
+    monkeypatch.setattr(checkpoints, "SHARE", float("inf"))
+    problem = new_problem(SCHEDULES, epochs=12, engine="loop")
+    runs, real = wanted(problem, seeds=1)[:1], loop.Script.train_epoch
+    epochs: list[loop.Script] = []
+
+    def counted(script: loop.Script) -> float:
+        epochs.append(script)
+        return real(script)
+
+    monkeypatch.setattr(loop.Script, "train_epoch", counted)
+
+    def interrupted(places: Places, block: Block) -> None:
+        if block.first_epoch == 8:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        asked(problem, runs, listen=interrupted)
+    (left,) = unfinished.folder().iterdir()
+    assert unfinished.forget_unfinished() == 0
+    epochs.clear()
+    found = asked(problem, runs)
+    assert len(epochs) == 12 - 6, "the kept one is behind epoch 6"
+    assert not left.exists()
+    assert_same_bits(replace(found, outcome=replace(found.outcome, weights={})), undisturbed(problem, runs))
+    left.write_bytes(b"")
+    os.utime(left, (0, 0))
+    assert unfinished.forget_unfinished() == 1
+    assert not left.exists()

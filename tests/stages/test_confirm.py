@@ -107,7 +107,7 @@ def test_a_race_says_why_it_goes_on_and_stops_as_the_report_will_see_it(
     problem = report.read(params, "tiny")
     assert problem.plan == plan
     of = matrices(problem.runs[problem.runs["variant"] == "recommended"])
-    states = list(looks(of, "ConstantLR", plan, problem.overlap.of("validation_loss")))
+    states = list(looks(of, "ConstantLR", plan))
     assert states[-1].seeds == seeds
     assert [state.stop for state in states] == [*[False] * (len(states) - 1), True]
     assert told == [f"confirm@tiny: {racing.told(state, plan)}" for state in states]

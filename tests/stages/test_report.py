@@ -27,6 +27,8 @@ from pipeline.analysis.tables import recommendations
 from pipeline.catalogue import CATALOGUE
 from pipeline.config import files
 from pipeline.config.params import load_params
+from pipeline.data.splits import draw_splits
+from pipeline.problems.dataset import table_of
 from pipeline.runs import results
 from pipeline.runs.results import CURVE_COLUMNS, RERUN_COLUMNS, RUN_COLUMNS, SWEEP_COLUMNS, TRIAL_COLUMNS
 from pipeline.stages import report
@@ -244,7 +246,8 @@ def results_of_both(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (path / "params.yaml").write_text(PARAMS)
     with contextlib.chdir(path):
         for problem in PEAK:
-            files.write_dataset(problem, dataset(), pd.DataFrame({"part": ["train"]}))  # no report looks into it
+            data = dataset()
+            files.write_dataset(problem, data, table_of(draw_splits(problem, data, range(2), resample=True)))
         for problem, (stage, variant) in itertools.product(PEAK, STAGES):
             write_stage(problem, stage, variant)
     return path
@@ -776,7 +779,8 @@ def large(tuned_repository: Path) -> Path:
     Path("params.yaml").write_text(f"{problems}{more}schedulers:\n{''.join(lines)}{schedulers}")
     for old, new in [pair for names in renamed for pair in names.items()]:
         shutil.copytree(f"results/{old}", f"results/{new}")
-        shutil.copy(f"data/{old}.parquet", f"data/{new}.parquet")
+        for kind in ("parquet", "splits.parquet"):
+            shutil.copy(f"data/{old}.{kind}", f"data/{new}.{kind}")
     report.main()
     return tuned_repository / "reports/report.html"
 
@@ -795,9 +799,61 @@ def test_a_report_of_many_problems_is_small_and_short(browser: Any, large: Path)
     tab.close()
 
 
+HOVERED = """svg => {
+  const point = [...svg.querySelectorAll("use, path")].find(e => /--scheduler-/.test(e.getAttribute("style") ?? "") &&
+    (e.matches("use") || /fill: ?none/.test(e.getAttribute("style"))) && !e.closest("defs"));
+  const [x, y] = point.matches("use") ? [point.getAttribute("x"), point.getAttribute("y")]
+    : point.getAttribute("d").match(/-?[\\d.]+/g);
+  const at = new DOMPoint(Number(x), Number(y)).matrixTransform(svg.getScreenCTM());
+  return [at.x, at.y];
+}"""
+
+
+def test_a_pointer_on_a_chart_shows_the_scheduler_and_its_figures(desktop: Any, reported: Path) -> None:
+    """As the tables have them."""
+    desktop.evaluate(UNFOLD)
+    sensitivity = desktop.locator("#digits figure svg[aria-label^='Validation loss over peak']").first
+    sensitivity.scroll_into_view_if_needed()
+    desktop.mouse.move(*sensitivity.evaluate(HOVERED))
+    shown = desktop.locator(".tip").inner_text()
+    said = re.fullmatch(r"(\w+): ([\d.]+) at peak learning rate ([\d.e-]+)", shown)
+    assert said, shown
+    table = pd.read_csv(reported / "reports/evidence/sensitivity.csv")
+    rows = table[(table["problem"] == "digits") & (table["scheduler"] == said[1])]
+    nearest = rows.iloc[(np.log(rows["lr"]) - np.log(float(said[3]))).abs().argmin()]
+    assert nearest["lr"] == pytest.approx(float(said[3]), rel=0.02)
+    assert nearest["validation_loss"] == pytest.approx(float(said[2]), rel=0.02)
+    picture = desktop.locator("#digits .picture svg").first
+    picture.scroll_into_view_if_needed()
+    desktop.mouse.move(*picture.evaluate(HOVERED))
+    assert re.match(r"[\d.]+ at epoch \d+|\w+: [\d.]+", desktop.locator(".tip").inner_text())
+    desktop.mouse.move(0, 0)
+    assert desktop.locator(".tip").is_hidden()
+
+
+def test_the_keyboard_reaches_everything_in_order(desktop: Any) -> None:
+    """From the top: the problems' links, then the first answer's button, which copies; what has the focus can be seen."""
+    for _ in range(12):
+        desktop.keyboard.press("Tab")
+        if desktop.evaluate("document.activeElement.matches('.copy')"):
+            break
+    assert desktop.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    desktop.keyboard.press("Enter")
+    desktop.get_by_text("copied").wait_for()
+
+
 def test_it_can_be_printed(desktop: Any) -> None:
-    """In print everything is dark on white and nothing is cut off by a scroll bar."""
-    desktop.emulate_media(media="print")
+    """In print everything is dark on white, the comparison is there, and nothing is cut off by a scroll bar."""
+    desktop.emulate_media(media="print", color_scheme="dark")
+    paper = desktop.evaluate("getComputedStyle(document.querySelector('main > section')).backgroundColor")
+    assert paper in ("rgb(255, 255, 255)", "rgba(0, 0, 0, 0)")
+    assert desktop.evaluate("getComputedStyle(document.body).backgroundColor") == "rgba(0, 0, 0, 0)"
+    comparison = desktop.locator("#digits-comparison table").first
+    assert not comparison.is_visible()
+    desktop.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert comparison.is_visible()
+    desktop.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert not comparison.is_visible()
     assert desktop.evaluate("getComputedStyle(document.querySelector('.scroll')).overflowX") == "visible"
     ink = desktop.evaluate("getComputedStyle(document.body).color")
     assert [int(part) for part in re.findall(r"\d+", ink)[:3]] < [80, 80, 80]

@@ -7,22 +7,19 @@ from pipeline.statistics.across import ENOUGH, across, holds_on
 from tests.statistics.nested import Floats, losses
 
 NAN = float("nan")
-Problems = dict[str, tuple[dict[str, Floats], float]]
+Problems = dict[str, dict[str, Floats]]
 
 
 def problems(rng: np.random.Generator, count: int, effect: float = 0.0, spread: float = 0.3, labels: int = 2) -> Problems:
     """Each with an effect of its own about ``effect`` and a noise of its own; the baseline's level is 10."""
     return {
-        f"p{n}": (
-            losses(
-                rng,
-                labels,
-                8,
-                effects=[0, *rng.normal(effect, spread, labels - 1)],
-                spread=float(rng.uniform(0.1, 1)),
-                level=10,
-            ),
-            0.2,
+        f"p{n}": losses(
+            rng,
+            labels,
+            8,
+            effects=[0, *rng.normal(effect, spread, labels - 1)],
+            spread=float(rng.uniform(0.1, 1)),
+            level=10,
         )
         for n in range(count)
     }
@@ -72,25 +69,22 @@ def test_a_new_problem_is_less_sure_than_the_mean() -> None:
 
 def test_the_unit_of_a_problems_loss_plays_no_part() -> None:
     of = problems(np.random.default_rng(4), 6, labels=3)
-    scaled = {name: ({label: y * 2.0**n for label, y in own.items()}, rho) for n, (name, (own, rho)) in enumerate(of.items())}
+    scaled = {name: {label: y * 2.0**n for label, y in own.items()} for n, (name, own) in enumerate(of.items())}
     one, other = across(of, "S00"), across(scaled, "S00")
     assert other.table.to_numpy() == pytest.approx(one.table.to_numpy())
 
 
 def test_labels_that_diverged_or_are_missing_are_left_out() -> None:
     of = problems(np.random.default_rng(5), 6, labels=4)
-    of["p1"][0]["S01"][0, 0] = NAN
-    del of["p2"][0]["S02"]
+    of["p1"]["S01"][0, 0] = NAN
+    del of["p2"]["S02"]
     found = across(of, "S00")
     assert list(found.table.index) == ["S03"]
     assert set(found.regret.index) == {"S00", "S03"}
 
 
 def test_identical_labels_differ_by_nothing() -> None:
-    of = {
-        name: ({"S00": own["S00"], "twin": own["S00"]}, rho)
-        for name, (own, rho) in problems(np.random.default_rng(6), 6).items()
-    }
+    of = {name: {"S00": own["S00"], "twin": own["S00"]} for name, own in problems(np.random.default_rng(6), 6).items()}
     row = across(of, "S00").table.loc["twin"]
     assert (row["difference"], row["low"], row["high"], row["p"]) == (0, 0, 0, 1)
 

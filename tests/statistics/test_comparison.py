@@ -66,6 +66,29 @@ def test_these_data_are_known_better_than_data_like_these() -> None:
     assert ((like["high"] - like["low"]) > (here["high"] - here["low"])).drop("S00").all()
 
 
+def test_a_verdict_is_read_off_the_intervals() -> None:
+    """Half a verdict is one: *no worse* or *no better* by what matters, 1% of a loss of 10."""
+    effects, said = (
+        (0, 0.02, -0.12, 0.12, 0.12, -0.12),
+        ["baseline", "practically equal", "no worse", "no better", "open", "open"],
+    )
+    spreads = np.array([0, 0.05, 0.2, 0.2, 0.5, 0.5])
+    zigzag = np.tile([-1.0, 1.0], 5)[:, None]
+    of = {f"S{n}": 10 + effect + spread * zigzag for n, (effect, spread) in enumerate(zip(effects, spreads, strict=True))}
+    table = against(of, "S0")
+    assert list(table["verdict"]) == said
+    assert (table["high"] <= 0.1).tolist() == [False, True, True, False, False, False]
+    assert (table["low"] >= -0.1).tolist() == [False, True, False, True, False, False]
+
+
+def test_at_its_margin_a_pair_is_called_no_worse_in_one_of_forty() -> None:
+    rng, times = np.random.default_rng(11), 400
+    draws = [losses(rng, 2, 10, overlap=0, effects=[0, 0.1], spread=0.3) for _ in range(times)]
+    said = [str(against(of, "S00").loc["S01", "verdict"]) for of in draws]
+    called = np.mean([word in ("no worse", "practically equal", "better") for word in said])
+    assert 0.005 < called < 0.025 + 2 * np.sqrt(0.025 * 0.975 / times)
+
+
 def test_what_does_not_matter_is_equal_even_if_it_is_sure() -> None:
     of = apart(0, 0.05, spread=0.001)
     assert [against(of, "S00", 0.2, share).loc["S01", "verdict"] for share in (0.001, 0.01)] == ["worse", "practically equal"]

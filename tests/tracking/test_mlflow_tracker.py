@@ -36,11 +36,11 @@ def test_diverged_runs_are_finished_and_tagged(root: Path) -> None:
     shown = contents()
     run = shown["StepLR/default/1"]
     assert (run["status"], run["tags"]["diverged"]) == ("FINISHED", "true")
-    for name in ("train_loss", "validation_loss"):
+    for name in ("loss/train", "loss/validation"):
         values = [value for _, value, _ in run["curves"][name]]
         assert np.isfinite(values[:2]).all()
         assert np.isnan(values[2:]).all()
-    assert np.isnan(run["metrics"]["test_loss"])
+    assert np.isnan(run["metrics"]["loss/test"])
     assert shown["StepLR/default/0"]["tags"]["diverged"] == "false"
 
 

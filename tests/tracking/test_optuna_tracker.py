@@ -159,6 +159,62 @@ def test_what_a_user_adds_to_a_study_stays(tuned: Path, here: Path, trials: pd.D
     assert load(here).user_attrs["note"] == "the one for the paper"
 
 
+def report(root: Path, verdict: str) -> None:
+    """What a report has of the problem, of which a note is made."""
+    answer = {"problem": "tiny", "variant": "tuned", "scheduler": "StepLR", "lines": [f"StepLR, {verdict}", "", ""]}
+    (root / "reports").mkdir(exist_ok=True)
+    (root / "reports/answer.json").write_text(json.dumps({"problems": [answer]}), encoding="utf-8")
+    row = {"problem": "tiny", "variant": "tuned", "in_set": True, "regret": 0.01, "regret_bound": 0.02, "verdict": "better"}
+    table = pd.DataFrame([{**row, "scheduler": label} for label in LABELS])
+    table.to_csv(root / "reports/comparison.csv", index=False)
+
+
+def note(study: optuna.Study) -> str:
+    """As the dashboard shows it."""
+    from optuna_dashboard._note import get_note_from_system_attrs  # type: ignore[import-untyped]
+
+    attributes = study._storage.get_study_system_attrs(study._study_id)
+    return str(get_note_from_system_attrs(attributes, None)["body"])
+
+
+def test_each_study_has_a_note_with_its_verdict_and_the_way_to_the_report(
+    tuned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(tuned, root)
+    monkeypatch.chdir(root)
+    before = helpers.journal(root)
+    for verdict in ("peak rate 0.1", "peak rate 0.2"):
+        report(root, verdict)
+        OptunaTracker().publish(Path("reports"), [("tiny", "tune"), ("tiny", "train")], {})
+        for name in STUDIES:
+            told = note(load(root, name))
+            assert f"StepLR, {verdict}" in told
+            assert (
+                "may be the best; about 1.0% more loss than the lowest mean, 2.0% at the most; against the baseline: better"
+                in told
+            )
+            assert (root / "reports/report.html").as_uri() in told
+    assert note(load(root, STUDIES[0])).startswith("**StepLR is what to use for tiny.**")
+    assert helpers.journal(root) == before  # of the studies themselves nothing changes
+    content = (root / "optuna.journal").read_bytes()
+    OptunaTracker().publish(Path("reports"), [("tiny", "tune")], {})
+    assert (root / "optuna.journal").read_bytes() == content
+
+
+def test_a_note_of_somebodys_own_stays(tuned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from optuna_dashboard import save_note  # type: ignore[import-untyped]
+
+    root = tmp_path / "copy"
+    shutil.copytree(tuned, root)
+    monkeypatch.chdir(root)
+    report(root, "peak rate 0.1")
+    save_note(load(root), "the one for the paper")
+    OptunaTracker().publish(Path("reports"), [("tiny", "tune")], {})
+    assert note(load(root)) == "the one for the paper"
+    assert "What to use for tiny is **StepLR**" in note(load(root, "tiny/ConstantLR/1"))
+
+
 # Rebuilding
 
 

@@ -55,3 +55,20 @@ def test_a_report_that_cannot_be_published_is_one_warning(
     assert warning.startswith("MLflow was not told everything: ")
     assert "`make mirror` rebuilds it" in warning
     assert len(warning.splitlines()) == 1
+
+
+def test_a_prefix_stands_before_experiments_and_models(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a server of many, `report` and `digits` are anybody's."""
+    from mlflow import MlflowClient
+
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_PREFIX", "team/schedulers/")
+    rebuild()
+    (written / "reports").mkdir()
+    MLflowTracker().publish(files.REPORTS, [("digits", "train")], {})
+    client = MlflowClient(tracking_uri=tracking_uri())
+    names = {experiment.name for experiment in client.search_experiments()} - {"Default"}
+    assert names == {"team/schedulers/digits", "team/schedulers/report"}
+    report = client.get_experiment_by_name("team/schedulers/report")
+    assert report is not None
+    (run,) = client.search_runs([report.experiment_id])
+    assert f"[digits, train: {len(describe())} runs]" in run.data.tags["mlflow.note.content"]

@@ -15,11 +15,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.problems.run import CURVES, Block
+from pipeline.problems.run import Block
 from pipeline.runs import results
 from pipeline.runs.executor import Here
 from pipeline.tracking import trackers as telling
-from pipeline.tracking.recorder import FIGURES
+from pipeline.tracking.recorder import SHOWN_AS
 from pipeline.tracking.tracker import Places, Tracker
 from pipeline.tracking.trackers import trackers
 from tests.tracking.helpers import (
@@ -75,11 +75,11 @@ def test_live_mirror_shows_everything_and_equals_the_rebuilt_one(
     }  # fmt: skip
     expected = {"problem": "digits", "stage": "train", "seed": "1", "diverged": "false", "fingerprint": "digits-StepLR-1"}
     assert run["tags"].items() >= expected.items()
-    assert set(run["metrics"]) == {*CURVES, *FIGURES} - {"momentum"}
-    assert run["curves"]["test_loss"] == [(EPOCHS, 0.25, 1000 * EPOCHS)]
+    assert set(run["metrics"]) == {*SHOWN_AS.values()} - {"schedule/momentum"}
+    assert run["curves"]["loss/test"] == [(EPOCHS, 0.25, 1000 * EPOCHS)]
     losses = np.concatenate([block.train_loss for block in train()[0]])[:, 1].tolist()
-    assert run["curves"]["train_loss"] == [(step, loss, 1000 * step) for step, loss in enumerate(losses, 1)]
-    assert run["metrics"]["train_loss"] == losses[-1]
+    assert run["curves"]["loss/train"] == [(step, loss, 1000 * step) for step, loss in enumerate(losses, 1)]
+    assert run["metrics"]["loss/train"] == losses[-1]
     assert run["datasets"] == [("digits", "0123456789abcdef", '{"uri": "data/digits.parquet"}')]
     assert run["tags"]["git"].removesuffix("-dirty") == run["tags"]["mlflow.source.git.commit"] == head
     assert run["tags"]["dvc_experiment"] == "longer"
@@ -107,7 +107,7 @@ def test_half_logged_runs_are_completed(written: Path, empty_database: Path) -> 
     process.join()
     assert process.exitcode == -signal.SIGKILL
     wait_for(lambda: statuses(written) == {"KILLED"})  # the mirror's process outlives the one it serves
-    assert contents()["StepLR/default/0"]["curves"]["train_loss"] == whole["StepLR/default/0"]["curves"]["train_loss"][:2]
+    assert contents()["StepLR/default/0"]["curves"]["loss/train"] == whole["StepLR/default/0"]["curves"]["loss/train"][:2]
     rebuild()
     assert without_origin(contents()) == without_origin(whole)
 
@@ -151,9 +151,8 @@ def test_an_unreachable_server_costs_one_warning(
     assert len(results.read_runs("digits", "train")[0]) == len(describe())
 
 
-def test_a_mirror_that_hangs_is_given_up(root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(telling, "PATIENCE", -len(describe()) - 1.0)
-    with trackers() as told:
+def test_a_mirror_that_hangs_is_given_up(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with trackers(patience=-len(describe()) - 1.0) as told:
         told.begin("digits", "train", describe())
     [record] = caplog.records
     assert "was not done" in record.message

@@ -1,6 +1,7 @@
 """What all figures are drawn on: the size, the fonts, the axes, and the way from matplotlib to an element of the page."""
 
 import io
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,8 +14,9 @@ import pandas as pd
 from markupsafe import Markup
 from matplotlib import rc_context, rcParamsDefault
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedFormatter, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from pipeline.config.arrays import Floats
 
@@ -190,8 +192,32 @@ def as_svg(figure: Figure, name: str, description: str) -> Markup:
     own = _unique_ids(_slim(drawing.partition(">")[2]), re.sub(r"[^\w-]", "_", name))
     body = _themed(_without_plain_groups(own))
     box = f"0 0 {WIDTH} {figure.get_figheight() * 72:g}"
-    opening = Markup('<svg role="img" aria-label="{}" viewBox="{}">').format(description, box)
+    opening = Markup('<svg role="img" aria-label="{}" viewBox="{}" data-axes="{}">').format(description, box, _axes_of(figure))
     return opening + Markup(body)
+
+
+def _axes_of(figure: Figure) -> str:
+    """Of each chart, for the page's script, its box, what its axes span, and the names of its rows where it has some."""
+    height, found = figure.get_figheight() * 72, []
+    for axes in figure.axes:
+        if not axes.axison:
+            continue
+        place = axes.get_position()
+        box = (place.x0 * WIDTH, (1 - place.y1) * height, place.width * WIDTH, place.height * height)
+        has_rows = isinstance(axes.yaxis.get_major_formatter(), FixedFormatter)
+        ticks = zip(axes.get_yticks().tolist(), (label.get_text() for label in axes.get_yticklabels()), strict=True)
+        rows = [(float(f"{y:.6g}"), name) for y, name in ticks] if has_rows else []
+        spans = (_span(axes.get_xlim(), axes.get_xscale(), axes.xaxis), _span(axes.get_ylim(), axes.get_yscale(), axes.yaxis))
+        found.append(([round(value, 1) for value in box], *spans, axes.get_xlabel(), rows))
+    return json.dumps(found, separators=(",", ":"))
+
+
+def _span(limits: tuple[float, float], scale: str, axis: Axis) -> tuple[float, float, int, float]:
+    """Both ends, whether it is logarithmic, and what 1 is in percent where its ticks are; else 0."""
+    formatter = axis.get_major_formatter()
+    one = formatter(1, 0) if isinstance(formatter, FuncFormatter) else ""
+    percent = float(one.rstrip("%")) if one.endswith("%") else 0.0
+    return float(f"{limits[0]:.6g}"), float(f"{limits[1]:.6g}"), int(scale == "log"), percent
 
 
 def _slim(svg: str) -> str:

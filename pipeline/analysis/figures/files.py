@@ -9,7 +9,7 @@ from pipeline.analysis.figures.style import Styles, palette, swatch
 
 LIGHT = {"--ink": "#1a1e26", "--grid": "#e4e7ee", "--card": "#fff", "--muted": "#596273", **palette(0)}
 """CSS variable → its colour on the light page, as in templates/report.html.j2."""
-_OPENING = re.compile(r'<svg ([^>]*)viewBox="0 0 [\d.]+ ([\d.]+)">')
+_OPENING = re.compile(r'<svg ([^>]*)viewBox="0 0 [\d.]+ ([\d.]+)"(?: data-axes="[^"]*")?>')
 _ROW, _BROAD = 14, 27  # points from one row of the legend to the next; characters from which names get a row each
 
 

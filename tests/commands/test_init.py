@@ -1,0 +1,66 @@
+"""A params.yaml for one's own table, and whether it is right."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.catalogue import CATALOGUE
+from pipeline.cli import UsageError
+from pipeline.commands import check, init
+from pipeline.config.errors import ParamsError, PipelineError
+from pipeline.config.params import load_params
+
+
+@pytest.fixture
+def table(here: Path) -> Path:
+    draw = np.random.default_rng(0)
+    size = draw.normal(size=90)
+    rows = {"size": size, "rooms": draw.integers(1, 9, 90), "asking: price": 2 * size + draw.normal(size=90)}
+    pd.DataFrame(rows).to_csv("houses 2024.csv", index=False)
+    return Path("houses 2024.csv")
+
+
+def test_what_it_writes_is_right_and_says_what_to_do_next(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    init.main([str(table), "--target", "asking: price"])
+    written, following = capsys.readouterr().out.splitlines()
+    assert written == "params.yaml is written: 1 problem, 5 schedulers, 5 seeds, 16 trials, 8 stages"
+    assert "`python -m pipeline plan`" in following
+    assert "`make repro`" in following
+    problem = load_params(CATALOGUE).problem("houses_2024")
+    assert problem.dataset.args["path"] == table.name
+    assert (Path("inputs") / table.name).read_bytes() == table.read_bytes()
+    assert problem.epochs == 60  # so few samples
+    text = Path("params.yaml").read_text(encoding="utf-8")
+    keys = [line for line in text.splitlines() if line and not line.startswith("  ") and not line.startswith("#")]
+    assert all("#" in line for line in keys if not line.startswith("problems"))
+    check.main([])
+    assert capsys.readouterr().out == "params.yaml is right: 1 problem, 5 schedulers, 5 seeds, 16 trials, 8 stages\n"
+
+
+def test_nothing_is_overwritten_unless_it_is_asked_for(table: Path) -> None:
+    Path("params.yaml").write_text("mine", encoding="utf-8")
+    with pytest.raises(UsageError, match=r"params\.yaml is there already, and stays as it is; `--replace` writes a new one"):
+        init.main([str(table), "--target", "size"])
+    assert Path("params.yaml").read_text(encoding="utf-8") == "mine"
+    assert not Path("inputs").exists()
+    init.main([str(table), "--target", "size", "--replace"])
+    assert Path("params.yaml.old").read_text(encoding="utf-8") == "mine"
+    Path("inputs", table.name).write_text("size\n1\n", encoding="utf-8")
+    with pytest.raises(UsageError, match="is there already, with other contents"):
+        init.main([str(table), "--target", "size", "--replace"])
+
+
+def test_a_mistake_is_told_with_its_place(table: Path) -> None:
+    with pytest.raises(PipelineError, match=r"params\.yaml:6:\d+: problems\.houses_2024\.dataset.*price"):
+        init.main([str(table), "--target", "price"])
+    Path("params.yaml").write_text("seeds: 1\n", encoding="utf-8")
+    load_params.cache_clear()
+    with pytest.raises(ParamsError, match=r"params\.yaml:1:8: seeds"):
+        check.main([])
+
+
+def test_a_table_that_is_not_there(here: Path) -> None:
+    with pytest.raises(UsageError, match=r"none\.csv is not there; name a CSV or Parquet file"):
+        init.main(["none.csv", "--target", "x"])
