@@ -238,7 +238,7 @@ class Scheduler(LRScheduler):
     def __init__(self, trial: Trial, optimizer: Optimizer, steps_per_epoch: int, asked: Mapping[str, Any]) -> None:
         # LRScheduler's own is left out: it would wrap the optimizer's step, and make a first one.
         self.optimizer, self.steps_per_epoch = optimizer, steps_per_epoch
-        self.last_epoch = 0
+        self.last_epoch = self._step_count = 0  # accelerate counts in the latter where gradients are accumulated
         self.base_lrs = [float(group["lr"]) for group in optimizer.param_groups]
         self._trial, self._asked = trial, asked
         self._shares = [float(group["lr"]) / trial.lr for group in optimizer.param_groups]

@@ -84,6 +84,9 @@ def sections(model: type[BaseModel] = params.Params, place: str = "") -> Iterato
         for kind in _models_in(field.annotation):
             if kind is not Schedule or not place:
                 yield from sections(kind, f"{place}.{LABELLED.get(kind, name)}".lstrip("."))
+            if kind is params.ProblemParams:
+                yield "problems.NAME.script", params.Script
+                yield "problems.NAME.metric, of a script", params.ReportedMetric
 
 
 LABELLED: dict[type[BaseModel], str] = {

@@ -14,10 +14,11 @@ from pipeline.catalogue import CATALOGUE
 from pipeline.commands.gallery import table
 from pipeline.config.arrays import Floats
 from pipeline.config.document import read
-from pipeline.config.params import PARAMS_FILE, Params, Schedule, load_params
+from pipeline.config.params import PARAMS_FILE, Params, Schedule, ScriptParams, load_params
 from pipeline.data.datasets import made
 from pipeline.data.splits import draw_splits
 from pipeline.problems.dataset import Dataset
+from pipeline.problems.loading import load_problem
 from pipeline.problems.problem import Problem
 from pipeline.runs.inspection import refuse_unfit
 from pipeline.runs.traps import Followed, findings, follow, impossible
@@ -44,9 +45,12 @@ def _galleries(params: Params, name: str | None) -> Iterator[str]:
     data = read(PARAMS_FILE)[1]
     for chosen in [name] if name else params.problems:
         entry = params.problem(chosen)
-        frame = made(chosen, entry.dataset)
-        splits = draw_splits(chosen, frame, range(1), resample=bool(entry.resample))
-        problem = Problem.of(Dataset.of(chosen, frame, splits), entry, params.schedules(chosen))
+        if isinstance(entry, ScriptParams):
+            problem: Problem = load_problem(chosen, entry, params.schedules(chosen))
+        else:
+            frame = made(chosen, entry.dataset)
+            splits = draw_splits(chosen, frame, range(1), resample=bool(entry.resample))
+            problem = Problem.of(Dataset.of(chosen, frame, splits), entry, params.schedules(chosen))
         refuse_unfit(problem)
         budget = problem.budget()
         yield f"{chosen}: {budget.epochs} epochs of {budget.steps_per_epoch} batches, learning rate {problem.lr:g}"

@@ -51,7 +51,6 @@ from pipeline.config.wording import in_words, mistake, suggestion
 PARAMS_FILE = Path("params.yaml")
 Interval = Literal["epoch", "batch"]
 Epoch = Literal["last", "best"]
-Engine = Literal["auto", "compiled", "tensors", "loop", "script"]
 SamplerName = Literal["tpe", "random", "gp", "cmaes", "qmc"]
 
 
@@ -348,7 +347,7 @@ class ProblemParams(BaseModel):
     """Samples per optimizer step; the last batch of an epoch may be smaller."""
     clip: Clipping | None = None
     """Bound on the gradients of each step."""
-    engine: Engine = "auto"
+    engine: Literal["auto", "compiled", "tensors", "loop"] = "auto"
     """How runs are trained: side by side in compiled code or as stacked tensors, or each by itself.
 
     ``auto`` takes the fastest that is possible and worth its preparation; any other is insisted on.
@@ -433,9 +432,11 @@ class ScriptParams(ProblemParams):
     metric: ReportedMetric = ReportedMetric()  # type: ignore[assignment]  # it is told, not computed
     """What it reports beside the losses."""
     dataset: Component
+    """Its files, as other problems name their data."""
     model: Component
+    """Its arguments, as other problems name their model."""
     batch_size: int = 1
-    engine: Engine = "script"
+    """It makes the batches."""
 
     @property
     def pace(self) -> str:

@@ -15,6 +15,7 @@ import torch
 from pipeline.config.fingerprints import fingerprint
 from pipeline.engine import compiler
 from pipeline.problems.problem import Problem
+from pipeline.problems.scripts import ScriptProblem
 
 DEFINING = ("config/units.py", "config/registry.py", "config/callables.py", "schedulers", "problems", "engine")
 """What a run's numbers follow from beside its parameters and data: these rooms, and these files of ``config``."""
@@ -27,7 +28,7 @@ OF_SCRIPTS = ("config/units.py", "config/registry.py", "config/callables.py", "s
 
 def code_of(problem: Problem) -> str:
     """A name for the code that a problem's runs follow from."""
-    if problem.params.engine != "script":
+    if not isinstance(problem, ScriptProblem):
         return code_fingerprint()
     return fingerprint(_sources(OF_SCRIPTS), torch.__version__, platform.machine(), platform.python_version())
 

@@ -46,13 +46,13 @@ def ways(problem: Problem, optimizer: Component, device: torch.device) -> tuple[
     A later one is for where an earlier one turns out not to be possible. All follow from params.yaml, the problem and the
     machine alone, so that no run's numbers hang on how many others there are, nor on a clock.
     """
+    if isinstance(problem, ScriptProblem):
+        return ("script",)
     asked = problem.params.engine
     wrong = obstacle(problem, optimizer) if asked == "auto" else None
     if wrong:
         tell(f"problem {problem.name}: training run by run, which is slower: {wrong}")
-    if asked in ONE_BY_ONE:
-        return (cast(Way, asked),)
-    if wrong:
+    if wrong or asked == "loop":
         return ("loop",)
     first: tuple[Way, ...] = ("compiled",) if device.type == "cpu" and is_to_be_compiled(problem, WORTH_COMPILING) else ()
     return (*first, "tensors", "loop") if asked == "auto" else first or ("tensors",)

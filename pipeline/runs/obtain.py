@@ -15,6 +15,7 @@ from pipeline.engine.code import code_fingerprint
 from pipeline.engine.names import folder_of, kept_name
 from pipeline.problems.problem import Problem
 from pipeline.problems.run import CURVES, Block, History, Outcome, Run
+from pipeline.problems.scripts import ScriptProblem
 from pipeline.runs.champion import best_of, weights_of
 from pipeline.runs.dealing import Listener, Places, trained
 from pipeline.runs.executor import HERE, NOBODY, LackingError, Workers
@@ -65,7 +66,7 @@ def obtain(
 
 def weights(problem: Problem, run: Run, device: torch.device) -> bytes:
     """The weights at the end of a run, as a safetensors file; where they were not kept, the run is trained again."""
-    if problem.params.engine == "script":  # it keeps its own, if any
+    if isinstance(problem, ScriptProblem):  # it keeps its own, if any
         return b""
     name = _weights_of(kept_name(problem, run, device))
     found = store().contents([name]).get(name)

@@ -1,0 +1,236 @@
+"""Training scripts as problems: what a run costs beside the script's own time, and 20 kills in a study of one.
+
+    python -m benchmarks.scripts
+
+Seconds are of the processor (user and system, all processes): other work on the machine does not enter them.
+"""
+
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from pipeline.config.params import Script
+from pipeline.problems.process import lines_of
+
+ROOT = Path(__file__).parents[1]
+STEPS, EPOCHS, KILLS = 500, 10, 20
+OWN = """
+import sys
+import torch
+from torch import nn
+{imports}
+torch.manual_seed(0)
+model = nn.Sequential(nn.Linear(64, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 10))
+x, y = torch.rand({samples}, 64), torch.randint(10, ({samples},))
+optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+{scheduler}
+for epoch in {epochs}:
+    for step in range({steps}):
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        scheduler.step()
+    {report}
+{finish}
+"""
+PLAIN = {
+    "imports": "",
+    "scheduler": "scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, {steps} * {epochs})",
+    "epochs": "range({epochs})",
+    "report": "print(loss.item())",
+    "finish": "",
+}
+WITH_TRIAL = {
+    "imports": "from pipeline.trial import trial",
+    "scheduler": "scheduler = trial.scheduler(optimizer, {steps})",
+    "epochs": "trial.epochs(model=model, optimizer=optimizer)",
+    "report": "trial.report(train_loss=loss, validation_loss=loss)",
+    "finish": "trial.finish()",
+}
+# Without torch, so that twenty kills take a minute: a run is begun and ended by a line each, and takes a fifth of a second.
+NOTING = """
+import json, os, random, time
+from pathlib import Path
+
+asked = json.loads(Path(os.environ["PIPELINE_TRIAL"]).read_text())
+random.seed(asked["seed"])
+weight, noise = random.random(), 0.1 * random.random()
+
+
+def tell(path, line):
+    with open(path, "a") as file:
+        file.write(line + "\\n")
+
+
+for epoch in range(1, asked["epochs"] + 1):
+    first = asked["rates"][2 * epoch - 2]
+    for rate in asked["rates"][2 * epoch - 2 : 2 * epoch]:
+        weight -= rate * (weight - 2 + noise)
+    loss = (weight - 2) ** 2 + noise
+    time.sleep(0.05)
+    tell(asked["lines"], json.dumps({"epoch": epoch, "lr": first, "train_loss": loss, "validation_loss": loss + noise}))
+tell(os.environ["NOTED"], Path(asked["lines"]).parent.name)
+tell(asked["lines"], json.dumps({"finish": {"test_loss": loss}}))
+"""
+PARAMS = """
+device: cpu
+seeds: 3
+problems:
+  toy:
+    script: {path: train.py, steps_per_epoch: 2}
+    optimizer: {lr: 0.1}
+    epochs: 3
+schedulers:
+  ConstantLR: {args: {factor: 1.0}}
+  StepLR: {args: {step_size: 50%}}
+  CosineAnnealingLR: {args: {T_max: 100%}}
+tune: {trials: 4, batch: 2, sampler: tpe, lr: {low: 10%, high: 1000%}}
+sweep: {points: 2, budgets: [50%]}
+report: {every: 1, baseline: ConstantLR}
+"""
+STUDY = """
+from pipeline.stages import check, confirm, dataset, report, sweep, train, tune
+from pipeline.tracking import trackers
+
+trackers.TRACKERS = {}
+check.main()
+for stage in (dataset, train, tune, confirm, sweep):
+    stage.main("toy")
+report.main()
+"""
+
+
+def main() -> None:
+    """Print both."""
+    print(f"torch {torch.__version__}, Python {sys.version.split()[0]}, one thread a run\n")
+    with temporary():
+        costs()
+        kills()
+
+
+@contextmanager
+def temporary() -> Iterator[None]:
+    """Work in a folder of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        before = Path.cwd()
+        os.chdir(folder)
+        Path("inputs").mkdir()
+        try:
+            yield
+        finally:
+            os.chdir(before)
+
+
+def costs() -> None:
+    """What starting a process takes, and what a run of a minute takes beside the script's own time."""
+    print("starting a process:")
+    for what in ("pass", "import torch", "from pipeline.trial import trial"):
+        print(f"  {what:34} {min(seconds(partial(started, '-c', what)) for _ in range(3)):6.2f} s")
+    for samples in (64, 1024):
+        plain, whole = (min(seconds(partial(how, samples)) for _ in range(3)) for how in (by_itself, as_a_run))
+        steps, more = STEPS * EPOCHS, whole - plain
+        print(
+            f"{steps} steps of {1000 * plain / steps:.2f} ms, {EPOCHS} epochs: {plain:.2f} s by itself, {whole:.2f} s as run: "
+            f"{more:+.2f} s ({100 * more / 60:.1f}% of a minute, {1e6 * more / steps:.0f} µs a step)"
+        )
+
+
+def seconds(call: Callable[[], object]) -> float:
+    """Of the processor, of this process and those it waits for."""
+
+    def used() -> float:
+        of = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        return sum(each.ru_utime + each.ru_stime for each in of)
+
+    begun = used()
+    call()
+    return used() - begun
+
+
+def started(*words: str) -> None:
+    """A Python process, to its end."""
+    settled = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, *words], env=os.environ | settled, check=True, stdout=subprocess.DEVNULL)
+
+
+def by_itself(samples: int) -> None:
+    """The script without a study."""
+    Path("inputs/plain.py").write_text(written(PLAIN, samples), "utf-8")
+    started("inputs/plain.py")
+
+
+def as_a_run(samples: int) -> None:
+    """The same as a run."""
+    Path("inputs/run.py").write_text(written(WITH_TRIAL, samples), "utf-8")
+    asked = {"label": "", "number": 0, "seed": 0, "split": 0, "epochs": EPOCHS, "lr": 1e-3, "device": "cpu", "args": {}}
+    asked |= {"rates": [1e-3] * STEPS * EPOCHS, "steps_per_epoch": STEPS}
+    shutil.rmtree("progress", ignore_errors=True)
+    assert any("finish" in line for line in lines_of("toy", Script(path="run.py"), asked, Path("progress/run").resolve()))
+
+
+def written(parts: dict[str, str], samples: int) -> str:
+    """The script."""
+    sizes = {"steps": STEPS, "epochs": EPOCHS}
+    lines = {name: text.format(**sizes) for name, text in parts.items()}
+    return OWN.format(samples=samples, steps=STEPS, **lines)
+
+
+def kills() -> None:
+    """A study is killed at random moments, and goes on; then it is done without."""
+    Path("inputs/train.py").write_text(NOTING, "utf-8")
+    Path("params.yaml").write_text(PARAMS, "utf-8")
+    draws, begun, killed = random.Random(0), time.time(), 0
+    while True:
+        process = study()
+        try:
+            process.wait(draws.uniform(3, 12) if killed < KILLS else None)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            killed += 1
+            continue
+        assert process.returncode == 0
+        if killed >= KILLS:
+            break
+        shutil.rmtree("results", ignore_errors=True)  # DVC would: what was trained is asked for again
+    trained = Counter(Path("noted.txt").read_text("utf-8").split())
+    trained.pop("toy", None)  # the probe
+    disturbed = files()
+    for name in (".state", "results", "reports", "data"):
+        shutil.rmtree(name)
+    assert study().wait() == 0
+    twice = sum(count > 1 for count in trained.values())
+    print(
+        f"\n{killed} kills in {time.time() - begun:.0f} s, {len(trained)} runs: {twice} finished runs trained twice, "
+        f"{sum(disturbed[path] != content for path, content in files().items())} of {len(disturbed)} files of results other"
+    )
+
+
+def study() -> "subprocess.Popen[bytes]":
+    """All stages in a process group of their own."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "NOTED": str(Path("noted.txt").resolve()), "OMP_NUM_THREADS": "1"}
+    quiet = subprocess.DEVNULL
+    return subprocess.Popen([sys.executable, "-c", STUDY], env=environment, start_new_session=True, stdout=quiet, stderr=quiet)
+
+
+def files() -> dict[str, bytes]:
+    """What the study has written."""
+    return {str(path): path.read_bytes() for name in ("results", "reports") for path in Path(name).rglob("*") if path.is_file()}
+
+
+if __name__ == "__main__":
+    main()
