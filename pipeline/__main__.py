@@ -8,6 +8,7 @@ from pipeline.config.errors import PipelineError
 COMMANDS = {
     "answer": "what to use, in three lines a problem; without any command, too",
     "quick": "an answer within about a minute: a table or one problem, five schedulers",
+    "look": "what is in a table, and the entry of params.yaml that it loads with",
     "schedulers": "draw every configured schedule and name the traps in it",
     "verdict": "judge runs from anywhere: a table, an export, an MLflow experiment",
     "mirror": "rebuild MLflow's and Optuna's stores from the results",
