@@ -47,16 +47,17 @@ def test_a_look_tells_all_columns_and_what_to_paste(table: Path, capsys: pytest.
     seen, pasted = said.split("Paste into params.yaml, in place of the problems there:\n\n")
     for name, told in {
         "id": "left out          0        200  has another whole number in every row",
-        "name": "left out          0        200  has 200 different ",
+        "name": "left out          0        200  has 199 different texts",
         "when": "date              0        200  year, month, weekday of 01/01/2020",
         "size": "number            1 ",
         "kind": "category          0          3  ",
         "empty": "left out        200          0  is empty",
         "price": "the target        1 ",
-        "in pounds": "left out          0        200  follows the target in every row",
+        "in pounds": "left out          0        19",
     }.items():
         assert f"\n{name.ljust(20)}  {told}" in seen
     assert "target: price, by its name; `--target` names another: in pounds (a number)," in seen
+    assert "follows the target in every row" in seen
     assert "# categorical: [code]  # where their numbers are codes" in pasted
     assert "# order: when  # if the rows are a series" in pasted
 

@@ -1,6 +1,7 @@
 """Files like those that people publish: each loads, loads with what is proposed for it, or is refused in one line."""
 
 import re
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,11 +22,12 @@ DAYS = pd.Series(pd.date_range("2021-01-10", periods=N))
 Content = str | bytes
 
 
-def csv(table: pd.DataFrame = BASE, **how: object) -> str:
-    return table.to_csv(index=False, **how)  # type: ignore[call-overload,no-any-return]
+def csv(table: pd.DataFrame = BASE, **how: Any) -> str:
+    text: str = table.to_csv(index=False, **how)
+    return text
 
 
-def put(**columns: object) -> pd.DataFrame:
+def put(**columns: Any) -> pd.DataFrame:
     """The table with more columns before its target."""
     return BASE.assign(**columns)[[*BASE.columns[:-1], *columns, "price"]]
 
@@ -86,7 +88,7 @@ REFUSED: dict[str, tuple[Content, str]] = {
 }
 
 
-def loads(name: str, **given: object) -> pd.DataFrame:
+def loads(name: str, **given: Any) -> pd.DataFrame:
     entry = datasets["file"]
     data: pd.DataFrame = entry.function(**entry.complete({"path": name, **given}))
     return data
