@@ -11,6 +11,7 @@ COMMANDS = {
     "check": "whether params.yaml and its data are right, and its scripts run",
     "plan": "what `make repro` would train, how long that takes, and how to make it less",
     "quick": "an answer within about a minute: a table or one problem, five schedulers",
+    "look": "what is in a table, and the entry of params.yaml that it loads with",
     "schedulers": "draw every configured schedule and name the traps in it",
     "verdict": "judge runs from anywhere: a table, an export, an MLflow experiment",
     "mirror": "rebuild MLflow's and Optuna's stores from the results",

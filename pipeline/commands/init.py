@@ -2,22 +2,24 @@
 
 import argparse
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pipeline.catalogue import CATALOGUE
 from pipeline.cli import UsageError
-from pipeline.commands import check
-from pipeline.commands.quick import problem_named, size_for
+from pipeline.commands import check, look
+from pipeline.commands.quick import size_for
 from pipeline.config.files import write_files
 from pipeline.config.locks import free_name
 from pipeline.config.params import PARAMS_FILE, load_params
 from pipeline.config.terminal import tell
+from pipeline.config.wording import as_yaml
 from pipeline.stages.dataset import drawn
 
 INPUTS = Path("inputs")
 TABLE = """\
-    dataset: {{path: {path}, target: {target}}} # under inputs/; missing cells, dates, groups, series: docs/data.md
+    dataset: {dataset} # under inputs/, as `python -m pipeline look` proposes it; all keys: docs/data.md
     model: {{name: mlp, hidden: [32]}} # others, and your own: docs/models.md, docs/own-code.md
     optimizer: {{name: AdamW, lr: 0.01}} # this rate is the 100% of all rates
     epochs: {epochs} # the budget that you really have: the answer is one for it
@@ -57,21 +59,20 @@ def main(words: Sequence[str]) -> None:
     is_table = file.suffix.lower() in TABLES
     if not file.is_file():
         raise UsageError(f"{file} is not there; name a CSV or Parquet file, or a training script")
-    if is_table and asked.target is None:
-        raise UsageError(f"what is to be predicted of {file}? Name the column: --target COLUMN")
     if PARAMS_FILE.exists() and not asked.replace:
         kept = "keeps the one that is there as params.yaml.old"
         raise UsageError(f"{PARAMS_FILE} is there already, and stays as it is; `--replace` writes a new one, and {kept}")
-    path = _quoted(_under_inputs(file))
+    proposal = look.looked_at(file, asked.target) if is_table else None
+    path = _under_inputs(file)
     if PARAMS_FILE.exists():
         old = free_name(PARAMS_FILE, "old")
         PARAMS_FILE.rename(old)
         tell(f"{PARAMS_FILE} is {old} now")
-    name = problem_named(file)
-    if is_table:
-        _write_for_table(name, path, _quoted(asked.target))
+    name = look.name_for(file.name)
+    if proposal is not None:
+        _write_for_table(name, {**proposal.entry, "path": path})
     else:
-        _write(name, SCRIPT.format(path=path), seeds=3, trials=8)
+        _write(name, SCRIPT.format(path=as_yaml(path)), seeds=3, trials=8)
     print(f"{PARAMS_FILE} is written: {check.told(load_params(CATALOGUE))}")
     print(FOR_A_TABLE if is_table else FOR_A_SCRIPT)
     print("       `python -m pipeline plan` says what it costs, `make repro` does it")
@@ -85,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m pipeline init", description=__doc__)
     told = "CSV or Parquet, a row per sample, or a training script; copied into inputs/"
     parser.add_argument("file", type=Path, metavar="TABLE_OR_SCRIPT", help=told)
-    parser.add_argument("--target", metavar="COLUMN", help="what is to be predicted of a table")
+    parser.add_argument("--target", metavar="COLUMN", help="what is to be predicted of a table; proposed where it is left out")
     parser.add_argument("--replace", action="store_true", help="in place of the params.yaml that is there")
     return parser
 
@@ -103,18 +104,12 @@ def _under_inputs(file: Path) -> str:
     return file.name
 
 
-def _quoted(text: str) -> str:
-    """A text as YAML takes any."""
-    escaped = text.replace("'", "''")
-    return f"'{escaped}'"
-
-
-def _write_for_table(name: str, path: str, target: str) -> None:
+def _write_for_table(name: str, entry: Mapping[str, Any]) -> None:
     """With epochs and batches for as many samples as it has."""
-    entry = {"path": path, "target": target}
-    _write(name, TABLE.format(**entry, epochs=20, batch_size=32), seeds=5, trials=16)
+    dataset = as_yaml(dict(entry))
+    _write(name, TABLE.format(dataset=dataset, epochs=20, batch_size=32), seeds=5, trials=16)
     data, _ = drawn(load_params(CATALOGUE), name, tell)
-    _write(name, TABLE.format(**entry, **size_for(data)), seeds=5, trials=16)
+    _write(name, TABLE.format(dataset=dataset, **size_for(data)), seeds=5, trials=16)
 
 
 def _write(name: str, problem: str, *, seeds: int, trials: int) -> None:

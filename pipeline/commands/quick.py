@@ -7,8 +7,8 @@ parameters that were used are written there, to be taken on from.
 import argparse
 import contextlib
 import os
-import re
 import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,11 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from pipeline.catalogue import CATALOGUE
-from pipeline.commands import answer
+from pipeline.commands import answer, look
 from pipeline.config.errors import PipelineError
 from pipeline.config.files import read_dataset
 from pipeline.config.params import PARAMS_FILE, load_params, working_in
+from pipeline.config.wording import as_yaml
 from pipeline.stages import check, confirm, dataset, report, sweep, train, tune
 
 SEEDS, TRIALS, BASELINE = 5, 8, "ConstantLR"
@@ -63,7 +64,7 @@ def main(words: Sequence[str]) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pipeline quick", description=__doc__)
     parser.add_argument("file", nargs="?", type=Path, metavar="TABLE", help="CSV or Parquet, a row per sample")
-    parser.add_argument("--target", metavar="COLUMN", help="what is to be predicted")
+    parser.add_argument("--target", metavar="COLUMN", help="what is to be predicted; proposed where it is left out")
     parser.add_argument("--problem", metavar="NAME", help="a problem of params.yaml in place of a table")
     parser.add_argument("--folder", type=Path, help="where everything goes; quick/NAME if left out")
     return parser
@@ -71,25 +72,23 @@ def _parser() -> argparse.ArgumentParser:
 
 def _of_table(file: Path | None, target: str | None) -> tuple[str, dict[str, Any]]:
     """A small network for the table."""
-    if file is None or target is None:
-        raise PipelineError("quick needs a table and --target COLUMN, or --problem NAME")
-    if not file.is_file():
-        raise PipelineError(f"{file} is not there; name a CSV or Parquet file")
-    name = problem_named(file)
+    if file is None:
+        raise PipelineError("quick needs a table, perhaps with --target COLUMN, or --problem NAME")
+    proposal = look.looked_at(file, target)
+    if proposal.chosen:
+        print(f"quick: predicting {proposal.entry['target']}, {proposal.chosen}", file=sys.stderr, flush=True)
+    for key, value in list(proposal.entry.items())[2:]:
+        print(f"quick: took {key}: {as_yaml(value)}, as `python -m pipeline look` tells", file=sys.stderr, flush=True)
+    name = look.name_for(file.name)
     model = {"model": {"name": "mlp", "hidden": [32]}, "optimizer": {"name": "AdamW", "lr": 0.01}}
-    data = {"name": "file", "path": file.name, "target": target}
+    data = {"name": "file", **proposal.entry, "path": file.name}
     return name, {"dataset": data, **model, "epochs": 1, "batch_size": 32}
-
-
-def problem_named(file: Path) -> str:
-    """A name for the problem of a table."""
-    return re.sub(r"[^A-Za-z0-9_-]+", "_", file.name.partition(".")[0]).strip("_-")[:64] or "table"
 
 
 def size_for(data: Any) -> dict[str, int]:
     """Epochs and batches for so many samples."""
     samples = int((data["split"] == "train").sum())
-    return {"epochs": max(3, min(LONGEST, SAMPLES // samples)), "batch_size": 32 if samples < 3_000 else 128}
+    return {"epochs": max(3, min(LONGEST, SAMPLES // samples)), "batch_size": look.batch_size(samples)}
 
 
 def _of_params(name: str) -> tuple[str, dict[str, Any]]:

@@ -17,7 +17,7 @@ from pipeline.config.units import Percentage, share_of
 from pipeline.config.wording import mistake
 from pipeline.data.dates import DatePart
 from pipeline.data.mistakes import DatasetError
-from pipeline.data.options import Inputs, Missing, Reading, Task
+from pipeline.data.options import Inputs, Missing, Reading, Task, Unlabelled
 from pipeline.data.reading import read_arrays, read_table
 from pipeline.data.tables import dataset_of, dataset_of_arrays
 from pipeline.data.tables import frame as frame  # noqa: PLC0414  # for datasets of the user's own
@@ -137,6 +137,7 @@ def file(
     path: FilePath,
     target: Name,
     task: Task = "auto",
+    unlabelled: Unlabelled = "error",
     positive: Class | None = None,
     features: list[Name] | None = None,
     drop: list[Name] = [],  # noqa: B006  # pydantic copies it
@@ -163,7 +164,8 @@ def file(
     """
     reading = Reading() if read is None else Reading.model_validate(read)
     how: dict[str, Any] = {
-        "task": task, "positive": positive, "features": features, "missing": missing, "missing_values": missing_values,
+        "task": task, "unlabelled": unlabelled, "positive": positive, "features": features, "missing": missing,
+        "missing_values": missing_values,
         "split": split, "shares": [share_of(share) for share in shares], "group": group, "order": order, "seed": seed,
     }  # fmt: skip
     of_tables: dict[str, Any] = {"drop": drop, "categorical": categorical, "dates": dates or {}, "read": reading.given}

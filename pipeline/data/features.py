@@ -12,6 +12,8 @@ from pipeline.data.dates import PARTS_OF_DATES, AmbiguousDatesError, as_dates
 from pipeline.data.mistakes import (
     SHOWN,
     DatasetError,
+    all_of,
+    entries,
     entry,
     missing_in,
     more,
@@ -177,37 +179,55 @@ def slips_of(texts: "pd.Series[str]", up_to: float) -> tuple[str, list[str]] | N
 def _told(key: str, errors: Sequence[ColumnError], options: Options) -> DatasetError:
     said = ", ".join(f"the column {error.column} {error.what}" for error in errors[:SHOWN])
     left = f", and so on with {len(errors) - SHOWN} more columns" if len(errors) > SHOWN else ""
-    held = [item for error in errors for item in error.held]
-    return DatasetError(key, said + left, _remedy(key, held, {error.kind for error in errors}, errors, options))
+    held, kinds = [item for error in errors for item in error.held], {error.kind for error in errors}
+    mending = _mending(key, held, kinds, options)
+    right = _remedy(key, held, kinds, errors, options, entries(mending or {}))
+    return DatasetError(key, said + left, right, mending, {error.column: error.what for error in errors})
 
 
-def _remedy(key: str, held: list[Any], kinds: set[str], errors: Sequence[ColumnError], options: Options) -> str:
-    """What would mend all of these columns, with what the argument holds already."""
-    impute = f" with {entry('missing', 'impute')}" if options.missing == "error" else ""
-    by_day = f"{with_entries('read', options.read, dayfirst=True)}, or false where the month comes first"
+def _mending(key: str, held: list[Any], kinds: set[str], options: Options) -> dict[str, Any] | None:
+    """The arguments that would mend all of these columns, with what they hold already."""
+    impute = {"missing": "impute"} if options.missing == "error" else {}
     match key:
         case "missing":
-            return f"complete these rows, take them out, or write {entry('missing', 'impute')}"
+            return impute
         case "missing_values":
-            return f"correct these cells, or write {more(key, options.missing_values, held)}{impute}, if nothing is known there"
+            return {key: all_of(options.missing_values, held), **impute}
+        case "path" if "infinite" in kinds:
+            return {"missing_values": all_of(options.missing_values, ["inf", "-inf"]), **impute}
+        case "drop":
+            return {key: all_of(options.drop, held)}
+        case "read":
+            commas = {"decimal": ","} if "decimal" in kinds else {}
+            return {key: {**options.read, **commas, **({"dayfirst": True} if "ambiguous" in kinds else {})}}
+        case "dates" if "unknown" not in kinds:
+            of_days = {"read": {**options.read, "dayfirst": True}} if "ambiguous" in kinds else {}
+            return {key: {**options.dates, **dict(held)}, **of_days}
+    return None
+
+
+def _remedy(key: str, held: list[Any], kinds: set[str], errors: Sequence[ColumnError], options: Options, paste: str) -> str:
+    """What would mend all of these columns: ``paste``, or something else."""
+    match key:
+        case "missing":
+            return f"complete these rows, take them out, or write {paste}"
+        case "missing_values":
+            return f"correct these cells, or write {paste}, if nothing is known there"
         case "path":
-            marks = more("missing_values", options.missing_values, ["inf", "-inf"])
-            infinite = [f"correct these rows, or write {marks}{impute}"] * ("infinite" in kinds)
+            infinite = [f"correct these rows, or write {paste}"] * ("infinite" in kinds)
             return "; ".join(dict.fromkeys([*infinite, *held]))
         case "drop":
             insisted = [error.column for error in errors if error.kind == "identifier"]
             insist = f", or {more('categorical', options.categorical, insisted)} if they are categories" if insisted else ""
             arrays = ", or save arrays in an .npz file" if "nested" in kinds else ""
-            return f"write {more(key, options.drop, held)}{insist}{arrays}"
+            return f"write {paste}{insist}{arrays}"
         case "read":
-            commas = {"decimal": ","} if "decimal" in kinds else {}
-            days = {"dayfirst": True} if "ambiguous" in kinds else {}
-            months = ", or false where the month comes first" * bool(days)
-            return f"write {with_entries(key, options.read, **commas, **days)}{months}"
+            return f"write {paste}{', or false where the month comes first' * ('ambiguous' in kinds)}"
         case _ if "unknown" in kinds:
             return "write them as 2024-12-31 or 2024-12-31T23:59, or leave them out of `dates`"
         case _:
             features = f"write {with_entries(key, options.dates, **dict(held))} to learn from their parts"
             series = f", {entry('order', errors[0].column)} for a series" * (options.order is None)
             drop = f", or {more('drop', options.drop, [error.column for error in errors])}"
+            by_day = f"{with_entries('read', options.read, dayfirst=True)}, or false where the month comes first"
             return features + series + drop + f"; with the first two {by_day}" * ("ambiguous" in kinds)

@@ -3,10 +3,10 @@
 import csv
 import io
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 
-from pipeline.data.mistakes import DatasetError, names_of, with_entries
+from pipeline.data.mistakes import DatasetError, entries, names_of, with_entries
 from pipeline.data.options import WHITESPACE, Reading
 
 SAMPLE = 20
@@ -57,17 +57,30 @@ def header_of(cells: Cells, sep: str, file: Path, target: str | None) -> tuple[l
         line, rows = 0, cells.by(sep)
     elif reading.header == "infer" and _is_data(first, target):
         raise _no_header(first, reading, file, target)
-    return _wide_enough(clean_names(names, file), (row for _, row in rows), file, cells), line
+    return _wide_enough(clean_names(names, file, reading), (row for _, row in rows), file, cells), line
 
 
-def clean_names(names: Sequence[str], file: Path) -> list[str]:
+def clean_names(names: Sequence[str], file: Path, reading: Reading | None = None) -> list[str]:
     """Names without blanks around them, line breaks and what cannot be seen; what has none is called as pandas calls it."""
     seen = (" ".join("".join(c for c in name if c.isprintable() or c.isspace()).split()) for name in names)
     clean = [name or f"Unnamed: {place}" for place, name in enumerate(seen)]
     if twice := [name for name in dict.fromkeys(clean) if clean.count(name) > 1]:
         what = f"{file} has {names_of(twice)} more than once in its header"
-        raise DatasetError("path", what, "give every column a name of its own")
+        if reading is None:
+            raise DatasetError("path", what, "give every column a name of its own")
+        header = 0 if reading.header == "infer" else reading.header
+        mending = {"read": {**reading.given, "header": header, "names": _each_once(clean)}}
+        raise DatasetError("path", what, f"give every column a name of its own, as in {entries(mending)}", mending)
     return clean
+
+
+def _each_once(names: Sequence[str]) -> list[str]:
+    """As pandas calls them: a, a.1, a.2."""
+    found: list[str] = []
+    for name in names:
+        free = (each for number in count() if (each := f"{name}.{number}" if number else name) not in found)
+        found.append(next(free))
+    return found
 
 
 def _is_data(header: Sequence[str], target: str | None) -> bool:
@@ -75,7 +88,14 @@ def _is_data(header: Sequence[str], target: str | None) -> bool:
     are_numbers = [_is_number(cell) for cell in header if cell]
     if target in header or [*header] == [str(number) for number in range(len(header))]:
         return False
-    return all(are_numbers) or (target is not None and any(are_numbers))
+    return all(are_numbers) or (any(are_numbers) and (target is not None or not _count_on(header)))
+
+
+def _count_on(header: Sequence[str]) -> bool:
+    """Whether the numbers in it are such as names count by: years, weeks."""
+    numbers = [int(cell) for cell in header if cell.isdigit()]
+    is_whole = len(numbers) == sum(_is_number(cell) for cell in header if cell)
+    return is_whole and len(numbers) > 1 and numbers == list(range(numbers[0], numbers[0] + len(numbers)))
 
 
 def _is_number(text: str) -> bool:
@@ -88,10 +108,14 @@ def _is_number(text: str) -> bool:
 
 def _no_header(first: Sequence[str], reading: Reading, file: Path, target: str | None) -> DatasetError:
     """The error about a file whose first line is a row of data; the last column is taken for the target."""
-    names = [*(f"x{place}" for place in range(len(first) - 1)), target or "y"]
+    names = [f"x{place}" for place in range(len(first))]
+    if target not in names:
+        names[-1] = target or "y"
     what = f"{file} seems to have no header, for its first line is {names_of(first)}"
-    right = f"name its columns, as in {with_entries('read', reading.given, header=None, names=names)}"
-    return DatasetError("read", what, f"{right}; if that is the header, {with_entries('read', reading.given, header=0)}")
+    mending = {"read": {**reading.given, "header": None, "names": names}}
+    right = f"name its columns, as in {entries(mending)}"
+    right += f"; if that is the header, {with_entries('read', reading.given, header=0)}"
+    return DatasetError("read", what, right, mending)
 
 
 def _wide_enough(names: list[str], rows: Iterator[list[str]], file: Path, text: Cells) -> list[str]:
@@ -100,21 +124,29 @@ def _wide_enough(names: list[str], rows: Iterator[list[str]], file: Path, text: 
     for number, cells in enumerate(rows, 1):
         if len(cells) > len(names):  # pandas would take the first for the row's name, and move all others by one column
             if any(cells[len(names) :]):
-                raise _too_wide(names, number, len(cells), file, text)
+                are_named = _is_row_name(cells[0]) and all(len(others) == len(cells) for others in rows)
+                raise _too_wide(names, number, len(cells), file, text, are_named)
             widest = max(widest, len(cells))
     return [*names, *(f"Unnamed: {place}" for place in range(len(names), widest))]
 
 
-def _too_wide(names: list[str], row: int, cells: int, file: Path, text: Cells) -> DatasetError:
+def _is_row_name(cell: str) -> bool:
+    """Whether the first row may begin with it: with where counting begins, or with a text."""
+    return cell in ("0", "1") or not _is_number(cell)
+
+
+def _too_wide(names: list[str], row: int, cells: int, file: Path, text: Cells, are_named: bool) -> DatasetError:
     reading = text.reading
     what = f"{file} has {cells} cells in row {row} under the {len(names)} names of its header"
-    right = "name every column, and put a text that holds a comma in quotes"
+    right, mending = "name every column, and put a text that holds a comma in quotes", None
     if len(names) == 1:
         above = reading.skiprows + next(
             (n for n, line in enumerate(text.text.split("\n")) if any(c in line for c in ",;\t|")), 0
         )
-        right = f"leave out the lines above the header: {with_entries('read', reading.given, skiprows=above)}"
-    elif row == 1 and cells == len(names) + 1:
-        added = with_entries("read", reading.given, header=0, names=["row", *names])
-        right = f"{right}; if each row begins with its own name, as R writes it, {added}"
-    return DatasetError("path", what, right)
+        if above > reading.skiprows:
+            mending = {"read": {**reading.given, "skiprows": above}}
+            right = f"leave out the lines above the header: {entries(mending)}"
+    elif row == 1 and cells == len(names) + 1 and are_named:
+        mending = {"read": {**reading.given, "header": 0, "names": ["row", *names]}}
+        right = f"{right}; if each row begins with its own name, as R writes it, {entries(mending)}"
+    return DatasetError("path", what, right, mending)

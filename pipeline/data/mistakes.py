@@ -17,19 +17,29 @@ LONGEST = 40
 class DatasetError(Exception):
     """Data that no dataset can be made of: the argument it is about, what is wrong and what would be right.
 
-    ``all`` are the errors that are told together, one for each argument; of one that stands alone, itself.
+    ``all`` are the errors that are told together, one for each argument; of one that stands alone, itself. ``mending`` are the
+    arguments that would mend it, with what they hold already; None where the file has to be mended. ``columns`` say what is
+    wrong with each of them.
     """
 
-    def __init__(self, key: str, wrong: str, right: str) -> None:
+    def __init__(
+        self,
+        key: str,
+        wrong: str,
+        right: str,
+        mending: Mapping[str, Any] | None = None,
+        columns: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(f"{key}: {wrong}; {right}")
         self.key, self.wrong, self.right = key, wrong, right
+        self.mending, self.columns = mending, columns or {}
         self.all: tuple[DatasetError, ...] = (self,)
 
     @classmethod
     def together(cls, errors: Sequence["DatasetError"]) -> "DatasetError":
         """One error that tells several."""
         first = errors[0]
-        error = cls(first.key, first.wrong, first.right)
+        error = cls(first.key, first.wrong, first.right, first.mending, first.columns)
         error.all = tuple(errors)
         error.args = ("\n".join(map(str, errors)),)
         return error
@@ -40,9 +50,19 @@ def entry(key: str, value: Any) -> str:
     return f"`{key}: {as_yaml(value)}`"
 
 
+def entries(given: Mapping[str, Any]) -> str:
+    """All of them, each as it can be pasted."""
+    return " with ".join(entry(key, value) for key, value in given.items())
+
+
+def all_of(there: Sequence[Any], added: Sequence[Any]) -> list[Any]:
+    """What is there already and what is to be added, each once."""
+    return list(dict.fromkeys([*there, *added]))
+
+
 def more(key: str, there: Sequence[Any], added: Sequence[Any]) -> str:
     """The list ``key`` with what is there already and what is to be added."""
-    return entry(key, list(dict.fromkeys([*there, *added])))
+    return entry(key, all_of(there, added))
 
 
 def with_entries(key: str, there: Mapping[str, Any], **added: Any) -> str:

@@ -14,6 +14,7 @@ from pipeline.data.dates import DatePart
 Task = Literal["auto", "classification", "regression"]
 Missing = Literal["error", "impute", "indicate"]
 Inputs = Literal["auto", "numbers", "tokens"]
+Unlabelled = Literal["error", "drop"]
 WHITESPACE = r"\s+"
 
 
@@ -23,6 +24,7 @@ class Options:
 
     target: str
     task: Task = "auto"
+    unlabelled: Unlabelled = "error"
     positive: str | float | None = None
     features: Sequence[str] | None = None
     drop: Sequence[str] = ()

@@ -18,7 +18,7 @@ import pandas as pd
 from pipeline.config.wording import suggestion
 from pipeline.data.cells import DECIMAL_COMMA, THOUSANDS
 from pipeline.data.layout import Cells, clean_names, delimiter_of, header_of
-from pipeline.data.mistakes import DatasetError, names_of, with_entries
+from pipeline.data.mistakes import DatasetError, entries, names_of
 from pipeline.data.options import WHITESPACE, Reading
 
 INPUTS = Path("inputs")
@@ -132,9 +132,9 @@ def _has_decimal_commas(table: pd.DataFrame, sep: str, reading: Reading) -> bool
     unclear = [name for name, some in written.items() if some.str.fullmatch(THOUSANDS).all()]
     if sep == ";" and unclear and len(unclear) == len(written):  # where commas are rarely between thousands
         shown = names_of(written[unclear[0]].unique())
-        decimal, thousands = (with_entries("read", reading.given, **{key: ","}) for key in ("decimal", "thousands"))
+        decimal, thousands = ({"read": {**reading.given, key: ","}} for key in ("decimal", "thousands"))
         what = f"the column {unclear[0]} holds {shown}, and a comma may part decimals or thousands"
-        raise DatasetError("read", what, f"write {decimal} or {thousands}")
+        raise DatasetError("read", what, f"write {entries(decimal)} or {entries(thousands)}", decimal)
     return len(unclear) < len(written)
 
 
@@ -171,9 +171,11 @@ def _decoded(file: Path, reading: Reading) -> tuple[str, list[str]]:
             break
         is_usual = reading.encoding or encoding == "utf-8"
         return text.replace("\r\n", "\n").replace("\r", "\n"), [] if is_usual else [f"text in {encoding}, not UTF-8"]
-    right = with_entries("read", reading.given, encoding="utf-16-le" if b"\0" in content else "cp1252")
+    mending = {"read": {**reading.given, "encoding": "utf-16-le" if b"\0" in content else "cp1252"}}
     what = f"{file} is no text in {tried[0]}" if reading.encoding else f"{file} is no UTF-8 text"
-    raise DatasetError("path", what, f"save it as UTF-8, or write its encoding, such as {right}")
+    if mending["read"]["encoding"] == reading.encoding:
+        raise DatasetError("path", what, "save it as CSV in UTF-8, if it is a table at all")
+    raise DatasetError("path", what, f"save it as UTF-8, or write its encoding, such as {entries(mending)}", mending)
 
 
 def _encodings(content: bytes) -> list[str]:

@@ -14,7 +14,7 @@ from pipeline.data.features import features_of
 from pipeline.data.mistakes import SHOWN, DatasetError, names_of, rows_of
 from pipeline.data.options import Inputs, Options
 from pipeline.data.parts import groups_of, parts_of
-from pipeline.data.targets import target_of
+from pipeline.data.targets import labelled, target_of
 from pipeline.problems.dataset import PARTS
 from pipeline.problems.encoding import Column, lost_in_single_precision
 
@@ -28,6 +28,8 @@ def dataset_of(table: pd.DataFrame, target: str, **options: Any) -> pd.DataFrame
     """
     asked, remarks = Options(target, **options), Remarks()
     _refuse_unknown(table, asked)
+    said = table.attrs.get("remarks", ())
+    table = table[labelled(table[target], asked, remarks)].reset_index(drop=True)
     errors: list[DatasetError] = []
     try:
         y, classes = target_of(table[target], asked, remarks)
@@ -47,7 +49,7 @@ def dataset_of(table: pd.DataFrame, target: str, **options: Any) -> pd.DataFrame
         data["group"] = groups_of(table, asked.group)
     data.attrs["columns"] = [column.as_dict() for column in columns]
     data.attrs["classes"] = classes
-    data.attrs["remarks"] = [*table.attrs.get("remarks", ()), *remarks.told()]
+    data.attrs["remarks"] = [*said, *remarks.told()]
     return data
 
 
@@ -95,6 +97,8 @@ def _as_they_are(x: npt.NDArray[Any], name: str, tokens: bool, table: pd.DataFra
         right = "complete these samples or take them out; only plain rows can be imputed"
         raise DatasetError("missing", f"the array {name} is not finite in {rows}", right)
     remarks = Remarks()
+    are = labelled(table[options.target], options, remarks)
+    x, table = x[are], table[are].reset_index(drop=True)
     y, classes = target_of(table[options.target], options, remarks)
     kind = np.int64 if tokens else x.dtype if x.dtype.kind == "f" else np.float32
     data = frame(x.astype(kind), y, parts_of(table, y, options))

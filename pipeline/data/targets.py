@@ -10,7 +10,7 @@ from pipeline.config.wording import suggestion
 from pipeline.data.cells import DECIMAL_COMMA, Remarks, understood
 from pipeline.data.dates import AmbiguousDatesError, as_dates
 from pipeline.data.features import MOST_SLIPS, slips_of
-from pipeline.data.mistakes import DatasetError, missing_in, names_of, refuse_nested, rows_of, with_entries
+from pipeline.data.mistakes import DatasetError, entries, missing_in, names_of, refuse_nested, rows_of
 from pipeline.data.options import Options, Task
 from pipeline.problems.encoding import beyond_precision, category_texts
 
@@ -26,13 +26,23 @@ def target_of(values: "pd.Series[Any]", options: Options, remarks: Remarks) -> T
     refuse_nested(values, name, "target", "name another column")
     given, values = values, understood(values, name, options.missing_values, as_category=False, remarks=remarks)
     if (what := missing_in(values, given)) is not None:
-        raise DatasetError("target", f"the column {name} {what}", "complete these rows or take them out")
+        right = "complete these rows or take them out, or write `unlabelled: drop`"
+        raise DatasetError("target", f"the column {name} {what}", right, {"unlabelled": "drop"})
     is_number = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
     if _task(values, options.task, is_number) == "classification":
         return _classes(values, options, is_number)
     if options.positive is not None:
         raise DatasetError("positive", f"names a class, and {name} is a number", "leave `positive` out")
     return _numbers(values, options, is_number), []
+
+
+def labelled(values: "pd.Series[Any]", options: Options, remarks: Remarks) -> npt.NDArray[np.bool_]:
+    """Which rows have a target, or are to have one, (rows,)."""
+    cells = understood(values, options.target, options.missing_values, as_category=False, remarks=Remarks())
+    are: npt.NDArray[np.bool_] = cells.notna().to_numpy() | (options.unlabelled == "error")
+    if left := np.count_nonzero(~are):
+        remarks.add("left out", f"{left} rows without {options.target}")
+    return are
 
 
 def _task(values: "pd.Series[Any]", task: Task, is_number: bool) -> Task:
@@ -46,7 +56,7 @@ def _numbers(values: "pd.Series[Any]", options: Options, is_number: bool) -> npt
     name = options.target
     if not is_number:
         _refuse_texts(values, options, up_to=1.0)
-        raise DatasetError("target", f"{name} is no number, as a regression needs", _instead(values))
+        raise DatasetError("target", f"{name} is no number, as a regression needs", *_instead(values))
     if (rows := rows_of(np.isinf(values.to_numpy(np.float64)))) is not None:
         raise DatasetError("target", f"the column {name} is infinite in {rows}", "correct these rows or take them out")
     if values.nunique() == 1:
@@ -57,17 +67,20 @@ def _numbers(values: "pd.Series[Any]", options: Options, is_number: bool) -> npt
     return values.to_numpy(np.float64)
 
 
-def _instead(values: "pd.Series[Any]") -> str:
+def _instead(values: "pd.Series[Any]") -> tuple[str, dict[str, str] | None]:
     """What else to write of a target that is no number."""
-    return "write `task: classification`" if 1 < values.nunique() <= len(values) / 2 else "name another column"
+    if 1 < values.nunique() <= len(values) / 2:
+        return "write `task: classification`", {"task": "classification"}
+    return "name another column", None
 
 
 def _refuse_texts(values: "pd.Series[Any]", options: Options, up_to: float) -> None:
     """Refuse texts that are nearly numbers."""
     name, texts = options.target, values.astype("string")
     if texts.str.fullmatch(DECIMAL_COMMA).all():
-        right = f"write {with_entries('read', options.read, decimal=',')}"
-        raise DatasetError("read", f"the column {name} holds numbers with decimal commas ({names_of(texts.unique())})", right)
+        mending = {"read": {**options.read, "decimal": ","}}
+        what = f"the column {name} holds numbers with decimal commas ({names_of(texts.unique())})"
+        raise DatasetError("read", what, f"write {entries(mending)}", mending)
     if slips := slips_of(texts, up_to):
         raise DatasetError("target", f"the column {name} holds numbers, but {slips[0]}", "correct these cells or take them out")
 
@@ -88,7 +101,7 @@ def _classes(values: "pd.Series[Any]", options: Options, is_number: bool) -> Tar
 def _too_many(values: "pd.Series[Any]", classes: list[str], options: Options, is_number: bool) -> DatasetError:
     name, what = options.target, f"{options.target} has {len(classes)} classes in {len(values)} rows"
     if is_number:
-        return DatasetError("target", what, "write `task: regression`")
+        return DatasetError("target", what, "write `task: regression`", {"task": "regression"})
     if _are_dates(values):
         return DatasetError("target", f"{name} holds dates", "name a column of numbers or classes")
     _refuse_texts(values, options, up_to=MOST_SLIPS)

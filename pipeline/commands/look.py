@@ -1,0 +1,197 @@
+"""``python -m pipeline look TABLE``: what is in a table, column by column, and the entry of params.yaml that it loads with."""
+
+import argparse
+import re
+import tempfile
+import textwrap
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pipeline.config.errors import PipelineError
+from pipeline.config.params import working_in
+from pipeline.config.wording import as_yaml
+from pipeline.data.cells import Remarks, understood
+from pipeline.data.leaks import same_samples
+from pipeline.data.mistakes import DatasetError
+from pipeline.data.proposal import Proposal, proposed
+from pipeline.data.reading import INPUTS
+from pipeline.data.tables import described
+from pipeline.problems.encoding import Column, category_texts
+
+WIDTH = 100
+CODES = range(3, 21)
+"""So many different whole numbers may be codes."""
+UNEVEN = 0.8
+"""The share of the most frequent class from which on accuracy says little."""
+HEADINGS = ("column", "taken as", "missing", "different", "values")
+WIDTHS = (20, 10, 7, 9)
+
+
+def main(words: Sequence[str]) -> None:
+    """Carry out the command; :class:`PipelineError` where the file itself has to be mended."""
+    asked = _parser().parse_args(words)
+    proposal = looked_at(asked.file, asked.target)
+    is_inside = asked.file.resolve().is_relative_to(INPUTS.resolve())
+    where = "Paste into params.yaml" if is_inside else f"Copy the file to {INPUTS}/, and paste into params.yaml"
+    said = ["", f"{where}, in place of the problems there:", ""]
+    print("\n".join([*seen(proposal, asked.file.name), *said, *pasteable(proposal)]))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m pipeline look", description=__doc__)
+    parser.add_argument("file", type=Path, metavar="TABLE", help="CSV or Parquet, a row per sample")
+    parser.add_argument("--target", metavar="COLUMN", help="what is to be predicted; proposed where it is left out")
+    return parser
+
+
+def looked_at(file: Path, target: str | None) -> Proposal:
+    """The entry for a file anywhere; :class:`PipelineError` where the file itself has to be mended."""
+    if not file.is_file():
+        raise PipelineError(f"{file} is not there; name a CSV or Parquet file")
+    try:
+        return _proposal_for(file, target)
+    except DatasetError as error:
+        raise PipelineError("\n".join(f"{file}: {line}" for line in str(error).splitlines())) from None
+
+
+def _proposal_for(file: Path, target: str | None) -> Proposal:
+    """Its path there is the one below ``inputs/``, or that of a copy right in it."""
+    if file.suffix == ".npz":
+        raise PipelineError(f"{file} holds arrays, and look is for tables; docs/data.md says how arrays are taken")
+    if file.resolve().is_relative_to(INPUTS.resolve()):
+        return proposed(file.resolve().relative_to(INPUTS.resolve()).as_posix(), target)
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / INPUTS).mkdir()
+        (Path(folder) / INPUTS / file.name).symlink_to(file.resolve())
+        with working_in(Path(folder)):
+            return proposed(file.name, target)
+
+
+def name_for(file: str) -> str:
+    """A problem's name after a file's."""
+    stem = Path(file).name.partition(".")[0]
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", stem).strip("_-")[:64] or "table"
+
+
+# What is in the table
+
+
+def seen(proposal: Proposal, file: str) -> Iterator[str]:
+    """The table of columns, and what else is to be known."""
+    table, target = proposal.table, proposal.entry["target"]
+    yield f"{file}: {len(table)} rows, {len(table.columns)} columns"
+    yield from _wrapped(f"target: {target}, {proposal.chosen or 'as asked'}")
+    yield ""
+    yield _row(*HEADINGS)
+    for name in table.columns:
+        yield _of_column(proposal, str(name))
+    yield ""
+    yield from _wrapped(described(proposal.data))
+    if (number := same_samples(proposal.data)) is not None:
+        repeated = len(number) - len(set(number.tolist()))
+        yield f"{repeated} rows repeat the features of an earlier one; they stay in one part with it"
+
+
+def _wrapped(line: str) -> list[str]:
+    return textwrap.wrap(line, WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+
+
+def _row(*cells: Any) -> str:
+    name, kind, missing, different, values = (" ".join(str(cell).split()) for cell in cells)
+    wide = [_cut(name, WIDTHS[0]).ljust(WIDTHS[0]), _cut(kind, WIDTHS[1]).ljust(WIDTHS[1])]
+    line = "  ".join([*wide, missing.rjust(WIDTHS[2]), different.rjust(WIDTHS[3]), ""])
+    return (line + _cut(values, WIDTH - len(line))).rstrip()
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"
+
+
+def _of_column(proposal: Proposal, name: str) -> str:
+    entry, raw = proposal.entry, proposal.table[name]
+    features = {column["name"]: Column.from_dict(column) for column in proposal.data.attrs["columns"]}
+    is_category = name in features and bool(features[name].categories)
+    cells = understood(raw, name, entry.get("missing_values", ()), as_category=is_category, remarks=Remarks())
+    is_nested = raw.dtype == object and raw.map(pd.api.types.is_list_like).any()
+    different = "" if is_nested else cells.nunique()
+    if name == entry["target"]:
+        kind, values = "the target", _values(cells)
+    elif name in entry.get("drop", ()):
+        kind, values = "left out", proposal.why.get(name, "")
+    elif name in entry.get("dates", {}):
+        kind, values = "date", f"{', '.join(entry['dates'][name])} of {cells.dropna().iloc[0]}"
+    elif is_category:
+        kind, values = "category", _values(cells)
+    elif name in features:
+        kind = "number"
+        values = _values(cells) + "; codes? see below" * _may_be_codes(cells)
+    else:
+        kind, values = "left out", "no name, and nothing to say"
+    return _row(name, kind, int(cells.isna().sum()), different, values)
+
+
+def _values(cells: "pd.Series[Any]") -> str:
+    """The ends of numbers; the most frequent of anything else."""
+    if pd.api.types.is_float_dtype(cells) or (pd.api.types.is_numeric_dtype(cells) and cells.nunique() > CODES.stop):
+        return f"{cells.min():.6g} to {cells.max():.6g}"
+    shares = category_texts(cells.dropna()).value_counts(normalize=True)
+    more = f" and {len(shares) - 4} more" if len(shares) > 4 else ""
+    return ", ".join(f"{_cut(str(name), 16)} {share:.0%}" for name, share in shares.head(4).items()) + more
+
+
+def _may_be_codes(cells: "pd.Series[Any]") -> bool:
+    known = cells.dropna()
+    return bool((known == known.round()).all()) and known.nunique() in CODES
+
+
+# What to paste
+
+
+def pasteable(proposal: Proposal) -> Iterator[str]:
+    """The problem as params.yaml has it, with a comment on what was decided and what only its owner knows."""
+    entry = proposal.entry
+    train = int((proposal.data["split"] == "train").sum())
+    yield "problems:"
+    yield f"  {name_for(entry['path'])}:"
+    yield "    dataset:"
+    for key, value in entry.items():
+        yield from _flow(f"      {key}: ", value, proposal.reasons.get(key, ""))
+    for line in hints(proposal):
+        yield f"      # {line}"
+    yield "    model: {name: mlp, hidden: [32, 32]}"
+    yield "    optimizer: {name: AdamW, lr: 0.01}"
+    yield f"    epochs: {max(3, min(60, 300_000 // train))}"
+    yield f"    batch_size: {batch_size(train)}"
+
+
+def batch_size(samples: int) -> int:
+    """For so many training samples."""
+    return 32 if samples < 3_000 else 128
+
+
+def hints(proposal: Proposal) -> Iterator[str]:
+    """What could be written besides, if it is so."""
+    entry, data = proposal.entry, proposal.data
+    columns = [Column.from_dict(column) for column in data.attrs["columns"]]
+    numbers = {f"x{place}": c.name for place, c in enumerate(columns) if not c.categories and c.name in proposal.table}
+    if codes := [name for place, name in numbers.items() if _may_be_codes(data[place])]:
+        yield _cut(f"categorical: {as_yaml(codes)}  # where their numbers are codes", WIDTH - 8)
+    if entry.get("dates"):
+        yield f"order: {as_yaml(next(iter(entry['dates'])))}  # if the rows are a series: the earliest train, the latest test"
+    if pd.api.types.is_integer_dtype(data["y"]) and (most := data["y"].value_counts(normalize=True).max()) > UNEVEN:
+        yield f"{most:.0%} are of one class; beside `dataset:` write `metric: {{name: BalancedAccuracy}}`"
+
+
+def _flow(key: str, value: Any, reason: str) -> Iterator[str]:
+    """An argument on one line, or a list or mapping over several."""
+    line = key + as_yaml(value)
+    if len(line) <= WIDTH or not isinstance(value, list | dict):
+        said = f"{line}  # {reason}"
+        yield said if reason and len(said) <= WIDTH else line
+        return
+    yield key.rstrip()
+    for item in value:
+        yield f"        - {as_yaml(item)}" if isinstance(value, list) else f"        {as_yaml(item)}: {as_yaml(value[item])}"

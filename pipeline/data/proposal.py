@@ -1,0 +1,138 @@
+"""What to write under ``dataset`` for a file: the remedies of its own errors, pasted until it loads."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from pipeline.config.registry import folded
+from pipeline.data.cells import Remarks
+from pipeline.data.datasets import datasets
+from pipeline.data.leaks import leaks
+from pipeline.data.mistakes import DatasetError, all_of
+from pipeline.data.options import Options, Reading
+from pipeline.data.reading import read_table
+from pipeline.data.targets import labelled, target_of
+
+MOST = 12
+"""Remedies after which something is wrong with them."""
+USUAL = ("target", "label", "labels", "class", "y", "outcome", "output", "response", "price", "saleprice", "survived", "churn")
+"""What people call a target, folded."""
+
+
+@dataclass
+class Proposal:
+    """A dataset's entry that loads, and what led to it.
+
+    ``table`` is the file as it is read; ``data`` the dataset. ``why`` tells of each column what is odd about it, and
+    ``reasons`` of each argument why it is there.
+    """
+
+    entry: dict[str, Any]
+    table: pd.DataFrame
+    data: pd.DataFrame
+    why: dict[str, str] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+    chosen: str = ""
+    """Why this target; empty where it was asked for."""
+
+
+def proposed(path: str, target: str | None = None) -> Proposal:
+    """The entry for the file below ``inputs/``; a :class:`DatasetError` where the file itself has to be mended."""
+    read, chosen = _reading(path, target), ""
+    table = read_table(path, Reading.model_validate(read), target)
+    if target is None:
+        target, chosen = _target_in(table)
+    proposal = Proposal({"path": path, "target": target} | ({"read": read} if read else {}), table, table, chosen=chosen)
+    for _ in range(MOST):
+        try:
+            data: pd.DataFrame = datasets["file"].function(**datasets["file"].complete(proposal.entry))
+        except DatasetError as error:
+            _mend(proposal, error)
+            continue
+        if not _without_leaks(proposal, data):
+            proposal.data = data
+            return proposal
+    raise AssertionError(f"{proposal.entry} is mended again and again")
+
+
+def _reading(path: str, target: str | None) -> Mapping[str, Any]:
+    """How the file is to be read.
+
+    Asked for before the target, which only its columns show.
+    """
+    given: Mapping[str, Any] = {}
+    for _ in range(MOST):
+        try:
+            read_table(path, Reading.model_validate(given), target)
+        except DatasetError as error:
+            if error.mending is None or error.mending.get("read") == given:
+                raise
+            given = error.mending["read"]
+        else:
+            break
+    return given
+
+
+def _mend(proposal: Proposal, error: DatasetError) -> None:
+    """Paste the remedies; raises those errors that have none."""
+    if stuck := [each for each in error.all if each.mending is None or each.mending.items() <= proposal.entry.items()]:
+        raise DatasetError.together(stuck)
+    of_rows = [each for each in error.all if "unlabelled" in (each.mending or {})]
+    for each in of_rows or error.all:  # what is wrong in rows that are left out is not wrong
+        proposal.entry |= each.mending or {}
+        proposal.why |= each.columns
+        for key in {"missing", "missing_values", "unlabelled", "task"} & (each.mending or {}).keys():
+            proposal.reasons.setdefault(key, _shortly(each))
+
+
+def _shortly(error: DatasetError) -> str:
+    """One column's trouble, or how many have it."""
+    return f"{len(error.columns)} columns" if len(error.columns) > 1 else error.wrong
+
+
+def _without_leaks(proposal: Proposal, data: pd.DataFrame) -> bool:
+    """Leave out what gives the target or the row away; whether there was such a column. The last feature stays, trusted."""
+    trusted = proposal.entry.get("trusted", [])
+    found = {leak.column: leak.wrong for leak in leaks(data, trusted)}
+    own = {name: wrong for name, wrong in found.items() if name in proposal.table}
+    dropped = list(own) if len(own) < len(data.attrs["columns"]) else []
+    made = [name for name in found if name not in dropped]  # parts of dates
+    for key, names in (("drop", dropped), ("trusted", made)):
+        if names:
+            proposal.entry[key] = all_of(proposal.entry.get(key, []), names)
+    proposal.why |= own
+    return bool(found)
+
+
+def candidates(table: pd.DataFrame) -> dict[str, str]:
+    """The columns that can be a target, from the last to the first, and what of them would be predicted."""
+    found = {}
+    for name in reversed(table.columns):
+        try:
+            values = table[name][labelled(table[name], Options(name, unlabelled="drop"), Remarks())]
+            classes = target_of(values.reset_index(drop=True), Options(name), Remarks())[1] if len(values) else None
+        except DatasetError:
+            continue
+        if classes is not None and not str(name).startswith("Unnamed: "):
+            found[str(name)] = f"{len(classes)} classes" if classes else "a number"
+    return found
+
+
+def _target_in(table: pd.DataFrame) -> tuple[str, str]:
+    """The column to be predicted, and why it is thought so."""
+    able = candidates(table)
+    if not able:
+        raise DatasetError("target", "no column can be predicted", "give the table a column of numbers or classes")
+    named = [name for name in able if folded(name) in USUAL]
+    name, why = (named[0], "by its name") if named else (next(iter(able)), "the last column that can be predicted")
+    others = [f"{other} ({what})" for other, what in able.items() if other != name]
+    return name, f"{why}; {_few(others)}"
+
+
+def _few(others: Sequence[str], most: int = 6) -> str:
+    if not others:
+        return "no other can be"
+    left = f" and {len(others) - most} more" if len(others) > most else ""
+    return f"`--target` names another: {', '.join(others[:most])}{left}"

@@ -1,0 +1,107 @@
+"""What is told of a table, and that what is printed to be pasted loads."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from ruamel.yaml import YAML
+
+from pipeline.catalogue import CATALOGUE
+from pipeline.commands import look
+from pipeline.config.errors import PipelineError
+from pipeline.config.params import load_params
+from pipeline.stages import dataset
+
+ROWS = 200
+
+
+@pytest.fixture
+def table(repository: Path) -> Path:
+    """Something of each: an identifier, a name, dates, codes, gaps, nothing, the target twice, and many columns of texts."""
+    draw = np.random.default_rng(0)
+    columns = {
+        "id": np.arange(ROWS) + 1,
+        "name": [f"n{i}" for i in range(ROWS)],
+        "when": pd.date_range("2020-01-01", periods=ROWS).strftime("%d/%m/%Y"),
+        "size": draw.normal(50, 9, ROWS).round(2),
+        "kind": draw.choice(list("abc"), ROWS),
+        "code": draw.integers(1, 9, ROWS),
+        "empty": np.nan,
+        **{f"a note with a long name, {number}": [f"{number} {row}" for row in range(ROWS)] for number in range(5)},
+        "price": draw.normal(50, 9, ROWS).round(2),
+    }
+    frame = pd.DataFrame(columns)
+    frame["in pounds"] = frame["price"] * 2
+    frame.loc[3, "size"] = frame.loc[5, "price"] = np.nan
+    (repository / "inputs").mkdir(exist_ok=True)
+    path = repository / "inputs" / "my houses.csv"
+    frame.to_csv(path, index=False, sep=";", decimal=",")
+    return path
+
+
+def test_a_look_tells_all_columns_and_what_to_paste(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    look.main([str(table)])
+    said = capsys.readouterr().out
+    assert max(map(len, said.splitlines())) <= look.WIDTH
+    seen, pasted = said.split("Paste into params.yaml, in place of the problems there:\n\n")
+    for name, told in {
+        "id": "left out          0        200  has another whole number in every row",
+        "name": "left out          0        200  has 199 different texts",
+        "when": "date              0        200  year, month, weekday of 01/01/2020",
+        "size": "number            1 ",
+        "kind": "category          0          3  ",
+        "empty": "left out        200          0  is empty",
+        "price": "the target        1 ",
+        "in pounds": "left out          0        19",
+    }.items():
+        assert f"\n{name.ljust(20)}  {told}" in seen
+    assert "target: price, by its name; `--target` names another: in pounds (a number)," in seen
+    assert "follows the target in every row" in seen
+    assert "# categorical: [code]  # where their numbers are codes" in pasted
+    assert "# order: when  # if the rows are a series" in pasted
+
+    params = YAML(typ="safe").load(Path("params.yaml"))
+    params["problems"] = YAML(typ="safe").load(pasted)["problems"]
+    with Path("params.yaml").open("w", encoding="utf-8") as file:
+        YAML().dump(params, file)
+    load_params.cache_clear()
+    assert load_params(CATALOGUE).problem("my_houses").dataset.args["unlabelled"] == "drop"
+    dataset.main("my_houses")
+    assert "199 samples" in capsys.readouterr().err
+
+
+def test_a_file_from_elsewhere_is_to_be_copied(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = table.rename(tmp_path / "other.csv")
+    look.main([str(other), "--target", "kind"])
+    said = capsys.readouterr().out
+    assert "target: kind, as asked" in said
+    assert "Copy the file to inputs/, and paste" in said
+    assert "      path: other.csv\n      target: kind\n" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["gone.csv"], "gone.csv is not there"),
+        (
+            ["inputs/my houses.csv", "--target", "prize"],
+            r"my houses.csv: target: there is no column 'prize'; did you mean price",
+        ),
+        (["inputs/my.npz"], "holds arrays, and look is for tables"),
+    ],
+)
+def test_what_cannot_be_looked_at_is_told(table: Path, words: list[str], said: str) -> None:
+    (table.parent / "my.npz").write_bytes(b"")
+    with pytest.raises(PipelineError, match=said):
+        look.main(words)
+
+
+def test_uneven_classes_ask_for_another_metric(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (repository / "inputs").mkdir(exist_ok=True)
+    frame = pd.DataFrame({"a": np.random.default_rng(0).normal(size=100), "fraud": np.repeat([0, 1], [90, 10])})
+    frame.to_csv("inputs/cards.csv", index=False)
+    look.main(["inputs/cards.csv"])
+    said = capsys.readouterr().out
+    assert "0 90%, 1 10%" in said
+    assert "# 90% are of one class; beside `dataset:` write `metric: {name: BalancedAccuracy}`" in said
