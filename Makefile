@@ -83,8 +83,8 @@ docs: .venv/docs.stamp
 	.venv/bin/python $(PIP) -r requirements.txt
 	@touch $@
 
-.venv/test.stamp: .venv/run.stamp requirements-test.txt requirements-timm.txt
-	.venv/bin/python $(PIP) -r requirements-test.txt
+.venv/test.stamp: .venv/run.stamp requirements-test.txt requirements-examples.txt requirements-timm.txt
+	.venv/bin/python $(PIP) -r requirements-test.txt -r requirements-examples.txt
 	.venv/bin/python $(PIP) --no-deps -r requirements-timm.txt
 	@touch $@
 

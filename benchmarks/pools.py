@@ -114,8 +114,12 @@ def coverage(folder: Path, size: Size, processes: int) -> pd.DataFrame:
         truth = workers.submit(_as_written, size).result()
         names = [f"pool{number}" for number in range(size.pools)]
         found = list(workers.map(partial(_pool, size=size), names, chunksize=max(1, size.pools // (8 * processes))))
-    rows = [row for figures in found for row in _intervals(figures, truth)]
-    table = pd.DataFrame(rows)
+    return judged(found, truth)
+
+
+def judged(found: Iterable[Figures], truth: Mapping[str, float]) -> pd.DataFrame:
+    """The table of :func:`coverage` from each pool's figures; ``truth`` is that of the schedulers as written."""
+    table = pd.DataFrame([row for figures in found for row in _intervals(figures, truth)])
     of_all = table[table["variant"] == "tuned"].groupby("scheduler")["difference"].mean()
     table["like_truth"] = table["like_truth"].fillna(table["scheduler"].map(of_all))
     away, like_away = (table["difference"] - table[truth] for truth in ("truth", "like_truth"))

@@ -1,4 +1,4 @@
-"""Hugging Face's Trainer: the schedule goes in by ``optimizers=``, figures come out by a callback. Nothing is downloaded."""
+"""Hugging Face's Trainer: the schedule is handed over as ``optimizers=``, the figures go by a callback; no download."""
 
 from typing import Any
 

@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from pipeline.catalogue import CATALOGUE
 from pipeline.config import terminal
-from pipeline.config.errors import PipelineError
+from pipeline.config.errors import PipelineError, shortage
 from pipeline.config.files import STATE
 from pipeline.config.params import load_params
 from pipeline.config.stages import stage_names
@@ -76,11 +76,10 @@ def run(main: Callable[..., None]) -> None:
     except Terminated:
         print(f"{stage}: terminated; the last results stay, and what was trained is kept", file=sys.stderr)
         sys.exit(128 + signal.SIGTERM)
-    except OSError as error:
-        if error.errno not in NOT_TO_BE_WRITTEN:
+    except Exception as error:
+        if not (line := _of_the_machine(error)):
             raise
-        remedy = f"{NOT_TO_BE_WRITTEN[error.errno]}, then call it again: the last results stay"
-        print(f"{name}: {error.filename or 'a file'}: {error.strerror}; {remedy}", file=sys.stderr)
+        print(f"{name}: {line}", file=sys.stderr)
         sys.exit(1)
 
 
@@ -95,6 +94,16 @@ def _line_of(name: str) -> Iterator[None]:
         yield
     finally:
         terminal.clear()
+
+
+def _of_the_machine(error: Exception) -> str:
+    """What to say where the machine does not let us, nothing where that is not the error."""
+    if isinstance(error, OSError) and error.errno in NOT_TO_BE_WRITTEN and error.filename:
+        remedy = f"{NOT_TO_BE_WRITTEN[error.errno]}, then call it again: the last results stay"
+        return f"{error.filename}: {error.strerror}; {remedy}"
+    said = (str(error).splitlines() or ["no more is said"])[0][:200]
+    remedy = "end other programs or write a smaller problem, then call it again: what was trained is kept"
+    return f"the machine is short of {lacking} ({said}); {remedy}" if (lacking := shortage(error)) else ""
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

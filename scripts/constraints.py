@@ -4,7 +4,8 @@ import re
 from importlib.metadata import distributions
 from pathlib import Path
 
-pinned = "".join(Path(name).read_text() for name in ("requirements.txt", "requirements-test.txt", "requirements-timm.txt"))
+kinds = ("", "-test", "-examples", "-timm")
+pinned = "".join(Path(f"requirements{kind}.txt").read_text() for kind in kinds)
 direct = set(re.findall(r"^([\w.-]+)==", pinned, re.M))
 names = {re.sub(r"[-_.]+", "-", name).lower() for name in direct} | {"pip"}
 found = {re.sub(r"[-_.]+", "-", d.name).lower(): d.version.partition("+")[0] for d in distributions()}

@@ -17,6 +17,7 @@ import random
 import re
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -34,6 +35,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from tests.search.helpers import kill_family
+from tests.tracking.helpers import wait_for
 
 ROOT = Path(__file__).parent.parent
 COPIED = ("pipeline", "inputs", "scripts", "dvc.yaml", "requirements.txt", "constraints.txt", ".dvcignore", ".gitignore")
@@ -86,7 +88,8 @@ class Row:
 
 
 NO_MESSAGE = re.compile(
-    r"Running stage|Stage '|Updating|Use `dvc|Data and|'data|> python|.*% done|To track|git add|ERROR: failed to|.*is cached|$"
+    r"WARNING: Process|Running stage|Stage '|Updating|Use `dvc|Data and|'data|> python|.*% done|To track|git add|"
+    r"ERROR: failed to|.*is cached|$"
 )
 """Lines of DVC's own, and of progress."""
 
@@ -102,7 +105,8 @@ class Ended:
     def message(self) -> str:
         """The first line that tells something."""
         lines = (line.strip() for line in self.said.splitlines())
-        return next((x for x in lines if not NO_MESSAGE.match(x) and ": " in x), "").replace("|", "/")[:150]
+        told = [line for line in lines if not NO_MESSAGE.match(line) and ": " in line]
+        return next((line for line in told if "was not told" in line), (told or [""])[0]).replace("|", "/")[:150]
 
 
 class Clone:
@@ -233,7 +237,7 @@ def kills(bench: Bench, number: int) -> Row:
     ended: list[Ended] = []
     while row.times < 10:
         process = clone.start(repro())
-        time.sleep(draw.uniform(0.05, bench.seconds / 5))
+        time.sleep(draw.uniform(0.05, bench.seconds / 8))
         killed = process.poll() is None and _killed(process.pid, draw.choice(VICTIMS), draw)
         row.times += bool(killed)
         ended.append(clone.ended(process))
@@ -370,7 +374,7 @@ def dying(clone: Clone, after: float, *, is_back: bool) -> Iterator[dict[str, st
         if is_back:
             servers.append(begin())
 
-    time.sleep(25)
+    wait_for(lambda: _answers(port))
     Thread(target=die, daemon=True).start()
     try:
         yield {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}"}
@@ -378,6 +382,12 @@ def dying(clone: Clone, after: float, *, is_back: bool) -> Iterator[dict[str, st
         for server in servers:
             kill_family(server.pid)
             server.wait()
+
+
+def _answers(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
 
 
 @contextlib.contextmanager
@@ -520,7 +530,7 @@ def _quoted(word: str) -> str:
 
 
 KINDS: Mapping[str, tuple[Callable[[Bench, int], Row], int]] = {
-    "kills": (kills, 40),
+    "kills": (kills, 30),
     "damage": (damage, 20),
     "outage": (outage, 18),
     "disk": (full_disk, 10),

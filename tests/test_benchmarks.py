@@ -66,7 +66,7 @@ def test_calibration_fails_in_both_directions() -> None:
     tens = list(calibrate.each_ten(of))
     assert [len(own["Same0"]) for own in tens] == [10] * 4
     alarms = calibrate.average(calibrate.false_alarms(own) for own in tens)
-    assert alarms["one by one"] < 0.12
+    assert alarms["one by one"] < 0.15
     found = calibrate.power(tens[0])
     assert list(found) == ["2% worse", "5% worse", "10% worse", "20% worse"]
     assert list(found.values()) == sorted(found.values())

@@ -31,6 +31,7 @@ FOLLOWED = {
     "docs/data.md",  # below
     "docs/plan.md", "docs/results.md", "docs/tools.md", "docs/reliability.md",  # tests/test_repro.py
     "docs/verdict.md",  # tests/commands/test_verdict.py
+    "docs/own-training.md",  # tests/test_own_training.py
 }  # fmt: skip
 """Pages whose commands a test runs, every one and in order."""
 NOT_RUN = {

@@ -1,8 +1,11 @@
 """A clone in which DVC was killed while it wrote its own files works again."""
 
 import fcntl
+import json
 import os
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -53,6 +56,34 @@ def test_what_was_cut_off_is_set_aside_and_the_next_run_works(clone: Path, share
     assert f"{RWLOCK}: DVC was stopped while it wrote this; it is set aside as rwlock.broken" in ended.stderr
     assert ("dvc.lock: DVC was stopped while it wrote this" in ended.stderr) == Path("dvc.lock.broken").exists()
     assert repro().returncode == 0
+
+
+def held_by(pid: int) -> None:
+    """As a DVC of that number leaves it when it is killed in the middle of the stage."""
+    holder = {"pid": pid, "cmd": "dvc repro"}
+    given, made = (str(Path(name).absolute()) for name in ("given", "made"))
+    RWLOCK.write_text(json.dumps({"read": {given: [holder]}, "write": {made: holder}}), encoding="utf-8")
+
+
+def test_what_a_killed_dvc_held_is_free_again(clone: Path) -> None:
+    """Its number is that of a zombie, where nobody buries processes, or of somebody else, after a restart."""
+    Path("given").write_text("2", encoding="utf-8")
+    with subprocess.Popen(["sleep", "60"]) as other:
+        held_by(other.pid)
+        ended = repro()
+        assert ended.returncode == 0, ended.stderr
+        assert "rwlock: a DVC that is gone held this; it is set aside as rwlock.broken, and nothing is lost" in ended.stderr
+        other.kill()
+        while Path(f"/proc/{other.pid}/stat").read_text("utf-8").rpartition(")")[2].split()[0] != "Z":
+            time.sleep(0.01)
+        Path("given").write_text("3", encoding="utf-8")
+        held_by(other.pid)
+        assert repro().returncode == 0
+        assert Path("made").read_text("utf-8") == "3"
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", "dvc"]) as dvc:
+        held_by(dvc.pid)
+        assert mend.main() == 1
+        dvc.kill()
 
 
 def test_nothing_set_aside_overwrites_what_was_before(clone: Path) -> None:

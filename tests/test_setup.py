@@ -37,6 +37,7 @@ def clone(tmp_path: Path) -> Path:
         "Makefile",
         "requirements.txt",
         "requirements-test.txt",
+        "requirements-examples.txt",
         "requirements-timm.txt",
         "requirements-docs.txt",
         "constraints.txt",
@@ -66,7 +67,7 @@ def test_the_first_call_installs_and_a_second_does_not(clone: Path) -> None:
     checks = ["ruff check", "ruff format --check", "mypy "]
     first, again = call(clone, "make", "test")[0], call(clone, "make", "test")[0]
     alone = INSTALL.replace("-r", "--no-deps -r").format("requirements-timm.txt")
-    assert first == [INSTALL.format("requirements-test.txt"), alone, *again]
+    assert first == [INSTALL.format("requirements-test.txt -r requirements-examples.txt"), alone, *again]
     assert again[:3] == checks
     assert again[3].startswith("python -m pytest ")
 

@@ -6,7 +6,7 @@ prints them from there.
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import quote
@@ -147,14 +147,20 @@ NARROWED_BY = {
 """What makes a bound narrower, by what the noise is mostly due to."""
 
 
-def next_steps(answers: Sequence[Answer], due_to: Mapping[str, str]) -> list[str]:
-    """What to try next, a line each; ``due_to`` is problem → a key of :data:`NARROWED_BY`, seeds where it does not say."""
+def next_steps(answers: Sequence[Answer], due_to: Mapping[str, str], to_paste: Collection[str] = ()) -> list[str]:
+    """What to try next, a line each; ``due_to`` is problem → a key of :data:`NARROWED_BY`, seeds where it does not say.
+
+    What is recommended for the problems ``to_paste`` belongs into a script of the user's own.
+    """
     known = [answer for answer in answers if answer.scheduler is not None]
     unsure: dict[str, list[str]] = {}
     for answer in known:
         if not answer.is_bounded:
             unsure.setdefault(due_to.get(answer.problem, "seeds"), []).append(answer.problem)
-    steps = [f"try it: python reports/{best_file(answer.problem)}" for answer in known[:1]]
+    steps = [
+        f"{'paste it:' if answer.problem in to_paste else 'try it: python'} reports/{best_file(answer.problem)}"
+        for answer in known[:1]
+    ]
     steps += [f"narrow what {listing(own)} may cost: {NARROWED_BY[what]}" for what, own in unsure.items()]
     return steps + [f"{answer.problem}: {answer.caution}" for answer in known if answer.caution]
 
@@ -239,7 +245,9 @@ def _alternatives(
     written = records(compared[(compared["variant"] == "default") & (compared["scheduler"] == chosen.scheduler)])
     if chosen.variant != "default" and written:  # on other seeds, so that nothing bounds it
         regret = max(0.0, written[0][CRITERION] / lowest - 1) if lowest else math.nan
-        yield _alternative({**written[0], "regret": regret, "regret_bound": math.nan}, "as params.yaml has it")
+        rates = results.runs.loc[(results.runs["variant"] == "default") & (results.runs["scheduler"] == chosen.scheduler), "lr"]
+        what = f"as params.yaml has it, at peak rate {short(float(rates.iloc[0]))}"
+        yield _alternative({**written[0], "regret": regret, "regret_bound": math.nan}, what)
 
 
 def _lowest(rows: Iterable[Row]) -> float:

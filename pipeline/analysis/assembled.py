@@ -140,7 +140,8 @@ def answers_of(report: Report) -> dict[str, Any]:
     """What ``reports/answer.json`` holds: each problem's answer, and what to try next."""
     found, settle = list(report.answers.values()), report.evidence.get("settle", pd.DataFrame())
     due_to = {row["problem"]: row["settled_by"] for row in tables.records(settle) if row["settled_by"] in NARROWED_BY}
-    return {"problems": [answer.as_json() for answer in found], "next": next_steps(found, due_to)}
+    own = {problem.name for problem in report.problems if isinstance(problem.params, ScriptParams)}
+    return {"problems": [answer.as_json() for answer in found], "next": next_steps(found, due_to, own)}
 
 
 def figures_of(report: Report) -> dict[str, tuple[str, str | None, dict[str, float]]]:

@@ -36,8 +36,9 @@ def multiplicity(params: Params, problems: Sequence[ProblemResults]) -> tuple[st
         f"{CONFIDENCE:.0%} the best is among them and all the bounds hold at once."
     )
     alone = (
-        f"*Practically equal* is said of each pair by itself, and errs in {LEVEL / 2:.1%} at the most; intervals, those in "
-        f"figures too, are each by themselves at {CONFIDENCE:.0%}: of twenty, one may miss."
+        "*Practically equal*, *no worse* and *no better* are said of each pair by itself, and err in "
+        f"{LEVEL / 2:.1%} at the most; intervals, those in figures too, are each by themselves at {CONFIDENCE:.0%}: of twenty, "
+        "one may miss."
     )
     apart = (
         "Variants, budgets, numbers of trials and metrics are families of their own, and not adjusted for one another. The "

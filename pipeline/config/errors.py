@@ -1,5 +1,7 @@
 """The errors a user is told in one line, without a traceback."""
 
+import errno
+
 
 class PipelineError(Exception):
     """An expected error; its text names the place, the value and the remedy. ``exit_code`` ends the stage."""
@@ -11,3 +13,35 @@ class ParamsError(PipelineError):
     """Everything that is wrong with params.yaml, one placed line each."""
 
     exit_code = 2
+
+
+SHORT_OF = {
+    errno.ENOMEM: "memory",
+    errno.EAGAIN: "processes or threads",
+    errno.EMFILE: "file handles",
+    errno.ENFILE: "file handles",
+    errno.ENOSPC: "room on a disk",
+    errno.EDQUOT: "room on a disk",
+}
+_SAID = {
+    "can't allocate memory": "memory",
+    "not enough memory": "memory",
+    "out of memory": "memory",
+    "Cannot allocate memory": "memory",
+    "can't start new thread": "processes or threads",
+    "Too many open files": "file handles",
+}
+"""What torch and Python say in errors of no kind of their own."""
+
+
+def shortage(error: BaseException) -> str:
+    """What the machine is short of for the moment, where that is the error; nothing where it is any other.
+
+    What comes of it says nothing of anybody's code, and is never to be remembered.
+    """
+    if isinstance(error, OSError):
+        return SHORT_OF.get(error.errno or 0, "")
+    if isinstance(error, MemoryError):
+        return "memory"
+    text = str(error) if isinstance(error, RuntimeError | ImportError) else ""
+    return next((what for words, what in _SAID.items() if words in text), "")

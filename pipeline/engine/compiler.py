@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.config.errors import PipelineError, shortage
 from pipeline.engine import cache
 
 FLAGS = (
@@ -30,6 +31,13 @@ FLAGS = (
 
 class NoCompilerError(Exception):
     """There is no C compiler, or it refuses; the message says which."""
+
+
+class ShortageError(PipelineError):
+    """There is one, and it cannot run at the moment: runs that are named as those of a machine without one would be wrong."""
+
+
+AGAIN = "call it again when there is some, what was trained is kept"
 
 
 @dataclass(frozen=True)
@@ -112,7 +120,11 @@ def _call(command: list[str]) -> str:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
+        if lacking := shortage(error):
+            raise ShortageError(f"{command[0]} cannot be run for lack of {lacking}; {AGAIN}") from error
         raise NoCompilerError(f"{command[0]} does not run ({error})") from None
+    if done.returncode < 0:
+        raise ShortageError(f"{command[0]} was killed, perhaps for lack of memory; {AGAIN}")
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["it says nothing"]
         line = next((line for line in lines if "error:" in line), lines[0])

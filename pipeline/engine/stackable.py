@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import vmap
 
+from pipeline.config.errors import shortage
 from pipeline.config.params import Component
 from pipeline.engine.cache import remembered
 from pipeline.engine.code import code_fingerprint
@@ -61,7 +62,9 @@ def _tried(problem: Problem, optimizer: Component, key: str) -> str:
         with Chance(0).used():
             try:
                 return next(_of_the_model(problem, optimizer), "")
-            except Exception as error:  # noqa: BLE001  # a model of the user's own may be any odd thing
+            except Exception as error:  # a model of the user's own may be any odd thing
+                if shortage(error):
+                    raise
                 return f"the model {problem.params.model.name} cannot be tried as a stack ({_line(error)})"
 
     if not _is_named(problem):
@@ -200,7 +203,9 @@ def _as_a_stack(name: str, pair: _Pair) -> Iterator[str]:
         program.train(pair.batches())
         if pair.problem.metric.per_sample is None:
             _side_by_side(pair)
-    except Exception as error:  # noqa: BLE001  # whatever it is, the runs cannot be stacked
+    except Exception as error:  # whatever it is, the runs cannot be stacked
+        if shortage(error):
+            raise
         text = " ".join(str(error).split())
         if "data-dependent" in text or ".item()" in text:
             yield f"what {name} computes depends on the values of tensors (an `if` or `.item()` on them); use torch.where"

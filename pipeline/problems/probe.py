@@ -33,6 +33,7 @@ class Seconds:
 class Probe:
     """What a problem's script is made of and tells, and how long it takes."""
 
+    path: str
     made: Made
     seconds: Seconds
     epochs: int
@@ -42,7 +43,7 @@ class Probe:
         steps = self.made.steps_per_epoch
         run, told = self.seconds.of_run(self.epochs, steps), ", ".join(self.made.figures) or "no figures so soon"
         return (
-            f"{next(iter(self.made.parts))}: {self.made.optimizer.name}, {steps} steps in an epoch, {told}; "
+            f"{self.path}: {self.made.optimizer.name}, {steps} steps in an epoch, {told}; "
             f"{self.seconds.step:.2g} s a step, {self.seconds.start:.2g} s to begin, about {run:.3g} s for a run"
         )
 
@@ -76,7 +77,7 @@ def probe(name: str, params: ScriptParams, device: str) -> Probe:
         raise ScriptError(placed(name, script, "tells nobody how many steps an epoch has", right))
     parts |= {f"package {package}": version for package, version in start.get("versions", {}).items()}
     made = Made(name, parts, int(start["steps_per_epoch"]), told_optimizer(start, lr), figures)
-    found = Probe(made, _seconds(times, begun, made), params.epochs)
+    found = Probe(script.path, made, _seconds(times, begun, made), params.epochs)
     write_files([(_place(name), json_file(vars(found.seconds)))])
     return found
 

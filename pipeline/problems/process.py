@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -18,11 +19,11 @@ from pipeline.problems.scripts import INPUTS, ScriptError, placed
 
 VARIABLE = "PIPELINE_TRIAL"
 """Names the file that asks for a run, as ``pipeline.trial`` has it."""
-LINES, OUTPUT = "lines.jsonl", "output.txt"
+LINES = "lines.jsonl"
 POLL = 0.1
 """Seconds between two looks at what a script has written."""
-OUTPUT_KEPT, OUTPUT_MOST = 2**16, 2**22
-"""Bytes of a script's output that are kept when it has printed more than the most."""
+OUTPUT_KEPT = 2**16
+"""Bytes of a script's output, the last, that are kept."""
 LAST_WORDS = 3
 """Lines of its output that an error tells."""
 SETTLED = {"OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
@@ -35,38 +36,83 @@ def lines_of(problem: str, script: Script, asked: Mapping[str, Any], folder: Pat
 
     Raises :class:`ScriptError`, with the last of its own words, where it comes to nothing.
     """
-    lines, output = folder / LINES, folder / OUTPUT
+    lines = folder / LINES
     _prepare(folder, {**asked, "folder": str(folder), "lines": str(lines)})
     environment = SETTLED | os.environ | {VARIABLE: str(folder / "run.json")}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PACKAGE.parent), os.environ.get("PYTHONPATH")]))
-    with output.open("ab") as to:
-        try:
-            process = subprocess.Popen(
-                command(script), cwd=folder / "work", env=environment,
-                stdin=subprocess.DEVNULL, stdout=to, stderr=subprocess.STDOUT, start_new_session=True,
-            )  # fmt: skip
-        except OSError as error:
-            why = f"cannot be started ({error.strerror})"
-            raise ScriptError(placed(problem, script, why, "make it executable, or write a script.launcher")) from None
-    told: list[Line] = []
-    seen = 0
     try:
-        while True:
-            has_ended = _has_ended(process)
-            _shorten(output)
-            told = _read(lines)
-            yield from told[seen:]
-            seen = max(seen, len(told))
+        process = subprocess.Popen(
+            command(script), cwd=folder / "work", env=environment,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+    except OSError as error:
+        why = f"cannot be started ({error.strerror})"
+        raise ScriptError(placed(problem, script, why, "make it executable, or write a script.launcher")) from None
+    output, told = Output(process), list[Line]()
+    wrong, right = "", ""
+    try:
+        while not wrong:
+            has_ended = output.has_ended_after(POLL)
+            seen, told = len(told), _read(lines)
+            wrong, right = _wrong_use(told)
+            if not wrong:
+                yield from told[seen:]
             if has_ended:
                 break
-            if time.time() - max(lines.stat().st_mtime, folder.joinpath("run.json").stat().st_mtime) > script.timeout:
+            if not wrong and time.time() - lines.stat().st_mtime > script.timeout:
                 wrong = f"was ended after {script.timeout:g} seconds without a step or a figure"
-                raise ScriptError(_about(problem, script, asked, folder, wrong, "mend what hangs, or raise script.timeout"))
+                right = "mend what hangs, or raise script.timeout"
     finally:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)  # what it began ends with it
         process.wait()
-    _refuse_failure(problem, script, asked, folder, told, process.returncode)
+        output.close()
+    is_of_all = bool(_wrong_use(told)[0])
+    if not wrong:
+        wrong, right, is_of_all = _failure(told, process.returncode, asked["epochs"])
+    if wrong:
+        failure = ScriptError(_about(problem, script, asked, folder, output, wrong, right))
+        failure.is_of_all = is_of_all
+        raise failure
+
+
+class Output:
+    """What a script prints, read as it comes so that it never waits; the last of it."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
+        assert process.stdout
+        self._process, self._pipe, self._last = process, process.stdout, b""
+        os.set_blocking(self._pipe.fileno(), False)
+
+    def has_ended_after(self, seconds: float) -> bool:
+        """Whether the process has ended, at the latest after so long."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            readable, _, _ = select.select([self._pipe], [], [], left)
+            if readable and not self._read():  # nothing can come any more, or others hold it open
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._process.wait(max(0.0, until - time.monotonic()))
+                break
+        return self._process.poll() is not None
+
+    def close(self) -> None:
+        """Read the rest."""
+        while self._read():
+            pass
+        self._pipe.close()
+
+    @property
+    def text(self) -> str:
+        """The last that was printed."""
+        return self._last.decode("utf-8", errors="replace")
+
+    def _read(self) -> bool:
+        try:
+            found = os.read(self._pipe.fileno(), OUTPUT_KEPT)
+        except BlockingIOError:
+            return False
+        self._last = (self._last + found)[-OUTPUT_KEPT:]
+        return bool(found)
 
 
 def finished(folder: Path, asked: Mapping[str, Any]) -> list[Line]:
@@ -102,17 +148,8 @@ def _prepare(folder: Path, asked: Mapping[str, Any]) -> None:
     work.mkdir(parents=True)
     for place in INPUTS.resolve().iterdir():
         (work / place.name).symlink_to(place)
-    for name in (LINES, OUTPUT):
-        (folder / name).write_bytes(b"")
+    (folder / LINES).write_bytes(b"")
     (folder / "run.json").write_text(json.dumps(asked), "utf-8")
-
-
-def _has_ended(process: "subprocess.Popen[bytes]") -> bool:
-    try:
-        process.wait(POLL)
-    except subprocess.TimeoutExpired:
-        return False
-    return True
 
 
 def _read(lines: Path) -> list[Line]:
@@ -126,47 +163,34 @@ def _read(lines: Path) -> list[Line]:
     return found
 
 
-def _shorten(output: Path) -> None:
-    """What was printed is added at the end, wherever that is: megabytes make room for what comes."""
-    if output.stat().st_size > OUTPUT_MOST:
-        with output.open("r+b") as file:
-            file.seek(-OUTPUT_KEPT, os.SEEK_END)
-            last = file.read()
-            file.truncate(0)
-            file.seek(0)
-            file.write(last)
+def _wrong_use(told: list[Line]) -> tuple[str, str]:
+    """What the script itself says that it does wrong, and the remedy; nothing where it does not."""
+    said = next((str(line["wrong"]) for line in told if "wrong" in line), "")
+    wrong, _, right = said.partition("; ")
+    return wrong, right or "see docs/own-training.md"
 
 
-def _refuse_failure(problem: str, script: Script, asked: Mapping[str, Any], folder: Path, told: list[Line], code: int) -> None:
-    wrong_use = next((str(line["wrong"]) for line in told if "wrong" in line), None)
+def _failure(told: list[Line], code: int, budget: int) -> tuple[str, str, bool]:
+    """What is wrong with a run that has ended, what would help, and whether no other run can be better."""
     epochs = sum("epoch" in line for line in told)
-    if wrong_use:
-        wrong, right = wrong_use.split("; ", 1) if "; " in wrong_use else (wrong_use, "see docs/own-training.md")
-    elif code < 0:
-        name = signal.Signals(-code).name
-        wrong, right = (
-            f"was killed ({name}) in epoch {epochs + 1}",
-            "the system may have lacked memory; what is finished is kept",
-        )
-    elif code:
-        wrong, right = f"ended with exit code {code} in epoch {epochs + 1}", "mend what its last words say"
-    elif not any("finish" in line or "probe" in line for line in told):
+    if code < 0:
+        wrong = f"was killed ({signal.Signals(-code).name}) in epoch {epochs + 1}"
+        return wrong, "the system may have lacked memory; what is finished is kept", True
+    if code:
+        return f"ended with exit code {code} in epoch {epochs + 1}", "mend what its last words say", False
+    if not any("finish" in line or "probe" in line for line in told):
+        wrong = f"ended after figures of {epochs} of {budget} epochs, and without trial.finish"
         right = "call trial.report(…) at the end of each of trial.budget epochs, and trial.finish(…) behind the last"
-        wrong = f"ended after figures of {epochs} of {asked['epochs']} epochs, and without trial.finish"
-    else:
-        return
-    error = ScriptError(_about(problem, script, asked, folder, wrong, right))
-    error.is_of_all = code <= 0 or wrong_use is not None
-    raise error
+        return wrong, right, True
+    return "", "", False
 
 
-def _about(problem: str, script: Script, asked: Mapping[str, Any], folder: Path, wrong: str, right: str) -> str:
+def _about(problem: str, script: Script, asked: Mapping[str, Any], folder: Path, output: Output, wrong: str, right: str) -> str:
     """One line: where it stands in params.yaml, which run it is, what is wrong, and the last it said; all of that is kept."""
-    text = (folder / OUTPUT).read_text("utf-8", errors="replace")
-    words = [" ".join(line.split()) for line in text.splitlines()]
+    words = [" ".join(line.split()) for line in output.text.splitlines()]
     kept = folder.parents[1] / "failed" / f"{folder.name}.txt"
     kept.parent.mkdir(exist_ok=True)
-    kept.write_text(text, "utf-8")
+    kept.write_text(output.text, "utf-8")
     last = " | ".join([line[-200:] for line in words if line][-LAST_WORDS:])
     which = f"{asked['label']}, seed {asked['number']}: " if asked.get("label") else ""
     said = f"its last words: {last} (all in {_shown(kept)})" if last else "it printed nothing"

@@ -152,7 +152,7 @@ def placed(problem: str, script: Script, wrong: str, right: str) -> str:
 
 def changed_error(problem: str, script: Script, changed: Sequence[str]) -> ScriptError:
     """It says how the script's results begin anew."""
-    wrong = f"has changed since it was looked at ({', '.join(changed)})"
+    wrong = f"has changed since it was tried out ({', '.join(changed)})"
     error = ScriptError(placed(problem, script, wrong, "`dvc repro` begins its results anew"))
     error.is_of_all = True
     return error

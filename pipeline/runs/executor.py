@@ -4,6 +4,7 @@ What is computed follows from what is submitted, so that neither the kind of exe
 result.
 """
 
+import errno
 import multiprocessing
 import os
 import pickle
@@ -16,7 +17,7 @@ from typing import Any, Protocol, Self, TypeVar
 
 import torch
 
-from pipeline.config.errors import PipelineError
+from pipeline.config.errors import PipelineError, shortage
 from pipeline.engine.device import cores
 from pipeline.problems.run import Block
 
@@ -102,8 +103,14 @@ class Processes(ProcessPoolExecutor):
         is_copied = is_copied or (sys.platform == "linux" and not any(map(_is_foreign, threading.enumerate())))
         context = multiprocessing.get_context("fork" if is_copied else "spawn")
         self.count = count
-        self._blocks = context.SimpleQueue()
-        super().__init__(count, mp_context=context, initializer=_begin, initargs=(self._blocks,))
+        try:
+            self._blocks = context.SimpleQueue()
+            super().__init__(count, mp_context=context, initializer=_begin, initargs=(self._blocks,))
+        except OSError as error:
+            if lacking := shortage(error):
+                lacking = "shared memory" if error.errno == errno.ENOSPC else lacking
+                raise ExecutorError(f"no process can be begun for lack of {lacking}; {VARIABLE}=local:1 needs none") from error
+            raise
         if is_copied:
             self.submit(os.getpid).result()  # all begin now, before there are threads
 

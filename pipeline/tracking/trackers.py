@@ -17,7 +17,7 @@ from typing import Any
 
 from pipeline.problems.run import Block
 from pipeline.runs import executor
-from pipeline.runs.executor import Processes
+from pipeline.runs.executor import HERE, Here, Processes
 from pipeline.tracking.messages import TrackerError, one_line
 from pipeline.tracking.tracker import Description, Places, Tracker
 
@@ -97,8 +97,14 @@ class _Told:
 
     def __init__(self, name: str, place: str) -> None:
         self._name, self._place = name, place
-        self._process = Processes(1)
-        self._process.submit(_call, place, "prepare")
+        self._process: Processes | Here = HERE
+        self._absent: Exception | None = None
+        """Why there is no such process."""
+        try:
+            self._process = Processes(1)
+            self._process.submit(_call, place, "prepare")
+        except Exception as error:  # noqa: BLE001  # whatever keeps it from beginning, no result depends on it
+            self._absent = error
         self._pending: list[Future[None]] = []
         self._blocks: list[tuple[Block, Places]] = []
         self._lock = threading.RLock()  # of the two lists: what is done is noticed in another thread
@@ -119,7 +125,7 @@ class _Told:
     def close(self, patience: float) -> None:
         """Wait, end the process, and warn where something failed."""
         wait(self._pending, timeout=patience)
-        error = next(filter(None, map(_error_of, self._pending)), None)
+        error = self._absent or next(filter(None, map(_error_of, self._pending)), None)
         if not all(future.done() for future in self._pending):
             error = TrackerError(f"it was not done {patience:.0f} s after training")
         if error is not None or not self._pending:  # it hangs, or nobody waits for what it prepares
@@ -148,7 +154,7 @@ class _Told:
             future.add_done_callback(self._send_if_free)
 
     def _has_failed(self) -> bool:
-        return any(_error_of(future) is not None for future in self._pending)
+        return self._absent is not None or any(_error_of(future) is not None for future in self._pending)
 
 
 def _error_of(future: "Future[None]") -> BaseException | None:

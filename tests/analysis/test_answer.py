@@ -48,7 +48,7 @@ def test_it_says_what_to_use_what_it_costs_and_what_else_does(answer: Callable[.
     assert found.cost == "nothing: no other of the 3 is better"
     assert found.rate == "may be wrong by a factor of 3.9 either way: at most 5% more loss from 0.25 to 16"
     told = [(other.scheduler, other.what) for other in found.alternatives]
-    assert told == [("base", "the baseline"), ("B", "the next simplest"), ("A", "as params.yaml has it")]
+    assert told == [("base", "the baseline"), ("B", "the next simplest"), ("A", "as params.yaml has it, at peak rate 0.99")]
     assert found.alternatives[2].words == "about 62% more"  # (1.05 - 0.65) / 0.65, on other seeds
     assert found.alternatives[0].words == f"at most {100 * found.alternatives[0].bound:.1f}% more"
     assert found.lines == [found.use, found.cost, f"{found.rate}; instead: {found.instead}"]

@@ -1,5 +1,6 @@
 """C text becomes a library once, and what the compiler says is told in a line."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 
 from pipeline.engine import cache, compiler
 from pipeline.engine.cache import folder
-from pipeline.engine.compiler import NoCompilerError, identity, kept, machine, name_of
+from pipeline.engine.compiler import NoCompilerError, ShortageError, identity, kept, machine, name_of
 from tests.conftest import ROOT
 
 ANSWER = "int answer(void) { return 42; }"
@@ -101,3 +102,17 @@ def test_without_a_compiler(name: str, said: str, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(NoCompilerError, match=said):
         kept("a", lambda: ANSWER)
     assert identity() == "none"
+
+
+def test_a_compiler_that_cannot_run_for_the_moment_is_not_taken_for_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs would be named as those of a machine without one, and not be found again."""
+    machine.cache_clear()
+
+    def exhausted(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("subprocess.run", exhausted)
+        with pytest.raises(ShortageError, match="cannot be run for lack of file handles"):
+            identity()
+    assert identity() != "none"

@@ -27,6 +27,8 @@ from pipeline.analysis.tables import recommendations
 from pipeline.catalogue import CATALOGUE
 from pipeline.config import files
 from pipeline.config.params import load_params
+from pipeline.data.splits import draw_splits
+from pipeline.problems.dataset import table_of
 from pipeline.runs import results
 from pipeline.runs.results import CURVE_COLUMNS, RERUN_COLUMNS, RUN_COLUMNS, SWEEP_COLUMNS, TRIAL_COLUMNS
 from pipeline.stages import report
@@ -244,7 +246,8 @@ def results_of_both(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (path / "params.yaml").write_text(PARAMS)
     with contextlib.chdir(path):
         for problem in PEAK:
-            files.write_dataset(problem, dataset(), pd.DataFrame({"part": ["train"]}))  # no report looks into it
+            data = dataset()
+            files.write_dataset(problem, data, table_of(draw_splits(problem, data, range(2), resample=True)))
         for problem, (stage, variant) in itertools.product(PEAK, STAGES):
             write_stage(problem, stage, variant)
     return path
@@ -776,7 +779,8 @@ def large(tuned_repository: Path) -> Path:
     Path("params.yaml").write_text(f"{problems}{more}schedulers:\n{''.join(lines)}{schedulers}")
     for old, new in [pair for names in renamed for pair in names.items()]:
         shutil.copytree(f"results/{old}", f"results/{new}")
-        shutil.copy(f"data/{old}.parquet", f"data/{new}.parquet")
+        for kind in ("parquet", "splits.parquet"):
+            shutil.copy(f"data/{old}.{kind}", f"data/{new}.{kind}")
     report.main()
     return tuned_repository / "reports/report.html"
 

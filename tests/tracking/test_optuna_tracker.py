@@ -190,7 +190,10 @@ def test_each_study_has_a_note_with_its_verdict_and_the_way_to_the_report(
         for name in STUDIES:
             told = note(load(root, name))
             assert f"StepLR, {verdict}" in told
-            assert "may be the best; about 1.0% more loss than the best, 2.0% at the most; against the baseline: better" in told
+            assert (
+                "may be the best; about 1.0% more loss than the lowest mean, 2.0% at the most; against the baseline: better"
+                in told
+            )
             assert (root / "reports/report.html").as_uri() in told
     assert note(load(root, STUDIES[0])).startswith("**StepLR is what to use for tiny.**")
     assert helpers.journal(root) == before  # of the studies themselves nothing changes

@@ -1,5 +1,6 @@
 """A stage tells MLflow while it trains: everything, or one warning."""
 
+import errno
 import logging
 import multiprocessing
 import os
@@ -148,6 +149,23 @@ def test_an_unreachable_server_costs_one_warning(
     assert record.message.startswith("MLflow was not told everything: ")
     assert "`make mirror`" in record.message
     assert len(record.message.splitlines()) == 1
+    assert len(results.read_runs("digits", "train")[0]) == len(describe())
+
+
+def test_a_tracker_whose_process_cannot_begin_costs_one_warning(
+    root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """There may be no shared memory left, or no process to be had."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("multiprocessing.context.BaseContext.SimpleQueue", full)
+        train_live()
+    [record] = caplog.records
+    assert "MLflow was not told everything: " in record.message
+    assert "for lack of shared memory" in record.message
     assert len(results.read_runs("digits", "train")[0]) == len(describe())
 
 

@@ -1,0 +1,295 @@
+"""A problem that is a training script, from params.yaml to the report; and scripts that do what no script should."""
+
+import json
+import os
+import re
+import shutil
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.catalogue import CATALOGUE
+from pipeline.config.errors import PipelineError
+from pipeline.config.params import load_params
+from pipeline.problems.loading import load_problem
+from pipeline.schedulers.replay import trace
+from pipeline.stages import check, confirm, dataset, report, sweep, train, tune
+from tests.conftest import ROOT
+from tests.search import helpers
+
+# Speaks the protocol without torch, whose import alone takes a second: descends a parabola by the rates that it is handed.
+SCRIPT = """
+import json, os, random, sys, time
+from pathlib import Path
+
+import part
+
+asked = json.loads(Path(os.environ["PIPELINE_TRIAL"]).read_text())
+with open(os.environ["NOTED"], "a") as noted:
+    noted.write(asked["label"] + "\\n")
+random.seed(asked["seed"])
+weight, noise = random.random(), part.NOISE * random.random()
+
+
+def tell(**line):
+    with open(asked["lines"], "a") as lines:
+        print(json.dumps(line), file=lines)
+
+
+# here
+for epoch in range(1, asked["epochs"] + 1):
+    first = asked["rates"][2 * epoch - 2]
+    for rate in asked["rates"][2 * epoch - 2 : 2 * epoch]:
+        weight -= rate * (weight - 2 + noise)
+    loss = (weight - 2) ** 2 + noise
+    tell(epoch=epoch, lr=first, train_loss=loss, validation_loss=loss + noise, validation_metric=-loss)
+tell(finish={"test_loss": loss})
+"""
+PARAMS = """
+device: cpu
+seeds: 2
+problems:
+  toy:
+    script: {path: train.py, args: {width: 8, deep: true, sizes: [1, 2]}, inputs: [table.csv], steps_per_epoch: 2, timeout: 20}
+    optimizer: {lr: 0.1}
+    metric: {name: minus the loss}
+    epochs: 3
+schedulers:
+  ConstantLR: {args: {factor: 1.0}}
+  StepLR: {args: {step_size: 50%}}
+tune: {trials: 2, batch: 2, sampler: tpe, lr: {low: 10%, high: 1000%}}
+sweep: {points: 2, budgets: [50%]}
+report: {every: 1, baseline: ConstantLR}
+"""
+STAGES = (train, tune, confirm, sweep)
+
+
+class Study:
+    """A small study of a script in the working directory."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "inputs").mkdir()
+        self.write(params=PARAMS)
+        for name, text in {"train.py": SCRIPT, "part.py": "NOISE = 0.1\n", "other.py": "", "table.csv": "1\n"}.items():
+            (folder / "inputs" / name).write_text(text, "utf-8")
+
+    def write(self, params: str = "", here: str = "") -> None:
+        """Another params.yaml, or what the script does beside."""
+        if params:
+            (self.folder / "params.yaml").write_text(params, "utf-8")
+        if here:
+            (self.folder / "inputs/train.py").write_text(SCRIPT.replace("# here", here), "utf-8")
+        load_params.cache_clear()
+
+    def run(self, *stages: object) -> dict[str, int]:
+        """The stages after ``dataset``; how often the script was started, by label, the probe without one."""
+        noted = self.folder / "noted.txt"
+        noted.write_text("", "utf-8")
+        with helpers.shown_here():
+            check.main()
+            for stage in (dataset, *stages):
+                stage.main("toy")  # type: ignore[attr-defined]
+        return dict(Counter(noted.read_text("utf-8").splitlines()))
+
+    def runs(self, stage: str = "train") -> pd.DataFrame:
+        """Of a stage."""
+        return pd.read_parquet(self.folder / f"results/toy/{stage}/runs.parquet")
+
+
+@pytest.fixture
+def study(here: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
+    monkeypatch.setenv("NOTED", str(here / "noted.txt"))
+    return Study(here)
+
+
+def failure(study: Study, *stages: object) -> str:
+    """The line that a stage ends with."""
+    with pytest.raises(PipelineError) as error:
+        study.run(*stages)
+    (line,) = str(error.value).splitlines()
+    return line
+
+
+def test_a_script_goes_from_params_to_a_report_and_trains_no_run_twice(
+    study: Study, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = study.run(*STAGES)
+    assert (
+        "dataset@toy: train.py: the script's own, 2 steps in an epoch, train_loss, validation_loss" in capsys.readouterr().err
+    )
+    assert begun.pop("") == 1
+    assert min(begun.values()) > 20
+    with helpers.shown_here():
+        report.main()
+    answer = json.loads((study.folder / "reports/answer.json").read_text("utf-8"))
+    assert [problem["problem"] for problem in answer["problems"]] == ["toy"]
+    page = (study.folder / "reports/report.html").read_text("utf-8")
+    assert "minus the loss" in page
+    assert "path: train.py" in page
+    compile((study.folder / "reports/best/toy.py").read_text("utf-8"), "toy.py", "exec")
+
+    # What was used is what is replayed for all other problems, and what the stages ask for is what is reported.
+    params = load_params(CATALOGUE)
+    problem = load_problem("toy", params.problem("toy"), params.schedules("toy"))
+    curves = pd.read_parquet(study.folder / "results/toy/train/curves.parquet")
+    for label, schedule in problem.schedules.items():
+        expected = trace(schedule, problem.optimizers_for(schedule), problem.lr, problem.budget()).lr[::2]
+        for _, own in curves[curves["scheduler"] == label].groupby("run"):
+            assert own["lr"].tolist() == expected.tolist()
+    runs = study.runs("confirm")
+    assert np.isfinite(runs[["train_loss", "validation_loss", "validation_metric", "test_loss"]].to_numpy(float)).all()
+    assert set(runs["metric"]) == {"minus the loss"}
+
+    # Nothing is trained twice: not by a second call, not in other processes; what is new is trained alone.
+    before = {path: path.read_bytes() for path in (study.folder / "results").rglob("*.parquet")}
+    of_train = {path: content for path, content in before.items() if path.parent.name == "train"}
+    assert study.run(*STAGES) == {"": 1}
+    study.write(params=PARAMS.replace("tune:", "  REX: {}\ntune:"))
+    assert study.run(train) == {"": 1, "REX": 4}
+    study.write(params=PARAMS.replace("seeds: 2", "seeds: 3"))
+    assert study.run(train) == {"": 1, "ConstantLR": 2, "StepLR": 2}
+    study.write(params=PARAMS)
+    shutil.rmtree(study.folder / ".state")
+    monkeypatch.setenv("PIPELINE_EXECUTOR", "local:2")
+    study.run(train)
+    assert {path: path.read_bytes() for path in of_train} == of_train
+    assert not list((study.folder / ".state/progress").iterdir())
+
+
+def test_results_begin_anew_where_the_script_or_what_it_reads_has_changed(study: Study) -> None:
+    begun = study.run(train)
+    (study.folder / "inputs/other.py").write_text("1", "utf-8")  # nobody imports it
+    assert study.run(train) == {"": 1}
+    changes = {"part.py": "NOISE = 0.2\n", "table.csv": "2\n", "train.py": SCRIPT + "\n"}
+    for name, text in changes.items():
+        (study.folder / "inputs" / name).write_text(text, "utf-8")
+        assert study.run(train) == begun, name
+    (study.folder / "inputs/train.py").write_text(SCRIPT, "utf-8")  # behind the back of the stage dataset
+    load_params.cache_clear()
+    with pytest.raises(PipelineError, match=r"has changed since it was tried out \(train.py\)"), helpers.shown_here():
+        tune.main("toy")
+
+
+@pytest.mark.parametrize(
+    ("beside", "words"),
+    [
+        ("raise ValueError('no such table')", "ended with exit code 1 in epoch 1; its last words: .*ValueError: no such table"),
+        ("os.kill(os.getpid(), 9)", r"was killed \(SIGKILL\) in epoch 1; it printed nothing"),
+        ("sys.exit()", r"ended after figures of 0 of 3 epochs, and without trial.finish"),
+        ("tell(epoch=1, train_loss=1.0)", "tells no validation_loss of an epoch"),
+        ("print('x' * 10**7)\nprint('the end')\nsys.exit(3)", "ended with exit code 3 in epoch 1; its last words: .*the end"),
+        ("time.sleep(60)", "was ended after 0.5 seconds without a step or a figure"),
+        ("tell(epoch=1, train_loss=1, validation_loss=1)  # untold", "tells nobody how many steps an epoch has"),
+        ("tell(wrong='it is stepped twice; step it once')", "it is stepped twice; .*step it once"),
+    ],
+)
+def test_what_is_wrong_with_a_script_is_told_before_anything_is_spent(study: Study, beside: str, words: str) -> None:
+    params = PARAMS.replace("timeout: 20", "timeout: 0.5") if "sleep" in beside else PARAMS
+    study.write(params.replace("steps_per_epoch: 2, ", "") if "# untold" in beside else params, beside)
+    line = failure(study)
+    assert re.match(r"params.yaml:6:13: problems.toy.script: .*" + words, line), line
+    assert len(line) < 1500
+    assert not list((study.folder / "results").rglob("*"))
+
+
+def test_one_configurations_failure_costs_no_other_run(study: Study, caplog: pytest.LogCaptureFixture) -> None:
+    """One dies, one tells of nothing that is finite; where all die the stage ends with a line, after three."""
+    bad = "if asked['label'] == 'StepLR' and asked['number'] == 1:\n    sys.exit('out of luck')\n"
+    nan = "if asked['label'] == 'ConstantLR' and asked['number'] == 1:\n    weight = float('nan')\n"
+    study.write(here=bad + nan)
+    begun = study.run(train)
+    runs = study.runs()
+    diverged = runs[runs["diverged"]].groupby("scheduler")["seed"].unique()
+    assert {label: list(seeds) for label, seeds in diverged.items()} == {"StepLR": [1], "ConstantLR": [1]}
+    told = [line for line in caplog.messages if "out of luck" in line]
+    assert len(told) == 2
+    assert "StepLR, seed 1: ended with exit code 1 in epoch 1; its last words: out of luck (all in .state/failed/" in told[0]
+    assert study.run(train) == {"": 1}  # they are not tried again
+
+    study.write(here="if asked['label']:\n    sys.exit('never')\n")
+    assert "its last words: never" in failure(study, train)
+    assert begun == {"": 1, "ConstantLR": 4, "StepLR": 4}
+
+
+def refused(study: Study, changes: Sequence[tuple[str, str]]) -> str:
+    params = PARAMS
+    for old, new in changes:
+        assert old in params
+        params = params.replace(old, new)
+    study.write(params)
+    return failure(study, train)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("path: train.py", "path: gone.py", "problems.toy.script.path: is not there: inputs/gone.py"),
+        ("path: train.py", "path: ../train.py", "problems.toy.script.path: does not lie under inputs/"),
+        ("inputs: [table.csv]", "inputs: [images]", "problems.toy.script.inputs: is not there: inputs/images"),
+        ("    epochs: 3", "    epochs: 3\n    batch_size: 3", "problems.toy.batch_size: is settled by the script"),
+        ("timeout: 20", "time: 20", "problems.toy.script.time: is not known here"),
+        ("{lr: 0.1}", "{name: SGD, lr: 0.1}", "problems.toy.optimizer.name"),
+        ("args: {step_size: 50%}", "name: ScheduleFree", "brings an optimizer of its own, and train.py has one already"),
+        ("args: {step_size: 50%}", "name: ReduceLROnPlateau", "is handed all rates before it begins"),
+        ("{args: {step_size: 50%}}", "{args: {step_size: 50%}, average: {ema: 0.9}}", "is the business of train.py"),
+    ],
+)
+def test_a_mistake_in_params_is_told_with_its_place(study: Study, old: str, new: str, words: str) -> None:
+    line = refused(study, [(old, new)])
+    assert line.startswith("params.yaml:")
+    assert words in line
+
+
+def test_arguments_and_environment_are_what_a_script_expects(study: Study) -> None:
+    """The command line, a folder of its own where all that lies under inputs/ is found, one thread; and its own environment."""
+    study.write(here="json.dump([sys.argv[1:], os.getcwd(), os.environ['OMP_NUM_THREADS'], open('table.csv').read()], "
+                "open(os.environ['NOTED'] + '.json', 'w'))\nopen('best.pt', 'w').write('mine')")  # fmt: skip
+    study.run()
+    words, folder, threads, table = json.loads((study.folder / "noted.txt.json").read_text("utf-8"))
+    assert words == ["--width", "8", "--deep", "--sizes", "1", "2"]
+    assert folder.endswith("/work")
+    assert (threads, table) == (os.environ.get("OMP_NUM_THREADS", "1"), "1\n")
+    assert not (study.folder / "best.pt").exists()
+    assert not (study.folder / "inputs/best.pt").exists()
+
+
+def test_a_killed_stage_takes_its_script_along_and_a_run_that_ended_is_not_begun_again(study: Study) -> None:
+    """The script has finished, and whoever began it had no time to keep that."""
+    end = "if asked['label'] == 'StepLR':\n    open(os.environ['NOTED'] + str(os.getpid()), 'w').close()\n    time.sleep(9)\n"
+    (study.folder / "inputs/train.py").write_text(SCRIPT + end, "utf-8")
+    study.run()
+    pid = os.fork()
+    if not pid:
+        try:
+            study.run(train)
+        finally:
+            os._exit(0)
+    while not (begun := list(study.folder.glob("noted.txt[0-9]*"))):
+        time.sleep(0.01)
+    os.kill(pid, 9)
+    os.waitpid(pid, 0)
+    script = int(begun[0].name.removeprefix("noted.txt"))
+    for _ in range(100):
+        if not Path(f"/proc/{script}/cmdline").exists() or not Path(f"/proc/{script}/cmdline").read_bytes():
+            break
+        time.sleep(0.02)
+    else:
+        pytest.fail("the script goes on without anybody who reads it")
+    (study.folder / "inputs/train.py").write_text(SCRIPT + end.replace("9", "0"), "utf-8")
+    study.run(train)
+
+
+def test_the_perl_example_is_a_script_like_any_other(study: Study) -> None:
+    shutil.copy(ROOT / "examples/train.pl", study.folder / "inputs")
+    script = "{path: train.pl, steps_per_epoch: 60}"
+    study.write(re.sub(r"script: .*", f"script: {script}", PARAMS).replace("seeds: 2", "seeds: 2"))
+    study.run(train)
+    runs = study.runs()
+    assert not runs["diverged"].any()
+    assert runs["test_metric"].between(0.5, 1).all()
