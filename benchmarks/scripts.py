@@ -193,7 +193,7 @@ def kills() -> None:
     """A study is killed at random moments, and goes on; then it is done without."""
     Path("inputs/train.py").write_text(NOTING, "utf-8")
     Path("params.yaml").write_text(PARAMS, "utf-8")
-    draws, begun, killed = random.Random(0), time.time(), 0
+    draws, begun, killed = random.Random(0), time.time(), 0  # noqa: S311  # moments of kills
     while True:
         process = study()
         try:

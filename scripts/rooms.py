@@ -23,6 +23,7 @@ FLOORS = (
     ("analysis", "tracking"),
     ("cli",),
     ("stages",),
+    ("comparing",),
     ("commands",),
 )
 """From the bottom up. A module imports from its own room or from floors below; rooms of one floor do not know each other."""

@@ -71,7 +71,7 @@ def render(report: Report, workers: Workers) -> tuple[str, dict[str, Markup]]:
     proofs = {results.name: _own(report.evidence, results.name) for results in report.problems}
     parts = [
         (results, _own(report.tables, results.name), proofs[results.name], report.choices[results.name],
-         report.answers[results.name], _code(report, results), _notes(params, results, proofs[results.name]), style,
+         report.answers[results.name], code(report, results), _notes(params, results, proofs[results.name]), style,
          params.report)
         for results in report.problems
     ]  # fmt: skip
@@ -97,7 +97,7 @@ def render(report: Report, workers: Workers) -> tuple[str, dict[str, Markup]]:
     return html, _drawings(sections, across)
 
 
-def _code(report: Report, results: ProblemResults) -> str:
+def code(report: Report, results: ProblemResults) -> str:
     """What to paste for what is recommended; nothing where no run finished."""
     chosen, label = report.choices[results.name], report.answers[results.name].scheduler
     return snippet_of(report.params, results, chosen, label) if label else ""

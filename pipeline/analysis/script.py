@@ -17,6 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from pipeline.analysis.snippet import FREE, clipped, is_here, lines_of
 from pipeline.analysis.source import Part, call, group, imported, literal, paragraph, prose
 from pipeline.config.params import Component, ProblemParams
+from pipeline.problems.dataset import Dataset
 from pipeline.problems.losses import losses
 from pipeline.problems.metrics import metrics
 from pipeline.problems.models import models
@@ -43,6 +44,7 @@ class Data:
     positive: str | None = None
     remarks: tuple[str, ...] = ()
     classes: int = 2
+    is_in_memory: bool = False
 
     @classmethod
     def of(cls, data: pd.DataFrame) -> "Data":
@@ -54,6 +56,13 @@ class Data:
         positive = classes[1] if len(classes) == 2 else None
         kinds = not is_whole(data["y"]), "columns" in data.attrs, "shape" in data.attrs, is_whole(data["x0"])
         return cls(*kinds, positive, remarks, 1 if kinds[0] else int(data["y"].max()) + 1)
+
+    @classmethod
+    def in_memory(cls, data: Dataset) -> "Data":
+        """The same of samples that no file holds."""
+        return cls(
+            data.task == "regression", False, len(data.shape) > 1, data.is_tokens, classes=data.classes, is_in_memory=True
+        )
 
 
 def script(

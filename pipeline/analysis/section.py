@@ -97,7 +97,7 @@ def section(
         name=results.name,
         answer=answer,
         code=code,
-        files={None: best_file(results.name), **{label: best_file(results.name, label) for label in labels}},
+        files=_files(results, labels),
         picture=_picture(results, ranked, last(chosen), style, asked.margin),
         variants=results.variants,
         labels=labels,
@@ -121,6 +121,13 @@ def _coloured(labels: Sequence[str], chosen: str | None, baseline: str) -> tuple
     """What is recommended, the baseline, and the best of the others."""
     first = [label for label in (chosen, baseline) if label is not None and label in labels]
     return tuple(dict.fromkeys([*first, *labels]))[:COLOURED]
+
+
+def _files(results: ProblemResults, labels: Iterable[str]) -> dict[str | None, str]:
+    """The scripts beside the page; none where the samples are in memory, which no script could read."""
+    if results.data.is_in_memory:
+        return {}
+    return {None: best_file(results.name), **{label: best_file(results.name, label) for label in labels}}
 
 
 def _picture(results: ProblemResults, ranked: pd.DataFrame, chosen: Choice, style: Styles, matters: float) -> Markup:

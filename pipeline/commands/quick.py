@@ -17,20 +17,15 @@ from ruamel.yaml import YAML
 
 from pipeline.catalogue import CATALOGUE
 from pipeline.commands import answer, look
+from pipeline.comparing import compare
 from pipeline.config.errors import PipelineError
 from pipeline.config.files import read_dataset
 from pipeline.config.params import PARAMS_FILE, load_params, working_in
 from pipeline.config.wording import as_yaml
 from pipeline.stages import check, confirm, dataset, report, sweep, train, tune
 
-SEEDS, TRIALS, BASELINE = 5, 8, "ConstantLR"
-SCHEDULERS: dict[str, Any] = {
-    BASELINE: {"args": {"factor": 1.0}},
-    "StepLR": {"args": {"step_size": "30%", "gamma": 0.1}},
-    "CosineAnnealingLR": {"args": {"T_max": "100%"}},
-    "CosineWarmup": {"name": "CosineAnnealingLR", "args": {"T_max": "100%"}, "warmup": "5%"},
-    "OneCycleLR": {"args": {"max_lr": "100%", "cycle_momentum": False}},
-}
+SEEDS, TRIALS, BASELINE = 5, 8, compare.BASELINE
+SCHEDULERS: dict[str, Any] = dict(compare.SCHEDULERS)
 SAMPLES = 300_000
 """Samples times epochs of a run, about: some 700 runs are to take half a minute on two cores."""
 LONGEST = 60

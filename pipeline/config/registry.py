@@ -1,5 +1,6 @@
 """A name in params.yaml → one registered function, whose signature is the only statement of its arguments."""
 
+import contextlib
 import functools
 import inspect
 import operator
@@ -91,6 +92,15 @@ class Registry(Generic[E]):
         if entry.name in self._entries:
             raise RegistrationError(f"the {self.kind} {entry.name!r} is registered twice; give one of them another name")
         self._entries[entry.name] = entry
+
+    @contextlib.contextmanager
+    def lent(self) -> Iterator[None]:
+        """What is added in the block is there no more after it."""
+        before = dict(self._entries)
+        try:
+            yield
+        finally:
+            self._entries = before
 
     def __getitem__(self, name: str) -> E:
         return self._entries[name]

@@ -4,6 +4,7 @@ A run is another one where that has changed, and no other run is. Code of this p
 whole, by :func:`pipeline.engine.code.code_fingerprint`.
 """
 
+import dataclasses
 import functools
 import hashlib
 import inspect
@@ -11,13 +12,19 @@ import site
 import sys
 import sysconfig
 import traceback
-from collections.abc import Iterator
+from argparse import Namespace
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from types import CodeType, FunctionType, ModuleType
+from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType, SimpleNamespace
 from typing import Any
 
 PACKAGE = Path(__file__).resolve().parents[1]
 CUSTOM = PACKAGE / "custom.py"
+CODE: tuple[type, ...] = (
+    FunctionType, BuiltinFunctionType, type, ModuleType, staticmethod, classmethod, property, functools.partial,
+)  # fmt: skip
+NAMED = {"torch.dtype", "torch.device", "torch.Size", "pathlib.PosixPath"}
+"""Kinds of values that their own text tells apart."""
 PLAIN = (bool, int, float, complex, str, bytes, type(None))
 
 
@@ -32,6 +39,76 @@ def source_of(*things: Any) -> str:
             found[name] = _text(thing)
             ahead += _referred(thing)
     return hashlib.sha256(repr(sorted(found.items())).encode()).hexdigest()[:16] if found else ""
+
+
+def identity_of(thing: Any) -> str | None:
+    """A name for all that a function, class or object follows from, its values included; None where one has no name.
+
+    Arrays, tensors and modules are named by what they hold; an object of any other kind cannot be. What stands in a module
+    that is referred to as a whole follows from its source.
+    """
+    found: dict[str, str | None] = {"": "" if _is_own(thing) else _content(thing)}
+    ahead, seen = [(thing, True)], set[int]()
+    while ahead:
+        one, is_closely = ahead.pop()
+        one = inspect.unwrap(one) if callable(one) else one
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        if isinstance(one, functools.partial):
+            found[f"partial {len(found)}"] = _content([one.args, one.keywords])
+            ahead += [(each, is_closely) for each in (one.func, *one.args, *one.keywords.values()) if _is_code(each)]
+        elif _is_own(one):
+            values = _held_by(one)
+            found[_name(one)] = _text(one)
+            found |= {f"{_name(one)} {name}": _content(value) for name, value in values.items() if is_closely}
+            is_function = not isinstance(one, ModuleType)
+            ahead += [(each, is_closely and is_function) for each in (*_referred(one), *values.values()) if _is_code(each)]
+        elif one is thing and not _is_code(one):
+            ahead.append((type(one), True))
+    if None in found.values():
+        return None
+    return hashlib.sha256(repr(sorted(found.items())).encode()).hexdigest()[:16]
+
+
+def _held_by(thing: Any) -> dict[str, Any]:
+    """The values that a function or class goes by."""
+    defaults = {f"default {i}": value for i, value in enumerate(getattr(thing, "__defaults__", None) or ())}
+    return {**_values(thing), **defaults, **(_attributes(thing) if isinstance(thing, type) else {})}
+
+
+def _is_code(value: Any) -> bool:
+    """Whether it is code, whose own text is told, or that of an installed package."""
+    return isinstance(value, CODE)
+
+
+def _content(value: Any, depth: int = 6) -> str | None:
+    """A text that is another one for another value; None where there is none."""
+    if isinstance(value, PLAIN) or f"{type(value).__module__}.{type(value).__qualname__}" in NAMED:
+        return repr(value)
+    if _is_code(value):
+        return f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', type(value).__name__)}"
+    if hasattr(value, "tobytes") and hasattr(value, "dtype"):  # an array
+        return None if value.dtype.hasobject else f"{value.dtype} {value.shape} {hashlib.sha256(value.tobytes()).hexdigest()}"
+    inside = _inside(value) if depth else None
+    if inside is None or None in (texts := [_content(each, depth - 1) for each in inside]):
+        return None
+    return f"{type(value).__name__} {sorted(map(str, texts)) if isinstance(value, set | frozenset) else texts}"
+
+
+def _inside(value: Any) -> Iterable[Any] | None:
+    """What a value consists of; None where that is not known."""
+    if isinstance(value, dict):
+        return value.items()
+    if isinstance(value, tuple | list | set | frozenset):
+        return value
+    if hasattr(value, "state_dict") and hasattr(value, "forward"):  # a module
+        return [repr(value), sorted(value.state_dict().items())]
+    if hasattr(value, "detach") and hasattr(value, "numpy"):  # a tensor
+        return [value.detach().cpu().numpy()]
+    if dataclasses.is_dataclass(value) or isinstance(value, SimpleNamespace | Namespace):
+        return sorted(vars(value).items())
+    return None
 
 
 def place_of(error: BaseException) -> str:
@@ -73,8 +150,8 @@ def _is_own(thing: Any) -> bool:
     if not isinstance(thing, FunctionType | type | ModuleType):
         return False
     file = _file(thing)
-    if file is None:
-        return False
+    if file is None:  # a notebook, or what Python was handed on its command line
+        return getattr(thing, "__module__", "") == "__main__"
     return is_users(file)
 
 
@@ -97,11 +174,28 @@ def _name(thing: Any) -> str:
 def _text(thing: Any) -> str:
     """Its source and the values that it goes by; that of the whole file for a module, and for what has none of its own."""
     values = [f"{name} = {_shown(value)}" for name, value in sorted(_values(thing).items())]
+    if isinstance(thing, FunctionType) and thing.__name__ == "<lambda>":  # its line may hold several, or not all of it
+        return "\n".join([_compiled(thing.__code__), *values])
     try:
         return "\n".join([inspect.getsource(thing), *values])
     except (OSError, TypeError):
         file = _file(thing)
-        return file.read_text("utf-8") if file and file.is_file() else ""
+        if file and file.is_file():
+            return file.read_text("utf-8")
+    if isinstance(thing, FunctionType):
+        return "\n".join([_compiled(thing.__code__), *values])
+    return "\n".join(f"{name} = {_shown(value)}" for name, value in _attributes(thing).items())
+
+
+def _compiled(code: CodeType) -> str:
+    """What a function does, where it has no source: its instructions, names and constants."""
+    constants = [_compiled(each) if isinstance(each, CodeType) else _shown(each) for each in code.co_consts]
+    return repr((code.co_code.hex(), code.co_names, code.co_varnames, code.co_freevars, constants))
+
+
+def _attributes(thing: Any) -> dict[str, Any]:
+    """What a class holds beside its functions."""
+    return {name: value for name, value in vars(thing).items() if not name.startswith("__") and not _is_code(value)}
 
 
 def _referred(thing: Any) -> Iterator[Any]:

@@ -64,12 +64,12 @@ def _of_sizes(parts: Mapping[str, Indices], sizes: Mapping[str, int], seed: int)
 
 def at_random(y: npt.NDArray[np.generic], sizes: Mapping[str, int], seed: int) -> dict[str, Indices]:
     """Parts of these sizes, stratified where ``y`` (samples,) are classes (whole numbers); what is over is left out."""
-    rest, test = _in_two(np.arange(len(y)), y, len(y) - sizes["test"], sizes["test"], seed)
-    train, validation = _in_two(rest, y, sizes["train"], sizes["validation"], seed)
+    rest, test = in_two(np.arange(len(y)), y, len(y) - sizes["test"], sizes["test"], seed)
+    train, validation = in_two(rest, y, sizes["train"], sizes["validation"], seed)
     return {"train": train, "validation": validation, "test": test}
 
 
-def _in_two(rows: Indices, y: npt.NDArray[np.generic], first: int, second: int, seed: int) -> tuple[Indices, Indices]:
+def in_two(rows: Indices, y: npt.NDArray[np.generic], first: int, second: int, seed: int) -> tuple[Indices, Indices]:
     """Two parts of these sizes out of these rows, as scikit-learn draws them."""
     from sklearn.model_selection import train_test_split  # late: a second, which only drawing needs
 

@@ -226,6 +226,8 @@ class Script:
         A model that draws numbers here too draws the same each time, and for every scheduler.
         """
         (x, y), metric = self._samples(part), self._problem.metric
+        if not len(x):
+            return np.nan, np.nan
         model = self._evaluated.model(self._batches())
         model.eval()
         _set_mode(self.optimizer, training=False)

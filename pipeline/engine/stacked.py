@@ -173,9 +173,10 @@ class Stack:
         return rows.reshape(epochs, -1, steps, size), real / sizes[:, None], sizes
 
     def evaluate(self, part: str) -> tuple[Floats, Floats]:
-        """Loss and metric on that part of every run that is still here, else NaN; (runs,) each."""
+        """Loss and metric on that part of every run that is still here, else or without a sample NaN; (runs,) each."""
         found = np.full((2, self._count), np.nan)
-        found[:, self._here] = self._finished(part, *self.program.evaluate(part))
+        if self._samples.parts[part].size:
+            found[:, self._here] = self._finished(part, *self.program.evaluate(part))
         return found[0], found[1]
 
     def _measured(self, trained: Trained, is_evaluated: npt.NDArray[np.bool_]) -> tuple[Floats, Floats]:

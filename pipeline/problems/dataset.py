@@ -81,6 +81,8 @@ class Dataset:
     splits: Mapping[int, Split]
     columns: tuple[Column, ...] = ()
     classes_called: tuple[str, ...] = ()
+    is_ready: bool = False
+    """Whether numbers to be predicted are taken as they are; else they are standardised."""
 
     @classmethod
     def of(cls, name: str, data: pd.DataFrame, splits: Mapping[int, Split]) -> "Dataset":
@@ -110,7 +112,7 @@ class Dataset:
     @property
     def classes(self) -> int:
         """Number of classes; 1 in a regression."""
-        return int(self.y.max()) + 1 if self.task == "classification" else 1
+        return max(int(self.y.max()) + 1, len(self.classes_called)) if self.task == "classification" else 1
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -140,7 +142,8 @@ class Dataset:
     @cached_property
     def digest(self) -> str:
         """A name for the samples, whichever part they are in."""
-        return _digest(self.x, self.y, more=as_json([column.as_dict() for column in self.columns]))
+        more = as_json([column.as_dict() for column in self.columns])
+        return _digest(self.x, self.y, more=f"{more} ready" if self.is_ready else more)
 
     def split(self, seed: int) -> Split:
         """The seed's own split, or the dataset's own where ``resample`` is off; as the stage ``dataset`` wrote it."""
@@ -156,7 +159,7 @@ class Dataset:
         """
         splits = [self.split(seed) for seed in seeds]
         parts = {part: np.stack([getattr(split, part) for split in splits]) for part in PARTS}
-        if not self.columns and self.task == "classification":
+        if not self.columns and (self.is_ready or self.task == "classification"):
             return Samples(self.x, self.y, parts, np.ones(len(seeds)))
         known = {seed: self._encoded(seed) for seed in dict.fromkeys(seeds)}
         place = {seed: number * len(self.y) for number, seed in enumerate(known)}
@@ -167,7 +170,8 @@ class Dataset:
 
     def scale(self, seed: int) -> Scale:
         """Mean and deviation of a number to be predicted in the training part of the seed, else 0 and 1."""
-        return Scale.of(self.y[self.split(seed).train]) if self.task == "regression" else Scale()
+        is_as_it_is = self.is_ready or self.task == "classification"
+        return Scale() if is_as_it_is else Scale.of(self.y[self.split(seed).train])
 
     def _encoded(self, seed: int) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.generic], Scale]:
         """All inputs, targets and the targets' scale, by the training part of the seed; kept, for each round needs them."""

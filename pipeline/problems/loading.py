@@ -1,6 +1,7 @@
-"""A problem by its name, of whatever kind it is, from what the stage ``dataset`` wrote."""
+"""A problem by its name, of whatever kind it is, from what the stage ``dataset`` wrote or who holds it in memory."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from pipeline.config import files
 from pipeline.config.params import ProblemParams, Schedule, ScriptParams
@@ -8,10 +9,28 @@ from pipeline.problems import scripts
 from pipeline.problems.dataset import Dataset, splits_of
 from pipeline.problems.problem import Problem
 
+_held: dict[str, Dataset] = {}
+"""Datasets in memory, by their problem's name."""
+
+
+@contextmanager
+def held(data: Dataset) -> Iterator[None]:
+    """In the block, the problem of that name has these samples, whatever files there are."""
+    _held[data.name] = data
+    try:
+        yield
+    finally:
+        del _held[data.name]
+
+
+def in_memory(name: str) -> Dataset | None:
+    """The samples that are held for a problem."""
+    return _held.get(name)
+
 
 def load_problem(name: str, params: ProblemParams, schedules: Mapping[str, Schedule]) -> Problem:
     """The problem of that name with its data; :class:`pipeline.config.files.ResultsError` where that is not there yet."""
     if isinstance(params, ScriptParams):
         return scripts.load(name, params, schedules)
-    data = Dataset.of(name, files.read_dataset(name), splits_of(files.read_splits(name)))
+    data = _held.get(name) or Dataset.of(name, files.read_dataset(name), splits_of(files.read_splits(name)))
     return Problem.of(data, params, schedules)

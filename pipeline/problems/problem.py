@@ -1,6 +1,6 @@
 """A problem: data, model, optimizer and budget put together, and the replicate that each seed draws of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -14,7 +14,7 @@ from pipeline.config.fingerprints import fingerprint, stream
 from pipeline.config.params import Component, ProblemParams, Schedule
 from pipeline.config.user_code import source_of
 from pipeline.problems.chance import Chance
-from pipeline.problems.dataset import Dataset
+from pipeline.problems.dataset import Dataset, Split
 from pipeline.problems.losses import Loss, losses
 from pipeline.problems.metrics import Metric, metrics
 from pipeline.problems.models import built, models
@@ -80,8 +80,10 @@ class Problem:
     @property
     def overlap(self) -> dict[str, float]:
         """The share of a part that two seeds are expected to have in common; nothing where all have the same split."""
-        first, samples = next(iter(self.data.splits.values())), len(self.data.y)
-        return {part: len(getattr(first, part)) / samples if self.params.resample else 0.0 for part in ("validation", "test")}
+        splits = list(self.data.splits.values())
+        drawn = [part for part in ("validation", "test") if self.params.resample and not _is_fixed(splits, part)]
+        pool = len(self.data.y) - (0 if "test" in drawn else len(splits[0].test))
+        return {part: len(getattr(splits[0], part)) / pool if part in drawn else 0.0 for part in ("validation", "test")}
 
     def budget(self, epochs: int | None = None) -> Budget:
         """A run's length in epochs (the problem's own where not given) and optimizer steps."""
@@ -170,6 +172,11 @@ class Problem:
         except Exception:  # noqa: BLE001  # whatever it is, it is told when the model is tried out
             return []
         return [torch.zeros(1, dtype=p.dtype).expand(p.shape).requires_grad_(p.requires_grad) for p in parameters]
+
+
+def _is_fixed(splits: Sequence[Split], part: str) -> bool:
+    """Whether all seeds have the same samples in that part."""
+    return all(np.array_equal(getattr(splits[0], part), getattr(split, part)) for split in splits[:2])
 
 
 def directed(schedule: Schedule, more_is_better: bool) -> Schedule:

@@ -99,8 +99,8 @@ class Processes(ProcessPoolExecutor):
     ends them in the middle of what they do.
     """
 
-    def __init__(self, count: int) -> None:
-        is_copied = sys.platform == "linux" and not any(map(_is_foreign, threading.enumerate()))
+    def __init__(self, count: int, *, is_copied: bool = False) -> None:
+        is_copied = is_copied or (sys.platform == "linux" and not any(map(_is_foreign, threading.enumerate())))
         context = multiprocessing.get_context("fork" if is_copied else "spawn")
         self.count = count
         try:
@@ -138,18 +138,27 @@ class Processes(ProcessPoolExecutor):
 
 
 def executor() -> "Here | Processes":
-    """What ``PIPELINE_EXECUTOR`` names: ``local:8`` for eight processes, ``local`` (or nothing) for one on each core."""
+    """What ``PIPELINE_EXECUTOR`` names: ``local:8`` for eight processes, ``local`` (or nothing) for one on each core.
+
+    ``fork`` is ``local`` by copies of this process whatever threads it has, as a DataLoader's workers are: for a notebook.
+    """
     count = process_count()
-    return Processes(count) if count > 1 else Here()
+    return Processes(count, is_copied=_named()[0] == "fork") if count > 1 else Here()
 
 
 def process_count() -> int:
     """How many processes it names."""
-    given = os.environ.get(VARIABLE) or "local"
-    kind, _, number = given.partition(":")
-    if kind != "local" or (number and not (number.isdecimal() and int(number))):
+    kind, number = _named()
+    if kind not in {"local", "fork"} or (number and not (number.isdecimal() and int(number))):
+        given = os.environ[VARIABLE]
         raise ExecutorError(f"{VARIABLE} is {given}, which is no executor; write local, or local:8 for eight processes")
     return int(number) if number else cores()
+
+
+def _named() -> tuple[str, str]:
+    """Kind and number, as they are given."""
+    kind, _, number = (os.environ.get(VARIABLE) or "local").partition(":")
+    return kind, number
 
 
 def _is_foreign(thread: threading.Thread) -> bool:

@@ -68,6 +68,7 @@ def absent_classes(problem: Problem, seeds: int) -> Iterator[str]:
     if data.task != "classification" or problem.metric.whole is None:
         return
     parts = [getattr(data.split(seed), part) for seed in range(seeds) for part in ("validation", "test")]
+    parts = [rows for rows in parts if len(rows)]  # there may be no test part
     counts = np.stack([np.bincount(data.y[rows], minlength=data.classes) for rows in parts])
     lacking = np.count_nonzero(counts == 0, axis=0)
     if metric.is_of_classes and data.classes > 2 and lacking.any():

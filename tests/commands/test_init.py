@@ -52,7 +52,7 @@ def test_nothing_is_overwritten_unless_it_is_asked_for(table: Path) -> None:
 
 
 def test_a_mistake_is_told_with_its_place(table: Path) -> None:
-    with pytest.raises(PipelineError, match=r"params\.yaml:6:\d+: problems\.houses_2024\.dataset.*price"):
+    with pytest.raises(PipelineError, match=r"houses 2024\.csv: .*price"):
         init.main([str(table), "--target", "price"])
     Path("params.yaml").write_text("seeds: 1\n", encoding="utf-8")
     load_params.cache_clear()
@@ -65,9 +65,9 @@ def test_a_table_that_is_not_there(here: Path) -> None:
         init.main(["none.csv", "--target", "x"])
 
 
-def test_a_table_without_a_target(table: Path) -> None:
-    with pytest.raises(UsageError, match=r"what is to be predicted of houses 2024\.csv\? Name the column: --target COLUMN"):
-        init.main([str(table)])
+def test_a_table_without_a_target_has_one_proposed(table: Path) -> None:
+    init.main([str(table)])
+    assert load_params(CATALOGUE).problem("houses_2024").dataset.args["target"] == "asking: price"
 
 
 def test_a_script(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,359 @@
+"""What ``compare`` is handed: data as arrays or Datasets, and code of the user's own where params.yaml has names."""
+
+import copy
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.func import vmap
+from torch.utils.data import DataLoader, TensorDataset
+
+from pipeline.catalogue import CATALOGUE
+from pipeline.config.errors import PipelineError
+from pipeline.config.fingerprints import stream
+from pipeline.config.registry import Registry
+from pipeline.config.user_code import identity_of
+from pipeline.data import datasets
+from pipeline.data.splits import SplitError, in_two
+from pipeline.problems import losses, metrics, models, optimizers
+from pipeline.problems.chance import Chance
+from pipeline.problems.dataset import Dataset, Split
+from pipeline.problems.losses import Task
+from pipeline.problems.metrics import Metric
+from pipeline.schedulers import registry as schedulers
+
+Array = npt.NDArray[Any]
+NAME = "given"
+"""Of the dataset, for the parameters' sake: its samples are in memory."""
+TRIED = 8
+"""Samples that a loss of one's own is tried on."""
+
+
+class CompareError(PipelineError):
+    """What ``compare`` cannot take; names the argument, what is wrong with it and what would be right."""
+
+
+class MapStyle(Protocol):
+    """A Dataset of torch that knows its length; each item is a pair of inputs and target."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, place: int, /) -> Any: ...
+
+
+Data = tuple[Any, Any] | MapStyle
+
+
+# Data
+
+
+def dataset_of(
+    name: str, parts: Mapping[str, Data | None], model_fn: Callable[[], nn.Module], seeds: list[int], *, resample: bool
+) -> Dataset:
+    """The samples of all parts as they are, and each seed's split: that of the parts, or one drawn from the first two."""
+    taken = {part: _arrays(part, data) for part, data in parts.items() if data is not None}
+    _refuse_unlike(taken)
+    x, y = (np.concatenate([pair[number] for pair in taken.values()]) for number in (0, 1))
+    rows, first = {}, 0
+    for part in ("train", "validation", "test"):
+        size = len(taken[part][1]) if part in taken else 0
+        rows[part] = np.arange(first, first + size)
+        first += size
+    splits = _drawn(name, rows, y, seeds) if resample else dict.fromkeys(seeds, Split(**rows))
+    outputs = _outputs(model_fn, x)
+    called = tuple(map(str, range(outputs))) if np.issubdtype(y.dtype, np.integer) and outputs > 1 else ()
+    return Dataset(name, x, y, splits, classes_called=called, is_ready=True)
+
+
+def _arrays(part: str, data: Data) -> tuple[Array, Array]:
+    if isinstance(data, DataLoader):
+        raise CompareError(f"compare: {part} is a DataLoader; hand over its dataset, batches are made here")
+    if isinstance(data, TensorDataset):
+        data = data.tensors
+    if isinstance(data, tuple | list) and len(data) == 2:
+        x, y = map(_array, data)
+    elif hasattr(data, "__len__") and hasattr(data, "__getitem__") and not isinstance(data, tuple | list):
+        x, y = _stacked(part, data)
+    else:
+        raise CompareError(f"compare: {part} is neither a pair (inputs, targets) nor a map-style Dataset of such pairs")
+    if not len(x) or len(x) != len(y):
+        raise CompareError(
+            f"compare: {part} has {len(x)} inputs and {len(y)} targets; every part needs some, and as many of both"
+        )
+    return _inputs(part, x), _targets(part, y)
+
+
+def _array(values: Any) -> Array:
+    if isinstance(values, Tensor):
+        return np.asarray(values.detach().cpu().numpy())
+    return values.to_numpy() if isinstance(values, pd.DataFrame | pd.Series) else np.asarray(values)
+
+
+def _stacked(part: str, data: MapStyle) -> tuple[Array, Array]:
+    """All items, each drawn once."""
+    try:
+        with Chance(0).used():
+            pairs = [(_array(x), _array(y)) for x, y in (data[place] for place in range(len(data)))]
+        return np.stack([x for x, _ in pairs]), np.stack([y for _, y in pairs])
+    except (TypeError, ValueError) as error:
+        raise CompareError(
+            f"compare: the items of {part} are no pairs of tensors of one shape ({error}); give the Dataset a transform that "
+            "makes them so"
+        ) from None
+
+
+def _inputs(part: str, x: Array) -> Array:
+    if x.dtype.kind not in "biuf":
+        raise CompareError(f"compare: the inputs of {part} are of {x.dtype}; make them numbers")
+    return np.ascontiguousarray(x, dtype=np.float32 if x.dtype.kind == "f" else np.int64)
+
+
+def _targets(part: str, y: Array) -> Array:
+    y = y.reshape(len(y)) if y.ndim > 1 and y.size == len(y) else y
+    if y.ndim != 1 or y.dtype.kind not in "biuf":
+        raise CompareError(
+            f"compare: the targets of {part} are of shape {y.shape} and {y.dtype}; one number or class each is needed"
+        )
+    if y.dtype.kind != "f" and (y < 0).any():
+        raise CompareError(f"compare: the targets of {part} have the class {y.min()}; number classes from 0 up")
+    if y.dtype.kind == "f" and not np.isfinite(y).all():
+        raise CompareError(f"compare: the targets of {part} are not all finite; leave those samples out")
+    return y.astype(np.float64 if y.dtype.kind == "f" else np.int64)
+
+
+def _refuse_unlike(taken: Mapping[str, tuple[Array, Array]]) -> None:
+    x, y = taken["train"]
+    for part, (own_x, own_y) in taken.items():
+        if own_x.shape[1:] != x.shape[1:] or own_x.dtype != x.dtype or own_y.dtype != y.dtype:
+            raise CompareError(
+                f"compare: a sample of {part} is of shape {own_x.shape[1:]} ({own_x.dtype}, target {own_y.dtype}), of train "
+                f"{x.shape[1:]} ({x.dtype}, target {y.dtype}); let them be alike"
+            )
+
+
+def _drawn(name: str, rows: Mapping[str, Any], y: Array, seeds: list[int]) -> dict[int, Split]:
+    """Training and validation part drawn anew for each seed, of the same sizes; the test part stays."""
+    pool, sizes = np.concatenate([rows["train"], rows["validation"]]), (len(rows["train"]), len(rows["validation"]))
+    try:
+        drawn = {seed: in_two(pool, y, *sizes, stream("split", name, seed) % 2**32) for seed in seeds}
+    except SplitError as error:
+        raise CompareError(f"compare: resample: {error}; leave `resample` out") from None
+    return {seed: Split(np.sort(train), np.sort(validation), rows["test"]) for seed, (train, validation) in drawn.items()}
+
+
+def _outputs(model_fn: Callable[[], nn.Module], x: Array) -> int:
+    """How many numbers the model gives for a sample."""
+    try:
+        with Chance(0).used(), torch.no_grad():
+            model = model_fn()
+            if not isinstance(model, nn.Module):
+                raise CompareError(f"compare: model_fn gives a {type(model).__name__}; let it return a torch.nn.Module")
+            return int(model.eval()(torch.from_numpy(x[:2])).shape[-1])
+    except CompareError:
+        raise
+    except Exception as error:
+        line = " ".join(str(error).split())[:200]
+        raise CompareError(
+            f"compare: model_fn cannot be called without arguments, or its model not applied to inputs of shape {x.shape[1:]} "
+            f"({type(error).__name__}: {line})"
+        ) from error
+
+
+# Code
+
+
+@dataclass
+class Registered:
+    """The user's own code, registered while the study goes on; ``entries`` are what params.yaml says of it.
+
+    ``unnamed`` are the arguments whose code goes by what no text tells: runs of it could never be found again.
+    """
+
+    entries: dict[str, Any]
+    unnamed: list[str]
+
+
+@contextmanager
+def registered(
+    data: Dataset, model_fn: Callable[[], nn.Module], optimizer: Any, loss: Any, metric: Any, named: Mapping[str, Any]
+) -> Iterator[Registered]:
+    """In the block, all that was handed over as code has a name; ``named`` are the schedulers by label."""
+    kinds: tuple[Registry[Any], ...] = (
+        CATALOGUE.datasets, CATALOGUE.models, CATALOGUE.optimizers, CATALOGUE.losses, CATALOGUE.metrics, CATALOGUE.schedulers,
+    )  # fmt: skip
+    with ExitStack() as lent:
+        for kind in kinds:
+            lent.enter_context(kind.lent())
+        datasets.register(NAME)(_given)
+        found = Registered({}, [])
+        found.entries["model"] = _model(model_fn, found)
+        found.entries["optimizer"] = _by_name(optimizer, "optimizer", CATALOGUE.optimizers, optimizers.register, found)
+        if loss is not None:
+            found.entries["loss"] = _loss(loss, data, model_fn, found)
+        if metric is not None:
+            found.entries["metric"] = _metric(metric, data.task, found)
+        found.entries["schedulers"] = {
+            label: _by_name(entry, f"schedulers.{label}", CATALOGUE.schedulers, schedulers.register, found)
+            for label, entry in named.items()
+        }
+        yield found
+
+
+def _given() -> pd.DataFrame:
+    """The samples are in memory."""
+    raise AssertionError("nobody asks for it")
+
+
+def called(thing: Any) -> str:
+    """What a function, a class or an object that can be called is called."""
+    return str(getattr(thing, "__name__", type(thing).__name__)).strip("<>")
+
+
+def _free(name: str, known: Registry[Any]) -> str:
+    """The name, or one that is not taken."""
+    while name in {entry.name for entry in known}:
+        name += "_own"
+    return name
+
+
+def _version(thing: Any, argument: str, found: Registered) -> str:
+    """A name for what the code does; where there is none, that is noted."""
+    identity = identity_of(thing)
+    if identity is None:
+        found.unnamed.append(argument)
+    return identity or ""
+
+
+def _model(model_fn: Callable[[], nn.Module], found: Registered) -> dict[str, Any]:
+    def build(inputs: Any, outputs: int, version: str = "") -> nn.Module:
+        return model_fn()
+
+    name = _free(called(model_fn), CATALOGUE.models)
+    models.register(name)(build)
+    return {"name": name, "version": _version(model_fn, "model_fn", found)}
+
+
+def _by_name(
+    given: Any, argument: str, known: Registry[Any], register: Callable[[str], Callable[[Any], Any]], found: Registered
+) -> dict[str, Any]:
+    """An entry with a name; code of the user's own is registered, and what is torch's is already."""
+    entry = dict(given) if isinstance(given, Mapping) else {"name": given}
+    code = entry.get("name")
+    if not callable(code):
+        return {key: value for key, value in entry.items() if value is not None}
+    name = called(code)
+    if not code.__module__.startswith("torch.optim") or name not in {each.name for each in known}:
+        name = _free(name, known)
+        register(name)(code)
+        _version(code, argument, found)
+    return {**entry, "name": name}
+
+
+def _metric(given: Any, task: Task, found: Registered) -> dict[str, Any]:
+    entry = dict(given) if isinstance(given, Mapping) else {"name": given}
+    function = entry.get("name")
+    if not callable(function):
+        return entry
+    if "higher_is_better" not in entry:
+        raise CompareError(
+            f'compare: metric: which way is {called(function)} better? write metric={{"name": {called(function)}, '
+            '"higher_is_better": True}'
+        )
+
+    def build(classes: int, version: str = "") -> Metric:
+        return Metric(whole=lambda outputs, y: torch.as_tensor(function(outputs, y)))
+
+    name = _free(called(function), CATALOGUE.metrics)
+    metrics.register(name, task, called(function).replace("_", " "), higher_is_better=bool(entry["higher_is_better"]))(build)
+    return {"name": name, "version": _version(function, "metric", found)}
+
+
+def _loss(given: Any, data: Dataset, model_fn: Callable[[], nn.Module], found: Registered) -> dict[str, Any]:
+    """An entry with a name: of a loss of torch's with its arguments, of any other callable as it is registered."""
+    if isinstance(given, str | Mapping):
+        return {"name": given} if isinstance(given, str) else dict(given)
+    given = given() if isinstance(given, type) else given
+    if not callable(given):
+        raise CompareError(f"compare: loss is a {type(given).__name__}; hand over a name, a loss of torch's or a function")
+    if (own := _torchs(given)) is not None:
+        return own
+    is_mean = _is_mean(given, data, model_fn)
+
+    def build(reduction: str, version: str = "") -> nn.Module:
+        return OwnLoss(given, reduction, is_mean=is_mean)
+
+    name = _free(called(given), CATALOGUE.losses)
+    losses.register(name, data.task)(build)
+    if not is_mean:
+        found.entries["engine"] = "loop"
+    return {"name": name, "version": _version(given, "loss", found)}
+
+
+def _torchs(given: Any) -> dict[str, Any] | None:
+    """A loss of torch's by its name and arguments; None where it is none, or has arguments that are not told by name."""
+    name = type(given).__name__
+    if type(given).__module__ != "torch.nn.modules.loss" or name not in {entry.name for entry in CATALOGUE.losses}:
+        return None
+    told = {key: getattr(given, key) for key in CATALOGUE.losses[name].arguments.model_fields}
+    told = {key: value.tolist() if isinstance(value, Tensor) else value for key, value in told.items()}
+    known = CATALOGUE.losses[name].function("mean", **told)
+    if vars(known).keys() != vars(given).keys() or getattr(given, "ignore_index", -100) != -100:
+        return None
+    return {"name": name, **{key: value for key, value in told.items() if value is not None}}
+
+
+class OwnLoss(nn.Module):
+    """A function of outputs and targets, the mean over a batch or no mean at all, as a loss for a way to reduce it."""
+
+    def __init__(self, function: Callable[[Tensor, Tensor], Tensor], reduction: str, *, is_mean: bool) -> None:
+        super().__init__()
+        self.function, self.reduction, self.is_mean = function, reduction, is_mean
+
+    def forward(self, outputs: Tensor, y: Tensor) -> Tensor:
+        """A batch's loss; each sample's by itself where there is no reduction and it has one."""
+        if self.reduction == "mean":
+            return self.function(outputs, y)
+        if not self.is_mean:
+            return self.function(outputs, y).expand(len(y))
+        found: Tensor = vmap(lambda one, target: self.function(one[None], target[None]))(outputs, y)
+        return found
+
+
+def _is_mean(function: Callable[..., Any], data: Dataset, model_fn: Callable[[], nn.Module]) -> bool:
+    """Whether a batch's loss is the mean of its samples' own: then it may be computed sample by sample."""
+    with Chance(0).used(), torch.no_grad():
+        outputs = model_fn().eval()(torch.from_numpy(data.x[:TRIED]))
+    y = torch.from_numpy(data.y[:TRIED])
+    if data.task == "regression":
+        outputs, y = outputs.squeeze(-1), y.to(outputs.dtype)
+    try:
+        whole = function(outputs, y)
+    except Exception as error:
+        line = " ".join(str(error).split())[:200]
+        raise CompareError(
+            f"compare: loss cannot be called with outputs {tuple(outputs.shape)} and targets {tuple(y.shape)}: {line}"
+        ) from error
+    if not isinstance(whole, Tensor) or whole.numel() != 1:
+        raise CompareError("compare: loss gives no single number for a batch; let it return the mean over its samples")
+    try:
+        alone = OwnLoss(copy.deepcopy(function), "none", is_mean=True)(outputs, y)
+    except Exception:  # noqa: BLE001  # whatever it is, it is no function of one sample
+        return False
+    return alone.shape == y.shape[:1] and bool(torch.isclose(alone.mean(), whole, rtol=1e-4, atol=1e-6))
+
+
+def takes_no_arguments(function: Any) -> bool:
+    """Whether it can be called as it is."""
+    try:
+        inspect.signature(function).bind()
+    except TypeError:
+        return False
+    except ValueError:  # it has no signature, as some of what is built in
+        return True
+    return True

@@ -1,0 +1,277 @@
+"""A study from Python, of a model and data at hand: the same runs and verdicts as a stage's, and its own way of asking."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.optim import lr_scheduler
+from torch.utils.data import DataLoader, Dataset, TensorDataset
+
+import pipeline
+from pipeline.analysis.statistics import compare as compared
+from pipeline.comparing.given import CompareError
+from pipeline.config.errors import PipelineError
+from pipeline.engine import training
+from pipeline.problems.models import models
+from tests.conftest import ROOT
+from tests.pages import blocks, text
+from tests.stages.study import watched
+
+pytestmark = pytest.mark.usefixtures("here", "few_draws")
+DRAW = np.random.default_rng(0)
+X = DRAW.normal(size=(72, 3)).astype(np.float32)
+Y = (X[:, 0] > 0).astype(np.int64)
+CLASSES = (X[:40], Y[:40]), (X[40:60], Y[40:60])
+NUMBERS = (X[:40], 100 + X[:40, :1]), (X[40:60], 100 + X[40:60, :1])
+TWO = {"ConstantLR": {"args": {"factor": 1.0}}, "StepLR": {"args": {"step_size": "50%"}}}
+SMALL: dict[str, Any] = {"optimizer": {"name": "SGD", "lr": 0.1}, "epochs": 2, "batch_size": 16, "seeds": 2, "schedulers": TWO}
+
+
+class Net(nn.Module):
+    """With two outputs."""
+
+    def __init__(self, outputs: int = 2) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)  # type: ignore[no-any-return]
+
+
+class Pairs(Dataset[tuple[Tensor, int]]):
+    """Map-style, with plain numbers as targets."""
+
+    def __init__(self, x: Any, y: Any) -> None:
+        self.x, self.y = x, y
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, place: int) -> tuple[Tensor, int]:
+        return torch.tensor(self.x[place]), int(self.y[place])
+
+
+@pytest.fixture
+def trained() -> Iterator[list[str]]:
+    """Notes of the runs that are trained."""
+    notes: list[str] = []
+    with watched(lambda what, run: notes.append(run) if what == "began" else None):
+        yield notes
+
+
+def test_a_comparison_says_what_the_report_says(trained: list[str], tmp_path: Path) -> None:
+    found = pipeline.compare(Net, *CLASSES, test=(X[60:], Y[60:]), trials=2, **SMALL)
+    expected = compared(found.runs, "ConstantLR").query("variant == 'recommended'").set_index("scheduler")
+    pd.testing.assert_series_equal(found.table["verdict"], expected["verdict"], check_names=False)
+    pd.testing.assert_series_equal(found.table["regret_bound"], expected["regret_bound"], check_names=False)
+    assert found.verdicts == found.table["verdict"].to_dict()
+    assert set(found.runs["variant"]) == {"default", "tuned", "recommended"}
+    assert np.isfinite(found.runs["test_loss"]).all()
+    assert len(found.curves) == 2 * len(found.runs)
+    assert found.recommended is not None
+    assert found.recommended["scheduler"] == found.answer.scheduler
+    assert "optimizer = torch.optim.SGD(model.parameters(), lr=LR)" in found.code
+    assert found.answer.lines[0] in repr(found)
+    assert str(found.answer.scheduler) in found._repr_html_()
+    page = found.save(tmp_path / "shown" / "report.html").read_text("utf-8")
+    assert "speak of this split alone" in page
+    assert "best/comparison" not in page
+    assert not list(tmp_path.rglob("mlflow.db"))
+    assert not models.alias("Net")
+    assert "Net" not in [entry.name for entry in models]
+
+    before = len(trained)
+    again = pipeline.compare(Net, *CLASSES, test=(X[60:], Y[60:]), trials=2, **SMALL)
+    assert len(trained) == before
+    pd.testing.assert_frame_equal(again.runs, found.runs)
+    pipeline.compare(Net, *CLASSES, test=(X[60:], Y[60:]), **SMALL | {"schedulers": {**TWO, "REX": {"args": {"final": 0}}}})
+    assert len(trained) == before + 4  # two seeds, two draws each
+
+
+def test_samples_are_taken_as_they_are_from_whatever_holds_them() -> None:
+    """Targets of a regression are not standardised, and need no test part."""
+    pairs = pipeline.compare(lambda: Net(1), *NUMBERS, **SMALL)
+    tensors = [tuple(map(torch.tensor, part)) for part in NUMBERS]
+    assert pairs.curves.query("epoch == 1")["train_loss"].gt(1000).all()
+    assert pairs.runs["test_loss"].isna().all()
+    same = pipeline.compare(lambda: Net(1), *(TensorDataset(*part) for part in tensors), **SMALL)
+    pd.testing.assert_frame_equal(same.runs, pairs.runs)
+    of_classes = pipeline.compare(Net, *CLASSES, **SMALL)
+    items = pipeline.compare(Net, *(Pairs(*part) for part in CLASSES), **SMALL)
+    pd.testing.assert_frame_equal(items.runs, of_classes.runs)
+    one_more = pipeline.compare(lambda: Net(3), *CLASSES, **SMALL)  # an output for a class that no sample has
+    assert set(one_more.runs["diverged"]) == {False}
+
+
+def test_each_seed_draws_its_own_split_where_that_is_asked_for() -> None:
+    found = pipeline.compare(Net, *CLASSES, test=(X[60:], Y[60:]), resample=True, trials=1, **SMALL)
+    rho = 20 / 60
+    assert f"a correlation of {rho:.2f}" in found.html
+    fixed = pipeline.compare(Net, *CLASSES, test=(X[60:], Y[60:]), **SMALL)
+    drawn = found.runs[found.runs["variant"] == "default"]
+    assert not np.array_equal(drawn["validation_loss"], fixed.runs["validation_loss"])
+
+
+def mean_absolute(outputs: Tensor, targets: Tensor) -> Tensor:
+    return (outputs - targets).abs().mean()
+
+
+def root(outputs: Tensor, targets: Tensor) -> Tensor:
+    return (outputs - targets).square().mean().sqrt()
+
+
+def largest_error(outputs: Tensor, targets: Tensor) -> Tensor:
+    return (outputs.squeeze(-1) - targets).abs().max()
+
+
+class Slow(torch.optim.SGD):
+    """At half the rate."""
+
+    def __init__(self, params: Any, lr: float = 0.1) -> None:
+        super().__init__(params, lr / 2)
+
+
+def halved(optimizer: torch.optim.Optimizer, total_epochs: int) -> lr_scheduler.LRScheduler:
+    return lr_scheduler.LambdaLR(optimizer, lambda epoch: 0.5 ** (epoch / total_epochs))
+
+
+def test_code_of_ones_own_stands_where_a_name_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(training, "tell", told.append)
+    named = pipeline.compare(lambda: Net(1), *NUMBERS, loss="L1Loss", **SMALL)
+    for loss in (nn.L1Loss(), mean_absolute):
+        own = pipeline.compare(lambda: Net(1), *NUMBERS, loss=loss, **SMALL)
+        np.testing.assert_allclose(own.runs["validation_loss"], named.runs["validation_loss"], rtol=1e-5)
+    assert pipeline.compare(lambda: Net(1), *NUMBERS, loss=root, **SMALL).runs["validation_loss"].notna().all()  # no mean
+    more = {
+        "optimizer": {"name": Slow, "lr": 0.2},
+        "metric": {"name": largest_error, "higher_is_better": False},
+        "schedulers": {"Step": {"name": lr_scheduler.StepLR, "args": {"step_size": 1}}, "halved": halved},
+    }  # fmt: skip
+    found = pipeline.compare(lambda: Net(1), *NUMBERS, loss="L1Loss", **SMALL | more)
+    assert list(found.table.index) == ["Step", "halved"]
+    assert set(found.runs["name"]) == {"StepLR", "halved"}
+    assert found.runs["validation_metric"].gt(found.runs["validation_loss"]).all()
+    rates = found.curves[found.curves["scheduler"] == "halved"].groupby("epoch")["lr"].first()
+    assert rates.tolist() == pytest.approx([0.2, 0.2 / 2**0.5])
+
+
+def test_other_code_is_another_run_and_what_cannot_be_named_is_not_kept(
+    trained: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    base = Net()
+    one, other = lambda: Net(2), lambda: nn.Sequential(nn.Linear(3, 2))  # two of a line
+    pipeline.compare(one, *CLASSES, **SMALL)
+    pipeline.compare(other, *CLASSES, **SMALL)
+    assert len(trained) == 16
+
+    def pretrained() -> nn.Module:
+        model = Net()
+        model.load_state_dict(base.state_dict())
+        return model
+
+    first = pipeline.compare(pretrained, *CLASSES, **SMALL)
+    with torch.no_grad():
+        next(base.parameters()).add_(5)
+    second = pipeline.compare(pretrained, *CLASSES, **SMALL)
+    assert len(trained) == 32
+    assert not np.array_equal(first.runs["validation_loss"], second.runs["validation_loss"])
+
+    class Odd:
+        width = 2
+
+    odd = Odd()
+    for _ in range(2):
+        pipeline.compare(lambda: Net(odd.width), *CLASSES, **SMALL)
+    assert len(trained) == 48
+    assert "compare: model_fn goes by values that cannot be named" in capfd.readouterr().err
+
+
+NOTEBOOK = """
+import threading, torch
+from torch import nn
+threading.Thread(target=threading.Event().wait, daemon=True).start()  # as a notebook's kernel has them
+import pipeline
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Sequential(nn.BatchNorm1d(3), nn.Linear(3, 2))
+    def forward(self, x):
+        return self.layer(x) * FACTOR
+x = torch.randn(60, 3, generator=torch.Generator().manual_seed(0))
+y = (x[:, 0] > 0).long()
+schedulers = {"ConstantLR": {"args": {"factor": 1.0}}, "StepLR": {"args": {"step_size": 1}}}
+for FACTOR in (1, 1, 2):
+    found = pipeline.compare(Net, (x[:40], y[:40]), (x[40:], y[40:]), optimizer={"name": "SGD", "lr": 0.1}, epochs=2,
+                             batch_size=10, seeds=2, schedulers=schedulers, folder="kept")
+    print(found.runs["validation_loss"].sum(), sorted(found.verdicts))
+"""
+
+
+def test_without_a_file_a_main_guard_or_the_repository_as_the_working_directory(tmp_path: Path) -> None:
+    """Through standard input, with threads and two processes; only a changed value of the cell's trains anew."""
+    more = {"PYTHONPATH": str(ROOT), "PIPELINE_EXECUTOR": "fork:2", "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-"], input=NOTEBOOK, cwd=tmp_path, env=more, capture_output=True, text=True, check=True
+    )
+    first, again, other = done.stdout.splitlines()
+    assert first == again != other
+    assert done.stderr.count("100% done") == 2, done.stderr
+    assert (tmp_path / "kept/.state/runs.sqlite").is_file()
+
+
+def test_the_example_of_the_documentation_runs(tmp_path: Path) -> None:
+    """With fewer seeds and epochs; what else is shown is a fragment each."""
+    example, fragments = blocks(text("docs/python.md"), "python")
+    for old, new in (("epochs=10", "epochs=2"), ("seeds=5", "seeds=2")):
+        assert old in example
+        example = example.replace(old, new)
+    exec(compile(example, "docs/python.md", "exec"), {"__name__": "example"})
+    assert "speak of this split alone" in (tmp_path / "report.html").read_text("utf-8")
+    compile(fragments, "docs/python.md", "exec")
+
+
+def test_importing_the_package_is_cheap() -> None:
+    asked = "import sys, pipeline; print('torch' in sys.modules, 'pandas' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", asked], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "False False\n"
+    with pytest.raises(AttributeError, match="has no attribute 'comparee'"):
+        pipeline.comparee  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"model_fn": lambda width: Net()}, "model_fn cannot be called without arguments"),
+        ({"model_fn": dict}, "model_fn gives a dict; let it return a torch.nn.Module"),
+        ({"model_fn": lambda: nn.Linear(5, 2)}, r"not applied to inputs of shape \(3,\)"),
+        ({"train": DataLoader(TensorDataset(torch.ones(3, 3)))}, "train is a DataLoader; hand over its dataset"),
+        ({"train": (X[:3], Y[:2])}, "train has 3 inputs and 2 targets"),
+        ({"validation": (X[:3, :2], Y[:3])}, r"a sample of validation is of shape \(2,\)"),
+        ({"train": (X[:3], np.full(3, -1))}, "number classes from 0 up"),
+        ({"train": (X[:3], np.array(["a", "b", "c"]))}, "targets of train are of shape"),
+        ({"optimizer": {"name": "SDG", "lr": 0.1}}, r"compare: optimizer\.name: is not a registered optimizer.*SGD"),
+        ({"optimizer": {"name": "SGD"}}, r"compare: optimizer\.lr: "),
+        ({"schedulers": {"StepLR": {"args": {"step": 3}}}}, r"compare: schedulers\.StepLR\.args\.step: "),
+        ({"schedulers": []}, "schedulers is empty"),
+        ({"baseline": "Other"}, r"compare: report\.baseline: is not the label"),
+        ({"epochs": 0}, r"compare: epochs: "),
+        ({"seeds": 1}, "seeds is 1"),
+        ({"loss": "MSELoss"}, r"compare: loss\.name: is for regression"),
+        ({"loss": lambda outputs, y: outputs}, "loss gives no single number"),
+        ({"metric": largest_error}, "which way is largest_error better"),
+    ],
+)
+def test_what_is_wrong_is_told_of_its_argument(changed: dict[str, Any], said: str) -> None:
+    given = {"model_fn": Net, "train": CLASSES[0], "validation": CLASSES[1], **SMALL, **changed}
+    with pytest.raises(PipelineError, match=said) as error:
+        pipeline.compare(**given)
+    assert isinstance(error.value, CompareError)
+    assert "params.yaml" not in str(error.value)
