@@ -114,4 +114,4 @@ constraints: .venv/test.stamp
 	python scripts/constraints.py > constraints.new && mv constraints.new constraints.txt
 
 clean:
-	rm -rf .venv .state mlflow.db* mlartifacts optuna.journal* site
+	rm -rf .venv .state mlflow.db* mlartifacts optuna.journal* site tracked.json

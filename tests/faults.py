@@ -304,7 +304,7 @@ def _places(clone: Clone) -> dict[str, list[Path]]:
     found["DVC's own"] = [clone.path / ".dvc/tmp/rwlock", clone.path / ".dvc/tmp/lock"]
     found["locks"] = [clone.path / "dvc.lock"]
     found["databases"] = [clone.path / name for name in ("mlflow.db", "optuna.journal", ".state/runs.sqlite")]
-    return found
+    return {kind: paths for kind, paths in found.items() if paths}
 
 
 def damage(bench: Bench, number: int) -> Row:

@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 
 import scripts.docs
 from pipeline.catalogue import CATALOGUE
-from pipeline.commands import answer
+from pipeline.commands import answer, look
 from pipeline.config.errors import ParamsError
 from pipeline.config.params import Params, load_params
 from pipeline.runs import results
@@ -98,10 +98,12 @@ def test_a_table_goes_from_a_file_to_an_answer(
     repository: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """With fewer seeds, epochs and trials; the stages that `dvc repro` runs, one after the other."""
-    make, repro, show = commands(DATA)
+    make, seen, repro, show = commands(DATA)
     (repository / "inputs").mkdir()
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     subprocess.run(["sh", "-ec", make], check=True)
+    look.main(seen.split()[4:])
+    assert "      path: deliveries.csv\n      target: minutes\n" in capfd.readouterr().out
     default = (repository / "params.yaml").read_text(encoding="utf-8")
     (problems,) = [block for block in blocks(DATA, "yaml") if "deliveries:" in block]
     params_yaml = re.sub(r"^problems:\n.*?(?=^schedulers:)", lambda _: problems, default, flags=re.DOTALL | re.MULTILINE)

@@ -17,6 +17,8 @@ from pipeline.config.errors import PipelineError
 DATA = Path("data")
 RESULTS = Path("results")
 REPORTS = Path("reports")
+TRACKED = Path("tracked.json")
+"""What the stage ``track`` leaves: in a clone without it, the trackers have not seen what is there."""
 STATE = Path(".state")
 """Git-ignored: locks, and what an interrupted stage needs to go on."""
 

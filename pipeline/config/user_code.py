@@ -14,6 +14,7 @@ import sysconfig
 import traceback
 from argparse import Namespace
 from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType, SimpleNamespace
 from typing import Any
@@ -164,6 +165,8 @@ def _file(thing: Any) -> Path | None:
 @functools.cache
 def _installed() -> set[Path]:
     paths = {*sysconfig.get_paths().values(), *site.getsitepackages(), site.getusersitepackages(), sys.base_prefix}
+    # Where torch is, other packages are, too: on PYTHONPATH, say, or by `pip install --target`.
+    paths |= {str(Path(found.origin).parents[1]) for name in ("torch", "numpy") if (found := find_spec(name)) and found.origin}
     return {Path(path).resolve() for path in paths if path and Path(path).resolve() != Path("/")} - set(PACKAGE.parents)
 
 

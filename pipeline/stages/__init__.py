@@ -12,4 +12,5 @@ def _told(kind: type[BaseException], error: BaseException, traceback: TracebackT
         sys.__excepthook__(kind, error, traceback)
 
 
-sys.excepthook = _told
+if sys.argv[:1] == ["-m"]:  # while Python looks for the stage that it was started for; nobody else's hook is touched
+    sys.excepthook = _told

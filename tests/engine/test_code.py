@@ -13,6 +13,7 @@ from tests.conftest import ROOT
 
 NOT_DEFINING = {
     "files, and what is said": {"config/errors.py", "config/files.py", "config/wording.py"},
+    "a run that goes on is the one that was not interrupted": {"config/checkpoints.py"},
     "what comes of them is in the fingerprint itself": {
         "config/document.py", "config/params.py", "config/spaces.py", "config/arrays.py", "config/fingerprints.py",
     },

@@ -130,7 +130,7 @@ def test_a_run_is_named_by_its_own_seeds_split(problem: Problem, edited: Edited)
 def test_a_runs_name_tells_the_code(problem: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
     run = Run("StepLR", problem.schedules["StepLR"], seed=2, epochs=50)
     before = name_of(problem, run, CPU)
-    monkeypatch.setattr(names, "code_fingerprint", lambda: "other code")
+    monkeypatch.setattr(names, "code_of", lambda problem: "other code")
     assert name_of(problem, run, CPU) != before
 
 

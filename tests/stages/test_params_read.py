@@ -41,8 +41,6 @@ WORK = {
     "sweep": (
         "results.read_schedules",
         "pd.concat",
-        "over_budgets",
-        "at_best_rates",
         "Sweep",
         "said",
         "parquet",
