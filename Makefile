@@ -1,5 +1,6 @@
 # make repro   the full reproducible run          make ui      MLflow and Optuna's dashboard
-# make test    checks and tests                   make mirror  rebuild both tools' stores from results/
+# make test    checks and tests                   make test-slow  whole jobs, end to end
+# make mirror  rebuild both tools' stores from results/
 # make bench   every claim about speed, measured  make calibrate  false alarms among equal schedulers
 # make published  published findings in miniature     make docs    the documentation as a site, in site/
 # make faults  kills, damage and outages on purpose     make audit   known vulnerabilities of what is pinned
@@ -7,10 +8,11 @@
 # make quick TABLE=my.csv TARGET=price   or PROBLEM=digits: an answer within about a minute
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help repro plan quick test check ui mirror bench calibrate published faults audit docs clean constraints
+.PHONY: help repro plan quick test test-slow check ui mirror bench calibrate published faults audit docs clean constraints
 
 PYTHON ?= python3
 WORKERS ?= auto
+PYTEST = OMP_NUM_THREADS=1 python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 MLFLOW_PORT ?= 5000
 OPTUNA_PORT ?= 8080
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -41,7 +43,10 @@ quick: .venv/run.stamp
 	@python -m pipeline quick $(if $(TABLE),"$(TABLE)" --target "$(TARGET)",--problem "$(or $(PROBLEM),digits)")
 
 test: check
-	OMP_NUM_THREADS=1 python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+	$(PYTEST) -m "not slow"
+
+test-slow: .venv/test.stamp
+	$(PYTEST) -m slow
 
 check: .venv/test.stamp
 	ruff check

@@ -69,7 +69,7 @@ def _part(found: re.Match[str]) -> str:
 def commands() -> str:
     """Every command in a line."""
     begins = (ROOT / "Makefile").read_text(encoding="utf-8").partition("\n.")[0]
-    targets = re.findall(r"make (\w+)\s+(.*?)(?=\s{2,}make |$)", begins, re.MULTILINE)
+    targets = re.findall(r"make ([\w-]+)\s+(.*?)(?=\s{2,}make |$)", begins, re.MULTILINE)
     found = {f"make {name}": told for name, told in targets} | {f"python -m pipeline {n}": told for n, told in COMMANDS.items()}
     return "\n".join(["| command | what it does |", "|---|---|", *(_row(f"`{name}`", told) for name, told in found.items())])
 

@@ -45,6 +45,7 @@ def test_a_step_moves_its_state_twice_and_its_share_of_the_batch(params: Params)
     assert roofline.bytes_of(in_memory(params, "synthetic-linear")) == pytest.approx(2 * state + batch * 10 / 1000)
 
 
+@pytest.mark.slow
 def test_intervals_hold_the_truth_in_fresh_pools(tmp_path: Path) -> None:
     """A small version of ``make calibrate``: intervals that are far too narrow, or far too wide, are found here."""
     found = calibrate.pools(tmp_path, Size(pools=10, seeds=6, trials=2, fresh=40, others=20))

@@ -94,6 +94,7 @@ def test_the_verdict_of_the_readme_is_given() -> None:
     assert "May be the best" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_table_goes_from_a_file_to_an_answer(
     repository: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

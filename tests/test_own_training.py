@@ -37,6 +37,7 @@ EXAMPLES = {
 """By name, the package that it needs and a peak rate at which it learns."""
 
 
+@pytest.mark.slow
 def test_the_page_goes_from_a_script_to_an_answer(
     repository: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

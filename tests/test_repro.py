@@ -43,7 +43,10 @@ SMALLER = (
     ("    model: {name: linear}\n", "    model: {name: mlp, hidden: [4]}\n    engine: compiled\n"),
 )
 # SQLAlchemy 2.1 says so of a query inside MLflow.
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning"),
+]
 
 
 def run(repository: Path, *command: str, succeeds: bool = True) -> subprocess.CompletedProcess[str]:
@@ -207,7 +210,8 @@ def test_from_scratch_the_same_bytes(project: Path, tmp_path: Path) -> None:
     """With data, results, DVC's cache, the stores and the kept rounds deleted."""
     fresh = tmp_path / "fresh"
     shutil.copytree(project, fresh)
-    kept = ("data", "results", "reports", ".dvc/cache", ".dvc/tmp", ".state", "mlflow.db", "optuna.journal", "mlartifacts")
+    kept = ("data", "results", "reports", ".dvc/cache", ".dvc/tmp", ".state", "mlflow.db", "optuna.journal", "mlartifacts",
+            "tracked.json")  # fmt: skip
     for name in kept:
         path = fresh / name
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)

@@ -24,7 +24,7 @@ from pipeline.config.files import DATA, REPORTS, RESULTS, STATE, store_root
 from pipeline.config.params import PARAMS_FILE, RESERVED, load_params
 from pipeline.engine import cache
 from pipeline.runs.store import UNASKED, store
-from pipeline.runs.unfinished import UNTOUCHED
+from pipeline.runs.unfinished import UNTOUCHED, last_written
 
 BROKEN = re.compile(r".+\.broken\d*([-.]\w+)*")
 """What ``locks.set_aside`` makes of a file, with what SQLite has beside it."""
@@ -132,7 +132,7 @@ def leftovers(scope: Scope) -> Iterator[Waste]:
 def unfinished(scope: Scope) -> Iterator[Waste]:
     """Checkpoints of runs that nobody goes on with."""
     limit = time.time() - (0 if scope.whole_store else UNTOUCHED)
-    lying = [path for path in _in(STATE / "checkpoints") if not _is_folder(path) and path.lstat().st_mtime <= limit]
+    lying = [path for path in _in(STATE / "progress") if last_written(path) <= limit]
     yield from _files("checkpoints of runs that nobody goes on with", lying)
 
 

@@ -81,11 +81,6 @@ class Checkpoint:
         """Say in a line why what was kept is not used."""
         _log.warning("%s is not used: %s; what it was of is trained from its beginning", self.path, reason)
 
-    def drop(self) -> None:
-        """Take the file away: what it was of is done."""
-        with contextlib.suppress(OSError):
-            self.path.unlink(missing_ok=True)
-
 
 def _checksum(content: bytes) -> bytes:
     return hashlib.sha256(content).hexdigest().encode()

@@ -21,7 +21,6 @@ from pipeline.runs.dealing import Listener, Places, trained
 from pipeline.runs.executor import HERE, NOBODY, LackingError, Workers
 from pipeline.runs.progress import progress
 from pipeline.runs.store import Finished, store
-from pipeline.runs.unfinished import checkpoint_of
 
 FIGURES = tuple(field.name for field in fields(Outcome) if field.name != "weights")
 
@@ -59,8 +58,6 @@ def obtain(
 
     for places, history in trained(problem, runs, lacking, device, workers, listened, search=search):
         known |= _kept(history, [names[place] for place in places], whole=not search)
-        for place in places:
-            checkpoint_of(problem, runs[place], device, search=search).drop()
     return _assembled(runs, [known[name] for name in names], search=search)
 
 
@@ -74,7 +71,7 @@ def weights(problem: Problem, run: Run, device: torch.device) -> bytes:
         ((_, history),) = trained(problem, [run], [0], device, HERE, lambda places, block: None)
         found = weights_of(history, 0)
         store().keep_contents({name: found})
-        checkpoint_of(problem, run, device, search=False).drop()
+        shutil.rmtree(folder_of(kept_name(problem, run, device)), ignore_errors=True)
     return found
 
 

@@ -504,6 +504,7 @@ def test_what_stands_in_no_module_is_to_be_pasted(tmp_path: Path) -> None:
         program(source)["new_model"](5, 3)
 
 
+@pytest.mark.slow
 def test_what_the_package_has_of_its_own_is_found_by_a_new_process(data: Path) -> None:
     best = data.with_name("best.py")
     params = problem({"name": "linear"}, metric={"name": "F1Score"})

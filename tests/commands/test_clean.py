@@ -349,6 +349,7 @@ def process() -> subprocess.Popen[str]:
 
 
 @pytest.mark.usefixtures("repository")
+@pytest.mark.slow
 def test_a_killed_clean_is_done_again_and_two_at_once_take_turns(said: Said) -> None:
     for number in range(3000):
         write(f"results/old/train/{number}.parquet")

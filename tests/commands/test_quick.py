@@ -34,6 +34,7 @@ def table(repository: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_table_has_an_answer_and_the_params_it_came_from(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = (table.parent / "params.yaml").read_bytes()
     quick.main([str(table), "--target", "price"])

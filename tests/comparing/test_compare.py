@@ -215,6 +215,7 @@ for FACTOR in (1, 1, 2):
 """
 
 
+@pytest.mark.slow
 def test_without_a_file_a_main_guard_or_the_repository_as_the_working_directory(tmp_path: Path) -> None:
     """Through standard input, with threads and two processes; only a changed value of the cell's trains anew."""
     more = {"PYTHONPATH": str(ROOT), "PIPELINE_EXECUTOR": "fork:2", "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"}

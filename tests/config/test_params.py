@@ -112,7 +112,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     "a misspelt section": ("report: {every: 10, baseline: ConstantLR, matters: 1%}", "¦reprot: {every: 10, baseline: ConstantLR}", f"reprot: is not known here (given: reprot); did you mean report? (one of {TOP})"),
     "a key of an earlier version": ("    batch_size: 32", "    batch_size: 32\n    ¦compile: true", f"{PROBLEM}.compile: is not known here (given: compile); write `engine: compiled` or `engine: tensors`"),
     "models of an earlier version": ("seeds: 10", "seeds: 10\n¦models: best", "models: is not known here (given: models); write `keep_model: true`, or leave it out"),
-    "a misspelt key of a problem": ("    batch_size: 32", "    batch_size: 32\n    ¦bach_size: 3", f"{PROBLEM}.bach_size: is not known here (given: bach_size); did you mean batch_size? (one of {PROBLEM_KEYS})"),
+    "a misspelt key of a problem": ("    batch_size: 32", "    batch_size: 32\n    ¦bach_size: 3", f"{PROBLEM}.bach_size: is not known here (given: bach_size); did you mean batch_size? (one of {PROBLEM_KEYS}, script)"),
     "a misspelt key of the report": ("every: 10", "¦evry: 10", "report.evry: is not known here (given: evry); did you mean every? (one of every, baseline, at, matters, target)"),
     "a misspelt key of a schedule": (EXPONENTIAL, "  ExponentialLR: {args: {gamma: 0.95}, ¦intervall: epoch}", f"schedulers.ExponentialLR.intervall: is not known here (given: intervall); did you mean interval? (one of {ENTRY})"),
     "an argument outside args": (EXPONENTIAL, "  ExponentialLR: {args: {gamma: 0.95}, ¦gamma: 0.9}", f"schedulers.ExponentialLR.gamma: is not known here (given: gamma); write one of {ENTRY}"),

@@ -41,6 +41,7 @@ def package(tmp_path: Path) -> Iterator[Path]:
     code._sources.cache_clear()  # what was read of the copy is remembered
 
 
+@pytest.mark.slow
 def test_it_follows_every_file_that_trains(package: Path) -> None:
     """Drift: each file that training runs on is changed in turn."""
     before = fingerprint()

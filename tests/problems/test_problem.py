@@ -6,11 +6,11 @@ import torch
 from pipeline.config import files
 from pipeline.config.files import ResultsError
 from pipeline.data.datasets import synthetic
+from pipeline.engine import names
 from pipeline.engine.names import name_of
 from pipeline.problems.dataset import table_of
 from pipeline.problems.problem import Problem
 from pipeline.problems.run import Run, Stream
-from pipeline.runs import names
 from pipeline.runs.names import describe
 from pipeline.runs.results import RUN_COLUMNS
 from tests.conftest import Edited

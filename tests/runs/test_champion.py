@@ -326,6 +326,7 @@ def ask(address: str, content: Any, log: Path) -> Any:
 
 @pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning")  # both are of MLflow's own
 @pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
+@pytest.mark.slow
 def test_the_champion_is_served(
     served: Callable[[Any], Any], champion_in_mlflow: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -59,6 +59,7 @@ def all_of(problem: Problem, runs: list[Run], workers: Any, heard: Heard, **more
 @pytest.mark.parametrize("search", [False, True])
 @pytest.mark.parametrize("engine", ["loop", "tensors"])
 @pytest.mark.usefixtures("small_cuts")
+@pytest.mark.slow
 def test_the_same_bytes_in_two_processes_as_in_one(new_problem: Builder, two: Processes, engine: str, search: bool) -> None:
     problem = new_problem(SCHEDULES, epochs=4, engine=engine)
     runs, heard = wanted(problem), Heard()

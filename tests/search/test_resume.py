@@ -62,6 +62,7 @@ def moments(changes: list[str], phase: str) -> list[int]:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.slow
 def test_killed_at_any_moment_and_run_again_it_writes_the_same_bytes(
     inputs: Path, workshop: Workshop, uninterrupted: tuple[Path, list[str], float], tmp_path: Path
 ) -> None:
@@ -145,6 +146,7 @@ def dvc(root: Path, *words: str, environment: dict[str, str] | None = None) -> s
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.slow
 def test_dvc_killed_alone_and_repeated(repository: Path, uninterrupted: tuple[Path, list[str], float]) -> None:
     """The stage goes on without dvc and may still write while the next one begins: they take turns."""
     killed = dvc(repository, "repro", "--single-item", "tune@tiny")
@@ -155,6 +157,7 @@ def test_dvc_killed_alone_and_repeated(repository: Path, uninterrupted: tuple[Pa
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.slow
 def test_dvc_killed_with_all_its_descendants_and_repeated(
     repository: Path, uninterrupted: tuple[Path, list[str], float]
 ) -> None:

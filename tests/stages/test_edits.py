@@ -80,6 +80,7 @@ class Noted(Counter[tuple[str, str]]):
 
 @settings(max_examples=6)
 @given(st.lists(edits, min_size=2, max_size=4))
+@pytest.mark.slow
 def test_any_edits_end_in_the_bytes_of_a_study_from_nothing_and_train_each_run_once(
     tmp_path_factory: pytest.TempPathFactory, from_nothing: FromNothing, sequence: list[dict[str, Any]]
 ) -> None:
@@ -199,6 +200,7 @@ def events(root: Path) -> list[list[str]]:
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.slow
 def test_killed_at_any_moment_no_finished_run_is_trained_again(
     studies: Studies, from_nothing: FromNothing, tmp_path: Path
 ) -> None:

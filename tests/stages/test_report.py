@@ -340,6 +340,7 @@ def test_before_tuning_the_report_shows_the_default_variant_alone(repository: Pa
     assert "Tuned " not in (repository / "reports" / "report.html").read_text().partition("How to read")[0]
 
 
+@pytest.mark.slow
 def test_a_second_run_writes_the_same_bytes(tuned_repository: Path, reported: Path) -> None:
     # Another process: nothing may hang on its hash seed.
     script = "from pipeline.tracking import trackers; trackers.TRACKERS = {}; from pipeline.stages import report; report.main()"
@@ -795,6 +796,7 @@ def large(tuned_repository: Path) -> Path:
     return tuned_repository / "reports/report.html"
 
 
+@pytest.mark.slow
 def test_a_report_of_many_problems_is_small_and_short(browser: Any, large: Path) -> None:
     """Four problems fill six screens at most before anything is unfolded."""
     assert len(large.read_bytes()) < 3_000_000

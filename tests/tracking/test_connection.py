@@ -14,6 +14,7 @@ from tests.tracking.helpers import contents, describe, rebuild, train
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
 
 
+@pytest.mark.slow
 def test_two_processes_may_start_on_a_fresh_database(root: Path) -> None:
     (root / "mlflow.db").unlink()
     context = multiprocessing.get_context("spawn")

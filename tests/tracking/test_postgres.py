@@ -91,6 +91,7 @@ def told(caplog: pytest.LogCaptureFixture) -> str:
     return line
 
 
+@pytest.mark.slow
 def test_mlflow_in_postgresql(
     server: Server, root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

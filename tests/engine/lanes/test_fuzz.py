@@ -167,6 +167,7 @@ def model(steps: list[Drawn]) -> Callable[[Tensor, Tensor, Tensor], list[Tensor]
 
 @settings(max_examples=25)
 @given(st.lists(one_of("real", REAL) | one_of("whole", WHOLE) | one_of("across", ACROSS), min_size=1, max_size=3))
+@pytest.mark.slow
 def test_a_drawn_model_is_right_or_refused(steps: list[Drawn]) -> None:
     what, why = verdict(model(steps), START, f"fuzz {steps}")
     assert what in {"right", "refused", "torch"}, why
