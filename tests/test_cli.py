@@ -235,13 +235,11 @@ def test_an_interrupt_before_the_stage_begins_is_told_in_a_line(repository: Path
     """In the seconds that importing torch takes."""
     slow = repository / "torch"
     slow.mkdir()
-    (slow / "__init__.py").write_text("import signal; signal.raise_signal(signal.SIGINT)\n", encoding="utf-8")
-    program = "import signal, runpy; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-    program += "runpy.run_module('pipeline.stages.train', run_name='__main__')"
+    program = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); signal.raise_signal(signal.SIGINT)\n"
+    (slow / "__init__.py").write_text(program, encoding="utf-8")
     environment = {**ENVIRONMENT, "PYTHONPATH": os.pathsep.join([str(repository), str(ROOT)])}
-    done = subprocess.run(
-        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False, timeout=60
-    )
+    command = [sys.executable, "-m", "pipeline.stages.train"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
     assert done.stderr == "interrupted; the last results stay\n"
     assert done.returncode != 0
 

@@ -74,7 +74,7 @@ def test_the_first_call_installs_and_a_second_does_not(clone: Path) -> None:
 
 def test_somebody_at_a_terminal_sees_pips_progress(clone: Path) -> None:
     ours, theirs = pty.openpty()
-    environment = {**os.environ, "PATH": f"{clone.parent}{os.pathsep}{os.environ['PATH']}"}
+    environment = {**os.environ, "CI": "", "PATH": f"{clone.parent}{os.pathsep}{os.environ['PATH']}"}
     command = ["make", "--no-print-directory", "-n", "repro"]
     told = subprocess.run(
         command, cwd=clone, env=environment, stdout=subprocess.PIPE, stderr=theirs, text=True, check=True
