@@ -190,23 +190,18 @@ def written(parts: dict[str, str], samples: int) -> str:
 
 
 def kills() -> None:
-    """A study is killed at random moments, and goes on; then it is done without."""
+    """A study is killed at random moments, and goes on to its end; then it is done without."""
     Path("inputs/train.py").write_text(NOTING, "utf-8")
     Path("params.yaml").write_text(PARAMS, "utf-8")
     draws, begun, killed = random.Random(0), time.time(), 0  # noqa: S311  # moments of kills
-    while True:
-        process = study()
-        try:
-            process.wait(draws.uniform(3, 12) if killed < KILLS else None)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            killed += 1
-            continue
-        assert process.returncode == 0
-        if killed >= KILLS:
-            break
-        shutil.rmtree("results", ignore_errors=True)  # DVC would: what was trained is asked for again
+    while killed < KILLS:
+        process, enough = study(), ended() + draws.randint(1, 10)
+        while ended() < enough and process.poll() is None:
+            time.sleep(0.01)
+        time.sleep(draws.uniform(0, 0.2))
+        os.killpg(process.pid, signal.SIGKILL)
+        killed += process.wait() == -signal.SIGKILL
+    assert study().wait() == 0
     trained = Counter(Path("noted.txt").read_text("utf-8").split())
     trained.pop("toy", None)  # the probe
     disturbed = files()
@@ -218,6 +213,11 @@ def kills() -> None:
         f"\n{killed} kills in {time.time() - begun:.0f} s, {len(trained)} runs: {twice} finished runs trained twice, "
         f"{sum(disturbed[path] != content for path, content in files().items())} of {len(disturbed)} files of results other"
     )
+
+
+def ended() -> int:
+    """How many runs have come to their end."""
+    return len(Path("noted.txt").read_text("utf-8").split()) if Path("noted.txt").exists() else 0
 
 
 def study() -> "subprocess.Popen[bytes]":
