@@ -20,6 +20,8 @@ import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from pipeline.config.checkpoints import Checkpoint
+
 VARIABLE = "PIPELINE_TRIAL"
 """Names the JSON file that asks for a run."""
 FIGURES = ("train_loss", "validation_loss", "validation_metric")
@@ -45,8 +47,7 @@ class Trial:
         self._scheduler: Scheduler | None = None
         self._epoch = 0
         self._step_times: list[float] = []
-        self._beat = self._saved = -math.inf
-        self._saving = 0.0
+        self._beat = -math.inf
 
     @cached_property
     def _asked(self) -> Mapping[str, Any]:
@@ -201,27 +202,23 @@ class Trial:
 
     # Checkpoints
 
+    @cached_property
+    def _checkpoint(self) -> Checkpoint:
+        return Checkpoint(self.folder / "checkpoint.pt", every=0.0, share=SAVING)
+
     def _save(self, parts: Mapping[str, Any]) -> None:
-        """Whole or not at all; not so often that it takes more than its share of the time."""
-        begun = time.monotonic()
-        if "lines" not in self._asked or begun - self._saved < self._saving / SAVING or not _is_first():
-            return
-        path = self.folder / "checkpoint.pt"
-        state = {"trial": self.state(), "parts": {name: _state_of(part) for name, part in parts.items()}}
-        torch.save(state | {"generators": _generators()}, path.with_suffix(".new"))
-        path.with_suffix(".new").replace(path)
-        self._saved = time.monotonic()
-        self._saving = self._saved - begun
+        """Not so often that it takes more than its share of the time."""
+        if "lines" in self._asked and self._checkpoint.is_due and _is_first():
+            state = {"trial": self.state(), "parts": {name: _state_of(part) for name, part in parts.items()}}
+            self._checkpoint.save(state | {"generators": _generators()})
 
     def _restore(self, parts: Mapping[str, Any]) -> None:
-        path = self.folder / "checkpoint.pt"
-        if "lines" not in self._asked or not path.exists():
+        kept = self._checkpoint.load() if "lines" in self._asked else None
+        if kept is None:
             return
-        kept = torch.load(path, map_location="cpu", weights_only=True)
         if kept["parts"].keys() != parts.keys():
-            raise self.wrong(
-                f"{path} holds {', '.join(kept['parts'])}, and trial.epochs is given {', '.join(parts)}; delete it"
-            )
+            held, given = (", ".join(each) for each in (kept["parts"], parts))
+            raise self.wrong(f"{self._checkpoint.path} holds {held}, and trial.epochs is given {given}; delete it")
         for name, part in parts.items():
             _load(part, kept["parts"][name])
         self.restore(kept["trial"])

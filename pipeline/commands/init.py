@@ -2,19 +2,18 @@
 
 import argparse
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from pipeline.catalogue import CATALOGUE
 from pipeline.cli import UsageError
 from pipeline.commands import check, look
-from pipeline.commands.quick import size_for
 from pipeline.config.files import write_files
 from pipeline.config.locks import free_name
 from pipeline.config.params import PARAMS_FILE, load_params
 from pipeline.config.terminal import tell
 from pipeline.config.wording import as_yaml
+from pipeline.data.proposal import Proposal
 from pipeline.stages.dataset import drawn
 
 INPUTS = Path("inputs")
@@ -70,7 +69,7 @@ def main(words: Sequence[str]) -> None:
         tell(f"{PARAMS_FILE} is {old} now")
     name = look.name_for(file.name)
     if proposal is not None:
-        _write_for_table(name, {**proposal.entry, "path": path})
+        _write_for_table(name, path, proposal)
     else:
         _write(name, SCRIPT.format(path=as_yaml(path)), seeds=3, trials=8)
     print(f"{PARAMS_FILE} is written: {check.told(load_params(CATALOGUE))}")
@@ -104,12 +103,11 @@ def _under_inputs(file: Path) -> str:
     return file.name
 
 
-def _write_for_table(name: str, entry: Mapping[str, Any]) -> None:
+def _write_for_table(name: str, path: str, proposal: Proposal) -> None:
     """With epochs and batches for as many samples as it has."""
-    dataset = as_yaml(dict(entry))
-    _write(name, TABLE.format(dataset=dataset, epochs=20, batch_size=32), seeds=5, trials=16)
-    data, _ = drawn(load_params(CATALOGUE), name, tell)
-    _write(name, TABLE.format(dataset=dataset, **size_for(data)), seeds=5, trials=16)
+    sizes = look.size_for(proposal.data)
+    _write(name, TABLE.format(dataset=as_yaml({**proposal.entry, "path": path}), **sizes), seeds=5, trials=16)
+    drawn(load_params(CATALOGUE), name, tell)  # says what there is to say about the file
 
 
 def _write(name: str, problem: str, *, seeds: int, trials: int) -> None:

@@ -26,6 +26,10 @@ CODES = range(3, 21)
 """So many different whole numbers may be codes."""
 UNEVEN = 0.8
 """The share of the most frequent class from which on accuracy says little."""
+SAMPLES = 300_000
+"""Samples times epochs of a run, about: the 700 runs of `quick` are to take half a minute on two cores."""
+LONGEST = 60
+"""Epochs at most."""
 HEADINGS = ("column", "taken as", "missing", "different", "values")
 WIDTHS = (20, 10, 7, 9)
 
@@ -153,7 +157,6 @@ def _may_be_codes(cells: "pd.Series[Any]") -> bool:
 def pasteable(proposal: Proposal) -> Iterator[str]:
     """The problem as params.yaml has it, with a comment on what was decided and what only its owner knows."""
     entry = proposal.entry
-    train = int((proposal.data["split"] == "train").sum())
     yield "problems:"
     yield f"  {name_for(entry['path'])}:"
     yield "    dataset:"
@@ -163,13 +166,13 @@ def pasteable(proposal: Proposal) -> Iterator[str]:
         yield f"      # {line}"
     yield "    model: {name: mlp, hidden: [32, 32]}"
     yield "    optimizer: {name: AdamW, lr: 0.01}"
-    yield f"    epochs: {max(3, min(60, 300_000 // train))}"
-    yield f"    batch_size: {batch_size(train)}"
+    yield from (f"    {key}: {value}" for key, value in size_for(proposal.data).items())
 
 
-def batch_size(samples: int) -> int:
-    """For so many training samples."""
-    return 32 if samples < 3_000 else 128
+def size_for(data: pd.DataFrame) -> dict[str, int]:
+    """Epochs and batches for so many training samples as a dataset has."""
+    samples = int((data["split"] == "train").sum())
+    return {"epochs": max(3, min(LONGEST, SAMPLES // samples)), "batch_size": 32 if samples < 3_000 else 128}
 
 
 def hints(proposal: Proposal) -> Iterator[str]:

@@ -5,11 +5,9 @@ parameters that were used are written there, to be taken on from.
 """
 
 import argparse
-import contextlib
-import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +17,12 @@ from pipeline.catalogue import CATALOGUE
 from pipeline.commands import answer, look
 from pipeline.comparing import compare
 from pipeline.config.errors import PipelineError
-from pipeline.config.files import read_dataset
 from pipeline.config.params import PARAMS_FILE, load_params, working_in
 from pipeline.config.wording import as_yaml
 from pipeline.stages import check, confirm, dataset, report, sweep, train, tune
 
 SEEDS, TRIALS, BASELINE = 5, 8, compare.BASELINE
 SCHEDULERS: dict[str, Any] = dict(compare.SCHEDULERS)
-SAMPLES = 300_000
-"""Samples times epochs of a run, about: some 700 runs are to take half a minute on two cores."""
-LONGEST = 60
-"""Epochs at most."""
 
 
 def main(words: Sequence[str]) -> None:
@@ -43,11 +36,9 @@ def main(words: Sequence[str]) -> None:
         shutil.copy(asked.file, folder / "inputs" / asked.file.name)
     elif Path("inputs").is_dir():
         shutil.copytree("inputs", folder / "inputs", dirs_exist_ok=True)
-    with _inside(folder):
+    with working_in(folder, {"PIPELINE_TRACKERS": "none"}):
         _write(name, entry)
         dataset.main(name)
-        if asked.file:
-            _write(name, entry | size_for(read_dataset(name)))
         check.main()
         for stage in (train, tune, confirm, sweep):
             stage.main(name)
@@ -77,13 +68,7 @@ def _of_table(file: Path | None, target: str | None) -> tuple[str, dict[str, Any
     name = look.name_for(file.name)
     model = {"model": {"name": "mlp", "hidden": [32]}, "optimizer": {"name": "AdamW", "lr": 0.01}}
     data = {"name": "file", **proposal.entry, "path": file.name}
-    return name, {"dataset": data, **model, "epochs": 1, "batch_size": 32}
-
-
-def size_for(data: Any) -> dict[str, int]:
-    """Epochs and batches for so many samples."""
-    samples = int((data["split"] == "train").sum())
-    return {"epochs": max(3, min(LONGEST, SAMPLES // samples)), "batch_size": look.batch_size(samples)}
+    return name, {"dataset": data, **model, **look.size_for(proposal.data)}
 
 
 def _of_params(name: str) -> tuple[str, dict[str, Any]]:
@@ -91,19 +76,6 @@ def _of_params(name: str) -> tuple[str, dict[str, Any]]:
     load_params(CATALOGUE).problem(name)  # a mistake is told before anything begins
     entry = YAML(typ="safe", pure=True).load(PARAMS_FILE.read_text("utf-8"))["problems"][name]
     return name, {key: value for key, value in entry.items() if key != "schedulers"}
-
-
-@contextlib.contextmanager
-def _inside(folder: Path) -> Iterator[None]:
-    """Work in the folder, with parameters of its own, and tell no tracker."""
-    before = os.environ.get("PIPELINE_TRACKERS")
-    os.environ["PIPELINE_TRACKERS"] = "none"
-    try:
-        with working_in(folder):
-            yield
-    finally:
-        del os.environ["PIPELINE_TRACKERS"]
-        os.environ |= {"PIPELINE_TRACKERS": before} if before is not None else {}
 
 
 def _write(name: str, entry: dict[str, Any]) -> None:

@@ -208,24 +208,9 @@ def _inside(folder: str | Path | None, *, track: bool) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         place = Path(folder or stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
         place.mkdir(parents=True, exist_ok=True)
-        stack.enter_context(_environment({VARIABLE: processes, **({} if track else {"PIPELINE_TRACKERS": "none"})}))
-        stack.enter_context(working_in(place))
+        stack.enter_context(working_in(place, {VARIABLE: processes, **({} if track else {"PIPELINE_TRACKERS": "none"})}))
         stack.enter_context(cli.only_one("compare"))
         yield
-
-
-@contextlib.contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def _compared(asked: Mapping[str, Any], name: str, trials: int, names: Callable[[], AbstractContextManager[Any]]) -> Comparison:

@@ -18,7 +18,7 @@ import torch
 EVERY = 20.0
 """Seconds of training between two checkpoints at the least."""
 SHARE = 0.02
-"""Of the time that training takes, what writing checkpoints may take at the most."""
+"""Of the time that training takes, what writing checkpoints may take at the most, unless another share is given."""
 _log = logging.getLogger(__name__)
 
 
@@ -29,8 +29,8 @@ class Checkpoint:
     file that is damaged, or cannot be written, costs the time it would have saved and nothing else; one warning says so.
     """
 
-    def __init__(self, path: Path, every: float | None = None) -> None:
-        self.path, self._every = path, EVERY if every is None else every
+    def __init__(self, path: Path, every: float | None = None, share: float | None = None) -> None:
+        self.path, self._every, self._share = path, EVERY if every is None else every, share
         self._due = time.monotonic() + self._every
 
     def load(self) -> dict[str, Any] | None:
@@ -75,7 +75,7 @@ class Checkpoint:
             )
             self._every = float("inf")
         now = time.monotonic()
-        self._due = now + max(self._every, (now - begun) / SHARE)
+        self._due = now + max(self._every, (now - begun) / (self._share or SHARE))
 
     def refuse(self, reason: str) -> None:
         """Say in a line why what was kept is not used."""

@@ -7,6 +7,7 @@ Every mistake in the file is reported at once, each as
 import contextlib
 import functools
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -651,13 +652,18 @@ def load_params(catalogue: Catalogue, path: Path = PARAMS_FILE) -> Params:
 
 
 @contextlib.contextmanager
-def working_in(folder: Path) -> Iterator[None]:
-    """Work in another folder, whose params.yaml is another one."""
+def working_in(folder: Path, environment: Mapping[str, str] | None = None) -> Iterator[None]:
+    """Work in another folder, whose params.yaml is another one, with these variables in the ``environment``."""
+    before = {name: os.environ.get(name) for name in environment or {}}
     load_params.cache_clear()
+    os.environ.update(environment or {})
     try:
         with contextlib.chdir(folder):
             yield
     finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            os.environ |= {} if value is None else {name: value}
         load_params.cache_clear()
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
-from pipeline.commands import quick
+from pipeline.commands import look, quick
 from pipeline.config.errors import PipelineError
 from pipeline.config.params import load_params
 
@@ -17,7 +17,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """As little as says something."""
     monkeypatch.setattr(quick, "SEEDS", 2)
     monkeypatch.setattr(quick, "TRIALS", 2)
-    monkeypatch.setattr(quick, "SAMPLES", 200)
+    monkeypatch.setattr(look, "SAMPLES", 200)
     monkeypatch.setattr(quick, "SCHEDULERS", {label: quick.SCHEDULERS[label] for label in ("ConstantLR", "StepLR")})
 
 

@@ -64,6 +64,15 @@ def count(root: Path) -> dict[str, int]:
 # What is there
 
 
+@pytest.fixture
+def root(tuned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the tuned study, to work in."""
+    root = tmp_path / "copy"
+    shutil.copytree(tuned, root)
+    monkeypatch.chdir(root)
+    return root
+
+
 def test_every_trial_of_the_table_is_there_once(tuned: Path, trials: pd.DataFrame) -> None:
     found = helpers.journal(tuned)
     assert list(found) == STUDIES
@@ -126,21 +135,13 @@ def test_whole_rounds_appear_during_the_search(here: Path, monkeypatch: pytest.M
     assert seen == [dict.fromkeys(STUDIES, number) for number in (4, 8, 12, 12)]
 
 
-def test_a_second_run_adds_nothing(tuned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    root = tmp_path / "copy"
-    shutil.copytree(tuned, root)
-    monkeypatch.chdir(root)
+def test_a_second_run_adds_nothing(root: Path) -> None:
     before = (root / "optuna.journal").read_bytes()
     helpers.run_tune()
     assert (root / "optuna.journal").read_bytes() == before
 
 
-def test_a_changed_study_is_replaced_and_the_others_are_left(
-    tuned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    root = tmp_path / "copy"
-    shutil.copytree(tuned, root)
-    monkeypatch.chdir(root)
+def test_a_changed_study_is_replaced_and_the_others_are_left(root: Path) -> None:
     before = helpers.journal(root)
     helpers.run_tune(("gamma: 0.1}}", "gamma: 0.2}}"))
     after = helpers.journal(root)
@@ -177,12 +178,7 @@ def note(study: optuna.Study) -> str:
     return str(get_note_from_system_attrs(attributes, None)["body"])
 
 
-def test_each_study_has_a_note_with_its_verdict_and_the_way_to_the_report(
-    tuned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    root = tmp_path / "copy"
-    shutil.copytree(tuned, root)
-    monkeypatch.chdir(root)
+def test_each_study_has_a_note_with_its_verdict_and_the_way_to_the_report(root: Path) -> None:
     before = helpers.journal(root)
     for verdict in ("peak rate 0.1", "peak rate 0.2"):
         report(root, verdict)
@@ -202,12 +198,9 @@ def test_each_study_has_a_note_with_its_verdict_and_the_way_to_the_report(
     assert (root / "optuna.journal").read_bytes() == content
 
 
-def test_a_note_of_somebodys_own_stays(tuned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_note_of_somebodys_own_stays(root: Path) -> None:
     from optuna_dashboard import save_note  # type: ignore[import-untyped]
 
-    root = tmp_path / "copy"
-    shutil.copytree(tuned, root)
-    monkeypatch.chdir(root)
     report(root, "peak rate 0.1")
     save_note(load(root), "the one for the paper")
     OptunaTracker().publish(Path("reports"), [("tiny", "tune")], {})
