@@ -169,7 +169,7 @@ def scripts(report: Report) -> Iterator[tuple[str, str]]:
             else:
                 said = _beside(rows, found.run, last(chosen).scheduler)
             standing, given = ": the recommended one" if is_chosen else "", (problem.name, problem.params, found.run)
-            if isinstance(problem.params, ScriptParams):
+            if isinstance(problem.params, ScriptParams) or problem.data.has_several_targets:
                 told = (
                     f"{label} on {problem.name}{standing}",
                     said,

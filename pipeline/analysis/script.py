@@ -16,7 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pipeline.analysis.snippet import FREE, clipped, is_here, lines_of
 from pipeline.analysis.source import Part, call, group, imported, literal, paragraph, prose
-from pipeline.config.params import Component, ProblemParams
+from pipeline.config.params import IGNORED, Component, ProblemParams
 from pipeline.problems.dataset import Dataset
 from pipeline.problems.losses import losses
 from pipeline.problems.metrics import metrics
@@ -45,12 +45,14 @@ class Data:
     remarks: tuple[str, ...] = ()
     classes: int = 2
     is_in_memory: bool = False
+    has_several_targets: bool = False
+    """Whether each sample has: such training is the user's own to write."""
 
     @classmethod
     def of(cls, data: pd.DataFrame) -> "Data":
         """What ``data/P.parquet`` holds."""
-        if "y" not in data:  # the samples are those of a script
-            return cls()
+        if "y" not in data:  # the samples are those of a script, or have several targets each
+            return cls(has_several_targets="targets" in data.attrs, remarks=tuple(data.attrs.get("remarks", ())))
         is_whole = pd.api.types.is_integer_dtype
         classes, remarks = data.attrs.get("classes", ()), tuple(data.attrs.get("remarks", ()))
         positive = classes[1] if len(classes) == 2 else None
@@ -61,8 +63,9 @@ class Data:
     def in_memory(cls, data: Dataset) -> "Data":
         """The same of samples that no file holds."""
         return cls(
-            data.task == "regression", False, len(data.shape) > 1, data.is_tokens, classes=data.classes, is_in_memory=True
-        )
+            data.task == "regression", False, len(data.shape) > 1, data.is_tokens, classes=data.classes, is_in_memory=True,
+            has_several_targets=data.y.ndim > 1,
+        )  # fmt: skip
 
 
 def script(
@@ -105,7 +108,8 @@ def script(
         label=literal(label),
         data=f"data/{problem_name}.parquet", kind=data, is_binary=is_binary,
         single=".squeeze(1)" if data.is_regression or is_binary else "",
-        epochs=int(run["epochs"]), batch_size=problem.batch_size,
+        epochs=int(run["epochs"]), batch_size=problem.batch_size, pace=problem.pace, accumulate=problem.accumulate,
+        share=_share(loss),
         per_batch=lines.is_per_batch, watched=lines.watched, resample=problem.resample,
         clip=clipped(problem), clipping=problem.clip,
         free=component.name in FREE,
@@ -149,9 +153,16 @@ def _layers(hidden: Sequence[int], activation: str, dropout: float) -> Iterator[
     yield f"nn.Linear({sizes[-1]}, outputs)"
 
 
+def _share(loss: Component) -> str:
+    """How much a ``batch`` counts among the ``rows`` of its optimizer step."""
+    if loss.args.get("weight") is None:
+        return "len(batch) / len(rows)"
+    return "CRITERION.weight[y[batch]].sum() / CRITERION.weight[y[rows]].sum()"
+
+
 def _loss(loss: Component) -> Part:
     entry = losses[loss.name]
-    given = {key: value for key, value in loss.args.items() if value is not None}
+    given = {key: value for key, value in loss.args.items() if value is not None and (key, value) != ("ignore_index", IGNORED)}
     if is_here(entry, "problems.losses"):
         return Part(call(f"nn.{loss.name}", [], given, tensors=("weight", "pos_weight")))
     return imported("loss", entry, ['"mean"'], given)

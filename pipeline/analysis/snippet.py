@@ -23,7 +23,7 @@ from torch.optim import Optimizer, lr_scheduler
 from pipeline.analysis.formulas import FORMULAS, PEAK, Arguments, Factor, length
 from pipeline.analysis.source import ROOM, Code, Part, call, imported, literal, paragraph, prose
 from pipeline.config.arrays import Floats
-from pipeline.config.params import ITS_OWN, Component, ProblemParams, Schedule
+from pipeline.config.params import ITS_OWN, NO_DECAY, Component, ProblemParams, Schedule
 from pipeline.config.registry import Registered
 from pipeline.problems.optimizers import SCHEDULE_FREE, is_torchs, optimizers
 from pipeline.problems.scripts import stand_in
@@ -62,6 +62,8 @@ class Lines:
     count: str
     watched: Monitor | None = None
     table: Table | None = None
+    groups: str = ""
+    """A function ``groups(model)`` that makes the optimizer's parameter groups, where there are several."""
 
     @property
     def is_per_batch(self) -> bool:
@@ -78,7 +80,7 @@ def lines_of(run: Mapping[str, Any], batches: int, warmup: int | str | None = No
 
     ``warmup`` is that of the schedule's entry as written, a share of the run perhaps; ``parameters`` are the optimizer's.
     """
-    component = Component(**{key: json.loads(run["optimizer"])[key] for key in ("name", "args")})
+    component, spared = _apart(Component(**{key: json.loads(run["optimizer"])[key] for key in ("name", "args")}))
     schedule, budget = _schedule(run), Budget(int(run["epochs"]), batches)
     count = "steps" if schedule.interval == "batch" else "epochs"
     phases, resolved = budget.steps_of(schedule), resolve(schedule, schedule.lr, budget)
@@ -93,20 +95,23 @@ def lines_of(run: Mapping[str, Any], batches: int, warmup: int | str | None = No
     if made is None:
         made = [], Part(f"Recorded(optimizer, {count})")
         table = _table(schedule, arguments, new, resolved, budget)
-    return Lines(
-        _rounded(resolved.lr), resolved.lr, _optimizer(component, parameters), *made, count, monitored(schedule), table
-    )  # fmt: skip
+    own, groups = _optimizer(component, parameters), _groups(spared) if spared else ""
+    return Lines(_rounded(resolved.lr), resolved.lr, own, *made, count, monitored(schedule), table, groups)
 
 
 def snippet(problem: ProblemParams, run: Mapping[str, Any], batches: int, warmup: int | str | None = None) -> str:
     """What to paste into a training loop with a ``model`` and a ``loader``: optimizer, scheduler, and where to step it."""
-    found = lines_of(run, batches, warmup, "model.parameters()")
+    is_grouped = NO_DECAY in json.loads(run["optimizer"])["args"]
+    found = lines_of(run, batches, warmup, "groups(model)" if is_grouped else "model.parameters()")
     own = sorted({found.optimizer.module, found.scheduler.module} - {""})
     text = [f"import {name}" for name in (*(["math"] if found.asks_for("math") else []), *own, "torch")]
     text += ["from torch.optim import lr_scheduler"] if found.asks_for("lr_scheduler") else []
     sizes = f"{int(run['epochs'])}, {literal(found.peak)}  # for {problem.pace}"
+    text += ["", "", *found.groups.split("\n"), ""] if found.groups else []
     text += ["", f"EPOCHS, {PEAK} = {sizes}", f"optimizer = {found.optimizer.call}"]
-    text += ["steps = EPOCHS * len(loader)"] if found.is_per_batch and found.asks_for("steps") else []
+    several = problem.accumulate
+    if found.is_per_batch and found.asks_for("steps"):
+        text += [f"steps = EPOCHS * -(-len(loader) // {several})" if several else "steps = EPOCHS * len(loader)"]
     text += ["# Recorded, with its table of rates, is in the whole file"] if found.table else []
     made = "\n".join([*found.before, f"scheduler = {found.scheduler.call}"])
     return "\n".join([*text, re.sub(r"\bepochs\b", "EPOCHS", made), *_loop(problem, run, found), ""])
@@ -122,13 +127,21 @@ def _loop(problem: ProblemParams, run: Mapping[str, Any], found: Lines) -> list[
     """The lines of a training loop beside which the scheduler is stepped."""
     step = f"scheduler.step({found.watched.replace('train_', 'training_') if found.watched else ''})"
     free = "    optimizer.train()  # and optimizer.eval() before the model is evaluated or saved"
+    batch = ["    for inputs, targets in loader:", "        ...  # forward, optimizer.zero_grad(), loss.backward()"]
+    if several := problem.accumulate:
+        batch = [
+            "    for batch, (inputs, targets) in enumerate(loader, 1):",
+            f"        ...  # forward, (loss / {several}).backward()",
+            f"        if batch % {several} and batch < len(loader):",
+            "            continue",
+        ]
     return [
         "for epoch in range(EPOCHS):",
         *([free] if json.loads(run["optimizer"])["name"] in FREE else []),
-        "    for inputs, targets in loader:",
-        "        ...  # forward, optimizer.zero_grad(), loss.backward()",
+        *batch,
         *([f"        torch.{clipped(problem)}"] if problem.clip else []),
         "        optimizer.step()",
+        *(["        optimizer.zero_grad()"] if problem.accumulate else []),
         f"{'        ' if found.is_per_batch else '    '}{step}",
     ]
 
@@ -266,6 +279,40 @@ def _column(name: str, values: Floats) -> str:
 
 
 # The optimizer
+
+
+def _apart(component: Component) -> tuple[Component, list[str]]:
+    """The optimizer by its own arguments, and the parameters that are spared its weight decay."""
+    if NO_DECAY not in component.args or NO_DECAY in optimizers[component.name].arguments.model_fields:
+        return component, []
+    own = {name: value for name, value in component.args.items() if name != NO_DECAY}
+    return Component(component.name, own), component.args[NO_DECAY]
+
+
+TESTS = {
+    "bias": '"bias" in name',
+    "norm": '"norm" in type(layer).__name__.lower()',
+    "embedding": "isinstance(layer, (torch.nn.Embedding, torch.nn.EmbeddingBag))",
+}
+"""What :func:`pipeline.problems.optimizers.undecayed` asks of a parameter's ``name`` in its ``layer``."""
+
+
+def _groups(spared: Sequence[str]) -> str:
+    """The function that makes the parameter groups."""
+    tests = [TESTS.get(word, f'{literal(word)} in f"{{place}}.{{name}}".lstrip(".")') for word in spared]
+    return "\n".join([
+        "def groups(model):",
+        f'    """Parameters with the weight decay of the optimizer, and those without: {", ".join(spared)}."""',
+        "    spared = {",
+        "        parameter",
+        "        for place, layer in model.named_modules()",
+        "        for name, parameter in layer.named_parameters(recurse=False)",
+        f"        if {f'{chr(10)}        or '.join(tests)}",
+        "    }",
+        "    decayed = [parameter for parameter in model.parameters() if parameter not in spared]",
+        "    others = [parameter for parameter in model.parameters() if parameter in spared]",
+        '    return [{"params": decayed}, {"params": others, "weight_decay": 0.0}]',
+    ])  # fmt: skip
 
 
 def _rounded(rate: float) -> float:

@@ -268,7 +268,7 @@ def unusual(name: str, args: Mapping[str, Any]) -> dict[str, Any]:
     if name not in {entry.name for entry in optimizers}:  # a script's own, of which nothing else is known here
         return {"lr": args["lr"]}
     usual = optimizers[name].complete({"lr": args["lr"]})
-    return {key: value for key, value in args.items() if key == "lr" or value != usual[key]}
+    return {key: value for key, value in args.items() if key == "lr" or value != usual.get(key)}
 
 
 def _versions() -> str:

@@ -116,11 +116,9 @@ def _inputs(part: str, x: Array) -> Array:
 
 def _targets(part: str, y: Array) -> Array:
     y = y.reshape(len(y)) if y.ndim > 1 and y.size == len(y) else y
-    if y.ndim != 1 or y.dtype.kind not in "biuf":
-        raise CompareError(
-            f"compare: the targets of {part} are of shape {y.shape} and {y.dtype}; one number or class each is needed"
-        )
-    if y.dtype.kind != "f" and (y < 0).any():
+    if y.dtype.kind not in "biuf":
+        raise CompareError(f"compare: the targets of {part} are {y.dtype}; numbers or classes are needed")
+    if y.dtype.kind != "f" and y.ndim == 1 and (y < 0).any():
         raise CompareError(f"compare: the targets of {part} have the class {y.min()}; number classes from 0 up")
     if y.dtype.kind == "f" and not np.isfinite(y).all():
         raise CompareError(f"compare: the targets of {part} are not all finite; leave those samples out")
@@ -303,7 +301,7 @@ def _torchs(given: Any) -> dict[str, Any] | None:
     told = {key: getattr(given, key) for key in CATALOGUE.losses[name].arguments.model_fields}
     told = {key: value.tolist() if isinstance(value, Tensor) else value for key, value in told.items()}
     known = CATALOGUE.losses[name].function("mean", **told)
-    if vars(known).keys() != vars(given).keys() or getattr(given, "ignore_index", -100) != -100:
+    if vars(known).keys() != vars(given).keys():
         return None
     return {"name": name, **{key: value for key, value in told.items() if value is not None}}
 

@@ -50,6 +50,8 @@ from pipeline.config.units import (
 from pipeline.config.wording import in_words, mistake, suggestion
 
 PARAMS_FILE = Path("params.yaml")
+IGNORED = -100
+"""The target that torch's cross-entropy leaves out, if no other is named."""
 Interval = Literal["epoch", "batch"]
 Epoch = Literal["last", "best"]
 SamplerName = Literal["tpe", "random", "gp", "cmaes", "qmc"]
@@ -100,7 +102,31 @@ class ComponentOf:
             entry = registry.find(name)
         except PydanticCustomError as error:
             raise _nested("name", name, error) from None
+        if self.kind == "optimizers" and NO_DECAY in arguments and NO_DECAY not in entry.arguments.model_fields:
+            spared = arguments.pop(NO_DECAY)
+            own = entry.complete(arguments)
+            return Component(entry.name, {**own, NO_DECAY: _no_decay(spared, own)})
         return Component(entry.name, entry.complete(arguments))
+
+
+NO_DECAY = "no_decay"
+"""What every optimizer with a weight decay takes beside its own arguments: the parameters that it leaves alone."""
+_WORDS: TypeAdapter[list[str]] = TypeAdapter(
+    Annotated[list[Annotated[str, Field(strict=True, pattern=r"^[A-Za-z0-9_.]+$")]], Field(min_length=1)]
+)
+
+
+def _no_decay(spared: Any, arguments: Mapping[str, Any]) -> list[str]:
+    """``no_decay`` of an optimizer with these arguments."""
+    right = "write [bias, norm], embedding, or parts of the parameters' names"
+    try:
+        words = _WORDS.validate_python(_as_list(spared))
+    except ValidationError:
+        raise _nested(NO_DECAY, spared, mistake("is no list of words", right)) from None
+    if not arguments.get("weight_decay"):
+        wrong = "spares parameters the weight decay, and there is none"
+        raise _nested(NO_DECAY, spared, mistake(wrong, "write a weight_decay above 0, or leave it out"))
+    return words
 
 
 @dataclass(frozen=True)
@@ -337,7 +363,7 @@ class ProblemParams(BaseModel):
     model: Annotated[Component, ComponentOf("models")]
     """What is trained."""
     optimizer: Annotated[Component, ComponentOf("optimizers")]
-    """What trains it; its `lr` is the 100% of all rates."""
+    """What trains it; its `lr` is the 100% of all rates. `no_decay: [bias, norm]` spares these parameters its weight decay."""
     loss: Annotated[Component, ComponentOf("losses")] | None = None
     """What is minimised, and what all choices are made by; cross-entropy or squared error where it is left out."""
     metric: Annotated[Component, ComponentOf("metrics")] | None = None
@@ -346,12 +372,15 @@ class ProblemParams(BaseModel):
     """The budget: passes over the training part."""
     batch_size: int = Field(ge=1, le=1_000_000)
     """Samples per optimizer step; the last batch of an epoch may be smaller."""
+    accumulate: int | None = Field(default=None, ge=2, le=100_000)
+    """Batches whose gradients make one optimizer step: that of the mean over all of their samples. One where it is left out."""
     clip: Clipping | None = None
     """Bound on the gradients of each step."""
-    engine: Literal["auto", "compiled", "tensors", "loop"] = "auto"
-    """How runs are trained: side by side in compiled code or as stacked tensors, or each by itself.
+    engine: Literal["auto", "compiled", "tensors", "loop", "compiled-loop"] = "auto"
+    """How runs are trained: side by side in compiled code or as stacked tensors, or each by itself, its model as it is or
+    by ``torch.compile``.
 
-    ``auto`` takes the fastest that is possible and worth its preparation; any other is insisted on.
+    ``auto`` takes the fastest that is possible and worth its preparation, never ``compiled-loop``; any other is insisted on.
     """
     schedulers: Schedules = Field(default_factory=dict)
     """Entries for this problem alone, in place of those of the same label or beside them."""
@@ -359,7 +388,24 @@ class ProblemParams(BaseModel):
     @property
     def pace(self) -> str:
         """What an optimizer step takes in, in words."""
-        return f"batches of {self.batch_size}"
+        return f"batches of {self.batch_size}" + (f", {self.accumulate} to a step" if self.accumulate else "")
+
+    @property
+    def samples_per_step(self) -> int:
+        """Those that the gradients of an optimizer step are of."""
+        return self.batch_size * (self.accumulate or 1)
+
+    def trained_by(self) -> dict[str, Any]:
+        """All that a run's numbers follow from, but its data, schedule and length.
+
+        What came later is not in it where it is left out: earlier runs keep their names.
+        """
+        parts = self.model_dump(exclude={"dataset", "resample", "schedulers", "epochs"})
+        if self.accumulate is None:
+            del parts["accumulate"]
+        if self.loss and self.loss.args.get("ignore_index") == IGNORED:
+            parts["loss"] = {"name": self.loss.name, "args": {k: v for k, v in self.loss.args.items() if k != "ignore_index"}}
+        return parts
 
     @field_validator("resample")
     @classmethod
@@ -460,7 +506,7 @@ class ScriptParams(ProblemParams):
         return {**entry, "script": script, "dataset": data, "model": Component(str(script.get("path")), script.get("args", {}))}
 
 
-THE_SCRIPTS = ("dataset", "model", "loss", "batch_size", "clip", "engine")
+THE_SCRIPTS = ("dataset", "model", "loss", "batch_size", "accumulate", "clip", "engine")
 """Keys of a problem that a script settles itself."""
 
 

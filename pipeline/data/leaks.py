@@ -20,7 +20,7 @@ from pipeline.config.wording import suggestion
 from pipeline.data.features import MISSING
 from pipeline.data.mistakes import more, names_of
 from pipeline.data.splits import SplitError, together
-from pipeline.problems.dataset import PARTS
+from pipeline.problems.dataset import PARTS, targets_of
 from pipeline.problems.encoding import Column
 
 FEWEST = 30
@@ -45,6 +45,8 @@ def leaks(data: pd.DataFrame, trusted: Sequence[str] = (), *, is_in_order: bool 
     Where the parts follow one another in time (``is_in_order``), a column that counts the rows tells nothing of the later ones.
     """
     columns = [Column.from_dict(column) for column in data.attrs.get("columns", ())]
+    if not columns:
+        return
     target = _Target.of(data["y"].to_numpy())
     for number, column in enumerate(columns):
         if column.name in trusted:
@@ -192,7 +194,7 @@ def _dealt(data: pd.DataFrame, number: Indices, seed: int) -> pd.DataFrame:
     """The dataset with equal samples as groups, and parts of the same sizes that tear none."""
     counts = data["split"].value_counts()
     parts = np.full(len(data), "spare", dtype=object)
-    for part, rows in together(number, data["y"].to_numpy(), {part: int(counts[part]) for part in PARTS}, seed).items():
+    for part, rows in together(number, targets_of(data), {part: int(counts[part]) for part in PARTS}, seed).items():
         parts[rows] = part
     dealt = data.assign(split=parts, group=number)
     dealt.attrs = {**data.attrs, "duplicates": True}
@@ -201,7 +203,7 @@ def _dealt(data: pd.DataFrame, number: Indices, seed: int) -> pd.DataFrame:
 
 def same_samples(data: pd.DataFrame) -> Indices | None:
     """The number of each row's inputs, the same for rows that have the same; None where no two have."""
-    x = data[[name for name in data if name not in ("split", "y", "group")]].to_numpy()
+    x = data[[name for name in data.columns if name.startswith("x")]].to_numpy()
     seen: dict[bytes, int] = {}
     rows = np.ascontiguousarray(x + x.dtype.type(0))  # no -0.0
     number = np.array([seen.setdefault(row.tobytes(), len(seen)) for row in rows])

@@ -11,7 +11,7 @@ import pandas as pd
 
 from pipeline.config.arrays import Indices
 from pipeline.config.fingerprints import stream
-from pipeline.problems.dataset import PARTS, ProblemError, Split
+from pipeline.problems.dataset import PARTS, ProblemError, Split, strata_of, targets_of
 
 
 class SplitError(Exception):
@@ -40,7 +40,7 @@ def draw_splits(problem: str, data: pd.DataFrame, seeds: Iterable[int], *, resam
 
 
 def _drawn(data: pd.DataFrame, sizes: Mapping[str, int], seed: int) -> dict[str, Indices]:
-    y = data["y"].to_numpy()
+    y = targets_of(data)
     if "group" not in data:
         return at_random(y, sizes, seed)
     group = data["group"].to_numpy()
@@ -73,7 +73,8 @@ def in_two(rows: Indices, y: npt.NDArray[np.generic], first: int, second: int, s
     """Two parts of these sizes out of these rows, as scikit-learn draws them."""
     from sklearn.model_selection import train_test_split  # late: a second, which only drawing needs
 
-    strata = y[rows] if np.issubdtype(y.dtype, np.integer) else None
+    classes = strata_of(y)
+    strata = None if classes is None else classes[rows]
     if strata is not None:
         _refuse_few(np.unique(strata, return_counts=True)[1], min(first, second))
     one, other = train_test_split(rows, train_size=first, test_size=second, stratify=strata, random_state=seed)
@@ -127,7 +128,8 @@ def together(
     _, number, counts = np.unique(group, return_inverse=True, return_counts=True)
     if len(counts) < len(PARTS):
         raise SplitError(f"there are only {len(counts)} different ones for the three parts")
-    stratum = np.unique(y, return_inverse=True)[1] if np.issubdtype(y.dtype, np.integer) else np.zeros(len(y), dtype=np.int64)
+    classes = strata_of(y)
+    stratum = np.zeros(len(y), dtype=np.int64) if classes is None else np.unique(classes, return_inverse=True)[1]
     room = _room(stratum, sizes, seed)
     part_of = np.full(len(y), -1)
     members = np.split(np.argsort(number, kind="stable"), np.cumsum(counts)[:-1])

@@ -15,7 +15,7 @@ from pipeline.data.mistakes import SHOWN, DatasetError, names_of, rows_of
 from pipeline.data.options import Inputs, Options
 from pipeline.data.parts import groups_of, parts_of
 from pipeline.data.targets import labelled, target_of
-from pipeline.problems.dataset import PARTS
+from pipeline.problems.dataset import PARTS, strata_of, targets_of
 from pipeline.problems.encoding import Column, lost_in_single_precision
 
 
@@ -58,22 +58,25 @@ def dataset_of_arrays(
 ) -> pd.DataFrame:
     """Arrays as a dataset: the one of the inputs, (samples, …), beside ``target`` and what else is named, (samples,) each.
 
+    A ``target`` of shape (samples, …) is several for each sample, such as the next token at every place: then inputs stay
+    as they are, too.
+
     Inputs of shape (samples, features) are a table's columns, standardised like these, or token ids, as ``inputs`` says; see
     :func:`_are_tokens`. Of any other shape they stay as they are. Raises :class:`DatasetError`.
     """
     asked = Options(target, **options)
     beside = list(asked.beside.values())
     left = list(asked.features or [name for name in arrays if name not in beside])
-    _refuse_arrays(arrays, left, beside)
+    _refuse_arrays(arrays, left, beside, target)
     (name,) = left
     x, table = arrays[name], pd.DataFrame({key: values for key, values in arrays.items() if values.ndim == 1})
     tokens, remark = _are_tokens(x, inputs, name)
-    if x.ndim <= 2 and not tokens:
+    if x.ndim <= 2 and not tokens and arrays[target].ndim == 1:
         columns = pd.DataFrame(x.reshape(len(x), -1)).rename(columns=lambda number: f"{name}[{number}]")
         given = {field.name: getattr(asked, field.name) for field in fields(asked)} | {"features": None}
         data = dataset_of(pd.concat([table[beside], columns], axis=1), **given)
     else:
-        data = _as_they_are(x, name, tokens, table, asked)
+        data = _as_they_are(x, arrays[target], name, tokens, table, asked)
     data.attrs["remarks"] = [*data.attrs["remarks"], *remark]
     return data
 
@@ -91,15 +94,20 @@ def _are_tokens(x: npt.NDArray[Any], inputs: Inputs, name: str) -> tuple[bool, l
     return True, [f"{x.dtype} inputs taken as token ids (`inputs: numbers` for numbers)"]
 
 
-def _as_they_are(x: npt.NDArray[Any], name: str, tokens: bool, table: pd.DataFrame, options: Options) -> pd.DataFrame:
-    """Token ids, or samples that are no plain rows."""
+def _as_they_are(
+    x: npt.NDArray[Any], y: npt.NDArray[Any], name: str, tokens: bool, table: pd.DataFrame, options: Options
+) -> pd.DataFrame:
+    """Token ids, or samples that are no plain rows, or have several targets."""
     if (rows := rows_of(~np.isfinite(x.reshape(len(x), -1)).all(axis=1))) is not None:
         right = "complete these samples or take them out; only plain rows can be imputed"
         raise DatasetError("missing", f"the array {name} is not finite in {rows}", right)
     remarks = Remarks()
-    are = labelled(table[options.target], options, remarks)
-    x, table = x[are], table[are].reset_index(drop=True)
-    y, classes = target_of(table[options.target], options, remarks)
+    if y.ndim == 1:
+        are = labelled(table[options.target], options, remarks)
+        x, table = x[are], table[are].reset_index(drop=True)
+        y, classes = target_of(table[options.target], options, remarks)
+    else:
+        y, classes = _several(y, options), []
     kind = np.int64 if tokens else x.dtype if x.dtype.kind == "f" else np.float32
     data = frame(x.astype(kind), y, parts_of(table, y, options))
     if options.group is not None:
@@ -108,13 +116,24 @@ def _as_they_are(x: npt.NDArray[Any], name: str, tokens: bool, table: pd.DataFra
     return data
 
 
-def _refuse_arrays(arrays: Mapping[str, npt.NDArray[Any]], inputs: Sequence[str], beside: Sequence[str]) -> None:
+def _several(y: npt.NDArray[Any], options: Options) -> npt.NDArray[Any]:
+    """Targets of shape (samples, …): classes, of which negative ones may be ignored by the loss, or numbers."""
+    if y.dtype.kind not in "iuf":
+        what = f"the array {options.target} of shape {y.shape} holds {y.dtype}, no numbers"
+        raise DatasetError("target", what, "save classes as int64, or numbers as float32")
+    if (rows := rows_of(~np.isfinite(y.reshape(len(y), -1)).all(axis=1))) is not None:
+        raise DatasetError("target", f"the array {options.target} is not finite in {rows}", "complete these samples")
+    is_whole = options.task == "classification" or (options.task == "auto" and y.dtype.kind in "iu")
+    return y.astype(np.int64 if is_whole else np.float64)
+
+
+def _refuse_arrays(arrays: Mapping[str, npt.NDArray[Any]], inputs: Sequence[str], beside: Sequence[str], target: str) -> None:
     """Refuse names that no array has, anything but one array of numbers as inputs, and others that are no plain columns."""
     for key, names in {"features": inputs, "target": beside}.items():
         for name in names:
             if name not in arrays:
                 raise DatasetError(key, f"there is no array {name!r}", suggestion(name, arrays))
-            if key == "target" and arrays[name].ndim != 1:
+            if key == "target" and arrays[name].ndim != 1 and name != target:
                 raise DatasetError(key, f"the array {name} has the shape {arrays[name].shape}", "give it one number per sample")
     if len(inputs) != 1:
         raise DatasetError("features", f"the inputs may be any of {names_of(inputs)}", "name the array: `features: [x]`")
@@ -124,7 +143,7 @@ def _refuse_arrays(arrays: Mapping[str, npt.NDArray[Any]], inputs: Sequence[str]
 
 
 def frame(x: npt.NDArray[Any], y: npt.NDArray[Any], split: npt.NDArray[Any]) -> pd.DataFrame:
-    """The table of a dataset: ``x`` (samples, *shape), ``y`` (samples,) and ``split`` (samples,) names.
+    """The table of a dataset: ``x`` (samples, *shape), ``y`` (samples,) or (samples, …), and ``split`` (samples,) names.
 
     Whole numbers in ``y`` are classes from 0 up, all others are to be predicted themselves. Whole numbers in ``x`` stay what
     they are (token ids); the shape of a sample that is no plain row is kept in the frame's ``attrs``.
@@ -134,7 +153,13 @@ def frame(x: npt.NDArray[Any], y: npt.NDArray[Any], split: npt.NDArray[Any]) -> 
         raise DatasetError("name", *wrong)
     kind = np.int64 if np.issubdtype(x.dtype, np.integer) else np.float32
     columns = pd.DataFrame(flat.astype(kind), columns=[f"x{i}" for i in range(flat.shape[1])])
-    columns.insert(0, "y", y.astype(np.int64 if np.issubdtype(y.dtype, np.integer) else np.float64))
+    y = y.astype(np.int64 if np.issubdtype(y.dtype, np.integer) else np.float64)
+    if y.ndim > 1:
+        targets = pd.DataFrame(y.reshape(len(y), -1)).rename(columns=lambda number: f"y{number}")
+        columns = pd.concat([targets, columns], axis=1)
+        columns.attrs["targets"] = list(y.shape[1:])
+    else:
+        columns.insert(0, "y", y)
     columns.insert(0, "split", split)
     if x.ndim > 2:  # samples and features
         columns.attrs["shape"] = list(x.shape[1:])
@@ -152,7 +177,7 @@ def described(data: pd.DataFrame) -> str:
     parts = ", ".join(f"{sizes[part]} {part}" for part in PARTS)
     inputs = f"{len(columns)} features ({len(categories)} of them categories)"
     if not columns:
-        width = sum(name not in ("split", "y", "group") for name in data)
+        width = sum(name.startswith("x") for name in data.columns)
         inputs = f"inputs of shape {tuple(data.attrs.get('shape', (width,)))}"
     said = [f"{len(data)} samples ({parts}), {inputs}, to predict {_predicted(data)}", *data.attrs.get("remarks", ())]
     if constant:
@@ -162,6 +187,10 @@ def described(data: pd.DataFrame) -> str:
 
 def _predicted(data: pd.DataFrame) -> str:
     """What is to be predicted, classes by their names; of two, which one binary metrics look at."""
+    if "targets" in data.attrs:
+        targets = targets_of(data)
+        each = f"classes up to {targets.max()}" if strata_of(targets.reshape(-1)) is not None else "numbers"
+        return f"targets of shape {tuple(data.attrs['targets'])}, {each}"
     y, classes = data["y"], data.attrs.get("classes", ())
     if not pd.api.types.is_integer_dtype(y):
         return f"a number from {y.min():.10g} to {y.max():.10g}"

@@ -9,14 +9,21 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar, cast
 
 import torch
+from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from pipeline.config.errors import PipelineError
 from pipeline.problems.problem import Problem
 
 WORTH_TRACING = 20_000
 """Run-steps (runs × optimizer steps) of one training from which tracing is earned back."""
 WORTH_COMPILING = 10_000
 """Steps of a run from which ``torch.compile`` is, on top of that."""
+
+
+class CompilingError(PipelineError):
+    """A model that was to be compiled and cannot be."""
+
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -74,3 +81,19 @@ def _reason(error: Exception) -> str:
     """The first line of what went wrong, with the usual remedy."""
     line = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return f"{line[:200]} (it needs a C++ compiler and Python's headers: `apt install g++ python3-dev`)"
+
+
+def compiled(model: nn.Module) -> Callable[[Tensor], Tensor]:
+    """The model by ``torch.compile``; its first call raises :class:`CompilingError` where that fails."""
+    call: Callable[[Tensor], Tensor] = torch.compile(model)
+
+    def forward(x: Tensor) -> Tensor:
+        try:
+            return call(x)
+        except Exception as error:
+            if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+                raise
+            wrong = f"engine: compiled-loop: torch.compile fails: {_reason(error)}; or write engine: loop"
+            raise CompilingError(wrong) from error
+
+    return forward

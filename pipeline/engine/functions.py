@@ -32,6 +32,8 @@ class Functions:
     loss: Loss
     metric: Metric
     clip: Clipping | None = None
+    undecayed: frozenset[str] = frozenset()
+    """The names of parameters without weight decay."""
     _evaluated: nn.Module = field(init=False, repr=False)
     """The model in evaluation mode."""
 
@@ -88,8 +90,14 @@ class Functions:
         gradients = _clipped(gradients, self.clip)
         per = len(self.optimizer.starts)
         updated = [
-            self.optimizer.update(state[i], gradients[i], tuple(state[count + i * per : count + (i + 1) * per]), of_update)
-            for i in range(count)
+            self.optimizer.update(
+                state[i],
+                gradients[i],
+                tuple(state[count + i * per : count + (i + 1) * per]),
+                of_update,
+                is_decayed=name not in self.undecayed,
+            )
+            for i, name in enumerate(self.names)
         ]
         return (*(new for new, _ in updated), *(kept for _, all_kept in updated for kept in all_kept), loss)
 

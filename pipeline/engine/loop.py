@@ -10,8 +10,9 @@ from functools import partial
 from typing import Any, get_args
 
 import numpy as np
+import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
 from pipeline.config.checkpoints import Checkpoint
@@ -19,6 +20,7 @@ from pipeline.config.fingerprints import stream
 from pipeline.config.params import Clipping
 from pipeline.engine.averaging import Evaluated
 from pipeline.engine.beginning import Beginning, beginning, mean_loss
+from pipeline.engine.compiling import compiled
 from pipeline.engine.stacked import on_device
 from pipeline.problems.chance import Chance, as_arrays, as_lists
 from pipeline.problems.dropout import drawn, draws_of
@@ -113,6 +115,8 @@ class Script:
         self._scale = float(samples.scale[0])
         self.model = moved(problem.new_model(run.seed, run.stream), device, dtype)
         self._parameters: list[Tensor] = list(self.model.parameters())
+        is_compiled = problem.params.engine == "compiled-loop"
+        self._trained: Callable[[Tensor], Tensor] = compiled(self.model) if is_compiled else self.model
         average = run.schedule.average
         self._evaluated = Evaluated(self.model, average and average.in_epochs(run.epochs))
         budget = problem.budget(run.epochs)
@@ -121,14 +125,15 @@ class Script:
         self._shares = at_one_rate(self.optimizer, resolved.lr)
         self._scheduler, self.monitor = build(run.schedule, self.optimizer, resolved, budget), monitored(run.schedule)
         self._order, self._draws = problem.new_order(run.seed, run.stream), problem.new_draws(run)
+        self._of_draws = [buffer for _, buffer in draws_of(self.model)]
         self._chance = Chance(stream("chance", problem.name, run.label, run.schedule.key, run.seed, run.stream))
         self._of_evaluation = stream("evaluation", problem.name, run.seed, run.stream)
 
     def beginning(self) -> Beginning:
         """Where the run begins on its training part."""
-        batch_size = self._problem.params.batch_size
+        size = self._problem.params.samples_per_step
         with Chance(self._of_evaluation).used():
-            return beginning(self.model, self._problem.loss, *self._samples("train"), batch_size)
+            return beginning(self.model, self._problem.loss, *self._samples("train"), size)
 
     def final_loss(self) -> float:
         """The training part's mean loss at the weights that are evaluated, to be compared with the beginning's."""
@@ -190,24 +195,37 @@ class Script:
         training, total = self._rows["train"], 0.0
         with self._chance.used():
             order = torch.randperm(len(training), generator=self._order)
-            for batch in order.split(self._problem.params.batch_size):  # type: ignore[no-untyped-call]
-                rows = training[batch.to(training.device)]
-                _renew_draws(self.model, self._draws)
+            for of_step in order.split(self._problem.params.samples_per_step):  # type: ignore[no-untyped-call]
+                rows = training[of_step.to(training.device)]
+                batches = rows.split(self._problem.params.batch_size)  # type: ignore[no-untyped-call]
+                draws = drawn(self._draws, len(batches)) if self._of_draws else None
                 with each_at_its_share(self.optimizer, self._shares):
-                    loss: Any = self.optimizer.step(partial(self._loss, rows))  # type: ignore[arg-type]
+                    loss: Any = self.optimizer.step(partial(self._loss, batches, draws))  # type: ignore[arg-type]
                 self._evaluated.end_step()
                 if self._schedule.interval == "batch":
                     advance(self._scheduler, self._schedule.name)
                 total += loss.item() * len(rows)
         return total / len(training)
 
-    def _loss(self, rows: Tensor) -> Tensor:
-        """The closure of the optimizer's step: loss and gradients of a batch."""
+    def _loss(self, batches: Sequence[Tensor], draws: npt.NDArray[np.int64] | None) -> Tensor:
+        """The closure of the optimizer's step: loss and gradients of its batches, those of the mean over all their samples.
+
+        ``draws`` are the random numbers of each batch's dropout: the same, however often an optimizer calls it in a step.
+        """
         self.optimizer.zero_grad()
-        loss = self._problem.loss.mean(self.model(self._x[rows]), self._y[rows])
-        loss.backward()  # type: ignore[no-untyped-call]
+        found, total = [], self._problem.loss.count(self._y[torch.cat([*batches])]) if len(batches) > 1 else None
+        for number, rows in enumerate(batches):
+            if draws is not None:
+                self._renew(draws[number])
+            loss = self._problem.loss.mean(self._trained(self._x[rows]), self._y[rows], among=total)
+            loss.backward()  # type: ignore[no-untyped-call]
+            found.append(loss.detach())
         _clip(self._parameters, self._problem.params.clip)
-        return loss
+        return torch.stack(found).sum()
+
+    def _renew(self, draw: npt.NDArray[np.int64]) -> None:
+        for buffer in self._of_draws:
+            buffer.copy_(torch.from_numpy(draw))
 
     def average(self, epoch: int) -> None:
         """Take the epoch's weights into a mean that goes by epochs, where one is asked for."""
@@ -265,10 +283,3 @@ def _clip(parameters: list[Tensor], clip: Clipping | None) -> None:
         clip_grad_norm_(parameters, clip.norm)
     elif clip is not None and clip.value is not None:
         clip_grad_value_(parameters, clip.value)
-
-
-def _renew_draws(model: nn.Module, generator: np.random.Generator) -> None:
-    if buffers := [buffer for _, buffer in draws_of(model)]:
-        numbers = torch.from_numpy(drawn(generator, 1)[0])
-        for buffer in buffers:
-            buffer.copy_(numbers)

@@ -49,8 +49,13 @@ class StackedOptimizer(Protocol):
         """
         ...
 
-    def update(self, parameter: Tensor, gradient: Tensor, state: State, numbers: Tensor) -> tuple[Tensor, State]:
-        """A run's new parameter and state, given its ``numbers`` of the step, (kinds,)."""
+    def update(
+        self, parameter: Tensor, gradient: Tensor, state: State, numbers: Tensor, *, is_decayed: bool = True
+    ) -> tuple[Tensor, State]:
+        """A run's new parameter and state, given its ``numbers`` of the step, (kinds,).
+
+        One that is not ``is_decayed`` is trained as with a weight decay of 0.
+        """
         ...
 
     def evaluated(self, parameter: Tensor, state: State) -> Tensor:
@@ -119,10 +124,12 @@ class StackedSGD(_EvaluatedAsTrained):
         direct = np.where(on, 1.0 if self._nesterov else 0.0, 1.0)
         return np.stack([lr, keep, add, follow, direct], axis=1)
 
-    def update(self, parameter: Tensor, gradient: Tensor, state: State, numbers: Tensor) -> tuple[Tensor, State]:
+    def update(
+        self, parameter: Tensor, gradient: Tensor, state: State, numbers: Tensor, *, is_decayed: bool = True
+    ) -> tuple[Tensor, State]:
         """One step; see the class for the arithmetic."""
         lr, *rest = numbers.unbind()
-        gradient = _with_decay(gradient, parameter, self._weight_decay)
+        gradient = _with_decay(gradient, parameter, self._weight_decay * is_decayed)
         if not state:
             return parameter - lr * gradient, ()
         step, buffer = _follow(gradient, state[0], rest)
@@ -149,14 +156,17 @@ class StackedAdamW(_EvaluatedAsTrained):
         root = np.sqrt(1 - self._beta2**step) + np.zeros_like(lr)
         return np.stack([1 - lr * self._weight_decay, 1 - momentum, rate, root], axis=1)
 
-    def update(self, parameter: Tensor, gradient: Tensor, state: State, numbers: Tensor) -> tuple[Tensor, State]:
+    def update(
+        self, parameter: Tensor, gradient: Tensor, state: State, numbers: Tensor, *, is_decayed: bool = True
+    ) -> tuple[Tensor, State]:
         """One step, in torch's order of operations; with amsgrad the mean square counts at its highest so far."""
         decay, fresh, rate, root = numbers.unbind()
         mean = state[0] + fresh * (gradient - state[0])
         square = self._beta2 * state[1] + (1 - self._beta2) * gradient * gradient
         highest = (torch.maximum(state[2], square),) if self._amsgrad else ()
         scale = (*highest, square)[0].sqrt() / root + self._eps
-        return parameter * decay - rate * mean / scale, (mean, square, *highest)
+        decayed = parameter * decay if is_decayed else parameter
+        return decayed - rate * mean / scale, (mean, square, *highest)
 
 
 class StackedAdam(StackedAdamW):
@@ -170,9 +180,12 @@ class StackedAdam(StackedAdamW):
         super().__init__({**arguments, "weight_decay": decay if decoupled else 0.0}, runs, has_momentum=has_momentum)
         self._penalty = 0.0 if decoupled else decay
 
-    def update(self, parameter: Tensor, gradient: Tensor, state: State, numbers: Tensor) -> tuple[Tensor, State]:
+    def update(
+        self, parameter: Tensor, gradient: Tensor, state: State, numbers: Tensor, *, is_decayed: bool = True
+    ) -> tuple[Tensor, State]:
         """One step of AdamW, after the penalty."""
-        return super().update(parameter, _with_decay(gradient, parameter, self._penalty), state, numbers)
+        gradient = _with_decay(gradient, parameter, self._penalty * is_decayed)
+        return super().update(parameter, gradient, state, numbers, is_decayed=is_decayed)
 
 
 class StackedNAdam(_EvaluatedAsTrained):
@@ -211,14 +224,17 @@ class StackedNAdam(_EvaluatedAsTrained):
         share: Floats = 1 - 0.5 * 0.96 ** (step * self._momentum_decay)
         return share
 
-    def update(self, parameter: Tensor, gradient: Tensor, state: State, numbers: Tensor) -> tuple[Tensor, State]:
+    def update(
+        self, parameter: Tensor, gradient: Tensor, state: State, numbers: Tensor, *, is_decayed: bool = True
+    ) -> tuple[Tensor, State]:
         """One step; see the class for the arithmetic."""
         decay, fresh, of_gradient, of_mean, correction = numbers.unbind()
-        gradient = _with_decay(gradient, parameter, self._penalty)
+        gradient = _with_decay(gradient, parameter, self._penalty * is_decayed)
         mean = state[0] + fresh * (gradient - state[0])
         square = self._beta2 * state[1] + (1 - self._beta2) * gradient * gradient
         scale = (square / correction).sqrt() + self._eps
-        return parameter * decay - of_gradient * gradient / scale - of_mean * mean / scale, (mean, square)
+        decayed = parameter * decay if is_decayed else parameter
+        return decayed - of_gradient * gradient / scale - of_mean * mean / scale, (mean, square)
 
 
 class StackedRMSprop(_EvaluatedAsTrained):
@@ -251,10 +267,12 @@ class StackedRMSprop(_EvaluatedAsTrained):
             )
         return np.stack([lr, np.where(on, momentum, 1.0), on, on, ~on], axis=1)
 
-    def update(self, parameter: Tensor, gradient: Tensor, state: State, numbers: Tensor) -> tuple[Tensor, State]:
+    def update(
+        self, parameter: Tensor, gradient: Tensor, state: State, numbers: Tensor, *, is_decayed: bool = True
+    ) -> tuple[Tensor, State]:
         """One step: the gradient over its root mean square, or where centred over its standard deviation."""
         lr, *rest = numbers.unbind()
-        gradient = _with_decay(gradient, parameter, self._weight_decay)
+        gradient = _with_decay(gradient, parameter, self._weight_decay * is_decayed)
         square = self._alpha * state[0] + (1 - self._alpha) * gradient * gradient
         mean = (state[1].lerp(gradient, 1 - self._alpha),) if self._centered else ()
         variance = square - mean[0] * mean[0] if mean else square
@@ -283,10 +301,12 @@ class StackedAdagrad(_EvaluatedAsTrained):
         rate: Floats = lr / (1 + before * self._lr_decay)
         return rate[:, None]
 
-    def update(self, parameter: Tensor, gradient: Tensor, state: State, numbers: Tensor) -> tuple[Tensor, State]:
+    def update(
+        self, parameter: Tensor, gradient: Tensor, state: State, numbers: Tensor, *, is_decayed: bool = True
+    ) -> tuple[Tensor, State]:
         """One step, in torch's order of operations."""
         (lr,) = numbers.unbind()
-        gradient = _with_decay(gradient, parameter, self._weight_decay)
+        gradient = _with_decay(gradient, parameter, self._weight_decay * is_decayed)
         total = state[0] + gradient * gradient
         return parameter - lr * gradient / (total.sqrt() + self._eps), (total,)
 
@@ -341,9 +361,11 @@ class StackedSGDScheduleFree(_Averaging):
         _, share, of_y = self._shares(lr, momentum)
         return np.stack([lr, share, of_y], axis=1)
 
-    def update(self, parameter: Tensor, gradient: Tensor, state: State, numbers: Tensor) -> tuple[Tensor, State]:
+    def update(
+        self, parameter: Tensor, gradient: Tensor, state: State, numbers: Tensor, *, is_decayed: bool = True
+    ) -> tuple[Tensor, State]:
         """One step; see :func:`_averaged`."""
-        gradient = _with_decay(gradient, parameter, self._weight_decay)
+        gradient = _with_decay(gradient, parameter, self._weight_decay * is_decayed)
         y, z, x = _averaged(parameter, state[0], state[1], gradient, numbers.unbind())
         return y, (z, x)
 
@@ -363,11 +385,14 @@ class StackedAdamWScheduleFree(_Averaging):
         steps, share, of_y = self._shares(lr, momentum)
         return np.stack([lr, share, of_y, 1 - self._beta2**steps + np.zeros_like(lr)], axis=1)
 
-    def update(self, parameter: Tensor, gradient: Tensor, state: State, numbers: Tensor) -> tuple[Tensor, State]:
+    def update(
+        self, parameter: Tensor, gradient: Tensor, state: State, numbers: Tensor, *, is_decayed: bool = True
+    ) -> tuple[Tensor, State]:
         """One step, in the package's order of operations: the decay is that at y, and not divided by the root mean square."""
         *of_mean, correction = numbers.unbind()
         square = self._beta2 * state[2] + (1 - self._beta2) * gradient * gradient
-        step = _with_decay(gradient / ((square / correction).sqrt() + self._eps), parameter, self._weight_decay)
+        step = gradient / ((square / correction).sqrt() + self._eps)
+        step = _with_decay(step, parameter, self._weight_decay * is_decayed)
         y, z, x = _averaged(parameter, state[0], state[1], step, of_mean)
         return y, (z, x, square)
 
@@ -403,10 +428,12 @@ class Averaged:
         shares: Floats = np.where(self._is_swa, of_swa, of_ema)
         return shares
 
-    def update(self, parameter: Tensor, gradient: Tensor, state: State, numbers: Tensor) -> tuple[Tensor, State]:
+    def update(
+        self, parameter: Tensor, gradient: Tensor, state: State, numbers: Tensor, *, is_decayed: bool = True
+    ) -> tuple[Tensor, State]:
         """A step of the optimizer, then one of the mean."""
         *kept, mean = state
-        parameter, new = self._optimizer.update(parameter, gradient, tuple(kept), numbers[:-1])
+        parameter, new = self._optimizer.update(parameter, gradient, tuple(kept), numbers[:-1], is_decayed=is_decayed)
         return parameter, (*new, mean + numbers[-1] * (parameter - mean))
 
     def evaluated(self, parameter: Tensor, state: State) -> Tensor:

@@ -43,6 +43,9 @@ def obstacle(problem: Problem, optimizer: Component) -> str | None:
     The model is applied to a few samples, and two runs are trained by the very functions that train a stack: what counts is
     what it does, not what its layers are called.
     """
+    if problem.params.accumulate:
+        size = problem.params.samples_per_step
+        return f"gradients are accumulated over batches; a stack takes a step's samples at once: write batch_size: {size} alone"
     if optimizer.name not in STACKED:
         return f"the optimizer {optimizer.name} has no stacked form; {', '.join(STACKED)} have"
     known, key = _found.setdefault(problem, {}), in_common(optimizer)
@@ -169,7 +172,7 @@ class _Pair:
         first, second = (problem.new_model(seed, "final").to(dtype) for seed in PAIR)
         alone = [problem.new_model(seed, "final").to(dtype) for seed in PAIR]
         _note_layers(first, within)
-        functions = Functions(first, stacked, problem.loss, problem.metric, problem.params.clip)
+        functions = Functions(first, stacked, problem.loss, problem.metric, problem.params.clip, problem.undecayed)
         samples = problem.data.samples(PAIR)
         parts = {part: torch.from_numpy(rows[:, : EVALUATED_AT_ONCE + 1]) for part, rows in samples.parts.items()}
         runs = Runs(

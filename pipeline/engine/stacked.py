@@ -91,7 +91,7 @@ class Stack:
         problem = self._problem
         models = [problem.new_model(seed, of).to(device, dtype) for seed, of in replicates]
         self._metric, self._loss = problem.metric, problem.loss
-        functions = Functions(models[0], self._optimizer, self._loss, self._metric, problem.params.clip)
+        functions = Functions(models[0], self._optimizer, self._loss, self._metric, problem.params.clip, problem.undecayed)
         of_run = torch.from_numpy(self._replicate).to(device)
         kinds = self._optimizer.kinds + 2 * bool(functions.draws)
         params = problem.params.model_dump(include={"model", "batch_size", "loss", "metric", "clip"})
@@ -189,9 +189,10 @@ class Stack:
         """Loss and metric from their means over the samples, the runs along the last axis; no metric without a finite loss."""
         rows = self._samples.parts[part]
         targets, replicate = self._samples.y[rows], self._replicate[self._here]
-        counts = self._loss.counts(torch.from_numpy(targets), like=torch.zeros(0, dtype=torch.float64))
-        if counts is not None:
-            loss = loss / counts.mean(dim=1).numpy()[replicate]
+        counts = [self._loss.counts(torch.from_numpy(y), like=torch.zeros(0, dtype=torch.float64)) for y in targets]
+        means = [each.mean().item() for each in counts if each is not None]
+        if means:
+            loss = loss / np.array(means)[replicate]
         scale = self._samples.scale[replicate] ** self._metric.power
         if self._metric.per_sample is not None:
             of_replicate = [self._metric.finish(measured[..., replicate == i], y) for i, y in enumerate(targets)]
@@ -205,8 +206,9 @@ class Stack:
         parameters = list(self.program.parameters().values())
         rows = torch.from_numpy(self._samples.parts[part])
         found = []
-        for start in range(0, len(self._here), RUNS_AT_ONCE):
-            some = slice(start, start + RUNS_AT_ONCE)
+        at_once = max(1, RUNS_AT_ONCE // self._samples.y[0].size)
+        for start in range(0, len(self._here), at_once):
+            some = slice(start, start + at_once)
             mine = rows[torch.from_numpy(self._replicate[self._here[some]])].to(self._runs.x.device)
             with torch.no_grad():
                 outputs = self._runs.functions.all_outputs([values[some] for values in parameters], self._runs.x[mine])

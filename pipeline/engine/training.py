@@ -52,7 +52,7 @@ def ways(problem: Problem, optimizer: Component, device: torch.device) -> tuple[
     wrong = obstacle(problem, optimizer) if asked == "auto" else None
     if wrong:
         tell(f"problem {problem.name}: training run by run, which is slower: {wrong}")
-    if wrong or asked == "loop":
+    if wrong or asked in ("loop", "compiled-loop"):
         return ("loop",)
     first: tuple[Way, ...] = ("compiled",) if device.type == "cpu" and is_to_be_compiled(problem, WORTH_COMPILING) else ()
     return (*first, "tensors", "loop") if asked == "auto" else first or ("tensors",)

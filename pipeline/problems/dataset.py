@@ -54,11 +54,24 @@ def splits_of(table: pd.DataFrame) -> dict[int, Split]:
     return {seed: Split(**{part: of_seed[places[part]] for part in PARTS}) for seed, of_seed in rows.items()}
 
 
+def targets_of(data: pd.DataFrame) -> npt.NDArray[Any]:
+    """The targets in a dataset's frame: its column ``y``, or of samples with several ``y0``, ``y1`` … in their shape."""
+    if "y" in data:
+        return np.asarray(data["y"])
+    y = data[[column for column in data.columns if column.startswith("y")]].to_numpy()
+    return y.reshape(len(y), *data.attrs["targets"])
+
+
+def strata_of(y: npt.NDArray[Any]) -> npt.NDArray[np.integer] | None:
+    """What samples are dealt out by: their classes, where each has one."""
+    return y if np.issubdtype(y.dtype, np.integer) and y.ndim == 1 else None
+
+
 @dataclass(frozen=True)
 class Samples:
     """The samples of some replicates, ready for a model.
 
-    ``x`` (samples, *shape), ``y`` (samples,); ``parts`` name the rows of each replicate's parts, (replicates, samples in the
+    ``x`` (samples, *shape), ``y`` (samples, …); ``parts`` name the rows of each replicate's parts, (replicates, samples in the
     part). ``scale`` (replicates,) is what 1 in ``y`` is worth in the dataset's own numbers.
     """
 
@@ -70,7 +83,7 @@ class Samples:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """The samples of the problem ``name``, ``x`` (samples, *shape) and ``y`` (samples,), and each seed's split of them.
+    """The samples of the problem ``name``, ``x`` (samples, *shape) and ``y`` (samples, …), and each seed's split of them.
 
     ``columns`` say how ``x`` is to be encoded where it is a raw table, whose numbers are as precise as the data has them.
     """
@@ -90,8 +103,7 @@ class Dataset:
 
         The frame's ``attrs`` hold the ``shape`` of a sample that is no plain row, and the ``columns`` of a raw table.
         """
-        x = data[[column for column in data.columns if column not in ("split", "y", "group")]].to_numpy()
-        y = data["y"].to_numpy()
+        x, y = data[[column for column in data.columns if column.startswith("x")]].to_numpy(), targets_of(data)
         columns = tuple(Column.from_dict(column) for column in data.attrs.get("columns", ()))
         if not columns:  # nothing is done to them before they are a model's inputs
             x = np.ascontiguousarray(x, dtype=np.int64 if np.issubdtype(x.dtype, np.integer) else np.float32)

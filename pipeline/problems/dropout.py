@@ -3,6 +3,7 @@
 torch draws masks from one stream for the whole process, which runs that train side by side cannot share.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -41,7 +42,7 @@ class CountedDropout(nn.Module):
         if self.p == 1:
             return torch.zeros_like(x)
         shape = (*x.shape[:2], *(1 for _ in x.shape[2:])) if self.whole_channels else x.shape
-        count = int(np.prod(shape))
+        count = math.prod(shape)
         number = torch.arange(count, device=x.device).reshape(shape)
         first, second = self.draw.long().unbind()
         # Both keys hang on all three numbers: masks with one key in common would be each other's permutations.

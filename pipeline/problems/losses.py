@@ -11,6 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from pipeline.config.params import IGNORED
 from pipeline.config.registry import Registered, Registry, arguments_of
 
 Builder = Callable[..., nn.Module]
@@ -45,9 +46,10 @@ def cross_entropy(
     reduction: str,
     label_smoothing: Annotated[float, Field(ge=0, le=1)] = 0.0,
     weight: Annotated[list[Weight], Field(min_length=2)] | None = None,
+    ignore_index: int = IGNORED,
 ) -> nn.Module:
-    """``torch.nn.CrossEntropyLoss``; ``weight`` has one number per class."""
-    return nn.CrossEntropyLoss(_tensor(weight), reduction=reduction, label_smoothing=label_smoothing)
+    """``torch.nn.CrossEntropyLoss``; ``weight`` has one number per class, targets of ``ignore_index`` count nothing."""
+    return nn.CrossEntropyLoss(_tensor(weight), ignore_index=ignore_index, reduction=reduction, label_smoothing=label_smoothing)
 
 
 @register("BCEWithLogitsLoss", "classification", is_binary=True)
@@ -105,23 +107,66 @@ class Loss:
         built: nn.Module = losses[self.name].function(reduction, **self.arguments)
         return built
 
-    def mean(self, outputs: Tensor, y: Tensor) -> Tensor:
-        """What the torch module gives for a batch: outputs (samples, outputs), y (samples,)."""
-        value: Tensor = self.module().to(outputs.device, outputs.dtype)(*self._as_torch_takes_them(outputs, y))
-        return value
+    @property
+    def is_torchs(self) -> bool:
+        """Whether it is one of those above; any other takes outputs and targets as they are."""
+        return losses[self.name].function.__module__ == __name__
+
+    @property
+    def ignored(self) -> int:
+        """The target that counts nothing."""
+        return int(self.arguments.get("ignore_index", IGNORED))
+
+    def mean(self, outputs: Tensor, y: Tensor, among: float | None = None) -> Tensor:
+        """What the torch module gives for a batch: outputs (samples, …, outputs), y (samples, …).
+
+        Where it is one of several batches of an optimizer step, its part of the mean over all of them: ``among`` is then what
+        :meth:`count` gives for all their targets.
+        """
+        if among is None:
+            value: Tensor = self._module(outputs)(*self._as_torch_takes_them(outputs, y))
+            return value
+        if (counts := self.counts(y, outputs)) is None:
+            return self.mean(outputs, y) * (len(y) / among)
+        return self.per_sample(outputs, y).sum() / among if counts.any() else outputs.sum() * 0.0
 
     def per_sample(self, outputs: Tensor, y: Tensor) -> Tensor:
         """Each sample's share of the batch's sum, (samples,)."""
-        module = self.module("none").to(outputs.device, outputs.dtype)
-        value: Tensor = module(*self._as_torch_takes_them(outputs, y))
-        return value
+        value: Tensor = self._module(outputs, "none")(*self._as_torch_takes_them(outputs, y))
+        if value.dim() < 2:
+            return value
+        return value.flatten(1).sum(dim=1) if self.is_torchs else value.flatten(1).mean(dim=1)
 
     def counts(self, y: Tensor, like: Tensor) -> Tensor | None:
-        """How much each sample counts in the batch's mean, (samples,); None where all count the same."""
+        """How much each sample counts in the batch's mean, (samples,); None where all count the same.
+
+        A sample of several targets counts as often as it has some, and one that is to be ignored not at all.
+        """
         weight = _tensor(self.arguments.get("weight"))
-        return None if weight is None else weight.to(like.device, like.dtype)[y]
+        if y.dim() < 2 and "ignore_index" not in self._given:
+            return None if weight is None else weight.to(like.device, like.dtype)[y]
+        if not self.is_torchs:
+            return None
+        is_counted = (y != self.ignored) if losses[self.name].task == "classification" else torch.ones_like(y, dtype=torch.bool)
+        counted = is_counted.to(like.dtype)
+        if weight is not None:
+            counted = counted * weight.to(like.device, like.dtype)[torch.where(is_counted, y, 0)]
+        return counted.flatten(1).sum(dim=1) if y.dim() > 1 else counted
+
+    def count(self, y: Tensor) -> float:
+        """How much all samples together count in their mean."""
+        counts = self.counts(y, torch.zeros(0, dtype=torch.float64, device=y.device))
+        return float(len(y) if counts is None else counts.sum())
+
+    @property
+    def _given(self) -> dict[str, Any]:
+        """Arguments that are not torch's own defaults."""
+        return {key: value for key, value in self.arguments.items() if (key, value) != ("ignore_index", IGNORED)}
+
+    def _module(self, outputs: Tensor, reduction: str = "mean") -> nn.Module:
+        return self.module(reduction).to(outputs.device, outputs.dtype)
 
     def _as_torch_takes_them(self, outputs: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         if losses[self.name].task == "classification" and not self.is_binary:
-            return outputs, y
+            return outputs.movedim(-1, 1) if self.is_torchs and y.dim() > 1 else outputs, y
         return outputs.squeeze(-1), y.to(outputs.dtype)

@@ -85,6 +85,17 @@ class Metric:
         return found
 
 
+def of_targets(metric: Metric, ignored: int) -> Metric:
+    """A metric of samples with several targets each: that of all of them but those that are ``ignored``."""
+
+    def whole(outputs: Tensor, y: Tensor) -> Tensor:
+        are_counted = (y != ignored).flatten()
+        outputs, y = outputs.reshape(-1, outputs.shape[-1])[are_counted], y.flatten()[are_counted]
+        return torch.from_numpy(metric.of_runs(outputs[None], y[None]))
+
+    return Metric(whole=whole, power=metric.power)
+
+
 def register(
     name: str,
     task: Task,

@@ -6,18 +6,20 @@ The stacked updates that reproduce them are in ``pipeline.engine.optimizers``; w
 import functools
 import inspect
 import operator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, get_args, get_type_hints
 
 import torch
 from pydantic import AfterValidator, Field
+from torch import nn
 from torch.optim import Optimizer
 
-from pipeline.config.params import Component
+from pipeline.config.params import NO_DECAY, Component
 from pipeline.config.registry import Registered, RegistrationError, Registry, arguments_of, called
 from pipeline.config.wording import mistake
 
 Builder = Callable[..., Optimizer]
+Groups = list[dict[str, Any]]
 Parameters = list[torch.Tensor]
 LearningRate = Annotated[float, Field(gt=0, le=1e9)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -44,6 +46,43 @@ def register(name: str) -> Callable[[Builder], Builder]:
         return function
 
     return add
+
+
+KINDS_SPARED = ("bias", "norm", "embedding")
+"""Words of ``no_decay`` that name a kind of parameters; a model may have none of it."""
+
+
+def undecayed(model: nn.Module, spared: Sequence[str]) -> set[str]:
+    """The names of the parameters without weight decay: ``bias``, those of a ``norm`` or ``embedding``, or by parts of names.
+
+    A parameter that several layers share is one of them if any of its places is.
+    """
+    found = {
+        id(parameter)
+        for place, layer in model.named_modules()
+        for name, parameter in layer.named_parameters(recurse=False)
+        if any(_is_of(word, place, layer, name) for word in spared)
+    }
+    return {name for name, parameter in model.named_parameters() if id(parameter) in found}
+
+
+def _is_of(word: str, place: str, layer: nn.Module, name: str) -> bool:
+    match word:
+        case "bias":
+            return "bias" in name
+        case "norm":
+            return "norm" in type(layer).__name__.lower()
+        case "embedding":
+            return isinstance(layer, nn.Embedding | nn.EmbeddingBag)
+        case _:
+            return word in f"{place}.{name}".lstrip(".")
+
+
+def grouped(parameters: Parameters, is_decayed: Sequence[bool]) -> Groups:
+    """Parameter groups for an optimizer: those with its weight decay, then those without; no group is empty."""
+    with_decay, without = ([p for p, own in zip(parameters, is_decayed, strict=True) if own is kept] for kept in (True, False))
+    found: Groups = [{"params": with_decay}, {"params": without, "weight_decay": 0.0}]
+    return [group for group in found if group["params"]]
 
 
 def is_torchs(name: str) -> bool:
@@ -195,7 +234,8 @@ def schedule_free(optimizer: Component, momentum: float) -> Component | None:
     known = optimizers[name].arguments.model_fields
     kept = {key: value for key, value in optimizer.args.items() if key in known}
     own = {"momentum": momentum} if "momentum" in known else {"betas": [momentum, kept["betas"][1]]}
-    return Component(name, optimizers[name].complete(kept | own))
+    spared = {NO_DECAY: optimizer.args[NO_DECAY]} if NO_DECAY in optimizer.args else {}
+    return Component(name, optimizers[name].complete(kept | own) | spared)
 
 
 # All other classes of torch.optim, with the arguments of their own signatures.

@@ -11,14 +11,14 @@ from torch import nn
 from torch.optim import Optimizer
 
 from pipeline.config.fingerprints import fingerprint, stream
-from pipeline.config.params import Component, ProblemParams, Schedule
+from pipeline.config.params import NO_DECAY, Component, ProblemParams, Schedule
 from pipeline.config.user_code import source_of
 from pipeline.problems.chance import Chance
 from pipeline.problems.dataset import Dataset, Split
 from pipeline.problems.losses import Loss, losses
-from pipeline.problems.metrics import Metric, metrics
+from pipeline.problems.metrics import Metric, metrics, of_targets
 from pipeline.problems.models import built, models
-from pipeline.problems.optimizers import SCHEDULE_FREE, is_torchs, optimizers, schedule_free
+from pipeline.problems.optimizers import SCHEDULE_FREE, grouped, is_torchs, optimizers, schedule_free, undecayed
 from pipeline.problems.run import Run, Stream
 from pipeline.schedulers.registry import schedulers
 from pipeline.schedulers.replay import Budget, NewOptimizer, ScheduleError, monitored
@@ -70,7 +70,7 @@ class Problem:
         """The headline metric."""
         arguments = self.params.metric.args if self.params.metric else {}
         found: Metric = metrics[self.metric_name].function(self.data.classes, **arguments)
-        return found
+        return found if self.data.y.ndim == 1 else of_targets(found, self.loss.ignored)
 
     @property
     def outputs(self) -> int:
@@ -87,13 +87,12 @@ class Problem:
 
     def budget(self, epochs: int | None = None) -> Budget:
         """A run's length in epochs (the problem's own where not given) and optimizer steps."""
-        return Budget(epochs or self.params.epochs, -(-self.data.train_size // self.params.batch_size))
+        return Budget(epochs or self.params.epochs, -(-self.data.train_size // self.params.samples_per_step))
 
     @cached_property
     def fingerprint(self) -> str:
         """A name for all that runs have in common: samples, parameters, the user's own code."""
-        parts = self.params.model_dump(exclude={"dataset", "resample", "schedulers", "epochs"})
-        return fingerprint(self.name, self.data.digest, parts, self.sources)
+        return fingerprint(self.name, self.data.digest, self.params.trained_by(), self.sources)
 
     @cached_property
     def sources(self) -> str:
@@ -157,12 +156,37 @@ class Problem:
 
         def build(parameters: list[torch.Tensor], lr: float) -> Optimizer:
             arguments: dict[str, Any] = {**component.args, "lr": lr}
-            optimizer: Optimizer = optimizers[component.name].function(parameters, **arguments)
+            given: Any = parameters
+            if self.spared:
+                arguments.pop(NO_DECAY)
+                is_of_the_model = len(parameters) == len(self._is_decayed)  # a replay has one parameter of its own
+                given = grouped(parameters, self._is_decayed) if is_of_the_model else parameters
+            optimizer: Optimizer = optimizers[component.name].function(given, **arguments)
             return optimizer
 
         if not is_torchs(component.name):
             vars(build)["stand_ins"] = self._stand_ins
         return build
+
+    @property
+    def spared(self) -> list[str]:
+        """``no_decay`` of the optimizer, where it is no argument of its own."""
+        optimizer = self.params.optimizer
+        is_its_own = NO_DECAY in optimizers[optimizer.name].arguments.model_fields
+        return [] if is_its_own else list(optimizer.args.get(NO_DECAY, []))
+
+    @cached_property
+    def undecayed(self) -> frozenset[str]:
+        """The names of the model's parameters without weight decay."""
+        return frozenset(undecayed(self.new_model(0, "final"), self.spared)) if self.spared else frozenset()
+
+    @cached_property
+    def _is_decayed(self) -> list[bool]:
+        """Whether weights decay, of each of the model's parameters; none where it cannot be built."""
+        try:
+            return [name not in self.undecayed for name, _ in self.new_model(0, "final").named_parameters()]
+        except Exception:  # noqa: BLE001  # whatever it is, it is told when the model is tried out
+            return []
 
     @cached_property
     def _stand_ins(self) -> list[torch.Tensor]:

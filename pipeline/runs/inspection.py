@@ -12,14 +12,14 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
 from pipeline.config.document import Loc
-from pipeline.config.params import placed_in
+from pipeline.config.params import NO_DECAY, placed_in
 from pipeline.config.user_code import beginning_of, place_of
 from pipeline.problems.chance import Chance
 from pipeline.problems.dataset import Dataset
 from pipeline.problems.losses import losses
 from pipeline.problems.metrics import MetricError, metrics, torchmetrics
 from pipeline.problems.models import applied
-from pipeline.problems.optimizers import SCHEDULE_FREE
+from pipeline.problems.optimizers import KINDS_SPARED, SCHEDULE_FREE, undecayed
 from pipeline.problems.problem import Problem
 from pipeline.problems.scripts import ScriptProblem
 from pipeline.runs.traps import Followed, follow
@@ -65,7 +65,7 @@ def inspect(problem: Problem) -> list[Followed]:
 def absent_classes(problem: Problem, seeds: int) -> Iterator[str]:
     """What the headline metric makes of classes that the validation or the test part of some seed lacks; a line each."""
     data, metric = problem.data, metrics[problem.metric_name]
-    if data.task != "classification" or problem.metric.whole is None:
+    if data.task != "classification" or problem.metric.whole is None or data.y.ndim > 1:
         return
     parts = [getattr(data.split(seed), part) for seed in range(seeds) for part in ("validation", "test")]
     parts = [rows for rows in parts if len(rows)]  # there may be no test part
@@ -135,6 +135,9 @@ def _of_the_task(problem: Problem) -> Iterator[Mistake]:
             f"is for {losses[loss.name].task}, and the targets are {have}",
             _one_of(fitting),
         )
+    elif data.task == "classification" and (other := data.y[(data.y < 0) & (data.y != loss.ignored)]).size:
+        right = f"number classes from 0 up, or write `loss: {{name: CrossEntropyLoss, ignore_index: {other[0]}}}`"
+        yield (*place, "dataset"), problem.params.dataset.name, f"has the target {other[0]}, which is no class", right
     elif loss.is_binary and data.classes != 2:
         yield (
             (*place, "loss", "name"),
@@ -198,12 +201,15 @@ def _outputs(model: nn.Module, x: Tensor) -> list[Any]:
 
 def _of_its_outputs(problem: Problem, outputs: Any, count: int) -> Iterator[tuple[str, str]]:
     """Outputs that are no tensor of one row per sample."""
-    ending = f"let it end in {problem.outputs} outputs per sample"
+    targets = problem.data.y.shape[1:]
+    each = "sample" if not targets else "target"
+    ending = f"let it end in {problem.outputs} outputs per {each}"
+    needed = (count, *targets, problem.outputs)
     if not isinstance(outputs, Tensor):
         yield f"gives a {type(outputs).__name__}, and a tensor is needed", f"{ending}, and return those alone"
-    elif outputs.shape != (count, problem.outputs):
-        shape = tuple(outputs.shape)
-        yield f"gives outputs of shape {shape} for {count} samples, and {problem.outputs} each are needed", ending
+    elif outputs.shape != needed:
+        told = f"{problem.outputs} each are needed" if not targets else f"{needed} is needed"
+        yield f"gives outputs of shape {tuple(outputs.shape)} for {count} samples, and {told}", ending
     elif not outputs.is_floating_point():
         yield f"gives outputs of {outputs.dtype}", _LOGITS
     elif not outputs.requires_grad:
@@ -228,6 +234,10 @@ def _are_the_same(one: Tensor, other: Tensor) -> bool:
 
 def _of_the_optimizer(problem: Problem, model: nn.Module) -> Iterator[Mistake]:
     name, optimizer = problem.params.model.name, problem.params.optimizer.name
+    for word in [word for word in problem.spared if word not in KINDS_SPARED and not undecayed(model, [word])]:
+        wrong = f"spares {word}, and no parameter of the model {name} is called so"
+        right = f"write a part of a name, as in {', '.join(key for key, _ in model.named_parameters())[:80]}"
+        yield ("problems", problem.name, "optimizer", NO_DECAY), problem.spared, wrong, right
     try:
         own = next(iter(problem.schedules.values()))
         built = problem.optimizers_for(own)(list(model.parameters()), problem.lr)

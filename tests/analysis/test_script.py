@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from copy import deepcopy
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, ClassVar
@@ -930,6 +931,61 @@ def test_a_mean_of_the_weights_is_evaluated_as_in_the_study(
     budget, params = Budget(8, 3), problem({"name": model}, epochs=8, resample=False)
     source = written(name, args, params, budget, **more)
     assert_clean(tmp_path, source)
+    assert_evaluated_like_the_loop(source, params, schedule(name, args, **more), data, monkeypatch)
+
+
+@pytest.mark.parametrize("weight", [None, [1.0, 3.0]], ids=["plain", "weighted"])
+@pytest.mark.parametrize(
+    ("optimizer", "decayed"),
+    [
+        (
+            {"name": "AdamW", "lr": 0.05, "weight_decay": 2.0, "no_decay": ["bias", "norm", "embedding", "0.weight"]},
+            {"3.weight"},
+        ),
+        (
+            {"name": "SGDScheduleFree", "lr": 0.5, "weight_decay": 0.5, "no_decay": ["0"]},
+            {"1.weight", "1.bias", "3.weight", "3.bias"},
+        ),
+        ({"name": "SGD", "lr": 0.1}, set()),
+    ],
+    ids=["AdamW", "SGDScheduleFree", "SGD"],
+)
+@pytest.mark.usefixtures("own_registries")
+def test_accumulation_and_parameter_groups_are_those_of_the_study(
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    optimizer: dict[str, Any],
+    decayed: set[str],
+    weight: list[float] | None,
+) -> None:
+    """Of the whole script, and of the snippet for a loop of one's own."""
+    register_model("normed")(layer_normed)
+    loss = {"name": "CrossEntropyLoss", "weight": weight, "label_smoothing": 0.1}
+    more: dict[str, Any] = {"batch_size": 2, "accumulate": 3, "clip": {"norm": 1.0}, "resample": False, "loss": loss}
+    params = problem({"name": "normed"}, optimizer, epochs=4, **more)
+    source = written("LinearDecay", {}, params, Budget(4, 2))
+    assert_clean(tmp_path, source)
+    assert ("weight_decay" in source) == ("no_decay" in optimizer)
+    assert_evaluated_like_the_loop(source, params, schedule("LinearDecay", {}), data, monkeypatch)
+    studied = schedule("LinearDecay", {})
+    text = snippet(params, row(studied, params, Budget(4, 2)), 2, None).replace("...  #", "noted(optimizer)  #")
+    model, seen = layer_normed(3, 2), []
+    exec(text, {"model": model, "loader": [(None, None)] * 6, "noted": lambda made: seen.append(made.param_groups), "loss": 0})
+    assert len(seen) == 4 * 6  # every batch
+    by_decay = {id(p): group["weight_decay"] for group in seen[0] for p in group["params"]}
+    assert {name for name, p in model.named_parameters() if by_decay[id(p)]} == decayed
+
+
+def layer_normed(inputs: int, outputs: int) -> nn.Sequential:
+    """A small network with parameters of several kinds."""
+    return nn.Sequential(nn.Linear(inputs, 4), nn.LayerNorm(4), nn.ReLU(), nn.Linear(4, outputs))
+
+
+def assert_evaluated_like_the_loop(
+    source: str, params: ProblemParams, studied: Schedule, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the same initial weights and order of the data."""
     names, found = program(source), []
     evaluate = names["evaluate"]
 
@@ -942,13 +998,12 @@ def test_a_mean_of_the_weights_is_evaluated_as_in_the_study(
     names["train"](str(data))
 
     torch.manual_seed(0)
-    initial, order = names["new_model"](3, 2), torch.Generator()
+    initial, order = deepcopy(names["new_model"](3, 2)), torch.Generator()
     order.set_state(torch.get_rng_state())
-    monkeypatch.setattr(Problem, "new_model", lambda *_: initial)
+    monkeypatch.setattr(Problem, "new_model", lambda *_: deepcopy(initial))
     monkeypatch.setattr(Problem, "new_order", lambda *_: order)
     table = pd.read_parquet(data).astype({"y": "int64"})
-    studied = schedule(name, args, **more)
-    run = Run("Label", studied, 0, 8)
+    run = Run("Label", studied, 0, params.epochs)
     splits = draw_splits("tiny", table, [0], resample=False)
     tiny = Problem(Dataset.of("tiny", table, splits), params, {"Label": studied})
     history = collect([run], loop.train(tiny, run, device=torch.device("cpu")))

@@ -20,7 +20,7 @@ from pipeline.data.datasets import datasets
 from pipeline.data.mistakes import DatasetError
 from pipeline.data.reading import read_table
 from pipeline.data.tables import dataset_of, described
-from pipeline.problems.dataset import PARTS
+from pipeline.problems.dataset import PARTS, Dataset
 from pipeline.problems.encoding import Column
 from pipeline.problems.problem import Problem
 from pipeline.stages.dataset import main
@@ -371,6 +371,22 @@ def test_token_ids_in_an_npz_file(written: Written, new_problem: Builder) -> Non
     assert data["y"].dtype == np.float64
 
 
+def test_several_targets_in_an_npz_file(written: Written, new_problem: Builder) -> None:
+    """The next token at every place; with inputs that are numbers, these stay as they are."""
+    tokens = np.random.default_rng(0).integers(0, 9, size=(60, 6))
+    y = np.where(tokens[:, 1:] == 8, -100, tokens[:, 1:])
+    for x, said in ((tokens[:, :-1], "(5,)"), (tokens[:, :-1] / 8, "(5,)")):
+        data = datasets["file"].function(written(saved(x=x, y=y), "my.npz"), "y")
+        assert f"inputs of shape {said}, to predict targets of shape (5,), classes up to 7" in described(data)
+        split = splits.draw_splits("p", data, [0], resample=True)
+        kept = Dataset.of("p", data, split)
+        np.testing.assert_array_equal(kept.y, y)
+        np.testing.assert_array_equal(kept.x, x.astype(kept.x.dtype))
+        assert (kept.task, kept.classes, kept.is_tokens) == ("classification", 8, x.dtype.kind == "i")
+    with pytest.raises(DatasetError, match=r"the array y is not finite in rows 2, 3"):
+        datasets["file"].function(written(saved(x=tokens, y=np.where(np.eye(60, 6, -1) > 0, np.nan, 1.0)), "my.npz"), "y")
+
+
 def test_plain_rows_in_an_npz_file_are_a_table(written: Written) -> None:
     x = np.random.default_rng(0).normal(5, 3, size=(50, 2))
     path = written(saved(inputs=x, y=np.arange(50) % 3, when=np.arange(50)[::-1]), "my.npz")
@@ -386,7 +402,8 @@ ARRAYS: dict[str, tuple[bytes, dict[str, Any], str]] = {
     "nothing": (saved(), {}, r"path: inputs/my\.npz holds arrays of nothing samples"),
     "lengths": (saved(x=X, y=Y[:9]), {}, r"path: inputs/my\.npz holds arrays of x: 50, y: 9 samples; give all arrays one"),
     "no target": (saved(x=X, y=Y), {"target": "z"}, r"target: there is no array 'z'; "),
-    "a wide target": (saved(x=X, y=X), {}, r"target: the array y has the shape \(50, 2, 2\); give it one number per"),
+    "a wide target of texts": (saved(x=X, y=np.full((50, 2), "a")), {}, r"target: the array y of shape \(50, 2\) holds <U1"),
+    "a wide group": (saved(x=X, y=Y, g=X), {"group": "g"}, r"target: the array g has the shape \(50, 2, 2\); give it one"),
     "two inputs": (saved(x=X, other=X, y=Y), {}, r"features: the inputs may be any of 'x', 'other'; name the array"),
     "no numbers": (saved(x=np.full((50, 2, 2), "a"), y=Y), {}, r"features: the array x holds <U1, no numbers"),
     "not finite": (saved(x=np.where(np.arange(50)[:, None, None] == 6, np.nan, X), y=Y), {},

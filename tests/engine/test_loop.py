@@ -1,17 +1,21 @@
 """The plain loop by itself; the twin tests hold the stack to it, test_stackable.py what falls back on it."""
 
 import random
+import shutil
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._inductor.exc import InvalidCxxCompiler
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from pipeline.engine import loop
+from pipeline.engine.compiling import CompilingError
 from pipeline.engine.merging import lockstep
+from pipeline.engine.training import ways
 from pipeline.problems.chance import are_equal, states
 from pipeline.problems.models import register
 from pipeline.problems.optimizers import register as register_optimizer
@@ -22,6 +26,7 @@ from pipeline.schedulers.registry import register as register_scheduler
 from pipeline.schedulers.replay import trace
 from tests.engine.helpers import CPU, MLP, Builder, run_of, train
 from tests.engine.test_stackable import Noisy
+from tests.engine.test_twin import assert_same_history
 
 SCHEDULES: dict[str, dict[str, Any]] = {
     "StepLR": {"args": {"step_size": "30%"}},
@@ -228,3 +233,23 @@ def test_evaluation_is_at_the_weights_that_count_and_leaves_all_as_it_was(new_pr
     outputs = model.eval()(x)
     assert found[0] == pytest.approx(nn.functional.cross_entropy(outputs, y).item(), rel=1e-6)
     assert found[1] == pytest.approx((outputs.argmax(dim=1) == y).double().mean().item())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_compiled_by_torch_when_asked(new_problem: Builder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The figures are those of the plain loop but for rounding, with a smaller last batch and dropout; a failure is a line."""
+    given: dict[str, Any] = {"model": {**MLP, "dropout": 0.2}, "epochs": 2}
+    plain, compiled = (new_problem(SCHEDULES, **given, engine=engine) for engine in ("loop", "compiled-loop"))
+    run = run_of(compiled, "StepLR")
+    assert ways(compiled, compiled.params.optimizer, CPU) == ("loop",)
+    one, other = looped(plain, run), looped(compiled, run)
+    assert_same_history(one, 0, other, tolerance=1e-5)
+
+    def missing(model: nn.Module) -> Any:
+        raise InvalidCxxCompiler
+
+    monkeypatch.setattr(torch, "compile", lambda model: missing)
+    with pytest.raises(CompilingError, match=r"engine: compiled-loop.*g\+\+.*engine: loop"):
+        looped(compiled, run)

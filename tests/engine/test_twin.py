@@ -15,6 +15,7 @@ from pipeline.data.datasets import register as register_dataset
 from pipeline.engine import loop, stacked
 from pipeline.engine.lanes.program import LaneProgram
 from pipeline.engine.optimizers import STACKED
+from pipeline.problems.models import register as register_model
 from pipeline.problems.problem import Problem
 from pipeline.problems.run import History, Run, collect
 from pipeline.schedulers.registry import schedulers
@@ -296,3 +297,36 @@ def a_line(samples: int = 140) -> pd.DataFrame:
     x = draw.standard_normal((samples, 5))
     split = np.repeat(["train", "validation", "test"], [70, 40, samples - 110])
     return frame(x, (x @ np.arange(5.0) + draw.standard_normal(samples)).astype(np.float32), split)
+
+
+class Normed(torch.nn.Sequential):
+    """A layer with a norm behind it, then one to the outputs: parameters of each kind that weight decay may spare."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(torch.nn.Linear(inputs, 6), torch.nn.LayerNorm(6), torch.nn.Tanh(), torch.nn.Linear(6, outputs))
+
+
+DECAYED = {name: {**given, "weight_decay": 0.3} for name, given in OPTIMIZERS.items() if "-" not in name} | {
+    "Adam-decoupled": {**OPTIMIZERS["Adam-decoupled"]}, "NAdam-decoupled": OPTIMIZERS["NAdam-decoupled"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DECAYED)
+@pytest.mark.usefixtures("own_registries")
+def test_parameters_without_weight_decay(new_problem: Builder, name: str) -> None:
+    """As a stack, in compiled code and by torch's own parameter groups, averaged or not; and it makes a difference."""
+    register_model("normed")(Normed)
+    given: dict[str, Any] = {"model": {"name": "normed"}, "epochs": 3}
+    averaged = {"name": "StepLR", "args": {"step_size": "30%"}, "average": {"ema": 0.9}}
+    schedules = {"StepLR": {"args": {"step_size": "30%"}}} | ({} if "Free" in name else {"Averaged": averaged})
+    spared = {**DECAYED[name], "no_decay": ["bias", "norm"]}
+    problem = new_problem(schedules, optimizer=spared, **given)
+    plain = new_problem(schedules, optimizer=DECAYED[name], **given)
+    for label in schedules:
+        runs = [run_of(problem, label, seed) for seed in (1, 0)]
+        stacks = [train(problem, runs, make=make) for make in ([None, LaneProgram] if name in ("SGD", "AdamW") else [None])]
+        for index, run in enumerate(runs):
+            theirs = collect([run], loop.train(problem, run, device=CPU, dtype=torch.float64))
+            for ours in stacks:
+                assert_same_history(ours, index, theirs, tolerance=1e-9)
+        assert (train(plain, runs).outcome.final_loss != stacks[0].outcome.final_loss).all()
