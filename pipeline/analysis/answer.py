@@ -134,7 +134,7 @@ def answer_to(results: ProblemResults, compared: pd.DataFrame, widths: pd.DataFr
         highest_lr=forgiven[1],
         alternatives=tuple(_alternatives(results, compared, rows, simplest_first(results, widths, baseline), chosen, baseline)),
         cost=_cost(chosen, rows[chosen.scheduler], len(rows)),
-        rate=_rate(chosen, forgiven),
+        rate=_rate(chosen, forgiven, widths),
         caution=warning(ends(results.trials)),
         **common,
     )
@@ -217,14 +217,25 @@ def _forgiven(widths: pd.DataFrame, chosen: Choice) -> tuple[float, float]:
     return float(own["lowest_lr"].iloc[0]), float(own["highest_lr"].iloc[0])
 
 
-def _rate(chosen: Choice, forgiven: tuple[float, float]) -> str:
+def _rate(chosen: Choice, forgiven: tuple[float, float], widths: pd.DataFrame) -> str:
     """How wrong the peak rate may be."""
     if math.isnan(chosen.tolerance):
-        return "how wrong it may be is not known: no sweep of rates has been run, or it lies beside the good ones"
+        return f"how wrong it may be is not known: {_why_unknown(widths[widths['scheduler'] == chosen.scheduler])}"
     low, high = map(short, forgiven)
     wrong = factor(chosen.tolerance)
     by = "may hardly be wrong" if float(wrong) < 1.1 else f"may be wrong by a factor of {wrong} either way"
     return f"{by}: at most 5% more loss from {low} to {high}"
+
+
+def _why_unknown(own: pd.DataFrame) -> str:
+    """Why a sweep, whose row is its own scheduler's, tells nothing of the rate."""
+    if own.empty:
+        return "no sweep of rates has been run on it"
+    row = own.iloc[0]
+    if math.isnan(row["best_lr"]):
+        return "at every rate of its sweep some run diverged"
+    best, low, high = (short(float(row[name])) for name in ("best_lr", "lowest_lr", "highest_lr"))
+    return f"its sweep was best at {best}, with at most 5% more loss from {low} to {high}; more sweep.points tell more"
 
 
 def _alternatives(

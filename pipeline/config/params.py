@@ -433,6 +433,8 @@ class Script(BaseModel):
     """Optimizer steps in an epoch, where the script does not tell them itself: it is not written in Python, say."""
     timeout: float = Field(default=1800.0, gt=0, le=1e7)
     """Seconds without an optimizer step or a figure after which a run hangs, and is ended."""
+    overlap: Percentage | None = None
+    """With `resample: true` the share that a validation part is of all it is drawn from, and so of what two seeds' have in common."""
 
 
 class ReportedMetric(BaseModel):
@@ -489,6 +491,12 @@ class ScriptParams(ProblemParams):
     def pace(self) -> str:
         """The script settles it."""
         return "batches as the script makes them"
+
+    @model_validator(mode="after")
+    def _overlaps_where_it_draws(self) -> "ScriptParams":
+        if self.script.overlap is not None and not self.resample:
+            raise mistake("has a script.overlap, and all seeds have one split", "write `resample: true`, or leave it out")
+        return self
 
     @model_validator(mode="before")
     @classmethod

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import select
 import shutil
 import signal
@@ -28,6 +29,7 @@ LAST_WORDS = 3
 """Lines of its output that an error tells."""
 SETTLED = {"OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
 """Environment that numbers may hang on, the same however many runs train side by side, unless the user's says otherwise."""
+AGAIN = "what is finished is kept, and the next `dvc repro` tries this run again"
 Line = Mapping[str, Any]
 
 
@@ -49,7 +51,7 @@ def lines_of(problem: str, script: Script, asked: Mapping[str, Any], folder: Pat
         why = f"cannot be started ({error.strerror})"
         raise ScriptError(placed(problem, script, why, "make it executable, or write a script.launcher")) from None
     output, told = Output(process), list[Line]()
-    wrong, right = "", ""
+    wrong, right, is_from_outside = "", "", False
     try:
         while not wrong:
             has_ended = output.has_ended_after(POLL)
@@ -61,7 +63,7 @@ def lines_of(problem: str, script: Script, asked: Mapping[str, Any], folder: Pat
                 break
             if not wrong and time.time() - lines.stat().st_mtime > script.timeout:
                 wrong = f"was ended after {script.timeout:g} seconds without a step or a figure"
-                right = "mend what hangs, or raise script.timeout"
+                right, is_from_outside = f"mend what hangs, or raise script.timeout; {AGAIN}", True
     finally:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)  # what it began ends with it
@@ -70,9 +72,11 @@ def lines_of(problem: str, script: Script, asked: Mapping[str, Any], folder: Pat
     is_of_all = bool(_wrong_use(told)[0])
     if not wrong:
         wrong, right, is_of_all = _failure(told, process.returncode, asked["epochs"])
+        if wrong and not is_of_all and _is_from_outside(process.returncode, output.text):
+            is_from_outside, right = True, f"{right}; {AGAIN}"
     if wrong:
         failure = ScriptError(_about(problem, script, asked, folder, output, wrong, right))
-        failure.is_of_all = is_of_all
+        failure.is_of_all, failure.is_from_outside = is_of_all, is_from_outside
         raise failure
 
 
@@ -173,9 +177,8 @@ def _wrong_use(told: list[Line]) -> tuple[str, str]:
 def _failure(told: list[Line], code: int, budget: int) -> tuple[str, str, bool]:
     """What is wrong with a run that has ended, what would help, and whether no other run can be better."""
     epochs = sum("epoch" in line for line in told)
-    if code < 0:
-        wrong = f"was killed ({signal.Signals(-code).name}) in epoch {epochs + 1}"
-        return wrong, "the system may have lacked memory; what is finished is kept", True
+    if killed := _signal(code):
+        return f"was killed ({killed}) in epoch {epochs + 1}", "the system may have lacked memory", False
     if code:
         return f"ended with exit code {code} in epoch {epochs + 1}", "mend what its last words say", False
     if not any("finish" in line or "probe" in line for line in told):
@@ -183,6 +186,31 @@ def _failure(told: list[Line], code: int, budget: int) -> tuple[str, str, bool]:
         right = "call trial.report(…) at the end of each of trial.budget epochs, and trial.finish(…) behind the last"
         return wrong, right, True
     return "", "", False
+
+
+def _signal(code: int) -> str:
+    """The signal that ended a process, or a process of its own as shells and launchers tell it."""
+    number = -code if code < 0 else code - 128
+    return signal.Signals(number).name if number in set(signal.Signals) else ""
+
+
+def _kinds(error: type[BaseException]) -> Iterator[str]:
+    yield error.__name__
+    for kind in error.__subclasses__():
+        if kind.__module__ == "builtins":
+            yield from _kinds(kind)
+
+
+OUTSIDE = re.compile(
+    rf"^(?:[\w.]+\.)?(?:{'|'.join([*_kinds(OSError), *_kinds(MemoryError), 'OutOfMemoryError'])})(?::|$)"
+    r"|out of memory|not enough memory|Cannot allocate memory|No space left on device|is killed by signal",
+    re.MULTILINE,
+)
+"""What the last words of a script hold where it failed for a reason that no schedule has: memory, disks, networks, kills."""
+
+
+def _is_from_outside(code: int, text: str) -> bool:
+    return bool(_signal(code) or OUTSIDE.search("\n".join(text.splitlines()[-LAST_WORDS:])))
 
 
 def _about(problem: str, script: Script, asked: Mapping[str, Any], folder: Path, output: Output, wrong: str, right: str) -> str:

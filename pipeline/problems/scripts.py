@@ -17,6 +17,7 @@ from pipeline.config import files
 from pipeline.config.errors import PipelineError
 from pipeline.config.fingerprints import fingerprint, stream
 from pipeline.config.params import ITS_OWN, Component, Params, Schedule, Script, ScriptParams, placed_in
+from pipeline.config.units import share_of
 from pipeline.problems.optimizers import optimizers
 from pipeline.problems.problem import Problem, directed
 from pipeline.problems.run import Run
@@ -34,6 +35,8 @@ class ScriptError(PipelineError):
 
     is_of_all = False
     """Whether no run of the script can be any better: it is used wrongly."""
+    is_from_outside = False
+    """Whether it came to nothing for a reason that says nothing of it: it was killed, or memory, a disk or a network failed."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +93,9 @@ class ScriptProblem(Problem):
 
     @property
     def overlap(self) -> dict[str, float]:
-        """What two seeds' splits have in common is the script's affair."""
-        return {"validation": 0.0, "test": 0.0}
+        """What two seeds' splits have in common, as params.yaml says: the script draws them."""
+        said = self.params.script.overlap
+        return dict.fromkeys(("validation", "test"), 0.0 if said is None else share_of(said))
 
     def budget(self, epochs: int | None = None) -> Budget:
         """A run's length in epochs and optimizer steps."""
@@ -100,7 +104,7 @@ class ScriptProblem(Problem):
     @cached_property
     def fingerprint(self) -> str:
         """A name for all that runs have in common."""
-        script = self.params.script.model_dump(exclude={"timeout", "inputs"})
+        script = self.params.script.model_dump(exclude={"timeout", "inputs", "overlap"})
         return fingerprint(self.name, self.data.digest, script, self.lr, self.params.resample)
 
     def split(self, seed: int) -> int:

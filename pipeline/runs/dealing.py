@@ -80,7 +80,11 @@ def trained(
 
 
 class Failures:
-    """Runs of a script that came to nothing, which cost no other run: they are as good as diverged, if not all of them are."""
+    """Runs of a script that came to nothing, which cost no other run: they are as good as diverged, if not all of them are.
+
+    What came from outside, as a kill does, says nothing of a run: it is told once all others are done, and the next call tries
+    that run again.
+    """
 
     def __init__(self, runs: Sequence[Run], wanted: Places) -> None:
         self.are_some = len(wanted) < len(runs)
@@ -89,9 +93,10 @@ class Failures:
         self._found: list[tuple[Places, ScriptError]] = []
 
     def note(self, places: Places, error: ScriptError) -> None:
-        """One more; raised where no run can be any better, or where the first few all failed."""
+        """One more; raised where no run can be any better, where the first few all failed, or a few from outside."""
         self._found.append((places, error))
-        if error.is_of_all or (not self.are_some and len(self._found) == HOPELESS):
+        from_outside = sum(each.is_from_outside for _, each in self._found)
+        if error.is_of_all or (not self.are_some and len(self._found) == HOPELESS) or from_outside == HOPELESS:
             raise error
 
     def as_diverged(self) -> Iterator[tuple[Places, History]]:
@@ -99,9 +104,14 @@ class Failures:
         for places, error in self._found:
             if not self.are_some:
                 raise error
+            if error.is_from_outside:
+                continue
             warn(str(error))
             some = [self._runs[place] for place in places]
             yield places, collect(some, merged([failed(run) for run in some], range(len(some))))
+        for _, error in self._found:
+            if error.is_from_outside:
+                raise error
 
 
 def cut(problem: Problem, optimizer: Component, places: Places, way: Way, device: torch.device, processes: int) -> list[Places]:

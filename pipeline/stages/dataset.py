@@ -41,6 +41,11 @@ def probed(params: Params, problem_name: str, problem: ScriptParams) -> tuple[pd
     """What the problem's script is made of and tells when it is tried out, and the number of every seed's split."""
     found = probe(problem_name, problem, params.device)
     terminal.tell(f"dataset@{problem_name}: {found}")
+    if problem.resample and problem.script.overlap is None:
+        terminal.tell(
+            f"dataset@{problem_name}: what the splits of two seeds have in common is not known and taken as nothing; if "
+            f"{found.path} draws them from one pool, write script.overlap, such as 20% where a validation part is a fifth of it"
+        )
     return found.made.table(), pd.DataFrame({"seed": params.replicates, "split": params.replicates if problem.resample else 0})
 
 

@@ -6,7 +6,7 @@ import re
 import shutil
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ import pytest
 
 from pipeline.catalogue import CATALOGUE
 from pipeline.config.errors import PipelineError
-from pipeline.config.params import load_params
+from pipeline.config.params import ProblemParams, Schedule, load_params
 from pipeline.problems.loading import load_problem
 from pipeline.schedulers.replay import trace
 from pipeline.stages import check, confirm, dataset, report, sweep, train, tune
@@ -215,6 +215,48 @@ def test_one_configurations_failure_costs_no_other_run(study: Study, caplog: pyt
     study.write(here="if asked['label']:\n    sys.exit('never')\n")
     assert "its last words: never" in failure(study, train)
     assert begun == {"": 1, "ConstantLR": 4, "StepLR": 4}
+
+
+@pytest.mark.parametrize(
+    ("end", "words"),
+    [
+        ("os.kill(os.getpid(), 9)", r"was killed \(SIGKILL\) in epoch 1"),
+        ("sys.exit(137)", r"was killed \(SIGKILL\) in epoch 1"),
+        ("raise OSError(28, 'No space left on device')", "ended with exit code 1 in epoch 1; .*OSError: "),
+        ("raise RuntimeError('CUDA out of memory. Tried to allocate 2 GiB')", "ended with exit code 1 in epoch 1; .*memory"),
+    ],
+)
+def test_what_failed_for_a_reason_outside_the_run_is_tried_again(study: Study, end: str, words: str) -> None:
+    """It is no diverged run: all others go on, a line says it at the end, and the next call trains that run alone."""
+    once = "asked['label'] == 'StepLR' and asked['number'] == 1 and not os.path.exists(dead)"
+    study.write(here=f"dead = os.environ['NOTED'] + '.dead'\nif {once}:\n    open(dead, 'w').close()\n    {end}\n")
+    line = failure(study, train)
+    assert re.search(rf"StepLR, seed 1: {words}.*the next `dvc repro` tries this run again", line), line
+    assert not list((study.folder / "results").rglob("*"))
+    assert study.run(train) == {"": 1, "StepLR": 1}
+    assert not study.runs()["diverged"].any()
+
+
+def test_what_splits_have_in_common_is_said_in_params(study: Study, capsys: pytest.CaptureFixture[str]) -> None:
+    resampled = PARAMS.replace("optimizer: {lr", "resample: true\n    optimizer: {lr")
+    study.write(resampled)
+    study.run()
+    assert "have in common is not known" in capsys.readouterr().err
+    plain = load_problem("toy", *of_toy())
+    study.write(resampled.replace("timeout: 20", "timeout: 20, overlap: 25%"))
+    study.run()
+    assert "in common" not in capsys.readouterr().err
+    declared = load_problem("toy", *of_toy())
+    assert (plain.overlap["validation"], declared.overlap["validation"]) == (0.0, 0.25)
+    assert plain.fingerprint == declared.fingerprint
+    assert "has a script.overlap, and all seeds have one split" in refused(
+        study, [("timeout: 20", "timeout: 20, overlap: 25%")]
+    )
+
+
+def of_toy() -> tuple[ProblemParams, Mapping[str, Schedule]]:
+    params = load_params(CATALOGUE)
+    return params.problem("toy"), params.schedules("toy")
 
 
 def refused(study: Study, changes: Sequence[tuple[str, str]]) -> str:
