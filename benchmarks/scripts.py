@@ -1,6 +1,7 @@
 """Training scripts as problems: what a run costs beside the script's own time, and 20 kills in a study of one.
 
-    python -m benchmarks.scripts
+    python -m benchmarks.scripts           # both, in a few minutes
+    python -m benchmarks.scripts minute    # a script of a minute, by itself and as a run, pair by pair
 
 Seconds are of the processor (user and system, all processes): other work on the machine does not enter them.
 """
@@ -27,6 +28,8 @@ from pipeline.problems.process import lines_of
 
 ROOT = Path(__file__).parents[1]
 STEPS, EPOCHS, KILLS = 500, 10, 20
+MINUTE = 1_800
+"""Steps in an epoch of 1024 samples, with which the script takes about a minute."""
 OWN = """
 import sys
 import torch
@@ -118,6 +121,9 @@ def main() -> None:
     """Print both."""
     print(f"torch {torch.__version__}, Python {sys.version.split()[0]}, one thread a run\n")
     with temporary():
+        if sys.argv[1:] == ["minute"]:
+            minute()
+            return
         costs()
         kills()
 
@@ -149,6 +155,17 @@ def costs() -> None:
         )
 
 
+def minute() -> None:
+    """Each pair by itself: which of the two comes first alternates."""
+    for pair in range(2):
+        found = {how: seconds(partial(how, 1024, MINUTE)) for how in (by_itself, as_a_run)[:: 1 - 2 * pair]}
+        plain, whole = found[by_itself], found[as_a_run]
+        print(
+            f"{plain:.1f} s by itself, {whole:.1f} s as a run: {whole - plain:+.1f} s, {100 * (whole / plain - 1):+.1f}%",
+            flush=True,
+        )
+
+
 def seconds(call: Callable[[], object]) -> float:
     """Of the processor, of this process and those it waits for."""
 
@@ -167,26 +184,26 @@ def started(*words: str) -> None:
     subprocess.run([sys.executable, *words], env=os.environ | settled, check=True, stdout=subprocess.DEVNULL)
 
 
-def by_itself(samples: int) -> None:
+def by_itself(samples: int, steps: int = STEPS) -> None:
     """The script without a study."""
-    Path("inputs/plain.py").write_text(written(PLAIN, samples), "utf-8")
+    Path("inputs/plain.py").write_text(written(PLAIN, samples, steps), "utf-8")
     started("inputs/plain.py")
 
 
-def as_a_run(samples: int) -> None:
+def as_a_run(samples: int, steps: int = STEPS) -> None:
     """The same as a run."""
-    Path("inputs/run.py").write_text(written(WITH_TRIAL, samples), "utf-8")
+    Path("inputs/run.py").write_text(written(WITH_TRIAL, samples, steps), "utf-8")
     asked = {"label": "", "number": 0, "seed": 0, "split": 0, "epochs": EPOCHS, "lr": 1e-3, "device": "cpu", "args": {}}
-    asked |= {"rates": [1e-3] * STEPS * EPOCHS, "steps_per_epoch": STEPS}
+    asked |= {"rates": [1e-3] * steps * EPOCHS, "steps_per_epoch": steps}
     shutil.rmtree("progress", ignore_errors=True)
     assert any("finish" in line for line in lines_of("toy", Script(path="run.py"), asked, Path("progress/run").resolve()))
 
 
-def written(parts: dict[str, str], samples: int) -> str:
+def written(parts: dict[str, str], samples: int, steps: int) -> str:
     """The script."""
-    sizes = {"steps": STEPS, "epochs": EPOCHS}
+    sizes = {"steps": steps, "epochs": EPOCHS}
     lines = {name: text.format(**sizes) for name, text in parts.items()}
-    return OWN.format(samples=samples, steps=STEPS, **lines)
+    return OWN.format(samples=samples, steps=steps, **lines)
 
 
 def kills() -> None:

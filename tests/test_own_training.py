@@ -5,6 +5,7 @@ import importlib.util
 import json
 import re
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,9 @@ from pipeline import trial
 from pipeline.catalogue import CATALOGUE
 from pipeline.commands import answer
 from pipeline.config.params import load_params
-from pipeline.stages import check, dataset, report, train
+from pipeline.problems.loading import load_problem
+from pipeline.schedulers.replay import trace
+from pipeline.stages import check, dataset, report, train, tune
 from pipeline.trial import Trial
 from tests.conftest import ROOT
 from tests.pages import blocks, commands, text
@@ -113,3 +116,54 @@ def test_an_example_trains_by_the_rates_that_it_is_handed(tmp_path: Path, monkey
     assert epochs[1]["train_loss"] < epochs[0]["train_loss"]
     assert 0 <= epochs[1]["validation_metric"] <= 1
     assert finish["finish"].keys() == {"test_loss", "test_metric"}
+
+
+FRAMEWORKS = {"train_torch": "", "train_lightning": "pytorch_lightning", "train_transformers": "accelerate"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FRAMEWORKS)
+def test_a_study_of_an_example_from_params_to_the_report(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], name: str
+) -> None:
+    """Two schedulers, two seeds, two trials: each run a process of its own, and the rates used are those of the schedule."""
+    if FRAMEWORKS[name] and not importlib.util.find_spec(FRAMEWORKS[name]):
+        pytest.skip(f"{FRAMEWORKS[name]} is not installed; `make test` does that")
+    monkeypatch.setenv("PIPELINE_EXECUTOR", "local:2")
+    monkeypatch.setenv("PYTHONWARNINGS", "ignore")  # the frameworks have some of their own
+    (repository / "inputs").mkdir()
+    shutil.copy(ROOT / f"examples/{name}.py", repository / "inputs")
+    (repository / "params.yaml").write_text(STUDY.replace("NAME", name), encoding="utf-8")
+    load_params.cache_clear()
+    with helpers.shown_here():
+        check.main()
+        for stage in (dataset, train, tune):
+            stage.main("it")
+        report.main()
+    answer.main()
+    assert capfd.readouterr().out.startswith("it\n  use   ")
+    params = load_params(CATALOGUE)
+    problem = load_problem("it", params.problem("it"), params.schedules("it"))
+    curves = pd.read_parquet("results/it/train/curves.parquet")
+    assert set(curves["scheduler"]) == {"ConstantLR", "LinearDecay"}
+    for label, schedule in problem.schedules.items():
+        expected = trace(schedule, problem.optimizers_for(schedule), problem.lr, problem.budget()).lr
+        for _, own in curves[curves["scheduler"] == label].groupby("run"):
+            assert own["lr"].tolist() == expected[:: problem.budget().steps_per_epoch].tolist()
+    for kind in ("train", "tune"):
+        runs = pd.read_parquet(f"results/it/{kind}/runs.parquet")
+        assert not runs["diverged"].any()
+        assert runs["test_metric"].between(0, 1).all()
+    assert len(pd.read_parquet("results/it/tune/trials.parquet")) == 2 * 2 * 2
+
+
+STUDY = """
+device: cpu
+seeds: 2
+problems:
+  it: {script: NAME.py, optimizer: {lr: 1e-3}, epochs: 2}
+schedulers: {ConstantLR: {args: {factor: 1.0}}, LinearDecay: {}}
+tune: {trials: 2, batch: 2}
+sweep: none
+report: {every: 1, baseline: ConstantLR}
+"""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from pipeline.catalogue import CATALOGUE
+from pipeline.commands import power
 from pipeline.config import terminal
 from pipeline.config.errors import PipelineError
 from pipeline.config.params import Params, ScriptParams, load_params
@@ -210,8 +211,31 @@ def lines(params: Params, problems: Sequence[ProblemPlan], ahead: int, stages: i
         if plan.cost and plan.cost.why:
             taken = _duration(*plan.seconds())
             yield "  ", f"{plan.problem.name} is trained run by run, which takes {taken} of it: {plan.cost.why}"
+    for plan in problems:
+        if plan.cost:
+            yield f"  {plan.problem.name:{width}}  ", _to_tell(params, plan)
     if high > LONG and (cuts := list(_cuts(params, problems))):
         yield "  to make it less: ", f"{'; '.join(cuts)} (each alone, in params.yaml)"
+
+
+def _to_tell(params: Params, plan: ProblemPlan) -> str:
+    """What the seeds could tell, and a smaller study at what it costs."""
+    seeds, labels = params.seed_range.most, len(plan.problem.schedules)
+    counts = [seeds, *power.smaller(seeds)]
+    if of_runs := power.measured(params, plan.problem.name, counts):
+        found, unit = [f"{share:.1%}" for share in of_runs], "of the baseline's loss, by the runs there are"
+    else:
+        found, unit = (
+            [f"{each:.2g}" for each in power.assumed(labels, counts)],
+            "standard deviations over seeds, none being measured yet",
+        )
+    high = plan.seconds()[1]
+    first, *others = (
+        f"{count} seeds {effect}" + ("" if count == seeds else f" ({_duration(*[high * count / seeds] * 2)})")
+        for count, effect in zip(counts, found, strict=True)
+    )
+    beside = f"; {', '.join(others)}" if others else ""
+    return f"smallest difference to {params.report.baseline} that is found four times in five: {first}{beside} ({unit})"
 
 
 def _of_problem(plan: ProblemPlan, found: Cost) -> str:

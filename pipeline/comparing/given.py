@@ -152,7 +152,10 @@ def _outputs(model_fn: Callable[[], nn.Module], x: Array) -> int:
             model = model_fn()
             if not isinstance(model, nn.Module):
                 raise CompareError(f"compare: model_fn gives a {type(model).__name__}; let it return a torch.nn.Module")
-            return int(model.eval()(torch.from_numpy(x[:2])).shape[-1])
+            outputs = model.eval()(torch.from_numpy(x[:2]))
+        if not isinstance(outputs, Tensor):
+            raise CompareError(_several_outputs(outputs))
+        return int(outputs.shape[-1])
     except CompareError:
         raise
     except Exception as error:
@@ -161,6 +164,21 @@ def _outputs(model_fn: Callable[[], nn.Module], x: Array) -> int:
             f"compare: model_fn cannot be called without arguments, or its model not applied to inputs of shape {x.shape[1:]} "
             f"({type(error).__name__}: {line})"
         ) from error
+
+
+def _several_outputs(outputs: Any) -> str:
+    """What is said of a model that gives no single tensor: loss and metric would not know which to take."""
+    if isinstance(outputs, Mapping):
+        what, one = f"{type(outputs).__name__} of {', '.join(map(repr, outputs))}", f"[{next(iter(outputs), 'logits')!r}]"
+    else:
+        what, one = (
+            f"{type(outputs).__name__} of {len(outputs)}" if hasattr(outputs, "__len__") else type(outputs).__name__,
+            "[0]",
+        )
+    return (
+        f"compare: the model gives a {what}, and loss and metric take one tensor; wrap it in a module that holds it as "
+        f"self.model and whose forward returns what they are to take, such as self.model(x){one}"
+    )
 
 
 # Code

@@ -42,6 +42,16 @@ def detectable(found: Estimate, alpha: float = LEVEL, chance: float = POWER, spl
     return high
 
 
+def in_spreads(splits: int, alpha: float = LEVEL, chance: float = POWER) -> float:
+    """The smallest difference that so many seeds find with this chance, in standard deviations of it over the seeds."""
+    found = Estimate(0.0, splits**-0.5, splits - 1, 1.0, splits - 1, splits, 0.0, 0.0)
+    low, high = 0.0, 1e3
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if power(middle, found, splits, alpha) < chance else (low, middle)
+    return high
+
+
 def seeds_needed(
     found: Estimate, effect: float, alpha: float = LEVEL, chance: float = POWER, confidence: float = 0.8
 ) -> tuple[float, float]:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pipeline.catalogue import CATALOGUE
-from pipeline.commands import plan, planning
+from pipeline.commands import plan, planning, power
 from pipeline.config.params import load_params
 from pipeline.config.stages import RUNS, stage_names
 from pipeline.runs import cost
@@ -74,7 +74,29 @@ def test_what_it_prints(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
         first,
     )
     assert re.fullmatch(r"  first   \d+ to \d+ runs: .* s; side by side, as tensors, [\d,]+ epochs a second", of_problem)
-    assert rest == [f"  beside  {rest[0].split('  beside  ')[1]}"]
+    beside, to_tell = rest
+    assert beside.startswith("  beside  ")
+    assert re.fullmatch(
+        r"  first   smallest difference to \w+ that is found four times in five: 2 seeds [\d.e+]+ "
+        r"\(standard deviations over seeds, none being measured yet\)",
+        to_tell,
+    )
+
+
+def test_what_a_smaller_study_could_tell_and_costs(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In standard deviations of a difference, and once there are runs as a share of the loss: fewer seeds tell less."""
+    Config(trials=2, seeds=12).write()
+    plan.main([])
+    told = re.search(r"five: 12 seeds ([\d.]+); 6 seeds ([\d.]+) \(.*?s\), 3 seeds ([\d.]+) \(.*?s\)", capsys.readouterr().out)
+    assert told
+    found = [float(each) for each in told.groups()]
+    assert found == sorted(found)
+    # One comparison of two schedulers, a paired t test: statsmodels' TTestPower at 80% gives 0.89 for 12 seeds.
+    assert power.assumed(2, [12])[0] == pytest.approx(0.887, abs=0.005)
+    study(Config(trials=2, seeds=4))
+    params = load_params(CATALOGUE)
+    four, eight = power.measured(params, next(iter(params.problems)), [4, 8])
+    assert 0 < eight < four
 
 
 def test_it_says_why_a_problem_is_trained_run_by_run_and_what_would_make_it_less(

@@ -45,6 +45,18 @@ class Net(nn.Module):
         return self.layers(x)  # type: ignore[no-any-return]
 
 
+class Several(Net):
+    """With its hidden layer beside the outputs."""
+
+    def __init__(self, kind: type) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def forward(self, x: Tensor) -> Any:
+        found = {"logits": self.layers(x), "hidden": self.layers[0](x)}
+        return found if self.kind is dict else tuple(found.values())
+
+
 class Pairs(Dataset[tuple[Tensor, int]]):
     """Map-style, with plain numbers as targets."""
 
@@ -253,6 +265,11 @@ def test_importing_the_package_is_cheap() -> None:
         ({"model_fn": lambda width: Net()}, "model_fn cannot be called without arguments"),
         ({"model_fn": dict}, "model_fn gives a dict; let it return a torch.nn.Module"),
         ({"model_fn": lambda: nn.Linear(5, 2)}, r"not applied to inputs of shape \(3,\)"),
+        (
+            {"model_fn": lambda: Several(dict)},
+            r"gives a dict of 'logits', 'hidden', and loss .* such as self\.model\(x\)\['logits'\]",
+        ),
+        ({"model_fn": lambda: Several(tuple)}, r"gives a tuple of 2, .* such as self\.model\(x\)\[0\]"),
         ({"train": DataLoader(TensorDataset(torch.ones(3, 3)))}, "train is a DataLoader; hand over its dataset"),
         ({"train": (X[:3], Y[:2])}, "train has 3 inputs and 2 targets"),
         ({"validation": (X[:3, :2], Y[:3])}, r"a sample of validation is of shape \(2,\)"),

@@ -1,0 +1,44 @@
+"""What so many seeds could tell, and fewer: the smallest difference to the baseline that they find four times in five."""
+
+import contextlib
+
+import numpy as np
+
+from pipeline.analysis.statistics import CRITERION, matrices
+from pipeline.config.errors import PipelineError
+from pipeline.config.params import Params
+from pipeline.runs import results
+from pipeline.statistics.components import LEVEL, differences
+from pipeline.statistics.forecast import detectable, in_spreads
+
+FEWEST = 3
+"""Seeds of the smallest study that is spoken of."""
+
+
+def smaller(seeds: int) -> list[int]:
+    """Half as many seeds, and a quarter."""
+    return [count for count in (seeds // 2, seeds // 4) if count >= FEWEST]
+
+
+def measured(params: Params, problem: str, seeds: list[int]) -> list[float]:
+    """By the runs there are of a problem, for each number of seeds, as shares of the baseline's loss; or nothing.
+
+    For the median scheduler on these data, and all of them told apart at once, as the report does.
+    """
+    baseline = params.report.baseline
+    for stage in ("confirm", "train"):
+        with contextlib.suppress(PipelineError, ValueError):
+            runs, _ = results.read_runs(problem, stage)
+            losses = matrices(runs)
+            pairs = [found for (label, other), found in differences(losses).items() if other == baseline and label != baseline]
+            scale = abs(float(runs.loc[runs["scheduler"] == baseline, CRITERION].mean()))
+            level = LEVEL / max(1, len(losses) - 1)
+            found = [float(np.median([detectable(pair, level, splits=n) for pair in pairs])) / scale for n in seeds]
+            if pairs and np.isfinite(found).all():
+                return found
+    return []
+
+
+def assumed(schedulers: int, seeds: list[int]) -> list[float]:
+    """The same where nothing was measured, in standard deviations over seeds of the difference between two schedulers."""
+    return [in_spreads(count, LEVEL / max(1, schedulers - 1)) for count in seeds]
