@@ -26,7 +26,6 @@ VARIABLE = "PIPELINE_TRIAL"
 """Names the JSON file that asks for a run."""
 FIGURES = ("train_loss", "validation_loss", "validation_metric")
 NEEDED = FIGURES[:2]
-TESTED = ("test_loss", "test_metric", "best_test_loss", "best_test_metric")
 PROBE_STEPS = 5
 """Optimizer steps that a probe waits for at least; then it ends with the first epoch, or after ``PROBE_SECONDS``."""
 PROBE_SECONDS = 10.0
@@ -45,7 +44,6 @@ class Trial:
 
     def __init__(self) -> None:
         self._lines: list[str] = []
-        self._validated: list[float] = []
         self._scheduler: Scheduler | None = None
         self._epoch = 0
         self._step_times: list[float] = []
@@ -95,12 +93,6 @@ class Trial:
         return bool(self._asked.get("search"))
 
     @property
-    def is_best(self) -> bool:
-        """Whether the epoch that was reported last has the lowest validation loss so far: keep its weights then."""
-        *before, last = [math.inf, *self._validated]
-        return last < min(before, default=math.inf)
-
-    @property
     def folder(self) -> Path:
         """A folder of the run's own, for a framework's checkpoints; it is removed once the run is kept."""
         return Path(self._asked.get("folder") or Path.cwd())
@@ -144,19 +136,15 @@ class Trial:
             raise self.wrong(f"trial.report is called for more than {self.budget} epochs; train for trial.budget of them")
         values = {name: self._number(name, value) for name, value in figures.items()}
         self._epoch += 1
-        self._validated.append(values["validation_loss"])
         used = self._scheduler.end_epoch(self._epoch, values) if self._scheduler else {}
         self._tell({"epoch": self._epoch, **used, **values})
         if self._asked.get("probe"):
             self._end_probe()
 
     def finish(self, **figures: Any) -> None:
-        """The run is done; ``test_loss`` and ``test_metric`` are shown once, and enter no choice.
-
-        ``best_test_loss`` and ``best_test_metric`` are the same at the weights that :attr:`is_best` had one keep.
-        """
-        if unknown := sorted(figures.keys() - {*TESTED}):
-            raise self.wrong(f"trial.finish takes {', '.join(TESTED)}, and no {unknown[0]}; leave that out")
+        """The run is done; ``test_loss`` and ``test_metric`` are shown once, and enter no choice."""
+        if unknown := sorted(figures.keys() - {"test_loss", "test_metric"}):
+            raise self.wrong(f"trial.finish takes test_loss and test_metric, and no {unknown[0]}; leave that out")
         if self._epoch != self.budget:
             told = f"trial.finish is called after {self._epoch} reports, and the run has {self.budget} epochs"
             raise self.wrong(f"{told}; call trial.report(…) at the end of each of trial.budget epochs")
@@ -171,8 +159,6 @@ class Trial:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from there."""
         self._epoch, self._lines = int(state["epoch"]), [str(line) for line in state["lines"]]
-        told = [json.loads(line) for line in self._lines]
-        self._validated = [line["validation_loss"] for line in told if "epoch" in line]
         self._write("w", *self._lines)
 
     def wrong(self, message: str) -> TrialError:

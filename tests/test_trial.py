@@ -279,19 +279,3 @@ def test_by_hand_it_is_the_problem_of_params_yaml_or_plain_defaults(
     assert [each for each, _ in trained(trial)[::STEPS]] == pytest.approx([0.1, 0.01, 0.001])
     assert "started by hand, as problem toy, StepLR: seed 0, peak rate 0.1, epochs: 3" in capsys.readouterr().err
     assert not list(here.glob("lines*"))
-
-
-def test_the_best_epoch_is_told_and_its_test_figures_are_taken(new: New, tmp_path: Path) -> None:
-    """The first of the lowest loss; also behind a restart, and where a loss is no number."""
-    trial, losses = new(epochs=6), [float("nan"), 0.5, 0.4, 0.4, 0.6, 0.3]
-    assert not trial.is_best
-    found = []
-    for number, loss in enumerate(losses):
-        if number == 4:
-            state, trial = trial.state(), new(epochs=6)
-            trial.restore(state)
-        trial.report(train_loss=1.0, validation_loss=loss)
-        found.append(trial.is_best)
-    assert found == [False, True, True, False, False, True]
-    trial.finish(test_loss=0.5, best_test_loss=0.45, best_test_metric=0.9)
-    assert told(tmp_path)[-1] == {"finish": {"test_loss": 0.5, "best_test_loss": 0.45, "best_test_metric": 0.9}}

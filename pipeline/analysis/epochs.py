@@ -2,8 +2,8 @@
 
 The best epoch is that of the lowest validation loss, as early stopping and a kept checkpoint would have it. Its loss was
 chosen on the very samples it is measured on, so it is too low, and the more so the noisier the curve: most for rates that stay
-high, least for those that come down to zero. Test figures are those of the last epoch, unless the runs have those of their
-best: what is trained by itself keeps its weights, a stack does not.
+high, least for those that come down to zero. The test part is looked at once, after the last epoch: its figures are always
+those of the last.
 """
 
 from dataclasses import replace
@@ -13,7 +13,6 @@ import pandas as pd
 from pipeline.analysis.statistics import CRITERION, compare
 from pipeline.analysis.tables import ProblemResults
 from pipeline.config.params import Epoch, ReportParams
-from pipeline.runs.results import BEST
 
 COLUMNS = (
     "variant",
@@ -29,14 +28,10 @@ COLUMNS = (
 )
 FEW = 3
 _FIGURES = [CRITERION, "validation_metric"]
-TESTED = ("test_loss", "test_metric")
 
 
 def judged(results: ProblemResults, at: Epoch) -> ProblemResults:
-    """The same, with the runs' figures of the epoch that is judged; those that stages write are the last's.
-
-    Test figures follow where all runs have those of their best epoch.
-    """
+    """The same, with the runs' validation figures of the epoch that is judged; those that stages write are the last's."""
     return results if at == "last" else replace(results, runs=_figures(results, at))
 
 
@@ -45,7 +40,7 @@ def last_or_best(results: ProblemResults, asked: ReportParams, compared: pd.Data
 
     ``lower`` is how far the best lies below the last, as a share; ``epoch`` the median of the best ones. Verdicts against the
     baseline, and whether the scheduler may be the best, are by either, for all schedulers alike; ``compared`` is the
-    comparison by the one that is judged. ``test_last`` and ``test_best`` are mean test losses, where the runs have both.
+    comparison by the one that is judged.
     """
     other: Epoch = "best" if asked.at == "last" else "last"
     beside = compare(_figures(results, other), asked.baseline, matters=asked.margin, plan=results.plan)
@@ -56,26 +51,7 @@ def last_or_best(results: ProblemResults, asked: ReportParams, compared: pd.Data
     table = table.assign(last=last[CRITERION], best=best[CRITERION], lower=1 - best[CRITERION] / last[CRITERION])
     for name in ("verdict", "in_set"):
         table[f"{name}_last"], table[f"{name}_best"] = last[name], best[name]
-    return table[list(COLUMNS)].assign(**(_tested(results.runs, table) if has_best_tests(results.runs) else {}))
-
-
-def has_best_tests(runs: pd.DataFrame) -> bool:
-    """Whether every run that has a test loss has that of its best epoch, too."""
-    there = runs[runs["test_loss"].notna()]
-    return BEST[0] in runs and not there.empty and bool(there[BEST[0]].notna().all())
-
-
-def _tested(runs: pd.DataFrame, table: pd.DataFrame) -> dict[str, "pd.Series[float]"]:
-    """Mean test losses of the runs that did not diverge, at their last and at their best epoch."""
-    runs = runs[~runs["diverged"].astype(bool)].assign(test_last=_last(runs, TESTED[0]), test_best=runs[BEST[0]])
-    means = runs.groupby(["variant", "scheduler"])[["test_last", "test_best"]].mean()
-    found = table[["variant", "scheduler"]].join(means, on=["variant", "scheduler"])
-    return {name: found[name] for name in ("test_last", "test_best")}
-
-
-def _last(runs: pd.DataFrame, name: str) -> "pd.Series[float]":
-    """A test figure of the last epoch, also where that of the best stands in its place."""
-    return runs[f"last_{name}"] if f"last_{name}" in runs else runs[name]
+    return table[list(COLUMNS)]
 
 
 def sentence(table: pd.DataFrame, at: Epoch) -> str:
@@ -96,12 +72,7 @@ def sentence(table: pd.DataFrame, at: Epoch) -> str:
 
 def _figures(results: ProblemResults, at: Epoch) -> pd.DataFrame:
     found = _at(results.curves, at).loc[results.runs["run"], _FIGURES].set_axis(results.runs.index)
-    runs = results.runs.assign(**{name: found[name] for name in _FIGURES})
-    if not has_best_tests(runs):
-        return runs
-    last = {name: _last(runs, name) for name in TESTED}
-    best = {name: runs[f"best_{name}"] for name in TESTED}
-    return runs.assign(**{f"last_{name}": last[name] for name in TESTED}, **(best if at == "best" else last))
+    return results.runs.assign(**{name: found[name] for name in _FIGURES})
 
 
 def _at(curves: pd.DataFrame, at: Epoch) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from typing import Any, get_args
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
 from pipeline.config.checkpoints import Checkpoint
@@ -69,12 +69,11 @@ def train(
         is_due = checkpoint is not None and checkpoint.is_due and epoch + 1 < run.epochs
         held = deepcopy(script.state()) if is_due else None
     tested = script.evaluate("test") if script.finite and not search else (np.nan, np.nan)
-    at_best = script.evaluate_best(*tested) if script.finite and not search else (np.nan, np.nan)
     final = script.final_loss() if script.finite else np.nan
     finite = script.finite and bool(np.isfinite(start.loss))
     initial_loss, noise, final_loss = (np.array([figure]) for figure in (start.loss, start.noise, final))
-    test_loss, test_metric, *of_best = (np.array([figure]) for figure in (*tested, *at_best))
-    return Outcome(initial_loss, noise, final_loss, np.array([finite]), test_loss, test_metric, script.weights(), *of_best)
+    test_loss, test_metric = (np.array([figure]) for figure in tested)
+    return Outcome(initial_loss, noise, final_loss, np.array([finite]), test_loss, test_metric, script.weights())
 
 
 def _begun(new: Callable[[], "Script"], checkpoint: Checkpoint | None) -> tuple["Script", Beginning, list[Figures]]:
@@ -110,7 +109,6 @@ class Script:
     def __init__(self, problem: Problem, run: Run, device: torch.device, dtype: torch.dtype, *, search: bool = False) -> None:
         self._problem, self._schedule, self._epochs, self._search = problem, run.schedule, run.epochs, search
         self._done, self.finite = 0, True
-        self._lowest, self._best = np.inf, dict[str, Tensor]()
         samples = problem.data.samples([run.seed])
         self._x, self._y = on_device(samples.x, device, dtype), on_device(samples.y, device, dtype)
         self._rows = {part: torch.from_numpy(rows[0]).to(device) for part, rows in samples.parts.items()}
@@ -157,8 +155,6 @@ class Script:
         is_evaluated = not has_ended and (is_last or not self._search or self.monitor in VALIDATED)
         validated = self.evaluate("validation") if is_evaluated else (np.nan, np.nan)
         self.end_epoch(train_loss, *validated)
-        if not self._search and validated[0] < self._lowest:
-            self._lowest, self._best = validated[0], {} if is_last else self._copied()
         self.finite = self.finite and bool(np.isfinite([train_loss, *validated[:is_evaluated]]).all())
         return lr, momentum, train_loss, *validated
 
@@ -172,8 +168,6 @@ class Script:
             "draws": as_lists(self._draws.bit_generator.state),
             "chance": self._chance.state(),
             "finite": self.finite,
-            "lowest": self._lowest,
-            "best": self._best,
         }
 
     def go_on(self, state: dict[str, Any], told: Sequence[Sequence[float]]) -> None:
@@ -195,7 +189,6 @@ class Script:
         self._draws.bit_generator.state = as_arrays(state["draws"])
         self._chance.go_on(state["chance"])
         self._done, self.finite = len(told), state["finite"]
-        self._lowest, self._best = state["lowest"], {name: values.to(self._x.device) for name, values in state["best"].items()}
 
     def train_epoch(self) -> float:
         """One pass over the training part; the mean loss of its samples as they were trained."""
@@ -250,35 +243,15 @@ class Script:
 
         A model that draws numbers here too draws the same each time, and for every scheduler.
         """
-        if not len(self._rows[part]):
+        (x, y), metric = self._samples(part), self._problem.metric
+        if not len(x):
             return np.nan, np.nan
         model = self._evaluated.model(self._batches())
-        _set_mode(self.optimizer, training=False)
-        found = self._figures_of(model, part)
-        _set_mode(self.optimizer, training=True)
-        return found
-
-    def evaluate_best(self, *last: float) -> tuple[float, ...]:
-        """Test loss and metric at the weights of the epoch with the lowest validation loss; ``last`` are those of the last."""
-        if not self._best or not len(self._rows["test"]):
-            return last
-        model = deepcopy(self.model)
-        model.load_state_dict(self._best)
-        with torch.no_grad():
-            return self._figures_of(model, "test")
-
-    def _copied(self) -> dict[str, Tensor]:
-        """The weights that are evaluated."""
-        _set_mode(self.optimizer, training=False)
-        kept = {name: value.detach().clone() for name, value in self._evaluated.model(self._batches()).state_dict().items()}
-        _set_mode(self.optimizer, training=True)
-        return kept
-
-    def _figures_of(self, model: nn.Module, part: str) -> tuple[float, float]:
-        (x, y), metric = self._samples(part), self._problem.metric
         model.eval()
+        _set_mode(self.optimizer, training=False)
         with Chance(self._of_evaluation).used():
             outputs = applied(model, x)
+        _set_mode(self.optimizer, training=True)
         model.train()
         loss = self._problem.loss.mean(outputs, y).item()
         measured = float(metric.of_runs(outputs[None], y[None])[0]) * self._scale**metric.power

@@ -53,6 +53,5 @@ def _outcome(figures: list[Line], test: Line) -> Outcome:
     first, last = losses[0, 0], losses[-1, 0]
     values: list[Any] = [first, RISEN * abs(first) / BEYOND_NOISE, last]
     tested = [float(test.get(name, NAN)) for name in ("test_loss", "test_metric")]
-    at_best = [float(test.get(name, NAN)) for name in ("best_test_loss", "best_test_metric")]
-    initial, noise, final, loss, metric, *best = (np.array([value]) for value in [*values, *tested, *at_best])
-    return Outcome(initial, noise, final, np.array([bool(np.isfinite(losses).all())]), loss, metric, {}, *best)
+    initial, noise, final, loss, metric = (np.array([value]) for value in [*values, *tested])
+    return Outcome(initial, noise, final, np.array([bool(np.isfinite(losses).all())]), loss, metric, weights={})

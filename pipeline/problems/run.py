@@ -76,8 +76,7 @@ class Outcome:
     ``initial_loss`` and ``final_loss`` are the training split's mean loss in evaluation mode, at the initial weights and at
     those the run ended with; ``noise`` is the standard error of one batch's mean loss at the initial weights. ``finite`` is
     False where any loss of the run, of any batch, was not. ``weights`` are the final entries of the models'
-    ``state_dict``, with the runs as their leading axis. ``best_test_loss`` and ``best_test_metric`` are those of the first
-    epoch with the lowest validation loss; NaN where nobody kept its weights.
+    ``state_dict``, with the runs as their leading axis.
     """
 
     initial_loss: Floats
@@ -87,13 +86,6 @@ class Outcome:
     test_loss: Floats
     test_metric: Floats
     weights: Mapping[str, "torch.Tensor"]
-    best_test_loss: Floats = None  # type: ignore[assignment]  # NaN of each run
-    best_test_metric: Floats = None  # type: ignore[assignment]
-
-    def __post_init__(self) -> None:
-        for name in ("best_test_loss", "best_test_metric"):
-            if getattr(self, name) is None:
-                object.__setattr__(self, name, np.full(len(self.test_loss), np.nan))
 
 
 Training = Generator[Block, None, Outcome]

@@ -98,7 +98,7 @@ def _finished(history: History, number: int, *, whole: bool) -> Finished:
 
 
 def _assembled(runs: Sequence[Run], found: Sequence[Finished], *, search: bool) -> History:
-    figures: dict[str, Any] = {name: np.array([finished.figures.get(name, np.nan) for finished in found]) for name in FIGURES}
+    figures: dict[str, Any] = {name: np.array([finished.figures[name] for finished in found]) for name in FIGURES}
     outcome = Outcome(**{**figures, "finite": figures["finite"] > 0}, weights={})
     last = [replace(finished, curves=finished.curves[:, -1:]) for finished in found] if search else found
     return History(tuple(runs), _block(last, runs[0].epochs if search else 1), outcome)

@@ -30,8 +30,6 @@ RUN_COLUMNS = (
     "train_loss", "validation_loss", "validation_metric", "test_loss", "test_metric",
     "metric", "name", "interval", "warmup", "optimizer", "dataset", "device",
 )  # fmt: skip
-BEST = ("best_test_loss", "best_test_metric")
-"""Columns behind them where some run has test figures of its best epoch."""
 STAGES = ("train", "tune", "confirm")
 """Those that write runs and curves."""
 FIGURES = ("train_loss", "validation_loss")
@@ -86,8 +84,7 @@ def read_runs(problem: str, stage: str) -> tuple[pd.DataFrame, pd.DataFrame]:
 def _read(problem: str, stage: str, name: str, columns: Sequence[str]) -> pd.DataFrame:
     """A table of a stage, with its columns."""
     found = read_parquet(stage_path(problem, stage, f"{name}.parquet"), f"{stage}@{problem}")
-    known = [column for column in found if column not in BEST] if columns is RUN_COLUMNS else list(found)
-    if known != list(columns):
+    if list(found) != list(columns):
         odd = sorted({*found} ^ {*columns}) or ["their order"]
         raise _not_its_own(problem, stage, name, f"has other columns than this version writes ({', '.join(odd[:3])})")
     return found
@@ -179,8 +176,7 @@ def run_table(history: History, described: list[dict[str, Any]]) -> pd.DataFrame
     for name in ("train_loss", "validation_loss", "validation_metric"):
         rows[name] = getattr(last, name)[-1]
     rows["test_loss"], rows["test_metric"] = outcome.test_loss, outcome.test_metric
-    best = {name: getattr(outcome, name) for name in BEST}
-    return rows[list(RUN_COLUMNS)].assign(**(best if np.isfinite(outcome.best_test_loss).any() else {}))
+    return rows[list(RUN_COLUMNS)]
 
 
 def curve_table(history: History, described: list[dict[str, Any]]) -> pd.DataFrame:

@@ -82,20 +82,3 @@ def test_what_was_raced_is_judged_at_its_look_either_way(results: ProblemResults
     noisy = replace(raced, curves=raced.curves.assign(validation_loss=raced.curves["validation_loss"] + shaken))
     assert "worse" not in set(beside(noisy)["verdict_last"])
     assert "worse" in set(beside(replace(noisy, plan=None))["verdict_last"])
-
-
-def test_test_figures_of_the_best_epoch_where_all_runs_have_them(results: ProblemResults) -> None:
-    tested = results.runs["test_loss"]
-    runs = results.runs.assign(best_test_loss=tested - 0.1, best_test_metric=0.25)
-    has_them = replace(results, runs=runs)
-    at_best = judged(has_them, "best").runs
-    np.testing.assert_allclose(at_best["test_loss"], tested - 0.1)
-    assert (at_best["test_metric"] == 0.25).all()
-    ats: tuple[Epoch, ...] = ("last", "best")
-    for at in ats:
-        table = beside(has_them, at)
-        np.testing.assert_allclose(table["test_last"] - table["test_best"], 0.1)
-        assert table["test_last"].tolist() == pytest.approx(runs.groupby("scheduler", sort=False)["test_loss"].mean().tolist())
-    some = replace(results, runs=runs.assign(best_test_loss=[np.nan, *runs["best_test_loss"][1:]]))
-    assert judged(some, "best").runs["test_loss"].equals(tested)
-    assert "test_best" not in beside(some)

@@ -253,25 +253,3 @@ def test_compiled_by_torch_when_asked(new_problem: Builder, monkeypatch: pytest.
     monkeypatch.setattr(torch, "compile", lambda model: missing)
     with pytest.raises(CompilingError, match=r"engine: compiled-loop.*g\+\+.*engine: loop"):
         looped(compiled, run)
-
-
-@pytest.mark.parametrize("name", ["SGD", "SGDScheduleFree"])
-def test_test_figures_of_the_best_epoch_are_those_at_its_weights(new_problem: Builder, name: str) -> None:
-    """Those that a run of so many epochs ends with; a search keeps none, and a stack has none to tell."""
-    rising = {"Rising": {"name": "LambdaLR", "args": {"lr_lambda": f"{__name__}:late"}}}
-    problem = new_problem(rising, optimizer={"name": name, "lr": 0.1}, model={**MLP, "dropout": 0.2})
-    run = run_of(problem, "Rising")
-    whole = looped(problem, run)
-    best = int(np.argmin(whole.curves.validation_loss[:, 0])) + 1
-    assert best < run.epochs
-    short = looped(problem, run_of(problem, "Rising", epochs=best)).outcome
-    assert whole.outcome.best_test_loss == short.test_loss == short.best_test_loss
-    assert whole.outcome.best_test_metric == short.test_metric
-    assert whole.outcome.test_loss != short.test_loss
-    assert np.isnan(looped(problem, run, search=True).outcome.best_test_loss)
-    assert np.isnan(train(problem, [run], torch.float32).outcome.best_test_loss)
-
-
-def late(epoch: int) -> float:
-    """High at the end."""
-    return 1.0 if epoch < 5 else 200.0
