@@ -157,9 +157,9 @@ def wanted(params: Params, problem: Problem, stages: Sequence[str], device: torc
     seeds, epochs = params.seed_range, problem.params.epochs
     best: Best | None = None if "tune" in stages else results.read_schedules(problem.name)
     if "train" in stages:
-        yield "train", [counted(problem, as_written(problem, seeds.least), device)]
+        yield "train", [counted(problem, as_written(problem, seeds.least, params.report.at), device)]
     if "tune" in stages:
-        work, best = of_search(problem, params.tune, seeds.least, device, _before(problem.name))
+        work, best = of_search(problem, params.tune, seeds.least, device, _before(problem.name), params.report.at)
         yield "tune", work
     if "confirm" in stages:
         yield "confirm", _confirmed(params, problem, best, device, epochs)
@@ -173,12 +173,13 @@ def _confirmed(params: Params, problem: Problem, best: Best | None, device: torc
     if best is None:
         count = len(problem.schedules) * STREAMS
         return [unknown(epochs, count * least, count * most)]
-    first, all_ = (counted(problem, confirming(best, seeds, epochs), device) for seeds in (least, most))
+    at = params.report.at
+    first, all_ = (counted(problem, confirming(best, seeds, epochs, at), device) for seeds in (least, most))
     if not first.least:
-        asked = Question(params.seed_range, params.report.baseline, params.report.margin, params.report.at)
+        asked = Question(params.seed_range, params.report.baseline, params.report.margin, at)
         with contextlib.suppress(LackingError):
             enough = seeds_wanted(problem, best, asked, device, NOBODY, tell=lambda said: None)
-            return [counted(problem, confirming(best, enough, epochs), device)]
+            return [counted(problem, confirming(best, enough, epochs, at), device)]
     return [Work(epochs, first.least, all_.most, all_.there)]
 
 
