@@ -93,6 +93,13 @@ def missing_in(cells: "pd.Series[Any]", given: "pd.Series[Any]") -> str | None:
     return f"is empty in {rows}" if not len(marks) else f"is empty or holds {names_of(marks)} in {rows}"
 
 
+def mixed_marks(commas: "pd.Series[bool]", points: "pd.Series[bool]") -> tuple[str, str]:
+    """What is wrong with a column of numbers with both decimal marks, and what would be right: the rarer is the slip."""
+    few, many = sorted([("commas", commas), ("points", points)], key=lambda mark: int(mark[1].sum()))
+    what = f"holds numbers with decimal {few[0]} in {rows_of(few[1])} and with decimal {many[0]} in {rows_of(many[1])}"
+    return what, "write one decimal mark in all rows"
+
+
 def refuse_nested(values: "pd.Series[Any]", name: str, key: str, right: str) -> None:
     """Refuse cells of several values."""
     if values.dtype == object and (rows := rows_of(values.map(pd.api.types.is_list_like))) is not None:

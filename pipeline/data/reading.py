@@ -92,14 +92,15 @@ def _read_text(file: Path, reading: Reading, target: str | None) -> pd.DataFrame
         remarks.append(f"cells parted by {IN_WORDS.get(sep, repr(sep))}")
     names, above = header_of(cells, sep, file, target)
     body = cells.text.split("\n", above)[above:]  # nothing where the header is all there is
-    table = _parsed("".join(body), sep, names, reading.decimal or ".", reading)
+    decimal = reading.decimal or "."
+    table = _parsed("".join(body), sep, names, decimal, reading)
     if reading.decimal is reading.thousands is None and sep != "," and _has_decimal_commas(table, sep, reading):
         remarks.append("decimal commas")
-        table = _parsed("".join(body), sep, names, ",", reading)
+        table = _parsed("".join(body), sep, names, decimal := ",", reading)
     if empty := int(table.isna().all(axis=1).sum()):
         remarks.append(f"{empty} empty rows left out")
         table = table.dropna(how="all").reset_index(drop=True)
-    table.attrs = {"remarks": remarks}
+    table.attrs = {"remarks": remarks, "decimal": decimal}
     return table
 
 
