@@ -45,6 +45,16 @@ class DatasetError(Exception):
         return error
 
 
+def located(error: DatasetError, rows: str) -> DatasetError:
+    """The same, with what its rows are counted through."""
+    told = [
+        DatasetError(each.key, f"{each.wrong} ({rows})" if " row" in each.wrong else each.wrong, each.right, each.mending,
+                     each.columns)
+        for each in error.all
+    ]  # fmt: skip
+    return DatasetError.together(told) if len(told) > 1 else told[0]
+
+
 def entry(key: str, value: Any) -> str:
     """``key: value``, as it can be pasted into params.yaml."""
     return f"`{key}: {as_yaml(value)}`"
