@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from pipeline.catalogue import CATALOGUE
+from pipeline.commands.check import left_as_written
 from pipeline.config import terminal
 from pipeline.config.errors import PipelineError
 from pipeline.config.params import Params, ScriptParams, load_params
@@ -211,6 +212,8 @@ def lines(params: Params, problems: Sequence[ProblemPlan], ahead: int, stages: i
         if plan.cost and plan.cost.why:
             taken = _duration(*plan.seconds())
             yield "  ", f"{plan.problem.name} is trained run by run, which takes {taken} of it: {plan.cost.why}"
+    if any("tune" in plan.work for plan in problems):
+        yield "  not searched, but as written: ", left_as_written(params)
     if high > LONG and (cuts := list(_cuts(params, problems))):
         yield "  to make it less: ", f"{'; '.join(cuts)} (each alone, in params.yaml)"
 

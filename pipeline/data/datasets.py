@@ -16,9 +16,9 @@ from pipeline.config.registry import Registered, Registry, arguments_of
 from pipeline.config.units import Percentage, share_of
 from pipeline.config.wording import mistake
 from pipeline.data.dates import DatePart
-from pipeline.data.mistakes import DatasetError
+from pipeline.data.mistakes import DatasetError, located
 from pipeline.data.options import Inputs, Missing, Reading, Task, Unlabelled
-from pipeline.data.reading import read_arrays, read_table
+from pipeline.data.reading import is_of_arrays, read_arrays, read_table
 from pipeline.data.tables import dataset_of, dataset_of_arrays
 from pipeline.data.tables import frame as frame  # noqa: PLC0414  # for datasets of the user's own
 
@@ -38,6 +38,16 @@ def _is_printable(name: str) -> str:
     if not name.isprintable():
         raise mistake("has characters that no name has", "write it as the file does, without control characters")
     return name
+
+
+def _is_path(path: Any) -> Any:
+    """One, or a list of them."""
+    some = path if isinstance(path, list) else [path]
+    if not some or not all(isinstance(each, str) and each for each in some):
+        raise mistake("is no path", "write one below inputs/, a pattern such as sales-*.csv, or a list of them")
+    for each in some:
+        _is_inside(_is_printable(each))
+    return path
 
 
 Name = Annotated[str, Field(min_length=1), AfterValidator(_is_printable)]
@@ -67,7 +77,7 @@ LARGEST = 10**15
 Mark = Annotated[Any, AfterValidator(_is_mark)]
 Class = Annotated[Any, AfterValidator(_is_class)]
 Dates = Annotated[dict[Name, Annotated[list[DatePart], Field(min_length=1)]], Field(min_length=1)]
-FilePath = Annotated[Name, AfterValidator(_is_inside)]
+FilePaths = Annotated[Any, AfterValidator(_is_path)]
 Shares = Annotated[list[Percentage], Field(min_length=3, max_length=3)]
 
 datasets: Registry[Registered] = Registry("dataset")
@@ -134,7 +144,7 @@ def digits(seed: Seed = 0, images: bool = False) -> pd.DataFrame:
 
 @register("file")
 def file(
-    path: FilePath,
+    path: FilePaths,
     target: Name,
     task: Task = "auto",
     unlabelled: Unlabelled = "error",
@@ -158,6 +168,8 @@ def file(
 ) -> pd.DataFrame:
     """A text (CSV and its like), Parquet or npz file under ``inputs/``, one row per sample; docs/data.md tells all of it.
 
+    ``path`` may be a pattern, or a list: files of the same columns are one table.
+
     Parts are those of the column ``split``, else ``shares`` for train, validation and test: stratified for classes, whole
     groups where ``group`` names a column, the earliest first where ``order`` does. ``duplicates`` and ``trusted`` are for
     :mod:`pipeline.data.leaks`.
@@ -169,11 +181,17 @@ def file(
         "split": split, "shares": [share_of(share) for share in shares], "group": group, "order": order, "seed": seed,
     }  # fmt: skip
     of_tables: dict[str, Any] = {"drop": drop, "categorical": categorical, "dates": dates or {}, "read": reading.given}
-    is_table = PurePosixPath(path).suffix != ".npz"
+    is_table = not is_of_arrays(path)
     _refuse_useless(of_tables if not is_table else {"inputs": inputs != "auto"}, is_table)
     if not is_table:
         return dataset_of_arrays(read_arrays(path), target, inputs=inputs, **how)
-    return dataset_of(read_table(path, reading, target), target, most_categories=most_categories, **of_tables, **how)
+    table = read_table(path, reading, target)
+    try:
+        return dataset_of(table, target, most_categories=most_categories, **of_tables, **how)
+    except DatasetError as error:
+        if "rows" in table.attrs:
+            raise located(error, table.attrs["rows"]) from None
+        raise
 
 
 def _refuse_useless(given: Mapping[str, Any], is_table: bool) -> None:

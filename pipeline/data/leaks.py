@@ -7,7 +7,6 @@ file's order.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from pipeline.config.params import FIXED_BY, ProblemParams, placed_in
 from pipeline.config.wording import suggestion
 from pipeline.data.features import MISSING
 from pipeline.data.mistakes import more, names_of
+from pipeline.data.reading import is_of_arrays
 from pipeline.data.splits import SplitError, together
 from pipeline.problems.dataset import PARTS
 from pipeline.problems.encoding import Column
@@ -149,7 +149,7 @@ def _unknown(trusted: Sequence[str], data: pd.DataFrame) -> Iterator[tuple[str, 
 def _remedy(given: Mapping[str, Any], columns: Sequence[str]) -> str:
     """What to write about columns, whatever has been written already kept."""
     trusted = more("trusted", given.get("trusted", ()), columns)
-    if PurePosixPath(given.get("path", "")).suffix == ".npz":
+    if is_of_arrays(given.get("path", "")):
         return f"the file without them, or {trusted}"
     of_dates = {f"{name} ({part})" for name, parts in (given.get("dates") or {}).items() for part in parts}
     if made := [name for name in columns if name in of_dates]:

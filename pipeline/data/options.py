@@ -40,6 +40,8 @@ class Options:
     group: str | None = None
     order: str | None = None
     seed: int = 0
+    decimal: str = "."
+    """The decimal mark of the file's cells, given or recognised."""
 
     @property
     def dayfirst(self) -> bool | None:

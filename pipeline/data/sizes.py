@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from pipeline.config.params import Component, Params, placed_in
+from pipeline.data.reading import files_of
 from pipeline.problems.dataset import Dataset
 from pipeline.problems.models import models
 
@@ -51,8 +52,9 @@ def _needs(params: Params) -> Iterator[tuple[tuple[str, ...], Any, int, str]]:
             rows = sum(args.get(part, 0) for part in ("train", "validation", "test", "spare"))
             size = f"{rows:,} samples of {args['features']:,} features"
             yield place, size, NUMBER * rows * args["features"], "write fewer samples or features"
-        elif problem.dataset.name == "file" and (file := Path("inputs") / args["path"]).is_file():
-            yield place, args["path"], TEXT * file.stat().st_size, "give a part of the file's rows"
+        elif problem.dataset.name == "file":
+            size_of_all = sum(file.stat().st_size for file in files_of(args["path"]))
+            yield place, args["path"], TEXT * size_of_all, "give a part of the file's rows"
         labels, seeds = len(params.schedules(name)), params.seed_range.least
         trials = labels * seeds * params.tune.trials
         right = f"these are {labels} schedulers x {seeds:,} seeds x {params.tune.trials:,} trials; write fewer"

@@ -1,7 +1,7 @@
 """The user's own tables and arrays made datasets: what is learnt from, what is predicted, and each row's part."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ def dataset_of(table: pd.DataFrame, target: str, **options: Any) -> pd.DataFrame
     where there is one; ``attrs["columns"]`` says what each feature is, ``attrs["classes"]`` what the classes are called (the
     positive one of two last), ``attrs["remarks"]`` what was recognised. Raises :class:`DatasetError`.
     """
-    asked, remarks = Options(target, **options), Remarks()
+    asked, remarks = replace(Options(target, **options), decimal=table.attrs.get("decimal", ".")), Remarks()
     _refuse_unknown(table, asked)
     said = table.attrs.get("remarks", ())
     table = table[labelled(table[target], asked, remarks)].reset_index(drop=True)

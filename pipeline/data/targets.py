@@ -7,10 +7,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline.config.wording import suggestion
-from pipeline.data.cells import DECIMAL_COMMA, Remarks, understood
+from pipeline.data.cells import DECIMAL_COMMA, Remarks, mixed_decimals, understood
 from pipeline.data.dates import AmbiguousDatesError, as_dates
 from pipeline.data.features import MOST_SLIPS, slips_of
-from pipeline.data.mistakes import DatasetError, entries, missing_in, names_of, refuse_nested, rows_of
+from pipeline.data.mistakes import DatasetError, entries, missing_in, mixed_marks, names_of, refuse_nested, rows_of
 from pipeline.data.options import Options, Task
 from pipeline.problems.encoding import beyond_precision, category_texts
 
@@ -24,6 +24,9 @@ def target_of(values: "pd.Series[Any]", options: Options, remarks: Remarks) -> T
     """Classes from 0 up and their names, in order, the positive one of two last; or the numbers to be predicted."""
     name = options.target
     refuse_nested(values, name, "target", "name another column")
+    if options.task != "classification" and (mixed := mixed_decimals(values, options.decimal == ",")):
+        wrong, remedy = mixed_marks(*mixed)
+        raise DatasetError("target", f"the column {name} {wrong}", remedy)
     given, values = values, understood(values, name, options.missing_values, as_category=False, remarks=remarks)
     if (what := missing_in(values, given)) is not None:
         right = "complete these rows or take them out, or write `unlabelled: drop`"

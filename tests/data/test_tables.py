@@ -264,6 +264,9 @@ DIGITS = "{name: digits, seed: 0}\n    resample: true"
 FILE = "path: my.csv, target: price"
 TOLD = {
     "no such file": ("{path: ¦no.csv, target: price}", r"path: there is no file inputs/no\.csv .*did you mean my\.csv"),
+    "no path": ("{path: ¦[], target: price}", r"path: is no path \(given: \[\]\); write one below inputs/, a pattern"),
+    "no paths": ("{path: ¦[my.csv, 3], target: price}", r"path: is no path \(given: \["),
+    "one outside": ("{path: ¦[my.csv, ../my.csv], target: price}", r"path: leads out of the folder inputs/"),
     "outside": ("{path: ¦../my.csv, target: price}", r"path: leads out of the folder inputs/"),
     "no target": ("¦{path: my.csv}", r"target: is missing \(given: nothing\); add `target:`"),
     "a misspelt target": ("{path: my.csv, target: ¦prise}", r"target: there is no column 'prise' .*did you mean price\?"),
