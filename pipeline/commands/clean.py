@@ -130,10 +130,13 @@ def leftovers(scope: Scope) -> Iterator[Waste]:
 
 
 def unfinished(scope: Scope) -> Iterator[Waste]:
-    """Checkpoints of runs that nobody goes on with."""
+    """Checkpoints of runs that nobody goes on with, and what those of a script said that failed."""
     limit = time.time() - (0 if scope.whole_store else UNTOUCHED)
-    lying = [path for path in _in(STATE / "progress") if last_written(path) <= limit]
-    yield from _files("checkpoints of runs that nobody goes on with", lying)
+    for folder, what in (
+        ("progress", "checkpoints of runs that nobody goes on with"),
+        ("failed", "last words of runs that failed"),
+    ):
+        yield from _files(what, [path for path in _in(STATE / folder) if last_written(path) <= limit])
 
 
 def compiled(scope: Scope) -> Iterator[Waste]:
