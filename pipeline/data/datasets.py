@@ -21,6 +21,7 @@ from pipeline.data.options import Inputs, Missing, Reading, Task, Unlabelled
 from pipeline.data.reading import is_of_arrays, read_arrays, read_table
 from pipeline.data.tables import dataset_of, dataset_of_arrays
 from pipeline.data.tables import frame as frame  # noqa: PLC0414  # for datasets of the user's own
+from pipeline.problems.encoding import Transform
 
 Builder = Callable[..., pd.DataFrame]
 Size = Annotated[int, Field(ge=1, le=10_000_000)]
@@ -53,6 +54,16 @@ def _is_path(path: Any) -> Any:
 Name = Annotated[str, Field(min_length=1), AfterValidator(_is_printable)]
 
 
+def _is_name(name: Any) -> Any:
+    """One, or a list of them."""
+    some = name if isinstance(name, list) else [name]
+    if not some or not all(isinstance(each, str) and each for each in some):
+        raise mistake("is no column's name", "write one as it stands in the header, in quotes if need be, or a list of them")
+    for each in some:
+        _is_printable(each)
+    return name
+
+
 def _is_mark(mark: Any) -> Any:
     if not isinstance(mark, str | int | float) or (not isinstance(mark, str) and not abs(mark) <= LARGEST):
         raise mistake("is neither text nor a usual number", "write it as it stands in the cells, in quotes if need be")
@@ -74,6 +85,7 @@ def _says_something(given: Any) -> Any:
 Read = Annotated[Reading, BeforeValidator(_says_something)]
 LARGEST = 10**15
 """Of numbers that stand for something."""
+Names = Annotated[Any, AfterValidator(_is_name)]
 Mark = Annotated[Any, AfterValidator(_is_mark)]
 Class = Annotated[Any, AfterValidator(_is_class)]
 Dates = Annotated[dict[Name, Annotated[list[DatePart], Field(min_length=1)]], Field(min_length=1)]
@@ -145,7 +157,9 @@ def digits(seed: Seed = 0, images: bool = False) -> pd.DataFrame:
 @register("file")
 def file(
     path: FilePaths,
-    target: Name,
+    target: Names,
+    target_transform: Transform | None = None,
+    weight: Name | None = None,
     task: Task = "auto",
     unlabelled: Unlabelled = "error",
     positive: Class | None = None,
@@ -168,14 +182,17 @@ def file(
 ) -> pd.DataFrame:
     """A text (CSV and its like), Parquet or npz file under ``inputs/``, one row per sample; docs/data.md tells all of it.
 
-    ``path`` may be a pattern, or a list: files of the same columns are one table.
+    ``path`` may be a pattern, or a list: files of the same columns are one table. ``target`` may be a list of numbers to be
+    predicted together.
 
     Parts are those of the column ``split``, else ``shares`` for train, validation and test: stratified for classes, whole
     groups where ``group`` names a column, the earliest first where ``order`` does. ``duplicates`` and ``trusted`` are for
     :mod:`pipeline.data.leaks`.
     """
     reading = Reading() if read is None else Reading.model_validate(read)
+    target, *more_targets = target if isinstance(target, list) else [target]
     how: dict[str, Any] = {
+        "more_targets": more_targets, "transform": target_transform, "weight": weight,
         "task": task, "unlabelled": unlabelled, "positive": positive, "features": features, "missing": missing,
         "missing_values": missing_values,
         "split": split, "shares": [share_of(share) for share in shares], "group": group, "order": order, "seed": seed,

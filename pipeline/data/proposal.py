@@ -111,7 +111,7 @@ def candidates(table: pd.DataFrame) -> dict[str, str]:
     found = {}
     for name in reversed(table.columns):
         try:
-            values = table[name][labelled(table[name], Options(name, unlabelled="drop"), Remarks())]
+            values = table[name][labelled(table, Options(name, unlabelled="drop"), Remarks())]
             classes = target_of(values.reset_index(drop=True), Options(name), Remarks())[1] if len(values) else None
         except DatasetError:
             continue

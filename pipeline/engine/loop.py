@@ -117,7 +117,7 @@ class Script:
         samples = problem.data.samples([run.seed])
         self._x, self._y = on_device(samples.x, device, dtype), on_device(samples.y, device, dtype)
         self._rows = {part: torch.from_numpy(rows[0]).to(device) for part, rows in samples.parts.items()}
-        self._scale = float(samples.scale[0])
+        self._drawn = samples
         self.model = moved(problem.new_model(run.seed, run.stream), device, dtype)
         self._parameters: list[Tensor] = list(self.model.parameters())
         average = run.schedule.average
@@ -246,7 +246,10 @@ class Script:
         _set_mode(self.optimizer, training=True)
         model.train()
         loss = self._problem.loss.mean(outputs, y).item()
-        measured = float(metric.of_runs(outputs[None], y[None])[0]) * self._scale**metric.power
+        if metric.in_units:
+            measured = float(metric.of_runs(*(told[None] for told in self._drawn.in_units(0, outputs, y)))[0])
+        else:
+            measured = float(metric.of_runs(outputs[None], y[None])[0]) * float(self._drawn.scales[0].deviation) ** metric.power
         return loss, measured if np.isfinite(loss) else np.nan
 
     def weights(self) -> dict[str, Tensor]:

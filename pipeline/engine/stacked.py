@@ -98,7 +98,8 @@ class Stack:
         kinds = self._optimizer.kinds + 2 * bool(functions.draws)
         params = problem.params.model_dump(include={"model", "batch_size", "loss", "metric", "clip"})
         optimizer = [in_common(component), self._optimizer.starts]
-        shapes = [problem.sources, str(dtype), problem.data.inputs, problem.data.classes, problem.data.task, kinds]
+        targets = [problem.data.classes, problem.data.targets, problem.data.task, self._loss.weighted, self._metric.in_units]
+        shapes = [problem.sources, str(dtype), problem.data.inputs, targets, kinds]
         return Runs(
             functions,
             x=on_device(self._samples.x, device, dtype),
@@ -194,7 +195,8 @@ class Stack:
         counts = self._loss.counts(torch.from_numpy(targets), like=torch.zeros(0, dtype=torch.float64))
         if counts is not None:
             loss = loss / counts.mean(dim=1).numpy()[replicate]
-        scale = self._samples.scale[replicate] ** self._metric.power
+        power = self._metric.power
+        scale = np.array([own.deviation for own in self._samples.scales])[replicate] ** power if power else 1.0
         if self._metric.per_sample is not None:
             of_replicate = [self._metric.finish(measured[..., replicate == i], y) for i, y in enumerate(targets)]
             measured = np.concatenate(of_replicate, axis=-1)[..., np.argsort(np.argsort(replicate, kind="stable"))]
@@ -212,7 +214,12 @@ class Stack:
             mine = rows[torch.from_numpy(self._replicate[self._here[some]])].to(self._runs.x.device)
             with torch.no_grad():
                 outputs = self._runs.functions.all_outputs([values[some] for values in parameters], self._runs.x[mine])
-            found.append(self._metric.of_runs(outputs, self._runs.y[mine]))
+            targets = self._runs.y[mine]
+            if self._metric.in_units:
+                own = self._replicate[self._here[some]]
+                told = [self._samples.in_units(*of_run) for of_run in zip(own, outputs, targets, strict=True)]
+                outputs, targets = map(torch.stack, zip(*told, strict=True))
+            found.append(self._metric.of_runs(outputs, targets))
         return np.concatenate(found)
 
     def leave(self) -> None:

@@ -83,10 +83,16 @@ class Champion:
         return cls(model, data, problem.loss, encoder, data.scale(seed), classes)
 
     def predict(self, model_input: pd.DataFrame | Arrays) -> pd.DataFrame:
-        """One row per sample: ``prediction``, and for classes the probability of each, ``p(NAME)``."""
+        """One row per sample: ``prediction``, and for classes the probability of each, ``p(NAME)``.
+
+        Of several targets there is a ``prediction(NAME)`` of each.
+        """
         import torch
 
         outputs = applied(self.model, torch.tensor(self._inputs(model_input))).double()
+        if self.data.targets > 1:
+            names = [f"prediction({name})" for name in self.data.targets_called]
+            return pd.DataFrame(self.scale.told(outputs.numpy()), columns=names)
         if self.data.task == "regression":
             return pd.DataFrame({"prediction": self.scale.told(outputs[:, 0].numpy())})
         shares = outputs.softmax(dim=1)
