@@ -17,7 +17,31 @@ from pipeline.data.targets import labelled, target_of
 
 MOST = 12
 """Remedies after which something is wrong with them."""
-USUAL = ("target", "label", "labels", "class", "y", "outcome", "output", "response", "price", "saleprice", "survived", "churn")
+MOST_CLASSES = 0.1
+"""Of a table's rows: of more classes not each can have a few samples in each part."""
+USUAL = (
+    "target",
+    "label",
+    "labels",
+    "class",
+    "y",
+    "outcome",
+    "output",
+    "response",
+    "price",
+    "saleprice",
+    "survived",
+    "churn",
+    "click",
+    "fraud",
+    "isfraud",
+    "exited",
+    "medv",
+    "medhouseval",
+    "medianhousevalue",
+    "species",
+    "diagnosis",
+)
 """What people call a target, folded."""
 
 
@@ -115,7 +139,8 @@ def candidates(table: pd.DataFrame) -> dict[str, str]:
             classes = target_of(values.reset_index(drop=True), Options(name), Remarks())[1] if len(values) else None
         except DatasetError:
             continue
-        if classes is not None and not str(name).startswith("Unnamed: "):
+        are_few = classes is not None and len(classes) <= max(MOST_CLASSES * len(table), 2)
+        if classes is not None and are_few and not str(name).startswith("Unnamed: "):
             found[str(name)] = f"{len(classes)} classes" if classes else "a number"
     return found
 
