@@ -67,7 +67,7 @@ def proposed(path: Paths, target: str | None = None) -> Proposal:
     read, chosen = _reading(path, target), ""
     table = read_table(path, Reading.model_validate(read), target)
     if target is None:
-        target, chosen = _target_in(table)
+        target, chosen = _target_in(table, are_own_names=read.get("header", 0) is not None)
     proposal = Proposal({"path": path, "target": target} | ({"read": read} if read else {}), table, table, chosen=chosen)
     for _ in range(MOST):
         try:
@@ -145,12 +145,12 @@ def candidates(table: pd.DataFrame) -> dict[str, str]:
     return found
 
 
-def _target_in(table: pd.DataFrame) -> tuple[str, str]:
-    """The column to be predicted, and why it is thought so."""
+def _target_in(table: pd.DataFrame, *, are_own_names: bool) -> tuple[str, str]:
+    """The column to be predicted, and why it is thought so; names that were made up say nothing."""
     able = candidates(table)
     if not able:
         raise DatasetError("target", "no column can be predicted", "give the table a column of numbers or classes")
-    named = [name for name in able if folded(name) in USUAL]
+    named = [name for name in able if are_own_names and folded(name) in USUAL]
     name, why = (named[0], "by its name") if named else (next(iter(able)), "the last column that can be predicted")
     others = [f"{other} ({what})" for other, what in able.items() if other != name]
     return name, f"{why}; {_few(others)}"
