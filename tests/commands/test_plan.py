@@ -70,7 +70,7 @@ def test_what_it_prints(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first, of_problem, *rest = capsys.readouterr().out.splitlines()
     assert re.fullmatch(
         r"plan: 8 of 8 stages, \d+ to \d+ runs to train, 0 in the store; "
-        r"about [\d.]+ (to [\d.]+ )?s with 1 process, 0 MB of disk",
+        r"about [\d.]+ (to [\d.]+ )?s with 1 process, [\d.]+ kB of disk",
         first,
     )
     assert re.fullmatch(r"  first   \d+ to \d+ runs: .* s; side by side, as tensors, [\d,]+ epochs a second", of_problem)
