@@ -561,7 +561,7 @@ class ReportParams(BaseModel):
     baseline: str
     """The label that all others are compared with."""
     at: Epoch = "last"
-    """The epoch of each run whose validation figures are judged: its last, or the one of lowest validation loss."""
+    """The epoch of each run that is judged, tested and kept: its last, or the one of lowest validation loss."""
     matters: Annotated[Margins, BeforeValidator(_for_both)] = Margins()
     """The smallest differences of interest, in loss and in the headline metric; a plain percentage is that of both."""
     target: dict[Label, Annotated[float, Field(gt=0, le=1e9)]] = Field(default_factory=dict)

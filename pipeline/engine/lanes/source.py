@@ -58,6 +58,7 @@ def source(traced: Traced, here: Machine) -> str:
         batch=len(x),
         evaluated=len(traced.evaluated[0]),
         features=x[0].numel(),
+        targets=y[0].numel(),
         state=sum(value.numel() for value in traced.state),
         kinds=len(traced.numbers),
         step=step.code(),
