@@ -164,6 +164,38 @@ def waiting(folder: Path, seconds: float) -> None:
     params.write_text(text.replace("steps_per_epoch: 4}", f"steps_per_epoch: 4, args: {{wait: {seconds}}}}}"), encoding="utf-8")
 
 
+def needing(folder: Path, resources: str) -> None:
+    """Each run needs so much."""
+    params = folder / "params.yaml"
+    text = params.read_text(encoding="utf-8")
+    params.write_text(text.replace("    engine:", f"    resources: {resources}\n    engine:"), encoding="utf-8")
+
+
+def test_resources_that_no_worker_offers_are_told(tmp_path: Path, dask: Dask) -> None:
+    folder = study(tmp_path / "study", "loop")
+    needing(folder, "{gpus: 1, cpus: 2}")
+    with pytest.raises(ExecutorError, match=r'no worker offers cpus=2 gpus=1; .* --resources "cpus=2 gpus=1"`'):
+        trained(folder, f"dask:{dask.address}", "loop")
+
+
+@pytest.mark.slow
+def test_runs_go_where_their_resources_are_with_the_same_bytes(tmp_path: Path) -> None:
+    folder = study(tmp_path / "study", "loop")
+    told(stage(folder, "train", "loop", "local:1"))
+    here = results(folder)
+    shutil.rmtree(folder / ".state")
+    needing(folder, "{gpus: 1, cpus: 2, memory: 1G}")
+    with clusters.dask(tmp_path, workers=1) as dask:
+        offers = dask.add("--resources", "gpus=1 cpus=2 memory=2e9")
+        process = stage(folder, "train", "loop", f"dask:{dask.address}")
+        clusters.until(lambda: clusters.agents(offers.pid), "the worker that offers enough is at it")
+        (agent,) = clusters.agents(offers.pid)
+        assert agent.environ()["PIPELINE_CORES"] == "2"
+        assert "by 1 slots" in told(process)
+        assert not clusters.agents(dask.workers[0].pid)
+    assert results(folder) == here
+
+
 @pytest.mark.slow
 def test_workers_that_are_killed_at_random_and_a_scheduler_that_is_started_anew_cost_no_result(tmp_path: Path) -> None:
     """20 kills of workers or of their processes, and the scheduler; all runs are there, and their bytes are those of calm."""

@@ -216,9 +216,9 @@ class Cluster:
                 return
         if kind == RESULT:
             call.future.set_result(content)
-            self._begin_some()
         else:
             call.future.set_exception(_error(call, kind, content))
+        self._begin_some()
 
 
 def _error(call: Call, kind: str, content: bytes) -> Exception:
