@@ -3,7 +3,7 @@
     python -m benchmarks.cluster [--runs 100000]
 
 Needs requirements-dask.txt. A scheduler and two workers are started here, with a core each. Both sides take turns, so that what
-else the machine does falls on both. In the simulation nothing is trained: runs sleep, on threads of a few processes.
+else the machine does falls on both. In the simulation nothing is trained: runs sleep, on the threads of one worker.
 """
 
 import argparse
@@ -17,12 +17,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import wait
 from pathlib import Path
 from typing import Any
 
 import psutil
+from distributed import Client
 from ruamel.yaml import YAML
 
 from benchmarks.defaults import default_params
@@ -66,8 +67,9 @@ def dask(workers: int, threads: int) -> Iterator[str]:
         while not file.exists():
             time.sleep(0.1)
         start("worker", "--nworkers", str(workers), "--nthreads", str(threads))
-        time.sleep(3 + workers)
         address: str = json.loads(file.read_text())["address"]
+        with Client(address, set_as_default=False) as client:
+            client.wait_for_workers(workers, timeout=120)
         yield address
 
 
@@ -156,10 +158,47 @@ class Sleeping(Dask):
         task.add_done_callback(self._is_done)
 
 
-def simulated(address: str, runs: int) -> tuple[float, float, float, float]:
+class Instant:
+    """Workers that are done at once: what is left is the controller's own."""
+
+    shares_files = True
+
+    def __init__(self, words: str, folder: Path, ended: Callable[[str, str, bytes], None]) -> None:
+        self._slots, self._ended, self._begun = int(words), ended, list[str]()
+
+    def slots(self, resources: object) -> int:
+        """As many as were asked for."""
+        return self._slots
+
+    def keep(self, name: str, content: bytes) -> None:
+        """Nowhere."""
+
+    def drop(self, name: str) -> None:
+        """Nowhere."""
+
+    def cancel(self, keys: Iterable[str]) -> None:
+        """Nothing is under way."""
+
+    def begin(self, call: Any) -> None:
+        """Note it."""
+        self._begun.append(call.key)
+
+    def told(self) -> Iterator[tuple[str, bytes]]:
+        """Everything that was begun ends."""
+        begun, self._begun = self._begun, []
+        for key in begun:
+            self._ended(key, "result", b"")
+        yield from ()
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+def simulated(make: Any, words: str, runs: int) -> tuple[float, float, float, float]:
     """Slots, runs a second, the controller's milliseconds of processor and bytes of memory a run."""
-    with Cluster(Sleeping, address, HERE) as cluster:
-        wait([cluster.send("p/any/seed 0", asleep, b"x", 0.0) for _ in range(100)])
+    with Cluster(make, words, HERE) as cluster:
+        cluster.send("p/any/seed 0", asleep, b"x", 0.0)  # what is done once
+        list(cluster.heard())
         slots, memory, cpu = cluster.slots, _memory(), time.process_time()
         begun = time.perf_counter()
         futures = [cluster.send(f"p/any/seed {number % 10}", asleep, b"x", 0.0) for number in range(runs)]
@@ -168,6 +207,11 @@ def simulated(address: str, runs: int) -> tuple[float, float, float, float]:
             time.sleep(0.2)
         rate = runs / (time.perf_counter() - begun)
         return slots, rate, (time.process_time() - cpu) / runs * 1e3, max(0, _memory() - memory) / runs
+
+
+def _tell(engine: str, runs: int, found: tuple[float, float, float, float]) -> None:
+    slots, rate, cpu, memory = found
+    print(f"| {engine} | {slots:.0f} | {runs:,} | {rate:.0f} | {cpu:.2f} | {memory:.0f} |", flush=True)
 
 
 def _memory() -> int:
@@ -189,11 +233,13 @@ def main() -> None:
                 pairs = zip(here, elsewhere, strict=True)
                 told = [f"{one:.2f} | {other:.2f} | {other / one if one else float('nan'):.3f}" for one, other in pairs]
                 print(f"| {name} | {' | '.join(told)} |", flush=True)
-    print("\n| slots | runs of 1 s, asleep | runs a second | controller, ms a run | bytes a run |\n|---|---|---|---|---|")
-    for workers, runs in ((1, asked.runs // 100), (5, asked.runs // 10), (5, asked.runs)):
-        with dask(workers, 200) as address:
-            slots, rate, cpu, memory = simulated(address, runs)
-            print(f"| {slots:.0f} | {runs:,} | {rate:.0f} | {cpu:.2f} | {memory:.0f} |", flush=True)
+    print("\n| engine | slots | runs of 1 s, asleep | runs a second | controller, ms a run | bytes a run |")
+    print("|---|---|---|---|---|---|")
+    for threads, runs in ((100, asked.runs // 100), (1000, asked.runs // 10), (1000, asked.runs)):
+        with dask(1, threads) as address:
+            _tell("Dask", runs, simulated(Sleeping, address, runs))
+    for runs in (asked.runs // 100, asked.runs // 10, asked.runs):
+        _tell("none", runs, simulated(Instant, "1000", runs))
 
 
 if __name__ == "__main__":
