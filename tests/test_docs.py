@@ -43,6 +43,12 @@ NOT_RUN = {
     "python -m pytest -q tests/schedulers/test_closed_form.py": "tests in tests",
     "export MLFLOW_TRACKING_URI=sqlite:///mlflow.db": "for the server",
     "mlflow models serve -m models:/deliveries@champion -p 5001 --env-manager local": "a server",
+    "dask scheduler": "a server; tests/runs/test_cluster.py starts one, and its workers",
+    "dask worker": "the same",
+    "PIPELINE_EXECUTOR=": "a cluster, and minutes; tests/runs/test_cluster.py does less of it",
+    "export PIPELINE_EXECUTOR=": "the same",
+    "python -m pipeline.stages.train images": "the same",
+    "dvc repro": "minutes; tests/test_repro.py does it",
     "curl http://127.0.0.1:5001/invocations": "asks the server; the model itself is asked the same below",
 }
 SMALLER = (
