@@ -16,7 +16,7 @@ from torch.func import functional_call, grad_and_value, vmap
 from pipeline.config.params import Clipping
 from pipeline.engine.optimizers import StackedOptimizer
 from pipeline.engine.parts import in_parts
-from pipeline.problems.dropout import draws_of
+from pipeline.problems.dropout import CountedDropout, draws_of
 from pipeline.problems.losses import Loss
 from pipeline.problems.metrics import Metric
 
@@ -114,6 +114,11 @@ class Functions:
 
         found: tuple[State, Tensor] = grad_and_value(mean_loss)(parameters)
         return found
+
+    def is_sum(self, y: Tensor, like: Tensor) -> bool:
+        """Whether a batch's gradients are the sum of those of its parts, each by itself."""
+        drops = any(isinstance(layer, CountedDropout) and layer.p for layer in self.model.modules())  # by place in the batch
+        return not drops and self.loss.counts(y, like=like) is None
 
     def evaluation(self, state: State, x: Tensor, y: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         """The sums over the samples of their losses and of their metric, each counted ``weights`` times.

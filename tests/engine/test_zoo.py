@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as f
 
 from benchmarks.models import ZOO, Applied, Build
-from pipeline.engine import compiler, training
+from pipeline.engine import compiler, loop, training
+from pipeline.engine.lanes import source
 from pipeline.problems.models import register
 from pipeline.problems.problem import Problem
 from pipeline.problems.run import History, collect
@@ -89,14 +90,23 @@ def test_ordinary_models_train_as_in_the_loop(new_problem: Builder, monkeypatch:
     assert_same(problem)
 
 
-def test_compiled_they_do_so_too(
+def test_compiled_they_do_so_in_tiles(
     new_problem: Builder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A part of each kind in one model."""
+    """A part of each kind in one model, whose step is cut."""
     monkeypatch.setattr(training, "WORTH_COMPILING", 0)
     monkeypatch.setattr(compiler, "FLAGS", (*compiler.FLAGS, "-O0"))
+    read, texts = source._text, list[str]()
+
+    def noted(name: str) -> str:
+        texts.append(name)
+        return read(name)
+
+    monkeypatch.setattr(source, "_text", noted)
+    monkeypatch.setattr(loop, "train", loop.train)
     assert_same(problem_of(new_problem, "everything", epochs=1))
     assert not caplog.records
+    assert "tiles.c" in texts
 
 
 @pytest.mark.slow

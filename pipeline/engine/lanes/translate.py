@@ -66,6 +66,7 @@ class Translator:
         graph = module.graph
         self._lines: list[str] = []
         self._scratch: list[str] = []
+        self._elements = {True: 0, False: 0}
         self._constants: list[str] = []
         self._registers, self._precision = registers, precision
         self._consumers = _consumers(graph)
@@ -85,6 +86,10 @@ class Translator:
     def scratch(self) -> str:
         """The members of a C struct for what the code keeps between its operations."""
         return " ".join(self._scratch) or "char nothing;"
+
+    def bytes(self, lanes: int) -> int:
+        """How much memory that is."""
+        return self._elements[True] * lanes * self._precision.itemsize + self._elements[False] * 8
 
     def code(self) -> str:
         """The statements, in order; what they keep lies in the struct ``scratch``."""
@@ -305,6 +310,7 @@ class Translator:
         return replace(result, is_constant=value.is_constant)
 
     def _allocated(self, shape: Sequence[int], kind: Kind, varying: bool) -> Value:
+        self._elements[varying] += prod(shape)
         name, lanes = f"t{len(self._scratch)}", " * LANES" if varying else ""
         self._scratch.append(f"{C_TYPES[kind]} {name}[{prod(shape)}{lanes}] __attribute__((aligned(64)));")
         return stored(name, shape, kind, varying)
