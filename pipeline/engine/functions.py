@@ -16,7 +16,7 @@ from torch.func import functional_call, grad_and_value, vmap
 from pipeline.config.params import Clipping
 from pipeline.engine.optimizers import StackedOptimizer
 from pipeline.engine.parts import in_parts
-from pipeline.problems.dropout import CountedDropout, draws_of
+from pipeline.problems.dropout import draws_of
 from pipeline.problems.losses import Loss
 from pipeline.problems.metrics import Metric
 
@@ -102,7 +102,10 @@ class Functions:
         return [*(new for new, _ in updated), *(kept for _, all_kept in updated for kept in all_kept)]
 
     def gradients(self, parameters: State, draw: Tensor, x: Tensor, y: Tensor, weights: Tensor) -> tuple[State, Tensor]:
-        """Those of a batch's loss, and the loss; ``draw`` are the two random numbers."""
+        """Those of a batch's loss, and the loss.
+
+        ``draw`` are the two random numbers, and of a part of a batch its first sample.
+        """
 
         def mean_loss(parameters: State) -> Tensor:
             tensors = self._placed(parameters) | dict.fromkeys(self.draws, draw)
@@ -117,8 +120,7 @@ class Functions:
 
     def is_sum(self, y: Tensor, like: Tensor) -> bool:
         """Whether a batch's gradients are the sum of those of its parts, each by itself."""
-        drops = any(isinstance(layer, CountedDropout) and layer.p for layer in self.model.modules())  # by place in the batch
-        return not drops and self.loss.counts(y, like=like) is None
+        return self.loss.counts(y, like=like) is None
 
     def evaluation(self, state: State, x: Tensor, y: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         """The sums over the samples of their losses and of their metric, each counted ``weights`` times.

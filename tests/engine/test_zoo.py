@@ -45,7 +45,8 @@ def _everything(inputs: tuple[int, int, int], outputs: int) -> nn.Module:
         return outputs
 
     return Applied(
-        forward, channels=nn.Conv2d(inputs[0], 4, 3, stride=2), mixed=nn.Conv2d(4, 4, 2, padding=1, groups=2),
+        forward, channels=nn.Sequential(nn.Conv2d(inputs[0], 4, 3, stride=2), nn.Dropout(0.1)),
+        mixed=nn.Conv2d(4, 4, 2, padding=1, groups=2),
         cells=nn.LSTM(9, 4, batch_first=True), gates=nn.GRU(9, 4, batch_first=True),
         attention=nn.MultiheadAttention(4, 2, batch_first=True), head=nn.LazyLinear(outputs),
     )  # fmt: skip

@@ -26,6 +26,8 @@ EVALUATED = 64
 """Samples in a step of an evaluation."""
 IN_CACHE = 2**19
 """Bytes of a step's scratch memory that stay near a core beside the parameters: a fixed number, as results hang on it."""
+LARGEST_BLOCK = 2**30
+"""Bytes that a block of runs may take, of which every core has one."""
 C_OF = {torch.float32: "float", torch.float64: "double", torch.int64: "int64_t"}
 
 
@@ -37,6 +39,7 @@ class Traced:
     ``state`` a list of tensors, x (samples, *shape), y (samples, …), weights (samples,). Where a step may be made in parts, the
     sum of ``gradients(state, numbers, x, y, weights) -> (*gradients, loss)`` over parts of the batch is what
     ``update(state, gradients, numbers) -> state`` makes a step of; they are those of the ``parameters``, which begin the state.
+    Of a part of a batch the last of ``numbers``, one more than a step has, is its first sample.
     """
 
     step: Function
@@ -90,9 +93,12 @@ def _step(traced: Traced, here: Machine) -> _Body:
     whole = _translated(traced.step, given, [*_placed("next", traced.state), "loss"], here)
     tile = _tile(traced, batch := len(traced.batch[0]), whole, here)
     if traced.gradients is None or traced.update is None or tile == batch:
-        return _Body("", whole.code(), whole.scratch)
-    given = _named(traced, "numbers", "x", "y", "w", given=(traced.numbers, *(values[:tile] for values in traced.batch)))
-    gradients = _translated(traced.gradients, given, [*_placed("found", traced.parameters), "loss"], here)
+        return _Body("", _fitting(whole, traced, here).code(), whole.scratch)
+    numbers = traced.numbers.new_zeros(len(traced.numbers) + 1)
+    given = _named(traced, "numbers", "x", "y", "w", given=(numbers, *(values[:tile] for values in traced.batch)))
+    gradients = _fitting(
+        _translated(traced.gradients, given, [*_placed("found", traced.parameters), "loss"], here), traced, here
+    )
     along = {**_named(traced), "gradients": [values.clone() for values in traced.parameters], "numbers": traced.numbers}
     update = _translated(traced.update, along, _placed("next", traced.state), here)
     functions = Template(_text("tiles.c")).substitute(
@@ -104,6 +110,16 @@ def _step(traced: Traced, here: Machine) -> _Body:
         update_scratch=update.scratch,
     )
     return _Body(functions, "in_tiles(&scratch->tiles, state, numbers, x, y, w, next, loss);", "struct tiles tiles;")
+
+
+def _fitting(translated: Translator, traced: Traced, here: Machine) -> Translator:
+    """The same, if a block of runs can be had in memory with it."""
+    dtype = traced.state[0].dtype
+    lanes = lanes_of(dtype, here)
+    needed = translated.bytes(lanes) + 2 * _size(traced.state) * lanes * dtype.itemsize
+    if needed > LARGEST_BLOCK:
+        raise UntranslatableError(f"{lanes} runs side by side need {needed / 2**30:.1f} GiB")
+    return translated
 
 
 def _evaluation(traced: Traced, here: Machine) -> tuple[Translator, int]:
@@ -216,7 +232,7 @@ def traced(runs: Runs) -> Traced:
     count = len(functions.names)
 
     def gradients(state: State, numbers: Tensor, x: Tensor, y: Tensor, weights: Tensor) -> tuple[Tensor, ...]:
-        found, loss = functions.gradients(state[:count], functions.draw_of(numbers), x, y, weights)
+        found, loss = functions.gradients(state[:count], numbers[-3:], x, y, weights)
         return *found, loss
 
     return replace(whole, gradients=gradients, update=functions.update, parameters=state[:count])

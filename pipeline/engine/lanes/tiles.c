@@ -7,6 +7,7 @@ struct tiles {
   real total[PARAMETERS * LANES] __attribute__((aligned(64)));
   real part[PARAMETERS * LANES] __attribute__((aligned(64)));
   real loss[LANES] __attribute__((aligned(64)));
+  real numbers[(KINDS + 1) * LANES] __attribute__((aligned(64))); /* those of the step, then a tile's first sample */
   struct gradients_scratch gradients;
   struct update_scratch update;
 };
@@ -28,9 +29,12 @@ $update
 static void in_tiles(struct tiles *restrict tiles, const real *restrict state, const real *restrict numbers,
                      const input *restrict x, const target *restrict y, const real *restrict w, real *restrict next,
                      real *restrict loss) {
-  gradients(&tiles->gradients, state, numbers, x, y, w, tiles->total, loss);
+  memcpy(tiles->numbers, numbers, KINDS * LANES * sizeof(real));
+  VEC(tiles->numbers, KINDS) = (vec){0};
+  gradients(&tiles->gradients, state, tiles->numbers, x, y, w, tiles->total, loss);
   for (long first = TILE; first < BATCH; first += TILE) {
-    gradients(&tiles->gradients, state, numbers, x + first * FEATURES, y + first, w + first, tiles->part, tiles->loss);
+    VEC(tiles->numbers, KINDS) += TILE;
+    gradients(&tiles->gradients, state, tiles->numbers, x + first * FEATURES, y + first, w + first, tiles->part, tiles->loss);
     for (long i = 0; i < PARAMETERS; i++) VEC(tiles->total, i) += VEC(tiles->part, i);
     VEC(loss, 0) += VEC(tiles->loss, 0);
   }
