@@ -96,6 +96,14 @@ def _plain_cell(activation: Callable[[Tensor], Tensor], gates: Tensor, state: St
     return (activation(gates + _hidden(state, weights)),)
 
 
+def _single(cell: Cell, x: Tensor, state: Any, into: Tensor, hidden: Tensor, *biases: Tensor | None) -> Any:
+    """A cell that the model steps itself."""
+    of_input, of_hidden = biases or (None, None)
+    states = state if isinstance(state, (tuple, list)) else (state,)
+    found = cell(f.linear(x, into, of_input), tuple(states), [hidden] if of_hidden is None else [hidden, of_hidden])
+    return found if len(found) > 1 else found[0]
+
+
 def _one_hot(tensor: Tensor, num_classes: int = -1) -> Any:
     """Of a class that is out of bounds all are 0, where torch raises by looking at the values."""
     return (tensor.unsqueeze(-1) == torch.arange(num_classes)).long() if num_classes > 0 else NotImplemented
@@ -106,6 +114,10 @@ _MADE: Mapping[Callable[..., Any], Callable[..., Any]] = {
     torch.gru: partial(_recurrent, _gru_cell, 1),
     torch.rnn_tanh: partial(_recurrent, partial(_plain_cell, torch.tanh), 1),
     torch.rnn_relu: partial(_recurrent, partial(_plain_cell, torch.relu), 1),
+    torch.lstm_cell: partial(_single, _lstm_cell),
+    torch.gru_cell: partial(_single, _gru_cell),
+    torch.rnn_tanh_cell: partial(_single, partial(_plain_cell, torch.tanh)),
+    torch.rnn_relu_cell: partial(_single, partial(_plain_cell, torch.relu)),
     f.one_hot: _one_hot,
 }
 """torch's function → how its result is made; ``NotImplemented`` where torch has to do it itself."""

@@ -395,12 +395,15 @@ class Recurrent(nn.Module):
         self.memory = nn.LSTM(1, 4, num_layers=2, bidirectional=True, proj_size=3, batch_first=True)
         self.gates = nn.GRU(6, 4, num_layers=2, bias=False)
         self.plain = nn.Sequential(nn.RNN(4, 4, nonlinearity="relu"))
+        self.inner, self.outer = nn.LSTMCell(4, 4), nn.GRUCell(4, 4, bias=False)
         self.head = nn.Linear(5, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         values, (last, _) = self.memory(x.unsqueeze(-1))
         hidden, state = self.plain(self.gates(values.transpose(0, 1))[0])
-        outputs: Tensor = self.head(torch.cat([(hidden[-1] + state[0]) / 2, last.mean(dim=(0, 2))[:, None]], dim=1))
+        inner, cell = self.inner(hidden[-1])
+        hidden = self.outer(inner, self.inner(state[0], (inner, cell))[1])
+        outputs: Tensor = self.head(torch.cat([hidden, last.mean(dim=(0, 2))[:, None]], dim=1))
         return outputs
 
 

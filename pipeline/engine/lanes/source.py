@@ -26,6 +26,8 @@ EVALUATED = 64
 """Samples in a step of an evaluation."""
 IN_CACHE = 2**19
 """Bytes of a step's scratch memory that stay near a core beside the parameters: a fixed number, as results hang on it."""
+LARGEST_PROGRAM = 3000
+"""Operations of a step that are compiled: a recurrent layer has as many more as its sequence is longer."""
 LARGEST_BLOCK = 2**30
 """Bytes that a block of runs may take, of which every core has one."""
 C_OF = {torch.float32: "float", torch.float64: "double", torch.int64: "int64_t"}
@@ -209,6 +211,8 @@ def _as_operations(function: Callable[..., Sequence[Tensor]], arguments: tuple[A
     except Exception as error:
         raise UntranslatableError(f"it cannot be traced ({' '.join(str(error).split())[:200]})") from error
     module.graph.eliminate_dead_code()
+    if (count := len(module.graph.nodes)) > LARGEST_PROGRAM:
+        raise UntranslatableError(f"it has {count} operations, which would take minutes to compile")
     return module
 
 

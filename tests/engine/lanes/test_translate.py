@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as f
 
 from pipeline.engine.code import code_fingerprint
+from pipeline.engine.lanes import source
 from pipeline.engine.lanes.products import block_of
 from pipeline.engine.lanes.program import LaneProgram
 from pipeline.engine.lanes.values import UntranslatableError
@@ -347,6 +348,18 @@ def test_gradients() -> None:
 def test_what_cannot_be_translated_is_named(function: Step, message: str) -> None:
     with pytest.raises(UntranslatableError, match=message):
         LaneProgram(runs_of(function, f"refused {message}"))
+
+
+@pytest.mark.parametrize(
+    ("limit", "message"),
+    [("LARGEST_PROGRAM", "operations, which would take minutes"), ("LARGEST_BLOCK", "side by side need 0.0 GiB")],
+)
+def test_what_would_take_too_long_or_too_much_memory_is_refused(
+    monkeypatch: pytest.MonkeyPatch, limit: str, message: str
+) -> None:
+    monkeypatch.setattr(source, limit, 2)
+    with pytest.raises(UntranslatableError, match=message):
+        LaneProgram(runs_of(PRODUCTS["a linear layer"], f"refused by {limit}"))
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(1, 1), (32, 2), (64, 32), (997, 13), (3, 1000)])
