@@ -17,7 +17,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from pipeline.analysis.snippet import FREE, clipped, is_here, lines_of
 from pipeline.analysis.source import Part, call, group, imported, literal, paragraph, prose
 from pipeline.config.params import IGNORED, Component, ProblemParams
-from pipeline.problems.dataset import Dataset
+from pipeline.problems.dataset import SHAPED, Dataset, targets_of
+from pipeline.problems.encoding import Columns
 from pipeline.problems.losses import losses
 from pipeline.problems.metrics import metrics
 from pipeline.problems.models import models
@@ -45,26 +46,44 @@ class Data:
     remarks: tuple[str, ...] = ()
     classes: int = 2
     is_in_memory: bool = False
-    has_several_targets: bool = False
-    """Whether each sample has: such training is the user's own to write."""
+    has_shaped_targets: bool = False
+    """Whether each sample has targets in a shape of their own: such training is the user's own to write."""
+    targets: tuple[str, ...] = ("y",)
+    transform: str | None = None
+    is_weighted: bool = False
+
+    @property
+    def beside(self) -> list[str]:
+        """Columns that are no inputs."""
+        return ["split", *self.targets, "group", *(["weight"] if self.is_weighted else [])]
+
+    @property
+    def learnt(self) -> str:
+        """The number that is predicted, in words."""
+        of = f"logarithm of the target, log({'1 + ' * (self.transform == 'log1p')}y)" if self.transform else "target"
+        return f"{of}s" if len(self.targets) > 1 and not self.transform else of
 
     @classmethod
     def of(cls, data: pd.DataFrame) -> "Data":
         """What ``data/P.parquet`` holds."""
-        if "y" not in data:  # the samples are those of a script, or have several targets each
-            return cls(has_several_targets="targets" in data.attrs, remarks=tuple(data.attrs.get("remarks", ())))
+        if "y" not in data:  # the samples are those of a script
+            return cls()
+        if SHAPED in data.attrs:
+            return cls(has_shaped_targets=True, remarks=tuple(data.attrs.get("remarks", ())))
         is_whole = pd.api.types.is_integer_dtype
         classes, remarks = data.attrs.get("classes", ()), tuple(data.attrs.get("remarks", ()))
         positive = classes[1] if len(classes) == 2 else None
         kinds = not is_whole(data["y"]), "columns" in data.attrs, "shape" in data.attrs, is_whole(data["x0"])
-        return cls(*kinds, positive, remarks, 1 if kinds[0] else int(data["y"].max()) + 1)
+        classes_or_one = 1 if kinds[0] else int(data["y"].max()) + 1
+        targets, transform, is_weighted = tuple(targets_of(data)), data.attrs.get("transform"), "weight" in data
+        return cls(*kinds, positive, remarks, classes_or_one, targets=targets, transform=transform, is_weighted=is_weighted)
 
     @classmethod
     def in_memory(cls, data: Dataset) -> "Data":
         """The same of samples that no file holds."""
         return cls(
             data.task == "regression", False, len(data.shape) > 1, data.is_tokens, classes=data.classes, is_in_memory=True,
-            has_several_targets=data.y.ndim > 1,
+            has_shaped_targets=data.y.ndim > 1,
         )  # fmt: skip
 
 
@@ -90,10 +109,11 @@ def script(
     is_binary, average = losses[loss.name].is_binary, json.loads(run["optimizer"]).get("average", {})
     lines = lines_of(run, batches, warmup)
     label, metric = _metric(problem.metric, data, is_binary=is_binary)
-    criterion = _loss(loss)
+    criterion = _loss(loss, data)
     parts = {"model": _model(problem.model), "optimizer": lines.optimizer, "loss": criterion, "metric": metric}
     parts["scheduler"] = lines.scheduler
-    modules = sorted({part.module for part in parts.values()} - {""})
+    takes_columns = models[problem.model.name].takes_columns
+    modules = sorted({*(part.module for part in parts.values()), *([Columns.__module__] * takes_columns)} - {""})
     return _environment().get_template("best.py.j2").render(
         title=prose(f"{run.get('scheduler', run['name'])} on {problem_name}, as plain PyTorch{standing}"),
         summary=paragraph(summary),
@@ -106,14 +126,17 @@ def script(
         scheduler=textwrap.indent("\n".join([*lines.before, f"return {lines.scheduler.call}"]), "    "),
         asked=lines.count if lines.asks_for(lines.count) else "", asks_for_math=lines.asks_for("math"),
         label=literal(label),
-        data=f"data/{problem_name}.parquet", kind=data, is_binary=is_binary,
-        single=".squeeze(1)" if data.is_regression or is_binary else "",
+        data=f"data/{problem_name}.parquet", kind=data,
+        beside=literal(data.beside), several=literal(list(data.targets)), is_binary=is_binary,
+        single=".squeeze(1)" if (data.is_regression and len(data.targets) == 1) or is_binary else "",
+        targets=_targets(data, is_binary=is_binary), counts=_counts(loss, data, is_binary=is_binary),
         epochs=int(run["epochs"]), batch_size=problem.batch_size, pace=problem.pace, accumulate=problem.accumulate,
-        share=_share(loss),
+        share=_share(loss, data, is_binary=is_binary),
         per_batch=lines.is_per_batch, watched=lines.watched, resample=problem.resample,
         clip=clipped(problem), clipping=problem.clip,
         free=component.name in FREE,
         is_own=not is_torchs(component.name), is_own_model=not is_here(models[problem.model.name], "problems.models"),
+        columns=f"{Columns.__module__}.{Columns.__name__}" if takes_columns else "",
         needs_closure=component.name == "LBFGS" or not is_torchs(component.name),
         ema=average.get("ema"), swa=average.get("swa"),
     )  # fmt: skip
@@ -153,19 +176,39 @@ def _layers(hidden: Sequence[int], activation: str, dropout: float) -> Iterator[
     yield f"nn.Linear({sizes[-1]}, outputs)"
 
 
-def _share(loss: Component) -> str:
+def _share(loss: Component, data: Data, *, is_binary: bool) -> str:
     """How much a ``batch`` counts among the ``rows`` of its optimizer step."""
+    if data.is_weighted:
+        counts = _counts(loss, data, is_binary=is_binary)
+        batch, rows = (counts.replace("y[", f"y[{some}][") for some in ("batch", "rows"))
+        return f"({batch}).sum() / ({rows}).sum()"
     if loss.args.get("weight") is None:
         return "len(batch) / len(rows)"
     return "CRITERION.weight[y[batch]].sum() / CRITERION.weight[y[rows]].sum()"
 
 
-def _loss(loss: Component) -> Part:
+def _loss(loss: Component, data: Data) -> Part:
+    """The mean over a batch's samples; where they have weights, each sample's own, of which the script makes the mean."""
     entry = losses[loss.name]
     given = {key: value for key, value in loss.args.items() if value is not None and (key, value) != ("ignore_index", IGNORED)}
     if is_here(entry, "problems.losses"):
+        given |= {"reduction": "none"} if data.is_weighted else {}
         return Part(call(f"nn.{loss.name}", [], given, tensors=("weight", "pos_weight")))
-    return imported("loss", entry, ['"mean"'], given)
+    return imported("loss", entry, ['"none"' if data.is_weighted else '"mean"'], given)
+
+
+def _targets(data: Data, *, is_binary: bool) -> str:
+    """The targets in ``y`` without the weights behind them."""
+    if len(data.targets) > 1:
+        return "y[:, :-1]"
+    return "y[:, 0]" if data.is_regression or is_binary else "y[:, 0].long()"
+
+
+def _counts(loss: Component, data: Data, *, is_binary: bool) -> str:
+    """How much each sample counts in a mean."""
+    if (weight := loss.args.get("weight")) is None:
+        return "y[:, -1]"
+    return f"y[:, -1] * torch.tensor({literal(weight)})[{_targets(data, is_binary=is_binary)}]"
 
 
 def _metric(metric: Component | None, data: Data, *, is_binary: bool) -> tuple[str, Part]:
@@ -173,8 +216,8 @@ def _metric(metric: Component | None, data: Data, *, is_binary: bool) -> tuple[s
     metric = metric or Component("R2Score" if data.is_regression else "Accuracy", {})
     entry = metrics[metric.name]
     label = entry.display
-    if entry.function(data.classes, **metric.args).power:
-        label += " of the standardised target"
+    if entry.function(data.classes, **metric.args).power or data.transform:
+        label += f" of the standardised {data.learnt}"
     found = "(outputs > 0).long()" if is_binary else "outputs.argmax(dim=1)"
     y = "y.long()" if is_binary else "y"
     if not is_here(entry, "problems.metrics"):
@@ -183,6 +226,10 @@ def _metric(metric: Component | None, data: Data, *, is_binary: bool) -> tuple[s
         return label, replace(part, call=f"metric = {made}\nmeasured = {value}")
     if metric.name == "Accuracy":
         return label, Part(f"measured = ({found} == y).double().mean().item()")
+    if len(data.targets) > 1:
+        made = call(f"torchmetrics.{metric.name}", [], metric.args)
+        each = "float(metric(outputs[:, i], y[:, i])) for i in range(y.shape[1])"
+        return f"mean {label}", Part(f"metric = {made}\nmeasured = sum({each}) / y.shape[1]", "torchmetrics")
     if metric.name == "R2Score":
         return label, Part("measured = (1 - ((outputs - y) ** 2).mean() / y.var(correction=0)).item()")
     name, given, scores = metric.name, dict(metric.args), "outputs"

@@ -5,9 +5,10 @@ have. All of it is looked for in the frame of a dataset (see :mod:`pipeline.data
 file's order.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from itertools import combinations, islice
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,9 @@ from pipeline.config.params import FIXED_BY, ProblemParams, placed_in
 from pipeline.config.wording import suggestion
 from pipeline.data.features import MISSING
 from pipeline.data.mistakes import more, names_of
+from pipeline.data.reading import is_of_arrays
 from pipeline.data.splits import SplitError, together
-from pipeline.problems.dataset import PARTS, targets_of
+from pipeline.problems.dataset import PARTS, inputs_of, targets_of, values_of
 from pipeline.problems.encoding import Column
 
 FEWEST = 30
@@ -47,15 +49,17 @@ def leaks(data: pd.DataFrame, trusted: Sequence[str] = (), *, is_in_order: bool 
     columns = [Column.from_dict(column) for column in data.attrs.get("columns", ())]
     if not columns:
         return
-    target = _Target.of(data["y"].to_numpy())
+    made_of = _made_of(data, [column for column in columns if column.name not in trusted])
+    targets = [_Target.of(data[name].to_numpy()) for name in targets_of(data)]
     for number, column in enumerate(columns):
         if column.name in trusted:
             continue
         x = data[f"x{number}"].to_numpy(np.float64)
         found = None if column.categories or is_in_order else _of_rows(x, column.name)
-        found = found or (_of_target(x, target, column) if len(x) >= FEWEST else None)
-        if found:
-            yield Leak(column.name, *found)
+        for target in targets if len(x) >= FEWEST else ():
+            found = found or _of_target(x, target, column)
+        if found or column.name in made_of:
+            yield Leak(column.name, *(found or (made_of[column.name], False)))
 
 
 def _of_rows(x: Floats, name: str) -> tuple[str, bool] | None:
@@ -113,6 +117,39 @@ def _of_target(x: Floats, target: _Target, column: Column) -> tuple[str, bool] |
     return None
 
 
+def _made_of(data: pd.DataFrame, columns: Sequence[Column]) -> dict[str, str]:
+    """The columns that a number to be predicted is the sum, the difference or the product of, two by two; and why."""
+    if len(data) < FEWEST:
+        return {}
+    places = {column["name"]: place for place, column in enumerate(data.attrs.get("columns", ()))}
+    numbers = {column.name: data[f"x{places[column.name]}"].to_numpy() for column in columns if not column.categories}
+    found: dict[str, str] = {}
+    for target in targets_of(data):
+        y = data[target].to_numpy()
+        if np.issubdtype(y.dtype, np.integer):
+            continue
+        for (one, a), (other, b) in islice(combinations(numbers.items(), 2), MOST_PAIRS):
+            for how, make in _TOGETHER.items():
+                if _is_exact(make(a[:FEWEST], b[:FEWEST]), y[:FEWEST]) and _is_exact(make(a, b), y):
+                    found |= {one: f"gives the target with {other}: {how}", other: f"gives the target with {one}: {how}"}
+    return found
+
+
+MOST_PAIRS = 5_000
+"""Of columns that are looked at, which takes a second."""
+_TOGETHER: Mapping[str, Callable[[Floats, Floats], Floats]] = {
+    "it is their sum": operator.add,
+    "it is their difference": operator.sub,
+    "it is their difference, the other way round": lambda a, b: b - a,
+    "it is their product": operator.mul,
+}
+
+
+def _is_exact(made: Floats, y: Floats) -> bool:
+    """Whether they are the same but for rounding, where both vary."""
+    return bool(np.ptp(y) > 0 and np.abs(made - y).max() <= EXACT * np.abs(y).max())
+
+
 def _is_straight(x: Floats, y: npt.NDArray[Any]) -> bool:
     one, other = (values - np.median(values) for values in (x, y.astype(np.float64)))
     return bool(1 - np.corrcoef(one, other)[0, 1] ** 2 < EXACT)
@@ -151,7 +188,7 @@ def _unknown(trusted: Sequence[str], data: pd.DataFrame) -> Iterator[tuple[str, 
 def _remedy(given: Mapping[str, Any], columns: Sequence[str]) -> str:
     """What to write about columns, whatever has been written already kept."""
     trusted = more("trusted", given.get("trusted", ()), columns)
-    if PurePosixPath(given.get("path", "")).suffix == ".npz":
+    if is_of_arrays(given.get("path", "")):
         return f"the file without them, or {trusted}"
     of_dates = {f"{name} ({part})" for name, parts in (given.get("dates") or {}).items() for part in parts}
     if made := [name for name in columns if name in of_dates]:
@@ -194,7 +231,7 @@ def _dealt(data: pd.DataFrame, number: Indices, seed: int) -> pd.DataFrame:
     """The dataset with equal samples as groups, and parts of the same sizes that tear none."""
     counts = data["split"].value_counts()
     parts = np.full(len(data), "spare", dtype=object)
-    for part, rows in together(number, targets_of(data), {part: int(counts[part]) for part in PARTS}, seed).items():
+    for part, rows in together(number, values_of(data), {part: int(counts[part]) for part in PARTS}, seed).items():
         parts[rows] = part
     dealt = data.assign(split=parts, group=number)
     dealt.attrs = {**data.attrs, "duplicates": True}
@@ -203,7 +240,7 @@ def _dealt(data: pd.DataFrame, number: Indices, seed: int) -> pd.DataFrame:
 
 def same_samples(data: pd.DataFrame) -> Indices | None:
     """The number of each row's inputs, the same for rows that have the same; None where no two have."""
-    x = data[[name for name in data.columns if name.startswith("x")]].to_numpy()
+    x = data[inputs_of(data)].to_numpy()
     seen: dict[bytes, int] = {}
     rows = np.ascontiguousarray(x + x.dtype.type(0))  # no -0.0
     number = np.array([seen.setdefault(row.tobytes(), len(seen)) for row in rows])

@@ -11,7 +11,7 @@ import pandas as pd
 
 from pipeline.config.arrays import Indices
 from pipeline.config.fingerprints import stream
-from pipeline.problems.dataset import PARTS, ProblemError, Split, strata_of, targets_of
+from pipeline.problems.dataset import PARTS, ProblemError, Split, strata_of, values_of
 
 
 class SplitError(Exception):
@@ -40,7 +40,7 @@ def draw_splits(problem: str, data: pd.DataFrame, seeds: Iterable[int], *, resam
 
 
 def _drawn(data: pd.DataFrame, sizes: Mapping[str, int], seed: int) -> dict[str, Indices]:
-    y = targets_of(data)
+    y = values_of(data)
     if "group" not in data:
         return at_random(y, sizes, seed)
     group = data["group"].to_numpy()

@@ -86,12 +86,23 @@ def _tensor(weight: list[float] | None) -> Tensor | None:
     return None if weight is None else torch.tensor(weight)
 
 
+def targets_in(y: Tensor, task: Task) -> Tensor:
+    """The targets of weighted samples, whose weights are the last column of ``y``: (samples,), or (samples, targets)."""
+    targets = y[..., 0] if y.shape[-1] == 2 else y[..., :-1]
+    return targets.long() if task == "classification" else targets
+
+
 @dataclass(frozen=True)
 class Loss:
-    """A problem's loss, in the two forms that the engines need."""
+    """A problem's loss, in the two forms that the engines need.
+
+    Targets ``y`` are (samples,), or (samples, targets), over which a sample's loss is the mean. Where samples are
+    ``weighted``, their weights are one more column of it, and a mean over them is a weighted one.
+    """
 
     name: str
     arguments: dict[str, Any]
+    weighted: bool = False
 
     @property
     def is_binary(self) -> bool:
@@ -99,7 +110,7 @@ class Loss:
         return losses[self.name].is_binary
 
     def outputs(self, classes: int) -> int:
-        """How many outputs a model needs for that many classes, or for a regression (one class)."""
+        """How many outputs a model needs for that many classes, or for that many numbers in a regression."""
         return 1 if self.is_binary else classes
 
     def module(self, reduction: str = "mean") -> nn.Module:
@@ -123,19 +134,23 @@ class Loss:
         Where it is one of several batches of an optimizer step, its part of the mean over all of them: ``among`` is then what
         :meth:`count` gives for all their targets.
         """
-        if among is None:
+        if among is None and not self.weighted:
             value: Tensor = self._module(outputs)(*self._as_torch_takes_them(outputs, y))
             return value
-        if (counts := self.counts(y, outputs)) is None:
+        counts = self.counts(y, outputs)
+        if counts is None:
+            assert among is not None, "weighted samples have counts"
             return self.mean(outputs, y) * (len(y) / among)
+        if among is None:
+            return self.per_sample(outputs, y).sum() / counts.sum()
         return self.per_sample(outputs, y).sum() / among if counts.any() else outputs.sum() * 0.0
 
     def per_sample(self, outputs: Tensor, y: Tensor) -> Tensor:
         """Each sample's share of the batch's sum, (samples,)."""
-        value: Tensor = self._module(outputs, "none")(*self._as_torch_takes_them(outputs, y))
-        if value.dim() < 2:
-            return value
-        return value.flatten(1).sum(dim=1) if self.is_torchs else value.flatten(1).mean(dim=1)
+        value: Tensor = self._module(outputs, "none")(*self._as_torch_takes_them(outputs, self._targets(y)))
+        if value.dim() > 1:  # of tokens each counts by itself
+            value = value.flatten(1).sum(dim=1) if self._counts_tokens else value.flatten(1).mean(dim=1)
+        return value * y[..., -1] if self.weighted else value
 
     def counts(self, y: Tensor, like: Tensor) -> Tensor | None:
         """How much each sample counts in the batch's mean, (samples,); None where all count the same.
@@ -143,20 +158,29 @@ class Loss:
         A sample of several targets counts as often as it has some, and one that is to be ignored not at all.
         """
         weight = _tensor(self.arguments.get("weight"))
-        if y.dim() < 2 and "ignore_index" not in self._given:
-            return None if weight is None else weight.to(like.device, like.dtype)[y]
-        if not self.is_torchs:
-            return None
-        is_counted = (y != self.ignored) if losses[self.name].task == "classification" else torch.ones_like(y, dtype=torch.bool)
-        counted = is_counted.to(like.dtype)
-        if weight is not None:
-            counted = counted * weight.to(like.device, like.dtype)[torch.where(is_counted, y, 0)]
-        return counted.flatten(1).sum(dim=1) if y.dim() > 1 else counted
+        targets = self._targets(y)
+        if not self._counts_tokens or (targets.dim() < 2 and "ignore_index" not in self._given):
+            counted = None if weight is None else weight.to(like.device, like.dtype)[targets]
+        else:
+            is_counted = targets != self.ignored
+            counted = is_counted.to(like.dtype)
+            if weight is not None:
+                counted = counted * weight.to(like.device, like.dtype)[torch.where(is_counted, targets, 0)]
+            counted = counted.flatten(1).sum(dim=1) if targets.dim() > 1 else counted
+        if not self.weighted:
+            return counted
+        own = y[..., -1].to(like.dtype)
+        return own if counted is None else own * counted
 
     def count(self, y: Tensor) -> float:
         """How much all samples together count in their mean."""
         counts = self.counts(y, torch.zeros(0, dtype=torch.float64, device=y.device))
         return float(len(y) if counts is None else counts.sum())
+
+    @property
+    def _counts_tokens(self) -> bool:
+        """Whether a sample may have several classes to be predicted, and counts as often."""
+        return self.is_torchs and losses[self.name].task == "classification"
 
     @property
     def _given(self) -> dict[str, Any]:
@@ -165,6 +189,9 @@ class Loss:
 
     def _module(self, outputs: Tensor, reduction: str = "mean") -> nn.Module:
         return self.module(reduction).to(outputs.device, outputs.dtype)
+
+    def _targets(self, y: Tensor) -> Tensor:
+        return targets_in(y, losses[self.name].task) if self.weighted else y
 
     def _as_torch_takes_them(self, outputs: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         if losses[self.name].task == "classification" and not self.is_binary:

@@ -16,7 +16,7 @@ from pipeline.config.user_code import source_of
 from pipeline.problems.chance import Chance
 from pipeline.problems.dataset import Dataset, Split
 from pipeline.problems.losses import Loss, losses
-from pipeline.problems.metrics import Metric, metrics, of_targets
+from pipeline.problems.metrics import Metric, metrics, of_each_target, of_tokens, of_weighted
 from pipeline.problems.models import built, models
 from pipeline.problems.optimizers import SCHEDULE_FREE, grouped, is_torchs, optimizers, schedule_free, undecayed
 from pipeline.problems.run import Run, Stream
@@ -38,7 +38,8 @@ class Problem:
     @classmethod
     def of(cls, data: Dataset, params: ProblemParams, schedules: Mapping[str, Schedule]) -> "Problem":
         """The problem, with schedules that know which way the metric they watch is better."""
-        problem = cls(data, params, schedules)
+        takes_columns = models[params.model.name].takes_columns
+        problem = cls(replace(data, as_places=True) if takes_columns else data, params, schedules)
         more_is_better = metrics[problem.metric_name].higher_is_better
         return replace(problem, schedules={label: directed(s, more_is_better) for label, s in schedules.items()})
 
@@ -57,7 +58,8 @@ class Problem:
         """The loss of params.yaml, else the usual one of the task."""
         given = self.params.loss
         usual = "CrossEntropyLoss" if self.data.task == "classification" else "MSELoss"
-        return Loss(given.name, dict(given.args)) if given else Loss(usual, {})
+        is_weighted = self.data.weights is not None
+        return Loss(given.name, dict(given.args), is_weighted) if given else Loss(usual, {}, is_weighted)
 
     @property
     def metric_name(self) -> str:
@@ -70,12 +72,16 @@ class Problem:
         """The headline metric."""
         arguments = self.params.metric.args if self.params.metric else {}
         found: Metric = metrics[self.metric_name].function(self.data.classes, **arguments)
-        return found if self.data.y.ndim == 1 else of_targets(found, self.loss.ignored)
+        if self.data.transform or self.data.targets > 1:
+            return of_each_target(found)
+        if self.data.y.ndim > 1:
+            return of_tokens(found, self.loss.ignored)
+        return found if self.data.weights is None else of_weighted(found, self.data.task)
 
     @property
     def outputs(self) -> int:
         """Number of the model's outputs."""
-        return self.loss.outputs(self.data.classes)
+        return self.loss.outputs(self.data.classes if self.data.task == "classification" else self.data.targets)
 
     @property
     def overlap(self) -> dict[str, float]:

@@ -36,7 +36,7 @@ from pipeline.data.splits import draw_splits
 from pipeline.data.tables import dataset_of
 from pipeline.engine import loop
 from pipeline.problems.dataset import Dataset
-from pipeline.problems.encoding import Column, encode
+from pipeline.problems.encoding import Column, Columns, encode
 from pipeline.problems.losses import register as register_loss
 from pipeline.problems.metrics import Metric, metrics
 from pipeline.problems.metrics import register as register_metric
@@ -819,6 +819,30 @@ def test_a_raw_table_trains_with_its_own_loss(
     assert ("R²" if data.is_regression else "accuracy") in capsys.readouterr().out
 
 
+def test_embedded_categories_are_those_of_the_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The script's inputs have the same numbers, and each category a place of its own, 0 where training lacks it."""
+    draw = np.random.default_rng(0)
+    table = pd.DataFrame({"b": np.resize([*"uvwxyz"], 80), "a": draw.normal(5, 2, 80), "goal": draw.normal(size=80)})
+    made = dataset_of(table.assign(b=table["b"].where(table.index > 2, "rare"), c=draw.choice([*"st"], 80)), "goal")
+    made.to_parquet(tmp_path / "tiny.parquet", index=False)
+    params = problem({"name": "tabular", "hidden": [4]}, resample=False)
+    splits = draw_splits("tiny", made, [0], resample=False)
+    tiny = Problem.of(Dataset.of("tiny", made, splits), params, {"Label": schedule("LinearDecay", {})})
+    run = row(schedule("LinearDecay", {}), params, Budget(20, 12))
+    source = script("tiny", params, run, 12, "It leads.", Data.of(made))
+    assert_clean(tmp_path, source)
+    names = program(source)
+    ours = names["load"](str(tmp_path / "tiny.parquet"))["train"][0].numpy()
+    theirs = tiny.data.samples([0]).x[splits[0].train].astype(np.float32)
+    np.testing.assert_allclose(ours[:, 0], theirs[:, 0], rtol=1e-5)
+    for place in (1, 2):
+        pairs = {(int(a), int(b)) for a, b in zip(ours[:, place], theirs[:, place], strict=True)}
+        assert len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
+    names["train"](str(tmp_path / "tiny.parquet"))
+    assert "R²" in capsys.readouterr().out
+    assert tiny.data.inputs == Columns(1, (8, 3), ("a", "b", "c"))
+
+
 def test_the_target_of_arrays_is_standardised_as_in_the_study(tmp_path: Path) -> None:
     draw = np.random.default_rng(0)
     y = 1.7e9 + draw.normal(size=40)
@@ -1008,3 +1032,49 @@ def assert_evaluated_like_the_loop(
     tiny = Problem(Dataset.of("tiny", table, splits), params, {"Label": studied})
     history = collect([run], loop.train(tiny, run, device=torch.device("cpu")))
     np.testing.assert_allclose(found, history.curves.validation_loss[:, 0], rtol=1e-5)
+
+
+TARGETS: dict[str, tuple[str | list[str], dict[str, Any], dict[str, Any]]] = {
+    "a logarithm": ("c", {"transform": "log"}, {"metric": {"name": "MeanAbsoluteError"}}),
+    "zeros too": ("c", {"transform": "log1p", "weight": "w"}, {}),
+    "two targets": ("a", {"more_targets": ["b"]}, {}),
+    "two of weight": ("a", {"more_targets": ["b"], "weight": "w"}, {"loss": {"name": "L1Loss"}}),
+    "classes of weight": ("k", {"weight": "w"}, {"loss": {"name": "CrossEntropyLoss", "weight": [1.0, 0.5, 2.0]}}),
+    "two classes of weight": ("l", {"weight": "w"}, {"loss": {"name": "BCEWithLogitsLoss"}, "metric": {"name": "AUROC"}}),
+}
+
+
+@pytest.mark.parametrize(("target", "options", "more"), TARGETS.values(), ids=TARGETS)
+def test_other_targets_and_weights_are_those_of_the_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str, options: dict[str, Any], more: dict[str, Any]
+) -> None:
+    draw = np.random.default_rng(0)
+    table = pd.DataFrame(draw.normal(size=(40, 3)), columns=["x", "y", "z"])
+    goals = {"a": table["x"] + draw.normal(size=40), "b": 9 * table["z"], "c": np.exp(table["x"] + draw.normal(size=40))}
+    goals |= {"k": np.resize(["u", "v", "w"], 40), "l": np.resize(["u", "v"], 40), "w": draw.gamma(2, 5, 40)}
+    made = dataset_of(table.assign(**goals), target, features=["x", "y", "z"], **options)
+    path = tmp_path / "tiny.parquet"
+    made.to_parquet(path, index=False)
+    params, studied = problem(epochs=4, resample=False, **more), schedule("LinearDecay", {})
+    source = script("tiny", params, row(studied, params, Budget(4, 6)), 6, "It leads.", Data.of(made))
+    assert_clean(tmp_path, source)
+    names, found = program(source), []
+    evaluate = names["evaluate"]
+
+    def noted(*given: Any) -> Any:
+        found.append(evaluate(*given))
+        return found[-1]
+
+    names["evaluate"] = noted
+    torch.manual_seed(0)
+    names["train"](str(path))
+
+    torch.manual_seed(0)
+    tiny = Problem(Dataset.of("tiny", made, draw_splits("tiny", made, [0], resample=False)), params, {"Label": studied})
+    initial, order = names["new_model"](3, tiny.outputs), torch.Generator()
+    order.set_state(torch.get_rng_state())
+    monkeypatch.setattr(Problem, "new_model", lambda *_: initial)
+    monkeypatch.setattr(Problem, "new_order", lambda *_: order)
+    run = Run("Label", studied, 0, 4)
+    history = collect([run], loop.train(tiny, run, device=torch.device("cpu")))
+    np.testing.assert_allclose([loss for loss, _ in found], history.curves.validation_loss[:, 0], rtol=1e-5)

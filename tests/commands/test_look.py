@@ -12,6 +12,7 @@ from pipeline.commands import look
 from pipeline.config.errors import PipelineError
 from pipeline.config.params import load_params
 from pipeline.stages import dataset
+from tests.commands.published import PUBLISHED
 
 ROWS = 200
 
@@ -71,6 +72,25 @@ def test_a_look_tells_all_columns_and_what_to_paste(table: Path, capsys: pytest.
     assert "199 samples" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_tables_as_they_are_published(name: str, tmp_path: Path, repository: Path) -> None:
+    file, write, entry = PUBLISHED[name]
+    (tmp_path / file).write_bytes(write(np.random.default_rng(0)))
+    proposal = look.looked_at([tmp_path / file], None)
+    assert proposal.entry == {"path": file, **entry}
+    hints = " ".join(look.hints(proposal))
+    assert ("positive: ja" in hints) == (name == "customers")
+    assert ("{name: tabular" in hints) == (name in ("clicks", "cars"))
+
+
+def test_whole_numbers_that_are_classes_may_be_amounts(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (repository / "inputs").mkdir(exist_ok=True)
+    frame = pd.DataFrame({"a": np.random.default_rng(0).normal(size=100), "quality": np.resize([5, 6, 7], 100)})
+    frame.to_csv("inputs/wine.csv", index=False, sep=";")
+    look.main(["inputs/wine.csv"])
+    assert "# task: regression  # where quality is an amount: 5 < 6 < 7" in capsys.readouterr().out
+
+
 def test_a_file_from_elsewhere_is_to_be_copied(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = table.rename(tmp_path / "other.csv")
     look.main([str(other), "--target", "kind"])
@@ -78,6 +98,18 @@ def test_a_file_from_elsewhere_is_to_be_copied(table: Path, tmp_path: Path, caps
     assert "target: kind, as asked" in said
     assert "Copy the file to inputs/, and paste" in said
     assert "      path: other.csv\n      target: kind\n" in said
+
+
+def test_several_files_are_looked_at_as_one(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = table.read_text("utf-8").splitlines(keepends=True)
+    for name, rows in {"north.csv": lines[1:90], "south.csv": lines[90:]}.items():
+        (tmp_path / name).write_text("".join([lines[0], *rows]), encoding="utf-8")
+    look.main([str(tmp_path / "north.csv"), str(tmp_path / "south.csv")])
+    said = capsys.readouterr().out
+    assert said.startswith("north.csv, south.csv: 200 rows, 14 columns\n")
+    assert "rows of 2 files: north.csv 1 to 89, south.csv 90 to 200" in " ".join(said.split())
+    assert "Copy the files to inputs/" in said
+    assert "  north:\n    dataset:\n      path: [north.csv, south.csv]\n" in said
 
 
 @pytest.mark.parametrize(

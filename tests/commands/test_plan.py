@@ -70,17 +70,18 @@ def test_what_it_prints(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first, of_problem, *rest = capsys.readouterr().out.splitlines()
     assert re.fullmatch(
         r"plan: 8 of 8 stages, \d+ to \d+ runs to train, 0 in the store; "
-        r"about [\d.]+ (to [\d.]+ )?s with 1 process, 0 MB of disk",
+        r"about [\d.]+ (to [\d.]+ )?s with 1 process, [\d.]+ kB of disk",
         first,
     )
     assert re.fullmatch(r"  first   \d+ to \d+ runs: .* s; side by side, as tensors, [\d,]+ epochs a second", of_problem)
-    beside, to_tell = rest
+    beside, to_tell, not_searched = rest
     assert beside.startswith("  beside  ")
     assert re.fullmatch(
         r"  first   smallest difference to \w+ that is found four times in five: 2 seeds [\d.e+]+ "
         r"\(standard deviations over seeds, none being measured yet\)",
         to_tell,
     )
+    assert not_searched.startswith("  not searched, but as written: ")
 
 
 def test_what_a_smaller_study_could_tell_and_costs(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

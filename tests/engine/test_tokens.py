@@ -27,7 +27,6 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "as torch ignores": {},
     "another index": {"loss": {"name": "CrossEntropyLoss", "ignore_index": 0, "label_smoothing": 0.1}},
     "weighted": {"loss": {"name": "CrossEntropyLoss", "weight": [0.5, 1.0, 2.0, 1.0, 3.0]}},
-    "numbers": {"loss": {"name": "HuberLoss"}, "metric": {"name": "MeanAbsoluteError"}},
 }
 
 
@@ -38,13 +37,6 @@ def walks(ignored: int = -100) -> pd.DataFrame:
     x, y = tokens[:, :-1], tokens[:, 1:].copy()
     y[::3, -2:] = ignored
     return frame(x, y, np.repeat(["train", "validation", "test"], [60, 30, 30]))
-
-
-def drifts() -> pd.DataFrame:
-    """The same with numbers to predict."""
-    data = walks()
-    targets = data[[f"y{place}" for place in range(LENGTH)]].to_numpy(float)
-    return frame(data[[f"x{place}" for place in range(LENGTH)]].to_numpy(), targets / 10, data["split"].to_numpy())
 
 
 class Bigram(nn.Module):
@@ -62,7 +54,7 @@ class Bigram(nn.Module):
 
 def tokens_of(new_problem: Builder, setting: str, **more: Any) -> Problem:
     if "walks" not in {entry.name for entry in datasets}:
-        register_dataset("walks")(drifts if setting == "numbers" else walks)
+        register_dataset("walks")(walks)
         register_model("bigram")(Bigram)
     optimizer = {"name": "AdamW", "lr": 0.05, "no_decay": ["bias", "norm", "embedding"]}
     given: dict[str, Any] = {"dataset": {"name": "walks"}, "model": {"name": "bigram"}, "optimizer": optimizer}
@@ -95,14 +87,10 @@ def test_as_torch_computes_it_alone_and_as_a_stack(new_problem: Builder, setting
     model = problem.new_model(0, "final").double().eval()
     model.load_state_dict({name: values[0] for name, values in history.outcome.weights.items()})
     outputs = model(x).detach()
-    if setting == "numbers":
-        expected = nn.functional.huber_loss(outputs[..., 0], y)
-        measured = (outputs[..., 0] - y).abs().mean() * samples.scale[0]
-    else:
-        own = {key: value for key, value in SETTINGS[setting].get("loss", {}).items() if key != "name"}
-        weight = torch.tensor(own.pop("weight")).double() if "weight" in own else None
-        expected = nn.functional.cross_entropy(outputs.flatten(0, 1), y.flatten(), weight=weight, **own)
-        measured = (outputs.argmax(-1) == y)[y != own.get("ignore_index", -100)].double().mean()
+    own = {key: value for key, value in SETTINGS[setting].get("loss", {}).items() if key != "name"}
+    weight = torch.tensor(own.pop("weight")).double() if "weight" in own else None
+    expected = nn.functional.cross_entropy(outputs.flatten(0, 1), y.flatten(), weight=weight, **own)
+    measured = (outputs.argmax(-1) == y)[y != own.get("ignore_index", -100)].double().mean()
     assert history.curves.validation_loss[-1, 0] == pytest.approx(expected.item(), rel=1e-9)
     assert history.curves.validation_metric[-1, 0] == pytest.approx(measured.item(), rel=1e-9)
 
