@@ -1,7 +1,7 @@
 """Training scripts as problems: what a run costs beside the script's own time, and 20 kills in a study of one.
 
     python -m benchmarks.scripts           # both, in a few minutes
-    python -m benchmarks.scripts minute    # a script of a minute, by itself and as a run, pair by pair
+    python -m benchmarks.scripts minute    # what a run of a minute takes beside its script: steps in pairs, and the watching
 
 Seconds are of the processor (user and system, all processes): other work on the machine does not enter them.
 """
@@ -28,8 +28,6 @@ from pipeline.problems.process import lines_of
 
 ROOT = Path(__file__).parents[1]
 STEPS, EPOCHS, KILLS = 500, 10, 20
-MINUTE = 1_800
-"""Steps in an epoch of 1024 samples, with which the script takes about a minute."""
 OWN = """
 import sys
 import torch
@@ -88,6 +86,66 @@ for epoch in range(1, asked["epochs"] + 1):
     tell(asked["lines"], json.dumps({"epoch": epoch, "lr": first, "train_loss": loss, "validation_loss": loss + noise}))
 tell(os.environ["NOTED"], Path(asked["lines"]).parent.name)
 tell(asked["lines"], json.dumps({"finish": {"test_loss": loss}}))
+"""
+IDLE = """
+import json, os, time
+
+asked = json.load(open(os.environ["PIPELINE_TRIAL"]))
+for epoch in range(asked["epochs"]):
+    time.sleep(60 / asked["epochs"])
+    with open(asked["lines"], "a") as file:
+        print(json.dumps({"epoch": epoch + 1, "train_loss": 1.0, "validation_loss": 1.0}), file=file)
+with open(asked["lines"], "a") as file:
+    print(json.dumps({"finish": {}}), file=file)
+"""
+# Blocks of a hundred steps by torch's own scheduler and by the trial's, in turn, on the same model.
+PAIRED = """
+import statistics, time
+import torch
+from torch import nn
+from pipeline.trial import trial
+
+BLOCK = 100
+x, y = torch.rand(64, 64), torch.randint(10, (64,))
+
+
+def side(own):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(64, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 10))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=trial.lr)
+    steps = len(trial._asked["rates"]) // trial.budget
+    cosine = torch.optim.lr_scheduler.CosineAnnealingLR
+    return model, optimizer, trial.scheduler(optimizer, steps) if own else cosine(optimizer, steps * trial.budget), steps
+
+
+def seconds(model, optimizer, scheduler):
+    begun = time.process_time()
+    for _ in range(BLOCK):
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        scheduler.step()
+    return (time.process_time() - begun) / BLOCK, loss
+
+
+*plain, _ = side(False)
+*own, steps = side(True)
+seconds(*plain)
+of_plain, more, reports = [], [], []
+for _ in trial.epochs(model=own[0], optimizer=own[1]):
+    for _ in range(steps // BLOCK):
+        before, (after, loss) = seconds(*plain)[0], seconds(*own)
+        of_plain.append(before)
+        more.append(after - before)
+    begun = time.process_time()
+    trial.report(train_loss=loss, validation_loss=loss)
+    reports.append(time.process_time() - begun)
+low, middle, high = (1e6 * value for value in statistics.quantiles(more))
+step, report = 1e6 * statistics.median(of_plain), 1e3 * statistics.median(reports)
+trial._tell({"paired": f"a step of {step:.0f} µs takes {middle:+.0f} µs more than with torch's own scheduler "
+             f"(quartiles {low:+.0f}, {high:+.0f}), a report {report:.1f} ms"})
+trial.finish()
 """
 PARAMS = """
 device: cpu
@@ -156,14 +214,19 @@ def costs() -> None:
 
 
 def minute() -> None:
-    """Each pair by itself: which of the two comes first alternates."""
-    for pair in range(2):
-        found = {how: seconds(partial(how, 1024, MINUTE)) for how in (by_itself, as_a_run)[:: 1 - 2 * pair]}
-        plain, whole = found[by_itself], found[as_a_run]
-        print(
-            f"{plain:.1f} s by itself, {whole:.1f} s as a run: {whole - plain:+.1f} s, {100 * (whole / plain - 1):+.1f}%",
-            flush=True,
-        )
+    """What a run of a minute takes beside the script: the process that watches it, and what its steps and reports take more."""
+    Path("inputs/idle.py").write_text(IDLE, "utf-8")
+    asked = {"label": "", "number": 0, "seed": 0, "split": 0, "epochs": EPOCHS, "lr": 1e-3, "device": "cpu", "args": {}}
+    asked |= {"rates": [1e-3] * STEPS * EPOCHS, "steps_per_epoch": STEPS}
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    assert len(list(lines_of("toy", Script(path="idle.py"), asked, Path("progress/idle").resolve()))) == EPOCHS + 1
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    watching = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    print(f"watching a script for a minute, in which it reports {EPOCHS} epochs: {watching:.2f} s ({100 * watching / 60:.1f}%)")
+    Path("inputs/paired.py").write_text(PAIRED, "utf-8")
+    for line in lines_of("toy", Script(path="paired.py"), asked, Path("progress/paired").resolve()):
+        if "paired" in line:
+            print(line["paired"])
 
 
 def seconds(call: Callable[[], object]) -> float:
@@ -184,26 +247,26 @@ def started(*words: str) -> None:
     subprocess.run([sys.executable, *words], env=os.environ | settled, check=True, stdout=subprocess.DEVNULL)
 
 
-def by_itself(samples: int, steps: int = STEPS) -> None:
+def by_itself(samples: int) -> None:
     """The script without a study."""
-    Path("inputs/plain.py").write_text(written(PLAIN, samples, steps), "utf-8")
+    Path("inputs/plain.py").write_text(written(PLAIN, samples), "utf-8")
     started("inputs/plain.py")
 
 
-def as_a_run(samples: int, steps: int = STEPS) -> None:
+def as_a_run(samples: int) -> None:
     """The same as a run."""
-    Path("inputs/run.py").write_text(written(WITH_TRIAL, samples, steps), "utf-8")
+    Path("inputs/run.py").write_text(written(WITH_TRIAL, samples), "utf-8")
     asked = {"label": "", "number": 0, "seed": 0, "split": 0, "epochs": EPOCHS, "lr": 1e-3, "device": "cpu", "args": {}}
-    asked |= {"rates": [1e-3] * steps * EPOCHS, "steps_per_epoch": steps}
+    asked |= {"rates": [1e-3] * STEPS * EPOCHS, "steps_per_epoch": STEPS}
     shutil.rmtree("progress", ignore_errors=True)
     assert any("finish" in line for line in lines_of("toy", Script(path="run.py"), asked, Path("progress/run").resolve()))
 
 
-def written(parts: dict[str, str], samples: int, steps: int) -> str:
+def written(parts: dict[str, str], samples: int) -> str:
     """The script."""
-    sizes = {"steps": steps, "epochs": EPOCHS}
+    sizes = {"steps": STEPS, "epochs": EPOCHS}
     lines = {name: text.format(**sizes) for name, text in parts.items()}
-    return OWN.format(samples=samples, steps=steps, **lines)
+    return OWN.format(samples=samples, steps=STEPS, **lines)
 
 
 def kills() -> None:

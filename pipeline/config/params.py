@@ -461,7 +461,7 @@ class Script(BaseModel):
     timeout: float = Field(default=1800.0, gt=0, le=1e7)
     """Seconds without an optimizer step or a figure after which a run hangs, and is ended."""
     overlap: Percentage | None = None
-    """With `resample: true` the share a validation part is of all it is drawn from: of what two seeds' parts have in common."""
+    """With `resample: true` the share that a validation part is of all it is drawn from: what two seeds' have in common."""
 
 
 class ReportedMetric(BaseModel):
