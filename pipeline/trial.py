@@ -88,6 +88,11 @@ class Trial:
         return dict(self._asked["args"])
 
     @property
+    def at(self) -> str:
+        """Of which epoch the test figures are to be: ``last``, or ``best``, that of the lowest validation loss reported."""
+        return str(self._asked.get("at", "last"))
+
+    @property
     def is_search(self) -> bool:
         """Whether the run only serves to choose a configuration: nobody looks at its test figures."""
         return bool(self._asked.get("search"))

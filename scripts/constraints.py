@@ -4,7 +4,7 @@ import re
 from importlib.metadata import distributions
 from pathlib import Path
 
-kinds = ("", "-test", "-examples", "-timm")
+kinds = ("", "-test", "-dask", "-slurm", "-examples", "-timm")
 pinned = "".join(Path(f"requirements{kind}.txt").read_text() for kind in kinds)
 direct = set(re.findall(r"^([\w.-]+)==", pinned, re.M))
 names = {re.sub(r"[-_.]+", "-", name).lower() for name in direct} | {"pip"}

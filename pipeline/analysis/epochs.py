@@ -2,8 +2,7 @@
 
 The best epoch is that of the lowest validation loss, as early stopping and a kept checkpoint would have it. Its loss was
 chosen on the very samples it is measured on, so it is too low, and the more so the noisier the curve: most for rates that stay
-high, least for those that come down to zero. The test part is looked at once, after the last epoch: its figures are always
-those of the last.
+high, least for those that come down to zero. The test figures of the epoch that is judged are free of that: they chose nothing.
 """
 
 from dataclasses import replace
@@ -25,13 +24,14 @@ COLUMNS = (
     "verdict_best",
     "in_set_last",
     "in_set_best",
+    "verdict_test",
 )
 FEW = 3
 _FIGURES = [CRITERION, "validation_metric"]
 
 
 def judged(results: ProblemResults, at: Epoch) -> ProblemResults:
-    """The same, with the runs' validation figures of the epoch that is judged; those that stages write are the last's."""
+    """The same, with the runs' validation figures of the epoch that is judged; of those, stages write the last's alone."""
     return results if at == "last" else replace(results, runs=_figures(results, at))
 
 
@@ -40,7 +40,7 @@ def last_or_best(results: ProblemResults, asked: ReportParams, compared: pd.Data
 
     ``lower`` is how far the best lies below the last, as a share; ``epoch`` the median of the best ones. Verdicts against the
     baseline, and whether the scheduler may be the best, are by either, for all schedulers alike; ``compared`` is the
-    comparison by the one that is judged.
+    comparison by the one that is judged. ``verdict_test`` is that of the test loss at the epoch that is judged.
     """
     other: Epoch = "best" if asked.at == "last" else "last"
     beside = compare(_figures(results, other), asked.baseline, matters=asked.margin, plan=results.plan)
@@ -51,23 +51,30 @@ def last_or_best(results: ProblemResults, asked: ReportParams, compared: pd.Data
     table = table.assign(last=last[CRITERION], best=best[CRITERION], lower=1 - best[CRITERION] / last[CRITERION])
     for name in ("verdict", "in_set"):
         table[f"{name}_last"], table[f"{name}_best"] = last[name], best[name]
-    return table[list(COLUMNS)]
+    tested = results.runs.assign(**{CRITERION: results.runs["test_loss"]})
+    on_test = compare(tested, asked.baseline, matters=asked.margin, plan=results.plan)
+    return table.assign(verdict_test=on_test["verdict"])[list(COLUMNS)]
 
 
 def sentence(table: pd.DataFrame, at: Epoch) -> str:
-    """Where the verdicts by the other epoch disagree, of one variant's rows; nothing where they do not."""
+    """Where the verdicts by the other epoch, or those on the test part, disagree, of one variant's rows; else nothing."""
     here, there = ("last", "best") if at == "last" else ("best", "last")
-    other = table[table["verdict_last"] != table["verdict_best"]]
-    if other.empty:
-        return ""
-    told = [
-        f"{row['scheduler']} ({row[f'verdict_{there}']} instead of {row[f'verdict_{here}']})" for _, row in other.iterrows()
-    ]
-    which = ", ".join(told) if len(told) <= FEW else f"{len(told)} of the {len(table) - 1} schedulers"
-    return (
-        f"By the {there} epoch of each run instead of the {here} the verdict is another one on {which}. "
-        "The loss of a best epoch is too low: it was chosen on the samples that it is measured on."
-    )
+    said = []
+    if turned := _turned(table, f"verdict_{here}", f"verdict_{there}"):
+        said.append(
+            f"By the {there} epoch of each run instead of the {here} the verdict is another one on {turned}. "
+            "The loss of a best epoch is too low: it was chosen on the samples that it is measured on."
+        )
+    if at == "best" and (turned := _turned(table, "verdict_best", "verdict_test")):
+        said.append(f"On the test part, which chose no epoch, the verdict is another one on {turned}.")
+    return " ".join(said)
+
+
+def _turned(table: pd.DataFrame, here: str, there: str) -> str:
+    """Of whom the verdict in one column is another one than in the other."""
+    rows = table[table[here] != table[there]]
+    told = [f"{row['scheduler']} ({row[there]} instead of {row[here]})" for _, row in rows.iterrows()]
+    return ", ".join(told) if len(told) <= FEW else f"{len(told)} of the {len(table) - 1} schedulers"
 
 
 def _figures(results: ProblemResults, at: Epoch) -> pd.DataFrame:

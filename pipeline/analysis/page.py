@@ -27,6 +27,7 @@ from pipeline.analysis.sure import multiplicity, population
 from pipeline.analysis.tables import Frames, ProblemResults, records
 from pipeline.config.params import THE_SCRIPTS, Params, ReportParams
 from pipeline.runs.executor import Workers
+from pipeline.runs.unsearched import unsearched
 
 ROWS = 100  # of learning rates on the page; the CSV file has them all
 PACKAGES = (
@@ -108,7 +109,12 @@ def _notes(asked: Params, results: ProblemResults, own: Frames) -> Notes:
     by_epoch = own["last_or_best"][own["last_or_best"]["variant"] == results.variants[-1]]
     at_an_end = budget_warning(own["budget_rates"], asked.tune.lr, float(results.params.optimizer.args["lr"]))
     sure = population(results), racing.sentence(results, own["looks"]), epochs.sentence(by_epoch, asked.report.at)
-    return {"budget": tuple(filter(None, [at_an_end])), "sure": tuple(filter(None, sure))}
+    kept = f"Not searched, but as written: {unsearched([results.params], asked.schedules(results.name))}."
+    return {
+        "budget": tuple(filter(None, [at_an_end])),
+        "search": (kept,) if results.trials_per_study else (),
+        "sure": tuple(filter(None, sure)),
+    }
 
 
 def style_of(problems: Iterable[ProblemResults]) -> Styles:

@@ -17,7 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from pipeline.analysis.snippet import FREE, clipped, is_here, lines_of
 from pipeline.analysis.source import Part, call, group, imported, literal, paragraph, prose
 from pipeline.config.params import Component, ProblemParams
-from pipeline.problems.dataset import Dataset
+from pipeline.problems.dataset import Dataset, targets_of
 from pipeline.problems.losses import losses
 from pipeline.problems.metrics import metrics
 from pipeline.problems.models import models
@@ -45,6 +45,20 @@ class Data:
     remarks: tuple[str, ...] = ()
     classes: int = 2
     is_in_memory: bool = False
+    targets: tuple[str, ...] = ("y",)
+    transform: str | None = None
+    is_weighted: bool = False
+
+    @property
+    def beside(self) -> list[str]:
+        """Columns that are no inputs."""
+        return ["split", *self.targets, "group", *(["weight"] if self.is_weighted else [])]
+
+    @property
+    def learnt(self) -> str:
+        """The number that is predicted, in words."""
+        of = f"logarithm of the target, log({'1 + ' * (self.transform == 'log1p')}y)" if self.transform else "target"
+        return f"{of}s" if len(self.targets) > 1 and not self.transform else of
 
     @classmethod
     def of(cls, data: pd.DataFrame) -> "Data":
@@ -55,7 +69,9 @@ class Data:
         classes, remarks = data.attrs.get("classes", ()), tuple(data.attrs.get("remarks", ()))
         positive = classes[1] if len(classes) == 2 else None
         kinds = not is_whole(data["y"]), "columns" in data.attrs, "shape" in data.attrs, is_whole(data["x0"])
-        return cls(*kinds, positive, remarks, 1 if kinds[0] else int(data["y"].max()) + 1)
+        classes_or_one = 1 if kinds[0] else int(data["y"].max()) + 1
+        targets, transform, is_weighted = tuple(targets_of(data)), data.attrs.get("transform"), "weight" in data
+        return cls(*kinds, positive, remarks, classes_or_one, targets=targets, transform=transform, is_weighted=is_weighted)
 
     @classmethod
     def in_memory(cls, data: Dataset) -> "Data":
@@ -87,7 +103,7 @@ def script(
     is_binary, average = losses[loss.name].is_binary, json.loads(run["optimizer"]).get("average", {})
     lines = lines_of(run, batches, warmup)
     label, metric = _metric(problem.metric, data, is_binary=is_binary)
-    criterion = _loss(loss)
+    criterion = _loss(loss, data)
     parts = {"model": _model(problem.model), "optimizer": lines.optimizer, "loss": criterion, "metric": metric}
     parts["scheduler"] = lines.scheduler
     modules = sorted({part.module for part in parts.values()} - {""})
@@ -103,8 +119,10 @@ def script(
         scheduler=textwrap.indent("\n".join([*lines.before, f"return {lines.scheduler.call}"]), "    "),
         asked=lines.count if lines.asks_for(lines.count) else "", asks_for_math=lines.asks_for("math"),
         label=literal(label),
-        data=f"data/{problem_name}.parquet", kind=data, is_binary=is_binary,
-        single=".squeeze(1)" if data.is_regression or is_binary else "",
+        data=f"data/{problem_name}.parquet", kind=data,
+        beside=literal(data.beside), several=literal(list(data.targets)), is_binary=is_binary,
+        single=".squeeze(1)" if (data.is_regression and len(data.targets) == 1) or is_binary else "",
+        targets=_targets(data, is_binary=is_binary), counts=_counts(loss, data, is_binary=is_binary),
         epochs=int(run["epochs"]), batch_size=problem.batch_size,
         per_batch=lines.is_per_batch, watched=lines.watched, resample=problem.resample,
         clip=clipped(problem), clipping=problem.clip,
@@ -149,12 +167,28 @@ def _layers(hidden: Sequence[int], activation: str, dropout: float) -> Iterator[
     yield f"nn.Linear({sizes[-1]}, outputs)"
 
 
-def _loss(loss: Component) -> Part:
+def _loss(loss: Component, data: Data) -> Part:
+    """The mean over a batch's samples; where they have weights, each sample's own, of which the script makes the mean."""
     entry = losses[loss.name]
     given = {key: value for key, value in loss.args.items() if value is not None}
     if is_here(entry, "problems.losses"):
+        given |= {"reduction": "none"} if data.is_weighted else {}
         return Part(call(f"nn.{loss.name}", [], given, tensors=("weight", "pos_weight")))
-    return imported("loss", entry, ['"mean"'], given)
+    return imported("loss", entry, ['"none"' if data.is_weighted else '"mean"'], given)
+
+
+def _targets(data: Data, *, is_binary: bool) -> str:
+    """The targets in ``y`` without the weights behind them."""
+    if len(data.targets) > 1:
+        return "y[:, :-1]"
+    return "y[:, 0]" if data.is_regression or is_binary else "y[:, 0].long()"
+
+
+def _counts(loss: Component, data: Data, *, is_binary: bool) -> str:
+    """How much each sample counts in a mean."""
+    if (weight := loss.args.get("weight")) is None:
+        return "y[:, -1]"
+    return f"y[:, -1] * torch.tensor({literal(weight)})[{_targets(data, is_binary=is_binary)}]"
 
 
 def _metric(metric: Component | None, data: Data, *, is_binary: bool) -> tuple[str, Part]:
@@ -162,8 +196,8 @@ def _metric(metric: Component | None, data: Data, *, is_binary: bool) -> tuple[s
     metric = metric or Component("R2Score" if data.is_regression else "Accuracy", {})
     entry = metrics[metric.name]
     label = entry.display
-    if entry.function(data.classes, **metric.args).power:
-        label += " of the standardised target"
+    if entry.function(data.classes, **metric.args).power or data.transform:
+        label += f" of the standardised {data.learnt}"
     found = "(outputs > 0).long()" if is_binary else "outputs.argmax(dim=1)"
     y = "y.long()" if is_binary else "y"
     if not is_here(entry, "problems.metrics"):
@@ -172,6 +206,10 @@ def _metric(metric: Component | None, data: Data, *, is_binary: bool) -> tuple[s
         return label, replace(part, call=f"metric = {made}\nmeasured = {value}")
     if metric.name == "Accuracy":
         return label, Part(f"measured = ({found} == y).double().mean().item()")
+    if len(data.targets) > 1:
+        made = call(f"torchmetrics.{metric.name}", [], metric.args)
+        each = "float(metric(outputs[:, i], y[:, i])) for i in range(y.shape[1])"
+        return f"mean {label}", Part(f"metric = {made}\nmeasured = sum({each}) / y.shape[1]", "torchmetrics")
     if metric.name == "R2Score":
         return label, Part("measured = (1 - ((outputs - y) ** 2).mean() / y.var(correction=0)).item()")
     name, given, scores = metric.name, dict(metric.args), "outputs"

@@ -12,6 +12,7 @@ import pandas as pd
 
 from pipeline.analysis.choice import Choice, Choices, last
 from pipeline.analysis.ends import ends, warning
+from pipeline.analysis.script import Data
 from pipeline.analysis.statistics import CRITERION, Interval
 from pipeline.analysis.tables import ProblemResults
 from pipeline.config.params import Component
@@ -132,6 +133,7 @@ def conditions(results: ProblemResults) -> dict[str, str]:
     return {
         "Data": called(params.dataset.name, _asked(params.dataset)),
         **remarks,
+        **_units(results.data),
         "Model": called(params.model.name, params.model.args),
         "Optimizer": called(params.optimizer.name, unusual(params.optimizer.name, params.optimizer.args)),
         "Budget": f"{count(int(epochs), 'epoch')}, {params.pace}",
@@ -139,6 +141,17 @@ def conditions(results: ProblemResults) -> dict[str, str]:
         **raced,
         "Device": listing([str(device) for device in runs["device"].unique()]),
     }
+
+
+def _units(data: Data) -> dict[str, str]:
+    """What losses and errors are measured in, and how samples count in them."""
+    said = []
+    if data.is_regression and not data.is_in_memory:
+        each = "averaged over the targets, each in its own unit" if len(data.targets) > 1 else "in the target's own unit"
+        said.append(f"losses are of the standardised {data.learnt}, the metric is {each}")
+    if data.is_weighted:
+        said.append("samples count in losses by their weights, in the metric all the same")
+    return {"Measured in": "; ".join(said)} if said else {}
 
 
 def _finding(rows: pd.DataFrame, baseline: str, chosen: Choice, at_an_end: str) -> Finding:

@@ -8,6 +8,7 @@ from pipeline.config import terminal
 from pipeline.config.params import Params, ScriptParams, load_params
 from pipeline.config.stages import stage_names
 from pipeline.engine.device import find_device
+from pipeline.runs.unsearched import unsearched
 from pipeline.stages.dataset import drawn, probed
 
 
@@ -22,6 +23,13 @@ def main(words: Sequence[str] = ()) -> None:
         else:
             drawn(params, name, terminal.tell)
     print(f"params.yaml is right: {told(params)}")
+    print(f"not searched, but as written: {left_as_written(params)}")
+
+
+def left_as_written(params: Params) -> str:
+    """What no study tries, of all problems and schedulers."""
+    schedules = {label: own for name in params.problems for label, own in params.schedules(name).items()}
+    return unsearched(params.problems.values(), schedules)
 
 
 def told(params: Params) -> str:

@@ -22,6 +22,7 @@ from pipeline.cli import UsageError, only_one
 from pipeline.config.errors import PipelineError
 from pipeline.config.files import DATA, REPORTS, RESULTS, STATE, store_root
 from pipeline.config.params import PARAMS_FILE, RESERVED, load_params
+from pipeline.config.wording import in_bytes
 from pipeline.engine import cache
 from pipeline.runs.store import UNASKED, store
 from pipeline.runs.unfinished import UNTOUCHED, last_written
@@ -130,10 +131,13 @@ def leftovers(scope: Scope) -> Iterator[Waste]:
 
 
 def unfinished(scope: Scope) -> Iterator[Waste]:
-    """Checkpoints of runs that nobody goes on with."""
+    """Checkpoints of runs that nobody goes on with, and what those of a script said that failed."""
     limit = time.time() - (0 if scope.whole_store else UNTOUCHED)
-    lying = [path for path in _in(STATE / "progress") if last_written(path) <= limit]
-    yield from _files("checkpoints of runs that nobody goes on with", lying)
+    for folder, what in (
+        ("progress", "checkpoints of runs that nobody goes on with"),
+        ("failed", "last words of runs that failed"),
+    ):
+        yield from _files(what, [path for path in _in(STATE / folder) if last_written(path) <= limit])
 
 
 def compiled(scope: Scope) -> Iterator[Waste]:
@@ -157,7 +161,7 @@ def _found(scope: Scope) -> list[Waste]:
 
 def _tell(found: Sequence[Waste], how: str) -> None:
     for waste in found:
-        print(f"{how}: {waste.what}, {_bytes(waste.size)}", flush=True)
+        print(f"{how}: {waste.what}, {in_bytes(waste.size)}", flush=True)
     if not found:
         print("nothing to clean")
 
@@ -272,14 +276,6 @@ def _size(path: Path) -> int:
     """Bytes of a file or a link, or of all in a folder."""
     inside = [Path(folder, name) for folder, _, names in os.walk(path) for name in names] if _is_folder(path) else [path]
     return sum(each.lstat().st_size for each in inside)
-
-
-def _bytes(size: float) -> str:
-    for unit in ("bytes", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:,.3g} GB"
 
 
 def _shown(name: object) -> str:

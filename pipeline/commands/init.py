@@ -61,7 +61,7 @@ def main(words: Sequence[str]) -> None:
     if PARAMS_FILE.exists() and not asked.replace:
         kept = "keeps the one that is there as params.yaml.old"
         raise UsageError(f"{PARAMS_FILE} is there already, and stays as it is; `--replace` writes a new one, and {kept}")
-    proposal = look.looked_at(file, asked.target) if is_table else None
+    proposal = look.looked_at([file], asked.target) if is_table else None
     path = _under_inputs(file)
     if PARAMS_FILE.exists():
         old = free_name(PARAMS_FILE, "old")

@@ -1,4 +1,7 @@
-"""``python -m pipeline look TABLE``: what is in a table, column by column, and the entry of params.yaml that it loads with."""
+"""``python -m pipeline look TABLE…``: what is in a table, column by column, and the entry of params.yaml that it loads with.
+
+Several files of the same columns are one table.
+"""
 
 import argparse
 import re
@@ -17,7 +20,7 @@ from pipeline.data.cells import Remarks, understood
 from pipeline.data.leaks import same_samples
 from pipeline.data.mistakes import DatasetError
 from pipeline.data.proposal import Proposal, proposed
-from pipeline.data.reading import INPUTS
+from pipeline.data.reading import INPUTS, Paths
 from pipeline.data.tables import described
 from pipeline.problems.encoding import Column, category_texts
 
@@ -37,46 +40,57 @@ WIDTHS = (20, 10, 7, 9)
 def main(words: Sequence[str]) -> None:
     """Carry out the command; :class:`PipelineError` where the file itself has to be mended."""
     asked = _parser().parse_args(words)
-    proposal = looked_at(asked.file, asked.target)
-    is_inside = asked.file.resolve().is_relative_to(INPUTS.resolve())
-    where = "Paste into params.yaml" if is_inside else f"Copy the file to {INPUTS}/, and paste into params.yaml"
+    proposal = looked_at(asked.files, asked.target)
+    to_copy = "the file" if len(asked.files) == 1 else "the files"
+    where = "Paste into params.yaml" if _are_inside(asked.files) else f"Copy {to_copy} to {INPUTS}/, and paste into params.yaml"
     said = ["", f"{where}, in place of the problems there:", ""]
-    print("\n".join([*seen(proposal, asked.file.name), *said, *pasteable(proposal)]))
+    print("\n".join([*seen(proposal, ", ".join(file.name for file in asked.files)), *said, *pasteable(proposal)]))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pipeline look", description=__doc__)
-    parser.add_argument("file", type=Path, metavar="TABLE", help="CSV or Parquet, a row per sample")
+    parser.add_argument("files", nargs="+", type=Path, metavar="TABLE", help="CSV or Parquet, a row per sample")
     parser.add_argument("--target", metavar="COLUMN", help="what is to be predicted; proposed where it is left out")
     return parser
 
 
-def looked_at(file: Path, target: str | None) -> Proposal:
-    """The entry for a file anywhere; :class:`PipelineError` where the file itself has to be mended."""
-    if not file.is_file():
-        raise PipelineError(f"{file} is not there; name a CSV or Parquet file")
+def looked_at(files: Sequence[Path], target: str | None) -> Proposal:
+    """The entry for files anywhere; :class:`PipelineError` where a file itself has to be mended."""
+    for file in files:
+        if not file.is_file():
+            raise PipelineError(f"{file} is not there; name a CSV or Parquet file")
+        if file.suffix == ".npz":
+            raise PipelineError(f"{file} holds arrays, and look is for tables; docs/data.md says how arrays are taken")
     try:
-        return _proposal_for(file, target)
+        return _proposal_for(files, target)
     except DatasetError as error:
-        raise PipelineError("\n".join(f"{file}: {line}" for line in str(error).splitlines())) from None
+        names = ", ".join(map(str, files))
+        raise PipelineError("\n".join(f"{names}: {line}" for line in str(error).splitlines())) from None
 
 
-def _proposal_for(file: Path, target: str | None) -> Proposal:
-    """Its path there is the one below ``inputs/``, or that of a copy right in it."""
-    if file.suffix == ".npz":
-        raise PipelineError(f"{file} holds arrays, and look is for tables; docs/data.md says how arrays are taken")
-    if file.resolve().is_relative_to(INPUTS.resolve()):
-        return proposed(file.resolve().relative_to(INPUTS.resolve()).as_posix(), target)
+def _are_inside(files: Sequence[Path]) -> bool:
+    return all(file.resolve().is_relative_to(INPUTS.resolve()) for file in files)
+
+
+def _proposal_for(files: Sequence[Path], target: str | None) -> Proposal:
+    """Their paths there are those below ``inputs/``, or those of copies right in it."""
+    if _are_inside(files):
+        return proposed(_one_or_all([f.resolve().relative_to(INPUTS.resolve()).as_posix() for f in files]), target)
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / INPUTS).mkdir()
-        (Path(folder) / INPUTS / file.name).symlink_to(file.resolve())
+        for file in files:
+            (Path(folder) / INPUTS / file.name).symlink_to(file.resolve())
         with working_in(Path(folder)):
-            return proposed(file.name, target)
+            return proposed(_one_or_all([file.name for file in files]), target)
 
 
-def name_for(file: str) -> str:
-    """A problem's name after a file's."""
-    stem = Path(file).name.partition(".")[0]
+def _one_or_all(paths: list[str]) -> str | list[str]:
+    return paths[0] if len(paths) == 1 else paths
+
+
+def name_for(path: Paths) -> str:
+    """A problem's name after that of its file, or of the first of several."""
+    stem = Path(path if isinstance(path, str) else path[0]).name.partition(".")[0]
     return re.sub(r"[^A-Za-z0-9_-]+", "_", stem).strip("_-")[:64] or "table"
 
 

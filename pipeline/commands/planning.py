@@ -7,10 +7,12 @@ from dataclasses import dataclass
 import torch
 
 from pipeline.catalogue import CATALOGUE
+from pipeline.commands.check import left_as_written
 from pipeline.config import terminal
 from pipeline.config.errors import PipelineError
 from pipeline.config.params import Params, ScriptParams, load_params
 from pipeline.config.stages import RUNS, stage_names
+from pipeline.config.wording import in_bytes
 from pipeline.engine.device import find_device
 from pipeline.engine.training import Way
 from pipeline.problems.dataset import Dataset
@@ -157,9 +159,9 @@ def wanted(params: Params, problem: Problem, stages: Sequence[str], device: torc
     seeds, epochs = params.seed_range, problem.params.epochs
     best: Best | None = None if "tune" in stages else results.read_schedules(problem.name)
     if "train" in stages:
-        yield "train", [counted(problem, as_written(problem, seeds.least), device)]
+        yield "train", [counted(problem, as_written(problem, seeds.least, params.report.at), device)]
     if "tune" in stages:
-        work, best = of_search(problem, params.tune, seeds.least, device, _before(problem.name))
+        work, best = of_search(problem, params.tune, seeds.least, device, _before(problem.name), params.report.at)
         yield "tune", work
     if "confirm" in stages:
         yield "confirm", _confirmed(params, problem, best, device, epochs)
@@ -173,12 +175,13 @@ def _confirmed(params: Params, problem: Problem, best: Best | None, device: torc
     if best is None:
         count = len(problem.schedules) * STREAMS
         return [unknown(epochs, count * least, count * most)]
-    first, all_ = (counted(problem, confirming(best, seeds, epochs), device) for seeds in (least, most))
+    at = params.report.at
+    first, all_ = (counted(problem, confirming(best, seeds, epochs, at), device) for seeds in (least, most))
     if not first.least:
-        asked = Question(params.seed_range, params.report.baseline, params.report.margin, params.report.at)
+        asked = Question(params.seed_range, params.report.baseline, params.report.margin, at)
         with contextlib.suppress(LackingError):
             enough = seeds_wanted(problem, best, asked, device, NOBODY, tell=lambda said: None)
-            return [counted(problem, confirming(best, enough, epochs), device)]
+            return [counted(problem, confirming(best, enough, epochs, at), device)]
     return [Work(epochs, first.least, all_.most, all_.there)]
 
 
@@ -199,7 +202,7 @@ def lines(params: Params, problems: Sequence[ProblemPlan], ahead: int, stages: i
     low, high = (sum(of) + around for of in zip(*(p.seconds() for p in problems), strict=True))
     size = sum(p.bytes for p in problems)
     runs = f"{ahead} of {stages} stages, {_ranged(least, most)} runs to train, {there:,} in the store"
-    taken = f"about {_duration(low, high)} with {_count(processes, 'process')}, {_bytes(size)} of disk"
+    taken = f"about {_duration(low, high)} with {_count(processes, 'process')}, {in_bytes(size)} of disk"
     yield "plan: ", f"{runs}; {taken}"
     width = max(len("beside"), *(len(p.problem.name) for p in problems))
     for plan in problems:
@@ -210,6 +213,8 @@ def lines(params: Params, problems: Sequence[ProblemPlan], ahead: int, stages: i
         if plan.cost and plan.cost.why:
             taken = _duration(*plan.seconds())
             yield "  ", f"{plan.problem.name} is trained run by run, which takes {taken} of it: {plan.cost.why}"
+    if any("tune" in plan.work for plan in problems):
+        yield "  not searched, but as written: ", left_as_written(params)
     if high > LONG and (cuts := list(_cuts(params, problems))):
         yield "  to make it less: ", f"{'; '.join(cuts)} (each alone, in params.yaml)"
 
@@ -261,7 +266,3 @@ def _duration(low: float, high: float) -> str:
     unit, name = (1, "s") if high < 90 else (60, "min") if high < 5400 else (3600, "h")
     shown = [f"{value / unit:.2g}" if value / unit < 10 else f"{value / unit:.0f}" for value in (low, high)]
     return f"{shown[1]} {name}" if shown[0] == shown[1] else f"{shown[0]} to {shown[1]} {name}"
-
-
-def _bytes(size: float) -> str:
-    return f"{size / 1e6:.0f} MB" if size < 1e9 else f"{size / 1e9:.1f} GB"

@@ -28,12 +28,13 @@ SCHEDULERS: dict[str, Any] = dict(compare.SCHEDULERS)
 def main(words: Sequence[str]) -> None:
     """Carry out the command; :class:`PipelineError` with what is wrong."""
     asked = _parser().parse_args(words)
-    name, entry = _of_params(asked.problem) if asked.problem else _of_table(asked.file, asked.target)
+    name, entry = _of_params(asked.problem) if asked.problem else _of_table(asked.files, asked.target)
     folder = asked.folder or Path("quick") / name
     folder.mkdir(parents=True, exist_ok=True)
-    if asked.file:
+    if asked.files:
         (folder / "inputs").mkdir(exist_ok=True)
-        shutil.copy(asked.file, folder / "inputs" / asked.file.name)
+        for file in asked.files:
+            shutil.copy(file, folder / "inputs" / file.name)
     elif Path("inputs").is_dir():
         shutil.copytree("inputs", folder / "inputs", dirs_exist_ok=True)
     with working_in(folder, {"PIPELINE_TRACKERS": "none"}):
@@ -49,25 +50,26 @@ def main(words: Sequence[str]) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pipeline quick", description=__doc__)
-    parser.add_argument("file", nargs="?", type=Path, metavar="TABLE", help="CSV or Parquet, a row per sample")
+    parser.add_argument("files", nargs="*", type=Path, metavar="TABLE", help="CSV or Parquet, a row per sample")
     parser.add_argument("--target", metavar="COLUMN", help="what is to be predicted; proposed where it is left out")
     parser.add_argument("--problem", metavar="NAME", help="a problem of params.yaml in place of a table")
     parser.add_argument("--folder", type=Path, help="where everything goes; quick/NAME if left out")
     return parser
 
 
-def _of_table(file: Path | None, target: str | None) -> tuple[str, dict[str, Any]]:
+def _of_table(files: Sequence[Path], target: str | None) -> tuple[str, dict[str, Any]]:
     """A small network for the table."""
-    if file is None:
+    if not files:
         raise PipelineError("quick needs a table, perhaps with --target COLUMN, or --problem NAME")
-    proposal = look.looked_at(file, target)
+    proposal = look.looked_at(files, target)
     if proposal.chosen:
         print(f"quick: predicting {proposal.entry['target']}, {proposal.chosen}", file=sys.stderr, flush=True)
     for key, value in list(proposal.entry.items())[2:]:
         print(f"quick: took {key}: {as_yaml(value)}, as `python -m pipeline look` tells", file=sys.stderr, flush=True)
-    name = look.name_for(file.name)
+    names = [file.name for file in files]
+    name = look.name_for(names)
     model = {"model": {"name": "mlp", "hidden": [32]}, "optimizer": {"name": "AdamW", "lr": 0.01}}
-    data = {"name": "file", **proposal.entry, "path": file.name}
+    data = {"name": "file", **proposal.entry, "path": names[0] if len(names) == 1 else names}
     return name, {"dataset": data, **model, **look.size_for(proposal.data)}
 
 

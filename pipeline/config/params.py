@@ -305,6 +305,31 @@ class Clipping(BaseModel):
         return self
 
 
+_BYTES = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)\s*([MGT])(?:i?B)?")
+
+
+def _memory(value: Any) -> Any:
+    """Bytes of ``8G``, ``500M``, ``1.5 GiB``."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if not isinstance(value, str) or (match := _BYTES.fullmatch(value.strip())) is None:
+        raise mistake("is no amount of memory", "write for instance 500M, 8G or 1.5T")
+    return int(float(match[1]) * 2 ** {"M": 20, "G": 30, "T": 40}[match[2]])
+
+
+class Resources(BaseModel):
+    """``resources``: what one run, or one stack of runs, is given on a cluster. No result follows from it."""
+
+    model_config = STRICT
+
+    cpus: int = Field(default=1, ge=1, le=1024)
+    """Cores; compiled code uses all of them."""
+    gpus: int = Field(default=0, ge=0, le=64)
+    """GPUs."""
+    memory: Annotated[int, BeforeValidator(_memory), Field(ge=2**20)] | None = None
+    """Main memory, such as `8G`."""
+
+
 def _is_below(path: str) -> str:
     if path.startswith(("/", "~")) or ".." in path.split("/"):
         raise mistake("does not lie under inputs/", "put it there, or a link to it, and write its path from there")
@@ -355,6 +380,8 @@ class ProblemParams(BaseModel):
     """
     schedulers: Schedules = Field(default_factory=dict)
     """Entries for this problem alone, in place of those of the same label or beside them."""
+    resources: Resources | None = Field(default=None, exclude=True)  # what is dumped names runs, and what DVC compares
+    """What each of its runs is given on a cluster; nowhere else does it count."""
 
     @property
     def pace(self) -> str:
@@ -534,7 +561,7 @@ class ReportParams(BaseModel):
     baseline: str
     """The label that all others are compared with."""
     at: Epoch = "last"
-    """The epoch of each run whose validation figures are judged: its last, or the one of lowest validation loss."""
+    """The epoch of each run that is judged, tested and kept: its last, or the one of lowest validation loss."""
     matters: Annotated[Margins, BeforeValidator(_for_both)] = Margins()
     """The smallest differences of interest, in loss and in the headline metric; a plain percentage is that of both."""
     target: dict[Label, Annotated[float, Field(gt=0, le=1e9)]] = Field(default_factory=dict)
@@ -706,6 +733,7 @@ def _placed(error: ErrorDetails) -> Mistake:
 SECTIONS: Mapping[str, type[BaseModel]] = {
     "report": ReportParams, "seeds": SeedRange, "sweep": SweepParams, "tune": TuneParams,
 }  # fmt: skip
+OF_A_PROBLEM: Mapping[str, type[BaseModel]] = {"clip": Clipping, "resources": Resources, "script": Script}
 
 
 def _known_keys(loc: Loc) -> Iterable[str]:
@@ -713,10 +741,8 @@ def _known_keys(loc: Loc) -> Iterable[str]:
     match loc:
         case (_,):
             return Params.model_fields
-        case ("problems", _, "clip", _):
-            return Clipping.model_fields
-        case ("problems", _, "script", _):
-            return Script.model_fields
+        case ("problems", _, str(section), _) if section in OF_A_PROBLEM:
+            return OF_A_PROBLEM[section].model_fields
         case (*_, "schedulers", _, "average", _):
             return Average.model_fields
         case ("problems", _, _):

@@ -139,3 +139,12 @@ def _as_usual(bound: Any) -> str:
 def _plain(message: str) -> str:
     message = message.removeprefix("Value error, ").removeprefix("Assertion failed, ")
     return message[:1].lower() + message[1:]
+
+
+def in_bytes(size: float) -> str:
+    """So many bytes with three digits in the unit that suits: 512 bytes, 1.23 MB, 1,340 GB."""
+    for unit in ("bytes", "kB", "MB"):
+        if size < 999.5:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:,.0f} GB" if size >= 999.5 else f"{size:.3g} GB"

@@ -34,6 +34,9 @@ _WRITTEN = tuple(
     )
 )
 """How numbers are written: in words, what each cell must look like, what some cell must, and what is to be taken out."""
+_DECIMAL = r"[+-]?\d*[.,]\d+|[+-]?\d+"
+MOSTLY = 0.9
+"""The share of a column's texts from which on it is a column of numbers with slips among them."""
 _BOOLEANS = {"y": "yes", "yes": "yes", "t": "true", "true": "true", "n": "no", "no": "no", "f": "false", "false": "false"}
 
 
@@ -79,6 +82,22 @@ def understood(
     if how:
         remarks.add(f"read as numbers with {how}", name)
     return found.reindex(values.index)
+
+
+def mixed_decimals(values: "pd.Series[Any]", is_comma: bool) -> tuple["pd.Series[bool]", "pd.Series[bool]"] | None:
+    """Rows of numbers with a decimal comma and rows of those with a decimal point, where a column has both and means the same.
+
+    ``is_comma`` says that the file's other columns have commas: then ``1,459`` beside ``2.5`` is no thousand.
+    """
+    if not is_text(values):
+        return None
+    texts = values.astype("string").str.strip()
+    known = texts[texts.notna() & (texts != "") & ~texts.str.lower().isin(MARKS)]
+    commas, points = (texts.str.fullmatch(rf"[+-]?\d*{mark}\d+").fillna(value=False) for mark in (",", r"\."))
+    if not (commas.any() and points.any()) or known.str.fullmatch(_DECIMAL).mean() < MOSTLY:
+        return None
+    are_thousands = not is_comma and _as_numbers(known) is not None
+    return None if are_thousands else (commas, points)
 
 
 def is_text(values: "pd.Series[Any]") -> bool:

@@ -16,11 +16,12 @@ from pipeline.config.registry import Registered, Registry, arguments_of
 from pipeline.config.units import Percentage, share_of
 from pipeline.config.wording import mistake
 from pipeline.data.dates import DatePart
-from pipeline.data.mistakes import DatasetError
+from pipeline.data.mistakes import DatasetError, located
 from pipeline.data.options import Inputs, Missing, Reading, Task, Unlabelled
-from pipeline.data.reading import read_arrays, read_table
+from pipeline.data.reading import is_of_arrays, read_arrays, read_table
 from pipeline.data.tables import dataset_of, dataset_of_arrays
 from pipeline.data.tables import frame as frame  # noqa: PLC0414  # for datasets of the user's own
+from pipeline.problems.encoding import Transform
 
 Builder = Callable[..., pd.DataFrame]
 Size = Annotated[int, Field(ge=1, le=10_000_000)]
@@ -40,7 +41,27 @@ def _is_printable(name: str) -> str:
     return name
 
 
+def _is_path(path: Any) -> Any:
+    """One, or a list of them."""
+    some = path if isinstance(path, list) else [path]
+    if not some or not all(isinstance(each, str) and each for each in some):
+        raise mistake("is no path", "write one below inputs/, a pattern such as sales-*.csv, or a list of them")
+    for each in some:
+        _is_inside(_is_printable(each))
+    return path
+
+
 Name = Annotated[str, Field(min_length=1), AfterValidator(_is_printable)]
+
+
+def _is_name(name: Any) -> Any:
+    """One, or a list of them."""
+    some = name if isinstance(name, list) else [name]
+    if not some or not all(isinstance(each, str) and each for each in some):
+        raise mistake("is no column's name", "write one as it stands in the header, in quotes if need be, or a list of them")
+    for each in some:
+        _is_printable(each)
+    return name
 
 
 def _is_mark(mark: Any) -> Any:
@@ -64,10 +85,11 @@ def _says_something(given: Any) -> Any:
 Read = Annotated[Reading, BeforeValidator(_says_something)]
 LARGEST = 10**15
 """Of numbers that stand for something."""
+Names = Annotated[Any, AfterValidator(_is_name)]
 Mark = Annotated[Any, AfterValidator(_is_mark)]
 Class = Annotated[Any, AfterValidator(_is_class)]
 Dates = Annotated[dict[Name, Annotated[list[DatePart], Field(min_length=1)]], Field(min_length=1)]
-FilePath = Annotated[Name, AfterValidator(_is_inside)]
+FilePaths = Annotated[Any, AfterValidator(_is_path)]
 Shares = Annotated[list[Percentage], Field(min_length=3, max_length=3)]
 
 datasets: Registry[Registered] = Registry("dataset")
@@ -134,8 +156,10 @@ def digits(seed: Seed = 0, images: bool = False) -> pd.DataFrame:
 
 @register("file")
 def file(
-    path: FilePath,
-    target: Name,
+    path: FilePaths,
+    target: Names,
+    target_transform: Transform | None = None,
+    weight: Name | None = None,
     task: Task = "auto",
     unlabelled: Unlabelled = "error",
     positive: Class | None = None,
@@ -158,22 +182,33 @@ def file(
 ) -> pd.DataFrame:
     """A text (CSV and its like), Parquet or npz file under ``inputs/``, one row per sample; docs/data.md tells all of it.
 
+    ``path`` may be a pattern, or a list: files of the same columns are one table. ``target`` may be a list of numbers to be
+    predicted together.
+
     Parts are those of the column ``split``, else ``shares`` for train, validation and test: stratified for classes, whole
     groups where ``group`` names a column, the earliest first where ``order`` does. ``duplicates`` and ``trusted`` are for
     :mod:`pipeline.data.leaks`.
     """
     reading = Reading() if read is None else Reading.model_validate(read)
+    target, *more_targets = target if isinstance(target, list) else [target]
     how: dict[str, Any] = {
+        "more_targets": more_targets, "transform": target_transform, "weight": weight,
         "task": task, "unlabelled": unlabelled, "positive": positive, "features": features, "missing": missing,
         "missing_values": missing_values,
         "split": split, "shares": [share_of(share) for share in shares], "group": group, "order": order, "seed": seed,
     }  # fmt: skip
     of_tables: dict[str, Any] = {"drop": drop, "categorical": categorical, "dates": dates or {}, "read": reading.given}
-    is_table = PurePosixPath(path).suffix != ".npz"
+    is_table = not is_of_arrays(path)
     _refuse_useless(of_tables if not is_table else {"inputs": inputs != "auto"}, is_table)
     if not is_table:
         return dataset_of_arrays(read_arrays(path), target, inputs=inputs, **how)
-    return dataset_of(read_table(path, reading, target), target, most_categories=most_categories, **of_tables, **how)
+    table = read_table(path, reading, target)
+    try:
+        return dataset_of(table, target, most_categories=most_categories, **of_tables, **how)
+    except DatasetError as error:
+        if "rows" in table.attrs:
+            raise located(error, table.attrs["rows"]) from None
+        raise
 
 
 def _refuse_useless(given: Mapping[str, Any], is_table: bool) -> None:

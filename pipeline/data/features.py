@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pipeline.data.cells import DECIMAL_COMMA, THOUSANDS, Remarks, understood
+from pipeline.data.cells import DECIMAL_COMMA, THOUSANDS, Remarks, mixed_decimals, understood
 from pipeline.data.dates import PARTS_OF_DATES, AmbiguousDatesError, as_dates
 from pipeline.data.mistakes import (
     SHOWN,
@@ -16,6 +16,7 @@ from pipeline.data.mistakes import (
     entries,
     entry,
     missing_in,
+    mixed_marks,
     more,
     names_of,
     refuse_nested,
@@ -66,6 +67,9 @@ def _features(values: "pd.Series[Any]", name: str, options: Options, remarks: Re
         what = error.wrong.removeprefix(f"the column {name} ")
         raise ColumnError("drop", name, what, [name], "nested") from None
     as_category = name in options.categorical
+    if not as_category and (mixed := mixed_decimals(values, options.decimal == ",")):
+        what, right = mixed_marks(*mixed)
+        raise ColumnError("path", name, what, [f"{right}, or {more('drop', options.drop, [name])}"])
     cells = understood(values, name, options.missing_values, as_category, remarks)
     if cells.isna().all():
         raise ColumnError("drop", name, "is empty", [name])

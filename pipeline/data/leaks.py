@@ -7,7 +7,6 @@ file's order.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -19,8 +18,9 @@ from pipeline.config.params import FIXED_BY, ProblemParams, placed_in
 from pipeline.config.wording import suggestion
 from pipeline.data.features import MISSING
 from pipeline.data.mistakes import more, names_of
+from pipeline.data.reading import is_of_arrays
 from pipeline.data.splits import SplitError, together
-from pipeline.problems.dataset import PARTS
+from pipeline.problems.dataset import PARTS, inputs_of, targets_of
 from pipeline.problems.encoding import Column
 
 FEWEST = 30
@@ -45,13 +45,14 @@ def leaks(data: pd.DataFrame, trusted: Sequence[str] = (), *, is_in_order: bool 
     Where the parts follow one another in time (``is_in_order``), a column that counts the rows tells nothing of the later ones.
     """
     columns = [Column.from_dict(column) for column in data.attrs.get("columns", ())]
-    target = _Target.of(data["y"].to_numpy())
+    targets = [_Target.of(data[name].to_numpy()) for name in targets_of(data)]
     for number, column in enumerate(columns):
         if column.name in trusted:
             continue
         x = data[f"x{number}"].to_numpy(np.float64)
         found = None if column.categories or is_in_order else _of_rows(x, column.name)
-        found = found or (_of_target(x, target, column) if len(x) >= FEWEST else None)
+        for target in targets if len(x) >= FEWEST else ():
+            found = found or _of_target(x, target, column)
         if found:
             yield Leak(column.name, *found)
 
@@ -149,7 +150,7 @@ def _unknown(trusted: Sequence[str], data: pd.DataFrame) -> Iterator[tuple[str, 
 def _remedy(given: Mapping[str, Any], columns: Sequence[str]) -> str:
     """What to write about columns, whatever has been written already kept."""
     trusted = more("trusted", given.get("trusted", ()), columns)
-    if PurePosixPath(given.get("path", "")).suffix == ".npz":
+    if is_of_arrays(given.get("path", "")):
         return f"the file without them, or {trusted}"
     of_dates = {f"{name} ({part})" for name, parts in (given.get("dates") or {}).items() for part in parts}
     if made := [name for name in columns if name in of_dates]:
@@ -201,7 +202,7 @@ def _dealt(data: pd.DataFrame, number: Indices, seed: int) -> pd.DataFrame:
 
 def same_samples(data: pd.DataFrame) -> Indices | None:
     """The number of each row's inputs, the same for rows that have the same; None where no two have."""
-    x = data[[name for name in data if name not in ("split", "y", "group")]].to_numpy()
+    x = data[inputs_of(data)].to_numpy()
     seen: dict[bytes, int] = {}
     rows = np.ascontiguousarray(x + x.dtype.type(0))  # no -0.0
     number = np.array([seen.setdefault(row.tobytes(), len(seen)) for row in rows])

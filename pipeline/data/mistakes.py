@@ -45,6 +45,16 @@ class DatasetError(Exception):
         return error
 
 
+def located(error: DatasetError, rows: str) -> DatasetError:
+    """The same, with what its rows are counted through."""
+    told = [
+        DatasetError(each.key, f"{each.wrong} ({rows})" if " row" in each.wrong else each.wrong, each.right, each.mending,
+                     each.columns)
+        for each in error.all
+    ]  # fmt: skip
+    return DatasetError.together(told) if len(told) > 1 else told[0]
+
+
 def entry(key: str, value: Any) -> str:
     """``key: value``, as it can be pasted into params.yaml."""
     return f"`{key}: {as_yaml(value)}`"
@@ -91,6 +101,13 @@ def missing_in(cells: "pd.Series[Any]", given: "pd.Series[Any]") -> str | None:
         return None
     marks = given[cells.isna() & given.notna()].unique()
     return f"is empty in {rows}" if not len(marks) else f"is empty or holds {names_of(marks)} in {rows}"
+
+
+def mixed_marks(commas: "pd.Series[bool]", points: "pd.Series[bool]") -> tuple[str, str]:
+    """What is wrong with a column of numbers with both decimal marks, and what would be right: the rarer is the slip."""
+    few, many = sorted([("commas", commas), ("points", points)], key=lambda mark: int(mark[1].sum()))
+    what = f"holds numbers with decimal {few[0]} in {rows_of(few[1])} and with decimal {many[0]} in {rows_of(many[1])}"
+    return what, "write one decimal mark in all rows"
 
 
 def refuse_nested(values: "pd.Series[Any]", name: str, key: str, right: str) -> None:

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, Field, ModelWrapValidatorHandler
 from pipeline.config.registry import STRICT
 from pipeline.config.wording import mistake, reworded
 from pipeline.data.dates import DatePart
+from pipeline.problems.encoding import Transform
 
 Task = Literal["auto", "classification", "regression"]
 Missing = Literal["error", "impute", "indicate"]
@@ -23,6 +24,10 @@ class Options:
     """The arguments of the dataset ``file`` that are about the table itself; docs/data.md explains them."""
 
     target: str
+    """The column to be predicted, the first of several."""
+    more_targets: Sequence[str] = ()
+    transform: Transform | None = None
+    weight: str | None = None
     task: Task = "auto"
     unlabelled: Unlabelled = "error"
     positive: str | float | None = None
@@ -40,6 +45,8 @@ class Options:
     group: str | None = None
     order: str | None = None
     seed: int = 0
+    decimal: str = "."
+    """The decimal mark of the file's cells, given or recognised."""
 
     @property
     def dayfirst(self) -> bool | None:
@@ -47,10 +54,20 @@ class Options:
         return self.read.get("dayfirst")
 
     @property
-    def beside(self) -> dict[str, str]:
+    def targets(self) -> list[str]:
+        """All columns to be predicted."""
+        return [self.target, *self.more_targets]
+
+    @property
+    def beside(self) -> dict[str, list[str]]:
         """The columns that are no features, by what they are."""
-        named = {"target": self.target, "split": self.split, "group": self.group, "order": self.order}
-        return {key: name for key, name in named.items() if name is not None}
+        named = {"weight": self.weight, "split": self.split, "group": self.group, "order": self.order}
+        return {"target": self.targets, **{key: [name] for key, name in named.items() if name is not None}}
+
+    @property
+    def taken(self) -> list[str]:
+        """The same, in a row."""
+        return [name for names in self.beside.values() for name in names]
 
 
 def _is_delimiter(sep: str) -> str:

@@ -12,7 +12,7 @@ from pipeline.data.datasets import datasets
 from pipeline.data.leaks import leaks
 from pipeline.data.mistakes import DatasetError, all_of
 from pipeline.data.options import Options, Reading
-from pipeline.data.reading import read_table
+from pipeline.data.reading import Paths, read_table
 from pipeline.data.targets import labelled, target_of
 
 MOST = 12
@@ -38,8 +38,8 @@ class Proposal:
     """Why this target; empty where it was asked for."""
 
 
-def proposed(path: str, target: str | None = None) -> Proposal:
-    """The entry for the file below ``inputs/``; a :class:`DatasetError` where the file itself has to be mended."""
+def proposed(path: Paths, target: str | None = None) -> Proposal:
+    """The entry for the file or files below ``inputs/``; a :class:`DatasetError` where the file itself has to be mended."""
     read, chosen = _reading(path, target), ""
     table = read_table(path, Reading.model_validate(read), target)
     if target is None:
@@ -57,7 +57,7 @@ def proposed(path: str, target: str | None = None) -> Proposal:
     raise AssertionError(f"{proposal.entry} is mended again and again")
 
 
-def _reading(path: str, target: str | None) -> Mapping[str, Any]:
+def _reading(path: Paths, target: str | None) -> Mapping[str, Any]:
     """How the file is to be read.
 
     Asked for before the target, which only its columns show.
@@ -111,7 +111,7 @@ def candidates(table: pd.DataFrame) -> dict[str, str]:
     found = {}
     for name in reversed(table.columns):
         try:
-            values = table[name][labelled(table[name], Options(name, unlabelled="drop"), Remarks())]
+            values = table[name][labelled(table, Options(name, unlabelled="drop"), Remarks())]
             classes = target_of(values.reset_index(drop=True), Options(name), Remarks())[1] if len(values) else None
         except DatasetError:
             continue

@@ -7,7 +7,8 @@ import gzip
 import io
 import lzma
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from glob import has_magic
+from pathlib import Path, PurePosixPath
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
@@ -18,7 +19,7 @@ import pandas as pd
 from pipeline.config.wording import suggestion
 from pipeline.data.cells import DECIMAL_COMMA, THOUSANDS
 from pipeline.data.layout import Cells, clean_names, delimiter_of, header_of
-from pipeline.data.mistakes import DatasetError, entries, names_of
+from pipeline.data.mistakes import SHOWN, DatasetError, entries, names_of
 from pipeline.data.options import WHITESPACE, Reading
 
 INPUTS = Path("inputs")
@@ -28,12 +29,31 @@ UNREADABLE = (ValueError, OSError, EOFError, csv.Error, lzma.LZMAError, BadZipFi
 IN_WORDS = {"\t": "tabs", WHITESPACE: "blanks"}
 
 
-def read_table(path: str, reading: Reading | None = None, target: str | None = None) -> pd.DataFrame:
-    """The table in ``inputs/path``; ``attrs["remarks"]`` says what was recognised.
+Paths = str | Sequence[str]
+"""A file below ``inputs/``, a pattern such as ``sales-*.csv``, or several of them."""
+
+
+def files_of(path: Paths) -> list[Path]:
+    """The files that there are, each once: those of a pattern in the order of their names."""
+    return list(dict.fromkeys(file for each in _each(path) for file in _matching(each)))
+
+
+def is_of_arrays(path: Paths) -> bool:
+    """Whether it is no table but a file of arrays."""
+    return any(PurePosixPath(each).suffix == ".npz" for each in _each(path))
+
+
+def read_table(path: Paths, reading: Reading | None = None, target: str | None = None) -> pd.DataFrame:
+    """The table in ``inputs/path``, of several files one below the other; ``attrs["remarks"]`` says what was recognised.
 
     ``target`` is the name of a column that the header must have, to tell a file without one.
     """
-    file, reading = _found(path), reading or Reading()
+    files = _found(path)
+    tables = [_read(file, reading or Reading(), target) for file in files]
+    return tables[0] if len(tables) == 1 else _together(files, tables)
+
+
+def _read(file: Path, reading: Reading, target: str | None) -> pd.DataFrame:
     is_parquet = file.suffix in (".parquet", ".pq")
     if is_parquet and (useless := [key for key in reading.given if key != "dayfirst"]):
         raise DatasetError("read", f"is for text files, and {file} is none", f"leave `{useless[0]}` out")
@@ -47,9 +67,41 @@ def read_table(path: str, reading: Reading | None = None, target: str | None = N
     return table
 
 
-def read_arrays(path: str) -> dict[str, npt.NDArray[Any]]:
+def _together(files: Sequence[Path], tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """All rows, in the order of the files; ``attrs["rows"]`` says which are whose."""
+    first = tables[0].columns
+    wrong = [f"{file} {what}" for file, table in zip(files, tables, strict=True) if (what := _other(table.columns, first))]
+    if wrong:
+        left = f", and so on with {len(wrong) - SHOWN} more files" if len(wrong) > SHOWN else ""
+        what = f"not all files have the columns of {files[0]}: {'; '.join(wrong[:SHOWN])}{left}"
+        raise DatasetError("path", what, "give all files the same columns, or leave these files out")
+    ends = np.cumsum([len(table) for table in tables])
+    parts = [
+        f"{file.relative_to(INPUTS).as_posix()} {end - len(table) + 1} to {end}"
+        for file, table, end in zip(files, tables, ends, strict=True)
+    ]
+    rows = f"rows of {len(files)} files: {', '.join(parts[:SHOWN])}{', …' if len(parts) > SHOWN else ''}"
+    said = dict.fromkeys(remark for table in tables for remark in table.attrs.get("remarks", ()))
+    marks = {table.attrs.get("decimal", ".") for table in tables}
+    for table in tables:
+        table.attrs = {}
+    whole = pd.concat([table[list(first)] for table in tables], ignore_index=True)
+    whole.attrs = {"remarks": [rows, *said], "rows": rows, "decimal": "," if "," in marks else "."}
+    return whole
+
+
+def _other(columns: "pd.Index[str]", first: "pd.Index[str]") -> str:
+    """How a file's columns differ from those of the first; their order is of no matter."""
+    lacking, more = first.difference(columns, sort=False), columns.difference(first, sort=False)
+    said = [f"lacks {names_of(lacking)}"] * bool(len(lacking)) + [f"has {names_of(more)} besides"] * bool(len(more))
+    return " and ".join(said)
+
+
+def read_arrays(path: Paths) -> dict[str, npt.NDArray[Any]]:
     """The arrays in ``inputs/path``, a file of ``numpy.savez``: all of one length, the number of samples."""
-    file = _found(path)
+    file, *others = _found(path)
+    if others:
+        raise DatasetError("path", f"{file} holds arrays, and only tables may be several files", "save all arrays in one file")
     try:
         with np.load(file, allow_pickle=False) as content:
             arrays = {name: content[name] for name in content.files}
@@ -63,13 +115,27 @@ def read_arrays(path: str) -> dict[str, npt.NDArray[Any]]:
     return arrays
 
 
-def _found(path: str) -> Path:
+def _each(path: Paths) -> Sequence[str]:
+    return [path] if isinstance(path, str) else path
+
+
+def _matching(path: str) -> list[Path]:
+    """The file of that very name, or those that it is a pattern of."""
     file = INPUTS / path
-    if not file.is_file():
-        there = sorted(p.relative_to(INPUTS).as_posix() for p in INPUTS.rglob("*") if p.is_file()) if INPUTS.is_dir() else []
-        near = suggestion(path, there) if there else "the folder is empty"
-        raise DatasetError("path", f"there is no file {file.as_posix()}", f"put it there; {near}")
-    return file
+    if file.is_file() or not has_magic(path):
+        return [file] if file.is_file() else []
+    return sorted(each for each in INPUTS.glob(path) if each.is_file())
+
+
+def _found(path: Paths) -> list[Path]:
+    for each in _each(path):
+        if not _matching(each):
+            there = (
+                sorted(p.relative_to(INPUTS).as_posix() for p in INPUTS.rglob("*") if p.is_file()) if INPUTS.is_dir() else []
+            )
+            near = suggestion(each, there) if there else "the folder is empty"
+            raise DatasetError("path", f"there is no file {(INPUTS / each).as_posix()}", f"put it there; {near}")
+    return files_of(path)
 
 
 def _read_parquet(file: Path) -> pd.DataFrame:
@@ -92,14 +158,15 @@ def _read_text(file: Path, reading: Reading, target: str | None) -> pd.DataFrame
         remarks.append(f"cells parted by {IN_WORDS.get(sep, repr(sep))}")
     names, above = header_of(cells, sep, file, target)
     body = cells.text.split("\n", above)[above:]  # nothing where the header is all there is
-    table = _parsed("".join(body), sep, names, reading.decimal or ".", reading)
+    decimal = reading.decimal or "."
+    table = _parsed("".join(body), sep, names, decimal, reading)
     if reading.decimal is reading.thousands is None and sep != "," and _has_decimal_commas(table, sep, reading):
         remarks.append("decimal commas")
-        table = _parsed("".join(body), sep, names, ",", reading)
+        table = _parsed("".join(body), sep, names, decimal := ",", reading)
     if empty := int(table.isna().all(axis=1).sum()):
         remarks.append(f"{empty} empty rows left out")
         table = table.dropna(how="all").reset_index(drop=True)
-    table.attrs = {"remarks": remarks}
+    table.attrs = {"remarks": remarks, "decimal": decimal}
     return table
 
 

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 
 from pipeline.config.params import Component, Params, placed_in
+from pipeline.config.wording import in_bytes
+from pipeline.data.reading import files_of
 from pipeline.problems.dataset import Dataset
 from pipeline.problems.models import models
 
@@ -35,7 +37,7 @@ def refuse_too_large(params: Params) -> None:
     """Raise :class:`ParamsError` with every dataset and search that this machine's memory cannot hold."""
     there = memory()
     mistakes = [
-        (loc, given, f"needs at least {_gigabytes(needed)} of memory, and this machine has {_gigabytes(there)}", right)
+        (loc, given, f"needs at least {in_bytes(needed)} of memory, and this machine has {in_bytes(there)}", right)
         for loc, given, needed, right in _needs(params)
         if needed > there
     ]
@@ -51,8 +53,9 @@ def _needs(params: Params) -> Iterator[tuple[tuple[str, ...], Any, int, str]]:
             rows = sum(args.get(part, 0) for part in ("train", "validation", "test", "spare"))
             size = f"{rows:,} samples of {args['features']:,} features"
             yield place, size, NUMBER * rows * args["features"], "write fewer samples or features"
-        elif problem.dataset.name == "file" and (file := Path("inputs") / args["path"]).is_file():
-            yield place, args["path"], TEXT * file.stat().st_size, "give a part of the file's rows"
+        elif problem.dataset.name == "file":
+            size_of_all = sum(file.stat().st_size for file in files_of(args["path"]))
+            yield place, args["path"], TEXT * size_of_all, "give a part of the file's rows"
         labels, seeds = len(params.schedules(name)), params.seed_range.least
         trials = labels * seeds * params.tune.trials
         right = f"these are {labels} schedulers x {seeds:,} seeds x {params.tune.trials:,} trials; write fewer"
@@ -63,9 +66,9 @@ def refuse_too_wide(model: Component, data: Dataset) -> None:
     """Raise :class:`ParamsError` where this machine's memory cannot hold the problem's model in training."""
     parameters = _parameters(model, data)
     if (needed := STATE * parameters) > (there := memory()):
-        wrong = f"has {parameters:,} parameters, which need at least {_gigabytes(needed)} in training"
+        wrong = f"has {parameters:,} parameters, which need at least {in_bytes(needed)} in training"
         place = ("problems", data.name, "model")
-        wrong = f"{wrong}, and this machine has {_gigabytes(there)}"
+        wrong = f"{wrong}, and this machine has {in_bytes(there)}"
         raise placed_in([(place, model.name, wrong, "write a smaller one")])
 
 
@@ -77,7 +80,3 @@ def _parameters(component: Component, data: Dataset) -> int:
         return sum(parameter.numel() for parameter in built.parameters())
     except Exception:  # noqa: BLE001  # a model of the user's own may know nothing of that device
         return 0
-
-
-def _gigabytes(size: float) -> str:
-    return f"{size / 1e9:,.0f} GB" if size >= 1e10 else f"{size / 1e9:.1f} GB"

@@ -1,7 +1,7 @@
 """The user's own tables and arrays made datasets: what is learnt from, what is predicted, and each row's part."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,9 @@ from pipeline.data.features import features_of
 from pipeline.data.mistakes import SHOWN, DatasetError, names_of, rows_of
 from pipeline.data.options import Inputs, Options
 from pipeline.data.parts import groups_of, parts_of
-from pipeline.data.targets import labelled, target_of
-from pipeline.problems.dataset import PARTS
+from pipeline.data.targets import labelled, targets_of, weights_of
+from pipeline.problems.dataset import PARTS, inputs_of
+from pipeline.problems.dataset import targets_of as columns_of_targets
 from pipeline.problems.encoding import Column, lost_in_single_precision
 
 
@@ -26,15 +27,15 @@ def dataset_of(table: pd.DataFrame, target: str, **options: Any) -> pd.DataFrame
     where there is one; ``attrs["columns"]`` says what each feature is, ``attrs["classes"]`` what the classes are called (the
     positive one of two last), ``attrs["remarks"]`` what was recognised. Raises :class:`DatasetError`.
     """
-    asked, remarks = Options(target, **options), Remarks()
+    asked, remarks = replace(Options(target, **options), decimal=table.attrs.get("decimal", ".")), Remarks()
     _refuse_unknown(table, asked)
     said = table.attrs.get("remarks", ())
-    table = table[labelled(table[target], asked, remarks)].reset_index(drop=True)
+    table = table[labelled(table, asked, remarks)].reset_index(drop=True)
     errors: list[DatasetError] = []
     try:
-        y, classes = target_of(table[target], asked, remarks)
+        targets, classes = targets_of(table, asked, remarks)
     except DatasetError as error:
-        errors.append(error)
+        errors += error.all
     try:
         features = features_of(table, _chosen(table, asked, remarks), asked, remarks)
     except DatasetError as error:
@@ -43,14 +44,26 @@ def dataset_of(table: pd.DataFrame, target: str, **options: Any) -> pd.DataFrame
         raise DatasetError.together(errors)
     columns, x = zip(*features, strict=True)
     data = pd.DataFrame({f"x{i}": values for i, values in enumerate(x)})
-    data.insert(0, "y", y)
-    data.insert(0, "split", parts_of(table, y, asked))
-    if asked.group is not None:
-        data["group"] = groups_of(table, asked.group)
+    for place, y in reversed(list(enumerate(targets))):
+        data.insert(0, f"y{place or ''}", y)
+    data.insert(0, "split", parts_of(table, targets[0], asked))
+    _add_what_else_is_named(data, table, asked)
     data.attrs["columns"] = [column.as_dict() for column in columns]
     data.attrs["classes"] = classes
     data.attrs["remarks"] = [*said, *remarks.told()]
     return data
+
+
+def _add_what_else_is_named(data: pd.DataFrame, table: pd.DataFrame, options: Options) -> None:
+    """Groups and weights, and how the targets are to be taken."""
+    if options.group is not None:
+        data["group"] = groups_of(table, options.group)
+    if options.weight is not None:
+        data["weight"] = weights_of(table[options.weight], options)
+    if options.transform is not None:
+        data.attrs["transform"] = options.transform
+    if options.more_targets:
+        data.attrs["targets"] = options.targets
 
 
 def dataset_of_arrays(
@@ -62,7 +75,7 @@ def dataset_of_arrays(
     :func:`_are_tokens`. Of any other shape they stay as they are. Raises :class:`DatasetError`.
     """
     asked = Options(target, **options)
-    beside = list(asked.beside.values())
+    beside = asked.taken
     left = list(asked.features or [name for name in arrays if name not in beside])
     _refuse_arrays(arrays, left, beside)
     (name,) = left
@@ -97,13 +110,14 @@ def _as_they_are(x: npt.NDArray[Any], name: str, tokens: bool, table: pd.DataFra
         right = "complete these samples or take them out; only plain rows can be imputed"
         raise DatasetError("missing", f"the array {name} is not finite in {rows}", right)
     remarks = Remarks()
-    are = labelled(table[options.target], options, remarks)
+    are = labelled(table, options, remarks)
     x, table = x[are], table[are].reset_index(drop=True)
-    y, classes = target_of(table[options.target], options, remarks)
+    (y, *others), classes = targets_of(table, options, remarks)
     kind = np.int64 if tokens else x.dtype if x.dtype.kind == "f" else np.float32
     data = frame(x.astype(kind), y, parts_of(table, y, options))
-    if options.group is not None:
-        data["group"] = groups_of(table, options.group)
+    for place, other in enumerate(others, 1):
+        data.insert(1 + place, f"y{place}", other)
+    _add_what_else_is_named(data, table, options)
     data.attrs["classes"], data.attrs["remarks"] = classes, remarks.told()
     return data
 
@@ -152,8 +166,7 @@ def described(data: pd.DataFrame) -> str:
     parts = ", ".join(f"{sizes[part]} {part}" for part in PARTS)
     inputs = f"{len(columns)} features ({len(categories)} of them categories)"
     if not columns:
-        width = sum(name not in ("split", "y", "group") for name in data)
-        inputs = f"inputs of shape {tuple(data.attrs.get('shape', (width,)))}"
+        inputs = f"inputs of shape {tuple(data.attrs.get('shape', (len(inputs_of(data)),)))}"
     said = [f"{len(data)} samples ({parts}), {inputs}, to predict {_predicted(data)}", *data.attrs.get("remarks", ())]
     if constant:
         said.append(f"the same in every row and of no use: {', '.join(constant)}")
@@ -163,6 +176,10 @@ def described(data: pd.DataFrame) -> str:
 def _predicted(data: pd.DataFrame) -> str:
     """What is to be predicted, classes by their names; of two, which one binary metrics look at."""
     y, classes = data["y"], data.attrs.get("classes", ())
+    if names := data.attrs.get("targets"):
+        ends = [(data[column].min(), data[column].max()) for column in columns_of_targets(data)]
+        told = (f"{name} from {low:.10g} to {high:.10g}" for name, (low, high) in zip(names, ends, strict=True))
+        return f"{len(names)} numbers ({', '.join(told)})"
     if not pd.api.types.is_integer_dtype(y):
         return f"a number from {y.min():.10g} to {y.max():.10g}"
     if not classes:
@@ -174,19 +191,25 @@ def _predicted(data: pd.DataFrame) -> str:
 
 def _refuse_unknown(table: pd.DataFrame, options: Options) -> None:
     """Refuse names that no column has, all of them at once."""
-    named: dict[str, Sequence[str]] = {key: [name] for key, name in options.beside.items()}
+    named: dict[str, Sequence[str]] = dict(options.beside)
     named |= {key: list(getattr(options, key) or ()) for key in ("features", "drop", "categorical", "dates")}
     errors = []
     for key, names in named.items():
         if unknown := [name for name in names if name not in table]:
             errors.append(DatasetError(key, f"there is no column {names_of(unknown)}", suggestion(unknown[0], table.columns)))
+    twice = {key: [n for n in options.beside.get(key, ()) if options.taken.count(n) > 1] for key in ("target", "weight")}
+    errors += [
+        DatasetError(key, f"names {names_of(names)}, which is named twice", "name each column once")
+        for key, names in twice.items()
+        if names
+    ]
     if errors:
         raise DatasetError.together(errors)
 
 
 def _chosen(table: pd.DataFrame, options: Options, remarks: Remarks) -> list[str]:
     """The columns to learn from: those named, else all but those that have no name and nothing to say."""
-    taken = {*options.beside.values(), *options.drop}
+    taken = {*options.taken, *options.drop}
     left = [name for name in (options.features or table.columns) if name not in taken]
     if options.features is None:
         named = {*options.categorical, *options.dates}

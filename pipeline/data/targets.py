@@ -1,5 +1,6 @@
 """What is to be predicted: a table's column as classes or as numbers."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -7,10 +8,19 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline.config.wording import suggestion
-from pipeline.data.cells import DECIMAL_COMMA, Remarks, understood
+from pipeline.data.cells import DECIMAL_COMMA, Remarks, mixed_decimals, understood
 from pipeline.data.dates import AmbiguousDatesError, as_dates
 from pipeline.data.features import MOST_SLIPS, slips_of
-from pipeline.data.mistakes import DatasetError, entries, missing_in, names_of, refuse_nested, rows_of
+from pipeline.data.mistakes import (
+    DatasetError,
+    entries,
+    missing_in,
+    mixed_marks,
+    names_of,
+    refuse_nested,
+    refuse_unusable,
+    rows_of,
+)
 from pipeline.data.options import Options, Task
 from pipeline.problems.encoding import beyond_precision, category_texts
 
@@ -20,28 +30,70 @@ FEW_NUMBERS = 10
 Target = tuple[npt.NDArray[np.generic], list[str]]
 
 
+def targets_of(table: pd.DataFrame, options: Options, remarks: Remarks) -> tuple[list[npt.NDArray[np.generic]], list[str]]:
+    """What is to be predicted, (rows,) for each target; and the classes' names where there is but one, of classes."""
+    if not options.more_targets:
+        y, classes = target_of(table[options.target], options, remarks)
+        return [y], classes
+    if options.task == "classification":
+        raise DatasetError("task", "has several targets, which are numbers", "leave `task` out, or name one target")
+    found, errors = [], []
+    for name in options.targets:
+        try:
+            y, _ = target_of(table[name], replace(options, target=name, task="regression"), remarks)
+            found.append(y)
+        except DatasetError as error:
+            errors.append(error)
+    if errors:
+        raise DatasetError.together(errors)
+    return found, []
+
+
+def weights_of(values: "pd.Series[Any]", options: Options) -> npt.NDArray[np.float64]:
+    """How much each row counts in the loss."""
+    name = str(options.weight)
+    refuse_unusable(values, name, "weight")
+    numbers = understood(values, name, options.missing_values, as_category=False, remarks=Remarks())
+    refuse_unusable(numbers, name, "weight")
+    if not pd.api.types.is_numeric_dtype(numbers) or pd.api.types.is_bool_dtype(numbers):
+        raise DatasetError("weight", f"the column {name} holds {names_of(numbers.unique())}, no numbers", "name another column")
+    weights = numbers.to_numpy(np.float64)
+    if (rows := rows_of(~((weights > 0) & np.isfinite(weights)))) is not None:
+        what = f"the column {name} holds weights that are not above 0 in {rows}"
+        raise DatasetError("weight", what, "take these rows out, or correct them")
+    return weights
+
+
 def target_of(values: "pd.Series[Any]", options: Options, remarks: Remarks) -> Target:
     """Classes from 0 up and their names, in order, the positive one of two last; or the numbers to be predicted."""
     name = options.target
     refuse_nested(values, name, "target", "name another column")
+    if options.task != "classification" and (mixed := mixed_decimals(values, options.decimal == ",")):
+        wrong, remedy = mixed_marks(*mixed)
+        raise DatasetError("target", f"the column {name} {wrong}", remedy)
     given, values = values, understood(values, name, options.missing_values, as_category=False, remarks=remarks)
     if (what := missing_in(values, given)) is not None:
         right = "complete these rows or take them out, or write `unlabelled: drop`"
         raise DatasetError("target", f"the column {name} {what}", right, {"unlabelled": "drop"})
     is_number = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
     if _task(values, options.task, is_number) == "classification":
+        if options.transform is not None:
+            what = f"is for numbers, and {name} is taken for classes"
+            raise DatasetError("target_transform", what, "leave it out, or write `task: regression`")
         return _classes(values, options, is_number)
     if options.positive is not None:
         raise DatasetError("positive", f"names a class, and {name} is a number", "leave `positive` out")
     return _numbers(values, options, is_number), []
 
 
-def labelled(values: "pd.Series[Any]", options: Options, remarks: Remarks) -> npt.NDArray[np.bool_]:
-    """Which rows have a target, or are to have one, (rows,)."""
-    cells = understood(values, options.target, options.missing_values, as_category=False, remarks=Remarks())
-    are: npt.NDArray[np.bool_] = cells.notna().to_numpy() | (options.unlabelled == "error")
+def labelled(table: pd.DataFrame, options: Options, remarks: Remarks) -> npt.NDArray[np.bool_]:
+    """Which rows have all targets, or are to have them, (rows,)."""
+    are = np.ones(len(table), dtype=bool)
+    for name in options.targets:
+        cells = understood(table[name], name, options.missing_values, as_category=False, remarks=Remarks())
+        are &= cells.notna().to_numpy() | (options.unlabelled == "error")
     if left := np.count_nonzero(~are):
-        remarks.add("left out", f"{left} rows without {options.target}")
+        remarks.add("left out", f"{left} rows without {' and '.join(options.targets)}")
     return are
 
 
@@ -64,7 +116,17 @@ def _numbers(values: "pd.Series[Any]", options: Options, is_number: bool) -> npt
     if beyond := beyond_precision(values):
         where, what, right = beyond
         raise DatasetError("target", f"the column {name} {what} in {rows_of(where)}", right)
-    return values.to_numpy(np.float64)
+    y = values.to_numpy(np.float64)
+    _refuse_without_logarithm(y, options)
+    return y
+
+
+def _refuse_without_logarithm(y: npt.NDArray[np.float64], options: Options) -> None:
+    least = {"log": 0.0, "log1p": -1.0}.get(str(options.transform), -np.inf)
+    if (rows := rows_of(y <= least)) is not None:
+        what = f"{options.transform} takes numbers above {least:g}, and {options.target} is {y.min():.6g} at least, in {rows}"
+        right = "write `target_transform: log1p`" if least == 0 and y.min() > -1 else "leave it out"
+        raise DatasetError("target_transform", what, right)
 
 
 def _instead(values: "pd.Series[Any]") -> tuple[str, dict[str, str] | None]:

@@ -6,6 +6,7 @@ This is the one statement of it. A user's own code counts function by function, 
 import ast
 import functools
 import hashlib
+import os
 import platform
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +21,8 @@ from pipeline.problems.scripts import ScriptProblem
 DEFINING = ("config/units.py", "config/registry.py", "config/callables.py", "schedulers", "problems", "engine")
 """What a run's numbers follow from beside its parameters and data: these rooms, and these files of ``config``."""
 PACKAGES = ("numpy", "schedulefree", "torchmetrics")
+MIXED = "PIPELINE_EXECUTOR_MIXED"
+"""The variable that, as ``yes``, allows a cluster's machines to be of several kinds: then runs have names of their own."""
 
 
 OF_SCRIPTS = ("config/units.py", "config/registry.py", "config/callables.py", "schedulers", "trial.py")
@@ -30,7 +33,8 @@ def code_of(problem: Problem) -> str:
     """A name for the code that a problem's runs follow from."""
     if not isinstance(problem, ScriptProblem):
         return code_fingerprint()
-    return fingerprint(_sources(OF_SCRIPTS), torch.__version__, platform.machine(), platform.python_version())
+    where = (platform.machine(), platform.python_version()) if not is_mixed() else (MIXED,)
+    return fingerprint(_sources(OF_SCRIPTS), torch.__version__, *where)
 
 
 def code_fingerprint(*more: str) -> str:
@@ -38,8 +42,20 @@ def code_fingerprint(*more: str) -> str:
 
     ``more`` names further files and folders of the package, for results that depend on them too.
     """
-    versions = torch.__version__, platform.machine(), platform.python_version(), compiler.identity()
-    return fingerprint(_sources((*DEFINING, *more)), *versions, *_versions())
+    where = (platform.machine(), platform.python_version(), compiler.identity()) if not is_mixed() else (MIXED,)
+    return fingerprint(_sources((*DEFINING, *more)), torch.__version__, *where, *_versions())
+
+
+def is_mixed() -> bool:
+    """Whether runs may be trained on machines of several kinds, which may round differently."""
+    return os.environ.get(MIXED) == "yes"
+
+
+def kind() -> dict[str, str]:
+    """What makes this machine's numbers what they are, by name: two that say the same train the same."""
+    found = {"torch": torch.__version__, "Python": platform.python_version(), "processor": platform.machine()}
+    found |= {"compiler and instruction set": compiler.identity(), **dict(zip(PACKAGES, _versions(), strict=True))}
+    return found
 
 
 @functools.cache

@@ -6,6 +6,9 @@ import torch
 
 from pipeline.config.params import placed_in
 
+EXECUTOR = "PIPELINE_EXECUTOR"
+"""The variable that names who trains, as :mod:`pipeline.runs.executor` reads it."""
+
 
 def available() -> list[str]:
     """The names of this machine's devices."""
@@ -20,17 +23,19 @@ def available() -> list[str]:
 def find_device(name: str) -> torch.device:
     """The device of that name; ``auto`` is the first GPU there is, else the CPU.
 
-    :class:`pipeline.config.errors.ParamsError` where it is not on this machine.
+    :class:`pipeline.config.errors.ParamsError` where it is not on this machine, which must be able to train: on a cluster
+    others do.
     """
     names = available()
     if name == "auto":
         return torch.device(names[1] if len(names) > 1 else "cpu")
     wanted = "cuda:0" if name == "cuda" else name
-    if wanted not in names:
+    if wanted not in names and not os.environ.get(EXECUTOR, "").startswith(("dask:", "slurm:")):
         raise placed_in([(("device",), name, "is not on this machine", f"write auto or one of {', '.join(names)}")])
     return torch.device(wanted)
 
 
 def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Cores that this process may use; ``PIPELINE_CORES`` says of fewer that they are its share."""
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(there, int(os.environ.get("PIPELINE_CORES") or there))

@@ -14,11 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
+from pipeline.config.arrays import Floats
 from pipeline.config.checkpoints import Checkpoint
 from pipeline.config.fingerprints import stream
 from pipeline.config.params import Clipping
 from pipeline.engine.averaging import Evaluated
 from pipeline.engine.beginning import Beginning, beginning, mean_loss
+from pipeline.engine.best import BestEpochs
 from pipeline.engine.stacked import on_device
 from pipeline.problems.chance import Chance, as_arrays, as_lists
 from pipeline.problems.dropout import drawn, draws_of
@@ -66,12 +68,12 @@ def train(
             checkpoint.save({"script": held, "told": torch.tensor(told, dtype=torch.float64)})
         is_due = checkpoint is not None and checkpoint.is_due and epoch + 1 < run.epochs
         held = deepcopy(script.state()) if is_due else None
-    tested = script.evaluate("test") if script.finite and not search else (np.nan, np.nan)
+    last = script.evaluate("test") if script.finite and not search else (np.nan, np.nan)
+    (test_loss, test_metric), weights = script.best.instead_of(_column(last), script.weights())
     final = script.final_loss() if script.finite else np.nan
     finite = script.finite and bool(np.isfinite(start.loss))
     initial_loss, noise, final_loss = (np.array([figure]) for figure in (start.loss, start.noise, final))
-    test_loss, test_metric = (np.array([figure]) for figure in tested)
-    return Outcome(initial_loss, noise, final_loss, np.array([finite]), test_loss, test_metric, script.weights())
+    return Outcome(initial_loss, noise, final_loss, np.array([finite]), test_loss, test_metric, weights)
 
 
 def _begun(new: Callable[[], "Script"], checkpoint: Checkpoint | None) -> tuple["Script", Beginning, list[Figures]]:
@@ -97,6 +99,11 @@ def _begun(new: Callable[[], "Script"], checkpoint: Checkpoint | None) -> tuple[
     return script, start, []
 
 
+def _column(tested: tuple[float, float]) -> tuple[Floats, Floats]:
+    """The figures of one run with an axis for runs."""
+    return np.array([tested[0]]), np.array([tested[1]])
+
+
 def _block(figures: Figures, epoch: int) -> Block:
     return Block(epoch, *(np.array([[figure]]) for figure in figures))
 
@@ -106,11 +113,11 @@ class Script:
 
     def __init__(self, problem: Problem, run: Run, device: torch.device, dtype: torch.dtype, *, search: bool = False) -> None:
         self._problem, self._schedule, self._epochs, self._search = problem, run.schedule, run.epochs, search
-        self._done, self.finite = 0, True
+        self._done, self.finite, self.best = 0, True, BestEpochs([run.at == "best"])
         samples = problem.data.samples([run.seed])
         self._x, self._y = on_device(samples.x, device, dtype), on_device(samples.y, device, dtype)
         self._rows = {part: torch.from_numpy(rows[0]).to(device) for part, rows in samples.parts.items()}
-        self._scale = float(samples.scale[0])
+        self._drawn = samples
         self.model = moved(problem.new_model(run.seed, run.stream), device, dtype)
         self._parameters: list[Tensor] = list(self.model.parameters())
         average = run.schedule.average
@@ -149,6 +156,7 @@ class Script:
         is_last = self._done == self._epochs
         is_evaluated = not has_ended and (is_last or not self._search or self.monitor in VALIDATED)
         validated = self.evaluate("validation") if is_evaluated else (np.nan, np.nan)
+        self.best.take(np.array([validated[0]]), lambda: _column(self.evaluate("test")), self.weights)
         self.end_epoch(train_loss, *validated)
         self.finite = self.finite and bool(np.isfinite([train_loss, *validated[:is_evaluated]]).all())
         return lr, momentum, train_loss, *validated
@@ -163,6 +171,7 @@ class Script:
             "draws": as_lists(self._draws.bit_generator.state),
             "chance": self._chance.state(),
             "finite": self.finite,
+            "best": self.best.state(),
         }
 
     def go_on(self, state: dict[str, Any], told: Sequence[Sequence[float]]) -> None:
@@ -184,6 +193,7 @@ class Script:
         self._draws.bit_generator.state = as_arrays(state["draws"])
         self._chance.go_on(state["chance"])
         self._done, self.finite = len(told), state["finite"]
+        self.best.go_on(state["best"])
 
     def train_epoch(self) -> float:
         """One pass over the training part; the mean loss of its samples as they were trained."""
@@ -236,14 +246,19 @@ class Script:
         _set_mode(self.optimizer, training=True)
         model.train()
         loss = self._problem.loss.mean(outputs, y).item()
-        measured = float(metric.of_runs(outputs[None], y[None])[0]) * self._scale**metric.power
+        if metric.in_units:
+            measured = float(metric.of_runs(*(told[None] for told in self._drawn.in_units(0, outputs, y)))[0])
+        else:
+            measured = float(metric.of_runs(outputs[None], y[None])[0]) * float(self._drawn.scales[0].deviation) ** metric.power
         return loss, measured if np.isfinite(loss) else np.nan
 
     def weights(self) -> dict[str, Tensor]:
         """What the model's ``state_dict`` holds, as it is evaluated, each behind a runs axis of length 1."""
         _set_mode(self.optimizer, training=False)
         model = self._evaluated.model(self._batches())
-        return {name: value.detach()[None] for name, value in model.state_dict().items()}
+        found = {name: value.detach()[None].clone() for name, value in model.state_dict().items()}
+        _set_mode(self.optimizer, training=True)
+        return found
 
     def _samples(self, part: str) -> tuple[Tensor, Tensor]:
         return self._x[self._rows[part]], self._y[self._rows[part]]

@@ -20,7 +20,8 @@ def name_of(problem: Problem, run: Run, device: torch.device) -> str:
 
 def run_fingerprint(run: Run, origin: str) -> str:
     """The name of a run whose numbers follow from ``origin`` and from itself."""
-    return fingerprint(origin, run.label, run.variant, run.schedule.key, run.seed, run.epochs, run.stream)
+    best = [] if run.at == "last" else [run.at]
+    return fingerprint(origin, run.label, run.variant, run.schedule.key, run.seed, run.epochs, run.stream, *best)
 
 
 def kept_name(problem: Problem, run: Run, device: torch.device) -> str:

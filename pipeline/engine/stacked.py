@@ -5,6 +5,7 @@ weights and data order. A run can reach no other. A *program* does the arithmeti
 """
 
 from collections.abc import Callable, Sequence, Set
+from functools import partial
 from typing import Any, get_args
 
 import numpy as np
@@ -17,6 +18,7 @@ from pipeline.config.errors import PipelineError
 from pipeline.config.fingerprints import fingerprint
 from pipeline.config.params import Component
 from pipeline.engine.beginning import beginning
+from pipeline.engine.best import BestEpochs
 from pipeline.engine.code import code_fingerprint
 from pipeline.engine.compiling import WORTH_COMPILING, is_to_be_compiled
 from pipeline.engine.functions import Functions
@@ -46,8 +48,8 @@ class StackError(PipelineError):
 
 
 def epochs_at_once(problem: Problem, runs: Sequence[Run]) -> int:
-    """Epochs in a block: one where a live schedule needs its loss, or the metric all samples."""
-    if any(schedulers[run.schedule.name].live for run in runs) or problem.metric.per_sample is None:
+    """Epochs in a block: one where a live schedule needs its loss, the metric all samples, or a best epoch its weights."""
+    if any(schedulers[run.schedule.name].live or run.at == "best" for run in runs) or problem.metric.per_sample is None:
         return 1
     return max(1, min(BLOCK, RATES_AT_ONCE // (len(runs) * problem.budget().steps_per_epoch)))
 
@@ -96,7 +98,8 @@ class Stack:
         kinds = self._optimizer.kinds + 2 * bool(functions.draws)
         params = problem.params.model_dump(include={"model", "batch_size", "loss", "metric", "clip"})
         optimizer = [in_common(component), self._optimizer.starts]
-        shapes = [problem.sources, str(dtype), problem.data.inputs, problem.data.classes, problem.data.task, kinds]
+        targets = [problem.data.classes, problem.data.targets, problem.data.task, self._loss.weighted, self._metric.in_units]
+        shapes = [problem.sources, str(dtype), problem.data.inputs, targets, kinds]
         return Runs(
             functions,
             x=on_device(self._samples.x, device, dtype),
@@ -192,7 +195,8 @@ class Stack:
         counts = self._loss.counts(torch.from_numpy(targets), like=torch.zeros(0, dtype=torch.float64))
         if counts is not None:
             loss = loss / counts.mean(dim=1).numpy()[replicate]
-        scale = self._samples.scale[replicate] ** self._metric.power
+        power = self._metric.power
+        scale = np.array([own.deviation for own in self._samples.scales])[replicate] ** power if power else 1.0
         if self._metric.per_sample is not None:
             of_replicate = [self._metric.finish(measured[..., replicate == i], y) for i, y in enumerate(targets)]
             measured = np.concatenate(of_replicate, axis=-1)[..., np.argsort(np.argsort(replicate, kind="stable"))]
@@ -210,7 +214,12 @@ class Stack:
             mine = rows[torch.from_numpy(self._replicate[self._here[some]])].to(self._runs.x.device)
             with torch.no_grad():
                 outputs = self._runs.functions.all_outputs([values[some] for values in parameters], self._runs.x[mine])
-            found.append(self._metric.of_runs(outputs, self._runs.y[mine]))
+            targets = self._runs.y[mine]
+            if self._metric.in_units:
+                own = self._replicate[self._here[some]]
+                told = [self._samples.in_units(*of_run) for of_run in zip(own, outputs, targets, strict=True)]
+                outputs, targets = map(torch.stack, zip(*told, strict=True))
+            found.append(self._metric.of_runs(outputs, targets))
         return np.concatenate(found)
 
     def leave(self) -> None:
@@ -258,16 +267,19 @@ def train(
     epochs = _common_epochs(runs)
     _refuse_unstackable(problem, runs)
     at_once = epochs_at_once(problem, runs)
-    stack = Stack(problem, runs, device, dtype, make)
+    stack, best = Stack(problem, runs, device, dtype, make), BestEpochs([run.at == "best" for run in runs])
     for first in range(1, epochs + 1, at_once):
         ahead = range(first, min(first + at_once, epochs + 1))
-        yield stack.train_block(ahead, {epochs} if search else set(ahead))
+        block = stack.train_block(ahead, {epochs} if search else set(ahead))
+        best.take(block.validation_loss[-1], partial(stack.evaluate, "test"), stack.weights)
+        yield block
         stack.leave()
     nothing = np.full(len(runs), np.nan)
-    tested = (nothing, nothing) if search else stack.evaluate("test")
+    last = (nothing, nothing) if search else stack.evaluate("test")
+    tested, weights = best.instead_of(last, stack.weights())
     finite = stack.finite & np.isfinite(stack.initial_loss)
     final_loss, test_loss, test_metric = (np.where(finite, v, np.nan) for v in (stack.evaluate("train")[0], *tested))
-    return Outcome(stack.initial_loss, stack.noise, final_loss, finite, test_loss, test_metric, stack.weights())
+    return Outcome(stack.initial_loss, stack.noise, final_loss, finite, test_loss, test_metric, weights)
 
 
 def on_device(values: npt.NDArray[Any], device: torch.device, dtype: torch.dtype) -> Tensor:

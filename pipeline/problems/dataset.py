@@ -1,10 +1,11 @@
 """A dataset in memory: samples as they are stored, the parts that each seed has of them, and both ready for a model."""
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +16,25 @@ from pipeline.config.arrays import Floats, Indices
 from pipeline.config.errors import PipelineError
 from pipeline.config.files import ResultsError
 from pipeline.config.fingerprints import as_json
-from pipeline.problems.encoding import Column, Scale, encode
+from pipeline.problems.encoding import Column, Scale, Transform, encode
 from pipeline.problems.losses import Task
 
+if TYPE_CHECKING:
+    import torch
+
 PARTS = ("train", "validation", "test")
+BESIDE = re.compile(r"split|group|weight|y\d*")
+"""Columns of a dataset's frame that are no inputs: of several targets, y, y1, y2 …"""
+
+
+def inputs_of(data: pd.DataFrame) -> list[str]:
+    """The columns that are inputs."""
+    return [name for name in data.columns if not BESIDE.fullmatch(name)]
+
+
+def targets_of(data: pd.DataFrame) -> list[str]:
+    """The columns that are to be predicted."""
+    return [name for name in data.columns if re.fullmatch(r"y\d*", name)]
 
 
 class ProblemError(PipelineError):
@@ -58,19 +74,33 @@ def splits_of(table: pd.DataFrame) -> dict[int, Split]:
 class Samples:
     """The samples of some replicates, ready for a model.
 
-    ``x`` (samples, *shape), ``y`` (samples,); ``parts`` name the rows of each replicate's parts, (replicates, samples in the
-    part). ``scale`` (replicates,) is what 1 in ``y`` is worth in the dataset's own numbers.
+    ``x`` (samples, *shape), ``y`` (samples,) or (samples, targets), with one more column of weights where samples have some;
+    ``parts`` name the rows of each replicate's parts, (replicates, samples in the part). ``scales`` (replicates,) lead back
+    to the dataset's own numbers.
     """
 
     x: npt.NDArray[np.generic]
     y: npt.NDArray[np.generic]
     parts: Mapping[str, Indices]
-    scale: Floats
+    scales: tuple[Scale, ...]
+    is_weighted: bool = False
+
+    def in_units(self, replicate: int, outputs: "torch.Tensor", y: "torch.Tensor") -> tuple["torch.Tensor", "torch.Tensor"]:
+        """A run's outputs (samples, targets) and targets in the targets' own units, in double precision."""
+        import torch
+
+        columns = y.reshape(len(y), -1)
+        targets = columns[:, :-1] if self.is_weighted else columns
+        told = (self.scales[replicate].told(values.double().cpu().numpy()) for values in (outputs, targets))
+        ours, theirs = map(torch.from_numpy, told)
+        return ours, theirs
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """The samples of the problem ``name``, ``x`` (samples, *shape) and ``y`` (samples,), and each seed's split of them.
+    """The samples of the problem ``name``, ``x`` (samples, *shape) and ``y``, and each seed's split of them.
+
+    ``y`` is (samples,), or (samples, targets) of several numbers to be predicted.
 
     ``columns`` say how ``x`` is to be encoded where it is a raw table, whose numbers are as precise as the data has them.
     """
@@ -83,15 +113,20 @@ class Dataset:
     classes_called: tuple[str, ...] = ()
     is_ready: bool = False
     """Whether numbers to be predicted are taken as they are; else they are standardised."""
+    transform: Transform | None = None
+    """What is learnt in place of numbers to be predicted, before they are standardised."""
+    weights: Floats | None = None
+    """How much each sample counts in the loss, (samples,); None where all count the same."""
+    targets_called: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, name: str, data: pd.DataFrame, splits: Mapping[int, Split]) -> "Dataset":
-        """The samples in ``data`` (columns ``split``, ``y``, ``x0`` …, perhaps ``group``).
+        """The samples in ``data`` (columns ``split``, ``y``, ``x0`` …, perhaps ``group``, ``weight``, ``y1`` …).
 
         The frame's ``attrs`` hold the ``shape`` of a sample that is no plain row, and the ``columns`` of a raw table.
         """
-        x = data[[column for column in data.columns if column not in ("split", "y", "group")]].to_numpy()
-        y = data["y"].to_numpy()
+        x, names = data[inputs_of(data)].to_numpy(), targets_of(data)
+        y = data[names].to_numpy() if len(names) > 1 else data["y"].to_numpy()
         columns = tuple(Column.from_dict(column) for column in data.attrs.get("columns", ()))
         if not columns:  # nothing is done to them before they are a model's inputs
             x = np.ascontiguousarray(x, dtype=np.int64 if np.issubdtype(x.dtype, np.integer) else np.float32)
@@ -102,6 +137,9 @@ class Dataset:
             splits=splits,
             columns=columns,
             classes_called=tuple(data.attrs.get("classes", ())),
+            transform=data.attrs.get("transform"),
+            weights=data["weight"].to_numpy(np.float64) if "weight" in data else None,
+            targets_called=tuple(data.attrs.get("targets", ())),
         )
 
     @property
@@ -113,6 +151,11 @@ class Dataset:
     def classes(self) -> int:
         """Number of classes; 1 in a regression."""
         return max(int(self.y.max()) + 1, len(self.classes_called)) if self.task == "classification" else 1
+
+    @property
+    def targets(self) -> int:
+        """How many numbers are to be predicted of a sample; 1 in a classification."""
+        return self.y.shape[1] if self.y.ndim > 1 else 1
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -143,7 +186,8 @@ class Dataset:
     def digest(self) -> str:
         """A name for the samples, whichever part they are in."""
         more = as_json([column.as_dict() for column in self.columns])
-        return _digest(self.x, self.y, more=f"{more} ready" if self.is_ready else more)
+        more += " ready" * self.is_ready + f" {self.transform}" * bool(self.transform)
+        return _digest(self.x, self.y, *([] if self.weights is None else [self.weights]), more=more)
 
     def split(self, seed: int) -> Split:
         """The seed's own split, or the dataset's own where ``resample`` is off; as the stage ``dataset`` wrote it."""
@@ -160,18 +204,19 @@ class Dataset:
         splits = [self.split(seed) for seed in seeds]
         parts = {part: np.stack([getattr(split, part) for split in splits]) for part in PARTS}
         if not self.columns and (self.is_ready or self.task == "classification"):
-            return Samples(self.x, self.y, parts, np.ones(len(seeds)))
+            return Samples(self.x, self._weighted(self.y), parts, (Scale(),) * len(seeds), self.weights is not None)
         known = {seed: self._encoded(seed) for seed in dict.fromkeys(seeds)}
         place = {seed: number * len(self.y) for number, seed in enumerate(known)}
         offsets = np.array([place[seed] for seed in seeds])[:, None]
         x, y, _ = zip(*known.values(), strict=True)
         moved = {part: rows + offsets for part, rows in parts.items()}
-        return Samples(np.concatenate(x), np.concatenate(y), moved, np.array([known[seed][2].deviation for seed in seeds]))
+        scales = tuple(known[seed][2] for seed in seeds)
+        return Samples(np.concatenate(x), np.concatenate(y), moved, scales, self.weights is not None)
 
     def scale(self, seed: int) -> Scale:
         """Mean and deviation of a number to be predicted in the training part of the seed, else 0 and 1."""
         is_as_it_is = self.is_ready or self.task == "classification"
-        return Scale() if is_as_it_is else Scale.of(self.y[self.split(seed).train])
+        return Scale() if is_as_it_is else Scale.of(self.y[self.split(seed).train], self.transform)
 
     def _encoded(self, seed: int) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.generic], Scale]:
         """All inputs, targets and the targets' scale, by the training part of the seed; kept, for each round needs them."""
@@ -181,8 +226,14 @@ class Dataset:
             y = self.y if self.task == "classification" else scale.standardised(self.y)
             if self.columns:
                 self._refuse_overflow(np.column_stack([x, y]))
-            self._known[seed] = (x, y, scale)
+            self._known[seed] = (x, self._weighted(y), scale)
         return self._known[seed]
+
+    def _weighted(self, y: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Targets with the samples' weights, whose mean is 1, behind them."""
+        if self.weights is None:
+            return y
+        return np.column_stack([y, self.weights / self.weights.mean()]).astype(np.float32)
 
     @cached_property
     def _known(self) -> dict[int, tuple[npt.NDArray[np.generic], npt.NDArray[np.generic], Scale]]:

@@ -6,15 +6,17 @@ scikit-learn's transformers do it. A dataset that needs it says so beside its sa
 they are says nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+Transform = Literal["log", "log1p"]
+"""What is learnt in place of a target; log1p is log(1 + y), which takes zeros."""
 LARGEST = float(np.finfo(np.float32).max)
 SMALLEST = float(np.finfo(np.float32).tiny)
 FINEST = 1e-12
@@ -137,22 +139,44 @@ def _from_the_middle(middle: float, values: npt.NDArray[np.float64]) -> npt.NDAr
 
 @dataclass(frozen=True)
 class Scale:
-    """The mean and the standard deviation of a target in a training part."""
+    """The mean and the standard deviation of a target in a training part, of its logarithm where that is learnt.
 
-    mean: float = 0.0
-    deviation: float = 1.0
+    Of several targets, each has its own, (targets,).
+    """
+
+    mean: float | npt.NDArray[np.float64] = 0.0
+    deviation: float | npt.NDArray[np.float64] = 1.0
+    transform: Transform | None = None
 
     @classmethod
-    def of(cls, y: npt.NDArray[np.generic]) -> "Scale":
-        """That of the targets ``y`` (samples,)."""
-        return cls(float(y.mean(dtype=np.float64)), float(y.std(dtype=np.float64)) or 1.0)
+    def of(cls, y: npt.NDArray[Any], transform: Transform | None = None) -> "Scale":
+        """That of the targets ``y``, (samples,) or (samples, targets)."""
+        y = _FORWARD[transform](y)
+        mean, deviation = y.mean(axis=0, dtype=np.float64), y.std(axis=0, dtype=np.float64)
+        if y.ndim == 1:
+            return cls(float(mean), float(deviation) or 1.0, transform)
+        return cls(mean, np.where(deviation > 0, deviation, 1.0), transform)
 
     def standardised(self, y: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Targets as a model is to predict them."""
         with np.errstate(over="ignore"):
-            standard: npt.NDArray[np.float32] = ((y - self.mean) / self.deviation).astype(np.float32)
+            standard: npt.NDArray[np.float32] = ((_FORWARD[self.transform](y) - self.mean) / self.deviation).astype(np.float32)
         return standard
 
     def told(self, outputs: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """A model's predictions in the target's own unit."""
-        return outputs * self.deviation + self.mean
+        with np.errstate(over="ignore"):
+            found: npt.NDArray[np.float64] = _BACK[self.transform](outputs * self.deviation + self.mean)
+        return found
+
+
+def _as_it_is(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return values
+
+
+_FORWARD: Mapping[str | None, Callable[[npt.NDArray[Any]], npt.NDArray[Any]]] = {
+    None: _as_it_is, "log": np.log, "log1p": np.log1p,
+}  # fmt: skip
+_BACK: Mapping[str | None, Callable[[npt.NDArray[Any]], npt.NDArray[Any]]] = {
+    None: _as_it_is, "log": np.exp, "log1p": np.expm1,
+}  # fmt: skip

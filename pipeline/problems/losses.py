@@ -84,12 +84,23 @@ def _tensor(weight: list[float] | None) -> Tensor | None:
     return None if weight is None else torch.tensor(weight)
 
 
+def targets_in(y: Tensor, task: Task) -> Tensor:
+    """The targets of weighted samples, whose weights are the last column of ``y``: (samples,), or (samples, targets)."""
+    targets = y[..., 0] if y.shape[-1] == 2 else y[..., :-1]
+    return targets.long() if task == "classification" else targets
+
+
 @dataclass(frozen=True)
 class Loss:
-    """A problem's loss, in the two forms that the engines need."""
+    """A problem's loss, in the two forms that the engines need.
+
+    Targets ``y`` are (samples,), or (samples, targets), over which a sample's loss is the mean. Where samples are
+    ``weighted``, their weights are one more column of it, and a mean over them is a weighted one.
+    """
 
     name: str
     arguments: dict[str, Any]
+    weighted: bool = False
 
     @property
     def is_binary(self) -> bool:
@@ -97,7 +108,7 @@ class Loss:
         return losses[self.name].is_binary
 
     def outputs(self, classes: int) -> int:
-        """How many outputs a model needs for that many classes, or for a regression (one class)."""
+        """How many outputs a model needs for that many classes, or for that many numbers in a regression."""
         return 1 if self.is_binary else classes
 
     def module(self, reduction: str = "mean") -> nn.Module:
@@ -106,20 +117,32 @@ class Loss:
         return built
 
     def mean(self, outputs: Tensor, y: Tensor) -> Tensor:
-        """What the torch module gives for a batch: outputs (samples, outputs), y (samples,)."""
+        """What the torch module gives for a batch: outputs (samples, outputs)."""
+        if self.weighted:
+            counts = self.counts(y, like=outputs)
+            assert counts is not None
+            return self.per_sample(outputs, y).sum() / counts.sum()
         value: Tensor = self.module().to(outputs.device, outputs.dtype)(*self._as_torch_takes_them(outputs, y))
         return value
 
     def per_sample(self, outputs: Tensor, y: Tensor) -> Tensor:
         """Each sample's share of the batch's sum, (samples,)."""
         module = self.module("none").to(outputs.device, outputs.dtype)
-        value: Tensor = module(*self._as_torch_takes_them(outputs, y))
-        return value
+        value: Tensor = module(*self._as_torch_takes_them(outputs, self._targets(y)))
+        value = value.mean(dim=-1) if value.dim() > 1 else value
+        return value * y[..., -1] if self.weighted else value
 
     def counts(self, y: Tensor, like: Tensor) -> Tensor | None:
         """How much each sample counts in the batch's mean, (samples,); None where all count the same."""
         weight = _tensor(self.arguments.get("weight"))
-        return None if weight is None else weight.to(like.device, like.dtype)[y]
+        of_class = None if weight is None else weight.to(like.device, like.dtype)[self._targets(y)]
+        if not self.weighted:
+            return of_class
+        own = y[..., -1].to(like.dtype)
+        return own if of_class is None else own * of_class
+
+    def _targets(self, y: Tensor) -> Tensor:
+        return targets_in(y, losses[self.name].task) if self.weighted else y
 
     def _as_torch_takes_them(self, outputs: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         if losses[self.name].task == "classification" and not self.is_binary:

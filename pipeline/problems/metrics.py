@@ -7,7 +7,7 @@ A class that a part of the data lacks counts in no mean over the classes, as in 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from pipeline.config.errors import PipelineError
 from pipeline.config.registry import Registered, Registry, arguments_of
-from pipeline.problems.losses import Task
+from pipeline.problems.losses import Task, targets_in
 
 Floats = npt.NDArray[np.float64]
 Average = Literal["micro", "macro", "weighted"]
@@ -72,6 +72,8 @@ class Metric:
     whole: Whole | None = None
     power: int = 0
     """The power of the targets' unit in which it is measured: 1 for an error, 2 for a squared one."""
+    in_units: bool = False
+    """Whether outputs and targets are handed over in the targets' own units, which no power tells."""
 
     def of_runs(self, outputs: Tensor, y: Tensor) -> Floats:
         """Of each run, (runs,): outputs (runs, samples, outputs), y (runs, samples); NaN where an output is not finite."""
@@ -83,6 +85,28 @@ class Metric:
             elif self.whole is not None:
                 found[run] = float(self.whole(outputs[run], y[run]))
         return found
+
+
+def of_each_target(metric: Metric) -> Metric:
+    """The mean over the targets of the metric of each, as in scikit-learn, in the target's own unit."""
+
+    def whole(outputs: Tensor, y: Tensor) -> Tensor:
+        columns = y.reshape(len(y), -1)
+        of_each = [metric.of_runs(outputs[None, :, i : i + 1], columns[None, :, i]) for i in range(columns.shape[1])]
+        return torch.tensor(np.array(of_each)).mean()
+
+    return Metric(whole=whole, in_units=True)
+
+
+def of_weighted(metric: Metric, task: Task) -> Metric:
+    """The metric where each sample's weight stands behind its target, and counts in the loss alone."""
+    per_sample, whole = metric.per_sample, metric.whole
+    return replace(
+        metric,
+        per_sample=per_sample and (lambda outputs, y: per_sample(outputs, targets_in(y, task))),
+        finish=lambda mean, targets: metric.finish(mean, targets[..., 0]),
+        whole=whole and (lambda outputs, y: whole(outputs, targets_in(y, task))),
+    )
 
 
 def register(

@@ -16,7 +16,7 @@ from pipeline.config.user_code import source_of
 from pipeline.problems.chance import Chance
 from pipeline.problems.dataset import Dataset, Split
 from pipeline.problems.losses import Loss, losses
-from pipeline.problems.metrics import Metric, metrics
+from pipeline.problems.metrics import Metric, metrics, of_each_target, of_weighted
 from pipeline.problems.models import built, models
 from pipeline.problems.optimizers import SCHEDULE_FREE, is_torchs, optimizers, schedule_free
 from pipeline.problems.run import Run, Stream
@@ -57,7 +57,8 @@ class Problem:
         """The loss of params.yaml, else the usual one of the task."""
         given = self.params.loss
         usual = "CrossEntropyLoss" if self.data.task == "classification" else "MSELoss"
-        return Loss(given.name, dict(given.args)) if given else Loss(usual, {})
+        is_weighted = self.data.weights is not None
+        return Loss(given.name, dict(given.args), is_weighted) if given else Loss(usual, {}, is_weighted)
 
     @property
     def metric_name(self) -> str:
@@ -70,12 +71,14 @@ class Problem:
         """The headline metric."""
         arguments = self.params.metric.args if self.params.metric else {}
         found: Metric = metrics[self.metric_name].function(self.data.classes, **arguments)
-        return found
+        if self.data.transform or self.data.targets > 1:
+            return of_each_target(found)
+        return found if self.data.weights is None else of_weighted(found, self.data.task)
 
     @property
     def outputs(self) -> int:
         """Number of the model's outputs."""
-        return self.loss.outputs(self.data.classes)
+        return self.loss.outputs(self.data.classes if self.data.task == "classification" else self.data.targets)
 
     @property
     def overlap(self) -> dict[str, float]:

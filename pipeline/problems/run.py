@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.config.arrays import Floats
-from pipeline.config.params import Schedule
+from pipeline.config.params import Epoch, Schedule
 
 if TYPE_CHECKING:
     import torch
@@ -32,7 +32,8 @@ class Run:
     """One training run: a schedule at a budget, on one replicate of the problem.
 
     ``seed`` names the replicate (its split); ``stream`` the draw of initial weights and data order within it, so that the
-    runs that choose a configuration and those that report on it share no luck but the split.
+    runs that choose a configuration and those that report on it share no luck but the split. ``at`` is the epoch whose weights
+    are tested and kept: the last, or the one of lowest validation loss.
     """
 
     label: str
@@ -41,6 +42,7 @@ class Run:
     epochs: int
     stream: Stream = "final"
     variant: str = "default"
+    at: Epoch = "last"
 
     @property
     def draw(self) -> int:
@@ -75,8 +77,8 @@ class Outcome:
 
     ``initial_loss`` and ``final_loss`` are the training split's mean loss in evaluation mode, at the initial weights and at
     those the run ended with; ``noise`` is the standard error of one batch's mean loss at the initial weights. ``finite`` is
-    False where any loss of the run, of any batch, was not. ``weights`` are the final entries of the models'
-    ``state_dict``, with the runs as their leading axis.
+    False where any loss of the run, of any batch, was not. Test figures are those of the epoch that the run asks for, and so
+    are ``weights``, the entries of the models' ``state_dict`` with the runs as their leading axis.
     """
 
     initial_loss: Floats

@@ -129,7 +129,7 @@ class ScriptProblem(Problem):
             "problem": self.name, "label": run.label, "number": run.seed,
             "seed": stream("script", self.name, run.stream, run.seed) % SEEDS,
             "split": self.split(run.seed), "epochs": run.epochs, "lr": lr, "device": str(device), "search": search,
-            "args": self.params.script.args, "steps_per_epoch": self.data.steps_per_epoch,
+            "at": run.at, "args": self.params.script.args, "steps_per_epoch": self.data.steps_per_epoch,
             "schedule": run.schedule.model_dump(mode="json"), "base_lr": self.lr,
         }  # fmt: skip
         if schedulers[run.schedule.name].live:

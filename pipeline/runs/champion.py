@@ -1,6 +1,6 @@
 """The best run of a problem as a model that can be kept, loaded and served: its weights, and what leads to its inputs.
 
-Its weights are those at the end of the run, in a safetensors file whose metadata name the run.
+Its weights are those of the epoch that is judged, in a safetensors file whose metadata name the run.
 """
 
 import re
@@ -33,14 +33,15 @@ class ChampionError(PipelineError):
 
 
 def best_of(history: History) -> int | None:
-    """The place of the run with the lowest final validation loss; None where all diverged."""
-    losses = np.where(history.diverged, np.inf, history.curves.validation_loss[-1])
-    losses = np.where(np.isnan(losses), np.inf, losses)
+    """The place of the run with the lowest validation loss, at the epoch that it asks for; None where all diverged."""
+    curves = np.where(np.isnan(history.curves.validation_loss), np.inf, history.curves.validation_loss)
+    is_best = [run.at == "best" for run in history.runs]
+    losses = np.where(history.diverged, np.inf, np.where(is_best, curves.min(axis=0), curves[-1]))
     return int(losses.argmin()) if np.isfinite(losses).any() else None
 
 
 def weights_of(history: History, place: int) -> bytes:
-    """The final weights of one of the runs just trained, as a safetensors file."""
+    """The weights of one of the runs just trained, as a safetensors file."""
     from safetensors.torch import save
 
     return save({name: values[place].cpu().contiguous().clone() for name, values in history.outcome.weights.items()})
@@ -82,10 +83,16 @@ class Champion:
         return cls(model, data, problem.loss, encoder, data.scale(seed), classes)
 
     def predict(self, model_input: pd.DataFrame | Arrays) -> pd.DataFrame:
-        """One row per sample: ``prediction``, and for classes the probability of each, ``p(NAME)``."""
+        """One row per sample: ``prediction``, and for classes the probability of each, ``p(NAME)``.
+
+        Of several targets there is a ``prediction(NAME)`` of each.
+        """
         import torch
 
         outputs = applied(self.model, torch.tensor(self._inputs(model_input))).double()
+        if self.data.targets > 1:
+            names = [f"prediction({name})" for name in self.data.targets_called]
+            return pd.DataFrame(self.scale.told(outputs.numpy()), columns=names)
         if self.data.task == "regression":
             return pd.DataFrame({"prediction": self.scale.told(outputs[:, 0].numpy())})
         shares = outputs.softmax(dim=1)

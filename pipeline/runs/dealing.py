@@ -17,15 +17,17 @@ from pipeline.engine.stackable import by_optimizer
 from pipeline.engine.training import ONE_BY_ONE, Way, WayError, train_by, ways
 from pipeline.engine.training import tell as warn
 from pipeline.problems.problem import Problem
-from pipeline.problems.run import Block, History, Run, Training, collect
+from pipeline.problems.run import CURVES, Block, History, Run, Training, collect
 from pipeline.problems.scripts import ScriptError
-from pipeline.runs.executor import HERE, ExecutorError, Workers, tell
+from pipeline.runs.executor import ExecutorError, Trainers, Workers, tell
 from pipeline.runs.unfinished import checkpoint_of
 
 WORK_AT_ONCE = 2e12
 """Weights × samples × epochs of a portion of a stack, which two cores train in about half a minute: what a kill may cost."""
 SMALLEST_CUT = 140
 """Runs up to which stacked tensors stay together."""
+SIDE_BY_SIDE = 16
+"""Runs that cost hardly more than one: no stack is cut smaller for a cluster."""
 LARGEST_CUT = 280
 """Runs of stacked tensors in one process at the most."""
 LISTENING_SECONDS = 0.2
@@ -58,8 +60,8 @@ def trained(
     for optimizer, group in by_optimizer(problem, [runs[place] for place in wanted]):
         left = sorted((wanted[number] for number in group), key=lambda place: (runs[place].stream, runs[place].seed, place))
         for way in (possible := ways(problem, optimizer, device)):
-            portions = cut(problem, optimizer, left, way, device, workers.count)
-            helpers = HERE if way == "compiled" or device.type != "cpu" else workers
+            helpers = workers.trainers(problem, way, device)
+            portions = cut(problem, optimizer, left, way, device, workers.count, helpers.slots)
             checkpoints = functools.partial(checkpoint_of, device=device, search=search)
             how = functools.partial(train_by, way, device=device, search=search, checkpoint_of=checkpoints)
             failures = Failures(runs, wanted)
@@ -104,16 +106,22 @@ class Failures:
             yield places, collect(some, merged([failed(run) for run in some], range(len(some))))
 
 
-def cut(problem: Problem, optimizer: Component, places: Places, way: Way, device: torch.device, processes: int) -> list[Places]:
+def cut(
+    problem: Problem, optimizer: Component, places: Places, way: Way, device: torch.device, processes: int, slots: int = 0
+) -> list[Places]:
     """The places in portions, each trained as one: single runs, or stacks of replicates, whose runs share batches.
 
-    No more of them together than a kill may cost; stacks of tensors on the CPU are cut for all processes.
+    No more of them together than a kill may cost; stacks of tensors on the CPU are cut for all processes, and every stack for
+    all ``slots`` of a cluster, if there is one.
     """
+    processes = slots or processes
     size = 1
     if way not in ONE_BY_ONE:
         budget = problem.budget()
         of_run = numbers_of_state(problem, optimizer) * budget.epochs * budget.steps_per_epoch * problem.params.batch_size
         size = max(processes, int(WORK_AT_ONCE / of_run))
+        if slots:
+            size = min(size, max(SIDE_BY_SIDE, -(-len(places) // slots)))
     if way == "tensors" and device.type == "cpu" and len(places) > SMALLEST_CUT:
         in_memory = fitting(problem, optimizer, torch.float32, problem.params.batch_size)
         size = max(1, min(size, LARGEST_CUT, -(-len(places) // processes), in_memory // processes))
@@ -121,7 +129,7 @@ def cut(problem: Problem, optimizer: Component, places: Places, way: Way, device
 
 
 def _in_portions(
-    problem: Problem, runs: Sequence[Run], portions: Sequence[Places], train: Train, workers: Workers, listen: Listener
+    problem: Problem, runs: Sequence[Run], portions: Sequence[Places], train: Train, workers: Trainers, listen: Listener
 ) -> Iterator[tuple[Places, History | ScriptError]]:
     """Each portion's places and history, trained one after the other here, or by the workers where those are several.
 
@@ -129,7 +137,7 @@ def _in_portions(
     """
     some = [[runs[place] for place in places] for places in portions]
     told = [functools.partial(listen, places) for places in portions]
-    if workers.count > 1 and len(portions) > 1:
+    if workers.slots or (workers.count > 1 and len(portions) > 1):
         for number, history in _dealt(problem, some, train, told, workers):
             yield portions[number], history
         return
@@ -142,24 +150,34 @@ def _in_portions(
 
 
 def _dealt(
-    problem: Problem, portions: Portions, train: Train, told: Sequence[Told], workers: Workers
+    problem: Problem, portions: Portions, train: Train, told: Sequence[Told], workers: Trainers
 ) -> Iterator[tuple[int, History | ScriptError]]:
-    """The portions' numbers and histories from the processes of an executor, as they are done."""
-    content = pickle.dumps(problem)
+    """The portions' numbers and histories from elsewhere, as they are done."""
+    content = _packed(problem)
     futures: dict[Future[bytes], int] = {}
+    passed_on = [0] * len(portions)
+
+    def pass_on(number: int, block: Block) -> None:
+        """What of the block was not yet told: what is trained again is told again, and what was lost is in the history."""
+        if (new := _after(block, passed_on[number])) is not None:
+            passed_on[number] += len(new.lr)
+            told[number](new)
+
     try:
         for number, runs in enumerate(portions):
-            futures[workers.submit(_trained, content, runs, train, number)] = number
+            futures[workers.send(_title(problem, runs), _trained, content, runs, train, number)] = number
         while futures:
             done, _ = wait(futures, timeout=LISTENING_SECONDS, return_when=FIRST_COMPLETED)
             for number, block in workers.heard():
-                told[number](block)
+                pass_on(number, block)
             for future in done:
                 number = futures.pop(future)
                 if isinstance(error := future.exception(), ScriptError):
                     yield number, error
                 else:
-                    yield number, pickle.loads(future.result())  # noqa: S301  # from a process of our own
+                    history: History = pickle.loads(future.result())  # noqa: S301  # from a process of our own
+                    pass_on(number, history.curves)
+                    yield number, history
     except BrokenProcessPool:
         raise ExecutorError(
             f"problem {problem.name}: a process that trained its runs is gone, killed perhaps for the memory it took; what was "
@@ -170,9 +188,30 @@ def _dealt(
             future.cancel()
 
 
+def _after(block: Block, epochs: int) -> Block | None:
+    """What of the block follows on so many epochs; nothing where that is nothing, or would leave some out."""
+    known = epochs + 1 - block.first_epoch
+    if not 0 <= known < len(block.lr):
+        return None
+    return Block(epochs + 1, **{name: getattr(block, name)[known:] for name in CURVES})
+
+
+def _title(problem: Problem, runs: Sequence[Run]) -> str:
+    """What people see of a portion where it is trained."""
+    labels, seeds = {run.label for run in runs}, {run.seed for run in runs}
+    some = min(labels) if len(labels) == 1 else f"{len(labels)} schedulers"
+    return f"{problem.name}/{some}/{f'seed {min(seeds)}' if len(seeds) == 1 else f'seeds {min(seeds)} to {max(seeds)}'}"
+
+
 def _trained(content: bytes, runs: Sequence[Run], train: Train, number: int) -> bytes:
     """A portion, trained in another process. As bytes: torch would hand every tensor over in a file of shared memory."""
     return pickle.dumps(collect(runs, train(_problem(content), runs), functools.partial(tell, number)))
+
+
+@functools.lru_cache(maxsize=1)
+def _packed(problem: Problem) -> bytes:
+    """The problem to be sent; the same bytes each time, though it may have found out more about itself."""
+    return pickle.dumps(problem)
 
 
 @functools.lru_cache(maxsize=1)

@@ -1,10 +1,11 @@
 """Work done elsewhere: an executor of the standard library, which tells blocks of epochs as they are trained there.
 
 What is computed follows from what is submitted, so that neither the kind of executor nor how many processes it has changes a
-result.
+result. ``PIPELINE_EXECUTOR`` chooses it: this machine's processes, or beside them a cluster that trains (see :mod:`.cluster`).
 """
 
 import errno
+import importlib
 import multiprocessing
 import os
 import pickle
@@ -13,20 +14,41 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from contextlib import AbstractContextManager
 from typing import Any, Protocol, Self, TypeVar
 
 import torch
 
 from pipeline.config.errors import PipelineError, shortage
-from pipeline.engine.device import cores
+from pipeline.engine.device import EXECUTOR, cores
+from pipeline.problems.problem import Problem
 from pipeline.problems.run import Block
 
 T = TypeVar("T")
-VARIABLE = "PIPELINE_EXECUTOR"
+VARIABLE = EXECUTOR
 
 
 class ExecutorError(PipelineError):
     """There is no such executor, or it broke; says why and what would help."""
+
+
+class Trainers(Protocol):
+    """Where portions of runs are trained. ``count`` is how many processes of this machine are."""
+
+    count: int
+
+    @property
+    def slots(self) -> int:
+        """How many portions a cluster can train side by side by now; 0 where it is none, but this machine."""
+        ...
+
+    def send(self, title: str, function: Callable[..., bytes], content: bytes, *args: Any) -> "Future[bytes]":
+        """Call ``function(content, *args)`` there; ``content`` is the same for many calls, ``title`` is what people see."""
+        ...
+
+    def heard(self) -> Iterator[tuple[int, Block]]:
+        """The blocks that calls have told by :func:`tell` since the last time, each behind the number it was told with."""
+        ...
 
 
 class Workers(Protocol):
@@ -42,12 +64,31 @@ class Workers(Protocol):
         """As :meth:`concurrent.futures.Executor.map`."""
         ...
 
-    def heard(self) -> Iterator[tuple[int, Block]]:
-        """The blocks that calls have told by :func:`tell` since the last time, each behind the number it was told with."""
+    def trainers(self, problem: Problem, way: str, device: torch.device) -> Trainers:
+        """Who trains portions of that problem in that way."""
         ...
 
 
-class Here(Executor):
+class _Local(Executor):
+    """An executor of this machine, whose own processes train."""
+
+    count: int
+    slots = 0
+
+    def trainers(self, problem: Problem, way: str, device: torch.device) -> Trainers:
+        """Itself, but compiled code uses all cores of one process, and GPUs are not shared among several."""
+        return HERE if way == "compiled" or device.type != "cpu" else self
+
+    def send(self, title: str, function: Callable[..., bytes], content: bytes, *args: Any) -> "Future[bytes]":
+        """As any other call."""
+        return self.submit(function, content, *args)
+
+    def heard(self) -> Iterator[tuple[int, Block]]:
+        """Nothing: whoever trains here listens himself."""
+        yield from ()
+
+
+class Here(_Local):
     """This process, which makes each call as it is submitted."""
 
     count = 1
@@ -60,10 +101,6 @@ class Here(Executor):
         except Exception as error:  # noqa: BLE001  # it is raised where the result is asked for
             future.set_exception(error)
         return future
-
-    def heard(self) -> Iterator[tuple[int, Block]]:
-        """Nothing: whoever trains here listens himself."""
-        yield from ()
 
     def kill(self) -> None:
         """Nothing: there is nobody else."""
@@ -91,7 +128,7 @@ class Nobody(Here):
 NOBODY = Nobody()
 
 
-class Processes(ProcessPoolExecutor):
+class Processes(_Local, ProcessPoolExecutor):
     """``count`` processes of this machine, with one thread each; they end with this one, however it ends.
 
     They begin as copies of this process, with all that is imported, where it has no other threads than those of executors: they
@@ -137,28 +174,47 @@ class Processes(ProcessPoolExecutor):
         self.shutdown(cancel_futures=True)
 
 
-def executor() -> "Here | Processes":
+CLUSTER = "pipeline.runs.cluster.controller:Cluster"
+CLUSTERS = {"dask": "pipeline.runs.cluster.dask:Dask", "slurm": "pipeline.runs.cluster.slurm:Slurm"}
+"""The engine of each kind of cluster, which is made with what stands behind the colon in ``PIPELINE_EXECUTOR``."""
+WORDS = "local, local:8 for eight processes, dask:tcp://head:8786 or slurm:partition=gpu,time=60"
+
+
+def executor() -> AbstractContextManager[Workers]:
     """What ``PIPELINE_EXECUTOR`` names: ``local:8`` for eight processes, ``local`` (or nothing) for one on each core.
 
     ``fork`` is ``local`` by copies of this process whatever threads it has, as a DataLoader's workers are: for a notebook.
+    ``dask:…`` and ``slurm:…`` are a cluster that trains, beside a process on each core for all else.
     """
+    kind, words = _named()
     count = process_count()
-    return Processes(count, is_copied=_named()[0] == "fork") if count > 1 else Here()
+    local = Processes(count, is_copied=kind == "fork") if count > 1 else Here()
+    if kind not in CLUSTERS:
+        return local
+    found: AbstractContextManager[Workers] = _at(CLUSTER)(_at(CLUSTERS[kind]), words, local)
+    return found
+
+
+def _at(place: str) -> Any:
+    """What is at that place, imported only where it is asked for: it may need packages that others lack."""
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 def process_count() -> int:
-    """How many processes it names."""
-    kind, number = _named()
-    if kind not in {"local", "fork"} or (number and not (number.isdecimal() and int(number))):
-        given = os.environ[VARIABLE]
-        raise ExecutorError(f"{VARIABLE} is {given}, which is no executor; write local, or local:8 for eight processes")
-    return int(number) if number else cores()
+    """How many processes of this machine it names."""
+    kind, words = _named()
+    if kind in CLUSTERS and words:
+        return cores()
+    if kind not in {"local", "fork"} or (words and not (words.isdecimal() and int(words))):
+        raise ExecutorError(f"{VARIABLE} is {os.environ[VARIABLE]}, which is no executor; write {WORDS}")
+    return int(words) if words else cores()
 
 
 def _named() -> tuple[str, str]:
-    """Kind and number, as they are given."""
-    kind, _, number = (os.environ.get(VARIABLE) or "local").partition(":")
-    return kind, number
+    """Kind, and the words behind it, as they are given."""
+    kind, _, words = (os.environ.get(VARIABLE) or "local").partition(":")
+    return kind, words
 
 
 def _is_foreign(thread: threading.Thread) -> bool:
@@ -171,10 +227,10 @@ def _called(function: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
     try:
         return function(*args, **kwargs)
     except Exception as error:  # noqa: BLE001  # it is raised where the result is asked for
-        raise _sendable(error) from None
+        raise sendable(error) from None
 
 
-def _sendable(error: Exception) -> Exception:
+def sendable(error: Exception) -> Exception:
     """The error, or what it says: one of the user's own may hold anything, and some can be sent and not be received."""
     try:
         return error if isinstance(pickle.loads(pickle.dumps(error)), type(error)) else RuntimeError(str(error))  # noqa: S301  # our own bytes
@@ -192,10 +248,15 @@ def tell(number: int, block: Block) -> None:
     _told.put((number, block))
 
 
-def _begin(told: Any) -> None:
-    """What each process does first."""
+def tell_by(told: Any) -> None:
+    """Whose ``put`` is given what :func:`tell` is told in this process."""
     global _told  # noqa: PLW0603  # a process has one executor
     _told = told
+
+
+def _begin(told: Any) -> None:
+    """What each process does first."""
+    tell_by(told)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is for the stage, which ends its processes
     torch.set_num_threads(1)
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -62,7 +62,7 @@ def obtain(
 
 
 def weights(problem: Problem, run: Run, device: torch.device) -> bytes:
-    """The weights at the end of a run, as a safetensors file; where they were not kept, the run is trained again."""
+    """The weights of a run at the epoch that it asks for, as a safetensors file; those that were not kept are trained again."""
     if isinstance(problem, ScriptProblem):  # it keeps its own, if any
         return b""
     name = _weights_of(kept_name(problem, run, device))

@@ -19,9 +19,10 @@ Best = Mapping[str, Schedule]
 """The recommended configurations by label."""
 
 
-def confirming(best: Best, seeds: int, epochs: int) -> list[Run]:
+def confirming(best: Best, seeds: int, epochs: int, at: Epoch = "last") -> list[Run]:
     """Every configuration on every stream of so many fresh seeds."""
-    first = [Run(*of, seed, epochs, variant="recommended") for of in best.items() for seed in range(FRESH, FRESH + seeds)]
+    fresh = range(FRESH, FRESH + seeds)
+    first = [Run(*of, seed, epochs, variant="recommended", at=at) for of in best.items() for seed in fresh]
     return [run for each in first for run in each.draws]
 
 
@@ -48,7 +49,9 @@ def seeds_wanted(
         return asked.seeds.most
     title, plan, seeds = f"confirm@{problem.name}", Plan(asked.seeds.least, asked.seeds.most), asked.seeds.least
     while True:
-        history = obtain(problem, confirming(best, seeds, problem.params.epochs), device, title=title, workers=workers)
+        history = obtain(
+            problem, confirming(best, seeds, problem.params.epochs, asked.at), device, title=title, workers=workers
+        )
         state = race(_losses(history, list(best), seeds, asked.at), asked.baseline, plan, asked.matters)
         tell(f"{title}: {told(state, plan)}")
         if state.following is None:

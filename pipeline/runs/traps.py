@@ -197,7 +197,8 @@ def _lies_beyond(s: Followed) -> Iterator[Finding]:
 def _is_shorter_than_a_step(s: Followed) -> Iterator[Finding]:
     """A share of the run that is less than half a step: rounded, it is none at all, or a whole one where there must be one.
 
-    A patience that is rounded to none is no phase that is lost.
+    A warmup is one that is less than a whole step, which is trained at rate 0. A patience that is rounded to none is no phase
+    that is lost.
     """
     if s.is_live:
         return
@@ -205,10 +206,25 @@ def _is_shorter_than_a_step(s: Followed) -> Iterator[Finding]:
     lengths = [(name, length, phases.main) for name, length in s.written_lengths()]
     for name, length, steps in [("warmup", s.schedule.warmup, phases.warmup + phases.main), *lengths]:
         share = percent(length) if isinstance(length, str) else None
-        if share and share * steps < 50:
-            what = f"{name} is {length} of {steps} {s.unit}, which is less than half of one"
+        least, part = (100, "one") if name == "warmup" else (50, "half of one")
+        if share and share * steps < least:
+            what = f"{name} is {length} of {steps} {s.unit}, which is less than {part}"
             longer = f"write {name} as a larger share" + (", or interval: batch" if s.can_go_by_batches else "")
             yield s.found("shorter than a step", 0, what, "it is rounded to none, or to a whole one", longer)
+
+
+def _has_phases_shorter_than_a_step(s: Followed) -> Iterator[Finding]:
+    """Phases that no length tells: as many cycles as leave each a single step, a rise over too small a share of the run."""
+    steps, args = s.budget.steps_of(s.schedule).main, s.resolved.args
+    longer = ", or interval: batch" if s.can_go_by_batches else ""
+    if (cycles := args.get("cycles") or 0) > 1 and 2 * cycles > steps:
+        what = f"{cycles} cycles in {steps} {s.unit} have fewer than two each"
+        why = "a cycle of a single step never falls"
+        yield s.found("shorter than a step", 0, what, why, f"write cycles: {max(1, steps // 2)} or fewer{longer}")
+    if (share := args.get("pct_start")) is not None and 0 < share * steps < 2:  # torch's rise has one step less than its share
+        what = f"pct_start is {share:g} of {steps} {s.unit}, which leaves the rise less than a step"
+        why = "there is no warmup then, and the peak may be passed over"
+        yield s.found("shorter than a step", 0, what, why, f"write a larger pct_start{longer}")
 
 
 def _rises_in_one_step(s: Followed) -> Iterator[Finding]:
@@ -314,9 +330,9 @@ def _remembers_the_beginning(s: Followed) -> Iterator[Finding]:
 def _is_not_searched(s: Followed) -> Iterator[Finding]:
     """Numbers of a scheduler of the user's own that no study tries, where those of the others are searched."""
     entry = schedulers[s.schedule.name]
-    searched = entry.search if s.schedule.search is None else s.schedule.search
+    tried = entry.search if s.schedule.search is None else s.schedule.search
     numbers = [name for name, value in s.resolved.args.items() if type(value) in (int, float)]
-    left = [name for name in numbers if name not in searched]
+    left = [name for name in numbers if name not in tried]
     if left and s.schedule.search is None and source_of(entry.function):
         what = f"{', '.join(left)} {'are' if len(left) > 1 else 'is'} not searched, and the others' arguments are"
         why = "a study tries " + ("its other arguments" if set(numbers) - set(left) else "its peak rate alone")
@@ -367,6 +383,7 @@ TRAPS: tuple[Trap, ...] = (
     _rises_at_the_end,
     _lies_beyond,
     _is_shorter_than_a_step,
+    _has_phases_shorter_than_a_step,
     _rises_in_one_step,
     _peaks_elsewhere,
     _moves_momentum,

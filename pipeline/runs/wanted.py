@@ -5,16 +5,18 @@ from dataclasses import dataclass
 
 import torch
 
+from pipeline.config.params import Epoch
 from pipeline.engine.names import kept_name
 from pipeline.problems.problem import Problem
 from pipeline.problems.run import Run
 from pipeline.runs.store import store
 
 
-def as_written(problem: Problem, seeds: int) -> list[Run]:
+def as_written(problem: Problem, seeds: int, at: Epoch = "last") -> list[Run]:
     """Every scheduler as params.yaml has it, on every stream of so many seeds."""
-    labels, epochs = problem.schedules.items(), problem.params.epochs
-    return [run for label, schedule in labels for seed in range(seeds) for run in Run(label, schedule, seed, epochs).draws]
+    epochs, labels = problem.params.epochs, problem.schedules.items()
+    first = [Run(label, schedule, seed, epochs, at=at) for label, schedule in labels for seed in range(seeds)]
+    return [run for each in first for run in each.draws]
 
 
 @dataclass(frozen=True)

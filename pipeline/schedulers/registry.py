@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-from pipeline.config.params import Interval
+from pipeline.config.params import Interval, Schedule
 from pipeline.config.registry import Registered, RegistrationError, Registry, arguments_of, called
 from pipeline.config.spaces import Space
 
@@ -69,6 +69,18 @@ HINTS: Mapping[str, str] = {
 """What to write instead of torch's schedulers that are made of others."""
 
 schedulers: Registry[Scheduler] = Registry("scheduler", HINTS)
+
+
+def searched(schedule: Schedule, *, is_warmed_up: bool) -> Space:
+    """What is searched: the schedule's own space, or the registered one without what is left out or left to the warmup."""
+    if schedule.search is not None:
+        return schedule.search
+    entry = schedulers[schedule.name]
+    given = entry.complete(schedule.args)
+    settled = {argument for argument, value in given.items() if value is None or value == []} | {
+        *(entry.begins if is_warmed_up else ())
+    }
+    return {argument: values for argument, values in entry.search.items() if argument not in settled}
 
 
 def register(

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import torch
 
-from pipeline.config.params import Schedule, SweepParams, TuneParams
+from pipeline.config.params import Epoch, Schedule, SweepParams, TuneParams
 from pipeline.problems.problem import Problem
 from pipeline.problems.run import STREAMS
 from pipeline.runs.cost import Watch
@@ -31,7 +31,7 @@ ENOUGH = 0.5
 
 
 def of_search(
-    problem: Problem, tune: TuneParams, seeds: int, device: torch.device, before: Before
+    problem: Problem, tune: TuneParams, seeds: int, device: torch.device, before: Before, at: Epoch = "last"
 ) -> tuple[list[Work], Best | None]:
     """The trials, the leading ones again, the candidates on all seeds, and the winners; and what is recommended, if known."""
     labels, epochs = len(problem.schedules), problem.params.epochs
@@ -56,7 +56,7 @@ def of_search(
     again = sum(len(study.reruns) for study in found) * len(RERUN_ON)
     candidates = len({(study.label, study.schedule(study.best).key) for study in found}) * (seeds - 1)
     beside = Work(epochs, 0, 0, again + candidates, search=True)
-    return [known, beside, counted(problem, winners(found, epochs), device)], best
+    return [known, beside, counted(problem, winners(found, epochs, at), device)], best
 
 
 def _searched(problem: Problem, tune: TuneParams, seeds: int, device: torch.device) -> tuple[list[Study] | None, int]:

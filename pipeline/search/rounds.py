@@ -9,7 +9,7 @@ import torch
 
 from pipeline.config.arrays import Floats
 from pipeline.config.fingerprints import fingerprint
-from pipeline.config.params import Schedule, TuneParams
+from pipeline.config.params import Epoch, Schedule, TuneParams
 from pipeline.engine.code import code_fingerprint
 from pipeline.engine.rates import can_be_followed
 from pipeline.problems.problem import Problem
@@ -138,9 +138,10 @@ def rerun(problem: Problem, studies: Sequence[Study], device: torch.device, work
     return [replace(study, reruns=reruns.get(study.name, {})) for study in studies]
 
 
-def winners(studies: Sequence[Study], epochs: int) -> list[Run]:
+def winners(studies: Sequence[Study], epochs: int, at: Epoch = "last") -> list[Run]:
     """The runs that report on each study: its best trial's configuration on the study's own seed."""
-    return [run for s in studies for run in Run(s.label, s.schedule(s.best), s.seed, epochs, variant="tuned").draws]
+    first = [Run(s.label, s.schedule(s.best), s.seed, epochs, variant="tuned", at=at) for s in studies]
+    return [run for each in first for run in each.draws]
 
 
 def recommend(problem: Problem, studies: Sequence[Study], device: torch.device, workers: Workers = HERE) -> dict[str, Schedule]:

@@ -24,9 +24,9 @@ from optuna.distributions import (
 
 from pipeline.config.fingerprints import as_json
 from pipeline.config.params import Schedule
-from pipeline.config.spaces import Choices, PeakRates, Range, Space
+from pipeline.config.spaces import Choices, PeakRates, Range
 from pipeline.config.units import LARGEST_PERCENT, LARGEST_RATE, is_rate, marks_of, percent, plain_rate
-from pipeline.schedulers.registry import schedulers
+from pipeline.schedulers.registry import schedulers, searched
 from pipeline.schedulers.replay import Budget, resolve
 
 DIGITS = 4
@@ -155,7 +155,7 @@ def study_space(schedule: Schedule, rates: PeakRates, lr: float, budget: Budget)
     peak = _percent_of(schedule.lr, lr) if rates.is_percent else plain_rate(schedule.lr, lr)
     dimensions = [_number("lr", "lr", Ends(*rates.ends, log=True, is_percent=rates.is_percent), peak)]
     steps = budget.steps_of(schedule)
-    for argument, values in _searched(schedule, is_warmed_up=steps.warmup > 0).items():
+    for argument, values in searched(schedule, is_warmed_up=steps.warmup > 0).items():
         if isinstance(values, tuple):
             dimensions.append(_choice(argument, values, _as_written(schedule, argument)))
             continue
@@ -167,18 +167,6 @@ def study_space(schedule: Schedule, rates: PeakRates, lr: float, budget: Budget)
         else:
             dimensions.append(_number(argument, argument, ends, given))
     return StudySpace(schedule, steps.main, tuple(dimensions))
-
-
-def _searched(schedule: Schedule, *, is_warmed_up: bool) -> Space:
-    """What is searched: the schedule's own space, or the registered one without what is left out or left to the warmup."""
-    if schedule.search is not None:
-        return schedule.search
-    entry = schedulers[schedule.name]
-    given = entry.complete(schedule.args)
-    settled = {argument for argument, value in given.items() if value is None or value == []} | {
-        *(entry.begins if is_warmed_up else ())
-    }
-    return {argument: values for argument, values in entry.search.items() if argument not in settled}
 
 
 @dataclass(frozen=True)

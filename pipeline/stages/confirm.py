@@ -22,7 +22,7 @@ def main(problem_name: str) -> None:
         report = params.report
         asked = Question(params.seed_range, report.baseline, report.margin, report.at)
         seeds = seeds_wanted(problem, best, asked, device, workers)
-        record(problem, "confirm", confirming(best, seeds, problem.params.epochs), device, workers, shown)
+        record(problem, "confirm", confirming(best, seeds, problem.params.epochs, report.at), device, workers, shown)
 
 
 if __name__ == "__main__":

@@ -56,8 +56,8 @@ def champion(params: Params, problem: ProblemResults, chosen: Choice) -> bytes:
     row = problem.runs[problem.runs["run"] == chosen.run].iloc[0]
     whole = load_problem(problem.name, problem.params, params.schedules(problem.name))
     schedules = whole.schedules if chosen.variant == "default" else results.read_schedules(problem.name)
-    of_stream = stream("final", int(row["stream"]))
-    run = Run(str(row["scheduler"]), schedules[row["scheduler"]], int(row["seed"]), int(row["epochs"]), of_stream)
+    of_stream, label = stream("final", int(row["stream"])), str(row["scheduler"])
+    run = Run(label, schedules[label], int(row["seed"]), int(row["epochs"]), of_stream, at=params.report.at)
     return named(weights(whole, run, find_device(params.device)), chosen.run)
 
 

@@ -28,7 +28,7 @@ def main(problem_name: str) -> None:
         if isinstance(problem, Problem):
             refuse_too_wide(problem.params.model, problem.data)
         found = warned(params, problem)
-        runs = as_written(problem, params.seed_range.least)
+        runs = as_written(problem, params.seed_range.least, params.report.at)
         beside = {"findings.json": findings_file(problem_name, [finding.as_dict() for finding in found])}
         record(problem, "train", runs, device, workers, shown, lambda: beside)
 

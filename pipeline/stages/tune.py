@@ -50,7 +50,7 @@ def main(problem_name: str) -> None:
             }
             return {"best.yaml": best_file(problem_name, best), **tables(problem_name, "tune", found)}
 
-        record(problem, "tune", winners(studies, problem.params.epochs), device, workers, shown, beside)
+        record(problem, "tune", winners(studies, problem.params.epochs, params.report.at), device, workers, shown, beside)
 
 
 if __name__ == "__main__":

@@ -8,12 +8,13 @@ from bisect import bisect_left
 import numpy as np
 from scipy.special import chdtri, nctdtr, stdtrit
 
-from pipeline.statistics.components import LEVEL, Estimate
+from pipeline.statistics.components import LEVEL, Estimate, Floats
 
 POWER = 0.8
 MOST_SEEDS = 100_000
 """Where the search for a number of seeds ends."""
 _HALVINGS = 60
+_SPREADS = (np.arange(16) + 0.5) / 16  # as many equally likely values of the spread, which is an estimate itself
 
 
 def power(effect: float, found: Estimate, splits: int, alpha: float = LEVEL) -> float:
@@ -21,22 +22,23 @@ def power(effect: float, found: Estimate, splits: int, alpha: float = LEVEL) -> 
     error = found.after(splits)
     if error == 0:
         return float(effect != 0)
-    df = max(found.freedom + found.groups * (splits - found.splits), 1)  # what other pairs lend stays
-    return float(1 - nctdtr(df, min(abs(effect) / error, 1e3), stdtrit(df, 1 - alpha / 2)))
+    return float(_power(np.array([effect / error]), found, splits, alpha)[0])
 
 
 def detectable(found: Estimate, alpha: float = LEVEL, chance: float = POWER, splits: int | None = None) -> float:
     """The smallest difference that ``splits`` seeds (as many as there were) find with this chance, in the unit of the losses.
 
-    NaN below two seeds or without an error.
+    The chance is the mean over what the spread may truly be (assurance: O'Hagan, Stevens and Campbell 2005); with the estimate
+    taken for the truth fewer are found than is said. NaN below two seeds or without an error.
     """
     n = found.splits if splits is None else splits
     if n < 2 or not found.error >= 0:
         return np.nan
-    low, high = 0.0, 1e3 * found.after(n)
-    for _ in range(_HALVINGS):
+    errors = found.after(n) * np.sqrt(found.freedom / chdtri(found.freedom, _SPREADS))
+    low, high = 0.0, 1e3 * float(errors.max())
+    for _ in range(_HALVINGS if high else 0):
         middle = (low + high) / 2
-        low, high = (middle, high) if power(middle, found, n, alpha) < chance else (low, middle)
+        low, high = (middle, high) if _power(middle / errors, found, n, alpha).mean() < chance else (low, middle)
     return high
 
 
@@ -60,3 +62,9 @@ def fewest(found: Estimate, effect: float, alpha: float = LEVEL, chance: float =
     """The least number of seeds that find a difference of ``effect`` with this chance, were the spread just as estimated."""
     number = 2 + bisect_left(range(2, MOST_SEEDS + 1), chance, key=lambda n: power(effect, found, n, alpha))
     return float(number) if number <= MOST_SEEDS else np.inf
+
+
+def _power(effects: Floats, found: Estimate, splits: int, alpha: float) -> Floats:
+    """The chance of each effect, in standard errors, to be shown."""
+    df = max(found.freedom + found.groups * (splits - found.splits), 1)  # what other pairs lend stays
+    return np.asarray(1 - nctdtr(df, np.minimum(np.abs(effects), 1e3), stdtrit(df, 1 - alpha / 2)))

@@ -70,6 +70,16 @@ def test_a_table_and_a_sentence_say_where_the_verdict_would_turn(results: Proble
     assert not sentence(table[table["scheduler"] != "noisy"], "last")
 
 
+def test_the_test_part_has_a_verdict_of_its_own(results: ProblemResults) -> None:
+    """Where the test loss of "noisy" is worse than the baseline's, its best epoch says nothing of it."""
+    shift = results.runs["seed"] / 100 + 0.3 * (results.runs["scheduler"] == "noisy")
+    table = beside(replace(results, runs=results.runs.assign(test_loss=0.5 + shift)), "best")
+    rows = table.set_index("scheduler")
+    assert list(rows.loc["noisy", ["verdict_best", "verdict_test"]]) == ["practically equal", "worse"]
+    said = sentence(table[table["scheduler"] == "noisy"], "best")
+    assert said.endswith("which chose no epoch, the verdict is another one on noisy (worse instead of practically equal).")
+
+
 def test_a_run_that_diverged_is_no_better_for_a_good_epoch(results: ProblemResults) -> None:
     runs = results.runs.assign(diverged=(results.runs["scheduler"] == "noisy") & (results.runs["seed"] == 0))
     rows = beside(replace(results, runs=runs)).set_index("scheduler")

@@ -953,3 +953,49 @@ def test_a_mean_of_the_weights_is_evaluated_as_in_the_study(
     tiny = Problem(Dataset.of("tiny", table, splits), params, {"Label": studied})
     history = collect([run], loop.train(tiny, run, device=torch.device("cpu")))
     np.testing.assert_allclose(found, history.curves.validation_loss[:, 0], rtol=1e-5)
+
+
+TARGETS: dict[str, tuple[str | list[str], dict[str, Any], dict[str, Any]]] = {
+    "a logarithm": ("c", {"transform": "log"}, {"metric": {"name": "MeanAbsoluteError"}}),
+    "zeros too": ("c", {"transform": "log1p", "weight": "w"}, {}),
+    "two targets": ("a", {"more_targets": ["b"]}, {}),
+    "two of weight": ("a", {"more_targets": ["b"], "weight": "w"}, {"loss": {"name": "L1Loss"}}),
+    "classes of weight": ("k", {"weight": "w"}, {"loss": {"name": "CrossEntropyLoss", "weight": [1.0, 0.5, 2.0]}}),
+    "two classes of weight": ("l", {"weight": "w"}, {"loss": {"name": "BCEWithLogitsLoss"}, "metric": {"name": "AUROC"}}),
+}
+
+
+@pytest.mark.parametrize(("target", "options", "more"), TARGETS.values(), ids=TARGETS)
+def test_other_targets_and_weights_are_those_of_the_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str, options: dict[str, Any], more: dict[str, Any]
+) -> None:
+    draw = np.random.default_rng(0)
+    table = pd.DataFrame(draw.normal(size=(40, 3)), columns=["x", "y", "z"])
+    goals = {"a": table["x"] + draw.normal(size=40), "b": 9 * table["z"], "c": np.exp(table["x"] + draw.normal(size=40))}
+    goals |= {"k": np.resize(["u", "v", "w"], 40), "l": np.resize(["u", "v"], 40), "w": draw.gamma(2, 5, 40)}
+    made = dataset_of(table.assign(**goals), target, features=["x", "y", "z"], **options)
+    path = tmp_path / "tiny.parquet"
+    made.to_parquet(path, index=False)
+    params, studied = problem(epochs=4, resample=False, **more), schedule("LinearDecay", {})
+    source = script("tiny", params, row(studied, params, Budget(4, 6)), 6, "It leads.", Data.of(made))
+    assert_clean(tmp_path, source)
+    names, found = program(source), []
+    evaluate = names["evaluate"]
+
+    def noted(*given: Any) -> Any:
+        found.append(evaluate(*given))
+        return found[-1]
+
+    names["evaluate"] = noted
+    torch.manual_seed(0)
+    names["train"](str(path))
+
+    torch.manual_seed(0)
+    tiny = Problem(Dataset.of("tiny", made, draw_splits("tiny", made, [0], resample=False)), params, {"Label": studied})
+    initial, order = names["new_model"](3, tiny.outputs), torch.Generator()
+    order.set_state(torch.get_rng_state())
+    monkeypatch.setattr(Problem, "new_model", lambda *_: initial)
+    monkeypatch.setattr(Problem, "new_order", lambda *_: order)
+    run = Run("Label", studied, 0, 4)
+    history = collect([run], loop.train(tiny, run, device=torch.device("cpu")))
+    np.testing.assert_allclose([loss for loss, _ in found], history.curves.validation_loss[:, 0], rtol=1e-5)

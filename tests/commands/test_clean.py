@@ -129,6 +129,17 @@ def test_what_goes_and_what_stays(repository: Path, said: Said) -> None:
     assert said() == ["nothing to clean"]
 
 
+def test_what_failed_or_was_left_long_ago_goes(repository: Path, said: Said) -> None:
+    write(".state/progress/old/loop.pt", ".state/progress/new/loop.pt", ".state/failed/old.txt", ".state/failed/new.txt")
+    for path in (".state/progress/old/loop.pt", ".state/progress/old", ".state/failed/old.txt"):
+        os.utime(path, (time.time() - 2 * DAY,) * 2)
+    lines = said()
+    assert any(line.startswith("goes: checkpoints of runs that nobody goes on with: .state/progress/old") for line in lines)
+    assert any(line.startswith("goes: last words of runs that failed: .state/failed/old.txt") for line in lines)
+    assert [path.name for path in sorted(Path(".state/progress").iterdir())] == ["new"]
+    assert [path.name for path in sorted(Path(".state/failed").iterdir())] == ["new.txt"]
+
+
 def test_a_dry_run_says_the_same_and_changes_nothing(repository: Path, said: Said) -> None:
     kept("old", asked=2 * UNASKED)
     cache.keep(f"{1:032x}.so", b"content")

@@ -80,6 +80,18 @@ def test_a_file_from_elsewhere_is_to_be_copied(table: Path, tmp_path: Path, caps
     assert "      path: other.csv\n      target: kind\n" in said
 
 
+def test_several_files_are_looked_at_as_one(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = table.read_text("utf-8").splitlines(keepends=True)
+    for name, rows in {"north.csv": lines[1:90], "south.csv": lines[90:]}.items():
+        (tmp_path / name).write_text("".join([lines[0], *rows]), encoding="utf-8")
+    look.main([str(tmp_path / "north.csv"), str(tmp_path / "south.csv")])
+    said = capsys.readouterr().out
+    assert said.startswith("north.csv, south.csv: 200 rows, 14 columns\n")
+    assert "rows of 2 files: north.csv 1 to 89, south.csv 90 to 200" in " ".join(said.split())
+    assert "Copy the files to inputs/" in said
+    assert "  north:\n    dataset:\n      path: [north.csv, south.csv]\n" in said
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

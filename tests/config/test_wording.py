@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config import document
-from pipeline.config.wording import as_yaml
+from pipeline.config.wording import as_yaml, in_bytes
 
 NAMES = st.one_of(
     st.text(min_size=1), st.sampled_from(["Unnamed: 3", "a, b", "#x", "[", "{", "*c", "7", "1e3", "yes", "null", "''"])
@@ -31,3 +31,19 @@ def test_plain_words_stay_plain() -> None:
         as_yaml({"drop": ["sex", "home.dest", "Sales 2024"], "header": None})
         == "{drop: [sex, home.dest, Sales 2024], header: null}"
     )
+
+
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [
+        (0, "0 bytes"),
+        (999, "999 bytes"),
+        (999.6, "1 kB"),
+        (1234, "1.23 kB"),
+        (2e8, "200 MB"),
+        (9.996e8, "1 GB"),
+        (1.34e12, "1,340 GB"),
+    ],
+)
+def test_bytes_have_three_digits_in_the_unit_that_suits(size: float, said: str) -> None:
+    assert in_bytes(size) == said

@@ -201,3 +201,27 @@ def test_of_many_columns_the_first_are_shown_and_all_are_mended() -> None:
 def test_asked_dates_that_cannot_be_read_are_told(cells: list[str], message: str) -> None:
     with pytest.raises(DatasetError, match=message):
         feature(cells, dates={"c": ["month"]})
+
+
+# Decimal points and commas in one column
+
+
+@pytest.mark.parametrize("cells", [["1,5", "2.5", "3"], ["-1,25", "2.5", "?"]])
+def test_both_decimal_marks_in_a_column_are_told_with_the_rows_of_each(cells: list[str]) -> None:
+    rows = r"decimal commas in rows 1, 4, 7, 10, 13 and 15 more and with decimal points in rows 2, .* and 15 more"
+    with pytest.raises(DatasetError, match=f"path: the column c holds numbers with {rows}; write one decimal mark") as caught:
+        feature(cells * 20, missing="impute")
+    assert caught.value.mending is None
+
+
+@pytest.mark.parametrize("cells", [["1,459", "2.5", "3"], ["1.234,5", "2", "3,5"], ["1.5", "2.5", "3"]])
+def test_other_numbers_have_no_two_decimal_marks(cells: list[str]) -> None:
+    assert feature(cells * 20)[0] == [{"name": "c", "categories": []}]
+
+
+def test_a_file_with_decimal_commas_has_no_commas_between_thousands(written: Written) -> None:
+    rows = [f"{1 + row / 7:.3f}".replace(".", "." if row == 4 else ",") + f";{row},5;{row % 2}" for row in range(30)]
+    with pytest.raises(DatasetError, match=r"column fuel .* decimal points in row 5 and with decimal commas in rows 1, 2"):
+        written.dataset("\n".join(["fuel;km;y", *rows]))
+    with pytest.raises(DatasetError, match=r"target: the column fuel .* points in row 5 and .* write one decimal mark in all"):
+        written.dataset("\n".join(["fuel;km;y", *rows]), target="fuel")

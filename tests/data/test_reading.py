@@ -229,3 +229,58 @@ def test_arguments_for_other_files_are_refused(
 ) -> None:
     with pytest.raises(DatasetError, match=message):
         written.dataset(content, "price", name=name, **given)
+
+
+# Several files
+
+
+def test_several_files_are_one_table(written: Written) -> None:
+    whole = a_table()
+    written(whole[:25], "sales-1.csv")
+    written(whole[25:40].rename(columns=str), "sales-2.parquet")
+    (written.folder / "sales-3.csv.gz").write_bytes(
+        gzip.compress(whole[40:][whole.columns[::-1]].to_csv(index=False, sep=";").encode())
+    )
+    together = written.dataset(whole, "price", path=["sales-1.csv", "sales-2.parquet", "sales-3.csv.gz"])
+    assert together.equals(written.dataset(whole, "price"))
+    rows = "rows of 3 files: sales-1.csv 1 to 25, sales-2.parquet 26 to 40, sales-3.csv.gz 41 to 60"
+    assert together.attrs["remarks"] == [rows, "cells parted by ';'"]
+    assert written.dataset(whole, "price", path="sales-*").equals(together)
+    assert written.dataset(whole, "price", path=["sales-*", "sales-1.csv"]).equals(together)
+
+
+def test_a_name_with_brackets_is_first_of_all_a_name(written: Written) -> None:
+    written(a_table()[:50], "[1].csv")
+    written(a_table(), "1.csv")
+    assert len(written.dataset(a_table(), "price", path="[1].csv")) == 50
+
+
+def test_files_of_other_columns_are_told_in_one_line(written: Written) -> None:
+    written(a_table().drop(columns="rooms"), "b.csv")
+    written(a_table(note=1), "c.csv")
+    what = r"not all files have the columns of inputs/a\.csv: inputs/b\.csv lacks 'rooms'; inputs/c\.csv has 'note' besides"
+    with pytest.raises(DatasetError, match=f"path: {what}; give all files the same columns"):
+        written.dataset(a_table(), "price", "a.csv", path=["a.csv", "b.csv", "c.csv"])
+
+
+def test_rows_of_several_files_say_through_which_they_are_counted(written: Written) -> None:
+    table = a_table()
+    table.loc[3, "size"] = None
+    written(table, "b.csv")
+    with pytest.raises(DatasetError, match=r"size is empty in row 64 \(rows of 2 files: a\.csv 1 to 60, b\.csv 61 to 120\);"):
+        written.dataset(a_table(), "price", "a.csv", path=["a.csv", "b.csv"])
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        (["a.csv", "gone.csv"], r"path: there is no file inputs/gone\.csv; put it there; did you mean"),
+        ("gone-*.csv", r"path: there is no file inputs/gone-\*\.csv"),
+        (["a.npz", "b.npz"], r"path: inputs/a\.npz holds arrays, and only tables may be several files"),
+    ],
+)
+def test_files_that_are_not_there_or_no_tables(path: str | list[str], said: str, written: Written) -> None:
+    for name in ("a.npz", "b.npz"):
+        written(b"", name)
+    with pytest.raises(DatasetError, match=said):
+        written.dataset(a_table(), "price", "a.csv", path=path)

@@ -92,9 +92,9 @@ def test_every_seed_is_encoded_by_its_own_training_part(new_problem: Builder) ->
         np.testing.assert_allclose(train_x[:, [0, -1]].mean(axis=0), 0, atol=1e-6)
         np.testing.assert_allclose(train_y.std(), 1, rtol=1e-5)
     raw = problem.data.y[problem.data.split(3).test]
-    scaled = samples.y[samples.parts["test"][0]] * samples.scale[0]
+    scaled = samples.y[samples.parts["test"][0]] * samples.scales[0].deviation
     np.testing.assert_allclose(np.diff(scaled), np.diff(raw), rtol=1e-3)
-    assert samples.scale[0] == samples.scale[2] != samples.scale[1]
+    assert samples.scales[0] == samples.scales[2] != samples.scales[1]
     assert train(problem, [run_of(problem, "StepLR")]).outcome.finite.all()
 
 
@@ -264,6 +264,9 @@ DIGITS = "{name: digits, seed: 0}\n    resample: true"
 FILE = "path: my.csv, target: price"
 TOLD = {
     "no such file": ("{path: ¦no.csv, target: price}", r"path: there is no file inputs/no\.csv .*did you mean my\.csv"),
+    "no path": ("{path: ¦[], target: price}", r"path: is no path \(given: \[\]\); write one below inputs/, a pattern"),
+    "no paths": ("{path: ¦[my.csv, 3], target: price}", r"path: is no path \(given: \["),
+    "one outside": ("{path: ¦[my.csv, ../my.csv], target: price}", r"path: leads out of the folder inputs/"),
     "outside": ("{path: ¦../my.csv, target: price}", r"path: leads out of the folder inputs/"),
     "no target": ("¦{path: my.csv}", r"target: is missing \(given: nothing\); add `target:`"),
     "a misspelt target": ("{path: my.csv, target: ¦prise}", r"target: there is no column 'prise' .*did you mean price\?"),

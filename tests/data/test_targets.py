@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.data.leaks import leaks
 from pipeline.data.mistakes import DatasetError
 from pipeline.data.tables import dataset_of, described
 from tests.data.helpers import ROWS, a_table
@@ -75,3 +76,61 @@ def test_no_two_remedies_refer_to_each_other(task: str) -> None:
     """Texts that are all different are neither classes nor numbers."""
     with pytest.raises(DatasetError, match="name another column"):
         dataset_of(a_table(goal=[f"id{number}" for number in range(ROWS)]), "goal", task=task)
+
+
+# Logarithms, several targets, weights
+
+
+def test_several_targets_are_columns_of_their_own() -> None:
+    table = a_table(area=np.linspace(1, 2, ROWS), survey=np.linspace(1, 3, ROWS))
+    data = dataset_of(table, "price", more_targets=["area"], weight="survey", group="colour")
+    assert list(data) == ["split", "y", "y1", "x0", "x1", "group", "weight"]
+    assert [column["name"] for column in data.attrs["columns"]] == ["size", "rooms"]
+    np.testing.assert_array_equal(data[["y", "y1", "weight"]], table[["price", "area", "survey"]])
+    assert "to predict 2 numbers (price from" in described(data)
+    assert "area from 1 to 2)" in described(data)
+    assert data.attrs["targets"] == ["price", "area"]
+
+
+def test_a_row_without_one_of_its_targets_is_unlabelled() -> None:
+    table = a_table(area=np.linspace(1, 2, ROWS))
+    table.loc[3, "area"] = table.loc[5, "price"] = None
+    with pytest.raises(DatasetError, match=r"column price is empty in row 6; .*\ntarget: the column area is empty in row 4"):
+        dataset_of(table, "price", more_targets=["area"])
+    data = dataset_of(table, "price", more_targets=["area"], unlabelled="drop")
+    assert len(data) == ROWS - 2
+    assert "left out: 2 rows without price and area" in data.attrs["remarks"]
+
+
+def test_a_copy_of_the_second_target_is_told() -> None:
+    area = np.linspace(1, 2, ROWS) ** 2
+    data = dataset_of(a_table(area=area, feet=area * 10.764), "price", more_targets=["area"])
+    assert [leak.column for leak in leaks(data)] == ["feet"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"transform": "log"},
+            r"target_transform: log takes numbers above 0, and goal is -0\.5 at least, in rows 1, 4, .*log1p",
+        ),
+        ({"transform": "log", "target": "low"}, r"target_transform: log takes .* low is -3 at least, in row.*; leave it out"),
+        ({"transform": "log1p", "target": "low"}, r"target_transform: log1p takes numbers above -1, and low is -3 at least"),
+        ({"transform": "log", "target": "colour"}, r"target_transform: is for numbers, and colour is taken for classes"),
+        ({"more_targets": ["colour"]}, r"target: colour is no number, as a regression needs"),
+        ({"more_targets": ["goal"]}, r"target: names 'goal', 'goal', which is named twice; name each column once"),
+        ({"more_targets": ["gaol"]}, r"target: there is no column 'gaol'; did you mean goal\?"),
+        ({"more_targets": ["low"], "task": "classification"}, r"task: has several targets, which are numbers"),
+        ({"more_targets": ["low"], "positive": "a"}, r"positive: names a class, and goal is a number"),
+        ({"weight": "colour"}, r"weight: the column colour holds 'red', 'green', 'blue', no numbers; name another column"),
+        ({"weight": "goal"}, r"weight: names 'goal', which is named twice"),
+        ({"weight": "low"}, r"weight: the column low holds weights that are not above 0 in rows 1, 2"),
+        ({"weight": "gaps"}, r"weight: the column gaps is empty in row 3; complete these rows"),
+    ],
+)
+def test_what_is_no_target_or_weight(given: dict[str, Any], message: str) -> None:
+    table = a_table(goal=np.resize([-0.5, 0.5, 1.5], ROWS), low=np.linspace(-3, 0, ROWS), gaps=np.linspace(1, 2, ROWS))
+    table.loc[2, "gaps"] = None
+    with pytest.raises(DatasetError, match=message):
+        dataset_of(table, **{"target": "goal", "missing": "impute", **given})

@@ -100,6 +100,11 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.config.checkpoints.SHARE", float("inf"))
 
 
+def test_its_best_epoch_so_far_goes_on(new_problem: Builder, tmp_path: Path, trained: list[int]) -> None:
+    problem = new_problem({}, model={"name": "normed"}, engine="loop", optimizer={"name": "SGD", "lr": 2.0, "momentum": 0.9})
+    assert_goes_on(problem, run_of(problem, "Baseline", at="best"), tmp_path / "run.pt", trained)
+
+
 @pytest.mark.parametrize("search", [False, True])
 @pytest.mark.parametrize("label", SCHEDULES)
 def test_every_kind_of_schedule_goes_on(

@@ -268,6 +268,13 @@ LOSSES: Mapping[str, Mapping[str, Any]] = {
     "absolute": {"dataset": REGRESSION, "loss": {"name": "L1Loss"}, "metric": {"name": "SpearmanCorrCoef"}},
     "smooth": {"dataset": REGRESSION, "loss": {"name": "SmoothL1Loss"},
                "metric": {"name": "MeanSquaredError", "squared": False}},
+    "a logarithm": {"dataset": {**REGRESSION, "log": True}, "metric": {"name": "MeanAbsoluteError"}},
+    "two of weight": {"dataset": {**REGRESSION, "targets": 2, "weighted": True}, "loss": {"name": "L1Loss"},
+                      "metric": {"name": "MeanSquaredError", "squared": False}},
+    "classes of weight": {"dataset": {**REGRESSION, "classes": 3, "weighted": True},
+                          "loss": {"name": "CrossEntropyLoss", "weight": [0.2, 1.0, 3.0], "label_smoothing": 0.1}},
+    "two classes of weight": {"dataset": {**REGRESSION, "classes": 2, "weighted": True},
+                              "loss": {"name": "BCEWithLogitsLoss"}, "metric": {"name": "AUROC"}},
 }  # fmt: skip
 
 
@@ -290,9 +297,18 @@ def test_every_loss_and_metric_as_in_the_loop(
         assert_same_history(ours, index, theirs, 1e-10, exactly=("lr", "momentum"))
 
 
-def a_line(samples: int = 140) -> pd.DataFrame:
-    """A number to predict, linear in five others."""
+def a_line(
+    samples: int = 140, classes: int = 0, targets: int = 1, *, log: bool = False, weighted: bool = False
+) -> pd.DataFrame:
+    """Numbers to predict, linear in five others, or classes of them."""
     draw = np.random.default_rng(0)
     x = draw.standard_normal((samples, 5))
     split = np.repeat(["train", "validation", "test"], [70, 40, samples - 110])
-    return frame(x, (x @ np.arange(5.0) + draw.standard_normal(samples)).astype(np.float32), split)
+    y = (x @ np.arange(5.0) + draw.standard_normal(samples)).astype(np.float32)
+    data = frame(x, pd.qcut(y, classes, labels=False) if classes else np.exp(y / 3) if log else y, split)
+    if targets > 1:
+        data.insert(2, "y1", 100 * x[:, 0] + draw.standard_normal(samples))
+    if weighted:
+        data["weight"] = draw.gamma(2, 3, samples)
+    data.attrs |= {"transform": "log"} if log else {}
+    return data

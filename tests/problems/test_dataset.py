@@ -78,7 +78,7 @@ def test_the_target_of_a_regression_is_standardised_by_each_seeds_training_part(
         rows, scale = samples.parts["train"][place], y[split.train].std()
         np.testing.assert_array_equal(samples.x[rows], x[kind][split.train].astype(samples.x.dtype))
         np.testing.assert_allclose(samples.y[rows], (y[split.train] - y[split.train].mean()) / scale, atol=1e-6)
-        assert samples.scale[place] == pytest.approx(scale)
+        assert samples.scales[place].deviation == pytest.approx(scale)
         assert samples.y.dtype == np.float32
     assert data.scale(1) != data.scale(0)
 

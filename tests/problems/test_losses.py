@@ -41,3 +41,20 @@ def test_the_mean_of_its_parts_is_torchs_own(name: str, given: dict[str, Any]) -
     expected = getattr(torch.nn, name)(**arguments)(flat, wanted)
     assert mean.item() == pytest.approx(expected.item(), rel=1e-6)  # weights are kept in single precision
     assert loss.mean(outputs, y).item() == pytest.approx(expected.item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["CrossEntropyLoss", "BCEWithLogitsLoss", "MSELoss", "HuberLoss"])
+@pytest.mark.parametrize("targets", [1, 2])
+def test_a_sample_of_weight_two_counts_as_two_samples(name: str, targets: int) -> None:
+    classes = losses[name].task == "classification"
+    if classes and targets > 1:
+        return
+    draw = torch.Generator().manual_seed(0)
+    outputs = torch.randn(9, {"CrossEntropyLoss": 2}.get(name, targets), generator=draw, dtype=torch.float64)
+    y = torch.randint(2, (9,), generator=draw) if classes else torch.randn(9, targets, generator=draw, dtype=torch.float64)
+    weights = torch.randint(1, 4, (9,), generator=draw)
+    arguments = {"weight": [0.3, 2.0]} if name == "CrossEntropyLoss" else {}
+    packed = torch.column_stack([y, weights.double()])
+    targets_alone = y.squeeze(-1) if targets == 1 and not classes else y
+    expected = Loss(name, arguments).mean(*(values.repeat_interleave(weights, 0) for values in (outputs, targets_alone)))
+    assert Loss(name, arguments, weighted=True).mean(outputs, packed).item() == pytest.approx(expected.item())

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn.metrics
 import torch
 from safetensors.torch import load, save
 
@@ -384,3 +385,27 @@ def test_a_server_that_is_not_there_costs_one_warning(
     (line,) = [record.getMessage() for record in caplog.records]
     assert line.startswith("MLflow was not told everything: ")
     assert "`make mirror` rebuilds it" in line
+
+
+@pytest.mark.parametrize(
+    ("metric", "theirs"),
+    [
+        ({"name": "MeanAbsoluteError"}, sklearn.metrics.mean_absolute_error),
+        ({"name": "MeanSquaredError", "squared": False}, sklearn.metrics.root_mean_squared_error),
+        ({"name": "R2Score"}, sklearn.metrics.r2_score),
+    ],
+)
+@pytest.mark.parametrize("how", [{"transform": "log", "weight": "area"}, {"more_targets": ["area"]}], ids=["log", "several"])
+def test_the_metric_is_that_of_predictions_in_the_targets_own_unit(
+    new_problem: Builder, metric: dict[str, Any], theirs: Callable[..., float], how: dict[str, Any]
+) -> None:
+    """As scikit-learn computes it from what the kept model predicts, and from the table as it is."""
+    area = {"area": 1000 * np.random.default_rng(1).gamma(3, 1, len(a_table()))}
+    problem, data = of_table(new_problem, "price", how=how, more_columns=area, metric=metric, resample=False)
+    champion, history, best = of_best(problem)
+    test = data["split"] == "test"
+    predicted = champion.predict(champion.example(len(data)))[test]
+    names = ["prediction(price)", "prediction(area)"] if "more_targets" in how else ["prediction"]
+    assert list(predicted) == names
+    expected = theirs(data.loc[test, ["y", "y1"][: len(names)]], predicted)
+    assert history.outcome.test_metric[best] == pytest.approx(expected, rel=1e-4)

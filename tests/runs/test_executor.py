@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from pipeline.problems.run import CURVES, Block
-from pipeline.runs.executor import ExecutorError, Here, Processes, executor, tell
+from pipeline.runs.executor import ExecutorError, Processes, Workers, executor, tell
 
 
 def square(number: int) -> int:
@@ -59,7 +59,7 @@ def told(number: int) -> int:
 
 
 @pytest.fixture(params=[1, 2])
-def some(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Here | Processes]:
+def some(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workers]:
     monkeypatch.setenv("PIPELINE_EXECUTOR", f"local:{request.param}")
     with executor() as workers:
         assert workers.count == request.param
@@ -67,11 +67,11 @@ def some(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 
 @pytest.mark.parametrize("count", [0, 1, 7])
-def test_each_item_is_done_in_order(some: Here | Processes, count: int) -> None:
+def test_each_item_is_done_in_order(some: Workers, count: int) -> None:
     assert list(some.map(square, range(count), chunksize=2)) == [number * number for number in range(count)]
 
 
-def test_an_error_is_raised_where_the_result_is_asked_for(some: Here | Processes) -> None:
+def test_an_error_is_raised_where_the_result_is_asked_for(some: Workers) -> None:
     failed, oddly = some.submit(refuse, "way"), some.submit(refuse_oddly)
     assert some.submit(square, 3).result() == 9
     with pytest.raises(ValueError, match=r"^no way$"):
@@ -112,10 +112,10 @@ def test_an_error_waits_for_nobody(error: type[BaseException]) -> None:
     assert not multiprocessing.active_children()
 
 
-@pytest.mark.parametrize("given", ["local:0", "local:x", "local:-1", "cluster", "dask:tcp://head:8786"])
+@pytest.mark.parametrize("given", ["local:0", "local:x", "local:-1", "cluster", "dask", "slurm:"])
 def test_another_executor_is_told_with_its_remedy(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIPELINE_EXECUTOR", given)
-    with pytest.raises(ExecutorError, match=f"PIPELINE_EXECUTOR is {given}, .*; write local, or local:8"):
+    with pytest.raises(ExecutorError, match=f"PIPELINE_EXECUTOR is {given}, .*; write local, local:8"):
         executor()
 
 

@@ -77,6 +77,11 @@ TRAPS: list[tuple[str, str, dict[str, Any], int, str, dict[str, Any]]] = [
     ("zero before the end", "ExponentialLR", {"gamma": 0.1}, 8, "for the last 65% of the run", {"gamma": 0.6}),
     ("zero before the end", "ExponentialLR", {"final": "0.00000001%"}, 14, "change final", {"final": "1%"}),
     ("zero before the end", "PolynomialLR", {"total_iters": "50%"}, 11, "for the last 50%", {"total_iters": "100%"}),
+    # a hundred batches: 60 cycles of 1.7 of them; torch's rise of 1.5 - 1
+    ("shorter than a step", "CosineRestarts", {"cycles": 60}, 1, "60 cycles in 100 batches have fewer than two each; a",
+     {"cycles": 50}),
+    ("shorter than a step", "OneCycleLR", {"pct_start": 0.015, "cycle_momentum": False}, 1, "pct_start is 0.015 of 100 batches",
+     {"pct_start": 0.02, "cycle_momentum": False}),
     # cycles of 8 epochs: at 20 the third is cut in half, at cos(pi 3 / 8)
     ("restart cut off", "CosineAnnealingWarmRestarts", {"T_0": 8}, 17, "the run ends at a rate of 0.0691", {"T_0": 10}),
     ("restart cut off", "CosineAnnealingWarmRestarts", {"T_0": 4, "T_mult": 2}, 13, "change T_0", {"T_0": 20, "T_mult": 2}),
@@ -124,7 +129,7 @@ NOT_THAT: dict[str, tuple[str, dict[str, Any], dict[str, Any], list[str]]] = {
     ("more", "epochs", "what"),
     [
         # 5% of 8 epochs is 0.4 of one
-        ({"warmup": "5%", "interval": "epoch"}, 8, "warmup is 5% of 8 epochs, which is less than half of one"),
+        ({"warmup": "5%", "interval": "epoch"}, 8, "warmup is 5% of 8 epochs, which is less than one"),
         (
             {"args": {"T_max": "100%"}, "name": "CosineAnnealingLR", "warmup": "1%", "interval": "epoch"},
             40,
@@ -134,9 +139,11 @@ NOT_THAT: dict[str, tuple[str, dict[str, Any], dict[str, Any], list[str]]] = {
         ({"args": {"milestones": ["1%", "50%"]}, "name": "MultiStepLR"}, 20, "milestones is 1% of 20 epochs"),
         # its warmup is 5% by default
         ({"name": "WarmupStableDecay", "interval": "epoch"}, 9, "warmup is 5% of 9 epochs"),
+        # a whole one at rate 0 would come of 0.6 of one
+        ({"warmup": "5%", "interval": "epoch"}, 12, "warmup is 5% of 12 epochs, which is less than one"),
     ],
 )
-def test_a_share_that_is_less_than_half_a_step(more: dict[str, Any], epochs: int, what: str) -> None:
+def test_a_share_that_is_less_than_a_step(more: dict[str, Any], epochs: int, what: str) -> None:
     entry = {"name": "LinearDecay", "args": {}, **more}
     name, args = entry.pop("name"), entry.pop("args")
     lines = [str(each) for each in found(name, args, budget=Budget(epochs, 30), **entry) if each.trap == "shorter than a step"]

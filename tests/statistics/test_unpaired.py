@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import ttest_ind
 
-from pipeline.statistics.forecast import detectable
+from pipeline.statistics.forecast import power
 from pipeline.statistics.unpaired import against, best, differences
 from tests.statistics.nested import Floats
 
@@ -94,7 +94,7 @@ def test_two_groups_have_twice_the_freedom() -> None:
     """G*Power, two independent means, 5% two-sided, 80%: an effect of one standard deviation asks for 17 a group."""
     of = {name: np.array([[-1.0], [0.0], [1.0]]) for name in ("a", "b")}
     found = differences(of)["a", "b"]
-    assert detectable(found, splits=17) <= 1 < detectable(found, splits=16)
+    assert power(1, found, 16) < 0.8 <= power(1, found, 17)
 
 
 @settings(max_examples=10)

@@ -20,6 +20,7 @@ typedef $target target; /* what is to be predicted */
 #define BATCH $batch         /* samples in a training step */
 #define EVALUATED $evaluated /* samples in an evaluation step */
 #define FEATURES $features   /* elements in a sample */
+#define TARGETS $targets     /* of a sample, its weight among them */
 #define STATE $state         /* varying numbers that a run keeps: parameters and the optimizer's own */
 #define KINDS $kinds         /* numbers that an update needs per step */
 #define LARGE_PAGE (2 << 20) /* bytes */
@@ -107,7 +108,7 @@ struct evaluation_scratch { $evaluation_scratch };
 
 struct work {
   input x[(BATCH > EVALUATED ? BATCH : EVALUATED) * FEATURES] __attribute__((aligned(64)));
-  target y[BATCH > EVALUATED ? BATCH : EVALUATED] __attribute__((aligned(64)));
+  target y[(BATCH > EVALUATED ? BATCH : EVALUATED) * TARGETS] __attribute__((aligned(64)));
   real w[EVALUATED] __attribute__((aligned(64)));
   real states[2][STATE * LANES] __attribute__((aligned(64))); /* before and after a step, in turns */
   real *state, *next;
@@ -137,7 +138,7 @@ struct job {
   const int64_t *counts;    /* of runs in each block, (blocks,) */
   const int64_t *replicate; /* of each run, (runs,) */
   const input *x;           /* (samples, FEATURES) */
-  const target *y;          /* (samples,) */
+  const target *y;          /* (samples, TARGETS) */
   const int32_t *rows;      /* samples of each step: (epochs, replicates, steps, BATCH) */
   const real *weights;      /* of the samples in a batch's mean: (steps, BATCH) */
   const double *sizes;      /* samples in a batch: (steps,) */
@@ -152,7 +153,7 @@ struct job {
 static void gather(const struct job *job, struct work *work, const int32_t *rows, int64_t count) {
   for (int64_t i = 0; i < count; i++) {
     memcpy(work->x + i * FEATURES, job->x + (int64_t)rows[i] * FEATURES, FEATURES * sizeof(input));
-    work->y[i] = job->y[rows[i]];
+    memcpy(work->y + i * TARGETS, job->y + (int64_t)rows[i] * TARGETS, TARGETS * sizeof(target));
   }
 }
 

@@ -70,6 +70,7 @@ def source(traced: Traced, here: Machine) -> str:
         batch=len(x),
         evaluated=count,
         features=x[0].numel(),
+        targets=y[0].numel(),
         state=_size(traced.state),
         kinds=len(traced.numbers),
         functions=body.functions,

@@ -1,0 +1,150 @@
+"""A Dask scheduler and its workers, started as a user would start them, and studies for them."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.conftest import ROOT
+from tests.search import helpers
+
+PROBLEM = """\
+  {name}:
+    dataset: {{name: synthetic, train: 60, validation: 30, test: 30, features: 3, condition: 10}}
+    model: {{name: linear}}
+    optimizer: {{name: SGD, lr: 0.5}}
+    epochs: {epochs}
+    batch_size: 16
+    engine: {engine}
+"""
+SCRIPT = """\
+  script:
+    script: {path: train.py, steps_per_epoch: 4}
+    optimizer: {lr: 0.5}
+    epochs: 3
+"""
+TRAIN = """\
+import json, os, random, time
+
+with open(os.environ["PIPELINE_TRIAL"]) as file:
+    asked = json.load(file)
+random.seed(asked["seed"])
+weight, rates = random.random(), asked.get("rates") or [asked["lr"]] * 4 * asked["epochs"]
+with open(asked["lines"], "a", buffering=1) as told:
+    for epoch in range(asked["epochs"]):
+        time.sleep(asked["args"].get("wait", 0))
+        for rate in rates[4 * epoch : 4 * epoch + 4]:
+            weight -= rate * (weight - random.random())
+        line = {"epoch": epoch + 1, "lr": rates[4 * epoch], "train_loss": weight**2, "validation_loss": weight**2}
+        print(json.dumps(line), file=told)
+    print(json.dumps({"finish": {"test_loss": weight**2}}), file=told)
+"""
+"""Without torch, whose import takes seconds."""
+
+
+def problems(*engines: str, epochs: int = 5, script: bool = False) -> str:
+    """The text of params.yaml with a problem for each engine, by its name."""
+    text = "".join(PROBLEM.format(name=engine, engine=engine, epochs=epochs) for engine in engines) + SCRIPT * script
+    head, _, rest = helpers.edited().partition("problems:\n")
+    schedulers = rest.partition("    schedulers: {}\n")[2]
+    plateau = "ReduceLROnPlateau: {args: {factor: 0.1, patience: 10%}}"  # a script that imports nothing cannot follow it
+    return f"{head}problems:\n{text}{schedulers.replace(plateau, 'ExponentialLR: {args: {gamma: 0.9}}')}"
+
+
+def environment(**more: str) -> dict[str, str]:
+    """For processes: this code, and no tracker."""
+    found = {name: value for name, value in os.environ.items() if name != "PYTHONWARNINGS"}
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    return {**found, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "PIPELINE_TRACKERS": "none", **more}
+
+
+class Dask:
+    """A scheduler and its workers."""
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        self._folder, self._stack = folder, stack
+        self.address, self.workers = "", list[subprocess.Popen[bytes]]()
+        self.begin()
+
+    def begin(self, port: int = 0) -> None:
+        """Start the scheduler."""
+        file = self._folder / "scheduler.json"
+        file.unlink(missing_ok=True)
+        words = ["--port", str(port), "--host", "127.0.0.1", "--no-dashboard", "--scheduler-file", str(file)]
+        self.scheduler = self._started("scheduler", *words)
+        until = time.monotonic() + 30
+        while not self.address or not file.exists():
+            assert time.monotonic() < until, (self._folder / "scheduler.txt").read_text()
+            with contextlib.suppress(OSError, ValueError):
+                self.address = json.loads(file.read_text())["address"]
+            time.sleep(0.05)
+
+    def add(self, *words: str, **environment: str) -> "subprocess.Popen[bytes]":
+        """One more worker, in a folder of its own, as on a machine of its own."""
+        local = self._folder / f"worker-{len(self.workers)}"
+        fixed = ["--nthreads", "1", "--no-dashboard", "--local-directory", str(local), "--host", "127.0.0.1"]
+        worker = self._started("worker", self.address, *fixed, *words, **environment)
+        self.workers.append(worker)
+        return worker
+
+    def _started(self, *words: str, **more: str) -> "subprocess.Popen[bytes]":
+        with (self._folder / f"{words[0]}.txt").open("ab") as told:
+            away = self._folder / "away"  # not where the pipeline is
+            away.mkdir(exist_ok=True)
+            path = {"PYTHONPATH": os.pathsep.join(filter(None, [more.pop("first", ""), os.environ.get("PYTHONPATH", "")]))}
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "dask", *words],
+                cwd=away, env=environment() | path | more, stdout=told, stderr=told, start_new_session=True,
+            )  # fmt: skip
+        self._stack.callback(end, process)
+        return process
+
+
+def end(process: "subprocess.Popen[bytes]") -> None:
+    """Kill it, and all that it began."""
+    helpers.kill_family(process.pid)
+    process.wait()
+
+
+@contextmanager
+def dask(folder: Path, workers: int = 2) -> Iterator[Dask]:
+    """In the block there are a scheduler and so many workers, with one thread each."""
+    with ExitStack() as stack:
+        found = Dask(folder, stack)
+        for _ in range(workers):
+            found.add()
+        yield found
+
+
+def stage(folder: Path, name: str, problem: str, executor: str, **more: str) -> "subprocess.Popen[str]":
+    """A stage, in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", f"pipeline.stages.{name}", problem],
+        cwd=folder, env=environment(PIPELINE_EXECUTOR=executor, **more), text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+    )  # fmt: skip
+
+
+def told(process: "subprocess.Popen[str]", code: int = 0) -> str:
+    """What it printed, once it has ended as it should."""
+    said, _ = process.communicate(timeout=300)
+    assert process.returncode == code, said
+    return said
+
+
+def results(folder: Path) -> Mapping[str, bytes]:
+    """All that a study has written."""
+    files = [file for file in sorted((folder / "results").rglob("*")) if file.is_file()]
+    return {str(file.relative_to(folder)): file.read_bytes() for file in files}
+
+
+def interrupted(process: "subprocess.Popen[Any]") -> None:
+    """As Ctrl-C does."""
+    os.kill(process.pid, signal.SIGINT)
