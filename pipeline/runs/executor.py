@@ -68,6 +68,10 @@ class Workers(Protocol):
         """Who trains portions of that problem in that way."""
         ...
 
+    def where(self) -> str:
+        """Words for who trains by now; none where it is this machine."""
+        ...
+
 
 class _Local(Executor):
     """An executor of this machine, whose own processes train."""
@@ -78,6 +82,10 @@ class _Local(Executor):
     def trainers(self, problem: Problem, way: str, device: torch.device) -> Trainers:
         """Itself, but compiled code uses all cores of one process, and GPUs are not shared among several."""
         return HERE if way == "compiled" or device.type != "cpu" else self
+
+    def where(self) -> str:
+        """Here."""
+        return ""
 
     def send(self, title: str, function: Callable[..., bytes], content: bytes, *args: Any) -> "Future[bytes]":
         """As any other call."""

@@ -50,7 +50,7 @@ def obtain(
     lacking = sorted(place for name, place in first.items() if name not in known)
     if lacking and workers is NOBODY:
         raise LackingError(len(first), len(lacking))
-    show = progress(title, len(lacking), sum(runs[place].epochs for place in lacking))
+    show = progress(title, len(lacking), sum(runs[place].epochs for place in lacking), workers.where)
 
     def listened(places: Places, block: Block) -> None:
         show(block)

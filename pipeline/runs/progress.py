@@ -10,12 +10,12 @@ SECONDS = 10.0
 """Between two lines of one training where there is no terminal; that it is done is always said."""
 
 
-def progress(title: str, runs: int, work: int) -> Callable[[Block], None]:
-    """A listener for blocks that shows how much of ``work``, the epochs of all ``runs`` together, is done."""
+def progress(title: str, runs: int, work: int, where: Callable[[], str] = str) -> Callable[[Block], None]:
+    """A listener for blocks that shows how much of ``work``, the epochs of all ``runs`` together, is done, and ``where``."""
     if not work:
         return lambda block: None
     title = f"{title}: {runs:,} runs"
-    show = _bar(title, work) if terminal.is_terminal() else _lines(terminal.titled(title), work)
+    show = _bar(title, work, where) if terminal.is_terminal() else _lines(terminal.titled(title), work, where)
 
     def listen(block: Block) -> None:
         show(block.lr.size)
@@ -23,13 +23,13 @@ def progress(title: str, runs: int, work: int) -> Callable[[Block], None]:
     return listen
 
 
-def _bar(title: str, work: int) -> Callable[[int], None]:
+def _bar(title: str, work: int, where: Callable[[], str]) -> Callable[[int], None]:
     bar = terminal.line(f"{terminal.titled(title)}, preparing (what is new is compiled) …", work)
 
     def show(epochs: int) -> None:
         if not bar.n:
             bar.bar_format = terminal.FORMAT
-            bar.desc = terminal.titled(title)
+        bar.desc = terminal.titled(title + where())
         bar.update(epochs)
         if bar.n >= work:
             terminal.doing(f"{title} trained, going on")
@@ -37,8 +37,9 @@ def _bar(title: str, work: int) -> Callable[[int], None]:
     return show
 
 
-def _lines(title: str, work: int) -> Callable[[int], None]:
-    done, told = 0, time.monotonic()
+def _lines(title: str, work: int, where: Callable[[], str]) -> Callable[[int], None]:
+    done, begun = 0, time.monotonic()
+    told = begun
 
     def show(epochs: int) -> None:
         nonlocal done, told
@@ -46,6 +47,8 @@ def _lines(title: str, work: int) -> Callable[[int], None]:
         quarter, now = 4 * done // work, time.monotonic()
         if quarter > 4 * before // work and (quarter == 4 or now - told >= SECONDS):
             told = now
-            terminal.tell(f"{title}, {25 * quarter}% done")
+            place = where()
+            left = f", about {(now - begun) * (work - done) / done:.0f} s left" if place and quarter < 4 else ""
+            terminal.tell(f"{title}, {25 * quarter}% done{place}{left}")
 
     return show

@@ -226,6 +226,9 @@ WRONG: dict[str, tuple[str, ...]] = {
     "a single point": ("points: 10", "points: ¦1", "sweep.points: must be at least 2 (given: 1); write 2 or more"),
     "a budget that is none": ("budgets: [10%, 25%", "budgets: [¦ten, 25%", f"sweep.budgets.0: is not a length (given: ten); {LENGTH}"),
     "a misspelt key of the sweep": ("sweep: {points", "sweep: {¦pionts", "sweep.pionts: is not known here (given: pionts); did you mean points? (one of points, budgets)"),
+    # resources
+    "no amount of memory": ("    epochs: 100\n", "    epochs: 100\n    resources: {memory: ¦much}\n", "problems.synthetic.resources.memory: is no amount of memory (given: much); write for instance 500M, 8G or 1.5T"),
+    "a misspelt resource": ("    epochs: 100\n", "    epochs: 100\n    resources: {¦gpu: 1}\n", "problems.synthetic.resources.gpu: is not known here (given: gpu); did you mean gpus? (one of cpus, gpus, memory)"),
     "a word for a sweep": ("sweep: {points: 10, budgets: [10%, 25%, 50%]}", "sweep: ¦no", f"sweep: is not a mapping (given: no); {MAPPING}"),
     # YAML's more remote corners
     "a date": ("seeds: 10", "seeds: ¦2026-01-01", kind("2026-01-01")),
@@ -256,6 +259,15 @@ MISSING_AT = {
     "a required argument left out": ("{gamma: 0.1}}", ""),
     "no baseline": ("{every: 10}", ""),
 }
+
+
+def test_resources_are_none_of_what_names_runs_and_of_what_dvc_compares(tmp_path: Path) -> None:
+    text = DEFAULT.replace("    epochs: 100\n", "    epochs: 100\n    resources: {cpus: 2, memory: 1.5G}\n")
+    plain, asked = load(tmp_path / "plain.yaml", DEFAULT), load(tmp_path / "asked.yaml", text)
+    resources = asked.problem("synthetic").resources
+    assert resources is not None
+    assert (resources.cpus, resources.gpus, resources.memory) == (2, 0, 3 * 2**29)
+    assert asked.model_dump(mode="json") == plain.model_dump(mode="json")
 
 
 @pytest.mark.parametrize("name", WRONG)

@@ -7,10 +7,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from tests.conftest import ROOT
 from tests.search import helpers
@@ -148,3 +150,42 @@ def results(folder: Path) -> Mapping[str, bytes]:
 def interrupted(process: "subprocess.Popen[Any]") -> None:
     """As Ctrl-C does."""
     os.kill(process.pid, signal.SIGINT)
+
+
+def family(pid: int) -> list[psutil.Process]:
+    """All that a process has begun."""
+    found: list[psutil.Process] = []
+    with contextlib.suppress(psutil.NoSuchProcess):
+        found = psutil.Process(pid).children(recursive=True)
+    return found
+
+
+def agents(pid: int) -> list[psutil.Process]:
+    """The processes with the pipeline's code that a worker has."""
+    return [each for each in family(pid) if is_alive(each) and "pipeline.runs.cluster.process" in _words(each)]
+
+
+def scripts(of: "Dask | int") -> list[psutil.Process]:
+    """Those of training scripts that are at work."""
+    pids = [of] if isinstance(of, int) else [worker.pid for worker in of.workers]
+    return [each for pid in pids for each in family(pid) if is_alive(each) and "train.py" in " ".join(_words(each))]
+
+
+def is_alive(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    return False
+
+
+def _words(process: psutil.Process) -> list[str]:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return list(process.cmdline())
+    return []
+
+
+def until(holds: Callable[[], Any], what: str, seconds: float = 90.0) -> None:
+    """Wait for it."""
+    end_of_patience = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end_of_patience, f"after {seconds:.0f} s it does not hold: {what}"
+        time.sleep(0.1)

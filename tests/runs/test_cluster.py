@@ -3,7 +3,10 @@
 Its workers have what requirements.txt names and Dask, and neither the pipeline nor the study's folder to work in.
 """
 
+import random
+import re
 import shutil
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +17,7 @@ from pipeline.config.params import load_params
 from pipeline.runs.executor import ExecutorError
 from pipeline.stages import dataset, train
 from tests.runs import clusters
-from tests.runs.clusters import Dask, results, stage, told
+from tests.runs.clusters import Dask, interrupted, results, stage, told
 from tests.search import helpers
 
 ALL = ("tensors", "compiled", "loop", "script")
@@ -121,3 +124,198 @@ def test_a_worker_without_a_package_is_told(tmp_path: Path) -> None:
     assert "a worker cannot run it: on" in said
     assert "No module named 'torch'; install requirements.txt on every machine" in said
     assert len(said.splitlines()) == 1
+
+
+def module(folder: Path, bias: str) -> None:
+    """Code of the user's own that params.yaml names, or another version of it."""
+    params = folder / "params.yaml"
+    text = params.read_text(encoding="utf-8").replace("model: {name: linear}", "model: {name: own}")
+    params.write_text(text if "code:" in text else f"code: own\n{text}", encoding="utf-8")
+    body = f"    def __init__(self, inputs, outputs):\n        super().__init__(inputs, outputs, bias={bias})\n"
+    head = (
+        "from torch import nn\n\nfrom pipeline.problems.models import register\n\n\n@register('own')\nclass Own(nn.Linear):\n"
+    )
+    (folder / "own.py").write_text(head + body, encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_two_studies_share_a_cluster_and_an_edit_of_their_code_counts_at_once(tmp_path: Path, dask: Dask) -> None:
+    """The model of one has a bias and that of the other has none; then the first loses its own."""
+    folders = {bias: study(tmp_path / bias, "loop") for bias in ("True", "False")}
+    for bias, folder in folders.items():
+        module(folder, bias)
+    at_once = [stage(folder, "train", "loop", f"dask:{dask.address}") for folder in folders.values()]
+    for process in at_once:
+        told(process)
+    first = {bias: results(folder) for bias, folder in folders.items()}
+    assert first["True"] != first["False"]
+    module(folders["True"], "False")
+    told(stage(folders["True"], "train", "loop", f"dask:{dask.address}"))
+    assert results(folders["True"]) == first["False"]
+    shutil.rmtree(folders["False"] / ".state")
+    told(stage(folders["False"], "train", "loop", "local:1"))
+    assert results(folders["False"]) == first["False"]
+
+
+def waiting(folder: Path, seconds: float) -> None:
+    """Each epoch of the script takes so long."""
+    params = folder / "params.yaml"
+    text = params.read_text(encoding="utf-8")
+    params.write_text(text.replace("steps_per_epoch: 4}", f"steps_per_epoch: 4, args: {{wait: {seconds}}}}}"), encoding="utf-8")
+
+
+def needing(folder: Path, resources: str) -> None:
+    """Each run needs so much."""
+    params = folder / "params.yaml"
+    text = params.read_text(encoding="utf-8")
+    params.write_text(text.replace("    engine:", f"    resources: {resources}\n    engine:"), encoding="utf-8")
+
+
+def test_resources_that_no_worker_offers_are_told(tmp_path: Path, dask: Dask) -> None:
+    folder = study(tmp_path / "study", "loop")
+    needing(folder, "{gpus: 1, cpus: 2}")
+    with pytest.raises(ExecutorError, match=r'no worker offers cpus=2 gpus=1; .* --resources "cpus=2 gpus=1"`'):
+        trained(folder, f"dask:{dask.address}", "loop")
+
+
+@pytest.mark.slow
+def test_runs_go_where_their_resources_are_with_the_same_bytes(tmp_path: Path) -> None:
+    folder = study(tmp_path / "study", "loop")
+    told(stage(folder, "train", "loop", "local:1"))
+    here = results(folder)
+    shutil.rmtree(folder / ".state")
+    needing(folder, "{gpus: 1, cpus: 2, memory: 1G}")
+    with clusters.dask(tmp_path, workers=1) as dask:
+        offers = dask.add("--resources", "gpus=1 cpus=2 memory=2e9")
+        process = stage(folder, "train", "loop", f"dask:{dask.address}")
+        clusters.until(lambda: clusters.agents(offers.pid), "the worker that offers enough is at it")
+        (agent,) = clusters.agents(offers.pid)
+        assert agent.environ()["PIPELINE_CORES"] == "2"
+        assert "by 1 slots" in told(process)
+        assert not clusters.agents(dask.workers[0].pid)
+    assert results(folder) == here
+
+
+@pytest.mark.slow
+def test_workers_that_are_killed_at_random_and_a_scheduler_that_is_started_anew_cost_no_result(tmp_path: Path) -> None:
+    """20 kills of workers or of their processes, and the scheduler; all runs are there, and their bytes are those of calm."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    study(here, "script")
+    waiting(here, 1.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(here)
+        load_params.cache_clear()
+        dataset.main("script")
+    shutil.copytree(here, there)
+    chance = random.Random(0)
+    with clusters.dask(tmp_path) as dask:
+        process = stage(there, "train", "script", f"dask:{dask.address}")
+        kills = 0
+        while process.poll() is None and kills < 20:
+            time.sleep(chance.uniform(0.5, 2.5))
+            victim = chance.choice(dask.workers)
+            agents = clusters.agents(victim.pid)
+            if agents and chance.random() < 0.5:
+                agents[0].kill()
+            else:
+                dask.workers.remove(victim)
+                clusters.end(victim)
+                dask.add()
+            kills += 1
+            if kills == 10:
+                clusters.end(dask.scheduler)
+                time.sleep(1)
+                dask.begin(port=int(dask.address.rpartition(":")[2]))
+                for worker in dask.workers:
+                    clusters.end(worker)
+                dask.workers = [dask.add(), dask.add()]
+        said = told(process)
+    print(f"{kills} kills and a new scheduler: {said}")
+    assert kills >= 10
+    told(stage(here, "train", "script", "local:2"))
+    assert results(there) == results(here)
+
+
+@pytest.mark.slow
+def test_an_interrupt_leaves_nothing_at_work_and_what_always_fails_is_told(tmp_path: Path) -> None:
+    folder = study(tmp_path / "study", "script")
+    waiting(folder, 60)
+    with clusters.dask(tmp_path) as dask:
+        process = stage(folder, "train", "script", f"dask:{dask.address}")
+        clusters.until(lambda: len(clusters.scripts(dask)) == 2, "both workers are at it")
+        interrupted(process)
+        said = told(process, 130)
+        assert said.splitlines()[-1] == "train: interrupted; the last results stay"
+        clusters.until(lambda: not clusters.scripts(dask), "nothing is left")
+        assert not list((folder / ".state/cluster").iterdir())
+        process = stage(folder, "train", "script", f"dask:{dask.address}")
+        clusters.until(lambda: len(clusters.scripts(dask)) == 2, "both workers are at it")
+        process.kill()
+        told(process, -signal.SIGKILL)
+        clusters.until(lambda: not clusters.scripts(dask), "nothing is left of one that was killed either")
+        (folder / "own.py").write_text(ALWAYS_KILLED, encoding="utf-8")
+        params = clusters.problems("loop").replace("{name: linear}", "{name: own}")
+        (folder / "params.yaml").write_text(f"code: own\n{params}", encoding="utf-8")
+        told(stage(folder, "dataset", "loop", "local:1"))
+        said = told(stage(folder, "train", "loop", f"dask:{dask.address}"), 1)
+    assert "begun 4 times on the cluster and lost each time" in said
+    assert "its process ended (-9); its last words: too much" in said
+
+
+ALWAYS_KILLED = """\
+import os
+import signal
+import sys
+
+from torch import nn
+
+from pipeline.problems.models import register
+
+
+@register("own")
+class Own(nn.Linear):
+    def forward(self, x):
+        if os.environ.get("PIPELINE_CORES"):
+            print("too much", file=sys.stderr, flush=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().forward(x)
+"""
+"""A model that is killed on a cluster, as for its memory."""
+
+
+@pytest.mark.slow
+def test_jobs_of_submitit_give_the_same_bytes_and_end_with_whoever_asked(tmp_path: Path) -> None:
+    here = study(tmp_path / "here", "tensors", "script")
+    params = here / "params.yaml"
+    few = re.sub(r"^  (StepLR|ExponentialLR):.*\n", "", params.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    params.write_text(few, encoding="utf-8")
+    there = tmp_path / "there"
+    shutil.copytree(here, there)
+    slurm = "slurm:cluster=local,jobs=6,time=5,partition=none"
+    for name in ("tensors", "script"):
+        told(stage(there, "train", name, slurm))
+        told(stage(here, "train", name, "local:2"))
+    assert results(there) == results(here)
+    waiting(there, 60)
+    told(stage(there, "dataset", "script", slurm))
+    process = stage(there, "train", "script", slurm)
+    clusters.until(lambda: clusters.scripts(process.pid), "jobs are at it")
+    interrupted(process)
+    family = clusters.family(process.pid)
+    told(process, 130)
+    clusters.until(lambda: not any(clusters.is_alive(each) for each in family), "nothing is left")
+
+
+@pytest.mark.parametrize(
+    ("words", "wrong"),
+    [
+        ("partition", "has 'partition'; write name=value"),
+        ("time=soon", "has 'time=soon'; write name=value"),
+        ("cluster=local,nonsense=1,time=5", "does not do: "),
+        ("time=5", "does not do: "),
+    ],
+)
+def test_what_slurm_does_not_take_is_told(tmp_path: Path, words: str, wrong: str) -> None:
+    folder = study(tmp_path / "study", "tensors")
+    with pytest.raises(ExecutorError, match=re.escape(f"PIPELINE_EXECUTOR=slurm:{words} {wrong}")):
+        trained(folder, f"slurm:{words}", "tensors")

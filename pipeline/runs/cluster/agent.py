@@ -5,13 +5,14 @@ to its process, holding Python's lock for minutes or being killed for its memory
 waits for any more can be ended. A process serves one call after the other, and ends when its worker does.
 """
 
-import contextlib
 import multiprocessing
 import os
+import shutil
 import subprocess
 import sys
 import threading
 import time
+import uuid
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -57,11 +58,13 @@ class Agent:
     def _taken(self, asked: Any) -> "Process":
         with self._lock:
             if not self._place.is_dir():
-                new = self._place.with_name(f"{self._place.name}.{os.getpid()}")  # of several workers in one folder
+                new = self._place.with_name(f"{self._place.name}.{uuid.uuid4().hex}")
                 with zipfile.ZipFile(self._code) as archive:
                     archive.extractall(new)
-                with contextlib.suppress(OSError):  # another one was first
+                try:
                     new.rename(self._place)
+                except OSError:  # another worker of this folder was first
+                    shutil.rmtree(new)
             idle = self._idle.setdefault(asked["cores"], [])
             while idle:
                 process = idle.pop()
@@ -98,7 +101,7 @@ class Process:
         given |= {"DVC_ROOT": asked["root"] if is_shared else str(place)}
         environment = {name: value for name, value in (os.environ | asked["environment"] | given).items() if value is not None}
         self._connection, theirs = multiprocessing.Pipe()
-        self._words = place / f"{os.getpid()}-{theirs.fileno()}-{time.monotonic_ns()}.txt"
+        self._words = place / f"{uuid.uuid4().hex}.txt"
         with self._words.open("wb") as words:
             self.popen = subprocess.Popen(
                 [sys.executable, "-P", "-m", "pipeline.runs.cluster.process", str(theirs.fileno())],
@@ -130,7 +133,7 @@ class Process:
             text = " ".join(self._words.read_text("utf-8", "replace").split())[-LAST_WORDS:]
             self.end()
             where = f"on {os.uname().nodename} its process ended ({code}); its last words: {text or 'none'}"
-            return LOST if self._is_ready else UNFIT, where.encode()
+            return LOST if self._is_ready or code < 0 else UNFIT, where.encode()
 
     def end(self) -> None:
         """In the middle of whatever it does."""

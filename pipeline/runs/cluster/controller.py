@@ -115,6 +115,10 @@ class Cluster:
         """How many calls can be made side by side by now."""
         return max(1, self._connected().slots(self._resources))
 
+    def where(self) -> str:
+        """How many slots are at it."""
+        return f" by {self._connected().slots(self._resources)} slots of the cluster"
+
     def submit(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> "Future[T]":
         """Here."""
         return self._local.submit(function, *args, **kwargs)
@@ -212,9 +216,9 @@ class Cluster:
                 return
         if kind == RESULT:
             call.future.set_result(content)
-            self._begin_some()
         else:
             call.future.set_exception(_error(call, kind, content))
+        self._begin_some()
 
 
 def _error(call: Call, kind: str, content: bytes) -> Exception:

@@ -43,7 +43,8 @@ class Dask:
         self._told: queue.SimpleQueue[tuple[str, bytes]] = queue.SimpleQueue()
         self._workers: list[Any] = []
         self._known = 0.0
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters is told in our words
+        for name in [name for name in logging.root.manager.loggerDict if name.startswith(("distributed", "tornado"))]:
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)  # what matters is told in our words
         for module in (agent, dask_worker):
             cloudpickle.register_pickle_by_value(module)
         self._connect(PATIENCE)
