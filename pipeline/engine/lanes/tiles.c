@@ -34,7 +34,7 @@ static void in_tiles(struct tiles *restrict tiles, const real *restrict state, c
   gradients(&tiles->gradients, state, tiles->numbers, x, y, w, tiles->total, loss);
   for (long first = TILE; first < BATCH; first += TILE) {
     VEC(tiles->numbers, KINDS) += TILE;
-    gradients(&tiles->gradients, state, tiles->numbers, x + first * FEATURES, y + first, w + first, tiles->part, tiles->loss);
+    gradients(&tiles->gradients, state, tiles->numbers, x + first * FEATURES, y + first * TARGETS, w + first, tiles->part, tiles->loss);
     for (long i = 0; i < PARAMETERS; i++) VEC(tiles->total, i) += VEC(tiles->part, i);
     VEC(loss, 0) += VEC(tiles->loss, 0);
   }
