@@ -56,6 +56,7 @@ check: .venv/test.stamp
 bench: .venv/run.stamp
 	python -m benchmarks.tracing
 	python -m benchmarks.throughput
+	python -m benchmarks.models
 	python -m benchmarks.study
 	python -m benchmarks.scaling
 	python -m benchmarks.roofline

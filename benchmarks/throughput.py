@@ -133,10 +133,10 @@ def loop_rate(problem: Problem, seconds: float = SECONDS) -> float:
     return done / (time.perf_counter() - begun)
 
 
-def single_loop_rate(problem: Problem) -> float:
+def single_loop_rate(problem: Problem, seconds: float = SECONDS) -> float:
     """The same with one thread."""
     with one_thread():
-        return loop_rate(problem)
+        return loop_rate(problem, seconds)
 
 
 def plain_loop(problem: Problem, run: Run) -> Iterator[None]:

@@ -12,7 +12,7 @@ from pipeline.config.registry import Registered, Registry
 from pipeline.data.datasets import datasets
 from pipeline.problems.losses import RegisteredLoss, losses
 from pipeline.problems.metrics import RegisteredMetric, metrics
-from pipeline.problems.models import models
+from pipeline.problems.models import RegisteredModel, models
 from pipeline.problems.optimizers import optimizers
 from pipeline.schedulers.registry import Scheduler, schedulers
 
@@ -24,7 +24,7 @@ class Registries:
     """One registry for each kind of thing that has a name in params.yaml."""
 
     datasets: Registry[Registered]
-    models: Registry[Registered]
+    models: Registry[RegisteredModel]
     optimizers: Registry[Registered]
     losses: Registry[RegisteredLoss]
     metrics: Registry[RegisteredMetric]

@@ -156,7 +156,7 @@ def test_the_targets_of_make_are_there() -> None:
 
 def test_a_scheduler_a_dataset_and_models_of_ones_own_train(tmp_path: Path) -> None:
     examples = [block for block in (*blocks(OWN, "python"), *blocks(README, "python")) if "@register" in block]
-    assert len(examples) == 6
+    assert len(examples) == 7
     shutil.copytree(ROOT / "pipeline", tmp_path / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
     with (tmp_path / "pipeline/custom.py").open("a", encoding="utf-8") as file:
         file.write("\n\n".join(examples))
@@ -167,13 +167,14 @@ def test_a_scheduler_a_dataset_and_models_of_ones_own_train(tmp_path: Path) -> N
     (problem,) = re.findall(r"^  moons:\n.*?(?=^schedulers:)", own, re.DOTALL | re.MULTILINE)
     (model,) = re.findall(r"`(model: {name: mine.*?})`", README)
     again = re.sub(r"model: .*", model, problem.replace("moons:", "mine:", 1))
+    again += re.sub(r"model: .*", "model: {name: wide and deep}", problem.replace("moons:", "wide:", 1))
     text_of_params = f"seeds: 2\n{own.replace(problem, problem + again)}\nreport: {{baseline: Trapezoid}}\n"
     (tmp_path / "params.yaml").write_text(text_of_params, encoding="utf-8")
     done = subprocess.run([sys.executable, "-c", CHECK], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     # Constant for half of the run, then in a straight line towards zero.
     rates = str([0.1, 0.1, 0.1, 0.1, 0.1, 0.1 * 3 / 4, 0.1 * 2 / 4, 0.1 * 1 / 4])
-    assert done.stdout.splitlines() == [rates, rates]
+    assert done.stdout.splitlines() == [rates, rates, rates]
 
 
 FRAGMENTS = [

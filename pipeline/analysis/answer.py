@@ -6,7 +6,7 @@ prints them from there.
 
 import json
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import quote
@@ -15,13 +15,15 @@ import pandas as pd
 
 from pipeline.analysis.choice import Choice, simplest_first
 from pipeline.analysis.ends import ends, warning
-from pipeline.analysis.statistics import CRITERION
+from pipeline.analysis.statistics import CRITERION, matrices
 from pipeline.analysis.summary import MISSING, called, count, elsewhere, factor, listing, rounded, share, short, unusual
 from pipeline.analysis.tables import ProblemResults, Row, records
 from pipeline.config.params import Schedule
 from pipeline.schedulers.registry import schedulers
 from pipeline.schedulers.replay import monitored
+from pipeline.statistics import unpaired
 from pipeline.statistics.comparison import Reason
+from pipeline.statistics.components import level
 
 NOTHING = "No run finished: every scheduler diverged on every seed."
 
@@ -99,8 +101,14 @@ def best_file(problem: str, label: str | None = None) -> str:
     return f"best/{quote(problem)}.py" if label is None else f"best/{quote(problem)}/{quote(label)}.py"
 
 
-def answer_to(results: ProblemResults, compared: pd.DataFrame, widths: pd.DataFrame, chosen: Choice, baseline: str) -> Answer:
-    """The answer that ``chosen`` gives; ``compared`` and ``widths`` have the problem's rows, as :func:`choices` takes them."""
+def answer_to(
+    results: ProblemResults, compared: pd.DataFrame, widths: pd.DataFrame, chosen: Choice, baseline: str,
+    turned: str = "",
+) -> Answer:  # fmt: skip
+    """The answer that ``chosen`` gives; ``compared`` and ``widths`` have the problem's rows, as :func:`choices` takes them.
+
+    ``turned`` says where another epoch would turn it (:func:`pipeline.analysis.epochs.turned`).
+    """
     rows = {row["scheduler"]: row for row in records(compared[compared["variant"] == chosen.variant])}
     common: dict[str, Any] = {
         "problem": results.name,
@@ -133,7 +141,7 @@ def answer_to(results: ProblemResults, compared: pd.DataFrame, widths: pd.DataFr
         lowest_lr=forgiven[0],
         highest_lr=forgiven[1],
         alternatives=tuple(_alternatives(results, compared, rows, simplest_first(results, widths, baseline), chosen, baseline)),
-        cost=_cost(chosen, rows[chosen.scheduler], len(rows)),
+        cost=_cost(chosen, rows[chosen.scheduler], len(rows)) + (f"; {turned}" if turned else ""),
         rate=_rate(chosen, forgiven),
         caution=warning(ends(results.trials)),
         **common,
@@ -203,7 +211,7 @@ def _cost(chosen: Choice, row: Row, schedulers_there: int) -> str:
     elif share(chosen.bound) == "0.0%":
         said = f"nothing: no other of the {schedulers_there} is better" if schedulers_there > 1 else "there is no other"
     else:
-        why = "the simplest of those so close" if chosen.is_bounded else "no other is surer"
+        why = "the simplest of those so close" if chosen.is_bounded else "of no other is it less"
         said = f"at most {share(chosen.bound)} more loss than the best of {schedulers_there}{elsewhere(chosen)}; {why}"
     failed = f"; it diverged in {row['diverged']} of {count(int(row['runs']), 'run')}" if row["diverged"] else ""
     return said + failed
@@ -224,7 +232,7 @@ def _rate(chosen: Choice, forgiven: tuple[float, float]) -> str:
     low, high = map(short, forgiven)
     wrong = factor(chosen.tolerance)
     by = "may hardly be wrong" if float(wrong) < 1.1 else f"may be wrong by a factor of {wrong} either way"
-    return f"{by}: at most 5% more loss from {low} to {high}"
+    return f"{by}: within about 5% of its best from {low} to {high}"
 
 
 def _alternatives(
@@ -241,19 +249,34 @@ def _alternatives(
         yield _alternative(rows[baseline], "the baseline")
     if others:
         yield _alternative(rows[others[0]], "the next simplest")
-    lowest = _lowest(rows.values())
     written = records(compared[(compared["variant"] == "default") & (compared["scheduler"] == chosen.scheduler)])
-    if chosen.variant != "default" and written:  # on other seeds, so that nothing bounds it
-        regret = max(0.0, written[0][CRITERION] / lowest - 1) if lowest else math.nan
+    if chosen.variant != "default" and written:
         rates = results.runs.loc[(results.runs["variant"] == "default") & (results.runs["scheduler"] == chosen.scheduler), "lr"]
         what = f"as params.yaml has it, at peak rate {short(float(rates.iloc[0]))}"
-        yield _alternative({**written[0], "regret": regret, "regret_bound": math.nan}, what)
+        yield _as_written(written[0], what, results, chosen)
 
 
-def _lowest(rows: Iterable[Row]) -> float:
-    """The lowest mean loss among the schedulers that diverged least, which costs are shares of."""
-    known = [(row["diverged"], row[CRITERION]) for row in rows if not math.isnan(row[CRITERION])]
-    return float(abs(min(known)[1])) if known else math.nan
+def _as_written(row: Row, what: str, results: ProblemResults, chosen: Choice) -> Alternative:
+    """The same scheduler as params.yaml has it: on other seeds, so that the difference is that of independent means."""
+    own = results.runs[results.runs["scheduler"] == chosen.scheduler]
+    both = ("default", chosen.variant)
+    losses = {variant: next(iter(matrices(own[own["variant"] == variant]).values())) for variant in both}
+    mean = abs(level(losses[chosen.variant]).mean)
+    if math.isnan(float(row[CRITERION])) or not mean > 0:
+        return _alternative({**row, "regret": math.nan, "regret_bound": math.nan}, what)
+    found = unpaired.differences(losses)["default", chosen.variant]
+    cost, (low, high) = found.mean / mean, (end / mean for end in found.interval())
+    words = _between(low, high) if high >= low else _more(cost, math.nan)
+    words += f", diverged in {row['diverged']} of {row['runs']} runs" if row["diverged"] else ""
+    return Alternative(str(row["scheduler"]), what, cost, high, words)
+
+
+def _between(low: float, high: float) -> str:
+    """An interval of what something costs more, in words."""
+    least, most = (share(abs(end)) if abs(end) < 0.1 else f"{abs(end):.0%}" for end in (low, high))
+    if low > 0:
+        return f"{least} to {most} more" if least != most else f"{most} more"
+    return f"up to {most} more, or up to {least} less" if high > 0 else f"{most} to {least} less"
 
 
 def _alternative(row: Row, what: str) -> Alternative:

@@ -14,7 +14,7 @@ from pipeline.analysis.answer import NARROWED_BY, Answer, answer_to, next_steps
 from pipeline.analysis.choice import Choices, choices, last
 from pipeline.analysis.configurations import configuration
 from pipeline.analysis.ends import ends
-from pipeline.analysis.epochs import judged, last_or_best
+from pipeline.analysis.epochs import judged, last_or_best, turned
 from pipeline.analysis.page import Report
 from pipeline.analysis.script import script
 from pipeline.analysis.snippet import pasted, snippet
@@ -49,7 +49,8 @@ def _tables_of(problem: ProblemResults, asked: ReportParams) -> tuple[pd.DataFra
     compared = compared.assign(metric=problem.metric.name)
     proofs = evidence_of(problem, asked, compared)
     chosen = choices(problem, compared, proofs["widths"], asked.baseline, asked.margin)
-    answer = answer_to(problem, compared, proofs["widths"], last(chosen), asked.baseline)
+    told = turned(proofs["last_or_best"], asked.at, last(chosen).variant, last(chosen).scheduler)
+    answer = answer_to(problem, compared, proofs["widths"], last(chosen), asked.baseline, told)
     settle = noise.settle(problem, compared, last(chosen), asked.baseline, asked.margin)
     more = {"choices": choice.table(chosen), "settle": settle}
     return compared, tables.mean_curves(problem), {**proofs, **more}, chosen, answer

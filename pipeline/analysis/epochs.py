@@ -70,6 +70,15 @@ def sentence(table: pd.DataFrame, at: Epoch) -> str:
     return " ".join(said)
 
 
+def turned(table: pd.DataFrame, at: Epoch, variant: str, scheduler: str | None) -> str:
+    """Where a scheduler may be the best by the epoch that is judged, and by the other is not: what is to be known of it."""
+    here, there = ("last", "best") if at == "last" else ("best", "last")
+    own = table[(table["variant"] == variant) & (table["scheduler"] == scheduler)]
+    if own.empty or not own[f"in_set_{here}"].iloc[0] or own[f"in_set_{there}"].iloc[0]:
+        return ""
+    return f"by the {there} epoch of each run instead of the {here} others are surely better"
+
+
 def _turned(table: pd.DataFrame, here: str, there: str) -> str:
     """Of whom the verdict in one column is another one than in the other."""
     rows = table[table[here] != table[there]]

@@ -18,6 +18,7 @@ from pipeline.analysis.snippet import FREE, clipped, is_here, lines_of
 from pipeline.analysis.source import Part, call, group, imported, literal, paragraph, prose
 from pipeline.config.params import Component, ProblemParams
 from pipeline.problems.dataset import Dataset, targets_of
+from pipeline.problems.encoding import Columns
 from pipeline.problems.losses import losses
 from pipeline.problems.metrics import metrics
 from pipeline.problems.models import models
@@ -106,7 +107,8 @@ def script(
     criterion = _loss(loss, data)
     parts = {"model": _model(problem.model), "optimizer": lines.optimizer, "loss": criterion, "metric": metric}
     parts["scheduler"] = lines.scheduler
-    modules = sorted({part.module for part in parts.values()} - {""})
+    takes_columns = models[problem.model.name].takes_columns
+    modules = sorted({*(part.module for part in parts.values()), *([Columns.__module__] * takes_columns)} - {""})
     return _environment().get_template("best.py.j2").render(
         title=prose(f"{run.get('scheduler', run['name'])} on {problem_name}, as plain PyTorch{standing}"),
         summary=paragraph(summary),
@@ -128,6 +130,7 @@ def script(
         clip=clipped(problem), clipping=problem.clip,
         free=component.name in FREE,
         is_own=not is_torchs(component.name), is_own_model=not is_here(models[problem.model.name], "problems.models"),
+        columns=f"{Columns.__module__}.{Columns.__name__}" if takes_columns else "",
         needs_closure=component.name == "LBFGS" or not is_torchs(component.name),
         ema=average.get("ema"), swa=average.get("swa"),
     )  # fmt: skip

@@ -111,7 +111,7 @@ def section(
         figures=_figures(results, ranked, evidence, rated, style, baseline),
         evidence={fold: shown.tables(fold, told, labels) for fold in shown.FOLDS},
         notes=notes,
-        traps=results.traps,
+        traps=results.all_traps,
         digests=summary.listing(sorted(str(digest) for digest in results.runs["dataset"].unique())),
         metric=results.metric,
     )

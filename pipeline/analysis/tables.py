@@ -1,7 +1,7 @@
 """The results of a problem put together, and the tables made of them."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ from pipeline.config.params import ProblemParams, ReportedMetric
 from pipeline.config.units import percent
 from pipeline.problems.metrics import metrics as headline
 from pipeline.runs.results import IMPORTANCE_COLUMNS, RERUN_COLUMNS, SWEEP_COLUMNS, TRIAL_COLUMNS
+from pipeline.schedulers.registry import schedulers
 from pipeline.statistics.sequential import Plan
 
 VARIANTS = ("default", "tuned", "recommended")
@@ -65,6 +66,11 @@ class ProblemResults:
     """Optimizer steps in an epoch."""
     plan: Plan | None = None
     """The looks by which the recommended got as many seeds as it took; none where their number was fixed."""
+
+    @property
+    def all_traps(self) -> list[Mapping[str, Any]]:
+        """Those that were seen before training, and schedules as written that were to react and did not."""
+        return [*self.traps, *_unmoved(self.runs, self.curves)]
 
     @property
     def metric(self) -> Measure:
@@ -277,8 +283,22 @@ def recommended(results: ProblemResults) -> pd.DataFrame:
 
 
 def traps(results: ProblemResults) -> pd.DataFrame:
-    """What the linter found in the schedules as written, a row each."""
-    return pd.DataFrame(list(results.traps), columns=["scheduler", "trap", "epoch", "what", "why", "change"])
+    """What is odd about the schedules as written, a row each."""
+    return pd.DataFrame(results.all_traps, columns=["scheduler", "trap", "epoch", "what", "why", "change"])
+
+
+def _unmoved(runs: pd.DataFrame, curves: pd.DataFrame) -> Iterator[Mapping[str, Any]]:
+    """Schedulers as written that watch a figure, and kept their rate in all runs."""
+    for label, own in runs[runs["variant"] == "default"].groupby("scheduler", sort=False):
+        name = str(own["name"].iloc[0])
+        rates = curves.loc[curves["run"].isin(own["run"]), ["run", "lr"]]
+        if schedulers[name].live and rates["lr"].nunique() == 1:
+            yield {
+                "scheduler": label, "trap": "never reacts", "epoch": 1,
+                "what": f"the rate stood at {rates['lr'].iloc[0]:.3g} in all {len(own)} runs",
+                "why": "what it watches gave it no reason to change it, so that it was the constant rate here",
+                "change": "give it less patience or a larger threshold, or train longer",
+            }  # fmt: skip
 
 
 def _rate(written: Any, lr: float) -> float:

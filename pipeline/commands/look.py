@@ -18,7 +18,7 @@ from pipeline.config.params import working_in
 from pipeline.config.wording import as_yaml
 from pipeline.data.cells import Remarks, understood
 from pipeline.data.leaks import same_samples
-from pipeline.data.mistakes import DatasetError
+from pipeline.data.mistakes import DatasetError, names_of
 from pipeline.data.proposal import Proposal, proposed
 from pipeline.data.reading import INPUTS, Paths
 from pipeline.data.tables import described
@@ -27,6 +27,9 @@ from pipeline.problems.encoding import Column, category_texts
 WIDTH = 100
 CODES = range(3, 21)
 """So many different whole numbers may be codes."""
+WIDE = 50
+"""So many categories are better embedded."""
+EMBEDDED = "`model: {name: tabular, hidden: [32, 32]}`"
 UNEVEN = 0.8
 """The share of the most frequent class from which on accuracy says little."""
 SAMPLES = 300_000
@@ -196,9 +199,16 @@ def hints(proposal: Proposal) -> Iterator[str]:
     numbers = {f"x{place}": c.name for place, c in enumerate(columns) if not c.categories and c.name in proposal.table}
     if codes := [name for place, name in numbers.items() if _may_be_codes(data[place])]:
         yield _cut(f"categorical: {as_yaml(codes)}  # where their numbers are codes", WIDTH - 8)
+    y, classes = data["y"], data.attrs.get("classes", ())
+    if len(classes) > 2 and all(name.isdecimal() for name in classes):
+        yield f"task: regression  # where {entry['target']} is an amount: {classes[0]} < {classes[1]} < {classes[2]}"
+    if len(classes) == 2 and y.mean() > UNEVEN:
+        yield f"positive: {as_yaml(classes[0])}  # the class that F1Score and AUROC are to look at; else it is {classes[1]}"
+    if wide := [c.name for c in columns if len(c.categories) > WIDE]:
+        yield _cut(f"many categories in {names_of(wide)}: {EMBEDDED} embeds them", WIDTH - 8)
     if entry.get("dates"):
         yield f"order: {as_yaml(next(iter(entry['dates'])))}  # if the rows are a series: the earliest train, the latest test"
-    if pd.api.types.is_integer_dtype(data["y"]) and (most := data["y"].value_counts(normalize=True).max()) > UNEVEN:
+    if pd.api.types.is_integer_dtype(y) and (most := y.value_counts(normalize=True).max()) > UNEVEN:
         yield f"{most:.0%} are of one class; beside `dataset:` write `metric: {{name: BalancedAccuracy}}`"
 
 

@@ -39,10 +39,16 @@ def delimiter_of(cells: Cells) -> str:
     header = next(iter(cells.widths(",")), 0)
     for mark in ";\t|":
         own = cells.widths(mark)
-        if len(own) > 1 and own[0] > header and own[1] >= own[0]:
+        if len(own) > 1 and own[0] > header and own[1] >= own[0] and not (mark == "\t" and _holds_rows(cells)):
             return mark
     blanks = cells.widths(WHITESPACE)
     return WHITESPACE if header == 1 < blanks[0] and len(set(blanks)) == 1 < len(blanks) else ","
+
+
+def _holds_rows(cells: Cells) -> bool:
+    """Whether what tabs part has cells of several numbers in every line, as columns of a fixed width have."""
+    lines = [row for _, row in islice(cells.by("\t"), SAMPLE)]
+    return all(any(len(parts := cell.split()) > 1 and all(map(_is_number, parts[:2])) for cell in row) for row in lines)
 
 
 def header_of(cells: Cells, sep: str, file: Path, target: str | None) -> tuple[list[str], int]:

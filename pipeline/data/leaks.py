@@ -5,8 +5,10 @@ have. All of it is looked for in the frame of a dataset (see :mod:`pipeline.data
 file's order.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations, islice
 from typing import Any
 
 import numpy as np
@@ -45,6 +47,7 @@ def leaks(data: pd.DataFrame, trusted: Sequence[str] = (), *, is_in_order: bool 
     Where the parts follow one another in time (``is_in_order``), a column that counts the rows tells nothing of the later ones.
     """
     columns = [Column.from_dict(column) for column in data.attrs.get("columns", ())]
+    made_of = _made_of(data, [column for column in columns if column.name not in trusted])
     targets = [_Target.of(data[name].to_numpy()) for name in targets_of(data)]
     for number, column in enumerate(columns):
         if column.name in trusted:
@@ -53,8 +56,8 @@ def leaks(data: pd.DataFrame, trusted: Sequence[str] = (), *, is_in_order: bool 
         found = None if column.categories or is_in_order else _of_rows(x, column.name)
         for target in targets if len(x) >= FEWEST else ():
             found = found or _of_target(x, target, column)
-        if found:
-            yield Leak(column.name, *found)
+        if found or column.name in made_of:
+            yield Leak(column.name, *(found or (made_of[column.name], False)))
 
 
 def _of_rows(x: Floats, name: str) -> tuple[str, bool] | None:
@@ -110,6 +113,39 @@ def _of_target(x: Floats, target: _Target, column: Column) -> tuple[str, bool] |
     if (is_one and abs(goes.sum()) == len(goes)) or _is_straight(x, target.y):
         return "follows the target in every row, up or down, as the target in another unit does", False
     return None
+
+
+def _made_of(data: pd.DataFrame, columns: Sequence[Column]) -> dict[str, str]:
+    """The columns that a number to be predicted is the sum, the difference or the product of, two by two; and why."""
+    if len(data) < FEWEST:
+        return {}
+    places = {column["name"]: place for place, column in enumerate(data.attrs.get("columns", ()))}
+    numbers = {column.name: data[f"x{places[column.name]}"].to_numpy() for column in columns if not column.categories}
+    found: dict[str, str] = {}
+    for target in targets_of(data):
+        y = data[target].to_numpy()
+        if np.issubdtype(y.dtype, np.integer):
+            continue
+        for (one, a), (other, b) in islice(combinations(numbers.items(), 2), MOST_PAIRS):
+            for how, make in _TOGETHER.items():
+                if _is_exact(make(a[:FEWEST], b[:FEWEST]), y[:FEWEST]) and _is_exact(make(a, b), y):
+                    found |= {one: f"gives the target with {other}: {how}", other: f"gives the target with {one}: {how}"}
+    return found
+
+
+MOST_PAIRS = 5_000
+"""Of columns that are looked at, which takes a second."""
+_TOGETHER: Mapping[str, Callable[[Floats, Floats], Floats]] = {
+    "it is their sum": operator.add,
+    "it is their difference": operator.sub,
+    "it is their difference, the other way round": lambda a, b: b - a,
+    "it is their product": operator.mul,
+}
+
+
+def _is_exact(made: Floats, y: Floats) -> bool:
+    """Whether they are the same but for rounding, where both vary."""
+    return bool(np.ptp(y) > 0 and np.abs(made - y).max() <= EXACT * np.abs(y).max())
 
 
 def _is_straight(x: Floats, y: npt.NDArray[Any]) -> bool:

@@ -17,7 +17,31 @@ from pipeline.data.targets import labelled, target_of
 
 MOST = 12
 """Remedies after which something is wrong with them."""
-USUAL = ("target", "label", "labels", "class", "y", "outcome", "output", "response", "price", "saleprice", "survived", "churn")
+MOST_CLASSES = 0.1
+"""Of a table's rows: of more classes not each can have a few samples in each part."""
+USUAL = (
+    "target",
+    "label",
+    "labels",
+    "class",
+    "y",
+    "outcome",
+    "output",
+    "response",
+    "price",
+    "saleprice",
+    "survived",
+    "churn",
+    "click",
+    "fraud",
+    "isfraud",
+    "exited",
+    "medv",
+    "medhouseval",
+    "medianhousevalue",
+    "species",
+    "diagnosis",
+)
 """What people call a target, folded."""
 
 
@@ -43,7 +67,7 @@ def proposed(path: Paths, target: str | None = None) -> Proposal:
     read, chosen = _reading(path, target), ""
     table = read_table(path, Reading.model_validate(read), target)
     if target is None:
-        target, chosen = _target_in(table)
+        target, chosen = _target_in(table, are_own_names=read.get("header", 0) is not None)
     proposal = Proposal({"path": path, "target": target} | ({"read": read} if read else {}), table, table, chosen=chosen)
     for _ in range(MOST):
         try:
@@ -115,17 +139,18 @@ def candidates(table: pd.DataFrame) -> dict[str, str]:
             classes = target_of(values.reset_index(drop=True), Options(name), Remarks())[1] if len(values) else None
         except DatasetError:
             continue
-        if classes is not None and not str(name).startswith("Unnamed: "):
+        are_few = classes is not None and len(classes) <= max(MOST_CLASSES * len(table), 2)
+        if classes is not None and are_few and not str(name).startswith("Unnamed: "):
             found[str(name)] = f"{len(classes)} classes" if classes else "a number"
     return found
 
 
-def _target_in(table: pd.DataFrame) -> tuple[str, str]:
-    """The column to be predicted, and why it is thought so."""
+def _target_in(table: pd.DataFrame, *, are_own_names: bool) -> tuple[str, str]:
+    """The column to be predicted, and why it is thought so; names that were made up say nothing."""
     able = candidates(table)
     if not able:
         raise DatasetError("target", "no column can be predicted", "give the table a column of numbers or classes")
-    named = [name for name in able if folded(name) in USUAL]
+    named = [name for name in able if are_own_names and folded(name) in USUAL]
     name, why = (named[0], "by its name") if named else (next(iter(able)), "the last column that can be predicted")
     others = [f"{other} ({what})" for other, what in able.items() if other != name]
     return name, f"{why}; {_few(others)}"

@@ -15,6 +15,7 @@ from torch.func import functional_call, grad_and_value, vmap
 
 from pipeline.config.params import Clipping
 from pipeline.engine.optimizers import StackedOptimizer
+from pipeline.engine.parts import in_parts
 from pipeline.problems.dropout import draws_of
 from pipeline.problems.losses import Loss
 from pipeline.problems.metrics import Metric
@@ -82,29 +83,44 @@ class Functions:
         ``numbers`` (kinds,) are those of the optimizer's update, then two random ones where the model has dropout;
         ``weights`` (samples,) those of each sample in the mean.
         """
-        count = len(self.names)
-        of_update, draw = (numbers[:-2], numbers[-2:]) if self.draws else (numbers, numbers)
-        gradients, loss = self.gradients(state[:count], draw, x, y, weights)
+        gradients, loss = self.gradients(state[: len(self.names)], self.draw_of(numbers), x, y, weights)
+        return (*self.update(state, gradients, numbers), loss)
+
+    def draw_of(self, numbers: Tensor) -> Tensor:
+        """The two random numbers of a step, where the model has dropout."""
+        return numbers[-2:] if self.draws else numbers
+
+    def update(self, state: State, gradients: State, numbers: Tensor) -> State:
+        """The state behind a step along these gradients."""
+        count, per = len(self.names), len(self.optimizer.starts)
+        of_update = numbers[:-2] if self.draws else numbers
         gradients = _clipped(gradients, self.clip)
-        per = len(self.optimizer.starts)
         updated = [
             self.optimizer.update(state[i], gradients[i], tuple(state[count + i * per : count + (i + 1) * per]), of_update)
             for i in range(count)
         ]
-        return (*(new for new, _ in updated), *(kept for _, all_kept in updated for kept in all_kept), loss)
+        return [*(new for new, _ in updated), *(kept for _, all_kept in updated for kept in all_kept)]
 
     def gradients(self, parameters: State, draw: Tensor, x: Tensor, y: Tensor, weights: Tensor) -> tuple[State, Tensor]:
-        """Those of a batch's loss, and the loss; ``draw`` are the two random numbers."""
+        """Those of a batch's loss, and the loss.
+
+        ``draw`` are the two random numbers, and of a part of a batch its first sample.
+        """
 
         def mean_loss(parameters: State) -> Tensor:
             tensors = self._placed(parameters) | dict.fromkeys(self.draws, draw)
-            outputs = functional_call(self.model, tensors, (x,), tie_weights=False)
+            with in_parts(x.device):
+                outputs = functional_call(self.model, tensors, (x,), tie_weights=False)
             total = (weights * self.loss.per_sample(outputs, y)).sum()
             counts = self.loss.counts(y, like=outputs)
             return total if counts is None else total / (weights * counts).sum()
 
         found: tuple[State, Tensor] = grad_and_value(mean_loss)(parameters)
         return found
+
+    def is_sum(self, y: Tensor, like: Tensor) -> bool:
+        """Whether a batch's gradients are the sum of those of its parts, each by itself."""
+        return self.loss.counts(y, like=like) is None
 
     def evaluation(self, state: State, x: Tensor, y: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         """The sums over the samples of their losses and of their metric, each counted ``weights`` times.
@@ -128,7 +144,8 @@ class Functions:
         return outputs
 
     def _outputs(self, parameters: State, x: Tensor) -> Tensor:
-        outputs: Tensor = functional_call(self._evaluated, self._placed(parameters), (x,), tie_weights=False)
+        with in_parts(x.device):
+            outputs: Tensor = functional_call(self._evaluated, self._placed(parameters), (x,), tie_weights=False)
         return outputs
 
 

@@ -33,6 +33,8 @@ ONE_BY_ONE = ("loop", "script")
 CheckpointOf = Callable[[Problem, Run], Checkpoint]
 WORTH_COMPILING = 100
 """Optimizer steps of a run from which two seconds for compiling are earned back; it is done once and kept."""
+SIDE_BY_SIDE = 16
+"""Runs that have to fit into memory together, for them to be faster than one after the other: as many as a block has."""
 _log = logging.getLogger(__name__)
 
 
@@ -55,7 +57,15 @@ def ways(problem: Problem, optimizer: Component, device: torch.device) -> tuple[
     if wrong or asked == "loop":
         return ("loop",)
     first: tuple[Way, ...] = ("compiled",) if device.type == "cpu" and is_to_be_compiled(problem, WORTH_COMPILING) else ()
-    return (*first, "tensors", "loop") if asked == "auto" else first or ("tensors",)
+    if asked != "auto":
+        return first or ("tensors",)
+    return (*(way for way in (*first, "tensors") if device.type != "cpu" or _pays(way, problem, optimizer)), "loop")
+
+
+def _pays(way: Way, problem: Problem, optimizer: Component) -> bool:
+    """Whether runs are faster side by side on the CPU: those of a model that is large enough keep it busy one by one."""
+    samples = max(problem.params.batch_size, EVALUATED_AT_ONCE) if way == "tensors" else 0
+    return fitting(problem, optimizer, torch.float32, samples) >= SIDE_BY_SIDE
 
 
 def train(

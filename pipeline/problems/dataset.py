@@ -16,7 +16,7 @@ from pipeline.config.arrays import Floats, Indices
 from pipeline.config.errors import PipelineError
 from pipeline.config.files import ResultsError
 from pipeline.config.fingerprints import as_json
-from pipeline.problems.encoding import Column, Scale, Transform, encode
+from pipeline.problems.encoding import Column, Columns, Scale, Transform, encode, numbers_first
 from pipeline.problems.losses import Task
 
 if TYPE_CHECKING:
@@ -118,6 +118,8 @@ class Dataset:
     weights: Floats | None = None
     """How much each sample counts in the loss, (samples,); None where all count the same."""
     targets_called: tuple[str, ...] = ()
+    as_places: bool = False
+    """Whether a model takes the columns of a table apart (:class:`Columns`); else categories are one-hot."""
 
     @classmethod
     def of(cls, name: str, data: pd.DataFrame, splits: Mapping[int, Split]) -> "Dataset":
@@ -165,11 +167,15 @@ class Dataset:
     @property
     def shape(self) -> tuple[int, ...]:
         """That of a sample as a model takes it."""
+        if self.as_places and self.columns:
+            return (len(self.columns),)
         return (sum(column.width for column in self.columns),) if self.columns else tuple(self.x.shape[1:])
 
     @property
-    def inputs(self) -> int | tuple[int, ...]:
-        """Number of a model's inputs; the shape of a sample that is no plain row."""
+    def inputs(self) -> int | tuple[int, ...] | Columns:
+        """Number of a model's inputs; the shape of a sample that is no plain row; or the columns of one that is."""
+        if self.as_places and len(self.shape) == 1 and not self.is_tokens:
+            return Columns.of(self.columns) if self.columns else Columns(self.shape[0])
         return self.shape[0] if len(self.shape) == 1 and not self.is_tokens else self.shape
 
     @property
@@ -221,7 +227,7 @@ class Dataset:
     def _encoded(self, seed: int) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.generic], Scale]:
         """All inputs, targets and the targets' scale, by the training part of the seed; kept, for each round needs them."""
         if seed not in self._known:
-            x = encode(self.x, self.columns, self.split(seed).train) if self.columns else self.x
+            x = encode(self.x, self.columns, self.split(seed).train, as_places=self.as_places) if self.columns else self.x
             scale = self.scale(seed)
             y = self.y if self.task == "classification" else scale.standardised(self.y)
             if self.columns:
@@ -242,8 +248,9 @@ class Dataset:
     def _refuse_overflow(self, values: npt.NDArray[np.float32]) -> None:
         """Refuse what is that far away from a training part that single precision does not hold how far."""
         for row, place in np.argwhere(np.isinf(values))[:1]:
-            ends = np.cumsum([column.width for column in self.columns])
-            names = [f"the column {column.name}" for column in self.columns] + ["the target"]
+            columns = [own for _, own in numbers_first(self.columns)] if self.as_places else self.columns
+            ends = np.cumsum([1 if self.as_places else column.width for column in columns])
+            names = [f"the column {column.name}" for column in columns] + ["the target"] * self.targets
             raise ProblemError(
                 f"params.yaml: problems.{self.name}: {names[np.searchsorted(ends, place, side='right')]} is too far in row "
                 f"{row + 1} from all that a training part has; correct this row or take it out"

@@ -20,7 +20,8 @@ class CountedDropout(nn.Module):
     """``torch.nn.Dropout`` (for ``whole_channels``, ``Dropout1d`` to ``Dropout3d``) with masks from the buffer ``draw``.
 
     ``draw`` holds two whole numbers from 0 to ``LARGEST`` - 1, new ones at each step of each run; ``layer`` tells the layers
-    of a model apart. Each element's number is hashed with them.
+    of a model apart. Each element's number is hashed with them; of a part of a batch, a third number says how many samples
+    are before it.
     """
 
     draw: Tensor
@@ -43,7 +44,9 @@ class CountedDropout(nn.Module):
         shape = (*x.shape[:2], *(1 for _ in x.shape[2:])) if self.whole_channels else x.shape
         count = int(np.prod(shape))
         number = torch.arange(count, device=x.device).reshape(shape)
-        first, second = self.draw.long().unbind()
+        first, second, *before = self.draw.long().unbind()
+        if before:
+            number = number + before[0] * (count // len(x))
         # Both keys hang on all three numbers: masks with one key in common would be each other's permutations.
         key = _mixed(_mixed(_mixed(first) ^ second) ^ (self.layer + 1))
         bits = _mixed(_mixed(number ^ key) ^ _mixed(key ^ 0x9E3779B9))

@@ -47,6 +47,31 @@ class Column:
         return len(self.categories) or 1
 
 
+@dataclass(frozen=True)
+class Columns:
+    """A table's columns, for a model that takes them apart: ``numbers`` inputs that are numbers come first.
+
+    Behind them is one input for each category: its place, a whole number from 1 up, or 0 where the training part lacks it.
+    ``categories`` has how many places each column has, with that 0; ``names`` all columns in this order.
+    """
+
+    numbers: int
+    categories: tuple[int, ...] = ()
+    names: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, columns: Sequence[Column]) -> "Columns":
+        """Those of a table."""
+        ordered = [column for _, column in numbers_first(columns)]
+        sizes = tuple(len(column.categories) + 1 for column in ordered if column.categories)
+        return cls(len(columns) - len(sizes), sizes, tuple(column.name for column in ordered))
+
+
+def numbers_first(columns: Sequence[Column]) -> list[tuple[int, Column]]:
+    """Each column and its place: numbers, then categories."""
+    return sorted(enumerate(columns), key=lambda each: bool(each[1].categories))
+
+
 def category_texts(values: "pd.Series[Any]") -> "pd.Series[str]":
     """What each value is called as a category: 8, 8.0 and the texts of both are all ``8``; missing ones stay missing.
 
@@ -85,9 +110,11 @@ def lost_in_single_precision(x: npt.NDArray[Any]) -> tuple[str, str] | None:
     return None
 
 
-def encode(x: npt.NDArray[np.generic], columns: Sequence[Column], train: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+def encode(
+    x: npt.NDArray[np.generic], columns: Sequence[Column], train: npt.NDArray[np.int64], *, as_places: bool = False
+) -> npt.NDArray[np.float32]:
     """Inputs (samples, widths of all columns) from raw columns (samples, columns), fitted on the rows ``train``."""
-    return encoded(fitted(x[train], columns), x)
+    return encoded(fitted(x[train], columns, as_places=as_places), x)
 
 
 def encoded(transformer: Any, x: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
@@ -97,8 +124,8 @@ def encoded(transformer: Any, x: npt.NDArray[np.generic]) -> npt.NDArray[np.floa
     return inputs
 
 
-def fitted(x: npt.NDArray[np.generic], columns: Sequence[Column]) -> Any:
-    """The transformer (of scikit-learn) of raw columns, fitted on the samples ``x``.
+def fitted(x: npt.NDArray[np.generic], columns: Sequence[Column], *, as_places: bool = False) -> Any:
+    """The transformer (of scikit-learn) of raw columns, fitted on the samples ``x``; ``as_places`` as :class:`Columns` says.
 
     A missing number becomes their median, a missing category their most frequent one; what all of them lack becomes zeros. So
     does a category that none of them has: an input of its own would come with weights that nothing has trained.
@@ -109,16 +136,25 @@ def fitted(x: npt.NDArray[np.generic], columns: Sequence[Column]) -> Any:
     from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
     steps: list[Any] = []
-    for number, column in enumerate(columns):
+    for number, column in numbers_first(columns) if as_places else enumerate(columns):
         if column.categories:
             places = np.arange(len(column.categories), dtype=np.float64)
-            known = FunctionTransformer(partial(np.multiply, np.isin(places, x[:, number])))
-            then = [OneHotEncoder(categories=[places], sparse_output=False), known]
+            are_known = np.isin(places, x[:, number])
+            if as_places:
+                then = [FunctionTransformer(partial(_places, are_known))]
+            else:
+                known = FunctionTransformer(partial(np.multiply, are_known))
+                then = [OneHotEncoder(categories=[places], sparse_output=False), known]
         else:
             then = [FunctionTransformer(partial(_from_the_middle, _middle(x[:, number]))), StandardScaler()]
         filled = SimpleImputer(strategy="most_frequent" if column.categories else "median", keep_empty_features=True)
         steps.append((str(number), make_pipeline(filled, *then), [number]))
     return ColumnTransformer(steps).fit(x.astype(np.float64))
+
+
+def _places(are_known: npt.NDArray[np.bool_], values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """From 1 up, 0 where a category is not known."""
+    return np.where(are_known[values.astype(np.int64)], values + 1, 0.0)
 
 
 def _middle(values: npt.NDArray[np.generic]) -> float:

@@ -1,12 +1,15 @@
 """Models by name: each is one function ``f(inputs, outputs, **arguments) -> torch.nn.Module``.
 
 ``inputs`` is the number of features where a sample is a plain row, else the shape of a sample: (channels, height, width) of
-an image, (length, channels) of a sequence of vectors, (length,) of a sequence of token ids. The module maps (batch, …) to
+an image, (length, channels) of a sequence of vectors, (length,) of a sequence of token ids. A function that asks for
+``inputs: Columns`` is told which of a table's inputs are numbers and which are categories. The module maps (batch, …) to
 (batch, ``outputs``): one output per class, one for a number.
 """
 
+import inspect
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated, Literal
 
@@ -18,30 +21,46 @@ from torch.nn.parameter import is_lazy
 from pipeline.config.params import Component
 from pipeline.config.registry import Registered, Registry, arguments_of, called
 from pipeline.problems.dropout import counted
+from pipeline.problems.encoding import Columns as Columns  # noqa: PLC0414  # for models of the user's own
 
 Builder = Callable[..., nn.Module]
 Width = Annotated[int, Field(ge=1, le=1_000_000)]
+Activation = Literal["relu", "gelu", "tanh"]
 Dropped = Annotated[float, Field(ge=0, lt=1)]
 
-models: Registry[Registered] = Registry("model")
+
+@dataclass(frozen=True)
+class RegisteredModel(Registered):
+    """A model; one that ``takes_columns`` is given places of categories and not a one-hot input for each."""
+
+    takes_columns: bool = False
+
+
+models: Registry[RegisteredModel] = Registry("model")
 
 
 def register(name: str) -> Callable[[Builder], Builder]:
     """Make a function, or a class of modules, known under ``name``."""
 
     def add(function: Builder) -> Builder:
-        models.add(Registered(name, called(function), arguments_of(function, given=2)))
+        arguments = arguments_of(function, given=2)
+        inputs = next(iter(inspect.signature(function).parameters.values())).annotation
+        takes_columns = inputs is Columns or str(inputs).rpartition(".")[2] == Columns.__name__
+        models.add(RegisteredModel(name, called(function), arguments, takes_columns))
         return function
 
     return add
 
 
-def built(component: Component, inputs: int | tuple[int, ...], outputs: int, blank: Tensor) -> nn.Module:
+def built(component: Component, inputs: int | tuple[int, ...] | Columns, outputs: int, blank: Tensor) -> nn.Module:
     """The model of that name in single precision, with counted dropout.
 
     What is lazy in it takes its shape from the samples ``blank``.
     """
-    model = models[component.name].function(inputs, outputs, **component.args)
+    entry = models[component.name]
+    if entry.takes_columns and not isinstance(inputs, Columns):
+        raise ValueError(f"{component.name} takes the columns of a table, and a sample is of shape {inputs}")
+    model = entry.function(inputs, outputs, **component.args)
     if not isinstance(model, nn.Module):
         raise ValueError(f"{component.name} gives {_kind(model)}, and a torch.nn.Module is needed")
     if _lazy(model):
@@ -104,7 +123,7 @@ def mlp(
     inputs: int,
     outputs: int,
     hidden: Annotated[list[Width], Field(min_length=1, max_length=100)],
-    activation: Literal["relu", "gelu", "tanh"] = "relu",
+    activation: Activation = "relu",
     dropout: Dropped = 0.0,
 ) -> nn.Module:
     """Fully connected layers of the ``hidden`` sizes, an activation (and dropout) behind each, then one to the outputs."""
@@ -114,6 +133,48 @@ def mlp(
         layers += [nn.Linear(size_in, size_out), functions[activation]()]
         layers += [nn.Dropout(dropout)] if dropout else []
     return nn.Sequential(*layers, nn.Linear(hidden[-1], outputs))
+
+
+@register("tabular")
+def tabular(
+    inputs: Columns,
+    outputs: int,
+    hidden: Annotated[list[Width], Field(min_length=1, max_length=100)],
+    width: Width | None = None,
+    activation: Activation = "relu",
+    dropout: Dropped = 0.0,
+) -> nn.Module:
+    """For tables: an ``mlp`` of the numbers and of each category's embedding (Guo and Berkhahn, 2016, arXiv:1604.06737).
+
+    An embedding has ``width`` numbers, else half as many as there are categories, at most 50. Of a category that the training
+    part lacks they are zeros.
+    """
+    return Tabular(inputs, outputs, hidden, width, activation, dropout)
+
+
+MOST = 50
+"""Numbers that a category is embedded in, where it is not said."""
+
+
+class Tabular(nn.Module):
+    """See :func:`tabular`."""
+
+    def __init__(
+        self, inputs: Columns, outputs: int, hidden: list[int], width: int | None, activation: Activation, dropout: float
+    ) -> None:
+        super().__init__()
+        self.numbers = inputs.numbers
+        self.embeddings = nn.ModuleList(nn.Embedding(size, width or min(MOST, size // 2)) for size in inputs.categories)
+        embedded = sum(embedding.embedding_dim for embedding in self.embeddings)  # type: ignore[misc]
+        self.layers = mlp(self.numbers + embedded, outputs, hidden, activation, dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """From (batch, columns) to (batch, outputs)."""
+        numbers, places = x[:, : self.numbers], x[:, self.numbers :].long()
+        known = (places > 0).to(x.dtype)
+        parts = [numbers, *(e(places[:, i]) * known[:, i : i + 1] for i, e in enumerate(self.embeddings))]
+        outputs: Tensor = self.layers(torch.cat(parts, dim=1))
+        return outputs
 
 
 @register("cnn")

@@ -38,7 +38,8 @@ class Problem:
     @classmethod
     def of(cls, data: Dataset, params: ProblemParams, schedules: Mapping[str, Schedule]) -> "Problem":
         """The problem, with schedules that know which way the metric they watch is better."""
-        problem = cls(data, params, schedules)
+        takes_columns = models[params.model.name].takes_columns
+        problem = cls(replace(data, as_places=True) if takes_columns else data, params, schedules)
         more_is_better = metrics[problem.metric_name].higher_is_better
         return replace(problem, schedules={label: directed(s, more_is_better) for label, s in schedules.items()})
 

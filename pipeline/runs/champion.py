@@ -78,7 +78,7 @@ class Champion:
             names = ", ".join([*missing, *unexpected])
             raise ChampionError(f"the weights are of another model than {problem.params.model.name} (see {names})")
         data = problem.data
-        encoder = fitted(data.x[data.split(seed).train], data.columns) if data.columns else None
+        encoder = fitted(data.x[data.split(seed).train], data.columns, as_places=data.as_places) if data.columns else None
         classes = data.class_names if data.task == "classification" else ()
         return cls(model, data, problem.loss, encoder, data.scale(seed), classes)
 

@@ -90,10 +90,13 @@ def of_sweep(
         decades = math.log10(tune.lr.ends[1] / tune.lr.ends[0])
         beyond = DECADES * (asked.points - 1) / decades / asked.points  # at one end of each grid
         yield from (unknown(epochs, 0, math.ceil(len(runs) * beyond), search=True) for epochs, runs in of_epochs.items())
+        yield unknown(problem.params.epochs, 0, len(problem.schedules) * seeds, search=True)
         for epochs in [*by_budget][1:]:
             yield unknown(epochs, len(problem.schedules) * seeds * (1 + STREAMS), search=True)
         return
     yield Work(problem.params.epochs, 0, 0, len(table) - sum(map(len, of_epochs.values())), search=True)
+    if own := sweep.at_own_rates(table):
+        yield counted(problem, [probe.run for probe in own], device, search=True)
     probes = sweep.over_budgets(table, fresh)
     for epochs in [*by_budget][1:]:
         yield counted(problem, [probe.run for probe in probes if probe.run.epochs == epochs], device, search=True)

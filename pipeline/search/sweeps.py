@@ -157,6 +157,20 @@ class Sweep:
         rates = grid(self.rates, self.points)
         return [probe for epochs in self.seeds for label in self.best for probe in self._probes(label, epochs, rates)]
 
+    def at_own_rates(self, table: pd.DataFrame) -> list[Probe]:
+        """At the full budget, what is recommended just as it is, where its rate lies between two of those that ``table`` has.
+
+        Else a line between two points of the grid would say what it loses, which it need not.
+        """
+        epochs = next(iter(self.seeds))
+        probes: list[Probe] = []
+        for label, schedule in self.best.items():
+            tried = table.loc[(table["scheduler"] == label) & (table["epochs"] == epochs), "lr"]
+            own = plain_rate(schedule.lr, self.problem.lr)
+            if len(tried) and tried.min() < own < tried.max() and not np.isclose(tried, own, rtol=1e-6).any():
+                probes += self._probes(label, epochs, [schedule.lr])
+        return probes
+
     def over_budgets(self, table: pd.DataFrame, fresh: Iterable[int]) -> list[Probe]:
         """At each shorter budget the schedules as written, and on ``fresh`` seeds at the best rates that ``table`` has."""
         (_, seeds), *others = self.seeds.items()  # the full budget comes first

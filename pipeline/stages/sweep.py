@@ -27,14 +27,14 @@ def main(problem_name: str) -> None:
 
 
 def swept(params: Params, asked: SweepParams, problem_name: str, workers: Workers) -> pd.DataFrame:
-    """A row for each run: over peak rates at every budget, then at the shorter budgets, as written and at the best rates."""
+    """A row for each run: over peak rates at every budget and at the recommended ones, then at the shorter budgets."""
     problem = load_problem(problem_name, params.problem(problem_name), params.schedules(problem_name))
     best = results.read_schedules(problem_name)
     epochs, seeds = problem.params.epochs, range(params.seed_range.least)
     by_budget = seeds_by_budget(asked, epochs, seeds)
     sweep = Sweep(problem, best, params.tune.lr, asked.points, by_budget, find_device(params.device), workers)
     over_rates = sweep.over_rates()
-    probes = sweep.over_budgets(over_rates, params.fresh[: len(seeds)])
+    probes = [*sweep.at_own_rates(over_rates), *sweep.over_budgets(over_rates, params.fresh[: len(seeds)])]
     if told := said(over_rates, params.tune.lr, problem.lr):
         terminal.tell(f"sweep@{problem_name}: {told}")
     return pd.concat([over_rates, sweep.trained(probes)], ignore_index=True) if probes else over_rates

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.analysis.epochs import judged, last_or_best, sentence
+from pipeline.analysis.epochs import judged, last_or_best, sentence, turned
 from pipeline.analysis.statistics import compare
 from pipeline.analysis.tables import ProblemResults
 from pipeline.config.params import Epoch, ReportParams
@@ -68,6 +68,12 @@ def test_a_table_and_a_sentence_say_where_the_verdict_would_turn(results: Proble
     assert "By the last epoch of each run instead of the best" in sentence(table, "best")
     assert "noisy (worse instead of practically equal)" in sentence(table, "best")
     assert not sentence(table[table["scheduler"] != "noisy"], "last")
+    assert turned(table, "best", "default", "noisy") == (
+        "by the last epoch of each run instead of the best others are surely better"
+    )
+    assert not turned(table, "last", "default", "noisy")
+    assert not turned(table, "best", "default", "base")
+    assert not turned(table, "best", "default", None)
 
 
 def test_the_test_part_has_a_verdict_of_its_own(results: ProblemResults) -> None:

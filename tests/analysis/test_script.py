@@ -35,7 +35,7 @@ from pipeline.data.splits import draw_splits
 from pipeline.data.tables import dataset_of
 from pipeline.engine import loop
 from pipeline.problems.dataset import Dataset
-from pipeline.problems.encoding import Column, encode
+from pipeline.problems.encoding import Column, Columns, encode
 from pipeline.problems.losses import register as register_loss
 from pipeline.problems.metrics import Metric, metrics
 from pipeline.problems.metrics import register as register_metric
@@ -816,6 +816,30 @@ def test_a_raw_table_trains_with_its_own_loss(
     np.testing.assert_allclose(parts["train"][0], encode(made[["x0", "x1"]].to_numpy(), columns, train)[train], rtol=1e-5)
     names["train"](str(tmp_path / "tiny.parquet"))
     assert ("R²" if data.is_regression else "accuracy") in capsys.readouterr().out
+
+
+def test_embedded_categories_are_those_of_the_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The script's inputs have the same numbers, and each category a place of its own, 0 where training lacks it."""
+    draw = np.random.default_rng(0)
+    table = pd.DataFrame({"b": np.resize([*"uvwxyz"], 80), "a": draw.normal(5, 2, 80), "goal": draw.normal(size=80)})
+    made = dataset_of(table.assign(b=table["b"].where(table.index > 2, "rare"), c=draw.choice([*"st"], 80)), "goal")
+    made.to_parquet(tmp_path / "tiny.parquet", index=False)
+    params = problem({"name": "tabular", "hidden": [4]}, resample=False)
+    splits = draw_splits("tiny", made, [0], resample=False)
+    tiny = Problem.of(Dataset.of("tiny", made, splits), params, {"Label": schedule("LinearDecay", {})})
+    run = row(schedule("LinearDecay", {}), params, Budget(20, 12))
+    source = script("tiny", params, run, 12, "It leads.", Data.of(made))
+    assert_clean(tmp_path, source)
+    names = program(source)
+    ours = names["load"](str(tmp_path / "tiny.parquet"))["train"][0].numpy()
+    theirs = tiny.data.samples([0]).x[splits[0].train].astype(np.float32)
+    np.testing.assert_allclose(ours[:, 0], theirs[:, 0], rtol=1e-5)
+    for place in (1, 2):
+        pairs = {(int(a), int(b)) for a, b in zip(ours[:, place], theirs[:, place], strict=True)}
+        assert len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
+    names["train"](str(tmp_path / "tiny.parquet"))
+    assert "R²" in capsys.readouterr().out
+    assert tiny.data.inputs == Columns(1, (8, 3), ("a", "b", "c"))
 
 
 def test_the_target_of_arrays_is_standardised_as_in_the_study(tmp_path: Path) -> None:

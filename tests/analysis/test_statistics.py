@@ -339,7 +339,7 @@ def test_tuning_gain_is_paired_and_needs_both_variants(make_runs: MakeRuns) -> N
 def test_what_is_better_one_way_is_worse_the_other(pairs: list[tuple[float, float]]) -> None:
     runs = two([a for a, _ in pairs], [b for _, b in pairs])
     there, back = compare(runs, "A", matters=0).iloc[1], compare(runs, "B", matters=0).iloc[0]
-    mirror = {"better": "worse", "worse": "better"}
+    mirror = {"better": "worse", "worse": "better", "no better": "no worse", "no worse": "no better"}
     assert back["verdict"] == mirror.get(there["verdict"], there["verdict"])
     assert back["p"] == there["p"]
     assert (back["difference"], back["difference_low"]) == (-there["difference"], -there["difference_high"])

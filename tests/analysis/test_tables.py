@@ -142,3 +142,13 @@ def test_a_recommendation_says_what_is_averaged(recommend: Callable[..., Any]) -
 def test_a_recommendation_that_no_run_has_stays_as_written(recommend: Callable[..., Any], best: Mapping[str, Any]) -> None:
     found = recommend(best)
     assert (found.lr, found.args, found.lr_written) == (None, None, best["lr"])
+
+
+def test_a_scheduler_that_never_reacted_is_told(problem: ProblemParams, make_runs: MakeRuns, make_curves: MakeCurves) -> None:
+    runs = make_runs({("default", label): [1.0, 1.1] for label in ("base", "still", "moved")})
+    runs["name"] = runs["scheduler"].map({"base": "ConstantLR", "still": "ReduceLROnPlateau", "moved": "ReduceLROnPlateau"})
+    curves = make_curves(runs, 3).assign(lr=0.5)
+    curves.loc[(curves["scheduler"] == "moved") & (curves["epoch"] == 3), "lr"] = 0.05
+    (found,) = gather("P", problem, ["base", "still", "moved"], [(runs, curves)]).all_traps
+    assert (found["scheduler"], found["trap"]) == ("still", "never reacts")
+    assert found["what"] == "the rate stood at 0.5 in all 2 runs"

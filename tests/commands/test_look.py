@@ -12,6 +12,7 @@ from pipeline.commands import look
 from pipeline.config.errors import PipelineError
 from pipeline.config.params import load_params
 from pipeline.stages import dataset
+from tests.commands.published import PUBLISHED
 
 ROWS = 200
 
@@ -69,6 +70,25 @@ def test_a_look_tells_all_columns_and_what_to_paste(table: Path, capsys: pytest.
     assert load_params(CATALOGUE).problem("my_houses").dataset.args["unlabelled"] == "drop"
     dataset.main("my_houses")
     assert "199 samples" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_tables_as_they_are_published(name: str, tmp_path: Path, repository: Path) -> None:
+    file, write, entry = PUBLISHED[name]
+    (tmp_path / file).write_bytes(write(np.random.default_rng(0)))
+    proposal = look.looked_at([tmp_path / file], None)
+    assert proposal.entry == {"path": file, **entry}
+    hints = " ".join(look.hints(proposal))
+    assert ("positive: ja" in hints) == (name == "customers")
+    assert ("{name: tabular" in hints) == (name in ("clicks", "cars"))
+
+
+def test_whole_numbers_that_are_classes_may_be_amounts(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (repository / "inputs").mkdir(exist_ok=True)
+    frame = pd.DataFrame({"a": np.random.default_rng(0).normal(size=100), "quality": np.resize([5, 6, 7], 100)})
+    frame.to_csv("inputs/wine.csv", index=False, sep=";")
+    look.main(["inputs/wine.csv"])
+    assert "# task: regression  # where quality is an amount: 5 < 6 < 7" in capsys.readouterr().out
 
 
 def test_a_file_from_elsewhere_is_to_be_copied(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

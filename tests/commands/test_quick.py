@@ -10,6 +10,7 @@ from ruamel.yaml import YAML
 from pipeline.commands import look, quick
 from pipeline.config.errors import PipelineError
 from pipeline.config.params import load_params
+from tests.commands.published import PUBLISHED
 
 
 @pytest.fixture(autouse=True)
@@ -50,6 +51,23 @@ def test_a_table_has_an_answer_and_the_params_it_came_from(table: Path, capsys: 
     assert asked["problems"]["my_houses_2024"]["epochs"] == 3
     assert (table.parent / "params.yaml").read_bytes() == before
     assert not list(table.parent.rglob("mlflow.db"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_tables_as_they_are_published_have_an_answer(
+    name: str, repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, write, entry = PUBLISHED[name]
+    (tmp_path / file).write_bytes(write(np.random.default_rng(0)))
+    quick.main([str(tmp_path / file), "--folder", "tried"])
+    problem = look.name_for(file)
+    said = capsys.readouterr().out
+    assert said.startswith(f"{problem}\n  use ")
+    assert "\n  cost " in said
+    asked = YAML(typ="safe").load(Path("tried/params.yaml"))
+    assert asked["problems"][problem]["dataset"] == {"name": "file", "path": file, **entry}
+    assert Path("tried/reports/report.html").is_file()
 
 
 def test_a_problem_of_params_is_taken_as_it_is(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:

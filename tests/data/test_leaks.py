@@ -25,6 +25,7 @@ from tests.problems.helpers import from_files
 ROWS = 60
 DRAW = np.random.default_rng(0)
 NOISE, OTHER = DRAW.normal(size=(2, ROWS))
+MORE = np.random.default_rng(1).normal(size=ROWS)
 KIND = np.resize(["a", "b", "c"], ROWS)
 LABEL = np.repeat([0, 1, 2], ROWS // 3)
 
@@ -57,6 +58,22 @@ def test_what_gives_the_target_away_is_found(target: Any, column: Any, wrong: st
     assert not found(target, column, trusted=["c"])
 
 
+@pytest.mark.parametrize(
+    ("target", "how"),
+    [
+        (NOISE + OTHER, "it is their sum"),
+        (NOISE - OTHER, "it is their difference"),
+        (OTHER - NOISE, "it is their difference, the other way round"),
+        (NOISE * OTHER, "it is their product"),
+    ],
+)
+def test_two_columns_that_give_the_target_together_are_told(target: Any, how: str) -> None:
+    """As casual and registered riders are all riders."""
+    assert found(target, NOISE) == [(f"gives the target with {two}: {how}", False) for two in ("other", "c")]
+    assert not found(target, NOISE, trusted=["c"])
+    assert not found(np.where(np.arange(ROWS) == 50, target + 1, target), NOISE)
+
+
 def test_a_column_without_a_name_that_counts_all_rows_is_left_out_already() -> None:
     assert not found(NOISE, np.arange(ROWS), "Unnamed: 0")
 
@@ -76,7 +93,7 @@ def test_a_column_without_a_name_counts_rows_whatever_is_left_of_them(column: An
         (LABEL, KIND),
         (LABEL, np.arange(ROWS) % 7),
         (LABEL, np.full(ROWS, 4)),
-        (NOISE, NOISE + OTHER),
+        (NOISE, NOISE + MORE),
         (NOISE, np.linspace(0, 1, ROWS)),
         (NOISE, np.where(np.arange(ROWS) == 3, -NOISE, NOISE) + OTHER),
     ],

@@ -154,16 +154,6 @@ class Flipped(nn.Linear):
         return outputs
 
 
-class Recurrent(nn.Module):
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.memory, self.head = nn.GRU(1, 4, batch_first=True), nn.Linear(4, outputs)
-
-    def forward(self, x: Tensor) -> Tensor:
-        outputs: Tensor = self.head(self.memory(x.unsqueeze(-1))[0][:, -1])
-        return outputs
-
-
 class Columns(nn.Linear):
     """What torch can compute for all runs on one batch, but not for each on its own."""
 
@@ -191,6 +181,10 @@ class Waves(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(torch.fft.irfft(torch.fft.rfft(x) * self.spectrum, n=x.shape[-1]))
+
+
+def layered(inputs: int, outputs: int) -> nn.Module:
+    return nn.Sequential(Columns(inputs, 4), nn.Linear(4, outputs))
 
 
 class Dropping(nn.Linear):
@@ -227,7 +221,10 @@ OBSTACLES: Mapping[str, tuple[Callable[[int, int], nn.Module], str]] = {
     "a count of its own": (Annealed, r"changes its own `done` as it is trained, which runs side by side would share"),
     "a tensor of its own": (Fourier, r"is built with another `waves` for every seed; make it the same, or a parameter"),
     "a number that nothing shows": (Flipped, r"computes something else side by side with others than alone"),
-    "a layer": (Recurrent, r"cannot be computed for many runs at once by torch\.func\.vmap \(Batching rule .* aten::gru"),
+    "a layer": (
+        layered,
+        r"cannot be computed for many runs at once by torch\.func\.vmap \(Batching rule .* aten::column_stack",
+    ),
     "an operation on batches": (Columns, r"cannot be computed for many runs at once .* aten::column_stack"),
     "gradients of its own": (Physical, r"cannot be computed for many runs at once .*requires_grad_"),
     "complex numbers": (Waves, r"has parameters that are no real numbers \(spectrum\)"),
@@ -390,12 +387,33 @@ class Attention(nn.Module):
         return outputs
 
 
-STACKABLE: list[Callable[[int, int], nn.Module]] = [tied, shared, local, single, lazy, normalised, Attention]
+class Recurrent(nn.Module):
+    """Each kind of recurrent layer, in directions and layers, with what may be left out and added."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.memory = nn.LSTM(1, 4, num_layers=2, bidirectional=True, proj_size=3, batch_first=True)
+        self.gates = nn.GRU(6, 4, num_layers=2, bias=False)
+        self.plain = nn.Sequential(nn.RNN(4, 4, nonlinearity="relu"))
+        self.inner, self.outer = nn.LSTMCell(4, 4), nn.GRUCell(4, 4, bias=False)
+        self.head = nn.Linear(5, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        values, (last, _) = self.memory(x.unsqueeze(-1))
+        hidden, state = self.plain(self.gates(values.transpose(0, 1))[0])
+        inner, cell = self.inner(hidden[-1])
+        hidden = self.outer(inner, self.inner(state[0], (inner, cell))[1])
+        outputs: Tensor = self.head(torch.cat([hidden, last.mean(dim=(0, 2))[:, None]], dim=1))
+        return outputs
+
+
+STACKABLE: list[Callable[[int, int], nn.Module]] = [tied, shared, local, single, lazy, normalised, Attention, Recurrent]
 
 
 STACK_AND_LOOP: tuple[training.Way, ...] = ("tensors", "loop")
 
 
+@pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
 @pytest.mark.parametrize("builder", STACKABLE, ids=lambda builder: builder.__name__)
 @pytest.mark.usefixtures("own_registries")
 def test_models_as_people_write_them_are_stacked(new_problem: Builder, builder: Callable[[int, int], nn.Module]) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline.engine import cache, compiler, stacked, training
+from pipeline.engine import cache, compiler, memory, stacked, training
 from pipeline.engine.lanes.operations import REDUCTIONS
 from pipeline.engine.names import name_of
 from pipeline.engine.stacked import StackError
@@ -139,6 +139,17 @@ def test_a_model_that_is_compiled_wrongly_trains_as_tensors(
     assert (
         "training the model linear without compiled code, which is slower: its compiled code does not " in record.getMessage()
     )
+
+
+def test_models_too_large_to_be_side_by_side_train_one_by_one(new_problem: Builder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """First those whose activations are, then those whose parameters are; however many runs there are."""
+    problem = new_problem(SCHEDULES, epochs=100)
+    optimizer = problem.params.optimizer
+    assert training.ways(problem, optimizer, CPU) == ("compiled", "tensors", "loop")
+    monkeypatch.setattr(memory, "IN_MEMORY", 200_000)
+    assert training.ways(problem, optimizer, CPU) == ("compiled", "loop")
+    monkeypatch.setattr(memory, "IN_MEMORY", 2_000)
+    assert training.ways(problem, optimizer, CPU) == ("loop",)
 
 
 def test_fingerprints_name_the_compiler(new_problem: Builder, monkeypatch: pytest.MonkeyPatch) -> None:

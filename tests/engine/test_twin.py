@@ -15,6 +15,7 @@ from pipeline.data.datasets import register as register_dataset
 from pipeline.engine import loop, stacked
 from pipeline.engine.lanes.program import LaneProgram
 from pipeline.engine.optimizers import STACKED
+from pipeline.problems.encoding import Column
 from pipeline.problems.problem import Problem
 from pipeline.problems.run import History, Run, collect
 from pipeline.schedulers.registry import schedulers
@@ -275,6 +276,7 @@ LOSSES: Mapping[str, Mapping[str, Any]] = {
                           "loss": {"name": "CrossEntropyLoss", "weight": [0.2, 1.0, 3.0], "label_smoothing": 0.1}},
     "two classes of weight": {"dataset": {**REGRESSION, "classes": 2, "weighted": True},
                               "loss": {"name": "BCEWithLogitsLoss"}, "metric": {"name": "AUROC"}},
+    "embedded": {"dataset": {**REGRESSION, "categories": True}, "model": {"name": "tabular", "hidden": [4]}},
 }  # fmt: skip
 
 
@@ -298,7 +300,13 @@ def test_every_loss_and_metric_as_in_the_loop(
 
 
 def a_line(
-    samples: int = 140, classes: int = 0, targets: int = 1, *, log: bool = False, weighted: bool = False
+    samples: int = 140,
+    classes: int = 0,
+    targets: int = 1,
+    *,
+    log: bool = False,
+    weighted: bool = False,
+    categories: bool = False,
 ) -> pd.DataFrame:
     """Numbers to predict, linear in five others, or classes of them."""
     draw = np.random.default_rng(0)
@@ -311,4 +319,7 @@ def a_line(
     if weighted:
         data["weight"] = draw.gamma(2, 3, samples)
     data.attrs |= {"transform": "log"} if log else {}
+    if categories:
+        data["x1"] = draw.integers(3, size=samples).astype(float)
+        data.attrs["columns"] = [Column(f"x{i}", ("u", "v", "w") if i == 1 else ()).as_dict() for i in range(5)]
     return data

@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.problems.encoding import Column, Scale, beyond_precision, encode, encoded, fitted, lost_in_single_precision
+from pipeline.problems.encoding import (
+    Column,
+    Columns,
+    Scale,
+    beyond_precision,
+    encode,
+    encoded,
+    fitted,
+    lost_in_single_precision,
+)
 
 COLUMNS = (Column("a"), Column("b", ("x", "y", "z")))
 
@@ -28,6 +37,15 @@ def test_inputs_are_standardised_by_the_training_part_alone() -> None:
 def test_a_category_that_training_never_saw_is_all_zeros() -> None:
     x = np.array([[0.0, 0], [1, 0], [2, 2]])
     np.testing.assert_array_equal(encode(x, COLUMNS, np.array([0, 1]))[:, 1:], [[1, 0, 0], [1, 0, 0], [0, 0, 0]])
+
+
+def test_places_of_categories_stand_behind_the_numbers() -> None:
+    x = np.array([[0.0, 5, 1], [1, 7, 1], [2, 6, 0], [np.nan, np.nan, np.nan]])
+    columns = (Column("b", ("x", "y", "z")), Column("a"), Column("c", ("u", "v")))
+    found = encode(x, columns, np.array([0, 1]), as_places=True)
+    # mean 6 and deviation 1; z and u are in no training row; what is missing is the first of the most frequent
+    np.testing.assert_allclose(found, [[-1, 1, 2], [1, 2, 2], [0, 0, 0], [0, 1, 2]])
+    assert Columns.of(columns) == Columns(1, (4, 3), ("a", "b", "c"))
 
 
 def test_a_column_that_is_empty_in_the_training_part_becomes_zeros() -> None:

@@ -9,6 +9,7 @@ from torch import nn
 from pipeline.config.params import Component
 from pipeline.config.registry import Registered
 from pipeline.problems.chance import Chance
+from pipeline.problems.encoding import Columns
 from pipeline.problems.models import applied, built, mlp, models, moved, register
 from pipeline.problems.optimizers import optimizers
 
@@ -21,21 +22,25 @@ def completed(each: Registered) -> dict[str, object]:
     return each.complete({name: REQUIRED[name] for name, field in each.arguments.model_fields.items() if field.is_required()})
 
 
-SHAPES: dict[str, list[int | tuple[int, ...]]] = {
+Inputs = int | tuple[int, ...] | Columns
+SHAPES: dict[str, list[Inputs]] = {
     "linear": [10, 1],
     "mlp": [10, 1],
     "cnn": [(1, 8, 8), (3, 5, 2)],
+    "tabular": [Columns(2, (4, 9)), Columns(3), Columns(0, (2,))],
     "transformer": [10, (1, 8, 8), (3, 5, 2), (7, 2)],
 }
-"""Shapes of samples that a model takes: plain rows, images, sequences of vectors."""
+"""Shapes of samples that a model takes: plain rows, columns, images, sequences of vectors."""
 
 
 @pytest.mark.parametrize(
     ("each", "inputs"), [pytest.param(each, i, id=f"{each.name}-{i}") for each in models for i in SHAPES[each.name]]
 )
 @pytest.mark.parametrize("outputs", [2, 1])
-def test_a_model_maps_samples_to_outputs(each: Registered, inputs: int | tuple[int, ...], outputs: int) -> None:
+def test_a_model_maps_samples_to_outputs(each: Registered, inputs: Inputs, outputs: int) -> None:
     model = each.function(inputs, outputs, **completed(each))
+    if isinstance(inputs, Columns):
+        inputs = inputs.numbers + len(inputs.categories)
     x = torch.zeros(7, *([inputs] if isinstance(inputs, int) else inputs))
     assert model(x).shape == (7, outputs)
 
@@ -192,3 +197,34 @@ def test_a_model_is_applied_without_gradients_but_those_that_it_takes() -> None:
     assert not applied(nn.Linear(3, 2), x).requires_grad
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
         applied(nn.Linear(5, 2), x)
+
+
+def test_categories_are_embedded_beside_the_numbers() -> None:
+    """Half as many numbers as there are places, 50 at most; and none of a category that training lacked."""
+    torch.manual_seed(0)
+    model = models["tabular"].function(Columns(1, (9, 400)), 1, hidden=[3])
+    assert [e.embedding_dim for e in model.embeddings] == [4, 50]
+    assert model.layers[0].in_features == 1 + 4 + 50
+    seen: list[torch.Tensor] = []
+    model.layers.register_forward_hook(lambda module, given, result: seen.append(given[0]))
+    model(torch.tensor([[0.5, 0, 399], [0.5, 8, 0]]))
+    assert seen[0][0].tolist() == [0.5, *[0.0] * 4, *model.embeddings[1].weight[399].tolist()]
+    assert seen[0][1].tolist() == [0.5, *model.embeddings[0].weight[8].tolist(), *[0.0] * 50]
+
+
+@pytest.mark.usefixtures("own_registries")
+def test_a_model_of_ones_own_is_told_of_the_columns_if_it_asks() -> None:
+    @register("asks")
+    class Asks(nn.Linear):
+        def __init__(self, inputs: Columns, outputs: int) -> None:
+            super().__init__(inputs.numbers, outputs)
+
+    register("asks too")(of_columns)
+    register("does not")(mlp)
+    assert [models[name].takes_columns for name in ("asks", "asks too", "does not")] == [True, True, False]
+    with pytest.raises(ValueError, match=r"asks takes the columns of a table, and a sample is of shape \(1, 8, 8\)"):
+        built(Component("asks", {}), (1, 8, 8), 2, torch.zeros(2, 1, 8, 8))
+
+
+def of_columns(inputs: "Columns", outputs: int) -> nn.Module:
+    return nn.Linear(inputs.numbers, outputs)

@@ -14,6 +14,7 @@ from pipeline.problems.run import Run, collect
 from pipeline.search.sweeps import (
     Sweep,
     at_best_rates,
+    at_rate,
     beyond,
     grid,
     over_budgets,
@@ -202,3 +203,18 @@ def test_a_grid_that_was_extended_is_told(new_problem: Builder) -> None:
         "the most; for 1 of them it lies at the end even so; write tune: {lr: {low: 0.001%, high: 1%}} to search and "
         "sweep all of it"
     )
+
+
+def test_what_is_recommended_is_tried_at_its_own_rate_where_that_lies_inside(new_problem: Builder) -> None:
+    problem = new_problem(SCHEDULES, epochs=6)
+    rates: dict[str, float | str] = {
+        "Step": "150%",
+        "Plateau": "1000%",
+        "Baseline": 0.5,
+    }  # inside, on a point of the grid, inside as a number
+    best = {label: at_rate(problem.schedules[label], rate) for label, rate in rates.items()}
+    sweep = Sweep(problem, best, span("1%", "1000%"), 4, {6: range(2), 3: range(2)}, CPU)
+    own = sweep.at_own_rates(sweep.over_rates())
+    runs = [(probe.run.label, probe.run.seed, probe.run.epochs) for probe in own]
+    assert runs == [(label, seed, 6) for label in ("Step", "Baseline") for seed in range(2)]
+    assert all(probe.run.schedule == best[probe.run.label] and probe.kind == "rate" for probe in own)

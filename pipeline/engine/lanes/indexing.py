@@ -129,7 +129,7 @@ def _gathered(args: list[Any], shape: Shape, kind: Kind) -> Value:
     source, axis, where = args
     axis %= len(source.shape)
     size = source.shape[axis]
-    return _chosen(source, where, shape, size, where.at, lambda i, at: source.at((*i[:axis], at, *i[axis + 1 :])))
+    return _chosen(source, where, shape, size, where.at, lambda i, at: (*i[:axis], at, *i[axis + 1 :]))
 
 
 def _scattered(args: list[Any], shape: Shape, kind: Kind) -> Value:
@@ -156,27 +156,34 @@ def _indexed(args: list[Any], shape: Shape, kind: Kind) -> Value:
     dims, size = len(where.shape), source.shape[axis]
 
     def number(i: Index) -> str:
-        return f"whole_wrapped({where.at(i[axis : axis + dims])}, {size})"
+        text = where.at(i[axis : axis + dims])
+        return text if where.is_natural else f"whole_wrapped({text}, {size})"
 
-    return _chosen(source, where, shape, size, number, lambda i, at: source.at((*i[:axis], at, *i[axis + dims :])))
+    return _chosen(source, where, shape, size, number, lambda i, at: (*i[:axis], at, *i[axis + dims :]))
 
 
 def _embedded(args: list[Any], shape: Shape, kind: Kind) -> Value:
     weight, where, _, _, _ = args  # what is left says how its gradient is made
     size, dims = weight.shape[0], len(where.shape)
-    return _chosen(weight, where, shape, size, lambda i: where.at(i[:dims]), lambda i, at: weight.at((at, *i[dims:])))
+    return _chosen(weight, where, shape, size, lambda i: where.at(i[:dims]), lambda i, at: (at, *i[dims:]))
 
 
 def _chosen(
-    source: Value, where: Value, shape: Shape, size: int, number: Callable[[Index], str], at: Callable[[Index, str], str]
+    source: Value, where: Value, shape: Shape, size: int, number: Callable[[Index], str], index: Callable[[Index, str], Index]
 ) -> Value:
-    """Elements ``at`` a ``number`` that is computed. One outside, where torch raises, is NaN, and so is the loss then."""
+    """Elements at the ``index`` of a computed ``number``. One outside, where torch raises, is NaN, and so is the loss then."""
+
+    def at(i: Index, here: str) -> str:
+        return source.at(index(i, here))
+
     if where.varying:
         raise UntranslatableError("with an index that differs between runs")
     if where.kind == "bool":
         raise UntranslatableError("with an index of truth values")
     if where.is_constant:
-        return computed(shape, source.kind, source.varying, lambda i: at(i, number(i)))
+        read = source.vector
+        found = computed(shape, source.kind, source.varying, lambda i: at(i, number(i)))
+        return replace(found, vector=read and (lambda i: read(index(i, number(i)))))
     if source.kind != "real":
         raise UntranslatableError("among whole numbers, with an index that is computed")
 

@@ -102,6 +102,7 @@ static inline int64_t whole_wrapped(int64_t index, int64_t size) { return index 
 static inline int is_outside(int64_t index, int64_t size) { return index < 0 || index >= size; }
 static inline int64_t shifted_right(int64_t a, int64_t by) { return by < 0 || by > 63 ? -(a < 0) : a >> by; }
 
+$functions
 struct step_scratch { $step_scratch };
 struct evaluation_scratch { $evaluation_scratch };
 

@@ -173,10 +173,10 @@ def _at_most(pointwise: Pointwise) -> Pointwise:
 
 
 POINTWISE: dict[Any, Pointwise] = {
-    **dict.fromkeys((aten.add.Tensor, aten.add.Scalar), _ADD),
-    **dict.fromkeys((aten.sub.Tensor, aten.sub.Scalar), _SUBTRACT),
+    **dict.fromkeys((aten.add.Tensor, aten.add.Scalar, prims.add.default), _ADD),
+    **dict.fromkeys((aten.sub.Tensor, aten.sub.Scalar, prims.sub.default), _SUBTRACT),
     **dict.fromkeys((aten.rsub.Tensor, aten.rsub.Scalar), _SUBTRACT_FROM),
-    **dict.fromkeys((aten.mul.Tensor, aten.mul.Scalar), _MULTIPLY),
+    **dict.fromkeys((aten.mul.Tensor, aten.mul.Scalar, prims.mul.default), _MULTIPLY),
     **dict.fromkeys((aten.div.Tensor, aten.div.Scalar, prims.div.default), _DIVIDE),
     **dict.fromkeys((aten.div.Tensor_mode, aten.div.Scalar_mode), _DIVIDE_ROUNDED),
     **dict.fromkeys((aten.floor_divide.default, aten.floor_divide.Scalar), _FLOOR_DIVIDE),

@@ -89,4 +89,4 @@ def _type(value: Value) -> str:
 
 
 def _element(value: Value, index: Index) -> str:
-    return f"VEC({value.name}, {value.place(index)})" if value.varying and value.place else value.at(index)
+    return value.vector(index) if value.varying and value.vector else value.at(index)

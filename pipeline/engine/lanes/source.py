@@ -1,7 +1,7 @@
 """The C text of a problem's training step and evaluation."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from string import Template
 from typing import Any
@@ -14,6 +14,7 @@ from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from pipeline.engine.compiler import Machine
+from pipeline.engine.functions import Functions, State
 from pipeline.engine.lanes.decompositions import DECOMPOSITIONS
 from pipeline.engine.lanes.layers import named_layers
 from pipeline.engine.lanes.translate import KNOWN, WHOLE, Translator
@@ -23,6 +24,12 @@ from pipeline.engine.program import Runs
 Function = Callable[..., tuple[Tensor, ...]]
 EVALUATED = 64
 """Samples in a step of an evaluation."""
+IN_CACHE = 2**19
+"""Bytes of a step's scratch memory that stay near a core beside the parameters: a fixed number, as results hang on it."""
+LARGEST_PROGRAM = 3000
+"""Operations of a step that are compiled: a recurrent layer has as many more as its sequence is longer."""
+LARGEST_BLOCK = 2**30
+"""Bytes that a block of runs may take, of which every core has one."""
 C_OF = {torch.float32: "float", torch.float64: "double", torch.int64: "int64_t"}
 
 
@@ -31,7 +38,10 @@ class Traced:
     """What is compiled: functions of one run, and examples of what they are called with.
 
     ``step(state, numbers, x, y, weights) -> (*state, loss)``, ``evaluation(state, x, y, weights) -> (loss, metric)``, with
-    ``state`` a list of tensors, x (samples, *shape), y (samples, …), weights (samples,).
+    ``state`` a list of tensors, x (samples, *shape), y (samples, …), weights (samples,). Where a step may be made in parts, the
+    sum of ``gradients(state, numbers, x, y, weights) -> (*gradients, loss)`` over parts of the batch is what
+    ``update(state, gradients, numbers) -> state`` makes a step of; they are those of the ``parameters``, which begin the state.
+    Of a part of a batch the last of ``numbers``, one more than a step has, is its first sample.
     """
 
     step: Function
@@ -40,32 +50,112 @@ class Traced:
     numbers: Tensor
     batch: tuple[Tensor, Tensor, Tensor]
     evaluated: tuple[Tensor, Tensor, Tensor]
+    gradients: Function | None = None
+    update: Callable[..., Sequence[Tensor]] | None = None
+    parameters: Sequence[Tensor] = ()
 
 
 def source(traced: Traced, here: Machine) -> str:
     """The C text; raises :class:`pipeline.engine.lanes.values.UntranslatableError`."""
     dtype = traced.state[0].dtype
-    updated = [f"(next + {place} * LANES)" for place in _places(traced.state)]
-    step = _translated(traced.step, (list(traced.state), traced.numbers, *traced.batch), [*updated, "loss"], here)
-    evaluation = _translated(traced.evaluation, (list(traced.state), *traced.evaluated), ["loss", "metric"], here)
+    body = _step(traced, here)
+    evaluation, count = _evaluation(traced, here)
     x, y, _ = traced.batch
-    return Template(files(__package__).joinpath("lanes.c").read_text("utf-8")).substitute(
+    return Template(_text("lanes.c")).substitute(
         real=C_OF[dtype],
         function="name##f" if dtype == torch.float32 else "name",
         input=C_OF[x.dtype],
         target=C_OF[y.dtype],
         lanes=lanes_of(dtype, here),
         batch=len(x),
-        evaluated=len(traced.evaluated[0]),
+        evaluated=count,
         features=x[0].numel(),
         targets=y[0].numel(),
-        state=sum(value.numel() for value in traced.state),
+        state=_size(traced.state),
         kinds=len(traced.numbers),
-        step=step.code(),
+        functions=body.functions,
+        step=body.code,
         evaluation=evaluation.code(),
-        step_scratch=step.scratch,
+        step_scratch=body.scratch,
         evaluation_scratch=evaluation.scratch,
     )
+
+
+@dataclass(frozen=True)
+class _Body:
+    """A step in C: functions that it calls, its statements, and the members of its scratch memory."""
+
+    functions: str
+    code: str
+    scratch: str
+
+
+def _step(traced: Traced, here: Machine) -> _Body:
+    """The step of a whole batch, or of tiles of it where that would not stay in the cache."""
+    given = _named(traced, "numbers", "x", "y", "w", given=(traced.numbers, *traced.batch))
+    whole = _translated(traced.step, given, [*_placed("next", traced.state), "loss"], here)
+    tile = _tile(traced, batch := len(traced.batch[0]), whole, here)
+    if traced.gradients is None or traced.update is None or tile == batch:
+        return _Body("", _fitting(whole, traced, here).code(), whole.scratch)
+    numbers = traced.numbers.new_zeros(len(traced.numbers) + 1)
+    given = _named(traced, "numbers", "x", "y", "w", given=(numbers, *(values[:tile] for values in traced.batch)))
+    gradients = _fitting(
+        _translated(traced.gradients, given, [*_placed("found", traced.parameters), "loss"], here), traced, here
+    )
+    along = {**_named(traced), "gradients": [values.clone() for values in traced.parameters], "numbers": traced.numbers}
+    update = _translated(traced.update, along, _placed("next", traced.state), here)
+    functions = Template(_text("tiles.c")).substitute(
+        tile=tile,
+        parameters=_size(traced.parameters),
+        gradients=gradients.code(),
+        gradients_scratch=gradients.scratch,
+        update=update.code(),
+        update_scratch=update.scratch,
+    )
+    return _Body(functions, "in_tiles(&scratch->tiles, state, numbers, x, y, w, next, loss);", "struct tiles tiles;")
+
+
+def _fitting(translated: Translator, traced: Traced, here: Machine) -> Translator:
+    """The same, if a block of runs can be had in memory with it."""
+    dtype = traced.state[0].dtype
+    lanes = lanes_of(dtype, here)
+    needed = translated.bytes(lanes) + 2 * _size(traced.state) * lanes * dtype.itemsize
+    if needed > LARGEST_BLOCK:
+        raise UntranslatableError(f"{lanes} runs side by side need {needed / 2**30:.1f} GiB")
+    return translated
+
+
+def _evaluation(traced: Traced, here: Machine) -> tuple[Translator, int]:
+    """An evaluation, and of how many samples."""
+    given, outputs = traced.evaluated, ["loss", "metric"]
+    found = _translated(traced.evaluation, _named(traced, "x", "y", "w", given=given), outputs, here)
+    count = len(given[0])
+    if (tile := _tile(traced, count, found, here)) == count:
+        return found, count
+    some = [values[:tile] for values in given]
+    return _translated(traced.evaluation, _named(traced, "x", "y", "w", given=some), outputs, here), tile
+
+
+def _tile(traced: Traced, count: int, whole: Translator, here: Machine) -> int:
+    """How many of the samples that ``whole`` is of are dealt with together: the most that stay in the cache, or all.
+
+    At the least so many that what they need is as much as the parameters are, which go by for every tile.
+    """
+    dtype = traced.state[0].dtype
+    lanes = lanes_of(dtype, here)
+    needed, room = whole.bytes(lanes), max(IN_CACHE, _size(traced.parameters) * lanes * dtype.itemsize)
+    if not traced.parameters or needed <= 2 * room:  # little is gained by cutting it in two
+        return count
+    divisors = [size for size in range(1, count + 1) if count % size == 0]
+    return max((size for size in divisors if needed * size <= room * count), default=1)
+
+
+def _text(name: str) -> str:
+    return files(__package__).joinpath(name).read_text("utf-8")
+
+
+def _size(tensors: Sequence[Tensor]) -> int:
+    return sum(values.numel() for values in tensors)
 
 
 def lanes_of(dtype: torch.dtype, here: Machine) -> int:
@@ -82,22 +172,32 @@ def _places(state: Sequence[Tensor]) -> list[int]:
     return places
 
 
-def _translated(function: Function, arguments: tuple[Any, ...], outputs: Sequence[str], here: Machine) -> Translator:
-    module = _as_operations(function, arguments)
-    state, *rest = arguments
-    names = ["numbers", "x", "y", "w"][-len(rest) :]
-    inputs: list[Value] = [
-        stored(f"(state + {place} * LANES)", value.shape, "real", True)
-        for value, place in zip(state, _places(state), strict=True)
-    ]
-    inputs += [
-        stored(name, tensor.shape, WHOLE.get(tensor.dtype, "real"), name == "numbers")
-        for name, tensor in zip(names, rest, strict=True)
-    ]
-    return Translator(module, inputs, outputs, here.registers, state[0].dtype)
+def _placed(name: str, tensors: Sequence[Tensor]) -> list[str]:
+    """Where each of the tensors lies in the memory of that name."""
+    return [f"({name} + {place} * LANES)" for place in _places(tensors)]
 
 
-def _as_operations(function: Function, arguments: tuple[Any, ...]) -> GraphModule:
+def _named(traced: Traced, *names: str, given: Sequence[Tensor] = ()) -> dict[str, Any]:
+    """The arguments of a function by their names in C, the state first."""
+    return {"state": list(traced.state), **dict(zip(names, given, strict=True))}
+
+
+def _translated(
+    function: Callable[..., Sequence[Tensor]], arguments: dict[str, Any], outputs: Sequence[str], here: Machine
+) -> Translator:
+    """``arguments`` by their names in C; those in lists, and ``numbers``, differ between runs."""
+    module = _as_operations(function, tuple(arguments.values()))
+    inputs: list[Value] = []
+    for name, given in arguments.items():
+        if isinstance(given, list):
+            places = _placed(name, given)
+            inputs += [stored(place, values.shape, "real", True) for place, values in zip(places, given, strict=True)]
+        else:
+            inputs.append(stored(name, given.shape, WHOLE.get(given.dtype, "real"), name == "numbers"))
+    return Translator(module, inputs, outputs, here.registers, arguments["state"][0].dtype)
+
+
+def _as_operations(function: Callable[..., Sequence[Tensor]], arguments: tuple[Any, ...]) -> GraphModule:
     """The function as a list of operations; torch breaks up those that have no translation, where it can.
 
     Other overloads of those that have one it knows to bring to that one by itself.
@@ -112,6 +212,8 @@ def _as_operations(function: Function, arguments: tuple[Any, ...]) -> GraphModul
     except Exception as error:
         raise UntranslatableError(f"it cannot be traced ({' '.join(str(error).split())[:200]})") from error
     module.graph.eliminate_dead_code()
+    if (count := len(module.graph.nodes)) > LARGEST_PROGRAM:
+        raise UntranslatableError(f"it has {count} operations, which would take minutes to compile")
     return module
 
 
@@ -127,8 +229,18 @@ def traced(runs: Runs) -> Traced:
         )
         for count in (runs.batch_size, EVALUATED)
     )
-    step = named_layers(runs.functions.model)(runs.functions.step)
-    return Traced(step, runs.functions.evaluation, state, ones.new_zeros(runs.kinds), batch, evaluated)
+    functions, numbers = runs.functions, ones.new_zeros(runs.kinds)
+    step = named_layers(functions.model)(functions.step)
+    whole = Traced(step, functions.evaluation, state, numbers, batch, evaluated)
+    if not isinstance(functions, Functions) or not functions.is_sum(batch[1], like=ones):
+        return whole
+    count = len(functions.names)
+
+    def gradients(state: State, numbers: Tensor, x: Tensor, y: Tensor, weights: Tensor) -> tuple[Tensor, ...]:
+        found, loss = functions.gradients(state[:count], numbers[-3:], x, y, weights)
+        return *found, loss
+
+    return replace(whole, gradients=gradients, update=functions.update, parameters=state[:count])
 
 
 def _packet(operation: Any) -> Any:

@@ -5,7 +5,7 @@ known. What differs between runs becomes a vector per element, and all operation
 can reach another. Pointwise operations are joined where nothing is computed twice.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import prod
 from typing import Any, NoReturn
@@ -43,8 +43,12 @@ KNOWN = {*POINTWISE, *REDUCTIONS, *VIEWS, *OTHERS, *PRODUCTS, *BEST, *VARIANCES}
 """Operations that have a translation."""
 OF_NO_MATTER = {"dtype", "layout", "device", "pin_memory", "memory_format", "non_blocking", "implicit", "sparse_grad"}
 """Arguments that say how the result lies in memory, or of what type it is, which is known from the result itself."""
+LARGEST_COPY = 2048
+"""Chosen elements, such as the pixels under a kernel's taps, that are copied before they are multiplied."""
 LARGEST_CONSTANT = 100_000
 """Elements that are written into the code."""
+CHOSEN_AT_MOST = 4
+"""Parts of a joined tensor among which each element is chosen where it is used; more are written to memory."""
 REPEATED_AT_MOST = 64
 """How often a cheap operation may be done anew instead of being stored."""
 
@@ -62,6 +66,7 @@ class Translator:
         graph = module.graph
         self._lines: list[str] = []
         self._scratch: list[str] = []
+        self._elements = {True: 0, False: 0}
         self._constants: list[str] = []
         self._registers, self._precision = registers, precision
         self._consumers = _consumers(graph)
@@ -81,6 +86,10 @@ class Translator:
     def scratch(self) -> str:
         """The members of a C struct for what the code keeps between its operations."""
         return " ".join(self._scratch) or "char nothing;"
+
+    def bytes(self, lanes: int) -> int:
+        """How much memory that is."""
+        return self._elements[True] * lanes * self._precision.itemsize + self._elements[False] * 8
 
     def code(self) -> str:
         """The statements, in order; what they keep lies in the struct ``scratch``."""
@@ -162,7 +171,8 @@ class Translator:
         kind, name = self._kind(values.dtype), f"c{len(self._constants)}"
         numbers = ", ".join(literal(number, kind) for number in values.flatten().tolist())
         self._constants.append(f"static const {C_TYPES[kind]} {name}[] = {{{numbers}}};")
-        return replace(stored(name, values.shape, kind, varying=False), is_constant=True)
+        is_natural = kind == "int" and min(values.flatten().tolist(), default=0) >= 0
+        return replace(stored(name, values.shape, kind, varying=False), is_constant=True, is_natural=is_natural)
 
     def _operand(self, argument: Any, *, settled: bool = True) -> Any:
         if isinstance(argument, fx.Node):
@@ -172,6 +182,8 @@ class Translator:
 
     def _apply(self, node: fx.Node, args: list[Any], shape: Shape, kind: Kind) -> Value:
         target: Any = node.target
+        if target is aten.cat.default and len(args[0]) > CHOSEN_AT_MOST:
+            return self._joined(args, shape, kind)
         if make := VIEWS.get(target) or OTHERS.get(target):
             return make(args, shape, kind)
         if target in POINTWISE:
@@ -187,6 +199,15 @@ class Translator:
             return self._variance(args, shape)
         raise UntranslatableError("of whole numbers")
 
+    def _joined(self, args: list[Any], shape: Shape, kind: Kind) -> Value:
+        """One part after the other into memory."""
+        parts, axis, first = args[0], args[1] % len(shape), 0
+        result = self._allocated(shape, kind, any(part.varying for part in parts))
+        for part in parts:
+            self._write(converted(part, kind), _part(result, part.shape, axis, first))
+            first += part.shape[axis]
+        return result
+
     def _with_one_product(self, args: list[Any], shape: Shape) -> list[Any]:
         """The operands, all products but the first that has the result's shape in memory."""
         pending = [a for a in args if isinstance(a, Value) and a.product]
@@ -198,6 +219,8 @@ class Translator:
         if len(self._consumers[node]) != 1:
             return False
         (consumer,) = self._consumers[node]
+        if consumer.target in PRODUCTS and value.vector:  # a choice of what is in memory, which is repeated many times there
+            return value.size > LARGEST_COPY
         if consumer.op == "output":
             return node in self._memory_of  # not a view of it, whose elements may lie elsewhere
         seen = consumer.args[0] if consumer.target in REDUCTIONS else consumer if consumer.target in POINTWISE else None
@@ -253,21 +276,24 @@ class Translator:
             raise UntranslatableError("of a single number")
         index = _index(source)
         result, target_at, loops = self._outside_of(source, [a for a in range(len(index)) if a != axis], shape, "int")
-        at_best = source.at((*index[:axis], "best[l]", *index[axis + 1 :]))
         name = is_better if source.kind == "real" else f"whole_{is_better}"
         self._lines += [
             *loops,
-            "{ int64_t best[LANES];",
-            _lanes(source, "best[l] = 0;"),
+            f"{{ int64_t best[LANES]; {C_TYPES[source.kind]} value[LANES];",
+            _lanes(source, f"best[l] = 0; value[l] = {source.at((*index[:axis], '0', *index[axis + 1 :]))};"),
             _for(index[axis], source.shape[axis]),
-            _lanes(source, f"if ({name}({source.at(index)}, {at_best})) best[l] = {index[axis]};"),
+            _lanes(
+                source,
+                f"const {C_TYPES[source.kind]} here = {source.at(index)}; const int is_better = {name}(here, value[l]); "
+                f"best[l] = is_better ? {index[axis]} : best[l]; value[l] = is_better ? here : value[l];",
+            ),
             _lanes(source, f"{target_at} = best[l];"),
             "}",
         ]
         return result
 
     def _product(self, args: list[Any], shape: Shape) -> Value:
-        left, right = (self._stored(argument) for argument in args)
+        left, right = (argument if argument.vector else self._stored(argument) for argument in args)
         if left.kind != "real" or right.kind != "real":
             raise UntranslatableError("of whole numbers")
         varying = left.varying or right.varying
@@ -284,6 +310,7 @@ class Translator:
         return replace(result, is_constant=value.is_constant)
 
     def _allocated(self, shape: Sequence[int], kind: Kind, varying: bool) -> Value:
+        self._elements[varying] += prod(shape)
         name, lanes = f"t{len(self._scratch)}", " * LANES" if varying else ""
         self._scratch.append(f"{C_TYPES[kind]} {name}[{prod(shape)}{lanes}] __attribute__((aligned(64)));")
         return stored(name, shape, kind, varying)
@@ -320,9 +347,20 @@ def _pointwise(operation: Pointwise, args: list[Any], shape: Shape, kind: Kind =
 
     tensors = [a for a in args if isinstance(a, Value)]
     found = computed(shape, kind, any(a.varying for a in tensors), at)
+    if operation is POINTWISE[aten.mul.Tensor] and kind == "real":
+        found = replace(found, vector=_scaled_vector(elements))
     return replace(
         found, product=next((a.product for a in tensors if a.product), None), is_constant=all(a.is_constant for a in tensors)
     )
+
+
+def _scaled_vector(factors: list[Any]) -> Callable[[Index], str] | None:
+    """All lanes of a value that is read from memory, times what is the same for all of them."""
+    one, other = factors
+    if not (isinstance(one, Value) and isinstance(other, Value)) or one.place or not one.vector or other.varying:
+        return None
+    read, scale = one.vector, converted(other, "real")
+    return lambda i: f"({read(i)} * {scale.at(i)})"
 
 
 def _arguments(node: fx.Node) -> list[Any]:
@@ -378,6 +416,10 @@ def _consumers(graph: fx.Graph) -> dict[fx.Node, list[fx.Node]]:
             users += found[user] if looks else [user] * max(user.args.count(node), 1)
         found[node] = users
     return found
+
+
+def _part(whole: Value, shape: Shape, axis: int, first: int) -> Value:
+    return whole.view(shape, lambda i: (*i[:axis], f"({i[axis]} + {first})", *i[axis + 1 :]))
 
 
 def _for(index: str, size: int) -> str:

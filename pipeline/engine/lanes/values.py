@@ -31,7 +31,9 @@ class Value:
 
     ``place`` gives the element's number in the memory at ``name``, for tensors (and views of tensors) that are stored.
     ``cheap`` values are computed anew wherever they are used. One that follows element by element from a ``product`` has
-    elements only while that is being computed. What is ``is_constant`` follows from no input.
+    elements only while that is being computed. What is ``is_constant`` follows from no input. Elements that ``lie_in_order``
+    lie row by row in the memory at ``name``. ``vector`` gives all lanes of an element at once, of what is read from memory
+    wherever it is used. What ``is_natural`` is a whole number that is never below 0.
     """
 
     shape: tuple[int, ...]
@@ -43,6 +45,9 @@ class Value:
     cheap: bool = False
     product: "Product | None" = None
     is_constant: bool = False
+    lie_in_order: bool = False
+    vector: At | None = None
+    is_natural: bool = False
 
     @property
     def size(self) -> int:
@@ -51,12 +56,14 @@ class Value:
 
     def view(self, shape: Sequence[int], index: Callable[[Index], Index]) -> "Value":
         """The same elements under another shape; ``index`` maps an index of the view to one of this tensor."""
-        at, place = self.at, self.place
+        at, place, vector = self.at, self.place, self.vector
         return replace(
             self,
             shape=tuple(shape),
             at=lambda i: at(index(i)),
             place=None if place is None else lambda i: place(index(i)),
+            lie_in_order=False,
+            vector=None if vector is None else lambda i: vector(index(i)),
         )
 
 
@@ -75,7 +82,13 @@ def stored(name: str, shape: Sequence[int], kind: Kind, varying: bool) -> Value:
     def at(index: Index) -> str:
         return f"{name}[({linear(index, shape)}) * LANES + l]" if varying else f"{name}[{linear(index, shape)}]"
 
-    return Value(shape, kind, varying, at, name, lambda index: linear(index, shape), cheap=True)
+    def vector(index: Index) -> str:
+        return f"VEC({name}, {linear(index, shape)})"
+
+    return Value(
+        shape, kind, varying, at, name, lambda index: linear(index, shape), cheap=True, lie_in_order=True,
+        vector=vector if varying and kind == "real" else None,
+    )  # fmt: skip
 
 
 def computed(shape: Sequence[int], kind: Kind, varying: bool, at: At, *, cheap: bool = False) -> Value:
@@ -130,6 +143,9 @@ def permute(value: Value, order: Sequence[int]) -> Value:
 
 def reshape(value: Value, shape: Sequence[int]) -> Value:
     """``aten.view``: the same elements, row by row."""
+    if value.lie_in_order:
+        found = stored(value.name, shape, value.kind, value.varying)
+        return replace(found, is_constant=value.is_constant, is_natural=value.is_natural)
     groups = _groups(value.shape, tuple(shape))
 
     def index(new: Index) -> Index:

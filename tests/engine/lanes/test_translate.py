@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as f
 
 from pipeline.engine.code import code_fingerprint
+from pipeline.engine.lanes import source
 from pipeline.engine.lanes.products import block_of
 from pipeline.engine.lanes.program import LaneProgram
 from pipeline.engine.lanes.values import UntranslatableError
@@ -146,6 +147,42 @@ LAYERS: dict[str, Step] = {
     )(s),
     "gradient of an embedding": lambda s, x, y, w: _gradient(lambda s: f.embedding(y, s) + f.embedding(y[:2], s).sum())(s),
     "attention": lambda s, x, y, w: _gradient(lambda s: (x @ s.T @ s @ x.T).softmax(dim=-1) @ x)(s),
+    "pools of the largest": lambda s, x, y, w: _gradient(
+        lambda s: torch.cat([
+            f.max_pool2d(s.reshape(1, 1, 3, 4), 2).flatten(),
+            f.max_pool2d(s.reshape(1, 1, 3, 4), (3, 2), stride=1, padding=1, dilation=(1, 2)).flatten(),
+            f.max_pool2d(s.reshape(1, 3, 4), 2, ceil_mode=True).flatten(),
+            f.max_pool1d(s[None], 3, stride=2, padding=1).flatten(),
+            f.max_pool3d(s.reshape(1, 1, 3, 2, 2), 2).flatten(),
+            f.adaptive_max_pool2d(s.reshape(1, 1, 3, 4), (2, 3)).flatten(),
+        ])
+    )(s) + f.max_pool2d_with_indices(s.reshape(1, 1, 3, 4), (3, 1))[1].reshape(4),
+    "pools of means": lambda s, x, y, w: _gradient(
+        lambda s: torch.cat([
+            f.avg_pool2d(s.reshape(1, 1, 3, 4), 2).flatten(),
+            f.avg_pool2d(s.reshape(1, 1, 3, 4), 3, stride=2, padding=1).flatten(),
+            f.avg_pool2d(s.reshape(1, 3, 4), 3, stride=2, padding=1, count_include_pad=False).flatten(),
+            f.avg_pool2d(s.reshape(1, 1, 3, 4), 2, divisor_override=3).flatten(),
+            f.avg_pool1d(s[None], 2).flatten(),
+            f.avg_pool3d(s.reshape(1, 1, 3, 2, 2), 2).flatten(),
+            f.adaptive_avg_pool2d(s.reshape(1, 1, 3, 4), (2, 3)).flatten(),
+            f.adaptive_avg_pool1d(s[None], 1).flatten(),
+        ])
+    )(s),
+    "groups": lambda s, x, y, w: _gradient(
+        lambda s: torch.cat([
+            f.conv1d(x.reshape(6, 2, 2), s.reshape(6, 1, 2), groups=2).flatten(),
+            f.conv2d(s.reshape(1, 3, 2, 2), s[:, :2].reshape(3, 1, 2, 1), padding=1, groups=3).flatten(),
+            f.conv2d(s.reshape(1, 4, 3, 1), s.reshape(2, 2, 3, 1), padding=(1, 0), groups=2).flatten(),
+        ])
+    )(s),
+    "edges": lambda s, x, y, w: _gradient(
+        lambda s: torch.cat([f.pad(s, (1, 2)).flatten(), f.pad(s, (-1, 2, 1, 0), value=0.5).flatten()])
+    )(s),
+    "parts": lambda s, x, y, w: _gradient(
+        lambda s: torch.cat([s.chunk(3, dim=1)[0], *torch.split(s, [1, 3], dim=1), f.glu(s), s.unbind(1)[3][:, None]], dim=1)
+    )(s),
+    "a row of an embedding that is not trained": lambda s, x, y, w: _gradient(lambda s: f.embedding(y, s, padding_idx=1))(s),
     "bits": lambda s, x, y, w: s + ((y[:4] * 77) >> 2 ^ 5) + (((s * 1000).long() ^ 12345) >> 3 & 255),
 }  # fmt: skip
 
@@ -225,12 +262,12 @@ def test_layers(name: str) -> None:
     assert_same(LAYERS[name], f"layers {name}")
 
 
-def test_a_grouped_convolution_is_refused() -> None:
-    def grouped(s: Tensor, x: Tensor, y: Tensor, w: Tensor) -> Tensor:
-        return s + f.conv1d(x.reshape(6, 2, 2), s.reshape(6, 1, 2), groups=2).sum()
+def test_a_transposed_convolution_is_refused() -> None:
+    def transposed(s: Tensor, x: Tensor, y: Tensor, w: Tensor) -> Tensor:
+        return s + f.conv_transpose1d(x.reshape(6, 2, 2), s.reshape(2, 3, 2)).sum()
 
-    with pytest.raises(UntranslatableError, match="grouped convolution"):
-        LaneProgram(runs_of(grouped, "grouped"))
+    with pytest.raises(UntranslatableError, match="transposed convolution"):
+        LaneProgram(runs_of(transposed, "transposed"))
 
 
 def test_a_part_changed_in_place_is_refused() -> None:
@@ -311,6 +348,18 @@ def test_gradients() -> None:
 def test_what_cannot_be_translated_is_named(function: Step, message: str) -> None:
     with pytest.raises(UntranslatableError, match=message):
         LaneProgram(runs_of(function, f"refused {message}"))
+
+
+@pytest.mark.parametrize(
+    ("limit", "message"),
+    [("LARGEST_PROGRAM", "operations, which would take minutes"), ("LARGEST_BLOCK", "side by side need 0.0 GiB")],
+)
+def test_what_would_take_too_long_or_too_much_memory_is_refused(
+    monkeypatch: pytest.MonkeyPatch, limit: str, message: str
+) -> None:
+    monkeypatch.setattr(source, limit, 2)
+    with pytest.raises(UntranslatableError, match=message):
+        LaneProgram(runs_of(PRODUCTS["a linear layer"], f"refused by {limit}"))
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(1, 1), (32, 2), (64, 32), (997, 13), (3, 1000)])
