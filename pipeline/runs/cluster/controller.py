@@ -1,11 +1,13 @@
 """Who asks a cluster to train: deals calls out, does those again that are lost, and sends code and data along once."""
 
+import contextlib
 import hashlib
 import io
 import os
 import pickle
 import shutil
 import threading
+import time
 import uuid
 import zipfile
 from collections import deque
@@ -28,6 +30,7 @@ from pipeline.problems.scripts import INPUTS, ScriptProblem
 from pipeline.runs.cluster.agent import ERROR, LOST, RESULT, UNFIT
 from pipeline.runs.cluster.process import request
 from pipeline.runs.executor import ExecutorError, Here, Processes, Trainers
+from pipeline.runs.unfinished import UNTOUCHED
 
 ATTEMPTS = 4
 """Times that a call is begun before it is given up; Dask gives what a lost worker was at to another three times by itself."""
@@ -145,6 +148,7 @@ class Cluster:
 
     def heard(self) -> Iterator[tuple[int, Block]]:
         """The blocks that have come."""
+        self._folder.touch()  # a sign of life
         for key, blocks in self._connected().told():
             if key in self._begun:
                 yield from pickle.loads(blocks)  # noqa: S301  # from a process of our own
@@ -166,6 +170,10 @@ class Cluster:
         """The engine, from the first time on that it is needed: stages that have nothing to train need no cluster."""
         if self._engine is None:
             self._folder.mkdir(parents=True)
+            for place in self._folder.parent.iterdir():
+                with contextlib.suppress(OSError):  # another stage has just ended
+                    if time.time() - place.stat().st_mtime > UNTOUCHED:  # its stage was killed
+                        shutil.rmtree(place, ignore_errors=True)
             try:
                 self._engine = self._make(self._words, self._folder, self._ended)
             except BaseException:
