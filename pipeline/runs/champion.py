@@ -72,9 +72,9 @@ class Champion:
         """The problem's model with these weights, as it was trained on the replicate ``seed``."""
         from safetensors.torch import load
 
-        if problem.data.y.ndim > 1:
+        if problem.data.task == "classification" and problem.data.y.ndim > 1:
             raise ChampionError(
-                f"a model of {problem.name}, whose samples have several targets, is not kept; leave keep_model out"
+                f"a model of {problem.name}, whose samples have several classes each, is not kept; leave keep_model out"
             )
         model = problem.new_model(seed, stream).eval()
         missing, unexpected = model.load_state_dict(load(weights), strict=False)

@@ -129,7 +129,7 @@ def test_what_no_memory_holds_is_refused_before_any_is_taken(
     check.main()
     replaced("features: 10, ", "")
     replaced(old, new)
-    with pytest.raises(ParamsError, match=r"and this machine has 8\.6 GB .*; write fewer|; these are .*; write fewer") as error:
+    with pytest.raises(ParamsError, match=r"and this machine has 8\.59 GB .*; write fewer|; these are .*; write fewer") as error:
         check.main()
     assert said in str(error.value)
     assert str(error.value).startswith("params.yaml:")
