@@ -129,7 +129,8 @@ def test_what_no_memory_holds_is_refused_before_any_is_taken(
     check.main()
     replaced("features: 10, ", "")
     replaced(old, new)
-    with pytest.raises(ParamsError, match=r"and this machine has 8\.59 GB .*; write fewer|; these are .*; write fewer") as error:
+    told = r"and this machine has 8\.59 GB .*; write fewer|; these are .*; write fewer"
+    with pytest.raises(ParamsError, match=told) as error:
         check.main()
     assert said in str(error.value)
     assert str(error.value).startswith("params.yaml:")
