@@ -49,7 +49,7 @@ def _tables_of(problem: ProblemResults, asked: ReportParams) -> tuple[pd.DataFra
     compared = compared.assign(metric=problem.metric.name)
     proofs = evidence_of(problem, asked, compared)
     chosen = choices(problem, compared, proofs["widths"], asked.baseline, asked.margin)
-    told = turned(proofs["last_or_best"], asked.at, last(chosen).variant, last(chosen).scheduler)
+    told = turned(proofs["last_or_best"], asked, last(chosen).variant, last(chosen).scheduler)
     answer = answer_to(problem, compared, proofs["widths"], last(chosen), asked.baseline, told)
     settle = noise.settle(problem, compared, last(chosen), asked.baseline, asked.margin)
     more = {"choices": choice.table(chosen), "settle": settle}

@@ -10,6 +10,7 @@ from dataclasses import replace
 import pandas as pd
 
 from pipeline.analysis.statistics import CRITERION, compare
+from pipeline.analysis.summary import share
 from pipeline.analysis.tables import ProblemResults
 from pipeline.config.params import Epoch, ReportParams
 
@@ -24,6 +25,8 @@ COLUMNS = (
     "verdict_best",
     "in_set_last",
     "in_set_best",
+    "bound_last",
+    "bound_best",
     "verdict_test",
 )
 FEW = 3
@@ -39,8 +42,8 @@ def last_or_best(results: ProblemResults, asked: ReportParams, compared: pd.Data
     """A row per variant and scheduler: mean validation loss at the ``last`` and at the ``best`` epoch of each run.
 
     ``lower`` is how far the best lies below the last, as a share; ``epoch`` the median of the best ones. Verdicts against the
-    baseline, and whether the scheduler may be the best, are by either, for all schedulers alike; ``compared`` is the
-    comparison by the one that is judged. ``verdict_test`` is that of the test loss at the epoch that is judged.
+    baseline, whether the scheduler may be the best, and what it loses at most are by either, for all schedulers alike;
+    ``compared`` is the comparison by the one that is judged. ``verdict_test`` is that of the test loss there.
     """
     other: Epoch = "best" if asked.at == "last" else "last"
     beside = compare(_figures(results, other), asked.baseline, matters=asked.margin, plan=results.plan)
@@ -49,8 +52,8 @@ def last_or_best(results: ProblemResults, asked: ReportParams, compared: pd.Data
     epochs = runs.groupby(["variant", "scheduler"])["epoch"].median()
     table = last[["variant", "scheduler"]].join(epochs, on=["variant", "scheduler"])
     table = table.assign(last=last[CRITERION], best=best[CRITERION], lower=1 - best[CRITERION] / last[CRITERION])
-    for name in ("verdict", "in_set"):
-        table[f"{name}_last"], table[f"{name}_best"] = last[name], best[name]
+    for name, column in (("verdict", "verdict"), ("in_set", "in_set"), ("bound", "regret_bound")):
+        table[f"{name}_last"], table[f"{name}_best"] = last[column], best[column]
     tested = results.runs.assign(**{CRITERION: results.runs["test_loss"]})
     on_test = compare(tested, asked.baseline, matters=asked.margin, plan=results.plan)
     return table.assign(verdict_test=on_test["verdict"])[list(COLUMNS)]
@@ -70,13 +73,16 @@ def sentence(table: pd.DataFrame, at: Epoch) -> str:
     return " ".join(said)
 
 
-def turned(table: pd.DataFrame, at: Epoch, variant: str, scheduler: str | None) -> str:
-    """Where a scheduler may be the best by the epoch that is judged, and by the other is not: what is to be known of it."""
-    here, there = ("last", "best") if at == "last" else ("best", "last")
+def turned(table: pd.DataFrame, asked: ReportParams, variant: str, scheduler: str | None) -> str:
+    """Where a scheduler may be the best by the epoch that is judged, and by the other loses what matters: how much at most."""
+    here, there = ("last", "best") if asked.at == "last" else ("best", "last")
     own = table[(table["variant"] == variant) & (table["scheduler"] == scheduler)]
     if own.empty or not own[f"in_set_{here}"].iloc[0] or own[f"in_set_{there}"].iloc[0]:
         return ""
-    return f"by the {there} epoch of each run instead of the {here} others are surely better"
+    bound = float(own[f"bound_{there}"].iloc[0])
+    if bound <= asked.margin:
+        return ""
+    return f"by the {there} epoch of each run instead of the {here} others are surely better, by {share(bound)} at most"
 
 
 def _turned(table: pd.DataFrame, here: str, there: str) -> str:

@@ -68,12 +68,14 @@ def test_a_table_and_a_sentence_say_where_the_verdict_would_turn(results: Proble
     assert "By the last epoch of each run instead of the best" in sentence(table, "best")
     assert "noisy (worse instead of practically equal)" in sentence(table, "best")
     assert not sentence(table[table["scheduler"] != "noisy"], "last")
-    assert turned(table, "best", "default", "noisy") == (
-        "by the last epoch of each run instead of the best others are surely better"
-    )
-    assert not turned(table, "last", "default", "noisy")
-    assert not turned(table, "best", "default", "base")
-    assert not turned(table, "best", "default", None)
+    by_best, by_last = (ASKED.model_copy(update={"at": at}) for at in ("best", "last"))
+    bound = table.set_index("scheduler")["bound_last"].to_dict()["noisy"]
+    told = f"by the last epoch of each run instead of the best others are surely better, by {100 * bound:.1f}% at most"
+    assert turned(table, by_best, "default", "noisy") == told
+    assert not turned(table.assign(bound_last=0.009), by_best, "default", "noisy"), "less than what matters"
+    assert not turned(table, by_last, "default", "noisy")
+    assert not turned(table, by_best, "default", "base")
+    assert not turned(table, by_best, "default", None)
 
 
 def test_the_test_part_has_a_verdict_of_its_own(results: ProblemResults) -> None:
