@@ -40,7 +40,7 @@ HOW: dict[Way, str] = {
     "script": "each a process",
 }
 """What is said of a way of training."""
-STAGE = 2.5
+STAGE = 3.5
 """Seconds for a stage to begin, to write its files and to end, DVC's own among them; here and below on one core of 2026."""
 REPORT = 0.6
 """Seconds that a scheduler takes in the report, a problem."""
