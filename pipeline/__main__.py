@@ -1,6 +1,7 @@
 """``python -m pipeline COMMAND``: what there is beside the stages that ``dvc repro`` runs; without a command, the answer."""
 
 import importlib
+import os
 import sys
 
 from pipeline.config.errors import PipelineError
@@ -29,6 +30,10 @@ def main() -> None:
         sys.exit(0 if is_asked else 2)
     try:
         importlib.import_module(f"pipeline.commands.{words[0]}").main(words[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads it has seen enough: `… | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except PipelineError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
