@@ -256,6 +256,7 @@ def test_a_state_that_is_no_folder_is_told_in_a_line(repository: Path) -> None:
 def test_a_reader_that_has_seen_enough_costs_no_traceback() -> None:
     words = [sys.executable, "-m", "pipeline", "schedulers", "--help"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as process:
-        assert process.stdout and process.stderr
+        assert process.stdout
+        assert process.stderr
         process.stdout.close()
         assert process.stderr.read() == b""
