@@ -1,6 +1,7 @@
 """Models as people write them, through ``auto`` and in a plain loop: each trains, to the same numbers."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as f
 
 from benchmarks.models import ZOO, Applied, Build
-from pipeline.engine import compiler, loop, training
+from pipeline.engine import cache, compiler, loop, training
 from pipeline.engine.lanes import source
 from pipeline.problems.models import register
 from pipeline.problems.problem import Problem
@@ -91,10 +92,13 @@ def test_ordinary_models_train_as_in_the_loop(new_problem: Builder, monkeypatch:
     assert_same(problem)
 
 
+@pytest.mark.slow
 def test_compiled_they_do_so_in_tiles(
-    new_problem: Builder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    new_problem: Builder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    """A part of each kind in one model, whose step is cut."""
+    """A part of each kind in one model, whose step is cut; compiled anew, whatever was before."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(cache, "_chosen", {})
     monkeypatch.setattr(training, "WORTH_COMPILING", 0)
     monkeypatch.setattr(compiler, "FLAGS", (*compiler.FLAGS, "-O0"))
     read, texts = source._text, list[str]()
