@@ -65,6 +65,7 @@ def test_a_library_that_was_cut_off_is_made_anew(left: int) -> None:
     kept("a", lambda: ANSWER)
     damaged = folder() / f"{name_of('a')}.so"
     whole = damaged.read_bytes()
+    damaged.unlink()  # this process has it mapped
     damaged.write_bytes(whole[:left])
     code = f"from pipeline.engine.compiler import kept\nprint(kept('a', lambda: {ANSWER!r}).answer())"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -78,6 +79,7 @@ def test_garbage_in_a_library_is_not_loaded() -> None:
     kept("a", lambda: ANSWER)
     damaged = folder() / f"{name_of('a')}.so"
     whole = damaged.read_bytes()
+    damaged.unlink()  # this process has it mapped
     for place in range(0, len(whole), len(whole) // 40):
         damaged.write_bytes(whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :])
         assert cache.read(damaged.name) is None
