@@ -3,6 +3,7 @@
 Its workers have what requirements.txt names and Dask, and neither the pipeline nor the study's folder to work in.
 """
 
+import os
 import random
 import re
 import shutil
@@ -19,6 +20,9 @@ from pipeline.stages import dataset, train
 from tests.runs import clusters
 from tests.runs.clusters import Dask, interrupted, results, stage, told
 from tests.search import helpers
+
+BY_HAND = pytest.mark.skipif("CI" in os.environ, reason="on a busy machine one run may be hit more often than it is begun")
+"""Minutes of kills at random and of jobs that wait: `python -m pytest -m slow tests/runs/test_cluster.py` does them."""
 
 ALL = ("tensors", "compiled", "loop", "script")
 
@@ -196,6 +200,7 @@ def test_runs_go_where_their_resources_are_with_the_same_bytes(tmp_path: Path) -
     assert results(folder) == here
 
 
+@BY_HAND
 @pytest.mark.slow
 def test_workers_that_are_killed_at_random_and_a_scheduler_that_is_started_anew_cost_no_result(tmp_path: Path) -> None:
     """20 kills of workers or of their processes, and the scheduler; all runs are there, and their bytes are those of calm."""
@@ -283,6 +288,7 @@ class Own(nn.Linear):
 """A model that is killed on a cluster, as for its memory."""
 
 
+@BY_HAND
 @pytest.mark.slow
 def test_jobs_of_submitit_give_the_same_bytes_and_end_with_whoever_asked(tmp_path: Path) -> None:
     here = study(tmp_path / "here", "tensors", "script")
