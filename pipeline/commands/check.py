@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 from pipeline.catalogue import CATALOGUE
 from pipeline.config import terminal
-from pipeline.config.params import Params, ScriptParams, load_params
+from pipeline.config.params import Params, load_params
+from pipeline.config.problem_params import ScriptParams
 from pipeline.config.stages import stage_names
 from pipeline.engine.device import find_device
 from pipeline.runs.unsearched import unsearched

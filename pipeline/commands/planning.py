@@ -11,7 +11,8 @@ from pipeline.commands import power
 from pipeline.commands.check import left_as_written
 from pipeline.config import terminal
 from pipeline.config.errors import PipelineError
-from pipeline.config.params import Params, ScriptParams, load_params
+from pipeline.config.params import Params, load_params
+from pipeline.config.problem_params import ScriptParams
 from pipeline.config.stages import RUNS, stage_names
 from pipeline.config.wording import in_bytes
 from pipeline.engine.device import find_device

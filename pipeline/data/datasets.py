@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from pipeline.config.params import Component, placed_in
+from pipeline.config.components import Component
+from pipeline.config.params import placed_in
 from pipeline.config.registry import Registered, Registry, arguments_of
 from pipeline.config.units import Percentage, share_of
 from pipeline.config.wording import mistake

@@ -16,7 +16,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline.config.arrays import Indices
-from pipeline.config.params import FIXED_BY, ProblemParams, placed_in
+from pipeline.config.params import placed_in
+from pipeline.config.problem_params import FIXED_BY, ProblemParams
 from pipeline.config.wording import suggestion
 from pipeline.data.features import MISSING
 from pipeline.data.mistakes import more, names_of
