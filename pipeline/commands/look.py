@@ -16,7 +16,7 @@ import pandas as pd
 from pipeline.config.errors import PipelineError
 from pipeline.config.params import working_in
 from pipeline.config.wording import as_yaml
-from pipeline.data.cells import Remarks, understood
+from pipeline.data.cells import Kind, Remarks, are_codes, is_text, understood
 from pipeline.data.leaks import same_samples
 from pipeline.data.mistakes import DatasetError, names_of
 from pipeline.data.proposal import Proposal, proposed
@@ -135,7 +135,8 @@ def _of_column(proposal: Proposal, name: str) -> str:
     entry, raw = proposal.entry, proposal.table[name]
     features = {column["name"]: Column.from_dict(column) for column in proposal.data.attrs["columns"]}
     is_category = name in features and bool(features[name].categories)
-    cells = understood(raw, name, entry.get("missing_values", ()), as_category=is_category, remarks=Remarks())
+    as_kind: Kind = "category" if is_category else "number" if name in features else "auto"
+    cells = understood(raw, name, entry.get("missing_values", ()), as_kind, Remarks())
     is_nested = raw.dtype == object and raw.map(pd.api.types.is_list_like).any()
     different = "" if is_nested else cells.nunique()
     if name == entry["target"]:
@@ -168,6 +169,18 @@ def _may_be_codes(cells: "pd.Series[Any]") -> bool:
     return bool((known == known.round()).all()) and known.nunique() in CODES
 
 
+def _may_be_days(cells: "pd.Series[Any]") -> bool:
+    """Whether all are dates without a mark between year, month and day."""
+    known = cells.dropna()
+    texts = known[known.between(1900_01_01, 2100_12_31)].astype("int64").astype("string")
+    return len(texts) == len(known) and bool(pd.to_datetime(texts, format="%Y%m%d", errors="coerce").notna().all())
+
+
+def _are_codes(cells: "pd.Series[Any]") -> bool:
+    known = cells.dropna()
+    return is_text(known) and are_codes(known.astype("string").str.strip())
+
+
 # What to paste
 
 
@@ -197,8 +210,14 @@ def hints(proposal: Proposal) -> Iterator[str]:
     entry, data = proposal.entry, proposal.data
     columns = [Column.from_dict(column) for column in data.attrs["columns"]]
     numbers = {f"x{place}": c.name for place, c in enumerate(columns) if not c.categories and c.name in proposal.table}
+    if days := [name for place, name in numbers.items() if _may_be_days(data[place])]:
+        yield _cut(
+            f"dates: {{{as_yaml(days[0])}: [year, month, weekday]}}  # where its numbers are dates, as 20241231 is", WIDTH - 8
+        )
     if codes := [name for place, name in numbers.items() if _may_be_codes(data[place])]:
         yield _cut(f"categorical: {as_yaml(codes)}  # where their numbers are codes", WIDTH - 8)
+    if amounts := [c.name for c in columns if c.categories and c.name in proposal.table and _are_codes(proposal.table[c.name])]:
+        yield _cut(f"numeric: {as_yaml(amounts)}  # where their leading zeros mean nothing", WIDTH - 8)
     y, classes = data["y"], data.attrs.get("classes", ())
     if len(classes) > 2 and all(name.isdecimal() for name in classes):
         yield f"task: regression  # where {entry['target']} is an amount: {classes[0]} < {classes[1]} < {classes[2]}"
