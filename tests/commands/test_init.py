@@ -37,7 +37,12 @@ def test_what_it_writes_is_right_and_says_what_to_do_next(table: Path, capsys: p
     check.main([])
     right, kept = capsys.readouterr().out.splitlines()
     assert right == "params.yaml is right: 1 problem, 5 schedulers, 5 seeds, 16 trials, 8 stages"
+    assert kept.startswith("not searched, but as written: epochs, batch_size, model, loss, the optimizer's other arguments, ")
+    assert kept.endswith(", some arguments of 3 schedulers (`python -m pipeline check --all` names them)")
+    check.main(["--all"])
+    _, kept = capsys.readouterr().out.splitlines()
     assert kept.startswith("not searched, but as written: epochs, batch_size, model, loss, the optimizer's betas, ")
+    assert kept.endswith("CosineWarmup: warmup; OneCycleLR: max_lr, three_phase")
 
 
 def test_nothing_is_overwritten_unless_it_is_asked_for(table: Path) -> None:
