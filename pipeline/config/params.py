@@ -47,7 +47,7 @@ from pipeline.config.units import (
     plain_length,
     share_of,
 )
-from pipeline.config.wording import in_words, mistake, suggestion
+from pipeline.config.wording import in_words, is_path, mistake, suggestion
 
 PARAMS_FILE = Path("params.yaml")
 IGNORED = -100
@@ -359,7 +359,7 @@ class Resources(BaseModel):
 def _is_below(path: str) -> str:
     if path.startswith(("/", "~")) or ".." in path.split("/"):
         raise mistake("does not lie under inputs/", "put it there, or a link to it, and write its path from there")
-    return path
+    return is_path(path)
 
 
 FIXED_BY = {
