@@ -63,7 +63,7 @@ tune: {trials: 4, batch: 2, sampler: tpe, lr: {low: 10%, high: 1000%}}
 sweep: {points: 2, budgets: [50%]}
 report: {every: 1, baseline: ConstantLR}
 """
-LONGEST = 300.0
+LONGEST = 900.0
 """Seconds after which `make repro` is taken for stuck."""
 
 
