@@ -245,44 +245,53 @@ class Bench:
         return row
 
 
+STAGES = ("check", "dataset", "train", "tune", "confirm", "sweep", "report", "track")
 VICTIMS = ("everything", "dvc", "a stage", "a helper")
 
 
 def kills(bench: Bench, number: int) -> Row:
-    """A study from nothing that is killed again and again until it comes to its end; then the mirror, at making all anew."""
+    """A study from nothing that is killed at its beginning and in every stage; then the mirror, at making all anew."""
     row, clone, draw = Row("SIGKILL"), Clone(bench.folder / f"kills-{number}"), random.Random(number)
-    ended = [_hit(row, clone, draw, repro(), bench.seconds / 8) for _ in range(10)]
+    ended = [_hit(row, clone, draw, repro(), stage, bench.seconds / 12) for stage in ("", *STAGES, "")]
     ended.append(clone.run(repro()))
     for name in ("mlflow.db", "optuna.journal"):
         (clone.path / name).unlink()
-    ended += [_hit(row, clone, draw, MIRROR, bench.seconds / 8) for _ in range(3)]
+    ended += [_hit(row, clone, draw, MIRROR, "", bench.seconds / 6) for _ in range(3)]
     ended += [clone.run(MIRROR), clone.run(repro())]
     return bench.judge(row, clone, *ended)
 
 
-def _hit(row: Row, clone: Clone, draw: random.Random, command: str, longest: float) -> Ended:
-    """Begin a command, and kill some of it where it has not ended before."""
+def _hit(row: Row, clone: Clone, draw: random.Random, command: str, stage: str, longest: float) -> Ended:
+    """Begin a command and kill some of it so many seconds after the stage began, where nothing has ended before."""
     process = clone.start(command)
+    while stage and process.poll() is None and f"pipeline.stages.{stage}" not in " ".join(_pythons(process.pid)[0].values()):
+        time.sleep(0.1)
     time.sleep(draw.uniform(0.05, longest))
-    if process.poll() is None and (killed := _killed(process.pid, draw.choice(VICTIMS), draw)):
+    if process.poll() is None:
         row.times += 1
-        row.hit[killed] += 1
+        row.hit[_killed(process.pid, draw.choice(VICTIMS), draw)] += 1
     return clone.ended(process)
 
 
-def _killed(shell: int, victim: str, draw: random.Random) -> str:
-    """Kill one of the processes below a shell, or all where there is none of the kind; which, and the stage at work."""
+def _pythons(shell: int) -> tuple[dict[int, str], dict[int, int]]:
+    """The Python processes below a shell with their words, and everybody's parents."""
     parents: dict[int, int] = {}
     words: dict[int, str] = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
-            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
             words[int(stat.parent.name)] = (stat.parent / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
     family = [shell]
     for member in family:
         family += [each for each in parents if parents[each] == member]
-    dvc = [each for each in family if "bin/dvc repro" in words.get(each, "")]
-    own = [each for each in family if each not in dvc and words.get(each, "").partition(" ")[0].endswith("python")]
+    return {each: words[each] for each in family if "python" in words.get(each, "").partition(" ")[0]}, parents
+
+
+def _killed(shell: int, victim: str, draw: random.Random) -> str:
+    """Kill one of the processes below a shell, or all where there is none of the kind; which, and the stage at work."""
+    words, parents = _pythons(shell)
+    dvc = [each for each in words if "bin/dvc repro" in words[each]]
+    own = [each for each in words if each not in dvc]
     stages = [each for each in own if parents[each] not in own]
     found = [re.search(r"pipeline[. ](?:stages[.])?(\w+)|scripts/(\w+)", words[each]) for each in stages]
     at_work = next((match[1] or match[2] for match in found if match), "DVC itself")
