@@ -20,7 +20,7 @@ from pipeline.config.schedules import Schedules
 from pipeline.config.units import (
     Percentage,
 )
-from pipeline.config.wording import mistake
+from pipeline.config.wording import is_path, mistake
 
 IGNORED = -100
 """The target that torch's cross-entropy leaves out, if no other is named."""
@@ -71,7 +71,7 @@ class Resources(BaseModel):
 def _is_below(path: str) -> str:
     if path.startswith(("/", "~")) or ".." in path.split("/"):
         raise mistake("does not lie under inputs/", "put it there, or a link to it, and write its path from there")
-    return path
+    return is_path(path)
 
 
 FIXED_BY = {

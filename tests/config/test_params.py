@@ -178,6 +178,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     "an unknown scheduler": ("  StepLR: {", "  SteppLR: ¦{", f"schedulers.SteppLR.name: is not a registered scheduler (given: SteppLR); did you mean StepLR? (one of {NAMES})"),
     "an unknown name behind a label": ("  StepLR: {", "  StepLR: {name: ¦Foo, ", f"schedulers.StepLR.name: is not a registered scheduler (given: Foo); write one of {NAMES}"),
     "a label with a space": ("  StepLR: {", "  ¦a b: {name: StepLR, ", f"schedulers.a b: is not a usable name (given: a b); {LABEL}"),
+    "a label of two lines": ("  StepLR: {", '  ¦"a\\nb": {name: StepLR, ', f'schedulers.a\\U0000000ab: is not a usable name (given: "a\\nb"); {LABEL}'),
     "a label with a dot": ("  StepLR: {", "  ¦a.b: {name: StepLR, ", f"schedulers.a.b: is not a usable name (given: a.b); {LABEL}"),
     "a label of 65 letters": ("  StepLR: {", f"  ¦{'a' * 65}: {{name: StepLR, ", f"schedulers.{'a' * 65}: is not a usable name (given: {'a' * 57}…); {LABEL}"),
     "a peak of zero": ("  StepLR: {", "  StepLR: {lr: ¦0%, ", f"schedulers.StepLR.lr: is not a rate (given: 0%); {PEAK}"),
