@@ -91,7 +91,10 @@ def _turned(table: pd.DataFrame, here: str, there: str) -> str:
     """Of whom the verdict in one column is another one than in the other."""
     rows = table[table[here] != table[there]]
     told = [f"{row['scheduler']} ({row[there]} instead of {row[here]})" for _, row in rows.iterrows()]
-    return ", ".join(told) if len(told) <= FEW else f"{len(told)} of the {len(table) - 1} schedulers"
+    if len(told) <= FEW:
+        return ", ".join(told)
+    others = len(table) - 1
+    return f"all {others} schedulers beside the baseline" if len(told) == others else f"{len(told)} of the {others} schedulers"
 
 
 def _figures(results: ProblemResults, at: Epoch) -> pd.DataFrame:

@@ -72,8 +72,8 @@ TABLES = (
     Evidence(
         "ends_told", "search", "Ends of the searched ranges",
         "Where winners lie in the outer tenth of what was searched, or the range was widened; of other parameters than the "
-        "peak rate only where most winners do. A study's range of peak rates grows tenfold at the end where its best trial "
-        "lies, up to three times; `search:` under a scheduler sets other ranges.",
+        "peak rate, which is in percent of the optimizer's, only where most winners do. A study's range of peak rates grows "
+        "tenfold at the end where its best trial lies, up to three times; `search:` under a scheduler sets other ranges.",
         {"scheduler": "Scheduler", "parameter": "Parameter", "low": "From|rate", "high": "To|rate", "at_low":
          "Winners at the lower end", "at_high": "At the upper end", "studies": "Of studies", "widened": "Ranges widened"},
     ),
