@@ -7,7 +7,7 @@ prints them from there.
 import json
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 from urllib.parse import quote
 
@@ -25,6 +25,7 @@ from pipeline.statistics import unpaired
 from pipeline.statistics.comparison import Reason
 from pipeline.statistics.components import level
 
+SIMPLEST = "the simplest other scheduler"
 NOTHING = "No run finished: every scheduler diverged on every seed."
 
 
@@ -44,7 +45,7 @@ class Alternative:
     words: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Answer:
     """What a problem's last variant recommends.
 
@@ -54,21 +55,21 @@ class Answer:
 
     problem: str
     variant: str
-    scheduler: str | None
-    lr: str
-    arguments: Mapping[str, str]
-    stepped: str
-    optimizer: str
+    scheduler: str | None = None
+    lr: str = MISSING
+    arguments: Mapping[str, str] = field(default_factory=dict)
+    stepped: str = ""
+    optimizer: str = ""
     bound: float
     like_these: float
     is_bounded: bool
-    tolerance: float
-    lowest_lr: float
-    highest_lr: float
-    alternatives: Sequence[Alternative]
-    cost: str
-    rate: str
-    caution: str
+    tolerance: float = math.nan
+    lowest_lr: float = math.nan
+    highest_lr: float = math.nan
+    alternatives: Sequence[Alternative] = ()
+    cost: str = ""
+    rate: str = ""
+    caution: str = ""
 
     @property
     def use(self) -> str:
@@ -109,42 +110,28 @@ def answer_to(
 
     ``turned`` says where another epoch would turn it (:func:`pipeline.analysis.epochs.turned`).
     """
-    rows = {row["scheduler"]: row for row in records(compared[compared["variant"] == chosen.variant])}
-    common: dict[str, Any] = {
-        "problem": results.name,
-        "variant": chosen.variant,
-        "bound": chosen.bound,
-        "like_these": chosen.like_these,
-        "is_bounded": chosen.is_bounded,
-    }
+    known: dict[str, Any] = {"problem": results.name, "variant": chosen.variant, "is_bounded": chosen.is_bounded}
+    known |= {"bound": chosen.bound, "like_these": chosen.like_these}
     if chosen.scheduler is None or chosen.run is None:
-        empty: dict[str, Any] = {
-            "lr": MISSING,
-            "arguments": {},
-            "stepped": "",
-            "optimizer": "",
-            "cost": "",
-            "rate": "",
-            "caution": "",
-        }
-        unknown: dict[str, Any] = dict.fromkeys(("tolerance", "lowest_lr", "highest_lr"), math.nan)
-        return Answer(scheduler=None, alternatives=(), **common, **empty, **unknown)
+        return Answer(**known)
+    rows = {row["scheduler"]: row for row in records(compared[compared["variant"] == chosen.variant])}
     run = records(results.runs[results.runs["run"] == chosen.run])[0]
-    forgiven = _forgiven(widths, chosen)
+    lowest, highest = _forgiven(widths, chosen)
+    others = simplest_first(results, widths, baseline)
     return Answer(
+        **known,
         scheduler=chosen.scheduler,
         lr=short(float(run["lr"])),
         arguments=_arguments(run),
         stepped=_stepped(run),
         optimizer=_optimizer(results, run),
         tolerance=chosen.tolerance,
-        lowest_lr=forgiven[0],
-        highest_lr=forgiven[1],
-        alternatives=tuple(_alternatives(results, compared, rows, simplest_first(results, widths, baseline), chosen, baseline)),
-        cost=_cost(chosen, rows[chosen.scheduler], len(rows)) + (f"; {turned}" if turned else ""),
-        rate=_rate(chosen, forgiven, widths),
+        lowest_lr=lowest,
+        highest_lr=highest,
+        alternatives=tuple(_alternatives(results, compared, rows, others, chosen, baseline)),
+        cost="; ".join(filter(None, [_cost(chosen, rows[chosen.scheduler], len(rows)), turned])),
+        rate=_rate(chosen, (lowest, highest), widths),
         caution=warning(ends(results.trials)),
-        **common,
     )
 
 
@@ -254,12 +241,12 @@ def _alternatives(
     chosen: Choice,
     baseline: str,
 ) -> Iterator[Alternative]:
-    """The constant rate or what else the baseline is, the next simplest, and the recommended scheduler as it was written."""
+    """The constant rate or what else the baseline is, the simplest other one, and the recommended one as it was written."""
     others = [label for label in order if label in rows and label not in (chosen.scheduler, baseline)]
     if baseline in rows and baseline != chosen.scheduler:
         yield _alternative(rows[baseline], "the baseline")
     if others:
-        yield _alternative(rows[others[0]], "the next simplest")
+        yield _alternative(rows[others[0]], SIMPLEST)
     written = records(compared[(compared["variant"] == "default") & (compared["scheduler"] == chosen.scheduler)])
     if chosen.variant != "default" and written:
         rates = results.runs.loc[(results.runs["variant"] == "default") & (results.runs["scheduler"] == chosen.scheduler), "lr"]

@@ -22,7 +22,6 @@ from pipeline.analysis.statistics import CRITERION, Headline, compare, matrices,
 from pipeline.analysis.tables import Frames, ProblemResults
 from pipeline.config import files
 from pipeline.config.params import Params, ReportParams
-from pipeline.config.problem_params import ScriptParams
 from pipeline.runs.executor import HERE, Workers
 
 
@@ -142,7 +141,7 @@ def answers_of(report: Report) -> dict[str, Any]:
     """What ``reports/answer.json`` holds: each problem's answer, and what to try next."""
     found, settle = list(report.answers.values()), report.evidence.get("settle", pd.DataFrame())
     due_to = {row["problem"]: row["settled_by"] for row in tables.records(settle) if row["settled_by"] in NARROWED_BY}
-    own = {problem.name for problem in report.problems if isinstance(problem.params, ScriptParams)}
+    own = {problem.name for problem in report.problems if problem.is_script}
     return {"problems": [answer.as_json() for answer in found], "next": next_steps(found, due_to, own)}
 
 
@@ -171,7 +170,7 @@ def scripts(report: Report) -> Iterator[tuple[str, str]]:
             else:
                 said = _beside(rows, found.run, last(chosen).scheduler)
             standing, given = ": the recommended one" if is_chosen else "", (problem.name, problem.params, found.run)
-            if isinstance(problem.params, ScriptParams) or problem.data.has_shaped_targets:
+            if problem.is_script or problem.data.has_shaped_targets:
                 told = (
                     f"{label} on {problem.name}{standing}",
                     said,

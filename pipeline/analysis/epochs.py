@@ -27,7 +27,6 @@ COLUMNS = (
     "in_set_best",
     "bound_last",
     "bound_best",
-    "verdict_test",
 )
 FEW = 3
 _FIGURES = [CRITERION, "validation_metric"]
@@ -43,7 +42,7 @@ def last_or_best(results: ProblemResults, asked: ReportParams, compared: pd.Data
 
     ``lower`` is how far the best lies below the last, as a share; ``epoch`` the median of the best ones. Verdicts against the
     baseline, whether the scheduler may be the best, and what it loses at most are by either, for all schedulers alike;
-    ``compared`` is the comparison by the one that is judged. ``verdict_test`` is that of the test loss there.
+    ``compared`` is the comparison by the one that is judged. ``verdict_test``, where the best one is, is that of the test loss.
     """
     other: Epoch = "best" if asked.at == "last" else "last"
     beside = compare(_figures(results, other), asked.baseline, matters=asked.margin, plan=results.plan)
@@ -54,9 +53,12 @@ def last_or_best(results: ProblemResults, asked: ReportParams, compared: pd.Data
     table = table.assign(last=last[CRITERION], best=best[CRITERION], lower=1 - best[CRITERION] / last[CRITERION])
     for name, column in (("verdict", "verdict"), ("in_set", "in_set"), ("bound", "regret_bound")):
         table[f"{name}_last"], table[f"{name}_best"] = last[column], best[column]
+    table = table[list(COLUMNS)]
+    if asked.at == "last":
+        return table
     tested = results.runs.assign(**{CRITERION: results.runs["test_loss"]})
     on_test = compare(tested, asked.baseline, matters=asked.margin, plan=results.plan)
-    return table.assign(verdict_test=on_test["verdict"])[list(COLUMNS)]
+    return table.assign(verdict_test=on_test["verdict"])
 
 
 def sentence(table: pd.DataFrame, at: Epoch) -> str:
@@ -89,7 +91,10 @@ def _turned(table: pd.DataFrame, here: str, there: str) -> str:
     """Of whom the verdict in one column is another one than in the other."""
     rows = table[table[here] != table[there]]
     told = [f"{row['scheduler']} ({row[there]} instead of {row[here]})" for _, row in rows.iterrows()]
-    return ", ".join(told) if len(told) <= FEW else f"{len(told)} of the {len(table) - 1} schedulers"
+    if len(told) <= FEW:
+        return ", ".join(told)
+    others = len(table) - 1
+    return f"all {others} schedulers beside the baseline" if len(told) == others else f"{len(told)} of the {others} schedulers"
 
 
 def _figures(results: ProblemResults, at: Epoch) -> pd.DataFrame:

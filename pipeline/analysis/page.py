@@ -209,6 +209,7 @@ def _environment() -> Environment:
         "number": summary.number,
         "signed": summary.signed,
         "rate": summary.rate,
+        "parameter": summary.parameter,
         "emphasised": _emphasised,
         "torch": summary.in_torch,
         "share": summary.share,

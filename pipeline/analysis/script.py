@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from pipeline.analysis.snippet import FREE, clipped, is_here, lines_of
+from pipeline.analysis.snippet import FREE, Lines, clipped, is_here, lines_of
 from pipeline.analysis.source import Part, call, group, imported, literal, paragraph, prose
 from pipeline.config.components import Component
 from pipeline.config.problem_params import IGNORED, ProblemParams
@@ -105,42 +105,90 @@ def script(
     ``standing`` ends the docstring's first line, and ``summary``, plain text, follows; nothing in it can end that.
     What stands in no module is to be pasted: the script raises a NotImplementedError that says so.
     """
-    component = Component(**{key: json.loads(run["optimizer"])[key] for key in ("name", "args")})
+    optimizer = json.loads(run["optimizer"])
+    component = Component(optimizer["name"], optimizer["args"])
     loss = problem.loss or Component("MSELoss" if data.is_regression else "CrossEntropyLoss", {})
-    is_binary, average = losses[loss.name].is_binary, json.loads(run["optimizer"]).get("average", {})
-    lines = lines_of(run, batches, warmup)
+    is_binary, lines = losses[loss.name].is_binary, lines_of(run, batches, warmup)
     label, metric = _metric(problem.metric, data, is_binary=is_binary)
-    criterion = _loss(loss, data)
-    parts = {"model": _model(problem.model), "optimizer": lines.optimizer, "loss": criterion, "metric": metric}
-    parts["scheduler"] = lines.scheduler
-    takes_columns = models[problem.model.name].takes_columns
-    modules = sorted({*(part.module for part in parts.values()), *([Columns.__module__] * takes_columns)} - {""})
-    return _environment().get_template("best.py.j2").render(
-        title=prose(f"{run.get('scheduler', run['name'])} on {problem_name}, as plain PyTorch{standing}"),
-        summary=paragraph(summary),
-        needed=paragraph(f"Needs {', '.join(['torch', 'pandas', *modules])} and a parquet file with {COLUMNS}."),
-        modules=modules,
-        own=[module for module in modules if module not in KNOWN],
-        definitions=[part.definition for part in parts.values() if part.definition],
-        **{kind: part.call for kind, part in parts.items() if kind != "scheduler"},
-        lines=lines, monitored=literal(LOGGED.get(lines.watched or "", "")), peak=literal(lines.peak), table=lines.table,
-        scheduler=textwrap.indent("\n".join([*lines.before, f"return {lines.scheduler.call}"]), "    "),
-        asked=lines.count if lines.asks_for(lines.count) else "", asks_for_math=lines.asks_for("math"),
-        label=literal(label),
-        data=f"data/{problem_name}.parquet", kind=data,
-        beside=literal(data.beside), several=literal(list(data.targets)), is_binary=is_binary,
-        single=".squeeze(1)" if (data.is_regression and len(data.targets) == 1) or is_binary else "",
-        targets=_targets(data, is_binary=is_binary), counts=_counts(loss, data, is_binary=is_binary),
-        epochs=int(run["epochs"]), batch_size=problem.batch_size, pace=problem.pace, accumulate=problem.accumulate,
-        share=_share(loss, data, is_binary=is_binary),
-        per_batch=lines.is_per_batch, watched=lines.watched, resample=problem.resample,
-        clip=clipped(problem), clipping=problem.clip,
-        free=component.name in FREE,
-        is_own=not is_torchs(component.name), is_own_model=not is_here(models[problem.model.name], "problems.models"),
-        columns=f"{Columns.__module__}.{Columns.__name__}" if takes_columns else "",
-        needs_closure=component.name == "LBFGS" or not is_torchs(component.name),
-        ema=average.get("ema"), swa=average.get("swa"),
-    )  # fmt: skip
+    parts = {"model": _model(problem.model), "optimizer": lines.optimizer, "loss": _loss(loss, data), "metric": metric}
+    return (
+        _environment()
+        .get_template("best.py.j2")
+        .render(
+            title=prose(f"{run.get('scheduler', run['name'])} on {problem_name}, as plain PyTorch{standing}"),
+            summary=paragraph(summary),
+            data=f"data/{problem_name}.parquet",
+            label=literal(label),
+            epochs=int(run["epochs"]),
+            **{kind: part.call for kind, part in parts.items()},
+            **_modules([*parts.values(), lines.scheduler], takes_columns=models[problem.model.name].takes_columns),
+            **_schedule(lines),
+            **_samples(data, loss, is_binary=is_binary),
+            **_training(problem, component, optimizer.get("average", {})),
+        )
+    )
+
+
+# What the template asks for, by its names
+
+
+def _modules(parts: Sequence[Part], *, takes_columns: bool) -> dict[str, Any]:
+    """What is imported, and what is to be pasted."""
+    modules = sorted({*(part.module for part in parts), *([Columns.__module__] * takes_columns)} - {""})
+    return {
+        "needed": paragraph(f"Needs {', '.join(['torch', 'pandas', *modules])} and a parquet file with {COLUMNS}."),
+        "modules": modules,
+        "own": [module for module in modules if module not in KNOWN],
+        "definitions": [part.definition for part in parts if part.definition],
+        "columns": f"{Columns.__module__}.{Columns.__name__}" if takes_columns else "",
+    }
+
+
+def _schedule(lines: Lines) -> dict[str, Any]:
+    """The scheduler, and what steps it."""
+    return {
+        "lines": lines,
+        "scheduler": textwrap.indent("\n".join([*lines.before, f"return {lines.scheduler.call}"]), "    "),
+        "peak": literal(lines.peak),
+        "table": lines.table,
+        "asked": lines.count if lines.asks_for(lines.count) else "",
+        "asks_for_math": lines.asks_for("math"),
+        "per_batch": lines.is_per_batch,
+        "watched": lines.watched,
+        "monitored": literal(LOGGED.get(lines.watched or "", "")),
+    }
+
+
+def _samples(data: Data, loss: Component, *, is_binary: bool) -> dict[str, Any]:
+    """How samples and targets are taken, and how much each counts."""
+    return {
+        "kind": data,
+        "beside": literal(data.beside),
+        "several": literal(list(data.targets)),
+        "is_binary": is_binary,
+        "single": ".squeeze(1)" if (data.is_regression and len(data.targets) == 1) or is_binary else "",
+        "targets": _targets(data, is_binary=is_binary),
+        "counts": _counts(loss, data, is_binary=is_binary),
+        "share": _share(loss, data, is_binary=is_binary),
+    }
+
+
+def _training(problem: ProblemParams, optimizer: Component, average: Mapping[str, Any]) -> dict[str, Any]:
+    """The loop: its batches, its step, and what is averaged."""
+    return {
+        "batch_size": problem.batch_size,
+        "pace": problem.pace,
+        "accumulate": problem.accumulate,
+        "resample": problem.resample,
+        "clip": clipped(problem),
+        "clipping": problem.clip,
+        "free": optimizer.name in FREE,
+        "is_own": not is_torchs(optimizer.name),
+        "is_own_model": not is_here(models[problem.model.name], "problems.models"),
+        "needs_closure": optimizer.name == "LBFGS" or not is_torchs(optimizer.name),
+        "ema": average.get("ema"),
+        "swa": average.get("swa"),
+    }
 
 
 def _environment() -> Environment:

@@ -1,7 +1,7 @@
 """Which tables of ``reports/evidence`` the page shows, and in which of a problem's folds: an entry here is all it takes."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -26,15 +26,15 @@ class Evidence:
     """A table of evidence on the page: its fold, what it is called, what it says, and the headings of its columns.
 
     A heading may name the form of its figures behind a bar: ``number`` (what numbers have without), ``rate``, ``share`` or
-    ``signed``; ``value|low|high`` as a column's name has the ends of its interval, shown as ± half of it. Without ``columns``
-    all are shown under their own names; what the table has not is left out, and so is a table that there is none of.
+    ``signed``; ``value|low|high`` as a column's name has the ends of its interval, shown as ± half of it. What the table has
+    not is left out, and so is a table that there is none of.
     """
 
     name: str
     fold: str
     title: str
-    caption: str = ""
-    columns: Mapping[str, str] = field(default_factory=dict)
+    caption: str
+    columns: Mapping[str, str]
 
 
 TABLES = (
@@ -72,8 +72,8 @@ TABLES = (
     Evidence(
         "ends_told", "search", "Ends of the searched ranges",
         "Where winners lie in the outer tenth of what was searched, or the range was widened; of other parameters than the "
-        "peak rate only where most winners do. A study's range of peak rates grows tenfold at the end where its best trial "
-        "lies, up to three times; `search:` under a scheduler sets other ranges.",
+        "peak rate, which is in percent of the optimizer's, only where most winners do. A study's range of peak rates grows "
+        "tenfold at the end where its best trial lies, up to three times; `search:` under a scheduler sets other ranges.",
         {"scheduler": "Scheduler", "parameter": "Parameter", "low": "From|rate", "high": "To|rate", "at_low":
          "Winners at the lower end", "at_high": "At the upper end", "studies": "Of studies", "widened": "Ranges widened"},
     ),
@@ -99,8 +99,22 @@ TABLES = (
          "Of a difference|share", "sd": "Standard deviation of a run"},
     ),
     Evidence("settle", "sure", "What would settle what is open", "", {"sentence": "In a sentence"}),
-    Evidence("looks", "sure", "How the confirmation was raced"),
-    Evidence("last_or_best", "sure", "By the best epoch instead of the last"),
+    Evidence(
+        "looks", "sure", "How the confirmation was raced",
+        "What was known after so many seeds. Each scheduler is compared with the baseline and with the best; without "
+        "prospects: even the most seeds would hardly settle it.",
+        {"seeds": "Seeds|rate", "level": "Error allowed at this look|share", "comparisons": "Comparisons", "settled": "Settled",
+         "hopeless": "Without prospects"},
+    ),
+    Evidence(
+        "last_or_best", "sure", "By the best epoch instead of the last",
+        "Mean validation loss at the last epoch of each run and at its best, the verdict by either, whether the scheduler "
+        "may be the best, and what it costs at most.",
+        {"variant": "Variant", "scheduler": "Scheduler", "last": "Loss, last epoch", "best": "Loss, best epoch", "lower":
+         "Lower by|share", "epoch": "Best epoch, median|rate", "verdict_last": "Verdict, last", "verdict_best": "Verdict, best",
+         "verdict_test": "Verdict, test part", "in_set_last": "May be the best, last", "in_set_best": "May be the best, best",
+         "bound_last": "Costs at most, last|share", "bound_best": "Costs at most, best|share"},
+    ),
     Evidence(
         "targets", "curves", "How fast",
         "Runs whose validation reached the target (report.target, else the median that the baseline as written ends with), and "
@@ -145,13 +159,8 @@ def tables(fold: str, evidence: Frames, labels: Sequence[str]) -> list[Table]:
 def _tables(fold: str, evidence: Frames, labels: Sequence[str]) -> Iterator[Table]:
     for shown in TABLES:
         if shown.fold == fold and shown.name in evidence and len(frame := evidence[shown.name]):
-            asked = shown.columns or _all(frame)
-            columns = [_column(name, head, frame) for name, head in asked.items() if set(name.split("|")) <= set(frame)]
+            columns = [_column(name, head, frame) for name, head in shown.columns.items() if set(name.split("|")) <= set(frame)]
             yield Table(shown.name, shown.title, shown.caption, columns, records(_ordered(frame, labels)))
-
-
-def _all(frame: pd.DataFrame) -> dict[str, str]:
-    return {str(name): str(name).replace("_", " ").capitalize() for name in frame.columns if name != "problem"}
 
 
 def _column(name: str, heading: str, frame: pd.DataFrame) -> Column:

@@ -58,8 +58,15 @@ def signed(value: float | None, form: Callable[[float | None], str] = number) ->
 
 
 def rate(value: float | None) -> str:
-    """A learning rate to four digits."""
-    return MISSING if value is None or not math.isfinite(value) else f"{value:.4g}".replace("-", _MINUS)
+    """A learning rate to four digits, large numbers without an exponent."""
+    if value is None or not math.isfinite(value):
+        return MISSING
+    return (f"{value:,.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:.4g}").replace("-", _MINUS)
+
+
+def parameter(name: str) -> str:
+    """A searched parameter as a reader calls it, by its name in the studies."""
+    return {"lr": "peak rate", "lr %": "peak rate, %"}.get(name, name)
 
 
 def probability(value: float) -> str:

@@ -11,7 +11,7 @@ import pandas as pd
 from pipeline.analysis.script import Data
 from pipeline.analysis.statistics import CRITERION, NO_OVERLAP, Overlap
 from pipeline.config.fingerprints import as_json
-from pipeline.config.problem_params import ProblemParams, ReportedMetric
+from pipeline.config.problem_params import ProblemParams, ReportedMetric, ScriptParams
 from pipeline.config.units import percent
 from pipeline.problems.metrics import metrics as headline
 from pipeline.runs.results import IMPORTANCE_COLUMNS, RERUN_COLUMNS, SWEEP_COLUMNS, TRIAL_COLUMNS
@@ -66,6 +66,11 @@ class ProblemResults:
     """Optimizer steps in an epoch."""
     plan: Plan | None = None
     """The looks by which the recommended got as many seeds as it took; none where their number was fixed."""
+
+    @property
+    def is_script(self) -> bool:
+        """Whether a script of the user's own trains it."""
+        return isinstance(self.params, ScriptParams)
 
     @property
     def all_traps(self) -> list[Mapping[str, Any]]:

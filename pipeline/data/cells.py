@@ -100,14 +100,16 @@ def understood(
 def are_codes(texts: "pd.Series[str]") -> bool:
     """Whether texts that numbers can be read from are codes: postcodes, telephone numbers, identifiers.
 
-    Some begin with a zero (00501), all begin with a plus (+491701234), or some have an ``e`` where others of the same length
-    have none (1e5 beside 845).
+    Some begin with a zero (00501, 008.45), all begin with a plus (+491701234), or some have an ``e`` where others of the same
+    length have none (1e5 beside 845).
     """
-    if not texts.str.fullmatch(r"\d+(?:[eE]\d+)?").all():
+    if not texts.str.fullmatch(r"\d+(?:\.\d+|[eE]\d+)?").all():
         return bool(texts.str.fullmatch(r"\+\d{7,15}").all())
-    have_e = texts.str.contains("e", case=False, regex=False)
+    if texts.str.match(r"0\d").any():
+        return True
+    have_e, have_points = texts.str.contains("e", case=False, regex=False), texts.str.contains(".", regex=False)
     are_of_one_length = texts.str.len().nunique() == 1
-    return bool(texts.str.match(r"0\d").any() or (have_e.any() and not have_e.all() and are_of_one_length))
+    return bool(have_e.any() and not have_e.all() and not have_points.any() and are_of_one_length)
 
 
 def _telling(codes: "pd.Series[str]") -> str:

@@ -19,7 +19,7 @@ from pipeline.config.wording import is_path, is_printable, mistake
 from pipeline.data.dates import DatePart
 from pipeline.data.mistakes import DatasetError, located
 from pipeline.data.options import Inputs, Missing, Reading, Task, Unlabelled
-from pipeline.data.reading import is_of_arrays, read_arrays, read_table
+from pipeline.data.reading import Paths, is_of_arrays, read_arrays, read_table
 from pipeline.data.tables import dataset_of, dataset_of_arrays
 from pipeline.data.tables import frame as frame  # noqa: PLC0414  # for datasets of the user's own
 from pipeline.problems.encoding import Transform
@@ -200,24 +200,28 @@ def file(
         "dates": dates or {},
         "read": reading.given,
     }
-    is_table = not is_of_arrays(path)
-    _refuse_useless(of_tables if not is_table else {"inputs": inputs != "auto"}, is_table)
-    if not is_table:
+    if is_of_arrays(path):
+        _refuse_useless(of_tables, "is for tables, and this is a file of arrays")
         return dataset_of_arrays(read_arrays(path), target, inputs=inputs, **how)
+    _refuse_useless({"inputs": inputs != "auto"}, "is for arrays, and this is a table")
+    return _of_table(path, reading, target, {**of_tables, **how, "most_categories": most_categories})
+
+
+def _of_table(path: Paths, reading: Reading, target: str, options: Mapping[str, Any]) -> pd.DataFrame:
+    """A mistake in some row of several files says through which it is counted."""
     table = read_table(path, reading, target)
     try:
-        return dataset_of(table, target, most_categories=most_categories, **of_tables, **how)
+        return dataset_of(table, target, **options)
     except DatasetError as error:
         if "rows" in table.attrs:
             raise located(error, table.attrs["rows"]) from None
         raise
 
 
-def _refuse_useless(given: Mapping[str, Any], is_table: bool) -> None:
+def _refuse_useless(given: Mapping[str, Any], why: str) -> None:
     """Refuse arguments that are for files of the other kind."""
     for key in [key for key, value in given.items() if value]:
-        what = "is for arrays, and this is a table" if is_table else "is for tables, and this is a file of arrays"
-        raise DatasetError(key, what, f"leave `{key}` out")
+        raise DatasetError(key, why, f"leave `{key}` out")
 
 
 def made(problem: str, component: Component) -> pd.DataFrame:

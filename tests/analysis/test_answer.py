@@ -48,7 +48,11 @@ def test_it_says_what_to_use_what_it_costs_and_what_else_does(answer: Callable[.
     assert found.cost == "nothing: no other of the 3 is better"
     assert found.rate == "may be wrong by a factor of 3.9 either way: within about 5% of its best from 0.25 to 16"
     told = [(other.scheduler, other.what) for other in found.alternatives]
-    assert told == [("base", "the baseline"), ("B", "the next simplest"), ("A", "as params.yaml has it, at peak rate 0.99")]
+    assert told == [
+        ("base", "the baseline"),
+        ("B", "the simplest other scheduler"),
+        ("A", "as params.yaml has it, at peak rate 0.99"),
+    ]
     # on other seeds: (1.05 - 0.65 ± 2.447 · 0.129 · √(2 / 4)) / 0.65, 2.447 of Student's t at 6 degrees of freedom
     assert found.alternatives[2].words == "27% to 96% more"
     assert found.alternatives[2].cost == pytest.approx(0.4 / 0.65)

@@ -18,9 +18,9 @@ def test_rows_come_in_the_order_of_the_schedulers_and_columns_as_listed() -> Non
     assert [row["scheduler"] for row in found.rows] == ["B", "A"]
 
 
-def test_a_table_of_its_own_takes_one_line() -> None:
-    """All of its columns are shown; what there are no rows of is not."""
-    table = pd.DataFrame({"problem": ["P"], "level_of": [0.05], "settled": [3]})
+def test_of_what_there_are_no_rows_nothing_is_shown_nor_columns_that_a_table_has_not() -> None:
+    table = pd.DataFrame({"problem": ["P"], "level": [0.05], "settled": [3]})
     (found,) = tables("sure", {"looks": table, "last_or_best": table.head(0)}, [])
-    assert [(column.heading, column.form) for column in found.columns] == [("Level of", "number"), ("Settled", "text")]
+    shown = [(column.heading, column.form) for column in found.columns]
+    assert shown == [("Error allowed at this look", "share"), ("Settled", "text")]
     assert tables("noise", {}, []) == []

@@ -28,6 +28,7 @@ from pipeline.analysis.figures.canvas import (
     variants,
 )
 from pipeline.analysis.figures.style import Style, Styles
+from pipeline.analysis.summary import parameter
 from pipeline.config.arrays import Floats
 
 STEPS = 420  # drawn in one panel of step lines, all schedulers together; it keeps a panel small
@@ -215,7 +216,7 @@ def _changes(rows: pd.DataFrame, columns: Sequence[str], lines: int) -> pd.DataF
 def _bars_panel(name: str, rows: pd.DataFrame, style: Styles) -> Markup:
     with rc_context(SETTINGS):
         height = sum(HEADING + len(own) for _, own in _by_scheduler(rows))
-        longest = max(map(len, rows["parameter"]))
+        longest = max(len(parameter(name)) for name in rows["parameter"])
         figure, (axes,) = charts(11 * height, left=min(12 + 5 * longest, WIDTH / 2), right=18)
         y = 0.0
         ticks: dict[float, str] = {}
@@ -223,7 +224,7 @@ def _bars_panel(name: str, rows: pd.DataFrame, style: Styles) -> Markup:
             axes.annotate(label, (0, y + HEADING - 1), (3, 0), textcoords="offset points", va="center")
             y += HEADING
             for row in own.to_dict("records"):
-                ticks[y] = row["parameter"]
+                ticks[y] = parameter(row["parameter"])
                 _bar(axes, y, (row["importance"], row["low"], row["high"]), style[label])
                 y += 1
         axes.set_yticks(list(ticks), list(ticks.values()))
