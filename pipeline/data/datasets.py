@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from pipeline.config.params import Component, placed_in
+from pipeline.config.components import Component
+from pipeline.config.params import placed_in
 from pipeline.config.registry import Registered, Registry, arguments_of
 from pipeline.config.units import Percentage, share_of
 from pipeline.config.wording import is_path, is_printable, mistake
@@ -160,6 +161,7 @@ def file(
     features: list[Name] | None = None,
     drop: list[Name] = [],  # noqa: B006  # pydantic copies it
     categorical: list[Name] = [],  # noqa: B006
+    numeric: list[Name] = [],  # noqa: B006
     most_categories: Annotated[int, Field(ge=1, le=10_000)] = 100,
     dates: Dates | None = None,
     missing: Missing = "error",
@@ -191,7 +193,13 @@ def file(
         "missing_values": missing_values,
         "split": split, "shares": [share_of(share) for share in shares], "group": group, "order": order, "seed": seed,
     }  # fmt: skip
-    of_tables: dict[str, Any] = {"drop": drop, "categorical": categorical, "dates": dates or {}, "read": reading.given}
+    of_tables: dict[str, Any] = {
+        "drop": drop,
+        "categorical": categorical,
+        "numeric": numeric,
+        "dates": dates or {},
+        "read": reading.given,
+    }
     is_table = not is_of_arrays(path)
     _refuse_useless(of_tables if not is_table else {"inputs": inputs != "auto"}, is_table)
     if not is_table:

@@ -23,7 +23,7 @@ from pipeline.config.files import (
     stage_path,
     write_files,
 )  # fmt: skip
-from pipeline.config.params import Schedule
+from pipeline.config.schedules import Schedule
 from pipeline.problems.run import CURVES, History
 
 RUN_COLUMNS = (

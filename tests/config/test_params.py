@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from pipeline.catalogue import CATALOGUE
 from pipeline.config.errors import ParamsError
-from pipeline.config.params import Params, ProblemParams, ReportParams, Schedule, SeedRange, load_params, placed_in
+from pipeline.config.params import Params, ReportParams, SeedRange, load_params, placed_in
+from pipeline.config.problem_params import ProblemParams
+from pipeline.config.schedules import Schedule
 from tests.conftest import ROOT, Edited
 
 DEFAULT = (ROOT / "params.yaml").read_text(encoding="utf-8")

@@ -15,7 +15,9 @@ import pytest
 
 from pipeline.catalogue import CATALOGUE
 from pipeline.config.errors import PipelineError
-from pipeline.config.params import ProblemParams, Schedule, load_params
+from pipeline.config.params import load_params
+from pipeline.config.problem_params import ProblemParams
+from pipeline.config.schedules import Schedule
 from pipeline.problems.loading import load_problem
 from pipeline.schedulers.replay import trace
 from pipeline.stages import check, confirm, dataset, report, sweep, train, tune
