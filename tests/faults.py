@@ -717,7 +717,7 @@ def _quoted(word: str) -> str:
 KINDS: Mapping[str, tuple[Callable[[Bench, int], Row], int]] = {
     "kills": (kills, 20),
     "damage": (damage, 20),
-    "outage": (outage, 21),
+    "outage": (outage, 22),
     "disk": (full_disk, len(LEFT) + len(WRITTEN)),
     "hostile": (hostile, 4 * len(HOSTILE)),
 }
