@@ -765,7 +765,7 @@ def main() -> None:
             print(row, flush=True)
             failed += row.notes
     print("\n" + "\n\n".join(failed))
-    if not failed:
+    if not failed and not asked.folder:
         shutil.rmtree(folder)
     sys.exit(bool(failed))
 

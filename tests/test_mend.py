@@ -65,7 +65,7 @@ def test_bytecode_that_a_full_disk_cut_off_is_made_anew(clone: Path) -> None:
     module = clone / "pipeline/stage.py"
     module.parent.mkdir()
     module.write_text("print(2)\n", encoding="utf-8")
-    bytecode = Path(str(py_compile.compile(str(module))))
+    bytecode = Path(str(py_compile.compile(str(module), doraise=True)))
     bytecode.write_bytes(bytecode.read_bytes()[:-9])
     Path("dvc.yaml").write_text(STAGES.replace("cp given", f"{sys.executable} -m pipeline.stage > made #"), encoding="utf-8")
     ended = repro(str(clone))
