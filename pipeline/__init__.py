@@ -1,5 +1,6 @@
 """Which learning-rate scheduler: docs/architecture.md shows the rooms of the house, docs/python.md its one function."""
 
+import contextlib
 import shutil
 import sys
 from typing import TYPE_CHECKING, Any
@@ -7,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pipeline.comparing.compare import compare as compare
 
-# On a full disk Python writes its bytecode by half (gh-126606, up to 3.13), and can never import the module again.
-if shutil.disk_usage(__path__[0]).free < 2**26:
-    sys.dont_write_bytecode = True
+# On a full disk Python writes its bytecode by half (gh-126606), and can never import the module again.
+with contextlib.suppress(OSError):
+    sys.dont_write_bytecode |= shutil.disk_usage(__path__[0]).free < 2**26
 
 
 def __getattr__(name: str) -> Any:

@@ -33,6 +33,7 @@ class UsageError(PipelineError):
 NOT_TO_BE_WRITTEN = {
     errno.ENOSPC: "make room on that disk",
     errno.EDQUOT: "make room on that disk",
+    errno.EFBIG: "allow larger files (`ulimit -f`)",
     errno.EROFS: "make it writable",
     errno.EACCES: "make it writable",
     errno.EEXIST: "move that file away",

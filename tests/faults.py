@@ -26,7 +26,7 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -252,25 +252,37 @@ VICTIMS = ("everything", "dvc", "a stage", "a helper")
 def kills(bench: Bench, number: int) -> Row:
     """A study from nothing that is killed at its beginning and in every stage; then the mirror, at making all anew."""
     row, clone, draw = Row("SIGKILL"), Clone(bench.folder / f"kills-{number}"), random.Random(number)
-    ended = [_hit(row, clone, draw, repro(), stage, bench.seconds / 12) for stage in ("", *STAGES, "")]
+    ended = _hit(row, clone, draw, repro(), ["", *(stage for stage in STAGES for _ in range(2))], bench.seconds / 15)
     ended.append(clone.run(repro()))
     for name in ("mlflow.db", "optuna.journal"):
         (clone.path / name).unlink()
-    ended += [_hit(row, clone, draw, MIRROR, "", bench.seconds / 6) for _ in range(3)]
+    ended += _hit(row, clone, draw, MIRROR, ["", "", ""], bench.seconds / 6)
     ended += [clone.run(MIRROR), clone.run(repro())]
     return bench.judge(row, clone, *ended)
 
 
-def _hit(row: Row, clone: Clone, draw: random.Random, command: str, stage: str, longest: float) -> Ended:
-    """Begin a command and kill some of it so many seconds after the stage began, where nothing has ended before."""
-    process = clone.start(command)
-    while stage and process.poll() is None and f"pipeline.stages.{stage}" not in " ".join(_pythons(process.pid)[0].values()):
-        time.sleep(0.1)
-    time.sleep(draw.uniform(0.05, longest))
-    if process.poll() is None:
-        row.times += 1
-        row.hit[_killed(process.pid, draw.choice(VICTIMS), draw)] += 1
-    return clone.ended(process)
+def _hit(row: Row, clone: Clone, draw: random.Random, command: str, stages: Sequence[str], longest: float) -> list[Ended]:
+    """Call a command again and again; kill some of it within so many seconds after each of the stages began."""
+    process, ended = clone.start(command), []
+    for stage in stages:
+        if process.poll() is not None:
+            ended.append(clone.ended(process))
+            process = clone.start(command)
+        ahead = STAGES[STAGES.index(stage) :] if stage else ()  # one that is done already does not come again
+        while ahead and process.poll() is None and not _at_work(process.pid, ahead):
+            time.sleep(0.1)
+        time.sleep(draw.uniform(0.05, longest))
+        if process.poll() is None:
+            row.times += 1
+            row.hit[killed := _killed(process.pid, draw.choice(VICTIMS), draw)] += 1
+            if not killed.startswith("dvc"):  # a study whose DVC is killed is begun again by the same command
+                process.wait()
+    return [*ended, clone.ended(process)]
+
+
+def _at_work(shell: int, stages: Sequence[str]) -> bool:
+    """Whether one of the stages is."""
+    return any(f".stages.{stage}" in words for words in _pythons(shell)[0].values() for stage in stages)
 
 
 def _pythons(shell: int) -> tuple[dict[int, str], dict[int, int]]:
@@ -580,6 +592,7 @@ def outages(clone: Clone) -> dict[str, tuple[In, str]]:
         "64 kB of shared memory": (nothing, own.format("mount -t tmpfs -o size=64k tmpfs /dev/shm && " + FORCED)),
         "128 open files": (nothing, f"ulimit -n 128; {FORCED}"),
         "40 open files": (nothing, f"ulimit -n 40; {FORCED}"),
+        "files of 1 MB at the most": (nothing, f"ulimit -f 1024; {FORCED}"),
         "3 GB of addresses": (nothing, f"ulimit -v 3000000; {FORCED}"),
         "1 GB of addresses": (nothing, f"ulimit -v 1000000; {FORCED}"),
     }
@@ -707,7 +720,7 @@ def _quoted(word: str) -> str:
 KINDS: Mapping[str, tuple[Callable[[Bench, int], Row], int]] = {
     "kills": (kills, 20),
     "damage": (damage, 20),
-    "outage": (outage, 21),
+    "outage": (outage, 23),
     "disk": (full_disk, len(LEFT) + len(WRITTEN)),
     "hostile": (hostile, 4 * len(HOSTILE)),
 }
@@ -715,12 +728,14 @@ KINDS: Mapping[str, tuple[Callable[[Bench, int], Row], int]] = {
 
 
 def made(folder: Path) -> Bench:
-    """A study to which nothing happens, from nothing."""
-    sound, begun = Clone(folder / "sound"), time.monotonic()
-    ended = sound.run(repro())
-    if ended.code:
-        raise SystemExit(ended.said)
-    return Bench(folder, sound, time.monotonic() - begun, random.Random(0))
+    """A study to which nothing happens, from nothing; or that of an earlier call in the folder."""
+    sound, begun, took = Clone(folder / "sound"), time.monotonic(), folder / "seconds"
+    if not took.exists():
+        ended = sound.run(repro())
+        if ended.code:
+            raise SystemExit(ended.said)
+        took.write_text(str(time.monotonic() - begun), encoding="utf-8")
+    return Bench(folder, sound, float(took.read_text("utf-8")), random.Random(0))
 
 
 def main() -> None:
@@ -730,9 +745,10 @@ def main() -> None:
     parser.add_argument("--clones", type=int, default=2, help="clones at work side by side")
     parser.add_argument("--first", type=int, default=0, help="the number of the first clone of each kind")
     parser.add_argument("--times", type=int, help="clones for each kind")
+    parser.add_argument("--folder", type=Path, help="that of an earlier call, whose undisturbed study serves again")
     asked = parser.parse_args()
     (ROOT / ".state").mkdir(exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="faults-", dir=ROOT / ".state"))
+    folder = asked.folder or Path(tempfile.mkdtemp(prefix="faults-", dir=ROOT / ".state"))
     bench = made(folder)
     print(f"Where nothing happens: {bench.seconds:.0f} s.\n\n| fault | times | lost | wrong | stuck | tracebacks | a message |")
     print("|---|---|---|---|---|---|---|", flush=True)
@@ -749,7 +765,7 @@ def main() -> None:
             print(row, flush=True)
             failed += row.notes
     print("\n" + "\n\n".join(failed))
-    if not failed:
+    if not failed and not asked.folder:
         shutil.rmtree(folder)
     sys.exit(bool(failed))
 
