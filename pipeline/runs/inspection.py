@@ -202,14 +202,14 @@ def _outputs(model: nn.Module, x: Tensor) -> list[Any]:
 
 def _of_its_outputs(problem: Problem, outputs: Any, count: int) -> Iterator[tuple[str, str]]:
     """Outputs that are no tensor of one row per sample."""
-    targets = problem.data.y.shape[1:]
-    each = "sample" if not targets else "target"
+    targets = problem.data.y.shape[1:] if problem.data.task == "classification" else ()  # places with a class each
+    each = "target" if targets else "sample"
     ending = f"let it end in {problem.outputs} outputs per {each}"
     needed = (count, *targets, problem.outputs)
     if not isinstance(outputs, Tensor):
         yield f"gives a {type(outputs).__name__}, and a tensor is needed", f"{ending}, and return those alone"
     elif outputs.shape != needed:
-        told = f"{problem.outputs} each are needed" if not targets else f"{needed} is needed"
+        told = f"{needed} is needed" if targets else f"{problem.outputs} each are needed"
         yield f"gives outputs of shape {tuple(outputs.shape)} for {count} samples, and {told}", ending
     elif not outputs.is_floating_point():
         yield f"gives outputs of {outputs.dtype}", _LOGITS

@@ -5,11 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from safetensors.torch import load_file
 
-from pipeline.stages import train
+from pipeline.config.params import load_params
+from pipeline.stages import check, dataset, train
 from tests.conftest import ROOT
 from tests.search import helpers
 
@@ -126,3 +128,41 @@ def test_a_name_of_another_library_is_told_once(
     told = [line for line in capsys.readouterr().err.splitlines() if "cosine" in line]
     assert len(told) == 1
     assert told[0].startswith("train@tiny: schedulers.cosine: Hugging Face's cosine is CosineDecay {final: 0%} here; ")
+
+
+KINDS = {
+    "several": "dataset: {path: t.csv, target: [h, w]}",
+    "several of an mlp": "dataset: {path: t.csv, target: [h, w]}, model: {name: mlp, hidden: [4]}",
+    "several logarithms": "dataset: {path: t.csv, target: [h, w], target_transform: log}, loss: {name: HuberLoss}",
+    "logarithm": "dataset: {path: t.csv, target: h, target_transform: log1p}, metric: {name: MeanAbsoluteError}",
+    "weighted": "dataset: {path: t.csv, target: kind, weight: w}",
+    "weighted numbers": "dataset: {path: t.csv, target: [h, a], weight: w}",
+    "two by one output": "dataset: {path: t.csv, target: label}, loss: {name: BCEWithLogitsLoss}, metric: {name: AUROC}",
+    "columns": "dataset: {path: t.csv, target: h}, model: {name: tabular, hidden: [4]}",
+    "columns, several": "dataset: {path: t.csv, target: [h, w]}, model: {name: tabular, hidden: [4]}",
+    "in order": "dataset: {path: t.csv, target: kind, order: a}",
+    "in groups": "dataset: {path: t.csv, target: h, group: who}",
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_whatever_a_table_is_taken_for_is_trained(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=90)
+    table = {"a": a, "label": np.where(a + rng.normal(size=90) > 0, "u", "v"), "kind": np.resize(list("xyz"), 90)}
+    table |= {"h": np.exp(a / 2), "w": 1 + rng.random(90), "who": np.repeat(np.arange(30), 3)}
+    Path("inputs").mkdir()
+    pd.DataFrame(table).to_csv("inputs/t.csv", index=False)
+    model = "" if "model:" in KINDS[kind] else ", model: {name: linear}"
+    problem = f"{{{KINDS[kind]}{model}, optimizer: {{name: SGD, lr: 0.05}}, epochs: 2, batch_size: 16}}"
+    params = f"seeds: 2\nproblems: {{p: {problem}}}\nschedulers: {{ConstantLR: {{args: {{factor: 1.0}}}}}}\n"
+    Path("params.yaml").write_text(f"{params}report: {{baseline: ConstantLR}}\n", encoding="utf-8")
+    load_params.cache_clear()
+    with helpers.shown_here():
+        check.main()
+        dataset.main("p")
+        train.main("p")
+    runs = pd.read_parquet("results/p/train/runs.parquet")
+    assert len(runs) == 4
+    assert np.isfinite(runs[["train_loss", "validation_loss", "test_loss", "test_metric"]]).all(axis=None)
