@@ -39,7 +39,6 @@ from optuna.storages.journal import JournalFileBackend
 from sqlalchemy import create_engine, text
 
 from tests.search.helpers import kill_family
-from tests.tracking.helpers import wait_for
 from tests.tracking.postgres import Server
 
 ROOT = Path(__file__).parent.parent
@@ -432,9 +431,9 @@ def served(clone: Clone) -> Iterator[tuple[dict[str, str], list[Callable[[], Non
 
     def again() -> None:
         servers.append(begin())
-        wait_for(lambda: _answers(port))
+        _wait_for(port)
 
-    wait_for(lambda: _answers(port))
+    _wait_for(port)
     try:
         yield {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}"}, [stop, again]
     finally:
@@ -517,6 +516,13 @@ def later(after: float, *steps: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         thread.join()
+
+
+def _wait_for(port: int) -> None:
+    """Until a server answers, which takes MLflow's a minute on a busy machine."""
+    until = time.monotonic() + LONGEST
+    while not _answers(port) and time.monotonic() < until:
+        time.sleep(0.1)
 
 
 def _answers(port: int) -> bool:

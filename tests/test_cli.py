@@ -51,6 +51,8 @@ def main(word):
         signal.raise_signal(signal.SIGTERM)
     if word == "full":
         raise OSError(errno.ENOSPC, "No space left on device", "results/runs.parquet")
+    if word == "large":
+        raise OSError(errno.EFBIG, "File too large", "results/runs.parquet")
     if word == "memory":
         raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes")
     if word == "threads":
@@ -143,6 +145,11 @@ def test_a_mistake_ends_the_process_and_leaves_the_last_data(repository: Path) -
         ("interrupted", 130, "stage: interrupted; "),
         ("terminated", 143, "stage: terminated; "),
         ("full", 1, "stage@full: results/runs.parquet: No space left on device; make room on that disk, then call it again: "),
+        (
+            "large",
+            1,
+            "stage@large: results/runs.parquet: File too large; allow larger files (`ulimit -f`), then call it again: ",
+        ),
         ("memory", 1, "stage@memory: the machine is short of memory ([enforce fail] DefaultCPUAllocator: can't allocate"),
         ("threads", 1, "stage@threads: the machine is short of processes or threads (can't start new thread); end other"),
         ("own words", 1, "enough"),
