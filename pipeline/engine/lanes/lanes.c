@@ -9,10 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 #define EXACTLY $exactly
+#if EXACTLY
 #if defined(__AVX__)
 #include <immintrin.h>
 #endif
-#if EXACTLY
 #pragma GCC optimize("fp-contract=off")
 #endif
 #ifdef __linux__
