@@ -10,9 +10,7 @@
 #include <string.h>
 #define EXACTLY $exactly
 #if EXACTLY
-#if defined(__AVX__)
 #include <immintrin.h>
-#endif
 #pragma GCC optimize("fp-contract=off")
 #endif
 #ifdef __linux__
@@ -65,19 +63,15 @@ OF_VECTORS real F(log1p)(real);
 #if defined(__AVX512F__)
 #define ALL(a) ((row)_mm512_set1_ps(a))
 #define FUSED(a, b, c) ((row)_mm512_fmadd_ps((__m512)(a), (__m512)(b), (__m512)(c)))
-#elif defined(__AVX__) && defined(__FMA__)
+#else
 #define ALL(a) ((row)_mm256_set1_ps(a))
+#ifdef __FMA__
 #define FUSED(a, b, c) ((row)_mm256_fmadd_ps((__m256)(a), (__m256)(b), (__m256)(c)))
 #else
-static inline row all_of(real a) {
-  row all;
-  for (int l = 0; l < WIDE; l++) all[l] = a;
-  return all;
-}
-#define ALL(a) all_of(a)
 #define FUSED(a, b, c) ((c) + (a) * (b))
 #endif
-#if defined(__FP_FAST_FMAF)
+#endif
+#ifdef __FMA__
 #define FUSED_ONE(a, b, c) __builtin_fmaf(a, b, c)
 #else
 #define FUSED_ONE(a, b, c) ((c) + (a) * (b))

@@ -30,6 +30,8 @@ LARGEST_PROGRAM = 3000
 """Operations of a step that are compiled: a recurrent layer has as many more as its sequence is longer."""
 EXACTLY_FROM = 2**21
 """Multiplications of a step from which every rounding is written out, so that a run alone may be computed in other vectors."""
+AVX = 32
+"""Bytes in a vector of the processors that this is known of."""
 LARGEST_BLOCK = 2**30
 """Bytes that a block of runs may take, of which every core has one."""
 C_OF = {torch.float32: "float", torch.float64: "double", torch.int64: "int64_t"}
@@ -65,7 +67,7 @@ def source(traced: Traced, here: Machine, *, alone: bool = False) -> str:
     dtype = traced.state[0].dtype
     step, tile, terms = _step(traced, here)
     evaluation, count = _evaluation(traced, here)
-    exactly = dtype == torch.float32 and terms >= EXACTLY_FROM
+    exactly = terms >= EXACTLY_FROM and dtype == torch.float32 and here.vector >= AVX
     found = [part.in_c(here, exactly=exactly, alone=alone) for part in (*step, evaluation)]
     if exactly and any("F(pow)" in each.code() for each in found):
         exactly, found = False, [part.in_c(here) for part in (*step, evaluation)]
