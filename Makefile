@@ -40,7 +40,7 @@ plan: .venv/run.stamp
 	@python -m pipeline plan
 
 quick: .venv/run.stamp
-	@python -m pipeline quick $(if $(TABLE),"$(TABLE)" --target "$(TARGET)",--problem "$(or $(PROBLEM),digits)")
+	@python -m pipeline quick $(if $(TABLE),"$(TABLE)" $(if $(TARGET),--target "$(TARGET)"),--problem "$(or $(PROBLEM),digits)")
 
 test: check
 	$(PYTEST) -m "not slow"

@@ -21,7 +21,8 @@ import pandas as pd
 import torch
 
 from pipeline.catalogue import CATALOGUE
-from pipeline.config.params import Params, Schedule, load_params
+from pipeline.config.params import Params, load_params
+from pipeline.config.schedules import Schedule
 from pipeline.data.datasets import register
 from pipeline.data.tables import frame
 from pipeline.problems.loading import load_problem

@@ -3,7 +3,8 @@
 import statistics
 from collections.abc import Iterable, Sequence
 
-from pipeline.config.params import Params, Schedule
+from pipeline.config.params import Params
+from pipeline.config.schedules import Schedule
 from pipeline.data.datasets import datasets
 from pipeline.data.splits import draw_splits
 from pipeline.problems.dataset import Dataset

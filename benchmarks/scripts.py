@@ -23,7 +23,7 @@ from pathlib import Path
 
 import torch
 
-from pipeline.config.params import Script
+from pipeline.config.problem_params import Script
 from pipeline.problems.process import lines_of
 
 ROOT = Path(__file__).parents[1]

@@ -13,7 +13,8 @@ import torch
 from benchmarks.machine import conditions
 from benchmarks.problems import in_memory, medians
 from pipeline.catalogue import CATALOGUE
-from pipeline.config.params import Params, Schedule, load_params
+from pipeline.config.params import Params, load_params
+from pipeline.config.schedules import Schedule
 from pipeline.engine.rates import Rates
 from pipeline.engine.training import train
 from pipeline.problems.problem import Problem

@@ -4,7 +4,7 @@ import importlib
 import os
 import sys
 
-from pipeline.config.errors import PipelineError
+from pipeline.config.errors import PipelineError, not_installed
 
 COMMANDS = {
     "answer": "what to use, in three lines a problem; without any command, too",
@@ -33,6 +33,11 @@ def main() -> None:
         sys.stdout.flush()
     except BrokenPipeError:  # whoever reads it has seen enough: `… | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except ModuleNotFoundError as error:
+        if not (line := not_installed(error)):
+            raise
+        print(line, file=sys.stderr)
         sys.exit(1)
     except PipelineError as error:
         print(error, file=sys.stderr)

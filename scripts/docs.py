@@ -27,8 +27,10 @@ from pydantic.fields import FieldInfo
 from pipeline.__main__ import COMMANDS
 from pipeline.catalogue import CATALOGUE
 from pipeline.config import params
-from pipeline.config.params import ComponentOf, Schedule
+from pipeline.config.components import ComponentOf
+from pipeline.config.problem_params import ProblemParams, ReportedMetric, Script
 from pipeline.config.registry import Registered, Registry
+from pipeline.config.schedules import Schedule
 from pipeline.config.spaces import EndUnit, Range
 from pipeline.config.units import ShareUnit, is_length, is_rate
 
@@ -37,7 +39,7 @@ DOCS = ROOT / "docs"
 RESULTS = ROOT / "benchmarks/RESULTS.md"
 COMPARISON = ROOT / "reports/comparison.csv"
 PART = re.compile(r"<!-- (params|commands|registered|measured|study)(?: ([^>]*?))? -->\n(.*?)<!-- /\1 -->", re.DOTALL)
-SAID: dict[tuple[type[BaseModel], str], str] = {(Schedule, "name"): "the label", (params.ProblemParams, "resample"): "`true`"}
+SAID: dict[tuple[type[BaseModel], str], str] = {(Schedule, "name"): "the label", (ProblemParams, "resample"): "`true`"}
 """What holds where a key is left out, and the type does not say it."""
 VARIANTS = {"default": "as written", "tuned": "tuned", "recommended": "recommended"}
 
@@ -84,13 +86,13 @@ def sections(model: type[BaseModel] = params.Params, place: str = "") -> Iterato
         for kind in _models_in(field.annotation):
             if kind is not Schedule or not place:
                 yield from sections(kind, f"{place}.{LABELLED.get(kind, name)}".lstrip("."))
-            if kind is params.ProblemParams:
-                yield "problems.NAME.script", params.Script
-                yield "problems.NAME.metric, of a script", params.ReportedMetric
+            if kind is ProblemParams:
+                yield "problems.NAME.script", Script
+                yield "problems.NAME.metric, of a script", ReportedMetric
 
 
 LABELLED: dict[type[BaseModel], str] = {
-    params.ProblemParams: "problems.NAME",
+    ProblemParams: "problems.NAME",
     Schedule: "schedulers.NAME",
     Range: "search.NAME",
 }

@@ -1,11 +1,13 @@
-"""After a `dvc repro` that failed: set aside what a killed DVC wrote by half, so that the next one works.
+"""After a `dvc repro` that failed: set aside what a killed DVC or a full disk left by half, so that the next one works.
 
 DVC writes `dvc.lock` and `.dvc/tmp/rwlock` in place. Killed while it does so, it leaves a file that it refuses to read ever
 after. And it takes whatever process has the number of the one that was killed for that one, be it a zombie or a stranger.
+Python does not notice that its bytecode did not fit on a disk, and cannot import the module ever after.
 Exit status 0 if something was set aside, 1 if not.
 """
 
 import json
+import marshal
 import sys
 import time
 from collections.abc import Callable
@@ -20,8 +22,6 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from voluptuous import Invalid
 
-from pipeline.config.locks import free_name
-
 TEMPORARY = Path(".dvc/tmp")
 
 
@@ -32,6 +32,11 @@ def main() -> int:
         while any(map(is_at_work, at_work)):
             time.sleep(0.5)
         return 0
+    if by_half := [path for path in Path("pipeline").rglob("*.pyc") if not is_whole(path)]:
+        for path in by_half:
+            path.unlink()
+        print(f"{by_half[0]}: Python wrote this by half, on a full disk perhaps; it is deleted, and made anew", file=sys.stderr)
+        return 0
     try:
         with make_lock(str(TEMPORARY / "lock"), tmp_dir=str(TEMPORARY)):
             found = [(path, wrong_with(path), rest) for path, wrong_with, rest in FILES if path.exists()]
@@ -41,6 +46,15 @@ def main() -> int:
     for line in mended:
         print(line, file=sys.stderr)
     return 0 if mended else 1
+
+
+def is_whole(bytecode: Path) -> bool:
+    """Whether Python can import it."""
+    try:
+        marshal.loads(bytecode.read_bytes()[16:])  # noqa: S302  # as Python does itself, behind what says of which source it is
+    except (EOFError, ValueError, TypeError):
+        return False
+    return True
 
 
 def wrong_with_rwlock(path: Path) -> str:
@@ -84,6 +98,8 @@ def wrong_with_lockfile(path: Path) -> str:
 
 def set_aside(path: Path, wrong: str, rest: str) -> str:
     """Rename a file that cannot be used to a name that is free, and say so."""
+    from pipeline.config.locks import free_name  # not before its bytecode is known to be whole
+
     kept = free_name(path)
     path.rename(kept)
     return f"{path}: {wrong}; it is set aside as {kept.name}, {rest}"

@@ -23,6 +23,9 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
+import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -31,11 +34,13 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from optuna.storages import JournalStorage
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
+from sqlalchemy import create_engine, text
 
 from tests.search.helpers import kill_family
 from tests.tracking.helpers import wait_for
+from tests.tracking.postgres import Server
 
 ROOT = Path(__file__).parent.parent
 COPIED = ("pipeline", "inputs", "scripts", "dvc.yaml", "requirements.txt", "constraints.txt", ".dvcignore", ".gitignore")
@@ -58,7 +63,7 @@ tune: {trials: 4, batch: 2, sampler: tpe, lr: {low: 10%, high: 1000%}}
 sweep: {points: 2, budgets: [50%]}
 report: {every: 1, baseline: ConstantLR}
 """
-LONGEST = 300.0
+LONGEST = 900.0
 """Seconds after which `make repro` is taken for stuck."""
 
 
@@ -74,17 +79,21 @@ class Row:
     tracebacks: int = 0
     message: str = ""
     notes: list[str] = field(default_factory=list)
+    hit: Counter[str] = field(default_factory=Counter)
+    """What was hit how often."""
 
     def add(self, other: "Row") -> None:
         """Those of another clone."""
         for name in ("times", "lost", "wrong", "stuck", "tracebacks"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.hit += other.hit
         self.message = self.message or other.message
         self.notes += other.notes
 
     def __str__(self) -> str:
         counts = self.times, self.lost, self.wrong, self.stuck, self.tracebacks
-        return f"| {self.fault} | {' | '.join(map(str, counts))} | {self.message} |"
+        hit = ", ".join(f"{what} {times}" for what, times in sorted(self.hit.items()))
+        return f"| {self.fault} | {' | '.join(map(str, counts))} | {hit or self.message} |"
 
 
 NO_MESSAGE = re.compile(
@@ -169,16 +178,24 @@ class Clone:
         hashes = {str(p.relative_to(self.path)): hashlib.sha256(p.read_bytes()).hexdigest() for p in found}
         return {name: value for name, value in hashes.items() if not name.endswith(".gitignore")}
 
-    def shown(self) -> tuple[set[Any], dict[str, int]]:
-        """The finished runs that MLflow shows, and how many trials of each study Optuna does."""
-        with contextlib.closing(sqlite3.connect(self.path / "mlflow.db")) as connection:
-            asked = (
-                "SELECT t.value, r.status FROM runs r JOIN tags t ON t.run_uuid = r.run_uuid WHERE t.key = 'fingerprint' "
-                "AND r.status = 'FINISHED'"
-            )
-            runs = connection.execute(asked).fetchall()
-        journal = JournalStorage(JournalFileBackend(str(self.path / "optuna.journal")))
-        return set(runs), {s.study_name: len(journal.get_all_trials(s._study_id)) for s in journal.get_all_studies()}
+    def shown(self, where: Mapping[str, str]) -> tuple[set[Any], dict[str, int]]:
+        """The finished runs that MLflow shows, and how many trials of each study Optuna does; ``where`` names other stores."""
+        uri = where.get("MLFLOW_TRACKING_URI", f"sqlite:///{self.path}/mlflow.db")
+        given = where.get("OPTUNA_STORAGE", f"{self.path}/optuna.journal")
+        engine = create_engine(uri.replace("postgresql:", "postgresql+psycopg:"))
+        asked = (
+            "SELECT t.value, r.status FROM runs r JOIN tags t ON t.run_uuid = r.run_uuid WHERE t.key = 'fingerprint' "
+            "AND r.status = 'FINISHED'"
+        )
+        with engine.connect() as connection:
+            runs = {tuple(row) for row in connection.execute(text(asked))}
+        engine.dispose()
+        storage: BaseStorage
+        if "://" in given:
+            storage = RDBStorage(given.replace("postgresql:", "postgresql+psycopg:"))
+        else:
+            storage = JournalStorage(JournalFileBackend(given))
+        return runs, {s.study_name: len(storage.get_all_trials(s._study_id)) for s in storage.get_all_studies()}
 
 
 def repro() -> str:
@@ -199,10 +216,10 @@ class Bench:
     @functools.cached_property
     def expected(self) -> tuple[dict[str, str], Any]:
         """Its files, and what the trackers show."""
-        return self.sound.written(), self.sound.shown()
+        return self.sound.written(), self.sound.shown({})
 
-    def judge(self, row: Row, clone: Clone, *ended: Ended, what: str = "") -> Row:
-        """Count what came of a fault in a clone, after the last command that ended."""
+    def judge(self, row: Row, clone: Clone, *ended: Ended, what: str = "", where: Mapping[str, str] | None = None) -> Row:
+        """Count what came of a fault in a clone, after the last command that ended; the trackers' stores are ``where``."""
         before = (row.lost, row.wrong, row.stuck, row.tracebacks)
         files, shown = self.expected
         found = clone.written()
@@ -215,7 +232,7 @@ class Bench:
                 found.keys() - files.keys()
             )
             try:
-                row.lost += clone.shown() != shown and "make mirror" not in said
+                row.lost += clone.shown(where or {}) != shown and "make mirror" not in said
             except Exception as error:  # noqa: BLE001  # whatever a broken store raises
                 row.lost += "make mirror" not in said
                 said += repr(error)
@@ -228,50 +245,64 @@ class Bench:
         return row
 
 
-VICTIMS = ("everything", "dvc alone", "the stage alone", "a helper of the stage")
+STAGES = ("check", "dataset", "train", "tune", "confirm", "sweep", "report", "track")
+VICTIMS = ("everything", "dvc", "a stage", "a helper")
 
 
 def kills(bench: Bench, number: int) -> Row:
-    """A study from nothing that is killed again and again, until it comes to its end."""
+    """A study from nothing that is killed at its beginning and in every stage; then the mirror, at making all anew."""
     row, clone, draw = Row("SIGKILL"), Clone(bench.folder / f"kills-{number}"), random.Random(number)
-    ended: list[Ended] = []
-    while row.times < 10:
-        process = clone.start(repro())
-        time.sleep(draw.uniform(0.05, bench.seconds / 8))
-        killed = process.poll() is None and _killed(process.pid, draw.choice(VICTIMS), draw)
-        row.times += bool(killed)
-        ended.append(clone.ended(process))
-        if not killed:
-            break
-    else:
-        ended.append(clone.run(repro()))
+    ended = [_hit(row, clone, draw, repro(), stage, bench.seconds / 12) for stage in ("", *STAGES, "")]
+    ended.append(clone.run(repro()))
+    for name in ("mlflow.db", "optuna.journal"):
+        (clone.path / name).unlink()
+    ended += [_hit(row, clone, draw, MIRROR, "", bench.seconds / 6) for _ in range(3)]
+    ended += [clone.run(MIRROR), clone.run(repro())]
     return bench.judge(row, clone, *ended)
 
 
-def _killed(shell: int, victim: str, draw: random.Random) -> str:
-    """Kill one of the processes below a shell, or all; the victim, or nothing where there is none of the kind."""
+def _hit(row: Row, clone: Clone, draw: random.Random, command: str, stage: str, longest: float) -> Ended:
+    """Begin a command and kill some of it so many seconds after the stage began, where nothing has ended before."""
+    process = clone.start(command)
+    while stage and process.poll() is None and f"pipeline.stages.{stage}" not in " ".join(_pythons(process.pid)[0].values()):
+        time.sleep(0.1)
+    time.sleep(draw.uniform(0.05, longest))
+    if process.poll() is None:
+        row.times += 1
+        row.hit[_killed(process.pid, draw.choice(VICTIMS), draw)] += 1
+    return clone.ended(process)
+
+
+def _pythons(shell: int) -> tuple[dict[int, str], dict[int, int]]:
+    """The Python processes below a shell with their words, and everybody's parents."""
     parents: dict[int, int] = {}
     words: dict[int, str] = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
-            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
             words[int(stat.parent.name)] = (stat.parent / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
     family = [shell]
     for member in family:
         family += [each for each in parents if parents[each] == member]
-    dvc = [each for each in family if "bin/dvc repro" in words.get(each, "")]
-    stage = [each for each in family if "-m pipeline.stages" in words.get(each, "") and parents.get(each) not in dvc[1:]]
-    stages = [each for each in stage if parents[each] not in stage]
-    helpers = [
-        each for each in family if each not in [shell, *dvc, *stages] and "python" in words.get(each, "").partition(" ")[0]
-    ]
-    chosen = {"dvc alone": dvc[:1], "the stage alone": stages[:1], "a helper of the stage": helpers}.get(victim, [])
-    if victim == "everything" or not chosen:
+    return {each: words[each] for each in family if "python" in words.get(each, "").partition(" ")[0]}, parents
+
+
+def _killed(shell: int, victim: str, draw: random.Random) -> str:
+    """Kill one of the processes below a shell, or all where there is none of the kind; which, and the stage at work."""
+    words, parents = _pythons(shell)
+    dvc = [each for each in words if "bin/dvc repro" in words[each]]
+    own = [each for each in words if each not in dvc]
+    stages = [each for each in own if parents[each] not in own]
+    found = [re.search(r"pipeline[. ](?:stages[.])?(\w+)|scripts/(\w+)", words[each]) for each in stages]
+    at_work = next((match[1] or match[2] for match in found if match), "DVC itself")
+    helpers = [each for each in own if each not in stages]
+    chosen = {"dvc": dvc[:1], "a stage": stages[:1], "a helper": helpers}.get(victim, [])
+    if not chosen:
         kill_family(shell)
-        return "everything"
+        return f"everything ({at_work})"
     with contextlib.suppress(ProcessLookupError):
         os.kill(draw.choice(chosen), signal.SIGKILL)
-    return victim
+    return f"{victim} ({at_work})"
 
 
 def _changed(content: bytes, draw: random.Random) -> bytes:
@@ -324,13 +355,18 @@ def damage(bench: Bench, number: int) -> Row:
     # Where nothing runs, nothing is read: half of them make every stage run again.
     again = repro().replace("dvc repro", "dvc repro -f") if number % 2 else repro()
     ended = [clone.run(again), clone.run(repro())]
-    mirrored = clone.run("python -m pipeline mirror")
+    mirrored = clone.run(MIRROR)
     row.stuck += mirrored.code != 0
     return bench.judge(row, clone, mirrored, *ended, what="; ".join(told))
 
 
-FORCED = "dvc repro -f -s train@tiny report"
-"""Two stages that tell the trackers all they know, without training."""
+FORCED = "dvc repro -f -s train@tiny track"
+"""Two stages that tell MLflow all they know, without training."""
+TUNED = "dvc repro -f -s tune@tiny"
+BOTH = "dvc repro -f -s train@tiny tune@tiny confirm@tiny track"
+MIRROR = "python -m pipeline mirror"
+COME_BACK = ("slow", "restarted midway")
+"""What an outage is called after which its own stores are to show everything."""
 In = contextlib.AbstractContextManager[Mapping[str, str]]
 
 
@@ -349,7 +385,14 @@ def answering(status: int, wait: float) -> Iterator[dict[str, str]]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    with serving(Handler) as environment:
+        yield environment
+
+
+@contextlib.contextmanager
+def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[dict[str, str]]:
+    """A server that is said to be MLflow's."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     Thread(target=server.serve_forever, daemon=True).start()
     try:
@@ -359,9 +402,11 @@ def answering(status: int, wait: float) -> Iterator[dict[str, str]]:
 
 
 @contextlib.contextmanager
-def dying(clone: Clone, after: float, *, is_back: bool) -> Iterator[dict[str, str]]:
-    """MLflow's own server, whose processes are killed so many seconds after the command began; and is back, or not."""
-    port = 20000 + os.getpid() % 20000
+def served(clone: Clone) -> Iterator[tuple[dict[str, str], list[Callable[[], None]]]]:
+    """MLflow's own server; what the environment says of it, and what stops all its processes and what begins it again."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
     words = ["-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     begin = functools.partial(
         subprocess.Popen, [sys.executable, *words, "--backend-store-uri", f"sqlite:///{clone.path}/server.db"],
@@ -369,21 +414,97 @@ def dying(clone: Clone, after: float, *, is_back: bool) -> Iterator[dict[str, st
     )  # fmt: skip
     servers = [begin()]
 
-    def die() -> None:
-        time.sleep(after)
+    def stop() -> None:
         kill_family(servers[-1].pid)
         servers[-1].wait()
-        if is_back:
-            servers.append(begin())
+
+    def again() -> None:
+        servers.append(begin())
+        wait_for(lambda: _answers(port))
 
     wait_for(lambda: _answers(port))
-    Thread(target=die, daemon=True).start()
     try:
-        yield {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}"}
+        yield {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}"}, [stop, again]
     finally:
-        for server in servers:
-            kill_family(server.pid)
-            server.wait()
+        stop()
+
+
+@contextlib.contextmanager
+def dying(clone: Clone, after: float) -> Iterator[dict[str, str]]:
+    """MLflow's own server, whose processes are killed so many seconds after the command began."""
+    with served(clone) as (environment, (stop, _)), later(after, stop):
+        yield environment
+
+
+@contextlib.contextmanager
+def restarted(clone: Clone, after: float) -> Iterator[dict[str, str]]:
+    """The same, and begun again at once."""
+    with served(clone) as (environment, steps), later(after, *steps):
+        yield environment
+
+
+@contextlib.contextmanager
+def slow(clone: Clone, wait: float) -> Iterator[dict[str, str]]:
+    """MLflow's own server, behind one that takes so many seconds longer to answer."""
+    with served(clone) as (environment, _):
+        behind = environment["MLFLOW_TRACKING_URI"]
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                time.sleep(wait)
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                asked = urllib.request.Request(behind + self.path, body or None, dict(self.headers), method=self.command)
+                try:
+                    found = urllib.request.urlopen(asked)  # the address is ours
+                except urllib.error.HTTPError as error:
+                    found = error
+                with found:
+                    content = found.read()
+                    self.send_response(found.status)
+                self.send_header("Content-Type", found.headers["Content-Type"])
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            do_POST = do_PATCH = do_PUT = do_DELETE = do_GET  # noqa: N815  # the library's own names
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        with serving(Handler) as answers:
+            yield answers
+
+
+@contextlib.contextmanager
+def postgres(clone: Clone, after: float) -> Iterator[dict[str, str]]:
+    """A PostgreSQL server with a database for each tracker, which is killed after so many seconds and begun again."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    server = Server(folder)
+    stores = {"MLFLOW_TRACKING_URI": server.database("mlflow"), "OPTUNA_STORAGE": server.database("optuna")}
+    try:
+        with later(after, server.stop, server.start):
+            yield stores
+    finally:
+        server.stop()
+        shutil.rmtree(folder)
+
+
+@contextlib.contextmanager
+def later(after: float, *steps: Callable[[], None]) -> Iterator[None]:
+    """Take the steps so many seconds after the block began, and end it no sooner."""
+
+    def take() -> None:
+        time.sleep(after)
+        for step in steps:
+            step()
+
+    thread = Thread(target=take)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
 
 
 def _answers(port: int) -> bool:
@@ -399,6 +520,15 @@ def locked(path: Path) -> Iterator[dict[str, str]]:
         connection.execute("BEGIN EXCLUSIVE")
         yield {}
         connection.rollback()
+
+
+@contextlib.contextmanager
+def locked_for(path: Path, seconds: float) -> Iterator[dict[str, str]]:
+    """Another program holds the database for so long."""
+    connection = sqlite3.connect(path, check_same_thread=False)
+    connection.execute("BEGIN EXCLUSIVE")
+    with later(seconds, connection.close):
+        yield {}
 
 
 @contextlib.contextmanager
@@ -433,14 +563,18 @@ def outages(clone: Clone) -> dict[str, tuple[In, str]]:
         "MLflow's server is down": (down, FORCED),
         "MLflow's server answers with 500": (answering(500, 0), FORCED),
         "MLflow's server never answers": (answering(500, 100), FORCED),
-        "MLflow's server dies midway": (dying(clone, 6, is_back=False), FORCED),
-        "MLflow's server is restarted midway": (dying(clone, 6, is_back=True), FORCED),
+        "MLflow's server is slow, 1 s an answer": (slow(clone, 1), FORCED),
+        "MLflow's server dies midway": (dying(clone, 6), FORCED),
+        "MLflow's server is restarted midway": (restarted(clone, 6), FORCED),
+        "PostgreSQL, which holds both, is restarted midway": (postgres(clone, 6), BOTH),
         "mlflow.db is locked all the time": (locked(database), FORCED),
+        "mlflow.db is locked for 2 minutes": (locked_for(database, 120), FORCED),
+        "runs.sqlite is locked for 2 minutes": (locked_for(clone.path / ".state/runs.sqlite", 120), FORCED),
         "mlflow.db is a folder": (a_folder(database), FORCED),
         "mlflow.db is read-only": (nothing, own.format(read_only(database) + FORCED)),
-        "Optuna's journal is torn": (torn(journal), "dvc repro -f -s tune@tiny"),
-        "Optuna's journal is a folder": (a_folder(journal), "dvc repro -f -s tune@tiny"),
-        "Optuna's journal is read-only": (nothing, own.format(read_only(journal) + "dvc repro -f -s tune@tiny")),
+        "Optuna's journal is torn": (torn(journal), TUNED),
+        "Optuna's journal is a folder": (a_folder(journal), TUNED),
+        "Optuna's journal is read-only": (nothing, own.format(read_only(journal) + TUNED)),
         "no home folder": (no_home, FORCED),
         "/tmp is read-only": (nothing, own.format("mount -t tmpfs -o ro tmpfs /tmp && " + FORCED)),
         "64 kB of shared memory": (nothing, own.format("mount -t tmpfs -o size=64k tmpfs /dev/shm && " + FORCED)),
@@ -458,34 +592,73 @@ def outage(bench: Bench, number: int) -> Row:
     row = Row(name, times=1)
     with meanwhile as environment:
         ended = [clone.run(command, **environment)]
-    row.message = ended[0].message
-    ended += [clone.run(repro()), clone.run("python -m pipeline mirror")]
+        row.message = ended[0].message
+        if any(word in name for word in COME_BACK):
+            ended.append(clone.run(MIRROR, **environment))
+            where = {**environment}
+            if where["MLFLOW_TRACKING_URI"].startswith("http"):
+                where["MLFLOW_TRACKING_URI"] = f"sqlite:///{clone.path}/server.db"
+            expected = bench.expected[1]
+            shown = clone.shown(where)
+            row.lost += shown != expected
+            row.stuck += ended[-1].code != 0
+            row.notes += [f"{name}: {len(shown[0])} of {len(expected[0])} runs, {shown[1]}"] * (shown != expected)
+    ended += [clone.run(repro()), clone.run(MIRROR)]
     return bench.judge(row, clone, *ended, what=name)
 
 
 @contextlib.contextmanager
-def small_disk(place: Path, size: int) -> Iterator[None]:
-    """A file system of so many bytes."""
-    place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)], check=True)
+def small_disk(place: Path, size: int) -> Iterator[Callable[[], None]]:
+    """A file system of so many bytes, and what makes room on it."""
+    place.mkdir(parents=True, exist_ok=True)
+    mount = ["mount", "-t", "tmpfs", "tmpfs", str(place), "-o"]
+    _mounted([*mount, f"size={size}"])
     try:
-        yield
+        yield lambda: _mounted([*mount, f"remount,size={2**28}"])
     finally:
         subprocess.run(["umount", "-l", str(place)], check=True)
 
 
+def _mounted(command: list[str]) -> None:
+    subprocess.run(command, check=True)
+
+
+LEFT = (0, 64, 512, 2048, 8192)
+"""kB on the disk that holds the whole clone."""
+WRITTEN = ("data", "results", "reports", ".state", "cache", ".dvc/cache", ".dvc/tmp", "tmp", "mlflow", "optuna")
+"""What is written by one each, and gets a file system of its own; the last two are the trackers' stores."""
+
+
 def full_disk(bench: Bench, number: int) -> Row:
-    """A study from nothing on a disk that has so many kB left; then there is room."""
-    row, place = Row("full disk", times=1), bench.folder / f"disk-{number}"
-    left = (0, 16, 64, 128, 256, 512, 1024, 2048, 4096, 8192)[number % 10] * 1024
-    with small_disk(place, 2**28):
-        clone = Clone(place / "clone")
-        room = shutil.disk_usage(place).free
-        (place / "ballast").write_bytes(bytes(max(0, room - left)))
-        ended = [clone.run(repro())]
-        (place / "ballast").unlink()
-        ended.append(clone.run(repro()))
-        return bench.judge(row, clone, *ended, what=f"{left} bytes left")
+    """A study from nothing on a disk that has some kB left, or with half the room that one of its folders takes."""
+    path = bench.folder / f"disk-{number}"
+    if number < len(LEFT):
+        row, size = Row("full disk: the whole clone's", times=1), LEFT[number] * 1024
+        with small_disk(path, 2**28):
+            clone = Clone(path / "clone")
+            (path / "ballast").write_bytes(bytes(max(0, shutil.disk_usage(path).free - size)))
+            ended = [clone.run(repro())]
+            (path / "ballast").unlink()
+            ended.append(clone.run(repro()))
+            return bench.judge(row, clone, *ended, what=f"{size} bytes left")
+    clone, name = Clone(path), WRITTEN[number - len(LEFT)]
+    where = {"mlflow": f"sqlite:///{path}/mlflow/mlflow.db", "optuna": f"{path}/optuna/optuna.journal"}
+    more = {"MLFLOW_TRACKING_URI": where["mlflow"]} if name == "mlflow" else {}
+    more |= {"OPTUNA_STORAGE": where["optuna"]} if name == "optuna" else {}
+    more |= {"TMPDIR": f"{path}/tmp"} if name == "tmp" else {}
+    with small_disk(path / name, _half(bench.sound.path, name)) as make_room:
+        ended = [clone.run(repro(), **more)]
+        row = Row(f"full disk: {name}", times=1, message=ended[0].message)
+        make_room()
+        ended += [clone.run(repro(), **more), clone.run(MIRROR, **more)]
+        return bench.judge(row, clone, *ended, what=f"{name} is full", where=more)
+
+
+def _half(sound: Path, name: str) -> int:
+    """Bytes: half of what lies there where nothing happens."""
+    places = {"mlflow": "mlflow.db", "optuna": "optuna.journal"}
+    paths = [sound / places.get(name, name), *(sound / places.get(name, name)).rglob("*")]
+    return max(8192, sum(path.stat().st_size for path in paths if path.is_file()) // 2)
 
 
 HOSTILE = (
@@ -532,10 +705,10 @@ def _quoted(word: str) -> str:
 
 
 KINDS: Mapping[str, tuple[Callable[[Bench, int], Row], int]] = {
-    "kills": (kills, 30),
+    "kills": (kills, 20),
     "damage": (damage, 20),
-    "outage": (outage, 18),
-    "disk": (full_disk, 10),
+    "outage": (outage, 21),
+    "disk": (full_disk, len(LEFT) + len(WRITTEN)),
     "hostile": (hostile, 4 * len(HOSTILE)),
 }
 """The kinds of faults, and how many clones each is done in."""

@@ -260,3 +260,13 @@ def test_a_reader_that_has_seen_enough_costs_no_traceback() -> None:
         assert process.stderr
         process.stdout.close()
         assert process.stderr.read() == b""
+
+
+@pytest.mark.parametrize("words", [["pipeline", "verdict", "runs.csv"], ["pipeline"], ["pipeline.stages.check"]])
+def test_another_python_is_told_the_projects_environment(words: list[str]) -> None:
+    bare = subprocess.run(  # without site-packages, as a system's Python has none of ours
+        [sys.executable, "-S", "-m", *words], capture_output=True, text=True, env=ENVIRONMENT, cwd=ROOT, check=False
+    )
+    assert bare.returncode == 1
+    assert "is not the project's environment; source .venv/bin/activate" in bare.stderr
+    assert bare.stderr.count("\n") == 1

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import py_compile
 import subprocess
 import sys
 import time
@@ -30,11 +31,11 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def repro() -> subprocess.CompletedProcess[str]:
+def repro(place: str = str(ROOT)) -> subprocess.CompletedProcess[str]:
     """As the Makefile has it; without the package's own check, which is of this repository alone."""
     command = next(line for line in (ROOT / "Makefile").read_text("utf-8").splitlines() if line.startswith("\t@dvc repro"))
     shell = command.strip("\t@ \\").removesuffix(" ||").replace("scripts/mend.py", str(ROOT / "scripts/mend.py"))
-    environment = os.environ | {"PYTHONWARNINGS": "", "PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"PYTHONWARNINGS": "", "PYTHONPATH": place}
     return subprocess.run(["bash", "-c", shell], env=environment, capture_output=True, text=True, check=False)
 
 
@@ -57,6 +58,20 @@ def test_what_was_cut_off_is_set_aside_and_the_next_run_works(clone: Path, share
     assert f"{RWLOCK}: DVC was stopped while it wrote this; it is set aside as rwlock.broken" in ended.stderr
     assert ("dvc.lock: DVC was stopped while it wrote this" in ended.stderr) == Path("dvc.lock.broken").exists()
     assert repro().returncode == 0
+
+
+def test_bytecode_that_a_full_disk_cut_off_is_made_anew(clone: Path) -> None:
+    """Python itself says only that its marshal data are too short, at every import."""
+    module = clone / "pipeline/stage.py"
+    module.parent.mkdir()
+    module.write_text("print(2)\n", encoding="utf-8")
+    bytecode = Path(str(py_compile.compile(str(module), doraise=True)))
+    bytecode.write_bytes(bytecode.read_bytes()[:-9])
+    Path("dvc.yaml").write_text(STAGES.replace("cp given", f"{sys.executable} -m pipeline.stage > made #"), encoding="utf-8")
+    ended = repro(str(clone))
+    assert ended.returncode == 0, ended.stderr
+    assert f"{bytecode.relative_to(clone)}: Python wrote this by half" in ended.stderr
+    assert Path("made").read_text("utf-8") == "2\n"
 
 
 def held_by(pid: int) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch.optim import SGD, Adam, Optimizer
 
 from pipeline.catalogue import CATALOGUE
-from pipeline.config.params import Schedule
+from pipeline.config.schedules import Schedule
 from pipeline.schedulers.replay import Budget, trace
 from pipeline.trial import Scheduler, Trial, TrialError
 from tests.conftest import ROOT

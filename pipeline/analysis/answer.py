@@ -18,7 +18,7 @@ from pipeline.analysis.ends import ends, warning
 from pipeline.analysis.statistics import CRITERION, matrices
 from pipeline.analysis.summary import MISSING, called, count, elsewhere, factor, listing, rounded, share, short, unusual
 from pipeline.analysis.tables import ProblemResults, Row, records
-from pipeline.config.params import Schedule
+from pipeline.config.schedules import Schedule
 from pipeline.schedulers.registry import schedulers
 from pipeline.schedulers.replay import monitored
 from pipeline.statistics import unpaired

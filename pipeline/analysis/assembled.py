@@ -21,7 +21,8 @@ from pipeline.analysis.snippet import pasted, snippet
 from pipeline.analysis.statistics import CRITERION, Headline, compare, matrices, tuning_gain
 from pipeline.analysis.tables import Frames, ProblemResults
 from pipeline.config import files
-from pipeline.config.params import Params, ReportParams, ScriptParams
+from pipeline.config.params import Params, ReportParams
+from pipeline.config.problem_params import ScriptParams
 from pipeline.runs.executor import HERE, Workers
 
 

@@ -25,7 +25,8 @@ from pipeline.analysis.section import COLOURED, Figure, Notes, Section, section
 from pipeline.analysis.shown import FOLDS
 from pipeline.analysis.sure import multiplicity, population
 from pipeline.analysis.tables import Frames, ProblemResults, records
-from pipeline.config.params import THE_SCRIPTS, Params, ReportParams
+from pipeline.config.params import Params, ReportParams
+from pipeline.config.problem_params import THE_SCRIPTS
 from pipeline.runs.executor import Workers
 from pipeline.runs.unsearched import unsearched
 

@@ -16,7 +16,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pipeline.analysis.snippet import FREE, clipped, is_here, lines_of
 from pipeline.analysis.source import Part, call, group, imported, literal, paragraph, prose
-from pipeline.config.params import IGNORED, Component, ProblemParams
+from pipeline.config.components import Component
+from pipeline.config.problem_params import IGNORED, ProblemParams
 from pipeline.problems.dataset import SHAPED, Dataset, targets_of
 from pipeline.problems.encoding import Columns
 from pipeline.problems.losses import losses

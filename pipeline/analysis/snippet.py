@@ -23,8 +23,10 @@ from torch.optim import Optimizer, lr_scheduler
 from pipeline.analysis.formulas import FORMULAS, PEAK, Arguments, Factor, length
 from pipeline.analysis.source import ROOM, Code, Part, call, imported, literal, paragraph, prose
 from pipeline.config.arrays import Floats
-from pipeline.config.params import ITS_OWN, NO_DECAY, Component, ProblemParams, Schedule
+from pipeline.config.components import NO_DECAY, Component
+from pipeline.config.problem_params import ITS_OWN, ProblemParams
 from pipeline.config.registry import Registered
+from pipeline.config.schedules import Schedule
 from pipeline.problems.optimizers import SCHEDULE_FREE, is_torchs, optimizers
 from pipeline.problems.scripts import stand_in
 from pipeline.schedulers.registry import Monitor, schedulers

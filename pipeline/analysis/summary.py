@@ -15,7 +15,7 @@ from pipeline.analysis.ends import ends, warning
 from pipeline.analysis.script import Data
 from pipeline.analysis.statistics import CRITERION, Interval
 from pipeline.analysis.tables import ProblemResults
-from pipeline.config.params import Component
+from pipeline.config.components import Component
 from pipeline.data.datasets import datasets
 from pipeline.problems.optimizers import optimizers
 from pipeline.statistics.comparison import Reason

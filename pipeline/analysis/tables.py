@@ -11,7 +11,7 @@ import pandas as pd
 from pipeline.analysis.script import Data
 from pipeline.analysis.statistics import CRITERION, NO_OVERLAP, Overlap
 from pipeline.config.fingerprints import as_json
-from pipeline.config.params import ProblemParams, ReportedMetric
+from pipeline.config.problem_params import ProblemParams, ReportedMetric
 from pipeline.config.units import percent
 from pipeline.problems.metrics import metrics as headline
 from pipeline.runs.results import IMPORTANCE_COLUMNS, RERUN_COLUMNS, SWEEP_COLUMNS, TRIAL_COLUMNS

@@ -1,13 +1,12 @@
 """``python -m pipeline init``: a small params.yaml for one's own table or script, with a word on each key, in this clone."""
 
 import argparse
-import shutil
 from collections.abc import Sequence
-from pathlib import Path
 
 from pipeline.catalogue import CATALOGUE
 from pipeline.cli import UsageError
-from pipeline.commands import check, look
+from pipeline.commands import check, look, tables
+from pipeline.commands.replicates import few
 from pipeline.config.files import write_files
 from pipeline.config.locks import free_name
 from pipeline.config.params import PARAMS_FILE, load_params
@@ -16,7 +15,6 @@ from pipeline.config.wording import as_yaml
 from pipeline.data.proposal import Proposal
 from pipeline.stages.dataset import drawn
 
-INPUTS = Path("inputs")
 TABLE = """\
     dataset: {dataset} # under inputs/, as `python -m pipeline look` proposes it; all keys: docs/data.md
     model: {{name: mlp, hidden: [32]}} # others, and your own: docs/models.md, docs/own-code.md
@@ -47,29 +45,46 @@ tune: {{trials: {trials}}} # of each study: one per scheduler and seed, for shap
 sweep: none # or {{points: 10, budgets: [25%, 50%]}}: how much the rate and the budget matter
 report: {{baseline: ConstantLR, matters: 1%}} # a smaller difference is of no interest
 """
-TABLES = (".csv", ".parquet", ".gz", ".bz2", ".xz", ".zip", ".tsv", ".txt")
+TABLES = (
+    ".csv",
+    ".parquet",
+    ".pq",
+    ".npz",
+    ".gz",
+    ".bz2",
+    ".xz",
+    ".zip",
+    ".tsv",
+    ".txt",
+    ".xlsx",
+    ".xls",
+    ".ods",
+    ".json",
+    ".jsonl",
+    ".feather",
+)
 """What a file that holds a table ends in; any other is a script."""
 
 
 def main(words: Sequence[str]) -> None:
     """Write params.yaml, and say what to do next."""
     asked = _parser().parse_args(words)
-    file: Path = asked.file
-    is_table = file.suffix.lower() in TABLES
-    if not file.is_file():
-        raise UsageError(f"{file} is not there; name a CSV or Parquet file, or a training script")
+    files = tables.named(asked.files, "a CSV or Parquet file, or a training script")
+    is_table = all(file.suffix.lower() in TABLES for file in files)
+    if not is_table and len(files) > 1:
+        raise UsageError(f"{few(files)}: give one training script, or tables of the same columns")
     if PARAMS_FILE.exists() and not asked.replace:
         kept = "keeps the one that is there as params.yaml.old"
         raise UsageError(f"{PARAMS_FILE} is there already, and stays as it is; `--replace` writes a new one, and {kept}")
-    proposal = look.looked_at([file], asked.target) if is_table else None
-    path = _under_inputs(file)
+    proposal = look.looked_at(files, asked.target) if is_table else None
+    path = tables.copied(files)
     if PARAMS_FILE.exists():
         old = free_name(PARAMS_FILE, "old")
         PARAMS_FILE.rename(old)
         tell(f"{PARAMS_FILE} is {old} now")
-    name = look.name_for(file.name)
+    name = tables.name_for(path)
     if proposal is not None:
-        _write_for_table(name, path, proposal)
+        _write_for_table(name, proposal)
     else:
         _write(name, SCRIPT.format(path=as_yaml(path)), seeds=3, trials=8)
     print(f"{PARAMS_FILE} is written: {check.told(load_params(CATALOGUE))}")
@@ -83,30 +98,17 @@ FOR_A_SCRIPT = "next:  fill in what says TODO, and do what docs/own-training.md 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m pipeline init", description=__doc__)
-    told = "CSV or Parquet, a row per sample, or a training script; copied into inputs/"
-    parser.add_argument("file", type=Path, metavar="TABLE_OR_SCRIPT", help=told)
+    told = "CSV or Parquet, a row per sample; several, or a pattern; or a training script; copied into inputs/"
+    parser.add_argument("files", nargs="+", metavar="TABLE_OR_SCRIPT", help=told)
     parser.add_argument("--target", metavar="COLUMN", help="what is to be predicted of a table; proposed where it is left out")
     parser.add_argument("--replace", action="store_true", help="in place of the params.yaml that is there")
     return parser
 
 
-def _under_inputs(file: Path) -> str:
-    """Its path below inputs/, where DVC watches it; a copy, where it lay elsewhere."""
-    if file.resolve().is_relative_to(INPUTS.resolve()):
-        return file.resolve().relative_to(INPUTS.resolve()).as_posix()
-    copy = INPUTS / file.name
-    if copy.exists() and copy.read_bytes() != file.read_bytes():
-        raise UsageError(f"{copy} is there already, with other contents; rename {file}, or name {copy} itself")
-    INPUTS.mkdir(exist_ok=True)
-    shutil.copy(file, copy)
-    tell(f"{file} is copied to {copy}")
-    return file.name
-
-
-def _write_for_table(name: str, path: str, proposal: Proposal) -> None:
+def _write_for_table(name: str, proposal: Proposal) -> None:
     """With epochs and batches for as many samples as it has."""
     sizes = look.size_for(proposal.data)
-    _write(name, TABLE.format(dataset=as_yaml({**proposal.entry, "path": path}), **sizes), seeds=5, trials=16)
+    _write(name, TABLE.format(dataset=as_yaml(proposal.entry), **sizes), seeds=5, trials=16)
     drawn(load_params(CATALOGUE), name, tell)  # says what there is to say about the file
 
 

@@ -4,7 +4,6 @@ Several files of the same columns are one table.
 """
 
 import argparse
-import re
 import tempfile
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -13,14 +12,16 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.commands import tables
+from pipeline.commands.replicates import few
 from pipeline.config.errors import PipelineError
 from pipeline.config.params import working_in
 from pipeline.config.wording import as_yaml
-from pipeline.data.cells import Remarks, understood
+from pipeline.data.cells import Kind, Remarks, are_codes, is_text, understood
 from pipeline.data.leaks import same_samples
 from pipeline.data.mistakes import DatasetError, names_of
 from pipeline.data.proposal import Proposal, proposed
-from pipeline.data.reading import INPUTS, Paths
+from pipeline.data.reading import INPUTS
 from pipeline.data.tables import described
 from pipeline.problems.encoding import Column, category_texts
 
@@ -43,58 +44,38 @@ WIDTHS = (20, 10, 7, 9)
 def main(words: Sequence[str]) -> None:
     """Carry out the command; :class:`PipelineError` where the file itself has to be mended."""
     asked = _parser().parse_args(words)
-    proposal = looked_at(asked.files, asked.target)
-    to_copy = "the file" if len(asked.files) == 1 else "the files"
-    where = "Paste into params.yaml" if _are_inside(asked.files) else f"Copy {to_copy} to {INPUTS}/, and paste into params.yaml"
+    files = tables.named(asked.files)
+    proposal = looked_at(files, asked.target)
+    to_copy = "the file" if len(files) == 1 else "the files"
+    where = "Paste into params.yaml" if tables.are_inside(files) else f"Copy {to_copy} to {INPUTS}/, and paste into params.yaml"
     said = ["", f"{where}, in place of the problems there:", ""]
-    print("\n".join([*seen(proposal, ", ".join(file.name for file in asked.files)), *said, *pasteable(proposal)]))
+    print("\n".join([*seen(proposal, few([file.name for file in files])), *said, *pasteable(proposal)]))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pipeline look", description=__doc__)
-    parser.add_argument("files", nargs="+", type=Path, metavar="TABLE", help="CSV or Parquet, a row per sample")
+    parser.add_argument("files", nargs="+", metavar="TABLE", help="CSV or Parquet, a row per sample; several, or a pattern")
     parser.add_argument("--target", metavar="COLUMN", help="what is to be predicted; proposed where it is left out")
     return parser
 
 
 def looked_at(files: Sequence[Path], target: str | None) -> Proposal:
     """The entry for files anywhere; :class:`PipelineError` where a file itself has to be mended."""
-    for file in files:
-        if not file.is_file():
-            raise PipelineError(f"{file} is not there; name a CSV or Parquet file")
-        if file.suffix == ".npz":
-            raise PipelineError(f"{file} holds arrays, and look is for tables; docs/data.md says how arrays are taken")
+    if arrays := [file for file in files if file.suffix == ".npz"]:
+        raise PipelineError(f"{arrays[0]} holds arrays, and look is for tables; docs/data.md says how arrays are taken")
     try:
-        return _proposal_for(files, target)
+        if tables.are_inside(files):
+            return proposed(tables.path_of(files), target)
+        with tempfile.TemporaryDirectory() as folder:
+            for file in files:
+                link = Path(folder) / INPUTS / tables.below(file)
+                link.parent.mkdir(parents=True, exist_ok=True)
+                link.symlink_to(file.resolve())
+            path = tables.path_of(files)
+            with working_in(Path(folder)):
+                return proposed(path, target)
     except DatasetError as error:
-        names = ", ".join(map(str, files))
-        raise PipelineError("\n".join(f"{names}: {line}" for line in str(error).splitlines())) from None
-
-
-def _are_inside(files: Sequence[Path]) -> bool:
-    return all(file.resolve().is_relative_to(INPUTS.resolve()) for file in files)
-
-
-def _proposal_for(files: Sequence[Path], target: str | None) -> Proposal:
-    """Their paths there are those below ``inputs/``, or those of copies right in it."""
-    if _are_inside(files):
-        return proposed(_one_or_all([f.resolve().relative_to(INPUTS.resolve()).as_posix() for f in files]), target)
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / INPUTS).mkdir()
-        for file in files:
-            (Path(folder) / INPUTS / file.name).symlink_to(file.resolve())
-        with working_in(Path(folder)):
-            return proposed(_one_or_all([file.name for file in files]), target)
-
-
-def _one_or_all(paths: list[str]) -> str | list[str]:
-    return paths[0] if len(paths) == 1 else paths
-
-
-def name_for(path: Paths) -> str:
-    """A problem's name after that of its file, or of the first of several."""
-    stem = Path(path if isinstance(path, str) else path[0]).name.partition(".")[0]
-    return re.sub(r"[^A-Za-z0-9_-]+", "_", stem).strip("_-")[:64] or "table"
+        raise PipelineError("\n".join(f"{few(files)}: {line}" for line in str(error).splitlines())) from None
 
 
 # What is in the table
@@ -135,7 +116,8 @@ def _of_column(proposal: Proposal, name: str) -> str:
     entry, raw = proposal.entry, proposal.table[name]
     features = {column["name"]: Column.from_dict(column) for column in proposal.data.attrs["columns"]}
     is_category = name in features and bool(features[name].categories)
-    cells = understood(raw, name, entry.get("missing_values", ()), as_category=is_category, remarks=Remarks())
+    as_kind: Kind = "category" if is_category else "number" if name in features else "auto"
+    cells = understood(raw, name, entry.get("missing_values", ()), as_kind, Remarks())
     is_nested = raw.dtype == object and raw.map(pd.api.types.is_list_like).any()
     different = "" if is_nested else cells.nunique()
     if name == entry["target"]:
@@ -168,6 +150,18 @@ def _may_be_codes(cells: "pd.Series[Any]") -> bool:
     return bool((known == known.round()).all()) and known.nunique() in CODES
 
 
+def _may_be_days(cells: "pd.Series[Any]") -> bool:
+    """Whether all are dates without a mark between year, month and day."""
+    known = cells.dropna()
+    texts = known[known.between(1900_01_01, 2100_12_31)].astype("int64").astype("string")
+    return len(texts) == len(known) and bool(pd.to_datetime(texts, format="%Y%m%d", errors="coerce").notna().all())
+
+
+def _are_codes(cells: "pd.Series[Any]") -> bool:
+    known = cells.dropna()
+    return is_text(known) and are_codes(known.astype("string").str.strip())
+
+
 # What to paste
 
 
@@ -175,7 +169,7 @@ def pasteable(proposal: Proposal) -> Iterator[str]:
     """The problem as params.yaml has it, with a comment on what was decided and what only its owner knows."""
     entry = proposal.entry
     yield "problems:"
-    yield f"  {name_for(entry['path'])}:"
+    yield f"  {tables.name_for(entry['path'])}:"
     yield "    dataset:"
     for key, value in entry.items():
         yield from _flow(f"      {key}: ", value, proposal.reasons.get(key, ""))
@@ -197,8 +191,14 @@ def hints(proposal: Proposal) -> Iterator[str]:
     entry, data = proposal.entry, proposal.data
     columns = [Column.from_dict(column) for column in data.attrs["columns"]]
     numbers = {f"x{place}": c.name for place, c in enumerate(columns) if not c.categories and c.name in proposal.table}
+    if days := [name for place, name in numbers.items() if _may_be_days(data[place])]:
+        yield _cut(
+            f"dates: {{{as_yaml(days[0])}: [year, month, weekday]}}  # where its numbers are dates, as 20241231 is", WIDTH - 8
+        )
     if codes := [name for place, name in numbers.items() if _may_be_codes(data[place])]:
         yield _cut(f"categorical: {as_yaml(codes)}  # where their numbers are codes", WIDTH - 8)
+    if amounts := [c.name for c in columns if c.categories and c.name in proposal.table and _are_codes(proposal.table[c.name])]:
+        yield _cut(f"numeric: {as_yaml(amounts)}  # where their leading zeros mean nothing", WIDTH - 8)
     y, classes = data["y"], data.attrs.get("classes", ())
     if len(classes) > 2 and all(name.isdecimal() for name in classes):
         yield f"task: regression  # where {entry['target']} is an amount: {classes[0]} < {classes[1]} < {classes[2]}"

@@ -11,7 +11,8 @@ from pipeline.commands import power
 from pipeline.commands.check import left_as_written
 from pipeline.config import terminal
 from pipeline.config.errors import PipelineError
-from pipeline.config.params import Params, ScriptParams, load_params
+from pipeline.config.params import Params, load_params
+from pipeline.config.problem_params import ScriptParams
 from pipeline.config.stages import RUNS, stage_names
 from pipeline.config.wording import in_bytes
 from pipeline.engine.device import find_device
@@ -214,6 +215,8 @@ def lines(params: Params, problems: Sequence[ProblemPlan], ahead: int, stages: i
         if plan.cost and plan.cost.why:
             taken = _duration(*plan.seconds())
             yield "  ", f"{plan.problem.name} is trained run by run, which takes {taken} of it: {plan.cost.why}"
+    if any(plan.cost for plan in problems):
+        yield "  ", f"the smallest difference to {params.report.baseline} that is found four times in five:"
     for plan in problems:
         if plan.cost:
             yield f"  {plan.problem.name:{width}}  ", _to_tell(params, plan)
@@ -226,21 +229,19 @@ def lines(params: Params, problems: Sequence[ProblemPlan], ahead: int, stages: i
 def _to_tell(params: Params, plan: ProblemPlan) -> str:
     """What the seeds could tell, and a smaller study at what it costs."""
     seeds, labels = params.seed_range.most, len(plan.problem.schedules)
-    counts = [seeds, *power.smaller(seeds)]
+    counts, high = [seeds, *power.smaller(seeds)], plan.seconds()[1]
     if of_runs := power.measured(params, plan.problem.name, counts):
-        found, unit = [f"{share:.1%}" for share in of_runs], "of the baseline's loss, by the runs there are"
+        found, unit = [f"{share:.1%}" for share in of_runs], "of its loss"
     else:
         found, unit = (
             [f"{each:.2g}" for each in power.assumed(labels, counts)],
-            "standard deviations over seeds, none being measured yet",
+            "standard deviations over seeds, none being measured,",
         )
-    high = plan.seconds()[1]
-    first, *others = (
-        f"{count} seeds {effect}" + ("" if count == seeds else f" ({_duration(*[high * count / seeds] * 2)})")
-        for count, effect in zip(counts, found, strict=True)
-    )
-    beside = f"; {', '.join(others)}" if others else ""
-    return f"smallest difference to {params.report.baseline} that is found four times in five: {first}{beside} ({unit})"
+    fewer = [
+        f"{effect} with {count} ({_duration(*[high * count / seeds] * 2)})"
+        for count, effect in zip(counts[1:], found[1:], strict=True)
+    ]
+    return ", ".join([f"{found[0]} {unit} with {seeds} seeds", *fewer])
 
 
 def _of_problem(plan: ProblemPlan, found: Cost) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from pipeline.catalogue import CATALOGUE
-from pipeline.commands import answer, look
+from pipeline.commands import answer, look, tables
 from pipeline.comparing import compare
 from pipeline.config.errors import PipelineError
 from pipeline.config.params import PARAMS_FILE, load_params, working_in
@@ -28,14 +28,15 @@ SCHEDULERS: dict[str, Any] = dict(compare.SCHEDULERS)
 def main(words: Sequence[str]) -> None:
     """Carry out the command; :class:`PipelineError` with what is wrong."""
     asked = _parser().parse_args(words)
-    name, entry = _of_params(asked.problem) if asked.problem else _of_table(asked.files, asked.target)
+    files = tables.named(asked.files)
+    name, entry = _of_params(asked.problem) if asked.problem else _of_table(files, asked.target)
     folder = asked.folder or Path("quick") / name
     folder.mkdir(parents=True, exist_ok=True)
-    if asked.files:
-        (folder / "inputs").mkdir(exist_ok=True)
-        for file in asked.files:
-            shutil.copy(file, folder / "inputs" / file.name)
-    elif Path("inputs").is_dir():
+    for file in files:
+        copy = folder / "inputs" / tables.below(file)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, copy)
+    if asked.problem and Path("inputs").is_dir():
         shutil.copytree("inputs", folder / "inputs", dirs_exist_ok=True)
     with working_in(folder, {"PIPELINE_TRACKERS": "none"}):
         _write(name, entry)
@@ -50,7 +51,7 @@ def main(words: Sequence[str]) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pipeline quick", description=__doc__)
-    parser.add_argument("files", nargs="*", type=Path, metavar="TABLE", help="CSV or Parquet, a row per sample")
+    parser.add_argument("files", nargs="*", metavar="TABLE", help="CSV or Parquet, a row per sample; several, or a pattern")
     parser.add_argument("--target", metavar="COLUMN", help="what is to be predicted; proposed where it is left out")
     parser.add_argument("--problem", metavar="NAME", help="a problem of params.yaml in place of a table")
     parser.add_argument("--folder", type=Path, help="where everything goes; quick/NAME if left out")
@@ -66,11 +67,9 @@ def _of_table(files: Sequence[Path], target: str | None) -> tuple[str, dict[str,
         print(f"quick: predicting {proposal.entry['target']}, {proposal.chosen}", file=sys.stderr, flush=True)
     for key, value in list(proposal.entry.items())[2:]:
         print(f"quick: took {key}: {as_yaml(value)}, as `python -m pipeline look` tells", file=sys.stderr, flush=True)
-    names = [file.name for file in files]
-    name = look.name_for(names)
     model = {"model": {"name": "mlp", "hidden": [32]}, "optimizer": {"name": "AdamW", "lr": 0.01}}
-    data = {"name": "file", **proposal.entry, "path": names[0] if len(names) == 1 else names}
-    return name, {"dataset": data, **model, **look.size_for(proposal.data)}
+    data = {"dataset": {"name": "file", **proposal.entry}}
+    return tables.name_for(proposal.entry["path"]), {**data, **model, **look.size_for(proposal.data)}
 
 
 def _of_params(name: str) -> tuple[str, dict[str, Any]]:

@@ -5,6 +5,7 @@ Files of one's own, Weights & Biases' exports (of the runs, and of a chart), MLf
 told. Cells are texts and numbers; nothing in a file is ever run.
 """
 
+import json
 import re
 import warnings
 from collections.abc import Iterable, Sequence
@@ -78,12 +79,14 @@ class Replicates:
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """The rows of a CSV or Parquet file; TableError where it is neither."""
+    """The rows of a CSV, Parquet or JSON file; TableError where it is none of them."""
     if not path.is_file():
         raise TableError(f"{path}: there is no such file; give the path of a CSV or Parquet file")
     try:
         if path.suffix in {".parquet", ".pq"}:
             return pd.read_parquet(path)
+        if path.suffix in {".json", ".jsonl"}:
+            return pd.json_normalize(_records(path.read_text("utf-8-sig")))
         with path.open(encoding="utf-8-sig", errors="replace") as file:
             header = file.readline()
         sep = max(",;\t", key=header.count)
@@ -99,12 +102,21 @@ def read_table(path: Path) -> pd.DataFrame:
         raise TableError(f"{path}: cannot be read ({line}); write it anew as CSV with a header, or as Parquet") from None
 
 
+def _records(text: str) -> list[dict[str, Any]]:
+    """The objects of a JSON array, or of one JSON value a line."""
+    is_array = text.lstrip().startswith("[")
+    found = json.loads(text) if is_array else [json.loads(line) for line in text.splitlines() if line.strip()]
+    if not all(isinstance(row, dict) for row in found):
+        raise ValueError("a run is no object with names and values")
+    return list(found)
+
+
 def replicates(table: pd.DataFrame, asked: Asked) -> Replicates:
     """The repeated runs of a table; TableError with the reason and the remedy where there are none."""
     table.columns = pd.Index([str(name).strip() for name in table.columns])
     table = _chosen(table.apply(_texts).dropna(how="all"), asked.where)
     remarks: list[str] = []
-    table = _as_long(table, asked.value, remarks)
+    table = _as_long(table, asked, remarks)
     if table.empty:
         raise TableError("there are no rows; give one row per run, below a header")
     took = _recognised(table, asked)
@@ -161,13 +173,21 @@ def _chosen(table: pd.DataFrame, where: Sequence[str]) -> pd.DataFrame:
     return table
 
 
-def _as_long(table: pd.DataFrame, value: str | None, remarks: list[str]) -> pd.DataFrame:
+def _as_long(table: pd.DataFrame, asked: Asked, remarks: list[str]) -> pd.DataFrame:
     """One row per run and fold, of the formats that have several values in a row.
 
-    Those are scikit-learn's ``cv_results_``, with a column per split, and the export of a chart of Weights & Biases, with a
-    column ``run - metric`` per run and a row per step, of which the last value counts.
+    Those are scikit-learn's ``cv_results_``, with a column per split; the export of a chart of Weights & Biases, with a
+    column ``run - metric`` per run and a row per step, of which the last value counts; and a sheet with a column per label.
     """
-    names = list(table.columns)
+    names, value = list(table.columns), asked.value
+    if not asked.label and value not in names and (columns := _sheet(table)):
+        said = f"each column is taken for a label ({few(columns, 6)})"
+        if asked.higher is None and value is None:
+            way = "say which way is better, --lower-is-better or --higher-is-better"
+            raise TableError(f"{said}; {way}; where they are none, --label and --value COLUMN")
+        remarks.append(said)
+        kept = [name for name in names if name not in columns]
+        return table.melt(kept, columns, "label", value or "value", ignore_index=False).astype("string")
     splits = [found for found in map(_SPLIT.fullmatch, names) if found]
     curves = [found for found in map(_CURVE.fullmatch, names[1:]) if found and not re.search("__(MIN|MAX)$", found[2])]
     is_chart = len(names) > 1 and all(map(_CURVE.fullmatch, names[1:]))
@@ -186,6 +206,16 @@ def _as_long(table: pd.DataFrame, value: str | None, remarks: list[str]) -> pd.D
         f"the last value of each run, at {names[0]} {few(table.loc[c.index[0], names[0]] for c in last.values() if len(c))}"
     )
     return pd.DataFrame({"name": list(last), metric: [c.iloc[0] if len(c) else pd.NA for c in last.values()]}, dtype="string")
+
+
+def _sheet(table: pd.DataFrame) -> list[str]:
+    """The columns of numbers, where nothing else but seeds and folds stands in a table, and no name tells of a metric."""
+    columns = [name for name in table.columns if _bare(name) not in [*SEEDS, *FOLDS, "", "unnamed_0", "index"]]
+    known = {*LABELS, *SETTINGS, *LOWER, *HIGHER, *GENERIC, *VALIDATION, *TEST, *TRAINING}
+    words = {word for name in columns for word in (_bare(name), *_bare(name).split("_"))}
+    numbers = {name: _numbers(table[name]) for name in columns if not _wrong(table[name]).any()}
+    are_steps = any(_bare(name) in STEPS and (own.dropna() % 1 == 0).all() for name, own in numbers.items())  # or StepLR
+    return columns if len(numbers) == len(columns) > 1 and known.isdisjoint(words) and not are_steps else []
 
 
 def _recognised(table: pd.DataFrame, asked: Asked) -> dict[str, list[str]]:
@@ -223,7 +253,7 @@ def _metrics(table: pd.DataFrame) -> list[str]:
         part = 0 if words & VALIDATION else 1 if words & TEST else 2
         kind = 0 if "loss" in words else 1 if words & (LOWER | HIGHER) else 2
         is_one = words & (LOWER | HIGHER | GENERIC) and not words & (TRAINING | {"std", "best", "rank"})
-        if is_one and pd.to_numeric(_points(table[name]), errors="coerce").notna().any():
+        if is_one and _numbers(table[name]).notna().any():
             ranked.append((kind == 2, part, kind, place, name))
     return [name for *_, name in sorted(ranked)]
 
@@ -287,9 +317,7 @@ def _refuse_empty(cells: "Cells") -> None:
 
 def _values(table: pd.DataFrame, name: str, missing: str | None, remarks: list[str]) -> "tuple[Cells, Cells]":
     """The values, NaN where a run diverged, and which rows are left out."""
-    texts = _points(table[name])
-    values = pd.to_numeric(texts, errors="coerce").astype("float64")
-    wrong = values.isna() & texts.notna() & ~texts.str.lower().isin(NOT_FINITE)
+    texts, values, wrong = table[name], _numbers(table[name]), _wrong(table[name])
     if wrong.any():
         what = f"{texts[wrong].iloc[0][:30]!r} in {_lines(texts[wrong])} is no number"
         raise TableError(f"{name}: {what}; write one, or nan for a run that diverged")
@@ -303,15 +331,22 @@ def _values(table: pd.DataFrame, name: str, missing: str | None, remarks: list[s
         remedy = "--missing diverged, or --missing drop if it has nothing to do with how they went"
         raise TableError(f"{why} {_lines(texts[gone])}; say what became of these runs: {remedy}")
     if gone.any():
-        remarks.append(f"{gone.sum()} runs without a final value {'left out' if missing == 'drop' else 'counted as diverged'}")
+        what = "left out" if missing == "drop" else "counted as diverged"
+        remarks.append(f"{gone.sum()} {'run' if gone.sum() == 1 else 'runs'} without a final value {what}")
     flags = [table[n].str.lower().isin(["true", "1"]) for n in table.columns if _bare(n) == "diverged"]
     return values.where(~gone & ~(flags[0] if flags else False) & (values.abs() < FARTHEST)), gone & (missing == "drop")
 
 
-def _points(texts: "Cells") -> "Cells":
-    """Numbers without the percent signs, and with points for the decimal commas, that all cells have."""
+def _numbers(texts: "Cells") -> "Cells":
+    """The numbers in cells, without percent signs and with points for decimal commas where all cells have them; else NaN."""
     texts = texts.str.removesuffix("%") if texts.dropna().str.endswith("%").all() else texts
-    return texts.str.replace(",", ".") if texts.dropna().str.fullmatch(r"[+-]?\d*,?\d+").all() else texts
+    texts = texts.str.replace(",", ".") if texts.dropna().str.fullmatch(r"[+-]?\d*,?\d+").all() else texts
+    return pd.to_numeric(texts, errors="coerce").astype("float64")
+
+
+def _wrong(texts: "Cells") -> "Cells":
+    """Which cells hold something that is no number, nor says that there is none."""
+    return _numbers(texts).isna() & texts.notna() & ~texts.str.lower().isin(NOT_FINITE)
 
 
 def _refuse_copies(table: pd.DataFrame, frame: pd.DataFrame, took: dict[str, list[str]]) -> None:

@@ -14,7 +14,9 @@ from pipeline.catalogue import CATALOGUE
 from pipeline.commands.gallery import table
 from pipeline.config.arrays import Floats
 from pipeline.config.document import read
-from pipeline.config.params import PARAMS_FILE, Params, Schedule, ScriptParams, load_params
+from pipeline.config.params import PARAMS_FILE, Params, load_params
+from pipeline.config.problem_params import ScriptParams
+from pipeline.config.schedules import Schedule
 from pipeline.data.datasets import made
 from pipeline.data.splits import draw_splits
 from pipeline.problems.dataset import Dataset

@@ -1,7 +1,7 @@
 """``python -m pipeline verdict FILE``: which label is the best, and how sure that is, from runs repeated with several seeds.
 
-FILE is CSV or Parquet with a row per run, or an export of Weights & Biases, MLflow, Optuna or scikit-learn; ``--mlflow`` reads
-an experiment instead. See docs/verdict.md.
+FILE is CSV, Parquet or JSON with a row per run, or an export of Weights & Biases, MLflow, Optuna or scikit-learn; ``--mlflow``
+reads an experiment instead. See docs/verdict.md.
 """
 
 import argparse
@@ -50,7 +50,7 @@ def main(words: Sequence[str]) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pipeline verdict", description=(__doc__ or "").partition(": ")[2])
-    parser.add_argument("file", nargs="?", metavar="FILE", help="CSV or Parquet, one row per run")
+    parser.add_argument("file", nargs="?", metavar="FILE", help="CSV, Parquet or JSON, one row per run")
     parser.add_argument("--mlflow", metavar="EXPERIMENT", help="read this experiment at MLFLOW_TRACKING_URI instead")
     parser.add_argument(
         "--label", "--by", action="append", default=[], metavar="COLUMN", help="what is compared; may be repeated"

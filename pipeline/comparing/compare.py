@@ -148,6 +148,8 @@ def compare(
     some class) are not kept. Raises :class:`pipeline.config.errors.PipelineError`, which names the argument.
     """
     entries = _entries(schedulers)
+    if isinstance(model_fn, nn.Module):
+        raise CompareError("compare: model_fn is a model, and every run needs a new one; write lambda: Net(…), or its class")
     if not takes_no_arguments(model_fn):
         raise CompareError("compare: model_fn cannot be called without arguments; write lambda: Net(…)")
     if not isinstance(seeds, int) or not 2 <= seeds <= FRESH:
@@ -173,16 +175,18 @@ def _entries(schedulers: Mapping[str, Any] | Sequence[Any] | None) -> dict[str, 
     """Entries by label."""
     if schedulers is None:
         return dict(SCHEDULERS)
-    if isinstance(schedulers, Mapping):
-        found = dict(schedulers)
-    elif isinstance(schedulers, str):
-        found = {schedulers: SCHEDULERS.get(schedulers, {})}
-    else:
-        found = {each if isinstance(each, str) else called(each): SCHEDULERS.get(each, {}) if isinstance(each, str) else each
-                 for each in schedulers}  # fmt: skip
-    if not found:
+    if isinstance(schedulers, str):
+        schedulers = [schedulers]
+    if not isinstance(schedulers, Mapping):
+        schedulers = {each if isinstance(each, str) else called(each): each for each in schedulers}
+    if not schedulers:
         raise CompareError("compare: schedulers is empty; name some, or leave it out")
-    return {label: {} if entry is None else entry for label, entry in found.items()}
+    return {label: _entry(label if entry is None else entry) for label, entry in schedulers.items()}
+
+
+def _entry(given: Any) -> Any:
+    """What a name stands for: what is written of it in :data:`SCHEDULERS`, else the scheduler with nothing said."""
+    return {"name": given, **SCHEDULERS.get(given, {})} if isinstance(given, str) else given
 
 
 def _params(

@@ -16,6 +16,7 @@ from torch.func import vmap
 from torch.utils.data import DataLoader, TensorDataset
 
 from pipeline.catalogue import CATALOGUE
+from pipeline.config import terminal
 from pipeline.config.errors import PipelineError
 from pipeline.config.fingerprints import stream
 from pipeline.config.registry import Registry
@@ -59,6 +60,11 @@ def dataset_of(
     """The samples of all parts as they are, and each seed's split: that of the parts, or one drawn from the first two."""
     taken = {part: _arrays(part, data) for part, data in parts.items() if data is not None}
     _refuse_unlike(taken)
+    if not resample and (share := _shared(*(taken[part][0] for part in ("train", "validation")))):
+        terminal.tell(
+            f"compare: {share:.0%} of the validation samples are training samples, too: on those a scheduler that only makes "
+            "the model remember looks good; hand over samples that it is not trained on, or resample=True"
+        )
     x, y = (np.concatenate([pair[number] for pair in taken.values()]) for number in (0, 1))
     rows, first = {}, 0
     for part in ("train", "validation", "test"):
@@ -78,7 +84,7 @@ def _arrays(part: str, data: Data) -> tuple[Array, Array]:
         data = data.tensors
     if isinstance(data, tuple | list) and len(data) == 2:
         x, y = map(_array, data)
-    elif hasattr(data, "__len__") and hasattr(data, "__getitem__") and not isinstance(data, tuple | list):
+    elif hasattr(data, "__len__") and hasattr(data, "__getitem__"):
         x, y = _stacked(part, data)
     else:
         raise CompareError(f"compare: {part} is neither a pair (inputs, targets) nor a map-style Dataset of such pairs")
@@ -95,11 +101,28 @@ def _array(values: Any) -> Array:
     return values.to_numpy() if isinstance(values, pd.DataFrame | pd.Series) else np.asarray(values)
 
 
+def _shared(train: Array, validation: Array) -> float:
+    """The share of the validation samples whose inputs are some training sample's, too; nothing below a hundredth."""
+    known = {sample.tobytes() for sample in train}
+    share = sum(sample.tobytes() in known for sample in validation) / len(validation)
+    return share if share >= 0.01 else 0.0
+
+
 def _stacked(part: str, data: MapStyle) -> tuple[Array, Array]:
-    """All items, each drawn once."""
+    """All items, each drawn once; where the first is another when it is drawn again, that is told."""
+    if len(data) and (isinstance(data[0], Mapping | str) or not hasattr(data[0], "__len__") or len(data[0]) != 2):
+        raise CompareError(
+            f"compare: the items of {part} are {_kind(data[0])}; let them be pairs of inputs and target, one tensor each"
+        )
     try:
         with Chance(0).used():
             pairs = [(_array(x), _array(y)) for x, y in (data[place] for place in range(len(data)))]
+            again = [_array(data[0][0]) for _ in range(3)] if pairs else []
+        if any(x.shape != pairs[0][0].shape or (x != pairs[0][0]).any() for x in again):
+            terminal.tell(
+                f"compare: the items of {part} change from draw to draw, as those of a random augmentation do; each is drawn "
+                "once here, and is the same in every epoch and run; put what is to be random into the model"
+            )
         return np.stack([x for x, _ in pairs]), np.stack([y for _, y in pairs])
     except (TypeError, ValueError) as error:
         raise CompareError(
@@ -108,9 +131,21 @@ def _stacked(part: str, data: MapStyle) -> tuple[Array, Array]:
         ) from None
 
 
+def _kind(item: Any) -> str:
+    """What an item of a Dataset is, in a few words."""
+    if isinstance(item, Mapping):
+        return f"mappings with {', '.join(map(repr, item))}"
+    return f"{type(item).__name__}s of {len(item)}" if isinstance(item, tuple | list) else f"{type(item).__name__}s"
+
+
 def _inputs(part: str, x: Array) -> Array:
     if x.dtype.kind not in "biuf":
         raise CompareError(f"compare: the inputs of {part} are of {x.dtype}; make them numbers")
+    if x.dtype.kind == "f" and not (finite := np.isfinite(x)).all():
+        odd = len(x) - int(finite.reshape(len(x), -1).all(axis=1).sum())
+        raise CompareError(
+            f"compare: the inputs of {part} are not all finite, in {odd} of {len(x)} samples; fill or leave out what is missing"
+        )
     return np.ascontiguousarray(x, dtype=np.float32 if x.dtype.kind == "f" else np.int64)
 
 

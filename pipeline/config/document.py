@@ -14,6 +14,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
 from pipeline.config.errors import ParamsError
+from pipeline.config.wording import visible
 
 Loc = tuple[str | int, ...]
 """A way into the file: keys, and positions in lists."""
@@ -101,7 +102,7 @@ class Line:
 
     def __str__(self) -> str:
         path = ".".join(map(str, self.path)) or "(the file)"
-        return f"{self.file}:{self.line}:{self.column}: {path}: {self.wrong} (given: {self.given}); {self.right}"
+        return visible(f"{self.file}:{self.line}:{self.column}: {path}: {self.wrong} (given: {self.given}); {self.right}")
 
 
 def read(path: Path) -> tuple[Document, dict[str, Any]]:

@@ -1,6 +1,7 @@
 """The errors a user is told in one line, without a traceback."""
 
 import errno
+import sys
 
 
 class PipelineError(Exception):
@@ -45,3 +46,12 @@ def shortage(error: BaseException) -> str:
         return "memory"
     text = str(error) if isinstance(error, RuntimeError | ImportError) else ""
     return next((what for words, what in _SAID.items() if words in text), "")
+
+
+def not_installed(error: BaseException) -> str:
+    """What to do where Python lacks a package that we need, nothing where that is not the error."""
+    package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if package in ("", "pipeline"):
+        return ""
+    remedy = "source .venv/bin/activate; `make repro` makes that environment"
+    return f"this Python ({sys.executable}) has no {package}: it is not the project's environment; {remedy}"

@@ -6,279 +6,45 @@ Every mistake in the file is reported at once, each as
 
 import contextlib
 import functools
-import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
     Field,
-    GetCoreSchemaHandler,
     SerializeAsAny,
     TypeAdapter,
     ValidationError,
     ValidationInfo,
     field_validator,
-    model_validator,
 )
-from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCustomError, core_schema
+from pydantic_core import ErrorDetails
 
 from pipeline.config import document
-from pipeline.config.callables import code_at
+from pipeline.config.components import Catalogue, as_list
 from pipeline.config.custom_module import MODULE
 from pipeline.config.document import Loc, Mistake
 from pipeline.config.errors import ParamsError
-from pipeline.config.registry import STRICT, Alias, Registry
-from pipeline.config.spaces import PeakRates, Range, SearchSpace, refuse_unfit
+from pipeline.config.problem_params import Clipping, ProblemParams, Resources, Script, ScriptParams, problem_params
+from pipeline.config.registry import STRICT
+from pipeline.config.schedules import Average, Label, Schedule, Schedules
+from pipeline.config.spaces import PeakRates, Range
 from pipeline.config.units import (
     Length,
-    LengthOrZero,
-    OptionalLengthOrZero,
     Percentage,
-    PositiveRate,
     ShareUnit,
-    percent,
-    plain_length,
     share_of,
 )
 from pipeline.config.wording import in_words, mistake, suggestion
 
 PARAMS_FILE = Path("params.yaml")
-IGNORED = -100
-"""The target that torch's cross-entropy leaves out, if no other is named."""
-Interval = Literal["epoch", "batch"]
 Epoch = Literal["last", "best"]
 SamplerName = Literal["tpe", "random", "gp", "cmaes", "qmc"]
-
-
-class Catalogue(Protocol):
-    """The registered names that params.yaml may use: read-only attributes, so that any frozen class fits."""
-
-    @property
-    def datasets(self) -> Registry[Any]: ...  # noqa: D102  # the names say it
-    @property
-    def models(self) -> Registry[Any]: ...  # noqa: D102
-    @property
-    def optimizers(self) -> Registry[Any]: ...  # noqa: D102
-    @property
-    def losses(self) -> Registry[Any]: ...  # noqa: D102
-    @property
-    def metrics(self) -> Registry[Any]: ...  # noqa: D102
-    @property
-    def schedulers(self) -> Registry[Any]: ...  # noqa: D102
-
-
-@dataclass(frozen=True)
-class ComponentOf:
-    """Validates ``{name: …, argument: …}`` against the registry that the catalogue holds under ``kind``.
-
-    Without a catalogue it takes ``{name: …, args: {…}}``, which is what pydantic writes of one that was checked.
-    """
-
-    kind: str
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.with_info_plain_validator_function(self.validate)
-
-    def validate(self, value: Any, info: core_schema.ValidationInfo) -> "Component":
-        """The component with all its arguments, defaults filled in."""
-        arguments = dict(_mapping(value))
-        if info.context is None:
-            return Component(**arguments)
-        registry: Registry[Any] = getattr(info.context, self.kind)
-        if self.kind == "datasets" and "path" in arguments:
-            arguments.setdefault("name", "file")
-        if "name" not in arguments:
-            names = ", ".join(entry.name for entry in registry)
-            raise _nested("name", None, mistake("is missing", f"add `name:` with one of {names}"))
-        name = arguments.pop("name")
-        try:
-            entry = registry.find(name)
-        except PydanticCustomError as error:
-            raise _nested("name", name, error) from None
-        if self.kind == "optimizers" and NO_DECAY in arguments and NO_DECAY not in entry.arguments.model_fields:
-            spared = arguments.pop(NO_DECAY)
-            own = entry.complete(arguments)
-            return Component(entry.name, {**own, NO_DECAY: _no_decay(spared, own)})
-        return Component(entry.name, entry.complete(arguments))
-
-
-NO_DECAY = "no_decay"
-"""What every optimizer with a weight decay takes beside its own arguments: the parameters that it leaves alone."""
-_WORDS: TypeAdapter[list[str]] = TypeAdapter(
-    Annotated[list[Annotated[str, Field(strict=True, pattern=r"^[A-Za-z0-9_.]+$")]], Field(min_length=1)]
-)
-
-
-def _no_decay(spared: Any, arguments: Mapping[str, Any]) -> list[str]:
-    """``no_decay`` of an optimizer with these arguments."""
-    right = "write [bias, norm], embedding, or parts of the parameters' names"
-    try:
-        words = _WORDS.validate_python(_as_list(spared))
-    except ValidationError:
-        raise _nested(NO_DECAY, spared, mistake("is no list of words", right)) from None
-    if not arguments.get("weight_decay"):
-        wrong = "spares parameters the weight decay, and there is none"
-        raise _nested(NO_DECAY, spared, mistake(wrong, "write a weight_decay above 0, or leave it out"))
-    return words
-
-
-@dataclass(frozen=True)
-class Component:
-    """A registered function by name, with all its arguments."""
-
-    name: str
-    args: Mapping[str, Any]
-
-
-class Average(BaseModel):
-    """``average``: a run is evaluated at a mean of the weights that it has had, as torch's ``AveragedModel`` keeps it."""
-
-    model_config = STRICT
-
-    ema: float | None = Field(default=None, gt=0, lt=1)
-    """Decay of an exponential mean, which takes in the weights after every optimizer step."""
-    swa: OptionalLengthOrZero = None
-    """Epochs, or their share of the run, after which a plain mean begins to take in the weights at the end of each."""
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> "Average":
-        if (self.ema is None) == (self.swa is None):
-            raise mistake(f"has {'neither' if self.ema is None else 'both'} of ema and swa", "write either ema or swa")
-        return self
-
-    def in_epochs(self, epochs: int) -> "Average":
-        """The same for a run of so many epochs, in torch's numbers."""
-        return self if self.swa is None else Average(swa=plain_length(self.swa, epochs))
-
-
-class Schedule(BaseModel):
-    """One entry under ``schedulers``: a registered scheduler, its arguments as written, and its peak learning rate."""
-
-    model_config = STRICT
-
-    name: str
-    """A registered scheduler, by its name here or in Hugging Face or timm; the label where it is left out."""
-    args: dict[str, Any] = Field(default_factory=dict)
-    """The scheduler's own arguments, as torch has them."""
-    lr: PositiveRate = "100%"  # type: ignore[assignment]  # as written
-    """The peak rate; 100% is the optimizer's own."""
-    warmup: LengthOrZero = 0
-    """Scheduler steps in which the rate first rises from 0 to the peak, in a straight line, or their share of the run."""
-    interval: Interval | None = None
-    """What it is stepped per; the scheduler's own usual one where it is left out."""
-    average: Average | None = None
-    """The mean of its weights that a run is evaluated at; the last weights where it is left out."""
-    search: SearchSpace | None = None
-    """What a study tries for each argument, in place of the registered search space."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _by_its_name_here(cls, entry: Any, info: ValidationInfo) -> Any:
-        """A schedule of Hugging Face's or timm's under the name that it is registered by."""
-        if info.context is None or not isinstance(entry, dict):
-            return entry
-        registry = info.context.schedulers
-        alias = registry.alias(entry.get("name"))
-        if alias is None:
-            return entry
-        _refuse_foreign(entry, alias, registry[alias.name].arguments.model_fields)
-        return alias.applied(entry)
-
-    @field_validator("name")
-    @classmethod
-    def _is_registered(cls, name: str, info: ValidationInfo) -> str:
-        return name if info.context is None else str(info.context.schedulers.find(name).name)
-
-    @field_validator("args", mode="plain")
-    @classmethod
-    def _fit_the_signature(cls, args: Any, info: ValidationInfo) -> dict[str, Any]:
-        given = _mapping(args)
-        if info.context is None or "name" not in info.data:
-            return given
-        checked: dict[str, Any] = info.context.schedulers[info.data["name"]].check(given)
-        return checked
-
-    @field_validator("warmup")
-    @classmethod
-    def _leads_up_to_a_schedule(cls, warmup: Any, info: ValidationInfo) -> Any:
-        if info.context is None or "name" not in info.data or not warmup:
-            return warmup
-        entry = info.context.schedulers[info.data["name"]]
-        if entry.live:
-            wrong = f"has no meaning before {entry.name}, which reacts to the loss from the first epoch on"
-            raise mistake(wrong, "leave `warmup` out")
-        own = entry.complete(info.data["args"]).get("warmup") if "args" in info.data else None
-        if own and percent(str(own)) != 0:
-            wrong = f"comes before {entry.name}, which has a warmup of {own} of its own"
-            raise mistake(wrong, "leave this one out, and write how long it is as args.warmup")
-        return warmup
-
-    @field_validator("interval")
-    @classmethod
-    def _default_interval(cls, interval: Interval | None, info: ValidationInfo) -> Interval | None:
-        if info.context is None or "name" not in info.data:
-            return interval
-        entry = info.context.schedulers[info.data["name"]]
-        if entry.live and interval == "batch":
-            wrong = f"{entry.name} reacts to the loss of an epoch and cannot be stepped per batch"
-            raise mistake(wrong, "leave `interval` out")
-        return interval or ("batch" if info.data.get("warmup") else entry.interval)
-
-    @field_validator("average")
-    @classmethod
-    def _averages_once(cls, average: Average | None, info: ValidationInfo) -> Average | None:
-        if average is not None and info.context is not None and "name" in info.data:
-            entry = info.context.schedulers[info.data["name"]]
-            if entry.schedule_free:
-                raise mistake(f"comes on top of {entry.name}, which averages the weights itself", "leave `average` out")
-        return average
-
-    @field_validator("search")
-    @classmethod
-    def _search_fits_the_signature(cls, search: SearchSpace | None, info: ValidationInfo) -> SearchSpace | None:
-        if search is None or info.context is None or not {"name", "args"} <= info.data.keys():
-            return search
-        entry = info.context.schedulers[info.data["name"]]
-        refuse_unfit(search, entry, info.data["args"], settled=entry.begins if info.data.get("warmup") else ())
-        return search
-
-    @property
-    def key(self) -> str:
-        """Canonical text; equal for schedules that train the same."""
-        unused = {"search"} if self.average else {"search", "average"}
-        code = code_at(self.args.values())
-        return json.dumps(self.model_dump(exclude=unused) | ({"code": code} if code else {}), sort_keys=True)
-
-
-def _refuse_foreign(entry: dict[str, Any], alias: Alias, known: Iterable[str]) -> None:
-    """Arguments by the other library's names are told with ours."""
-    error = mistake(f"is not an argument of {alias.name}, which {entry['name']} is here", alias.hint, key=True)
-    args = entry.get("args")
-    foreign = {key: args[key] for key in args if key not in known} if isinstance(args, dict) else {}
-    if foreign:
-        lines = [InitErrorDetails(type=error, loc=("args", key), input=value) for key, value in foreign.items()]
-        raise ValidationError.from_exception_data("schedule", lines)
-
-
-def _named_after_label(value: Any) -> Any:
-    """A scheduler's name is its label where none is given."""
-    if not isinstance(value, dict):
-        return value
-    return {label: {"name": label, **entry} if isinstance(entry, dict) else entry for label, entry in value.items()}
-
-
-def _is_label(label: str) -> str:
-    """Labels become file names, DVC stages, MLflow run names and study names; DVC reads a dot as a step into a mapping."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", label):
-        raise mistake("is not a usable name", "use up to 64 letters, digits, _ and -, beginning with a letter or digit")
-    return label
 
 
 def _is_device(name: str) -> str:
@@ -287,18 +53,13 @@ def _is_device(name: str) -> str:
     return name
 
 
-def _as_list(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
 def _is_module(name: str) -> str:
     if not MODULE.fullmatch(name):
         raise mistake("is not the name of a module", "write it as in an import, such as mypackage.schedulers")
     return name
 
 
-Modules = Annotated[list[Annotated[str, AfterValidator(_is_module)]], BeforeValidator(_as_list)]
-
+Modules = Annotated[list[Annotated[str, AfterValidator(_is_module)]], BeforeValidator(as_list)]
 RESERVED = ("across", "all", "made", "reading", "report")
 """Sections and figures of the report that are of no problem, and the report's own experiment in MLflow."""
 
@@ -309,248 +70,7 @@ def _is_free(name: str) -> str:
     return name
 
 
-Label = Annotated[str, AfterValidator(_is_label)]
 ProblemName = Annotated[Label, AfterValidator(_is_free)]
-Schedules = Annotated[dict[Label, Schedule], BeforeValidator(_named_after_label)]
-
-
-class Clipping(BaseModel):
-    """``clip``: either the largest ``norm`` of all gradients together, or the largest absolute ``value`` of each number."""
-
-    model_config = STRICT
-
-    norm: float | None = Field(default=None, gt=0, le=1e9)
-    """The largest norm of all gradients together."""
-    value: float | None = Field(default=None, gt=0, le=1e9)
-    """The largest absolute value of each number."""
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> "Clipping":
-        if (self.norm is None) == (self.value is None):
-            raise mistake(f"has {'neither' if self.norm is None else 'both'} of norm and value", "write either norm or value")
-        return self
-
-
-_BYTES = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)\s*([MGT])(?:i?B)?")
-
-
-def _memory(value: Any) -> Any:
-    """Bytes of ``8G``, ``500M``, ``1.5 GiB``."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    if not isinstance(value, str) or (match := _BYTES.fullmatch(value.strip())) is None:
-        raise mistake("is no amount of memory", "write for instance 500M, 8G or 1.5T")
-    return int(float(match[1]) * 2 ** {"M": 20, "G": 30, "T": 40}[match[2]])
-
-
-class Resources(BaseModel):
-    """``resources``: what one run, or one stack of runs, is given on a cluster. No result follows from it."""
-
-    model_config = STRICT
-
-    cpus: int = Field(default=1, ge=1, le=1024)
-    """Cores; compiled code uses all of them."""
-    gpus: int = Field(default=0, ge=0, le=64)
-    """GPUs."""
-    memory: Annotated[int, BeforeValidator(_memory), Field(ge=2**20)] | None = None
-    """Main memory, such as `8G`."""
-
-
-def _is_below(path: str) -> str:
-    if path.startswith(("/", "~")) or ".." in path.split("/"):
-        raise mistake("does not lie under inputs/", "put it there, or a link to it, and write its path from there")
-    return path
-
-
-FIXED_BY = {
-    "split": "would draw samples at random, those of the column's test part into the training part too",
-    "order": "would draw samples of a series at random, past before future or not",
-}
-"""Arguments of a dataset that say which sample is in which part, and what drawing the parts anew would make of it."""
-
-
-def _fixed_by(data: Mapping[str, Any]) -> str | None:
-    """The argument by which the dataset of a problem, as far as that is read, fixes its parts."""
-    dataset = data.get("dataset")
-    given = dataset.args if isinstance(dataset, Component) else {}
-    return next((name for name in FIXED_BY if given.get(name) is not None), None)
-
-
-class ProblemParams(BaseModel):
-    """One entry under ``problems``: data, model, optimizer and budget; ``schedulers`` overrides whole labels."""
-
-    model_config = STRICT
-
-    dataset: Annotated[Component, ComponentOf("datasets")]
-    """The samples and their parts. With `path` it is a file of yours, and `name` is not needed."""
-    resample: bool | None = None
-    """Whether each seed draws a split of its own; true where it is left out and the dataset does not fix the parts itself."""
-    model: Annotated[Component, ComponentOf("models")]
-    """What is trained."""
-    optimizer: Annotated[Component, ComponentOf("optimizers")]
-    """What trains it; its `lr` is the 100% of all rates. `no_decay: [bias, norm]` spares these parameters its weight decay."""
-    loss: Annotated[Component, ComponentOf("losses")] | None = None
-    """What is minimised, and what all choices are made by; cross-entropy or squared error where it is left out."""
-    metric: Annotated[Component, ComponentOf("metrics")] | None = None
-    """What is shown beside the loss; accuracy or R² where it is left out."""
-    epochs: int = Field(ge=1, le=100_000)
-    """The budget: passes over the training part."""
-    batch_size: int = Field(ge=1, le=1_000_000)
-    """Samples per optimizer step; the last batch of an epoch may be smaller."""
-    accumulate: int | None = Field(default=None, ge=2, le=100_000)
-    """Batches whose gradients make one optimizer step: that of the mean over all of their samples. One where it is left out."""
-    clip: Clipping | None = None
-    """Bound on the gradients of each step."""
-    engine: Literal["auto", "compiled", "tensors", "loop", "compiled-loop"] = "auto"
-    """How runs are trained: side by side in compiled code or as stacked tensors, or each by itself, its model as it is or
-    by ``torch.compile``.
-
-    ``auto`` takes the fastest that is possible and worth its preparation, never ``compiled-loop``; any other is insisted on.
-    """
-    schedulers: Schedules = Field(default_factory=dict)
-    """Entries for this problem alone, in place of those of the same label or beside them."""
-    resources: Resources | None = Field(default=None, exclude=True)  # what is dumped names runs, and what DVC compares
-    """What each of its runs is given on a cluster; nowhere else does it count."""
-
-    @property
-    def pace(self) -> str:
-        """What an optimizer step takes in, in words."""
-        return f"batches of {self.batch_size}" + (f", {self.accumulate} to a step" if self.accumulate else "")
-
-    @property
-    def samples_per_step(self) -> int:
-        """Those that the gradients of an optimizer step are of."""
-        return self.batch_size * (self.accumulate or 1)
-
-    def trained_by(self) -> dict[str, Any]:
-        """All that a run's numbers follow from, but its data, schedule and length.
-
-        What came later is not in it where it is left out: earlier runs keep their names.
-        """
-        parts = self.model_dump(exclude={"dataset", "resample", "schedulers", "epochs"})
-        if self.accumulate is None:
-            del parts["accumulate"]
-        if self.loss and self.loss.args.get("ignore_index") == IGNORED:
-            parts["loss"] = {"name": self.loss.name, "args": {k: v for k, v in self.loss.args.items() if k != "ignore_index"}}
-        return parts
-
-    @field_validator("resample")
-    @classmethod
-    def _leaves_fixed_parts_alone(cls, resample: bool | None, info: ValidationInfo) -> bool:
-        fixed = _fixed_by(info.data)
-        if resample and fixed:
-            raise mistake(FIXED_BY[fixed], "leave `resample` out, or write `resample: false`")
-        return fixed is None if resample is None else resample
-
-
-class Script(BaseModel):
-    """``script``: a training script of your own, under `inputs/`; each run is a process of it."""
-
-    model_config = STRICT
-
-    path: Annotated[str, AfterValidator(_is_below)]
-    """The script, under `inputs/`: one that ends in `.py` is started by this Python, any other by itself."""
-    args: dict[str, Any] = Field(default_factory=dict)
-    """What is handed over on its command line, as `--key value`; `true` as `--key` alone."""
-    inputs: list[Annotated[str, AfterValidator(_is_below)]] = Field(default_factory=list)
-    """Files and folders under `inputs/` that it reads: a run is another one where they have changed."""
-    launcher: Annotated[list[str] | None, BeforeValidator(_as_list)] = None
-    """What starts it, such as another Python, or `[torchrun, --nproc-per-node, "2"]`."""
-    steps_per_epoch: int | None = Field(default=None, ge=1, le=10_000_000)
-    """Optimizer steps in an epoch, where the script does not tell them itself: it is not written in Python, say."""
-    timeout: float = Field(default=1800.0, gt=0, le=1e7)
-    """Seconds without an optimizer step or a figure after which a run hangs, and is ended."""
-    overlap: Percentage | None = None
-    """With `resample: true` the share that a validation part is of all it is drawn from: what two seeds' have in common."""
-
-
-class ReportedMetric(BaseModel):
-    """``metric`` of a script: what its `validation_metric` and `test_metric` are called, and which way they are better."""
-
-    model_config = STRICT
-
-    name: Annotated[str, Field(min_length=1, max_length=40)] = "metric"
-    """As it is written in the report."""
-    higher_is_better: bool = True
-    """Whether more of it is better."""
-
-
-ITS_OWN = "the script's own"
-"""The name of an optimizer that params.yaml says no more of than its rate."""
-
-
-class OwnOptimizer(BaseModel):
-    """``optimizer`` of a script, which builds it itself."""
-
-    model_config = STRICT
-
-    lr: float = Field(gt=0, le=1e9)
-    """Its learning rate, the 100% of all rates: `trial.lr` is what a run makes of it."""
-
-
-def _by_path(script: Any) -> Any:
-    return {"path": script} if isinstance(script, str) else script
-
-
-def _own_optimizer(value: Any) -> Component:
-    return value if isinstance(value, Component) else Component(ITS_OWN, OwnOptimizer.model_validate(value).model_dump())
-
-
-class ScriptParams(ProblemParams):
-    """One entry under ``problems`` with a ``script`` in place of dataset, model and batch size."""
-
-    script: Script
-    """What trains; docs/own-training.md says what it has to do."""
-    resample: bool = False
-    """Whether each seed is to draw a split of its own, by `trial.split`."""
-    optimizer: Annotated[Component, BeforeValidator(_own_optimizer)]
-    """The rate of its optimizer: the 100% of all rates."""
-    metric: ReportedMetric = ReportedMetric()  # type: ignore[assignment]  # it is told, not computed
-    """What it reports beside the losses."""
-    dataset: Component
-    """Its files, as other problems name their data."""
-    model: Component
-    """Its arguments, as other problems name their model."""
-    batch_size: int = 1
-    """It makes the batches."""
-
-    @property
-    def pace(self) -> str:
-        """The script settles it."""
-        return "batches as the script makes them"
-
-    @model_validator(mode="after")
-    def _overlaps_where_it_draws(self) -> "ScriptParams":
-        if self.script.overlap is not None and not self.resample:
-            raise mistake("has a script.overlap, and all seeds have one split", "write `resample: true`, or leave it out")
-        return self
-
-    @model_validator(mode="before")
-    @classmethod
-    def _trains_itself(cls, entry: Any) -> Any:
-        """What a script settles itself is none of params.yaml's; it stands where other problems have dataset and model."""
-        for key in THE_SCRIPTS:
-            if key in entry:
-                raise _nested(
-                    key, entry[key], mistake("is settled by the script", "take it out, or hand it over as script.args")
-                )
-        script = _by_path(entry["script"])
-        if not isinstance(script, dict):
-            return entry
-        data = Component("script", {**script, "resample": entry.get("resample", False)})
-        return {**entry, "script": script, "dataset": data, "model": Component(str(script.get("path")), script.get("args", {}))}
-
-
-THE_SCRIPTS = ("dataset", "model", "loss", "batch_size", "accumulate", "clip", "engine")
-"""Keys of a problem that a script settles itself."""
-
-
-def _problem(value: Any, info: ValidationInfo) -> ProblemParams:
-    """The entry by its kind; what is wrong with it is told of that one."""
-    if isinstance(value, ProblemParams):
-        return value
-    kind = ScriptParams if isinstance(value, dict) and "script" in value else ProblemParams
-    return kind.model_validate(value, context=info.context)
 
 
 class TuneParams(BaseModel):
@@ -676,7 +196,7 @@ class Params(BaseModel):
     """Whether each problem's best run is kept as a model, in reports/best and in MLflow's registry."""
     seeds: Annotated[int | SeedRange, BeforeValidator(_seeds)]
     """Whole replicates, each with its own split, initial weights, data order and tuning; or `{least: 6, most: 40}`."""
-    problems: dict[ProblemName, SerializeAsAny[Annotated[ProblemParams, BeforeValidator(_problem)]]] = Field(min_length=1)
+    problems: dict[ProblemName, SerializeAsAny[Annotated[ProblemParams, BeforeValidator(problem_params)]]] = Field(min_length=1)
     """What to train on, by a name of yours."""
     schedulers: Schedules = Field(min_length=1)
     """What is compared, by a label of yours."""
@@ -811,14 +331,3 @@ def _known_keys(loc: Loc) -> Iterable[str]:
             return Range.model_fields
         case _:
             return Schedule.model_fields
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise mistake("is not a mapping", "write `key: value`, one a line, or {key: value, …}")
-    return value
-
-
-def _nested(key: str, given: Any, error: PydanticCustomError) -> ValidationError:
-    """``error`` as one about the entry ``key`` of what is validated."""
-    return ValidationError.from_exception_data("params", [InitErrorDetails(type=error, loc=(key,), input=given)])

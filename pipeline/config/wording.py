@@ -124,7 +124,30 @@ def as_yaml(value: Any) -> str:
 
 def _quoted(text: str) -> str:
     inner = text.replace("\\", "\\\\").replace('"', '\\"')
-    return '"' + "".join(char if char.isprintable() else f"\\U{ord(char):08x}" for char in inner) + '"'
+    return f'"{visible(inner)}"'
+
+
+def visible(text: str) -> str:
+    """The text with what would break its line, or turn it about, as YAML's escapes."""
+    return "".join(char if char.isprintable() else f"\\U{ord(char):08x}" for char in text)
+
+
+def is_printable(name: str) -> str:
+    """A name on one line, as it is shown."""
+    if not name.isprintable():
+        raise mistake("has characters that no name has", "write it as the file does, without control characters")
+    return name
+
+
+def is_path(path: str) -> str:
+    """What may be a file's path."""
+    if any(len(part.encode()) > _LONGEST for part in is_printable(path).split("/")):
+        raise mistake(f"has a name of more than {_LONGEST} bytes, as no file has", "correct its path")
+    return path
+
+
+_LONGEST = 255
+"""Bytes of a file's name, on all usual file systems."""
 
 
 def _choices(context: dict[str, Any]) -> list[str]:

@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from pipeline.config.params import Component, placed_in
+from pipeline.config.components import Component
+from pipeline.config.params import placed_in
 from pipeline.config.registry import Registered, Registry, arguments_of
 from pipeline.config.units import Percentage, share_of
-from pipeline.config.wording import mistake
+from pipeline.config.wording import is_path, is_printable, mistake
 from pipeline.data.dates import DatePart
 from pipeline.data.mistakes import DatasetError, located
 from pipeline.data.options import Inputs, Missing, Reading, Task, Unlabelled
@@ -35,23 +36,17 @@ def _is_inside(path: str) -> str:
     return path
 
 
-def _is_printable(name: str) -> str:
-    if not name.isprintable():
-        raise mistake("has characters that no name has", "write it as the file does, without control characters")
-    return name
-
-
 def _is_path(path: Any) -> Any:
     """One, or a list of them."""
     some = path if isinstance(path, list) else [path]
     if not some or not all(isinstance(each, str) and each for each in some):
         raise mistake("is no path", "write one below inputs/, a pattern such as sales-*.csv, or a list of them")
     for each in some:
-        _is_inside(_is_printable(each))
+        _is_inside(is_path(each))
     return path
 
 
-Name = Annotated[str, Field(min_length=1), AfterValidator(_is_printable)]
+Name = Annotated[str, Field(min_length=1), AfterValidator(is_printable)]
 
 
 def _is_name(name: Any) -> Any:
@@ -60,7 +55,7 @@ def _is_name(name: Any) -> Any:
     if not some or not all(isinstance(each, str) and each for each in some):
         raise mistake("is no column's name", "write one as it stands in the header, in quotes if need be, or a list of them")
     for each in some:
-        _is_printable(each)
+        is_printable(each)
     return name
 
 
@@ -73,7 +68,7 @@ def _is_mark(mark: Any) -> Any:
 def _is_class(name: Any) -> Any:
     if not isinstance(name, str | int) or (isinstance(name, int) and abs(name) > LARGEST):
         raise mistake("is no class", "write its name as it stands in the cells, in quotes if need be")
-    return _is_printable(name) if isinstance(name, str) else name
+    return is_printable(name) if isinstance(name, str) else name
 
 
 def _says_something(given: Any) -> Any:
@@ -166,6 +161,7 @@ def file(
     features: list[Name] | None = None,
     drop: list[Name] = [],  # noqa: B006  # pydantic copies it
     categorical: list[Name] = [],  # noqa: B006
+    numeric: list[Name] = [],  # noqa: B006
     most_categories: Annotated[int, Field(ge=1, le=10_000)] = 100,
     dates: Dates | None = None,
     missing: Missing = "error",
@@ -197,7 +193,13 @@ def file(
         "missing_values": missing_values,
         "split": split, "shares": [share_of(share) for share in shares], "group": group, "order": order, "seed": seed,
     }  # fmt: skip
-    of_tables: dict[str, Any] = {"drop": drop, "categorical": categorical, "dates": dates or {}, "read": reading.given}
+    of_tables: dict[str, Any] = {
+        "drop": drop,
+        "categorical": categorical,
+        "numeric": numeric,
+        "dates": dates or {},
+        "read": reading.given,
+    }
     is_table = not is_of_arrays(path)
     _refuse_useless(of_tables if not is_table else {"inputs": inputs != "auto"}, is_table)
     if not is_table:

@@ -21,6 +21,8 @@ PARTS_OF_DATES: Mapping[str, Callable[["pd.Series[Any]"], "pd.Series[Any]"]] = {
 """What each part of a date is as a number; weekdays from 0, a Monday; ``days`` since 1970."""
 _NUMBERED = re.compile(r"\d{1,2}([/.-])\d{1,2}\1(\d{4}|\d{2})( \d.*)?")
 _NAMED = ("%d-%b-%Y", "%d-%b-%y", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%b %d %Y", "%B %d %Y")
+MOST_FORMS = 5
+"""Dates in more forms are none that anybody wrote."""
 _TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p")
 
 
@@ -40,6 +42,16 @@ def as_dates(values: "pd.Series[Any]", dayfirst: bool | None = None) -> "pd.Seri
         return None
     found = _read(texts, dayfirst)
     return None if found is None else values.astype("string").map(dict(zip(texts, found, strict=True))).astype(found.dtype)
+
+
+def in_several_forms(values: "pd.Series[Any]") -> list[str]:
+    """A date of each form, where the values are dates in several; else nothing."""
+    texts = pd.Series(values.dropna().astype("string").unique(), dtype="string")
+    forms = texts.str.replace(r"[^\W\d]+", "a", regex=True).str.replace(r"\d+", "0", regex=True)
+    if not 1 < forms.nunique() <= MOST_FORMS:
+        return []
+    each = [some for _, some in texts.groupby(forms, sort=False)]
+    return [str(some.iloc[0]) for some in each] if all(as_dates(some, dayfirst=True) is not None for some in each) else []
 
 
 def _read(texts: "pd.Series[str]", dayfirst: bool | None) -> "pd.Series[pd.Timestamp] | None":

@@ -7,8 +7,17 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pipeline.data.cells import DECIMAL_COMMA, THOUSANDS, Remarks, mixed_decimals, understood
-from pipeline.data.dates import PARTS_OF_DATES, AmbiguousDatesError, as_dates
+from pipeline.data.cells import (
+    DECIMAL_COMMA,
+    THOUSANDS,
+    Kind,
+    Remarks,
+    are_codes,
+    like_numbers,
+    mixed_decimals,
+    understood,
+)
+from pipeline.data.dates import PARTS_OF_DATES, AmbiguousDatesError, as_dates, in_several_forms
 from pipeline.data.mistakes import (
     SHOWN,
     DatasetError,
@@ -31,6 +40,8 @@ OTHER, MISSING = "(other)", "(missing)"
 FEW_SLIPS = 0.1
 MOST_SLIPS = 0.5
 """Up to the first share of its cells, texts in a column of numbers are slips; up to the second if they are no categories."""
+MOSTLY_NUMBERS = 0.5
+"""The share of a category's texts that look like numbers from which on it is told."""
 MOST_SLIPPED = 20
 """Different texts that are slips, at most."""
 
@@ -66,17 +77,17 @@ def _features(values: "pd.Series[Any]", name: str, options: Options, remarks: Re
     except DatasetError as error:
         what = error.wrong.removeprefix(f"the column {name} ")
         raise ColumnError("drop", name, what, [name], "nested") from None
-    as_category = name in options.categorical
-    if not as_category and (mixed := mixed_decimals(values, options.decimal == ",")):
+    kind: Kind = "category" if name in options.categorical else "number" if name in options.numeric else "auto"
+    if kind != "category" and (mixed := mixed_decimals(values, options.decimal == ",")):
         what, right = mixed_marks(*mixed)
         raise ColumnError("path", name, what, [f"{right}, or {more('drop', options.drop, [name])}"])
-    cells = understood(values, name, options.missing_values, as_category, remarks)
+    cells = understood(values, name, options.missing_values, kind, remarks)
     if cells.isna().all():
         raise ColumnError("drop", name, "is empty", [name])
     is_number = pd.api.types.is_numeric_dtype(cells) and not pd.api.types.is_bool_dtype(cells)
     if name in options.dates:
         made = _of_dates(cells, name, options)
-    elif is_number and not as_category:
+    elif is_number and kind != "category":
         made = [_number(cells, name)]
     else:
         return [_category(cells, values, name, options, remarks)]
@@ -121,6 +132,8 @@ def _category(values: "pd.Series[Any]", given: "pd.Series[Any]", name: str, opti
     texts = category_texts(values)
     if name not in options.categorical:
         _refuse_other_than_categories(values, texts, name, options)
+        if like_numbers(texts.dropna()) >= MOSTLY_NUMBERS:
+            remarks.add("categories, though most look like numbers", f"{names_of(texts.dropna().unique())} of {name}")
     _refuse_missing(values, given, name, options)
     counts = texts.value_counts()
     if len(counts) > options.most_categories:
@@ -145,11 +158,21 @@ def _refuse_other_than_categories(values: "pd.Series[Any]", texts: "pd.Series[st
         raise ColumnError("read", name, f"holds numbers with decimal commas ({names_of(known.unique())})", kind="decimal")
     if slips := slips_of(texts, MOST_SLIPS if are_too_many else FEW_SLIPS):
         raise ColumnError("missing_values", name, f"holds numbers, but {slips[0]}", slips[1])
+    if are_too_many and like_numbers(known) == 1:
+        what = f"holds numbers and something beside them, not all the same ({names_of(known.unique())})"
+        raise ColumnError("drop", name, what, [name], "like")
     if are_too_many:
-        kind = "numbers among texts" if pd.to_numeric(known, errors="coerce").notna().any() else "texts"
+        is_of_codes = are_codes(known)
+        kind = (
+            "codes"
+            if is_of_codes
+            else "numbers among texts"
+            if pd.to_numeric(known, errors="coerce").notna().any()
+            else "texts"
+        )
         shown = f"{names_of(known.unique())}{' and so on' * (different > SHOWN)}"
         what = f"has {different} different {kind} in {len(known)} rows, as an identifier has ({shown})"
-        raise ColumnError("drop", name, what, [name], "identifier")
+        raise ColumnError("drop", name, what, [name], "codes" if is_of_codes else "identifier")
 
 
 def _refuse_dates(values: "pd.Series[Any]", name: str, options: Options) -> None:
@@ -160,6 +183,8 @@ def _refuse_dates(values: "pd.Series[Any]", name: str, options: Options) -> None
     except AmbiguousDatesError:
         dates, kind = as_dates(values, dayfirst=True), "ambiguous"
     if dates is None:
+        if one_of_each := in_several_forms(values):
+            raise ColumnError("drop", name, f"holds dates in more than one form ({names_of(one_of_each)})", [name], "forms")
         return
     has_times = bool((dates.dropna() != dates.dropna().dt.normalize()).any())
     parts = ["year", "month", "weekday", *["hour"] * has_times]
@@ -221,10 +246,13 @@ def _remedy(key: str, held: list[Any], kinds: set[str], errors: Sequence[ColumnE
             infinite = [f"correct these rows, or write {paste}"] * ("infinite" in kinds)
             return "; ".join(dict.fromkeys([*infinite, *held]))
         case "drop":
-            insisted = [error.column for error in errors if error.kind == "identifier"]
+            insisted = [error.column for error in errors if error.kind in ("identifier", "codes")]
+            codes = [error.column for error in errors if error.kind == "codes"]
             insist = f", or {more('categorical', options.categorical, insisted)} if they are categories" if insisted else ""
+            amounts = f", or {more('numeric', options.numeric, codes)} if they are amounts" if codes else ""
+            plain = ", or write plain numbers" * ("like" in kinds) + ", or write the dates in one form" * ("forms" in kinds)
             arrays = ", or save arrays in an .npz file" if "nested" in kinds else ""
-            return f"write {paste}{insist}{arrays}"
+            return f"write {paste}{insist}{amounts}{plain}{arrays}"
         case "read":
             return f"write {paste}{', or false where the month comes first' * ('ambiguous' in kinds)}"
         case _ if "unknown" in kinds:

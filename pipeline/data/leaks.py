@@ -16,7 +16,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline.config.arrays import Indices
-from pipeline.config.params import FIXED_BY, ProblemParams, placed_in
+from pipeline.config.params import placed_in
+from pipeline.config.problem_params import FIXED_BY, ProblemParams
 from pipeline.config.wording import suggestion
 from pipeline.data.features import MISSING
 from pipeline.data.mistakes import more, names_of
@@ -50,12 +51,13 @@ def leaks(data: pd.DataFrame, trusted: Sequence[str] = (), *, is_in_order: bool 
     if not columns:
         return
     made_of = _made_of(data, [column for column in columns if column.name not in trusted])
+    amounts = data.attrs.get("amounts", ())
     targets = [_Target.of(data[name].to_numpy()) for name in targets_of(data)]
     for number, column in enumerate(columns):
         if column.name in trusted:
             continue
         x = data[f"x{number}"].to_numpy(np.float64)
-        found = None if column.categories or is_in_order else _of_rows(x, column.name)
+        found = None if column.categories or is_in_order or column.name in amounts else _of_rows(x, column.name)
         for target in targets if len(x) >= FEWEST else ():
             found = found or _of_target(x, target, column)
         if found or column.name in made_of:

@@ -34,6 +34,7 @@ class Options:
     features: Sequence[str] | None = None
     drop: Sequence[str] = ()
     categorical: Sequence[str] = ()
+    numeric: Sequence[str] = ()
     most_categories: int = 100
     dates: Mapping[str, Sequence[DatePart]] = field(default_factory=dict)
     missing: Missing = "error"

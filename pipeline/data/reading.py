@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import lzma
+import re
 from collections.abc import Callable, Mapping, Sequence
 from glob import has_magic
 from pathlib import Path, PurePosixPath
@@ -17,7 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline.config.wording import suggestion
-from pipeline.data.cells import DECIMAL_COMMA, THOUSANDS
+from pipeline.data.cells import DECIMAL_COMMA, THOUSANDS, are_codes
 from pipeline.data.layout import Cells, clean_names, delimiter_of, header_of
 from pipeline.data.mistakes import SHOWN, DatasetError, entries, names_of
 from pipeline.data.options import WHITESPACE, Reading
@@ -171,14 +172,36 @@ def _read_text(file: Path, reading: Reading, target: str | None) -> pd.DataFrame
 
 
 def _parsed(body: str, sep: str, names: Sequence[str], decimal: str, reading: Reading) -> pd.DataFrame:
-    """The rows by pandas: columns of numbers where all cells are, else texts just as they are written."""
+    """The rows: columns of numbers where all cells are such and no codes, else texts just as they are written."""
     if not body.strip():
         return pd.DataFrame(columns=list(names))
+    table = _by_pandas(body, sep, names, decimal, reading)
+    numbers = [name for name in names if pd.api.types.is_numeric_dtype(table[name]) and table[name].notna().any()]
+    if numbers and _may_hold_codes(body, sep, reading):
+        for name, texts in _by_pandas(body, sep, names, decimal, reading, as_texts=numbers).items():
+            if are_codes(texts.dropna().str.strip()):
+                table[name] = texts
+    return table
+
+
+def _may_hold_codes(body: str, sep: str, reading: Reading) -> bool:
+    """Whether some cell begins as a code does that pandas takes for a number: a look at all cells that takes no time."""
+    begins = "^|" + (sep if sep == WHITESPACE else re.escape(sep))
+    blanks = rf"[\s{re.escape(reading.quotechar)}]*"
+    return re.search(rf"(?:{begins}){blanks}(?:0\d|\+\d|\d+[eE]\d)", body, re.MULTILINE) is not None
+
+
+def _by_pandas(
+    body: str, sep: str, names: Sequence[str], decimal: str, reading: Reading, as_texts: Sequence[str] = ()
+) -> pd.DataFrame:
+    """All columns, or some of them ``as_texts``."""
     table: pd.DataFrame = pd.read_csv(
         io.StringIO(body),
         sep=sep,
         names=list(names),
         header=None,
+        usecols=list(as_texts or names),
+        dtype="str" if as_texts else None,
         decimal=decimal,
         thousands=reading.thousands,
         comment=reading.comment,

@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from pipeline.config.params import Component, Params, placed_in
+from pipeline.config.components import Component
+from pipeline.config.params import Params, placed_in
 from pipeline.config.wording import in_bytes
 from pipeline.data.reading import files_of
 from pipeline.problems.dataset import Dataset

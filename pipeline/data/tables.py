@@ -51,6 +51,8 @@ def dataset_of(table: pd.DataFrame, target: str, **options: Any) -> pd.DataFrame
     data.attrs["columns"] = [column.as_dict() for column in columns]
     data.attrs["classes"] = classes
     data.attrs["remarks"] = [*said, *remarks.told()]
+    if remarks.amounts:
+        data.attrs["amounts"] = remarks.amounts
     return data
 
 
@@ -228,7 +230,7 @@ def _predicted(data: pd.DataFrame) -> str:
 def _refuse_unknown(table: pd.DataFrame, options: Options) -> None:
     """Refuse names that no column has, all of them at once."""
     named: dict[str, Sequence[str]] = dict(options.beside)
-    named |= {key: list(getattr(options, key) or ()) for key in ("features", "drop", "categorical", "dates")}
+    named |= {key: list(getattr(options, key) or ()) for key in ("features", "drop", "categorical", "numeric", "dates")}
     errors = []
     for key, names in named.items():
         if unknown := [name for name in names if name not in table]:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline.config.wording import suggestion
-from pipeline.data.cells import DECIMAL_COMMA, Remarks, mixed_decimals, understood
+from pipeline.data.cells import DECIMAL_COMMA, Kind, Remarks, are_codes, mixed_decimals, understood
 from pipeline.data.dates import AmbiguousDatesError, as_dates
 from pipeline.data.features import MOST_SLIPS, slips_of
 from pipeline.data.mistakes import (
@@ -53,7 +53,7 @@ def weights_of(values: "pd.Series[Any]", options: Options) -> npt.NDArray[np.flo
     """How much each row counts in the loss."""
     name = str(options.weight)
     refuse_unusable(values, name, "weight")
-    numbers = understood(values, name, options.missing_values, as_category=False, remarks=Remarks())
+    numbers = understood(values, name, options.missing_values, "number", remarks=Remarks())
     refuse_unusable(numbers, name, "weight")
     if not pd.api.types.is_numeric_dtype(numbers) or pd.api.types.is_bool_dtype(numbers):
         raise DatasetError("weight", f"the column {name} holds {names_of(numbers.unique())}, no numbers", "name another column")
@@ -71,7 +71,8 @@ def target_of(values: "pd.Series[Any]", options: Options, remarks: Remarks) -> T
     if options.task != "classification" and (mixed := mixed_decimals(values, options.decimal == ",")):
         wrong, remedy = mixed_marks(*mixed)
         raise DatasetError("target", f"the column {name} {wrong}", remedy)
-    given, values = values, understood(values, name, options.missing_values, as_category=False, remarks=remarks)
+    kind: Kind = "number" if options.task == "regression" else "auto"
+    given, values = values, understood(values, name, options.missing_values, kind, remarks)
     if (what := missing_in(values, given)) is not None:
         right = "complete these rows or take them out, or write `unlabelled: drop`"
         raise DatasetError("target", f"the column {name} {what}", right, {"unlabelled": "drop"})
@@ -90,7 +91,7 @@ def labelled(table: pd.DataFrame, options: Options, remarks: Remarks) -> npt.NDA
     """Which rows have all targets, or are to have them, (rows,)."""
     are = np.ones(len(table), dtype=bool)
     for name in options.targets:
-        cells = understood(table[name], name, options.missing_values, as_category=False, remarks=Remarks())
+        cells = understood(table[name], name, options.missing_values, "number", Remarks())
         are &= cells.notna().to_numpy() | (options.unlabelled == "error")
     if left := np.count_nonzero(~are):
         remarks.add("left out", f"{left} rows without {' and '.join(options.targets)}")
@@ -166,6 +167,9 @@ def _too_many(values: "pd.Series[Any]", classes: list[str], options: Options, is
         return DatasetError("target", what, "write `task: regression`", {"task": "regression"})
     if _are_dates(values):
         return DatasetError("target", f"{name} holds dates", "name a column of numbers or classes")
+    if are_codes(values.astype("string")):
+        what += f" ({names_of(classes)})"
+        return DatasetError("target", what, "name another column, or write `task: regression` if its codes are amounts")
     _refuse_texts(values, options, up_to=MOST_SLIPS)
     return DatasetError("target", f"{what} ({names_of(classes)})", "name another column")
 

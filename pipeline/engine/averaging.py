@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 
-from pipeline.config.params import Average
+from pipeline.config.schedules import Average
 
 
 class Evaluated:

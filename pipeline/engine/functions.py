@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 
-from pipeline.config.params import Clipping
+from pipeline.config.problem_params import Clipping
 from pipeline.engine.optimizers import StackedOptimizer
 from pipeline.engine.parts import in_parts
 from pipeline.problems.dropout import draws_of

@@ -18,7 +18,7 @@ from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 from pipeline.config.arrays import Floats
 from pipeline.config.checkpoints import Checkpoint
 from pipeline.config.fingerprints import stream
-from pipeline.config.params import Clipping
+from pipeline.config.problem_params import Clipping
 from pipeline.engine.averaging import Evaluated
 from pipeline.engine.beginning import Beginning, beginning, mean_loss
 from pipeline.engine.best import BestEpochs

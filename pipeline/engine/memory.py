@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from pipeline.config.params import Component
+from pipeline.config.components import Component
 from pipeline.engine.optimizers import STACKED
 from pipeline.problems.problem import Problem
 

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from pipeline.config.arrays import Floats
+from pipeline.config.components import Component
 from pipeline.config.errors import PipelineError
 from pipeline.config.fingerprints import as_json
-from pipeline.config.params import Average, Component
+from pipeline.config.schedules import Average
 from pipeline.schedulers.replay import Budget
 
 State = tuple[Tensor, ...]

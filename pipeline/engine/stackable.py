@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import vmap
 
+from pipeline.config.components import Component
 from pipeline.config.errors import shortage
-from pipeline.config.params import Component
 from pipeline.engine.cache import remembered
 from pipeline.engine.code import code_fingerprint
 from pipeline.engine.functions import Functions

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.config.arrays import Floats
+from pipeline.config.components import Component
 from pipeline.config.errors import PipelineError
 from pipeline.config.fingerprints import fingerprint
-from pipeline.config.params import Component
 from pipeline.engine.beginning import beginning
 from pipeline.engine.best import BestEpochs
 from pipeline.engine.code import code_fingerprint

@@ -11,7 +11,7 @@ from typing import Literal, cast
 import torch
 
 from pipeline.config.checkpoints import Checkpoint
-from pipeline.config.params import Component
+from pipeline.config.components import Component
 from pipeline.engine import loop, script, stacked
 from pipeline.engine.compiler import NoCompilerError, identity
 from pipeline.engine.compiling import is_to_be_compiled

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from pipeline.config import files
-from pipeline.config.params import ProblemParams, Schedule, ScriptParams
+from pipeline.config.problem_params import ProblemParams, ScriptParams
+from pipeline.config.schedules import Schedule
 from pipeline.problems import scripts
 from pipeline.problems.dataset import Dataset, splits_of
 from pipeline.problems.problem import Problem

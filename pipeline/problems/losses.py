@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from pipeline.config.params import IGNORED
+from pipeline.config.problem_params import IGNORED
 from pipeline.config.registry import Registered, Registry, arguments_of
 
 Builder = Callable[..., nn.Module]

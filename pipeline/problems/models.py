@@ -18,7 +18,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from pipeline.config.params import Component
+from pipeline.config.components import Component
 from pipeline.config.registry import Registered, Registry, arguments_of, called
 from pipeline.problems.dropout import counted
 from pipeline.problems.encoding import Columns as Columns  # noqa: PLC0414  # for models of the user's own

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field
 from torch import nn
 from torch.optim import Optimizer
 
-from pipeline.config.params import NO_DECAY, Component
+from pipeline.config.components import NO_DECAY, Component
 from pipeline.config.registry import Registered, RegistrationError, Registry, arguments_of, called
 from pipeline.config.wording import mistake
 

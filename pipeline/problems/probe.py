@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any
 
 from pipeline.config.files import STATE, json_file, store_root, write_files
-from pipeline.config.params import ScriptParams
+from pipeline.config.problem_params import ScriptParams
 from pipeline.problems.process import Line, lines_of
 from pipeline.problems.scripts import Made, ScriptError, digests, placed, told_optimizer
 

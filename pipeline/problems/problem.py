@@ -10,8 +10,10 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from pipeline.config.components import NO_DECAY, Component
 from pipeline.config.fingerprints import fingerprint, stream
-from pipeline.config.params import NO_DECAY, Component, ProblemParams, Schedule
+from pipeline.config.problem_params import ProblemParams
+from pipeline.config.schedules import Schedule
 from pipeline.config.user_code import source_of
 from pipeline.problems.chance import Chance
 from pipeline.problems.dataset import Dataset, Split

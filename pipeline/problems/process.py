@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.params import Script
+from pipeline.config.problem_params import Script
 from pipeline.config.user_code import PACKAGE
 from pipeline.problems.scripts import INPUTS, ScriptError, placed
 

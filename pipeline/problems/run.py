@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.config.arrays import Floats
-from pipeline.config.params import Epoch, Schedule
+from pipeline.config.params import Epoch
+from pipeline.config.schedules import Schedule
 
 if TYPE_CHECKING:
     import torch

@@ -14,9 +14,12 @@ import torch
 from torch.optim import Optimizer
 
 from pipeline.config import files
+from pipeline.config.components import Component
 from pipeline.config.errors import PipelineError
 from pipeline.config.fingerprints import fingerprint, stream
-from pipeline.config.params import ITS_OWN, Component, Params, Schedule, Script, ScriptParams, placed_in
+from pipeline.config.params import Params, placed_in
+from pipeline.config.problem_params import ITS_OWN, Script, ScriptParams
+from pipeline.config.schedules import Schedule
 from pipeline.config.units import share_of
 from pipeline.problems.optimizers import optimizers
 from pipeline.problems.problem import Problem, directed

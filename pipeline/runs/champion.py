@@ -72,10 +72,6 @@ class Champion:
         """The problem's model with these weights, as it was trained on the replicate ``seed``."""
         from safetensors.torch import load
 
-        if problem.data.task == "classification" and problem.data.y.ndim > 1:
-            raise ChampionError(
-                f"a model of {problem.name}, whose samples have several classes each, is not kept; leave keep_model out"
-            )
         model = problem.new_model(seed, stream).eval()
         missing, unexpected = model.load_state_dict(load(weights), strict=False)
         if missing or unexpected:
@@ -89,7 +85,8 @@ class Champion:
     def predict(self, model_input: pd.DataFrame | Arrays) -> pd.DataFrame:
         """One row per sample: ``prediction``, and for classes the probability of each, ``p(NAME)``.
 
-        Of several targets there is a ``prediction(NAME)`` of each.
+        Of several targets there is a ``prediction(NAME)`` of each; where a sample has a class at each of several places, the
+        likeliest at each, ``prediction(1)`` and so on.
         """
         import torch
 
@@ -99,6 +96,9 @@ class Champion:
             return pd.DataFrame(self.scale.told(outputs.numpy()), columns=names)
         if self.data.task == "regression":
             return pd.DataFrame({"prediction": self.scale.told(outputs[:, 0].numpy())})
+        if self.data.y.ndim > 1:
+            places = np.array(self.classes)[outputs.argmax(dim=-1).flatten(1).numpy()].T
+            return pd.DataFrame({f"prediction({number})": names for number, names in enumerate(places, 1)})
         shares = outputs.softmax(dim=1)
         if self.loss.is_binary:
             shares = torch.cat([torch.sigmoid(-outputs), torch.sigmoid(outputs)], dim=1)

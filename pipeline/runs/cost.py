@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass, replace
 
 import torch
 
+from pipeline.config.components import Component
 from pipeline.config.errors import PipelineError
-from pipeline.config.params import FRESH, Component
+from pipeline.config.params import FRESH
 from pipeline.engine.code import code_fingerprint
 from pipeline.engine.rates import Rates
 from pipeline.engine.stackable import by_optimizer, obstacle

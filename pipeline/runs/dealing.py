@@ -9,7 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 import torch
 
 import pipeline.catalogue  # noqa: F401  # a process that begins from nothing knows every registered name, too
-from pipeline.config.params import Component
+from pipeline.config.components import Component
 from pipeline.engine.memory import fitting, numbers_of_state
 from pipeline.engine.merging import merged
 from pipeline.engine.script import failed

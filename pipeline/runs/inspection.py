@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
+from pipeline.config.components import NO_DECAY
 from pipeline.config.document import Loc
-from pipeline.config.params import NO_DECAY, placed_in
+from pipeline.config.params import placed_in
 from pipeline.config.user_code import beginning_of, place_of
 from pipeline.problems.chance import Chance
 from pipeline.problems.dataset import Dataset

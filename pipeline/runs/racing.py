@@ -7,7 +7,8 @@ import numpy as np
 import torch
 
 from pipeline.config import terminal
-from pipeline.config.params import FRESH, Epoch, Schedule, SeedRange
+from pipeline.config.params import FRESH, Epoch, SeedRange
+from pipeline.config.schedules import Schedule
 from pipeline.problems.problem import Problem
 from pipeline.problems.run import History, Run
 from pipeline.runs.executor import Workers

@@ -14,6 +14,7 @@ from pipeline.catalogue import CATALOGUE
 from pipeline.config.files import (
     SIGNED,
     ResultsError,
+    dataset_path,
     json_file,
     parquet,
     read_parquet,
@@ -22,7 +23,7 @@ from pipeline.config.files import (
     stage_path,
     write_files,
 )  # fmt: skip
-from pipeline.config.params import Schedule
+from pipeline.config.schedules import Schedule
 from pipeline.problems.run import CURVES, History
 
 RUN_COLUMNS = (
@@ -30,6 +31,8 @@ RUN_COLUMNS = (
     "train_loss", "validation_loss", "validation_metric", "test_loss", "test_metric",
     "metric", "name", "interval", "warmup", "optimizer", "dataset", "device",
 )  # fmt: skip
+DATASET = "dataset"
+"""The column, or the key in a file's metadata, with the digest of the samples."""
 STAGES = ("train", "tune", "confirm")
 """Those that write runs and curves."""
 FIGURES = ("train_loss", "validation_loss")
@@ -50,13 +53,16 @@ def write_runs(
     problem: str, stage: str, runs: pd.DataFrame, curves: pd.DataFrame, beside: Mapping[str, bytes] | None = None
 ) -> None:
     """Write ``runs.parquet``, ``curves.parquet`` and the files ``beside`` them of a stage, all together."""
-    written = tables(problem, stage, {"runs.parquet": runs, "curves.parquet": curves})
+    written = tables(problem, stage, {"runs.parquet": runs, "curves.parquet": curves}, "")
     write_files((stage_path(problem, stage, name), content) for name, content in {**written, **(beside or {})}.items())
 
 
-def tables(problem: str, stage: str, frames: Mapping[str, pd.DataFrame]) -> dict[str, bytes]:
-    """Parquet files of a stage by name."""
-    return {name: parquet(frame, stage_path(problem, stage, name)) for name, frame in frames.items()}
+def tables(problem: str, stage: str, frames: Mapping[str, pd.DataFrame], dataset: str) -> dict[str, bytes]:
+    """Parquet files of a stage by name; where no column names the dataset, the files' metadata do."""
+    signed = {name: frame.copy(deep=False) for name, frame in frames.items()}
+    for frame in signed.values():
+        frame.attrs = frame.attrs | ({DATASET: dataset} if dataset else {})
+    return {name: parquet(frame, stage_path(problem, stage, name)) for name, frame in signed.items()}
 
 
 def findings_file(problem: str, findings: Sequence[Mapping[str, Any]]) -> bytes:
@@ -70,9 +76,9 @@ def best_file(problem: str, configurations: str) -> bytes:
     return f"# {signature(stage_path(problem, 'tune', 'best.yaml'))}\n{configurations}".encode()
 
 
-def read_runs(problem: str, stage: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """``runs.parquet`` and ``curves.parquet`` of a stage."""
-    runs, curves = _read(problem, stage, "runs", RUN_COLUMNS), _read(problem, stage, "curves", CURVE_COLUMNS)
+def read_runs(problem: str, stage: str, dataset: str = "") -> tuple[pd.DataFrame, pd.DataFrame]:
+    """``runs.parquet`` and ``curves.parquet`` of a stage; here as below, of the dataset with that digest where one is given."""
+    runs, curves = _read(problem, stage, "runs", RUN_COLUMNS, dataset), _read(problem, stage, "curves", CURVE_COLUMNS)
     figures = runs.loc[~runs["diverged"].astype(bool), list(FIGURES)]
     if not np.isfinite(figures.to_numpy(float)).all():
         raise _not_its_own(problem, stage, "runs", "has no finite loss for a run that did not diverge")
@@ -81,12 +87,15 @@ def read_runs(problem: str, stage: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     return runs, curves
 
 
-def _read(problem: str, stage: str, name: str, columns: Sequence[str]) -> pd.DataFrame:
-    """A table of a stage, with its columns."""
+def _read(problem: str, stage: str, name: str, columns: Sequence[str], dataset: str = "") -> pd.DataFrame:
+    """A table of a stage, with its columns, and of that dataset where one is given."""
     found = read_parquet(stage_path(problem, stage, f"{name}.parquet"), f"{stage}@{problem}")
     if list(found) != list(columns):
         odd = sorted({*found} ^ {*columns}) or ["their order"]
         raise _not_its_own(problem, stage, name, f"has other columns than this version writes ({', '.join(odd[:3])})")
+    of = set(found[DATASET]) if DATASET in found else {found.attrs.get(DATASET)}
+    if dataset and len(found) and of != {dataset}:
+        raise _not_its_own(problem, stage, name, f"is of another dataset than {dataset_path(problem)}")
     return found
 
 
@@ -111,20 +120,20 @@ def run_of(weights: bytes) -> str:
     return str(json.loads(weights[8 : 8 + size])["__metadata__"]["run"])
 
 
-def read_sweep(problem: str) -> pd.DataFrame:
+def read_sweep(problem: str, dataset: str = "") -> pd.DataFrame:
     """``runs.parquet`` of stage sweep."""
-    return _read(problem, "sweep", "runs", SWEEP_COLUMNS)
+    return _read(problem, "sweep", "runs", SWEEP_COLUMNS, dataset)
 
 
-def read_tuning(problem: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+def read_tuning(problem: str, dataset: str = "") -> tuple[pd.DataFrame, pd.DataFrame]:
     """``trials.parquet`` and ``importances.parquet`` of stage tune."""
-    trials = _read(problem, "tune", "trials", TRIAL_COLUMNS)
-    return trials, _read(problem, "tune", "importances", IMPORTANCE_COLUMNS)
+    trials = _read(problem, "tune", "trials", TRIAL_COLUMNS, dataset)
+    return trials, _read(problem, "tune", "importances", IMPORTANCE_COLUMNS, dataset)
 
 
-def read_reruns(problem: str) -> pd.DataFrame:
+def read_reruns(problem: str, dataset: str = "") -> pd.DataFrame:
     """``reruns.parquet`` of stage tune."""
-    return _read(problem, "tune", "reruns", RERUN_COLUMNS)
+    return _read(problem, "tune", "reruns", RERUN_COLUMNS, dataset)
 
 
 def read_best(problem: str) -> dict[str, dict[str, Any]]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.config.arrays import Floats
-from pipeline.config.params import Schedule
+from pipeline.config.schedules import Schedule
 from pipeline.config.units import is_length, marks_of, percent
 from pipeline.config.user_code import source_of
 from pipeline.schedulers.registry import schedulers

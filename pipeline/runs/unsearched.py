@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from pipeline.config.params import ProblemParams, Schedule, ScriptParams
+from pipeline.config.problem_params import ProblemParams, ScriptParams
+from pipeline.config.schedules import Schedule
 from pipeline.schedulers.registry import schedulers, searched
 
 

@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-from pipeline.config.params import Interval, Schedule
 from pipeline.config.registry import Registered, RegistrationError, Registry, arguments_of, called
+from pipeline.config.schedules import Interval, Schedule
 from pipeline.config.spaces import Space
 
 Builder = TypeVar("Builder", bound=Callable[..., Any])

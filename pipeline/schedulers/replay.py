@@ -18,7 +18,7 @@ from torch.optim.lr_scheduler import ChainedScheduler, LRScheduler, ReduceLROnPl
 
 from pipeline.config.arrays import Floats
 from pipeline.config.errors import PipelineError
-from pipeline.config.params import Schedule
+from pipeline.config.schedules import Schedule
 from pipeline.config.units import Scale, plain_length, plain_rate
 from pipeline.schedulers.closed_form import rates_of
 from pipeline.schedulers.registry import Monitor, schedulers

@@ -10,7 +10,8 @@ from dataclasses import replace
 
 import torch
 
-from pipeline.config.params import Epoch, Schedule, SweepParams, TuneParams
+from pipeline.config.params import Epoch, SweepParams, TuneParams
+from pipeline.config.schedules import Schedule
 from pipeline.problems.problem import Problem
 from pipeline.problems.run import STREAMS
 from pipeline.runs.cost import Watch

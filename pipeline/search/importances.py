@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 import optuna
 import pandas as pd
-from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
 from pipeline.runs.results import IMPORTANCE_COLUMNS
 from pipeline.search.study import Study
@@ -30,6 +29,8 @@ def importances(studies: Sequence[Study]) -> pd.DataFrame:
 
 
 def _of(study: Study) -> dict[str, float]:
+    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances  # late: a second, for scikit-learn
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # of the sampler, which is not asked here
         return get_param_importances(study.as_optuna(), evaluator=PedAnovaImportanceEvaluator())

@@ -9,7 +9,8 @@ import torch
 
 from pipeline.config.arrays import Floats
 from pipeline.config.fingerprints import fingerprint
-from pipeline.config.params import Epoch, Schedule, TuneParams
+from pipeline.config.params import Epoch, TuneParams
+from pipeline.config.schedules import Schedule
 from pipeline.engine.code import code_fingerprint
 from pipeline.engine.rates import can_be_followed
 from pipeline.problems.problem import Problem

@@ -23,7 +23,7 @@ from optuna.distributions import (
 )
 
 from pipeline.config.fingerprints import as_json
-from pipeline.config.params import Schedule
+from pipeline.config.schedules import Schedule
 from pipeline.config.spaces import Choices, PeakRates, Range
 from pipeline.config.units import LARGEST_PERCENT, LARGEST_RATE, is_rate, marks_of, percent, plain_rate
 from pipeline.schedulers.registry import schedulers, searched

@@ -14,7 +14,8 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from pipeline.config.fingerprints import fingerprint, stream
-from pipeline.config.params import SamplerName, Schedule
+from pipeline.config.params import SamplerName
+from pipeline.config.schedules import Schedule
 from pipeline.search.samplers import new_sampler
 from pipeline.search.space import StudySpace
 from pipeline.search.widening import widened

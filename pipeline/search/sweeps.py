@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from pipeline.config.params import Schedule, SweepParams
+from pipeline.config.params import SweepParams
 from pipeline.config.ranges import End, as_params
+from pipeline.config.schedules import Schedule
 from pipeline.config.spaces import PeakRates
 from pipeline.config.units import LARGEST_PERCENT, LARGEST_RATE, plain_length, plain_rate
 from pipeline.engine.rates import can_be_followed

@@ -10,8 +10,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
 from pipeline.config.fingerprints import as_json
-from pipeline.config.params import Schedule
 from pipeline.config.ranges import as_params, written
+from pipeline.config.schedules import Schedule
 from pipeline.config.units import plain_rate
 from pipeline.problems.problem import Problem
 from pipeline.runs.results import RERUN_COLUMNS, TRIAL_COLUMNS

@@ -7,7 +7,8 @@ import pandas as pd
 from pipeline import cli
 from pipeline.catalogue import CATALOGUE
 from pipeline.config import files, terminal
-from pipeline.config.params import Params, ScriptParams, load_params
+from pipeline.config.params import Params, load_params
+from pipeline.config.problem_params import ScriptParams
 from pipeline.data.datasets import made
 from pipeline.data.leaks import without_leaks
 from pipeline.data.splits import draw_splits

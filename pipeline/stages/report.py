@@ -64,20 +64,21 @@ def champion(params: Params, problem: ProblemResults, chosen: Choice) -> bytes:
 def read(params: Params, name: str) -> ProblemResults:
     """The results of a problem: of stage train, and of stages tune, confirm and sweep where they have been run."""
     entry = params.problem(name)
+    whole = load_problem(name, entry, params.schedules(name))
+    dataset = whole.data.digest
     tuned, confirmed, swept = (files.stage_path(name, s, "runs.parquet").exists() for s in ("tune", "confirm", "sweep"))
     there = {"train": True, "tune": tuned, "confirm": confirmed}
-    parts = [results.read_runs(name, stage) for stage in STAGES if there[stage]]
+    parts = [results.read_runs(name, stage, dataset) for stage in STAGES if there[stage]]
     more: dict[str, Any] = {"traps": results.read_findings(name)}
     if tuned:
-        trials, importances = results.read_tuning(name)
+        trials, importances = results.read_tuning(name, dataset)
         more |= {"best": results.read_best(name), "trials": trials, "importances": importances}
-        more |= {"reruns": results.read_reruns(name)}
+        more |= {"reruns": results.read_reruns(name, dataset)}
     if swept:
-        more |= {"sweep": results.read_sweep(name)}
+        more |= {"sweep": results.read_sweep(name, dataset)}
     asked = params.seed_range
     if asked.least < asked.most:
         more |= {"plan": Plan(asked.least, asked.most)}
-    whole = load_problem(name, entry, params.schedules(name))
     more |= {
         "overlap": Overlap(**whole.overlap),
         "batches": whole.budget().steps_per_epoch,

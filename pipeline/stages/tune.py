@@ -48,7 +48,7 @@ def main(problem_name: str) -> None:
                 "importances.parquet": explained.result(),
                 "reruns.parquet": rerun_table(studies),
             }
-            return {"best.yaml": best_file(problem_name, best), **tables(problem_name, "tune", found)}
+            return {"best.yaml": best_file(problem_name, best), **tables(problem_name, "tune", found, problem.data.digest)}
 
         record(problem, "tune", winners(studies, problem.params.epochs, params.report.at), device, workers, shown, beside)
 

@@ -4,6 +4,7 @@ Both speak of one two-sided t test of a difference and use the components of :mo
 """
 
 from bisect import bisect_left
+from collections.abc import Callable
 
 import numpy as np
 from scipy.special import chdtri, nctdtr, stdtrit
@@ -35,21 +36,15 @@ def detectable(found: Estimate, alpha: float = LEVEL, chance: float = POWER, spl
     if n < 2 or not found.error >= 0:
         return np.nan
     errors = found.after(n) * np.sqrt(found.freedom / chdtri(found.freedom, _SPREADS))
-    low, high = 0.0, 1e3 * float(errors.max())
-    for _ in range(_HALVINGS if high else 0):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _power(middle / errors, found, n, alpha).mean() < chance else (low, middle)
-    return high
+    if not errors.any():
+        return 0.0
+    return _least(lambda effect: float(_power(effect / errors, found, n, alpha).mean()), chance, 1e3 * float(errors.max()))
 
 
 def in_spreads(splits: int, alpha: float = LEVEL, chance: float = POWER) -> float:
     """The smallest difference that so many seeds find with this chance, in standard deviations of it over the seeds."""
     found = Estimate(0.0, splits**-0.5, splits - 1, 1.0, splits - 1, splits, 0.0, 0.0)
-    low, high = 0.0, 1e3
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if power(middle, found, splits, alpha) < chance else (low, middle)
-    return high
+    return _least(lambda effect: power(effect, found, splits, alpha), chance, 1e3)
 
 
 def seeds_needed(
@@ -72,6 +67,15 @@ def fewest(found: Estimate, effect: float, alpha: float = LEVEL, chance: float =
     """The least number of seeds that find a difference of ``effect`` with this chance, were the spread just as estimated."""
     number = 2 + bisect_left(range(2, MOST_SEEDS + 1), chance, key=lambda n: power(effect, found, n, alpha))
     return float(number) if number <= MOST_SEEDS else np.inf
+
+
+def _least(chance_of: Callable[[float], float], chance: float, high: float) -> float:
+    """The least effect up to ``high`` that has the chance, which grows with it."""
+    low = 0.0
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if chance_of(middle) < chance else (low, middle)
+    return high
 
 
 def _power(effects: Floats, found: Estimate, splits: int, alpha: float) -> Floats:

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from pipeline.catalogue import CATALOGUE
-from pipeline.config.params import Params, ProblemParams, load_params
+from pipeline.config.params import Params, load_params
+from pipeline.config.problem_params import ProblemParams
 
 CONSTANT = json.dumps({"factor": 1.0, "total_iters": 5})
 SGD = json.dumps(

@@ -13,7 +13,7 @@ from pipeline.analysis.choice import choices, last
 from pipeline.analysis.statistics import compare
 from pipeline.analysis.summary import factor, rounded
 from pipeline.analysis.tables import gather
-from pipeline.config.params import Clipping, ProblemParams
+from pipeline.config.problem_params import Clipping, ProblemParams
 
 MakeRuns = Callable[[dict[tuple[str, str], list[float]]], pd.DataFrame]
 MakeCurves = Callable[[pd.DataFrame, int], pd.DataFrame]

@@ -11,7 +11,7 @@ from pipeline.analysis.choice import Choice
 from pipeline.analysis.noise import SETTLE, noise, settle
 from pipeline.analysis.statistics import Overlap, compare
 from pipeline.analysis.tables import ProblemResults, gather
-from pipeline.config.params import ProblemParams
+from pipeline.config.problem_params import ProblemParams
 from pipeline.statistics.comparison import Reason
 from tests.analysis.conftest import MakeRuns
 

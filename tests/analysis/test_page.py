@@ -17,7 +17,8 @@ from pipeline.analysis.script import Data
 from pipeline.analysis.statistics import compare
 from pipeline.analysis.tables import ProblemResults, gather
 from pipeline.catalogue import CATALOGUE
-from pipeline.config.params import Component, Params, load_params
+from pipeline.config.components import Component
+from pipeline.config.params import Params, load_params
 from pipeline.data.datasets import datasets
 from pipeline.statistics.sequential import Plan
 

@@ -29,7 +29,8 @@ from pipeline.analysis.snippet import snippet
 from pipeline.analysis.source import Code
 from pipeline.catalogue import CATALOGUE
 from pipeline.config.fingerprints import as_json
-from pipeline.config.params import ProblemParams, Schedule
+from pipeline.config.problem_params import ProblemParams
+from pipeline.config.schedules import Schedule
 from pipeline.config.units import Length, Rate, plain_length
 from pipeline.data.datasets import frame
 from pipeline.data.splits import draw_splits

@@ -18,7 +18,7 @@ from pipeline.analysis.tables import (
     readable,
     recommendations,
 )
-from pipeline.config.params import ProblemParams
+from pipeline.config.problem_params import ProblemParams
 
 MakeRuns = Callable[[dict[tuple[str, str], Sequence[float | tuple[float, ...]]]], pd.DataFrame]
 MakeCurves = Callable[[pd.DataFrame, int], pd.DataFrame]

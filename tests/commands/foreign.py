@@ -1,5 +1,6 @@
 """Tables of repeated runs as people have them: by the tools themselves where these are here, else written as they do."""
 
+import json
 import re
 from pathlib import Path
 
@@ -110,3 +111,18 @@ def cv_results(path: Path, folds: int = 5) -> Path:
 def figures(text: str) -> list[str]:
     """Every number in a printed table."""
     return re.findall(r"[+-]?\d+\.\d+", text)
+
+
+def sheet(path: Path, some: list[Run]) -> Path:
+    """A spreadsheet: a column per label, a row per seed."""
+    frame = pd.DataFrame(some, columns=["label", "seed", "loss"])
+    frame.pivot(index="seed", columns="label", values="loss").reset_index().to_csv(path, index=False)
+    return path
+
+
+def json_lines(path: Path, some: list[Run]) -> Path:
+    """A log of runs: an object a line, its configuration within."""
+    rows = [{"config": {"scheduler": label, "seed": seed}, "summary": {"val_loss": loss}} for label, seed, loss in some]
+    path = path.with_suffix(".jsonl")
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path

@@ -37,7 +37,12 @@ def test_what_it_writes_is_right_and_says_what_to_do_next(table: Path, capsys: p
     check.main([])
     right, kept = capsys.readouterr().out.splitlines()
     assert right == "params.yaml is right: 1 problem, 5 schedulers, 5 seeds, 16 trials, 8 stages"
+    assert kept.startswith("not searched, but as written: epochs, batch_size, model, loss, the optimizer's other arguments, ")
+    assert kept.endswith(", some arguments of 3 schedulers (`python -m pipeline check --all` names them)")
+    check.main(["--all"])
+    _, kept = capsys.readouterr().out.splitlines()
     assert kept.startswith("not searched, but as written: epochs, batch_size, model, loss, the optimizer's betas, ")
+    assert kept.endswith("CosineWarmup: warmup; OneCycleLR: max_lr, three_phase")
 
 
 def test_nothing_is_overwritten_unless_it_is_asked_for(table: Path) -> None:
@@ -65,6 +70,31 @@ def test_a_mistake_is_told_with_its_place(table: Path) -> None:
 def test_a_table_that_is_not_there(here: Path) -> None:
     with pytest.raises(UsageError, match=r"none\.csv is not there; name a CSV or Parquet file, or a training script"):
         init.main(["none.csv", "--target", "x"])
+
+
+@pytest.mark.parametrize("words", [["north.csv", "inputs/south.csv"], ["*th.csv", "inputs/*.csv"]])
+def test_several_tables_or_a_pattern_are_one(table: Path, words: list[str]) -> None:
+    whole = pd.read_csv(table)
+    Path("inputs").mkdir()
+    whole[:40].to_csv("north.csv", index=False)
+    whole[40:].to_csv("inputs/south.csv", index=False)
+    init.main([*words, "--target", "size"])
+    assert load_params(CATALOGUE).problem("north").dataset.args["path"] == ["north.csv", "south.csv"]
+    assert Path("inputs/north.csv").read_bytes() == Path("north.csv").read_bytes()
+
+
+def test_files_that_make_no_table_together_are_told(table: Path) -> None:
+    Path("train.py").write_text("print()\n", encoding="utf-8")
+    with pytest.raises(
+        UsageError, match=r"houses 2024\.csv, train\.py: give one training script, or tables of the same columns"
+    ):
+        init.main([str(table), "train.py"])
+    Path("old").mkdir()
+    Path("old", table.name).write_bytes(table.read_bytes())
+    with pytest.raises(UsageError, match=r"two files are called houses 2024\.csv; rename one"):
+        init.main([str(table), f"old/{table.name}"])
+    with pytest.raises(UsageError, match=r"sales-\*\.csv is not there"):
+        init.main(["sales-*.csv"])
 
 
 def test_a_table_without_a_target_has_one_proposed(table: Path) -> None:

@@ -104,7 +104,7 @@ def test_several_files_are_looked_at_as_one(table: Path, tmp_path: Path, capsys:
     lines = table.read_text("utf-8").splitlines(keepends=True)
     for name, rows in {"north.csv": lines[1:90], "south.csv": lines[90:]}.items():
         (tmp_path / name).write_text("".join([lines[0], *rows]), encoding="utf-8")
-    look.main([str(tmp_path / "north.csv"), str(tmp_path / "south.csv")])
+    look.main([str(tmp_path / "*th.csv")])
     said = capsys.readouterr().out
     assert said.startswith("north.csv, south.csv: 200 rows, 14 columns\n")
     assert "rows of 2 files: north.csv 1 to 89, south.csv 90 to 200" in " ".join(said.split())

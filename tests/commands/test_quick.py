@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
-from pipeline.commands import look, quick
+from pipeline.commands import look, quick, tables
 from pipeline.config.errors import PipelineError
 from pipeline.config.params import load_params
 from tests.commands.published import PUBLISHED
@@ -61,7 +61,7 @@ def test_tables_as_they_are_published_have_an_answer(
     file, write, entry = PUBLISHED[name]
     (tmp_path / file).write_bytes(write(np.random.default_rng(0)))
     quick.main([str(tmp_path / file), "--folder", "tried"])
-    problem = look.name_for(file)
+    problem = tables.name_for(file)
     said = capsys.readouterr().out
     assert said.startswith(f"{problem}\n  use ")
     assert "\n  cost " in said

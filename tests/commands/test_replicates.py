@@ -29,6 +29,8 @@ def of(rows: object, **asked: object) -> Replicates:
         (foreign.trainer, "lr_scheduler_type", "eval_loss", {}),
         (foreign.search_runs, "params.scheduler", "metrics.val_loss", {}),
         (foreign.trials, "params_scheduler", "value", {"higher": False}),
+        (foreign.sheet, "label", "val_loss", {"value": "val_loss"}),
+        (foreign.json_lines, "config.scheduler", "summary.val_loss", {}),
     ],
 )
 def test_foreign_formats_hold_the_same_runs(
@@ -130,7 +132,7 @@ def test_runs_without_a_final_value_are_asked_about(tmp_path: Path) -> None:
     assert of(rows, missing="diverged").values["constant"].isna().sum() == 1
     dropped = of(rows, missing="drop")
     assert len(dropped.values["constant"]) == 5
-    assert dropped.remarks == ["1 runs without a final value left out"]
+    assert dropped.remarks == ["1 run without a final value left out"]
 
 
 def test_several_columns_make_a_label() -> None:
@@ -158,6 +160,11 @@ def test_hyperparameters_that_vary_are_noted() -> None:
         ([], {}, "there are no rows; give one row per run, below a header"),
         (
             [{"a": 1, "b": 2}],
+            {},
+            r"each column is taken for a label \(a, b\); say which way is better, --lower-is-better or .*--label and --value",
+        ),
+        (
+            [{"a": 1, "b": "x"}],
             {},
             r"which column holds what is compared is not clear from the names \(a, b\); say it: --label COLUMN",
         ),
@@ -217,6 +224,8 @@ def test_mistakes_have_a_reason_and_a_remedy(rows: list[dict[str, object]], aske
         ("a.csv", b"\xff\xfe\x00a,b\n"),
         ("b.csv", b'x,y\n"1,2\n3'),
         ("a.csv", b"x,y\n1,2,3\n"),
+        ("a.json", b'{"a": [1'),
+        ("a.json", b"[1, 2]"),
     ],
 )
 def test_what_is_no_table_is_told_in_a_line(name: str, content: bytes, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import pipeline
 from pipeline.analysis.statistics import compare as compared
-from pipeline.comparing.given import CompareError
+from pipeline.comparing.given import CompareError, dataset_of
 from pipeline.config.errors import PipelineError
 from pipeline.engine import training
 from pipeline.problems.models import models
@@ -120,6 +120,27 @@ def test_samples_are_taken_as_they_are_from_whatever_holds_them() -> None:
     pd.testing.assert_frame_equal(items.runs, of_classes.runs)
     one_more = pipeline.compare(lambda: Net(3), *CLASSES, **SMALL)  # an output for a class that no sample has
     assert set(one_more.runs["diverged"]) == {False}
+
+
+class Augmented(Dataset[tuple[Any, int]]):
+    """Samples that are others whenever they are drawn."""
+
+    def __len__(self) -> int:
+        return len(X)
+
+    def __getitem__(self, place: int) -> tuple[Any, int]:
+        return torch.from_numpy(X[place]) + torch.randn(3), int(Y[place])
+
+
+def test_what_is_odd_about_samples_is_told(capfd: pytest.CaptureFixture[str]) -> None:
+    def told(train: Any, validation: Any) -> str:
+        dataset_of("some", {"train": train, "validation": validation}, Net, [0], resample=False)
+        return capfd.readouterr().err
+
+    assert told(*CLASSES) == ""
+    assert "50% of the validation samples are training samples, too" in told((X[:40], Y[:40]), (X[30:50], Y[30:50]))
+    assert "the items of train change from draw to draw" in told(Augmented(), CLASSES[1])
+    assert told([(x, int(y)) for x, y in zip(X[:40], Y[:40], strict=True)], CLASSES[1]) == ""
 
 
 def test_each_seed_draws_its_own_split_where_that_is_asked_for() -> None:
@@ -263,6 +284,7 @@ def test_importing_the_package_is_cheap() -> None:
     ("changed", "said"),
     [
         ({"model_fn": lambda width: Net()}, "model_fn cannot be called without arguments"),
+        ({"model_fn": nn.Linear(3, 2)}, "model_fn is a model, and every run needs a new one"),
         ({"model_fn": dict}, "model_fn gives a dict; let it return a torch.nn.Module"),
         ({"model_fn": lambda: nn.Linear(5, 2)}, r"not applied to inputs of shape \(3,\)"),
         (
@@ -271,6 +293,13 @@ def test_importing_the_package_is_cheap() -> None:
         ),
         ({"model_fn": lambda: Several(tuple)}, r"gives a tuple of 2, .* such as self\.model\(x\)\[0\]"),
         ({"train": DataLoader(TensorDataset(torch.ones(3, 3)))}, "train is a DataLoader; hand over its dataset"),
+        ({"train": [{"image": X[0], "label": 1}] * 3}, r"items of train are mappings with 'image', 'label'; let them be pairs"),
+        ({"train": ["ab", "cd", "ef"]}, "items of train are strs; let them be pairs"),
+        ({"train": [(X[0], 1, 2)] * 3}, "items of train are tuples of 3; let them be pairs"),
+        (
+            {"train": (np.where(X[:9] == X[:9].max(), np.nan, X[:9]), Y[:9])},
+            "train are not all finite, in 1 of 9 samples",
+        ),
         ({"train": (X[:3], Y[:2])}, "train has 3 inputs and 2 targets"),
         ({"validation": (X[:3, :2], Y[:3])}, r"a sample of validation is of shape \(2,\)"),
         ({"train": (X[:3], np.full(3, -1))}, "number classes from 0 up"),

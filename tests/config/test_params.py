@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from pipeline.catalogue import CATALOGUE
 from pipeline.config.errors import ParamsError
-from pipeline.config.params import Params, ProblemParams, ReportParams, Schedule, SeedRange, load_params, placed_in
+from pipeline.config.params import Params, ReportParams, SeedRange, load_params, placed_in
+from pipeline.config.problem_params import ProblemParams
+from pipeline.config.schedules import Schedule
 from tests.conftest import ROOT, Edited
 
 DEFAULT = (ROOT / "params.yaml").read_text(encoding="utf-8")
@@ -176,6 +178,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     "an unknown scheduler": ("  StepLR: {", "  SteppLR: ¦{", f"schedulers.SteppLR.name: is not a registered scheduler (given: SteppLR); did you mean StepLR? (one of {NAMES})"),
     "an unknown name behind a label": ("  StepLR: {", "  StepLR: {name: ¦Foo, ", f"schedulers.StepLR.name: is not a registered scheduler (given: Foo); write one of {NAMES}"),
     "a label with a space": ("  StepLR: {", "  ¦a b: {name: StepLR, ", f"schedulers.a b: is not a usable name (given: a b); {LABEL}"),
+    "a label of two lines": ("  StepLR: {", '  ¦"a\\nb": {name: StepLR, ', f'schedulers.a\\U0000000ab: is not a usable name (given: "a\\nb"); {LABEL}'),
     "a label with a dot": ("  StepLR: {", "  ¦a.b: {name: StepLR, ", f"schedulers.a.b: is not a usable name (given: a.b); {LABEL}"),
     "a label of 65 letters": ("  StepLR: {", f"  ¦{'a' * 65}: {{name: StepLR, ", f"schedulers.{'a' * 65}: is not a usable name (given: {'a' * 57}…); {LABEL}"),
     "a peak of zero": ("  StepLR: {", "  StepLR: {lr: ¦0%, ", f"schedulers.StepLR.lr: is not a rate (given: 0%); {PEAK}"),

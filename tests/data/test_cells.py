@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.data.cells import MARKS, Remarks, understood
+from pipeline.data.cells import MARKS, Kind, Remarks, understood
 
 NUMBERS = st.lists(st.integers(-(10**7), 10**7), min_size=2, max_size=20).filter(lambda some: max(map(abs, some)) >= 1000)
 
 
-def read(cells: list[Any], *missing_values: str | float, as_category: bool = False) -> tuple["pd.Series[Any]", str]:
+def read(cells: list[Any], *missing_values: str | float, kind: Kind = "auto") -> tuple["pd.Series[Any]", str]:
     """The column, and what is said of it."""
     remarks = Remarks()
-    found = understood(pd.Series(cells), "c", missing_values, as_category, remarks)
+    found = understood(pd.Series(cells), "c", missing_values, kind, remarks)
     return found, "; ".join(remarks.told())
 
 
@@ -25,8 +25,9 @@ WRITTEN: dict[str, Callable[[int], str]] = {
     "commas between thousands": "{:,}".format,
     "blanks between thousands": lambda number: f"{number:,}".replace(",", "\u202f"),
     "percent signs": "{}%".format,
-    "the sign $": lambda number: f"{'-' * (number < 0)}${abs(number):,}",
-    "the sign €": "{:,}.00 €".format,
+    "the sign $ and commas between thousands": lambda number: f"{'-' * (number < 0)}${abs(number):,}",
+    "the sign € and commas between thousands": "{:,}.00 €".format,
+    "the sign CHF and blanks between thousands": lambda number: f"CHF {number:,}".replace(",", "’"),
     "points between thousands and decimal commas": lambda number: f"{number:,},0".replace(",", ".")[:-2] + ",0",
 }
 
@@ -38,6 +39,57 @@ def test_numbers_are_numbers_however_people_write_them(how: str, numbers: list[i
     found, told = read([WRITTEN[how](number) for number in numbers])
     assert found.tolist() == numbers
     assert told == f"read as numbers with {how}: c"
+
+
+@pytest.mark.parametrize(
+    ("cells", "numbers"),
+    [
+        (["(1,200)", "300", "(20.5)"], [-1200, 300, -20.5]),
+        (["($5)", "$7.25"], [-5, 7.25]),
+        (["\u22125", "3", "+2"], [-5, 3, 2]),
+        (["1.234,50 €", "12,50 €"], [1234.5, 12.5]),
+        (["54 053 kr", "1"], None),
+    ],
+)
+def test_a_minus_or_a_sign_is_read_in_any_of_its_spellings(cells: list[str], numbers: list[float] | None) -> None:
+    found, told = read(cells)
+    assert found.tolist() == (cells if numbers is None else numbers)
+    assert told.startswith("read as numbers with ") == (numbers is not None)
+
+
+CODES = [
+    ["00501", "02139", "94105"],
+    ["007", "12"],
+    ["+49170123456", "+4930123456"],
+    ["1e5", "845", "9E2"],
+    ['="00501"', '="94105"'],
+]
+NO_CODES = [
+    ["0", "1", "10"],
+    ["0.5", "00.5"],
+    ["-05", "07"],
+    ["007", "1.5"],
+    ["1e5", "1e6", "2e7"],
+    ["1e5", "100", "0.5"],
+    ["1e-05", "0.001"],
+    ["+1", "-1"],
+    ["+1", "+2"],
+]
+
+
+@pytest.mark.parametrize("cells", CODES)
+def test_codes_are_no_numbers_and_that_is_said(cells: list[str]) -> None:
+    found, told = read([*cells, "NA", ""])
+    bare = [cell.removeprefix('="').removesuffix('"') for cell in cells]
+    assert found.dropna().tolist() == bare
+    assert found.isna().sum() == 2  # NA stands for no number, and for no code of digits
+    assert "taken as codes, not numbers: " in told
+    assert pd.api.types.is_float_dtype(read(cells, kind="number")[0])  # but for who knows better
+
+
+@pytest.mark.parametrize("cells", NO_CODES)
+def test_numbers_are_no_codes(cells: list[str]) -> None:
+    assert read(cells)[0].tolist() == [float(cell) for cell in cells]
 
 
 @pytest.mark.parametrize(
@@ -81,7 +133,7 @@ def test_a_number_can_stand_for_missing() -> None:
 
 
 def test_categories_that_are_numbers_lose_their_marks_and_keep_their_texts() -> None:
-    found, _ = read(["007", "?", "7"], as_category=True)
+    found, _ = read(["007", "?", "7"], kind="category")
     assert found.fillna("missing").tolist() == ["007", "missing", "7"]
 
 
@@ -93,6 +145,18 @@ def test_yes_and_no_have_one_spelling(cells: list[str], right: list[str]) -> Non
     found, told = read(cells)
     assert found.tolist() == right
     assert told == "yes and no, true and false in one spelling: c"
+
+
+@pytest.mark.parametrize("cells", [["True", "yes", "no", "False"], ["TRUE", "0", "1", "false"], ["Yes", "1", "No"]])
+def test_words_and_numbers_for_yes_and_no_are_one(cells: list[str]) -> None:
+    found, told = read(cells)
+    assert set(found) == {"yes", "no"}
+    assert told == "yes and no, true and false, 1 and 0 in one spelling: c"
+
+
+@pytest.mark.parametrize("cells", [["t", "y"], ["f", "n", "t", "y"], ["yes", "maybe"], ["True", "no"]])
+def test_letters_and_other_words_stay_apart(cells: list[str]) -> None:
+    assert read(cells)[0].nunique() == len(cells)
 
 
 def test_other_spellings_are_kept_and_told() -> None:

@@ -52,6 +52,12 @@ def pasted(error: DatasetError) -> dict[str, Any]:
 # What a column becomes
 
 
+@pytest.mark.parametrize("cells", [["<5", "7", "30"], ["12%", "0.12", "3"], ["$12", "€14", "£9"], ["87 kg", "9 st", "92 kg"]])
+def test_categories_that_look_like_numbers_are_told(cells: list[str]) -> None:
+    data = dataset_of(a_table(c=cells * 20), "price")
+    assert next(said for said in data.attrs["remarks"] if "though most look like numbers" in said).endswith(" of c")
+
+
 @pytest.mark.parametrize("missing", ["impute", "indicate"])
 def test_a_missing_category_is_one_of_its_own(missing: str) -> None:
     columns, x = feature([None, "b", "a"] * 20, missing=missing)
@@ -130,6 +136,18 @@ TROUBLE: dict[str, tuple[list[Any], str]] = {
     "ambiguous dates": (
         ["1/2/2024", "3/4/2024"] * 30,
         "dates: the column c holds dates; .* first two `read: {day",
+    ),
+    "codes": (
+        [f"{number:05}" for number in range(ROWS)],
+        "drop: the column c has 60 different codes in 60 rows, .*`categorical: .c.` if they are categories, or `numeric: .c.`",
+    ),
+    "many currencies": (
+        [f"{'$€'[number % 2]}{number}" for number in range(ROWS)],
+        "drop: the column c holds numbers and something beside them, not all the same .*, or write plain numbers",
+    ),
+    "dates in two forms": (
+        ["2024-01-26", "22/06/2023", "3 May 2023"] * 20,
+        "drop: the column c holds dates in more than one form .*'2024-01-26', '22/06/2023', '3 May 2023'",
     ),
     "decimal commas": (["1,5", "2,25"] * 30, "read: the column c holds numbers with decimal commas .*`read: {decimal: "),
 }

@@ -1,6 +1,7 @@
 """Files as people have them: read rightly and told, or refused with a remedy that works."""
 
 import bz2
+import csv
 import gzip
 import io
 import lzma
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
+from pipeline.data.leaks import leaks
 from pipeline.data.mistakes import DatasetError
 from pipeline.data.options import Reading
 from pipeline.data.reading import read_table
@@ -284,3 +286,49 @@ def test_files_that_are_not_there_or_no_tables(path: str | list[str], said: str,
         written(b"", name)
     with pytest.raises(DatasetError, match=said):
         written.dataset(a_table(), "price", "a.csv", path=path)
+
+
+PLACES = ["00501", "02139", "10001", None] * (ROWS // 4)
+
+
+@pytest.mark.parametrize("form", ["csv", "blanks", "parquet", "two files", "semicolons"])
+def test_leading_zeros_are_kept_in_every_kind_of_file(form: str, written: Written) -> None:
+    table = a_table(zip=PLACES)
+    content: str | bytes | pd.DataFrame = table
+    name, given = "my.csv", {}
+    match form:
+        case "blanks":
+            content = table.to_csv(index=False, sep="\t")
+        case "semicolons":
+            content = table.to_csv(index=False, sep=";", decimal=",", quoting=csv.QUOTE_ALL)
+        case "parquet":
+            name = "my.parquet"
+        case "two files":  # pandas reads the places of the second as numbers
+            written(table[table["zip"] == "10001"], "b.csv")
+            content, given = table[table["zip"] != "10001"], {"path": ["my.csv", "b.csv"]}
+    data = written.dataset(content, "price", name, missing="impute", **given)
+    columns = {column["name"]: column["categories"] for column in data.attrs["columns"]}
+    assert columns["zip"] == ["00501", "02139", "10001", "(missing)"]
+    assert "taken as codes, not numbers: '00501' of zip" in data.attrs["remarks"]
+    numeric = written.dataset(content, "price", name, missing="impute", numeric=["zip"], **given)
+    assert not any(column["categories"] for column in numeric.attrs["columns"] if column["name"] == "zip")
+    assert sorted(numeric["x3"].dropna().unique()) == [501, 2139, 10001]
+
+
+def test_codes_are_classes_groups_and_steps(written: Written) -> None:
+    table = a_table(zip=["00501", "02139", "10001"] * (ROWS // 3), step=[f"{row:03}" for row in range(ROWS)])
+    assert written.dataset(table, "zip", drop=["step"]).attrs["classes"] == ["00501", "02139", "10001"]
+    assert written.dataset(table, "zip", task="regression", drop=["step"])["y"].max() == 10001
+    assert written.dataset(table, "price", group="zip", drop=["step"])["group"].nunique() == 3
+    in_order = written.dataset(table, "price", order="step", weight="zip")
+    assert in_order["split"].tolist() == ["train"] * 36 + ["validation"] * 12 + ["test"] * 12
+    assert in_order["weight"].max() == 10001
+    with pytest.raises(DatasetError, match=r"step has 60 classes in 60 rows \('000', .*or write `task: regression`"):
+        written.dataset(table, "step")
+
+
+def test_amounts_that_all_differ_are_no_identifiers(written: Written) -> None:
+    table = a_table(income=[f"${1000 + 37 * (row * 7 % ROWS):,}" for row in range(ROWS)])
+    assert not list(leaks(written.dataset(table, "price")))
+    plain = a_table(income=[1000 + 37 * (row * 7 % ROWS) for row in range(ROWS)])
+    assert [leak.column for leak in leaks(written.dataset(plain, "price"))] == ["income"]

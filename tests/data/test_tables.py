@@ -267,6 +267,7 @@ TOLD = {
     "no path": ("{path: ¦[], target: price}", r"path: is no path \(given: \[\]\); write one below inputs/, a pattern"),
     "no paths": ("{path: ¦[my.csv, 3], target: price}", r"path: is no path \(given: \["),
     "one outside": ("{path: ¦[my.csv, ../my.csv], target: price}", r"path: leads out of the folder inputs/"),
+    "too long": (f"{{path: ¦{'x' * 256}, target: price}}", r"path: has a name of more than 255 bytes"),
     "outside": ("{path: ¦../my.csv, target: price}", r"path: leads out of the folder inputs/"),
     "no target": ("¦{path: my.csv}", r"target: is missing \(given: nothing\); add `target:`"),
     "a misspelt target": ("{path: my.csv, target: ¦prise}", r"target: there is no column 'prise' .*did you mean price\?"),

@@ -18,6 +18,7 @@ from pipeline.engine import loop
 from pipeline.problems.models import register as register_model
 from pipeline.problems.problem import Problem
 from pipeline.problems.run import collect
+from pipeline.runs.champion import Champion, weights_of
 from pipeline.runs.inspection import inspect
 from tests.engine.helpers import CPU, Builder, run_of, train
 from tests.engine.test_twin import assert_same_history
@@ -93,6 +94,10 @@ def test_as_torch_computes_it_alone_and_as_a_stack(new_problem: Builder, setting
     measured = (outputs.argmax(-1) == y)[y != own.get("ignore_index", -100)].double().mean()
     assert history.curves.validation_loss[-1, 0] == pytest.approx(expected.item(), rel=1e-9)
     assert history.curves.validation_metric[-1, 0] == pytest.approx(measured.item(), rel=1e-9)
+    kept = Champion.of(problem, weights_of(history, 0), 0)
+    told = kept.predict(samples.x[samples.parts["validation"][0]])
+    assert list(told) == [f"prediction({place})" for place in range(1, LENGTH + 1)]
+    assert (told.to_numpy(int) == outputs.argmax(-1).numpy()).all()
 
 
 @pytest.mark.parametrize("setting", SETTINGS)

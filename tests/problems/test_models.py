@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.config.params import Component
+from pipeline.config.components import Component
 from pipeline.config.registry import Registered
 from pipeline.problems.chance import Chance
 from pipeline.problems.encoding import Columns

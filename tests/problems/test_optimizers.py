@@ -8,7 +8,7 @@ import torch
 from pydantic import ValidationError
 from torch.optim import Optimizer
 
-from pipeline.config.params import Component
+from pipeline.config.components import Component
 from pipeline.problems.optimizers import optimizers, schedule_free
 
 TORCHS = {

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pipeline.config.arrays import Floats
-from pipeline.config.params import Schedule
+from pipeline.config.schedules import Schedule
 from pipeline.problems.run import CURVES, Block, History, Outcome, Run, collect, select, stream
 
 RUN = Run("label", Schedule(name="StepLR", args={"step_size": "30%"}), seed=0, epochs=10)

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from pipeline.config.params import Schedule
+from pipeline.config.schedules import Schedule
 from pipeline.engine.names import run_fingerprint
 from pipeline.problems.run import Run
 

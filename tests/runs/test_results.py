@@ -15,7 +15,7 @@ import pytest
 from pipeline.config import files
 from pipeline.config.arrays import Floats
 from pipeline.config.files import ResultsError
-from pipeline.config.params import Schedule
+from pipeline.config.schedules import Schedule
 from pipeline.problems.run import CURVES, Block, History, Outcome, Run
 from pipeline.runs import results
 from pipeline.runs.results import CURVE_COLUMNS, RUN_COLUMNS

@@ -3,7 +3,8 @@
 import pytest
 
 from pipeline.catalogue import CATALOGUE
-from pipeline.config.params import Schedule, load_params
+from pipeline.config.params import load_params
+from pipeline.config.schedules import Schedule
 from pipeline.runs.unsearched import unsearched
 from tests.schedulers.examples import schedule
 

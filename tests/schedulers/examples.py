@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.catalogue import CATALOGUE
-from pipeline.config.params import Schedule
+from pipeline.config.schedules import Schedule
 
 
 def falling(step: int) -> float:

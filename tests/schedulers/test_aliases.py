@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from pipeline.catalogue import CATALOGUE
 from pipeline.commands import schedulers as gallery
 from pipeline.config.errors import ParamsError
-from pipeline.config.params import Schedule
 from pipeline.config.registry import folded
+from pipeline.config.schedules import Schedule
 from pipeline.schedulers.aliases import HINTS, HUGGING_FACE, TIMM, told
 from pipeline.schedulers.registry import schedulers
 from tests.conftest import Edited

@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import ExponentialLR, LambdaLR, LRScheduler, Reduc
 
 from pipeline.catalogue import CATALOGUE
 from pipeline.commands.gallery import table
-from pipeline.config.params import Schedule
+from pipeline.config.schedules import Schedule
 from pipeline.runs.traps import follow
 from pipeline.schedulers.registry import register, schedulers
 from pipeline.schedulers.replay import Budget, ScheduleError, trace

@@ -23,7 +23,7 @@ from torch.optim.lr_scheduler import (
 )
 from torch.optim.swa_utils import SWALR
 
-from pipeline.config.params import Schedule
+from pipeline.config.schedules import Schedule
 from pipeline.schedulers.registry import register, schedulers
 from pipeline.schedulers.replay import Budget, ScheduleError, build, momentum_of, rate_of, resolve, trace
 from tests.schedulers.examples import EXAMPLES, schedule

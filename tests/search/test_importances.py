@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.config.params import Schedule
+from pipeline.config.schedules import Schedule
 from pipeline.config.spaces import PeakRates
 from pipeline.schedulers.replay import Budget
 from pipeline.search.importances import ENOUGH, importances

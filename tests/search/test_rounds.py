@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.config.params import Schedule
+from pipeline.config.schedules import Schedule
 from pipeline.search import rounds
 from pipeline.search.rounds import recommend, search
 from tests.search import helpers

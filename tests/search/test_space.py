@@ -16,7 +16,7 @@ from optuna.storages.journal import JournalFileBackend
 from torch.optim import SGD
 
 from pipeline.catalogue import CATALOGUE
-from pipeline.config.params import Schedule
+from pipeline.config.schedules import Schedule
 from pipeline.config.spaces import PeakRates, refuse_unfit
 from pipeline.config.units import percent
 from pipeline.schedulers.registry import Scheduler

@@ -12,8 +12,9 @@ import pytest
 from ruamel.yaml import YAML
 
 from pipeline.catalogue import CATALOGUE
+from pipeline.config.components import Component
 from pipeline.config.errors import ParamsError
-from pipeline.config.params import Component, Params, load_params
+from pipeline.config.params import Params, load_params
 from pipeline.data import sizes
 from pipeline.problems.dataset import Dataset
 from pipeline.stages import check

@@ -28,7 +28,7 @@ from pipeline.catalogue import CATALOGUE
 from pipeline.config import files
 from pipeline.config.params import load_params
 from pipeline.data.splits import draw_splits
-from pipeline.problems.dataset import table_of
+from pipeline.problems.dataset import Dataset, splits_of, table_of
 from pipeline.runs import results
 from pipeline.runs.results import CURVE_COLUMNS, RERUN_COLUMNS, RUN_COLUMNS, SWEEP_COLUMNS, TRIAL_COLUMNS
 from pipeline.stages import report
@@ -146,7 +146,7 @@ def run(problem: str, variant: str, label: str, seed: int, stream: int = 1) -> t
         "args": json.dumps(ARGS[label], sort_keys=True), "resolved": json.dumps(ARGS[label], sort_keys=True),
         "diverged": diverged, **figures, "test_metric": figures["validation_metric"] * 0.99,
         "metric": "Accuracy", "name": label, "interval": "batch" if label == "CyclicLR" else "epoch", "warmup": 0,
-        "optimizer": json.dumps({"name": "SGD", "args": {"lr": PEAK[problem], **SGD}}), "dataset": f"digest-of-{problem}",
+        "optimizer": json.dumps({"name": "SGD", "args": {"lr": PEAK[problem], **SGD}}), "dataset": digest(problem),
         "device": "cpu",
     }  # fmt: skip
     curves = {"lr": lr, "momentum": 0.0, "train_loss": train, "validation_loss": validation}
@@ -167,18 +167,11 @@ def write_stage(problem: str, stage: str, variant: str) -> None:
             f"{r['scheduler']}: {{name: {r['name']}, lr: {100 * r['lr'] / PEAK[problem]:.10g}%, args: {r['args']}}}"
             for r in best
         ]
-        searched = {"trials.parquet": trials(problem), "importances.parquet": importances(), "runs.parquet": sweep(problem)}
-        searched |= {"reruns.parquet": reruns()}
-        places = dict.fromkeys(searched, "tune") | {"runs.parquet": "sweep"}
-        files.write_files(
-            [
-                (files.stage_path(problem, stage, "best.yaml"), results.best_file(problem, "\n".join(lines))),
-                *(
-                    (path, files.parquet(frame, path))
-                    for path, frame in ((files.stage_path(problem, places[n], n), frame) for n, frame in searched.items())
-                ),
-            ]
-        )
+        searched = {"trials.parquet": trials(problem), "importances.parquet": importances(), "reruns.parquet": reruns()}
+        written = {(stage, "best.yaml"): results.best_file(problem, "\n".join(lines))}
+        for of, frames in (("tune", searched), ("sweep", {"runs.parquet": sweep(problem)})):
+            written |= {(of, name): file for name, file in results.tables(problem, of, frames, digest(problem)).items()}
+        files.write_files((files.stage_path(problem, *place), content) for place, content in written.items())
 
 
 def trials(problem: str) -> pd.DataFrame:
@@ -241,6 +234,11 @@ def dataset() -> pd.DataFrame:
     """Parts of the sizes of the synthetic problem, nearly without features."""
     split = np.repeat(["train", "validation", "test", "spare"], [1000, 1000, 1000, 17000])
     return pd.DataFrame({"split": split, "y": np.arange(len(split)) % 2, "x0": np.float32(0.5)})
+
+
+def digest(problem: str) -> str:
+    """The written dataset's."""
+    return Dataset.of(problem, files.read_dataset(problem), splits_of(files.read_splits(problem))).digest
 
 
 @pytest.fixture(scope="module")
@@ -461,6 +459,22 @@ def test_missing_results_name_the_stage_that_writes_them(repository: Path) -> No
     with pytest.raises(files.ResultsError, match="dvc repro train@digits"):
         report.main()
     assert not (repository / "reports").exists()
+
+
+@pytest.mark.parametrize("place", ["train/runs", "tune/trials", "tune/reruns", "sweep/runs"])
+def test_results_of_another_dataset_are_not_believed(tuned_repository: Path, place: str) -> None:
+    """Of the same problem's name, sizes and columns."""
+    path = tuned_repository / f"results/digits/{place}.parquet"
+    theirs = pd.read_parquet(path)
+    theirs.attrs |= {results.DATASET: "another"}
+    if results.DATASET in theirs:
+        theirs[results.DATASET] = "another"
+    path.write_bytes(files.parquet(theirs, path.relative_to(tuned_repository)))
+    told = (
+        f"results/digits/{place}.parquet is of another dataset than data/digits.parquet; `dvc repro -f -s {Path(place).parent}@"
+    )
+    with pytest.raises(files.ResultsError, match=f"^{re.escape(told)}"):
+        report.main()
 
 
 def test_the_conditions_are_said_where_somebody_asks_how_sure_it_is(page: Page) -> None:

@@ -15,7 +15,9 @@ import pytest
 
 from pipeline.catalogue import CATALOGUE
 from pipeline.config.errors import PipelineError
-from pipeline.config.params import ProblemParams, Schedule, load_params
+from pipeline.config.params import load_params
+from pipeline.config.problem_params import ProblemParams
+from pipeline.config.schedules import Schedule
 from pipeline.problems.loading import load_problem
 from pipeline.schedulers.replay import trace
 from pipeline.stages import check, confirm, dataset, report, sweep, train, tune
@@ -273,6 +275,7 @@ def refused(study: Study, changes: Sequence[tuple[str, str]]) -> str:
     [
         ("path: train.py", "path: gone.py", "problems.toy.script.path: is not there: inputs/gone.py"),
         ("path: train.py", "path: ../train.py", "problems.toy.script.path: does not lie under inputs/"),
+        ("path: train.py", f"path: {'x' * 256}.py", "problems.toy.script.path: has a name of more than 255 bytes"),
         ("inputs: [table.csv]", "inputs: [images]", "problems.toy.script.inputs: is not there: inputs/images"),
         ("    epochs: 3", "    epochs: 3\n    batch_size: 3", "problems.toy.batch_size: is settled by the script"),
         ("timeout: 20", "time: 20", "problems.toy.script.time: is not known here"),

@@ -21,7 +21,8 @@ import torch
 
 from pipeline.config.custom_module import named_in
 from pipeline.config.files import STATE, store_root
-from pipeline.config.params import PARAMS_FILE, Resources
+from pipeline.config.params import PARAMS_FILE
+from pipeline.config.problem_params import Resources
 from pipeline.engine.code import MIXED
 from pipeline.problems.problem import Problem
 from pipeline.problems.process import SETTLED

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.params import Resources
+from pipeline.config.problem_params import Resources
 from pipeline.runs.cluster import agent
 from pipeline.runs.cluster.agent import LOST
 from pipeline.runs.executor import VARIABLE, ExecutorError

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.params import Resources
+from pipeline.config.problem_params import Resources
 from pipeline.runs.cluster import agent, slurm_job
 from pipeline.runs.cluster.agent import LAST_WORDS, LOST
 from pipeline.runs.cluster.slurm_job import run
