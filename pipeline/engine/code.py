@@ -33,8 +33,7 @@ def code_of(problem: Problem) -> str:
     """A name for the code that a problem's runs follow from."""
     if not isinstance(problem, ScriptProblem):
         return code_fingerprint()
-    where = (platform.machine(), platform.python_version()) if not is_mixed() else (MIXED,)
-    return fingerprint(_sources(OF_SCRIPTS), torch.__version__, *where)
+    return fingerprint(_sources(OF_SCRIPTS), torch.__version__, *_where())
 
 
 def code_fingerprint(*more: str) -> str:
@@ -42,8 +41,12 @@ def code_fingerprint(*more: str) -> str:
 
     ``more`` names further files and folders of the package, for results that depend on them too.
     """
-    where = (platform.machine(), platform.python_version(), compiler.identity()) if not is_mixed() else (MIXED,)
-    return fingerprint(_sources((*DEFINING, *more)), torch.__version__, *where, *_versions())
+    return fingerprint(_sources((*DEFINING, *more)), torch.__version__, *_where(compiler.identity()), *_versions())
+
+
+def _where(*more: str) -> tuple[str, ...]:
+    """What names the machine, unless it may be any."""
+    return (MIXED,) if is_mixed() else (platform.machine(), platform.python_version(), *more)
 
 
 def is_mixed() -> bool:

@@ -8,6 +8,8 @@ from pipeline.config.params import placed_in
 
 EXECUTOR = "PIPELINE_EXECUTOR"
 """The variable that names who trains, as :mod:`pipeline.runs.executor` reads it."""
+CLUSTERS = ("dask", "slurm")
+"""What it may begin with, before a colon, where that is other machines."""
 
 
 def available() -> list[str]:
@@ -30,7 +32,7 @@ def find_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device(names[1] if len(names) > 1 else "cpu")
     wanted = "cuda:0" if name == "cuda" else name
-    if wanted not in names and not os.environ.get(EXECUTOR, "").startswith(("dask:", "slurm:")):
+    if wanted not in names and os.environ.get(EXECUTOR, "").partition(":")[0] not in CLUSTERS:
         raise placed_in([(("device",), name, "is not on this machine", f"write auto or one of {', '.join(names)}")])
     return torch.device(wanted)
 

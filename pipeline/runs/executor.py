@@ -20,7 +20,7 @@ from typing import Any, Protocol, Self, TypeVar
 import torch
 
 from pipeline.config.errors import PipelineError, shortage
-from pipeline.engine.device import EXECUTOR, cores
+from pipeline.engine.device import CLUSTERS, EXECUTOR, cores
 from pipeline.problems.problem import Problem
 from pipeline.problems.run import Block
 
@@ -183,8 +183,8 @@ class Processes(_Local, ProcessPoolExecutor):
 
 
 CLUSTER = "pipeline.runs.cluster.controller:Cluster"
-CLUSTERS = {"dask": "pipeline.runs.cluster.dask:Dask", "slurm": "pipeline.runs.cluster.slurm:Slurm"}
-"""The engine of each kind of cluster, which is made with what stands behind the colon in ``PIPELINE_EXECUTOR``."""
+ENGINE = "pipeline.runs.cluster.{}:{}"
+"""That of a kind of cluster, which is made with what stands behind the colon in ``PIPELINE_EXECUTOR``."""
 WORDS = "local, local:8 for eight processes, dask:tcp://head:8786 or slurm:partition=gpu,time=60"
 
 
@@ -199,7 +199,7 @@ def executor() -> AbstractContextManager[Workers]:
     local = Processes(count, is_copied=kind == "fork") if count > 1 else Here()
     if kind not in CLUSTERS:
         return local
-    found: AbstractContextManager[Workers] = _at(CLUSTER)(_at(CLUSTERS[kind]), words, local)
+    found: AbstractContextManager[Workers] = _at(CLUSTER)(_at(ENGINE.format(kind, kind.capitalize())), words, local)
     return found
 
 

@@ -66,6 +66,16 @@ def difference(make: Callable[[Runs], Compiled], runs: Runs, lanes: int) -> str:
     return ", ".join([name for name, lanes in seen.items() if lanes.any()][:3])
 
 
+def same_bits(one: Callable[[Runs], Compiled], other: Callable[[Runs], Compiled], runs: Runs, lanes: int) -> bool:
+    """Whether two programs of the runs' functions compute the same, to the last bit."""
+    for seed in range(DRAWS):
+        drawn = _drawn(runs, lanes, seed)
+        ours, theirs = (_of_program(make, runs, drawn) for make in (one, other))
+        if not all(torch.allclose(ours[name], theirs[name], rtol=0, atol=0, equal_nan=True) for name in ours):
+            return False
+    return True
+
+
 def _drawn(runs: Runs, lanes: int, seed: int) -> Drawn:
     """States near those that the runs begin with: what begins at 0 is moved, too, so that no gradient vanishes for it."""
     draw = torch.Generator().manual_seed(seed)

@@ -8,6 +8,11 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#define EXACTLY $exactly
+#if EXACTLY
+#include <immintrin.h>
+#pragma GCC optimize("fp-contract=off")
+#endif
 #ifdef __linux__
 #include <sys/mman.h>
 #endif
@@ -16,7 +21,8 @@ typedef $real real;
 typedef $input input;   /* an element of a sample */
 typedef $target target; /* what is to be predicted */
 #define F(name) $function
-#define LANES $lanes
+#define LANES $lanes /* of a block, 1 for a run alone */
+#define WIDE $wide   /* numbers in a vector */
 #define BATCH $batch         /* samples in a training step */
 #define EVALUATED $evaluated /* samples in an evaluation step */
 #define FEATURES $features   /* elements in a sample */
@@ -27,23 +33,63 @@ typedef $target target; /* what is to be predicted */
 
 typedef real vec __attribute__((vector_size(LANES * sizeof(real)), aligned(sizeof(real)), may_alias));
 #define VEC(name, place) (*(vec *)&(name)[(place) * LANES])
-#define ALL_LANES _Pragma("omp simd") for (int l = 0; l < LANES; l++)
 #define ONE_LANE for (int l = 0; l < 1; l++)
+#if LANES > 1
+#define ALL_LANES _Pragma("omp simd") for (int l = 0; l < LANES; l++)
+#else
+#define ALL_LANES ONE_LANE /* vectors are then of elements that lie side by side */
+#endif
+typedef real row __attribute__((vector_size(WIDE * sizeof(real)), aligned(sizeof(real)), may_alias));
 
 /* glibc has these for whole vectors. */
 #if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
-#define WIDE __attribute__((__simd__("notinbranch"))) extern
-WIDE real F(exp)(real);
-WIDE real F(log)(real);
-WIDE real F(sin)(real);
-WIDE real F(cos)(real);
-WIDE real F(pow)(real, real);
+#define OF_VECTORS __attribute__((__simd__("notinbranch"))) extern
+OF_VECTORS real F(exp)(real);
+OF_VECTORS real F(log)(real);
+OF_VECTORS real F(sin)(real);
+OF_VECTORS real F(cos)(real);
+OF_VECTORS real F(pow)(real, real);
 #if __GLIBC__ > 2 || __GLIBC_MINOR__ >= 35
-WIDE real F(tanh)(real);
-WIDE real F(erf)(real);
-WIDE real F(expm1)(real);
-WIDE real F(log1p)(real);
+OF_VECTORS real F(tanh)(real);
+OF_VECTORS real F(erf)(real);
+OF_VECTORS real F(expm1)(real);
+OF_VECTORS real F(log1p)(real);
 #endif
+#endif
+
+/* Where every rounding is written out, so that it is the same in whatever vectors: sums of products, and functions of vectors,
+   which round in their own way. */
+#if EXACTLY
+#if defined(__AVX512F__)
+#define ALL(a) ((row)_mm512_set1_ps(a))
+#define FUSED(a, b, c) ((row)_mm512_fmadd_ps((__m512)(a), (__m512)(b), (__m512)(c)))
+#else
+#define ALL(a) ((row)_mm256_set1_ps(a))
+#ifdef __FMA__
+#define FUSED(a, b, c) ((row)_mm256_fmadd_ps((__m256)(a), (__m256)(b), (__m256)(c)))
+#else
+#define FUSED(a, b, c) ((c) + (a) * (b))
+#endif
+#endif
+#ifdef __FMA__
+#define FUSED_ONE(a, b, c) __builtin_fmaf(a, b, c)
+#else
+#define FUSED_ONE(a, b, c) ((c) + (a) * (b))
+#endif
+#define OF_MANY(name)                                                                                        \
+  static __attribute__((noinline)) void name##_of_row(real *restrict to, const real *restrict from) {        \
+    _Pragma("omp simd") for (int l = 0; l < WIDE; l++) to[l] = F(name)(from[l]);                             \
+  }                                                                                                          \
+  static void name##_of(real *restrict to, const real *restrict from, long count) {                          \
+    const long whole = count - count % WIDE;                                                                 \
+    for (long i = 0; i < whole; i += WIDE) name##_of_row(to + i, from + i);                                  \
+    if (whole == count) return;                                                                              \
+    real rest[WIDE] = {0}, found[WIDE];                                                                      \
+    memcpy(rest, from + whole, (count - whole) * sizeof(real));                                              \
+    name##_of_row(found, rest);                                                                              \
+    memcpy(to + whole, found, (count - whole) * sizeof(real));                                               \
+  }
+OF_MANY(exp) OF_MANY(log) OF_MANY(sin) OF_MANY(cos) OF_MANY(tanh) OF_MANY(erf) OF_MANY(expm1) OF_MANY(log1p)
 #endif
 
 /* No whole number is -0, but of a fraction that is cut off GCC makes that, unless it must add what it cannot see to be 0. */
@@ -223,6 +269,7 @@ static struct work *new_work(void) {
 }
 
 /* Block after block, while there are any; `next` is the first that nobody has begun. 0, or 1 where there is no memory. */
+const int exactly = EXACTLY;
 int run(const struct job *job, int64_t blocks, int64_t *next) {
   struct work *work = new_work();
   if (work == NULL) return 1;

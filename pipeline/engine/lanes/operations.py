@@ -229,6 +229,12 @@ POINTWISE: dict[Any, Pointwise] = {
 }
 """Operations on elements. Those that are not cheap are computed once and stored where several others need them."""
 
+FUNCTIONS: dict[Any, str] = {
+    operation.default: str(operation).rpartition(".")[2]
+    for operation in (aten.exp, aten.expm1, aten.log, aten.log1p, aten.tanh, aten.erf, aten.sin, aten.cos)
+}
+"""Functions of real numbers that glibc has for whole vectors, which round in their own way."""
+
 _SUM: Mapping[Kind, str] = {"real": "0", "int": "0"}
 _LOWEST: Mapping[Kind, str] = {"real": "-INFINITY", "int": "INT64_MIN", "int32": "INT32_MIN", "bool": "0"}
 _HIGHEST: Mapping[Kind, str] = {"real": "INFINITY", "int": "INT64_MAX", "int32": "INT32_MAX", "bool": "1"}

@@ -6,7 +6,7 @@ What becomes of each element, such as the activation of a layer or the update of
 from collections.abc import Sequence
 from itertools import product
 
-from pipeline.engine.lanes.values import Index, Product, Value
+from pipeline.engine.lanes.values import Index, Product, Value, permute
 
 LARGEST = 12
 """Rows and columns of a block at the most."""
@@ -16,7 +16,7 @@ ELEMENT = "element"
 """The name in C of the lanes of the element of the product that is being dealt with."""
 
 
-def multiplied(target: Value, value: Value, factors: Product, registers: int) -> list[str]:
+def multiplied(target: Value, value: Value, factors: Product, registers: int, *, exactly: bool = False) -> list[str]:
     """Statements that write ``value``, which follows from the product of the last two dimensions, to ``target``.
 
     The dimensions before them are loops. Of a factor that differs between runs a few rows (or columns) stay in the fastest
@@ -27,9 +27,9 @@ def multiplied(target: Value, value: Value, factors: Product, registers: int) ->
     lines = [f"for (long {i} = 0; {i} < {size}; {i}++)" for i, size in zip(outer, batch, strict=True)]
     high, wide = block_of(rows, columns, registers)
     lines.append("{")
-    for (over_rows, a), (over_columns, b) in product(_cuts("i", rows, high), _cuts("j", columns, wide)):
+    for (over_rows, a), (over_columns, b) in product(cuts("i", rows, high), cuts("j", columns, wide)):
         loops = [over_rows, over_columns] if factors.left.varying else [over_columns, over_rows]
-        lines += [*loops, *_block(target, value, factors, outer, (a, b))]
+        lines += [*loops, *_block(target, value, factors, outer, (a, b), exactly=exactly)]
     return [*lines, "}"]
 
 
@@ -49,7 +49,7 @@ def block_of(rows: int, columns: int, registers: int) -> tuple[int, int]:
     return min(fitting, key=cost)
 
 
-def _cuts(index: str, size: int, block: int) -> list[tuple[str, int]]:
+def cuts(index: str, size: int, block: int) -> list[tuple[str, int]]:
     """Loops over whole blocks and over the rest, each with its block's size."""
     whole = size - size % block
     cuts = [(f"for (long {index} = 0; {index} < {whole}; {index} += {block})", block)]
@@ -58,7 +58,9 @@ def _cuts(index: str, size: int, block: int) -> list[tuple[str, int]]:
     return cuts
 
 
-def _block(target: Value, value: Value, factors: Product, outer: Sequence[str], block: tuple[int, int]) -> list[str]:
+def _block(
+    target: Value, value: Value, factors: Product, outer: Sequence[str], block: tuple[int, int], *, exactly: bool
+) -> list[str]:
     left, right = factors.left, factors.right
     high, wide = range(block[0]), range(block[1])
     row, column = [f"(i + {a})" for a in high], [f"(j + {b})" for b in wide]
@@ -71,13 +73,21 @@ def _block(target: Value, value: Value, factors: Product, outer: Sequence[str], 
         keep = keep if target.varying else f"const real {ELEMENT}[1] = {{{name}}};"
         return f"{{ {keep} {lanes} {{ {target.at(index)} = {value.at(index)}; }} }}"
 
+    def added(total: str, one: str, other: str) -> str:
+        if not exactly:
+            return f"{total} += {one} * {other};"
+        if not target.varying:
+            return f"{total} = FUSED_ONE({one}, {other}, {total});"
+        one, other = (name if v.varying else f"ALL({name})" for name, v in ((one, left), (other, right)))
+        return f"{total} = FUSED({one}, {other}, {total});"
+
     return [
         "{",
         " ".join(zero.format(f"c{a}_{b}") for a in high for b in wide),
         f"for (long k = 0; k < {left.shape[-1]}; k++) {{",
         *(f"const {_type(left)} a{a} = {_element(left, (*outer, row[a], 'k'))};" for a in high),
         *(f"const {_type(right)} b{b} = {_element(right, (*outer, 'k', column[b]))};" for b in wide),
-        " ".join(f"c{a}_{b} += a{a} * b{b};" for a in high for b in wide),
+        " ".join(added(f"c{a}_{b}", f"a{a}", f"b{b}") for a in high for b in wide),
         "}",
         *(written(a, b) for a in high for b in wide),
         "}",
@@ -90,3 +100,82 @@ def _type(value: Value) -> str:
 
 def _element(value: Value, index: Index) -> str:
     return value.vector(index) if value.varying and value.vector else value.at(index)
+
+
+def multiplied_alone(target: Value, value: Value, factors: Product, registers: int, wide: int) -> tuple[list[str], int]:
+    """The same for a run alone, with vectors of ``wide`` columns; and how many numbers there are in their panel.
+
+    Each element is the same sum in the same order as in a lane. The columns of the right factor that are dealt with lie side
+    by side in a panel, filled up with 0, and are multiplied by one number of the left factor after the other.
+    """
+    left, right = factors.left, factors.right
+    *batch, rows, columns = target.shape
+    if _cost(columns, rows, _turned(left), wide) < _cost(rows, columns, right, wide):
+        left, right, target, value = _turned(right), _turned(left), _turned(target), _turned(value)
+        rows, columns = columns, rows
+    depth, across = left.shape[-1], min(-(-columns // wide), 4 if rows < 4 else 2)
+    high = min(rows, LARGEST, (registers - 2) // across - 1)
+    high = -(-rows // -(-rows // high))  # blocks of one height, as near as can be
+    outer = tuple(f"n{axis}" for axis in range(len(batch)))
+    lines = ["{ const int l = 0;", *(f"for (long {i} = 0; {i} < {size}; {i}++)" for i, size in zip(outer, batch, strict=True))]
+    lines.append("{")
+    for over_columns, count in cuts("j", columns, min(across * wide, columns)):
+        vectors = -(-count // wide)
+        lines += [f"{over_columns} {{", *_panel(right, outer, count, vectors * wide)]
+        for over_rows, tall in cuts("i", rows, high):
+            lines += [over_rows, *_rows_alone(target, value, left, outer, (tall, vectors), count, wide)]
+        lines.append("}")
+    return [*lines, "} }"], depth * across * wide
+
+
+def _cost(rows: int, columns: int, right: Value, wide: int) -> int:
+    """How long a product takes with its columns in vectors, and with them put side by side where they do not lie so."""
+    return -(-columns // wide) * (rows + (0 if right.lie_in_order else 2 * wide))
+
+
+def _panel(right: Value, outer: Index, count: int, wide: int) -> list[str]:
+    """``count`` columns from ``j`` on, side by side: where they are, or in the panel."""
+    depth, columns = right.shape[-2:]
+    if right.lie_in_order and count == wide and not outer:
+        return [f"const real *side = {right.name} + j; const long stride = {columns};"]
+    return [
+        f"const real *side = panel; const long stride = {wide};",
+        f"for (long k = 0; k < {depth}; k++) {{",
+        f"for (long q = 0; q < {count}; q++) panel[k * stride + q] = {right.at((*outer, 'k', '(j + q)'))};",
+        f"for (long q = {count}; q < {wide}; q++) panel[k * stride + q] = 0;",
+        "}",
+    ]
+
+
+def _rows_alone(
+    target: Value, value: Value, left: Value, outer: Index, block: tuple[int, int], count: int, wide: int
+) -> list[str]:
+    """A block of the result: so many rows from ``i`` on, and so many vectors of the panel, of which ``count`` columns count."""
+    tall, vectors = range(block[0]), range(block[1])
+
+    def multiplied_by(a: int) -> str:
+        sums = " ".join(f"c{a}_{b} = FUSED(a, b{b}, c{a}_{b});" for b in vectors)
+        return f"{{ const row a = ALL({left.at((*outer, f'(i + {a})', 'k'))}); {sums} }}"
+
+    def written(a: int) -> str:
+        index = (*outer, f"(i + {a})", "(j + q)")
+        keep = " ".join(f"*(row *)({ELEMENT} + {b * wide}) = c{a}_{b};" for b in vectors)
+        keep = f"real {ELEMENT}[{len(vectors) * wide}] __attribute__((aligned(64))); {keep}"
+        return f"{{ {keep} for (long q = 0; q < {count}; q++) {{ {target.at(index)} = {value.at(index)}; }} }}"
+
+    return [
+        "{",
+        " ".join(f"row c{a}_{b} = {{0}};" for a in tall for b in vectors),
+        f"for (long k = 0; k < {left.shape[-1]}; k++) {{",
+        *(f"const row b{b} = *(row *)(side + k * stride + {b * wide});" for b in vectors),
+        *map(multiplied_by, tall),
+        "}",
+        *map(written, tall),
+        "}",
+    ]
+
+
+def _turned(value: Value) -> Value:
+    """The same matrices with rows for columns."""
+    axes = len(value.shape)
+    return permute(value, [*range(axes - 2), axes - 1, axes - 2])

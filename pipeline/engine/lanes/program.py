@@ -16,10 +16,15 @@ from pipeline.engine.cache import remembered
 from pipeline.engine.compiler import kept, machine, name_of
 from pipeline.engine.device import cores
 from pipeline.engine.functions import State
-from pipeline.engine.lanes.comparison import difference
+from pipeline.engine.lanes.comparison import difference, same_bits
 from pipeline.engine.lanes.source import lanes_of, source, traced
 from pipeline.engine.lanes.values import MistranslatedError
 from pipeline.engine.program import Epochs, Runs, Trained
+
+FEW = 4
+"""Runs of a replicate up to which each is computed alone, where a program has code for that; more fill a block's lanes."""
+Block = tuple[ctypes.CDLL, npt.NDArray[np.int64], npt.NDArray[np.int64]]
+"""Code, the runs in each of its blocks, and how many they are."""
 
 
 class Job(ctypes.Structure):
@@ -43,17 +48,30 @@ class LaneProgram:
 
     leaves_at = 0.0
 
-    def __init__(self, runs: Runs, library: ctypes.CDLL | None = None) -> None:
-        """``library`` is their compiled code where it is to be taken as it is."""
+    def __init__(self, runs: Runs, library: ctypes.CDLL | None = None, alone: ctypes.CDLL | None = None) -> None:
+        """``library`` is their compiled code, and ``alone`` that of a run alone, where they are to be taken as they are."""
         self._runs = runs
         self._library = library or checked(runs)
+        self._alone = alone
         self._lanes = lanes_of(runs.state[0].dtype, machine())
         self._x, self._y = runs.x.reshape(len(runs.x), -1).contiguous().numpy(), runs.y.contiguous().numpy()
         self._parts = {name: np.ascontiguousarray(rows.numpy().astype(np.int32)) for name, rows in runs.parts.items()}
         self._replicate = runs.of_run.numpy().astype(np.int64)
         self._shapes = [values.shape[1:] for values in runs.state]
         self._state = torch.cat([values.reshape(len(values), -1) for values in runs.state], dim=1).contiguous().numpy()
-        self._blocks = blocks(self._replicate, self._lanes)
+        if not library and (blocks(self._replicate, self._lanes)[1] <= FEW).any():
+            self._alone = checked_alone(runs, self._library)
+        self._dealt = self._deal()
+
+    def _deal(self) -> list[Block]:
+        """All runs in blocks, the longest first."""
+        runs_of, counts = blocks(self._replicate, self._lanes)
+        if self._alone is None:
+            return [(self._library, runs_of, counts)]
+        is_few = counts <= FEW
+        few = np.concatenate([runs[:count] for runs, count in zip(runs_of, counts * is_few, strict=True)])
+        dealt = [(self._library, runs_of[~is_few], counts[~is_few]), (self._alone, few[:, None], np.ones_like(few))]
+        return [block for block in dealt if len(block[2])]
 
     def train(self, epochs: Epochs) -> Trained:
         """Train all runs through the epochs."""
@@ -87,24 +105,29 @@ class LaneProgram:
     def keep(self, runs: npt.NDArray[np.int64]) -> None:
         """Go on with these runs alone."""
         self._state, self._replicate = np.ascontiguousarray(self._state[runs]), self._replicate[runs]
-        self._blocks = blocks(self._replicate, self._lanes)
+        self._dealt = self._deal()
 
     def _call(self, part: str, **arrays: npt.NDArray[Any]) -> tuple[Floats, Floats]:
         """Run the compiled code on all cores; means over the samples of the part after each epoch, (epochs, runs) each."""
-        runs_of, counts = self._blocks
         rows = self._parts[part]
         epochs, _, steps, _ = arrays["rows"].shape if arrays else (0, 0, 0, 0)
         sums = np.full((2, max(epochs, 1), len(self._state)), np.nan)
         arrays |= {
-            "runs_of": runs_of, "counts": counts, "replicate": self._replicate, "x": self._x, "y": self._y,
+            "replicate": self._replicate, "x": self._x, "y": self._y,
             "state": self._state, "evaluated_rows": rows, "evaluated_losses": sums[0], "evaluated_metrics": sums[1],
         }  # fmt: skip
-        job = Job(len(self._state), len(rows), epochs, steps, rows.shape[1])
-        for name, values in arrays.items():
-            setattr(job, name, values.ctypes.data)
-        begun = ctypes.c_int64(0)
-        hands = min(cores(), len(counts))
-        if any(_threads().map(lambda _: self._library.run(ctypes.byref(job), len(counts), ctypes.byref(begun)), range(hands))):
+        jobs = []
+        for library, runs_of, counts in self._dealt:
+            job = Job(len(self._state), len(rows), epochs, steps, rows.shape[1])
+            for name, values in {**arrays, "runs_of": runs_of, "counts": counts}.items():
+                setattr(job, name, values.ctypes.data)
+            jobs.append((library, job, len(counts), ctypes.c_int64(0)))
+
+        def lend_a_hand(_: int) -> bool:
+            return any(library.run(ctypes.byref(job), count, ctypes.byref(begun)) for library, job, count, begun in jobs)
+
+        hands = min(cores(), sum(count for _, _, count, _ in jobs))
+        if any(_threads().map(lend_a_hand, range(hands))):
             raise MemoryError("no memory for a block of runs")
         loss, measured = sums / rows.shape[1]
         return loss, measured
@@ -120,6 +143,22 @@ def checked(runs: Runs) -> ctypes.CDLL:
     if found := remembered(f"difference {name_of(runs.key)}", compare):
         raise MistranslatedError(f"its compiled code does not compute what torch does: {found}")
     return library
+
+
+def checked_alone(runs: Runs, library: ctypes.CDLL) -> ctypes.CDLL | None:
+    """The code for a run alone of the same functions, if it is seen to compute the same as a lane, to the last bit.
+
+    None where that is not promised: of what computes little in a step, rounding is left to the compiler.
+    """
+    if not ctypes.c_int.in_dll(library, "exactly").value:
+        return None
+    alone = kept(key := f"{runs.key} alone", lambda: source(traced(runs), machine(), alone=True))
+
+    def compare() -> str:
+        both = partial(LaneProgram, library=library), partial(LaneProgram, library=library, alone=alone)
+        return "same" if same_bits(*both, runs, FEW) else "differs"
+
+    return alone if remembered(f"alone {name_of(key)}", compare) == "same" else None
 
 
 def blocks(replicate: npt.NDArray[np.int64], lanes: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

@@ -28,6 +28,10 @@ IN_CACHE = 2**19
 """Bytes of a step's scratch memory that stay near a core beside the parameters: a fixed number, as results hang on it."""
 LARGEST_PROGRAM = 3000
 """Operations of a step that are compiled: a recurrent layer has as many more as its sequence is longer."""
+EXACTLY_FROM = 2**21
+"""Multiplications of a step from which every rounding is written out, so that a run alone may be computed in other vectors."""
+AVX = 32
+"""Bytes in a vector of the processors that this is known of."""
 LARGEST_BLOCK = 2**30
 """Bytes that a block of runs may take, of which every core has one."""
 C_OF = {torch.float32: "float", torch.float64: "double", torch.int64: "int64_t"}
@@ -55,18 +59,31 @@ class Traced:
     parameters: Sequence[Tensor] = ()
 
 
-def source(traced: Traced, here: Machine) -> str:
-    """The C text; raises :class:`pipeline.engine.lanes.values.UntranslatableError`."""
+def source(traced: Traced, here: Machine, *, alone: bool = False) -> str:
+    """The C text, of blocks of runs or of a run ``alone``, which computes the same to the last bit.
+
+    Raises :class:`pipeline.engine.lanes.values.UntranslatableError`, of a run alone also where that cannot be promised.
+    """
     dtype = traced.state[0].dtype
-    body = _step(traced, here)
+    step, tile, terms = _step(traced, here)
     evaluation, count = _evaluation(traced, here)
+    exactly = terms >= EXACTLY_FROM and dtype == torch.float32 and here.vector >= AVX
+    found = [part.in_c(here, exactly=exactly, alone=alone) for part in (*step, evaluation)]
+    if exactly and any("F(pow)" in each.code() for each in found):
+        exactly, found = False, [part.in_c(here) for part in (*step, evaluation)]
+    if alone and not exactly:
+        raise UntranslatableError("how a run alone is rounded is not written out")
+    *steps, evaluated = found
+    body = _body(steps, tile, traced, here)
     x, y, _ = traced.batch
     return Template(_text("lanes.c")).substitute(
         real=C_OF[dtype],
         function="name##f" if dtype == torch.float32 else "name",
+        exactly=int(exactly),
         input=C_OF[x.dtype],
         target=C_OF[y.dtype],
-        lanes=lanes_of(dtype, here),
+        lanes=1 if alone else lanes_of(dtype, here),
+        wide=lanes_of(dtype, here),
         batch=len(x),
         evaluated=count,
         features=x[0].numel(),
@@ -75,10 +92,36 @@ def source(traced: Traced, here: Machine) -> str:
         kinds=len(traced.numbers),
         functions=body.functions,
         step=body.code,
-        evaluation=evaluation.code(),
+        evaluation=evaluated.code(),
         step_scratch=body.scratch,
-        evaluation_scratch=evaluation.scratch,
+        evaluation_scratch=evaluated.scratch,
     )
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A function as operations, its arguments by their names in C, and what its results are written to."""
+
+    module: GraphModule
+    arguments: dict[str, Any]
+    outputs: Sequence[str]
+
+    @classmethod
+    def of(cls, function: Callable[..., Sequence[Tensor]], arguments: dict[str, Any], outputs: Sequence[str]) -> "_Part":
+        """``arguments`` in lists, and ``numbers``, differ between runs."""
+        return cls(_as_operations(function, tuple(arguments.values())), arguments, outputs)
+
+    def in_c(self, here: Machine, *, exactly: bool = False, alone: bool = False) -> Translator:
+        """Its translation."""
+        inputs: list[Value] = []
+        for name, given in self.arguments.items():
+            if isinstance(given, list):
+                places = _placed(name, given)
+                inputs += [stored(place, values.shape, "real", True) for place, values in zip(places, given, strict=True)]
+            else:
+                inputs.append(stored(name, given.shape, WHOLE.get(given.dtype, "real"), name == "numbers"))
+        dtype = self.arguments["state"][0].dtype
+        return Translator(self.module, inputs, self.outputs, here, dtype, exactly=exactly, alone=alone)
 
 
 @dataclass(frozen=True)
@@ -90,24 +133,32 @@ class _Body:
     scratch: str
 
 
-def _step(traced: Traced, here: Machine) -> _Body:
-    """The step of a whole batch, or of tiles of it where that would not stay in the cache."""
+def _step(traced: Traced, here: Machine) -> tuple[list[_Part], int, int]:
+    """The step of a whole batch, or of tiles of it where that would not stay in the cache: gradients, then the update.
+
+    And a tile's samples, and how many multiplications there are in the step.
+    """
     given = _named(traced, "numbers", "x", "y", "w", given=(traced.numbers, *traced.batch))
-    whole = _translated(traced.step, given, [*_placed("next", traced.state), "loss"], here)
+    step = _Part.of(traced.step, given, [*_placed("next", traced.state), "loss"])
+    whole = step.in_c(here)
     tile = _tile(traced, batch := len(traced.batch[0]), whole, here)
     if traced.gradients is None or traced.update is None or tile == batch:
-        return _Body("", _fitting(whole, traced, here).code(), whole.scratch)
+        return [step], batch, whole.terms
     numbers = traced.numbers.new_zeros(len(traced.numbers) + 1)
     given = _named(traced, "numbers", "x", "y", "w", given=(numbers, *(values[:tile] for values in traced.batch)))
-    gradients = _fitting(
-        _translated(traced.gradients, given, [*_placed("found", traced.parameters), "loss"], here), traced, here
-    )
+    gradients = _Part.of(traced.gradients, given, [*_placed("found", traced.parameters), "loss"])
     along = {**_named(traced), "gradients": [values.clone() for values in traced.parameters], "numbers": traced.numbers}
-    update = _translated(traced.update, along, _placed("next", traced.state), here)
+    return [gradients, _Part.of(traced.update, along, _placed("next", traced.state))], tile, whole.terms
+
+
+def _body(steps: Sequence[Translator], tile: int, traced: Traced, here: Machine) -> _Body:
+    if len(steps) == 1:
+        return _Body("", _fitting(steps[0], traced, here).code(), steps[0].scratch)
+    gradients, update = steps
     functions = Template(_text("tiles.c")).substitute(
         tile=tile,
         parameters=_size(traced.parameters),
-        gradients=gradients.code(),
+        gradients=_fitting(gradients, traced, here).code(),
         gradients_scratch=gradients.scratch,
         update=update.code(),
         update_scratch=update.scratch,
@@ -125,15 +176,15 @@ def _fitting(translated: Translator, traced: Traced, here: Machine) -> Translato
     return translated
 
 
-def _evaluation(traced: Traced, here: Machine) -> tuple[Translator, int]:
+def _evaluation(traced: Traced, here: Machine) -> tuple[_Part, int]:
     """An evaluation, and of how many samples."""
-    given, outputs = traced.evaluated, ["loss", "metric"]
-    found = _translated(traced.evaluation, _named(traced, "x", "y", "w", given=given), outputs, here)
-    count = len(given[0])
-    if (tile := _tile(traced, count, found, here)) == count:
-        return found, count
-    some = [values[:tile] for values in given]
-    return _translated(traced.evaluation, _named(traced, "x", "y", "w", given=some), outputs, here), tile
+
+    def of(given: Sequence[Tensor]) -> _Part:
+        return _Part.of(traced.evaluation, _named(traced, "x", "y", "w", given=given), ["loss", "metric"])
+
+    found, count = of(traced.evaluated), len(traced.evaluated[0])
+    tile = _tile(traced, count, found.in_c(here), here)
+    return (found if tile == count else of([values[:tile] for values in traced.evaluated])), tile
 
 
 def _tile(traced: Traced, count: int, whole: Translator, here: Machine) -> int:
@@ -180,21 +231,6 @@ def _placed(name: str, tensors: Sequence[Tensor]) -> list[str]:
 def _named(traced: Traced, *names: str, given: Sequence[Tensor] = ()) -> dict[str, Any]:
     """The arguments of a function by their names in C, the state first."""
     return {"state": list(traced.state), **dict(zip(names, given, strict=True))}
-
-
-def _translated(
-    function: Callable[..., Sequence[Tensor]], arguments: dict[str, Any], outputs: Sequence[str], here: Machine
-) -> Translator:
-    """``arguments`` by their names in C; those in lists, and ``numbers``, differ between runs."""
-    module = _as_operations(function, tuple(arguments.values()))
-    inputs: list[Value] = []
-    for name, given in arguments.items():
-        if isinstance(given, list):
-            places = _placed(name, given)
-            inputs += [stored(place, values.shape, "real", True) for place, values in zip(places, given, strict=True)]
-        else:
-            inputs.append(stored(name, given.shape, WHOLE.get(given.dtype, "real"), name == "numbers"))
-    return Translator(module, inputs, outputs, here.registers, arguments["state"][0].dtype)
 
 
 def _as_operations(function: Callable[..., Sequence[Tensor]], arguments: tuple[Any, ...]) -> GraphModule:

@@ -35,7 +35,7 @@ static void in_tiles(struct tiles *restrict tiles, const real *restrict state, c
   for (long first = TILE; first < BATCH; first += TILE) {
     VEC(tiles->numbers, KINDS) += TILE;
     gradients(&tiles->gradients, state, tiles->numbers, x + first * FEATURES, y + first * TARGETS, w + first, tiles->part, tiles->loss);
-    for (long i = 0; i < PARAMETERS; i++) VEC(tiles->total, i) += VEC(tiles->part, i);
+    for (long i = 0; i < PARAMETERS * LANES; i++) tiles->total[i] += tiles->part[i];
     VEC(loss, 0) += VEC(tiles->loss, 0);
   }
   update(&tiles->update, state, tiles->total, numbers, next);

@@ -14,10 +14,11 @@ import torch
 from torch import fx
 from torch._prims_common import ELEMENTWISE_TYPE_PROMOTION_KIND, elementwise_dtypes
 
+from pipeline.engine.compiler import Machine
 from pipeline.engine.lanes.indexing import CONSTANTS, OTHERS, SAME, VIEWS, Shape, literal
 from pipeline.engine.lanes.layers import layer_of
-from pipeline.engine.lanes.operations import POINTWISE, REDUCTIONS, Pointwise
-from pipeline.engine.lanes.products import ELEMENT, multiplied
+from pipeline.engine.lanes.operations import FUNCTIONS, POINTWISE, REDUCTIONS, Pointwise, Reduction
+from pipeline.engine.lanes.products import ELEMENT, cuts, multiplied, multiplied_alone
 from pipeline.engine.lanes.values import (
     C_TYPES,
     Index,
@@ -43,12 +44,16 @@ KNOWN = {*POINTWISE, *REDUCTIONS, *VIEWS, *OTHERS, *PRODUCTS, *BEST, *VARIANCES}
 """Operations that have a translation."""
 OF_NO_MATTER = {"dtype", "layout", "device", "pin_memory", "memory_format", "non_blocking", "implicit", "sparse_grad"}
 """Arguments that say how the result lies in memory, or of what type it is, which is known from the result itself."""
+SIGMOID = Pointwise(lambda a: f"(1 / (1 + {a}))")
+"""Of the exponential of its negative."""
 LARGEST_COPY = 2048
 """Chosen elements, such as the pixels under a kernel's taps, that are copied before they are multiplied."""
 LARGEST_CONSTANT = 100_000
 """Elements that are written into the code."""
 CHOSEN_AT_MOST = 4
 """Parts of a joined tensor among which each element is chosen where it is used; more are written to memory."""
+SUMS = 8
+"""Sums that a run alone has in the making at a time."""
 REPEATED_AT_MOST = 64
 """How often a cheap operation may be done anew instead of being stored."""
 
@@ -57,18 +62,30 @@ class Translator:
     """Translates one traced module.
 
     ``inputs`` are the values of its placeholders, in order; ``outputs`` name the memory that its results are written to, for
-    every lane; ``precision`` is that of its real numbers. Raises :class:`pipeline.engine.lanes.values.UntranslatableError`.
+    every lane; ``precision`` is that of its real numbers. What is written ``exactly`` says how every number is rounded, so that
+    nothing hangs on how it is put into vectors: those of a run ``alone`` are of elements side by side.
+    Raises :class:`pipeline.engine.lanes.values.UntranslatableError`.
     """
 
     def __init__(
-        self, module: fx.GraphModule, inputs: Sequence[Value], outputs: Sequence[str], registers: int, precision: torch.dtype
+        self,
+        module: fx.GraphModule,
+        inputs: Sequence[Value],
+        outputs: Sequence[str],
+        here: Machine,
+        precision: torch.dtype,
+        *,
+        exactly: bool = False,
+        alone: bool = False,
     ) -> None:
         graph = module.graph
         self._lines: list[str] = []
         self._scratch: list[str] = []
         self._elements = {True: 0, False: 0}
         self._constants: list[str] = []
-        self._registers, self._precision = registers, precision
+        self._registers, self._precision = here.registers, precision
+        self._exactly, self.terms = exactly, 0
+        self._wide, self._panel = (here.vector // precision.itemsize if alone else 0), 0
         self._consumers = _consumers(graph)
         results: Any = graph.output_node().args[0]
         self._memory_of = dict(zip(reversed(results), reversed(outputs), strict=True))
@@ -85,7 +102,8 @@ class Translator:
     @property
     def scratch(self) -> str:
         """The members of a C struct for what the code keeps between its operations."""
-        return " ".join(self._scratch) or "char nothing;"
+        panel = [f"real panel[{self._panel}] __attribute__((aligned(64)));"] if self._panel else []
+        return " ".join([*self._scratch, *panel]) or "char nothing;"
 
     def bytes(self, lanes: int) -> int:
         """How much memory that is."""
@@ -93,7 +111,7 @@ class Translator:
 
     def code(self) -> str:
         """The statements, in order; what they keep lies in the struct ``scratch``."""
-        names = [member.split("[")[0].split() for member in self._scratch]
+        names = [member.split("[")[0].split() for member in self._scratch] + [["real", "panel"]] * bool(self._panel)
         return "\n".join(
             [*self._constants, *(f"{kind} *restrict {name} = scratch->{name};" for kind, name in names), *self._lines]
         )
@@ -186,6 +204,8 @@ class Translator:
             return self._joined(args, shape, kind)
         if make := VIEWS.get(target) or OTHERS.get(target):
             return make(args, shape, kind)
+        if self._exactly and kind == "real" and (target in FUNCTIONS or target is aten.sigmoid.default):
+            return self._of_vectors(target, converted(args[0], "real"))
         if target in POINTWISE:
             operands = self._kind(_common(node)) if POINTWISE[target].compares else kind
             return _pointwise(POINTWISE[target], self._with_one_product(args, shape), shape, kind, operands)
@@ -198,6 +218,20 @@ class Translator:
         if target in VARIANCES:
             return self._variance(args, shape)
         raise UntranslatableError("of whole numbers")
+
+    def _of_vectors(self, target: Any, value: Value) -> Value:
+        """A function in whole vectors, of a run alone too."""
+        if target is aten.sigmoid.default:
+            negative = _pointwise(POINTWISE[aten.neg.default], [value], value.shape)
+            return _pointwise(SIGMOID, [self._of_vectors(aten.exp.default, negative)], value.shape)
+        given = self._stored(value)
+        if not given.lie_in_order:
+            given = self._allocated(value.shape, "real", value.varying)
+            self._write(value, given)
+        result = self._allocated(value.shape, "real", value.varying)
+        count = f"{value.size} * LANES" if value.varying else value.size
+        self._lines.append(f"{FUNCTIONS[target]}_of({result.name}, {given.name}, {count});")
+        return result
 
     def _joined(self, args: list[Any], shape: Shape, kind: Kind) -> Value:
         """One part after the other into memory."""
@@ -220,7 +254,7 @@ class Translator:
             return False
         (consumer,) = self._consumers[node]
         if consumer.target in PRODUCTS and value.vector:  # a choice of what is in memory, which is repeated many times there
-            return value.size > LARGEST_COPY
+            return value.size > LARGEST_COPY and not self._wide
         if consumer.op == "output":
             return node in self._memory_of  # not a view of it, whose elements may lie elsewhere
         seen = consumer.args[0] if consumer.target in REDUCTIONS else consumer if consumer.target in POINTWISE else None
@@ -237,6 +271,9 @@ class Translator:
         reduced, kept = _axes(source, args[1] if len(args) > 1 else None)
         result, target_at, loops = self._outside_of(source, kept, shape, kind)
         share = f" / {prod(source.shape[axis] for axis in reduced)}" if operation.is_mean else ""
+        if self._wide and kept:
+            self._lines += self._side_by_side(operation, source, write, (result, kept, reduced), kind, share)
+            return result
         self._lines += [
             *loops,
             f"{{ {C_TYPES[kind]} total[LANES];",
@@ -247,6 +284,30 @@ class Translator:
             "}",
         ]
         return result
+
+    def _side_by_side(
+        self, operation: Reduction, source: Value, write: Any, axes: tuple[Value, list[int], list[int]], kind: Kind, share: str
+    ) -> list[str]:
+        """Several sums at a time, so that none waits for its own last addition."""
+        result, kept, reduced = axes
+        along = max(kept, key=lambda axis: (source.shape[axis] > 1, axis))
+        index, lines = list(_index(source)), ["{ const int l = 0;"]
+        lines += [_for(index[axis], source.shape[axis]) for axis in kept if axis != along]
+        lines.append("{")
+        for loop, count in cuts(index[along], source.shape[along], min(source.shape[along], SUMS)):
+            places = [(*index[:along], f"({index[along]} + {n})", *index[along + 1 :]) for n in range(count)]
+            targets = [linear(tuple(i[axis] for axis in kept), [source.shape[axis] for axis in kept]) for i in places]
+            lines += [
+                f"{loop} {{",
+                *(f"{C_TYPES[kind]} total{n} = {operation.starts[kind]};" for n in range(count)),
+                *(_for(index[axis], source.shape[axis]) for axis in reduced),
+                "{",
+                *(f"total{n} = {write(f'total{n}', source.at(i))};" for n, i in enumerate(places)),
+                "}",
+                *(f"{result.name}[{target}] = total{n}{share};" for n, target in enumerate(targets)),
+                "}",
+            ]
+        return [*lines, "} }"]
 
     def _outside_of(self, source: Value, kept: Sequence[int], shape: Shape, kind: Kind) -> tuple[Value, str, list[str]]:
         """Memory for a reduction's result, its element for the axes that are kept, and the loops over these."""
@@ -293,11 +354,12 @@ class Translator:
         return result
 
     def _product(self, args: list[Any], shape: Shape) -> Value:
-        left, right = (argument if argument.vector else self._stored(argument) for argument in args)
+        left, right = (argument if argument.vector and not self._wide else self._stored(argument) for argument in args)
         if left.kind != "real" or right.kind != "real":
             raise UntranslatableError("of whole numbers")
         varying = left.varying or right.varying
-        element = f"{ELEMENT}[{'l' if varying else '0'}]"
+        self.terms += prod(shape) * left.shape[-1] * varying
+        element = f"{ELEMENT}[{'q' if self._wide else 'l' if varying else '0'}]"
         return replace(computed(shape, "real", varying, lambda i: element), product=Product(left, right))
 
     def _stored(self, value: Value, name: str = "") -> Value:
@@ -317,7 +379,12 @@ class Translator:
 
     def _write(self, value: Value, target: Value) -> None:
         if value.product:
-            self._lines += multiplied(target, value, value.product, self._registers)
+            if self._wide:
+                lines, panel = multiplied_alone(target, value, value.product, self._registers, self._wide)
+                self._lines += lines
+                self._panel = max(self._panel, panel)
+            else:
+                self._lines += multiplied(target, value, value.product, self._registers, exactly=self._exactly)
             return
         index = _index(value)
         loops = [_for(i, size) for i, size in zip(index, value.shape, strict=True)]

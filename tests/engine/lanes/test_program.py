@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from pipeline.engine import stacked
+from pipeline.engine.compiler import machine
 from pipeline.engine.lanes import program
+from pipeline.engine.lanes import source as lanes_source
 from pipeline.engine.lanes.program import LaneProgram, blocks
 from pipeline.engine.program import Runs
 from pipeline.problems.run import History, collect, select
@@ -68,6 +70,35 @@ def test_no_run_hangs_on_those_beside_it(new_problem: Builder, seeds: int, dtype
     assert dtype == torch.float64 or np.isnan(together.curves.train_loss[-1, [0, -1]]).all()
     for place, history in enumerate(alone, start=1):
         assert_same_bits(select(together, [place]), history)
+
+
+ALONE: dict[str, dict[str, Any]] = {
+    "mlp": {"model": {"name": "mlp", "hidden": [19], "activation": "gelu"}, "optimizer": {"name": "AdamW", "lr": 0.01}},
+    "cnn": {"model": {"name": "cnn", "channels": [3], "groups": 1}, "dataset": {"name": "digits", "images": True}, "epochs": 1},
+}
+
+
+@pytest.mark.parametrize("kind", ALONE)
+def test_a_run_alone_computes_what_it_does_in_a_lane(
+    new_problem: Builder, monkeypatch: pytest.MonkeyPatch, tmp_path: Any, kind: str
+) -> None:
+    """To the last bit, in vectors of its own elements: of a step that computes enough, and at sizes that fill no vector."""
+    if machine().vector < lanes_source.AVX:
+        pytest.skip("blocks alone on this processor")
+    monkeypatch.setattr(lanes_source, "EXACTLY_FROM", 1)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    decays = {f"by-{n}": {"name": "ExponentialLR", "args": {"gamma": n / 10}} for n in range(5, 10)}
+    problem = new_problem(decays, **{"epochs": 2} | ALONE[kind])
+    runs = [run_of(problem, label) for label in decays]
+    assert len(runs) > program.FEW
+    together = train(problem, runs, torch.float32, make=LaneProgram)
+    assert len(list((tmp_path / "lr-pipeline").glob("*.so"))) == 1
+    alone = train(problem, runs[:2], torch.float32, make=LaneProgram)
+    assert len(list((tmp_path / "lr-pipeline").glob("*.so"))) == 2
+    monkeypatch.setattr(program, "LaneProgram", lambda *given, **named: pytest.fail("compared again"))
+    again = train(problem, [*runs[:2], run_of(problem, "Baseline", seed=1)], torch.float32, make=LaneProgram)
+    for found in (alone, select(again, [0, 1])):
+        assert_same_bits(found, select(together, [0, 1]))
 
 
 @pytest.mark.parametrize("cores", [1, 2, 3, 16])
