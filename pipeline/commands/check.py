@@ -9,6 +9,9 @@ from pipeline.config.params import Params, load_params
 from pipeline.config.problem_params import ScriptParams
 from pipeline.config.stages import stage_names
 from pipeline.engine.device import find_device
+from pipeline.problems.dataset import Dataset
+from pipeline.problems.problem import Problem
+from pipeline.runs.inspection import inspect
 from pipeline.runs.unsearched import unsearched
 from pipeline.stages.dataset import drawn, probed
 
@@ -24,7 +27,8 @@ def main(words: Sequence[str] = ()) -> None:
         if isinstance(problem, ScriptParams):
             probed(params, name, problem)
         else:
-            drawn(params, name, terminal.tell)
+            data = Dataset.of(name, *drawn(params, name, terminal.tell))
+            inspect(Problem.of(data, problem, params.schedules(name)))
     print(f"params.yaml is right: {told(params)}")
     print(f"not searched, but as written: {left_as_written(params, whole=asked.all)}")
 

@@ -38,6 +38,8 @@ NAMES = LABELS[-4:]
 FOLDS = ["fold", "split", "cv_fold", "cv_split", "k_fold", "kfold", "outer_fold"]
 STEPS = ["epoch", "step", "iteration", "iter", "global_step", "trainer_global_step", "round"]
 SETTINGS = {"lr", "learning_rate", "batch_size", "weight_decay", "momentum", "dropout", "epochs"}
+CHANGES = {"change", "decrease", "delta", "diff", "difference", "drop", "gain", "improvement", "increase", "minus", "reduction"}
+"""Words of what is taken from a metric, which may go either way."""
 GENERIC = {"value", "objective", "metric", "result", "fitness"}
 VALIDATION, TEST, TRAINING = {"val", "valid", "validation", "eval", "dev"}, {"test"}, {"train", "training"}
 NOT_FINITE = ["nan", "inf", "-inf", "+inf", "infinity", "-infinity"]
@@ -259,13 +261,15 @@ def _metrics(table: pd.DataFrame) -> list[str]:
 
 
 def _higher(metric: str) -> bool:
-    """Whether more of it is better."""
-    words = set(_bare(metric).split("_"))
-    if not words & (LOWER | HIGHER):
+    """Whether more of it is better: of ``1 - auc`` less is."""
+    first, *more = _bare(metric).split("_")
+    words = {first, *more}
+    if not words & (LOWER | HIGHER) or words & CHANGES:
         raise TableError(
             f"{metric}: the name does not say which way is better; say it: --lower-is-better or --higher-is-better"
         )
-    return (not words & LOWER) != bool(words & {"neg", "negative"})
+    is_turned = bool(words & {"neg", "negative"}) or (first == "1" and bool(more))
+    return (not words & LOWER) != is_turned
 
 
 def _labels(table: pd.DataFrame, took: dict[str, list[str]]) -> "Cells":

@@ -166,6 +166,10 @@ def _baseline(values: dict[str, Floats], given: str | None) -> tuple[str, str]:
 
 def _document(runs: Replicates, found: Judgement, baseline: str, why: str, paired: bool, overlap: float) -> Document:
     table, mean = found.table, abs(found.table["mean"][baseline])
+    if away := int(table["diverged"][baseline]):
+        runs.remarks.append(
+            f"{baseline} diverged in {away} of {table['seeds'][baseline]} runs; differences to it are of those that finished"
+        )
     low, high = found.more or (np.nan, np.nan)
     add = "no" if found.more is None else "unknown" if np.isnan(low) else "in vain" if np.isinf(low) else "yes"
     document = {

@@ -106,6 +106,8 @@ class Schedule(BaseModel):
     def _leads_up_to_a_schedule(cls, warmup: Any, info: ValidationInfo) -> Any:
         if info.context is None or "name" not in info.data or not warmup:
             return warmup
+        if (share := percent(str(warmup))) is not None and share >= 100:
+            raise mistake("leaves nothing of the run", "write less than 100%, or a number of steps")
         entry = info.context.schedulers[info.data["name"]]
         if entry.live:
             wrong = f"has no meaning before {entry.name}, which reacts to the loss from the first epoch on"

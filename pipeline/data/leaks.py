@@ -28,6 +28,8 @@ from pipeline.problems.encoding import Column
 
 FEWEST = 30
 """Rows from which on a coincidence is none."""
+MOSTLY = 0.5
+"""The share of its cells that a column has to have; what gives the target away in those does so."""
 EXACT = 1e-9
 """The share of a target's variance that a straight line may leave unexplained, and is the target still: rounding."""
 Floats = npt.NDArray[np.float64]
@@ -101,7 +103,11 @@ class _Target:
 def _of_target(x: Floats, target: _Target, column: Column) -> tuple[str, bool] | None:
     """Whether it is the target in disguise."""
     is_classes = np.issubdtype(target.y.dtype, np.integer)
-    if np.isnan(x).any() or x.min() == x.max():
+    if not (known := np.isfinite(x)).all():  # a copy with some empty cells gives it away in all other rows
+        if known.sum() < max(FEWEST, MOSTLY * len(x)):
+            return None
+        x, target = x[known], _Target.of(target.y[known])
+    if x.min() == x.max():
         return None
     low, high = target.reach(x)
     is_one = bool((low == high).all())
@@ -148,7 +154,11 @@ _TOGETHER: Mapping[str, Callable[[Floats, Floats], Floats]] = {
 
 
 def _is_exact(made: Floats, y: Floats) -> bool:
-    """Whether they are the same but for rounding, where both vary."""
+    """Whether they are the same but for rounding, wherever there is a number, and vary."""
+    known = np.isfinite(made)
+    if known.mean() < MOSTLY:
+        return False
+    made, y = made[known], y[known]
     return bool(np.ptp(y) > 0 and np.abs(made - y).max() <= EXACT * np.abs(y).max())
 
 

@@ -12,7 +12,7 @@ from pipeline.data.dates import AmbiguousDatesError, as_dates
 from pipeline.data.mistakes import DatasetError, names_of, refuse_unusable, rows_of, with_entries
 from pipeline.data.options import Options
 from pipeline.data.splits import SplitError, at_random, by_group, in_order, sizes_of
-from pipeline.problems.dataset import PARTS
+from pipeline.problems.dataset import PARTS, strata_of
 
 
 def parts_of(table: pd.DataFrame, y: npt.NDArray[np.generic], options: Options) -> npt.NDArray[np.object_]:
@@ -58,6 +58,9 @@ def _dealt(
             rows = at_random(y, sizes, options.seed) if groups is None else by_group(groups, sizes, options.seed)
     except SplitError as error:
         right = "give the table more rows of each class, group or time step, or name a `split` column"
+        classes, counts = np.unique(y, return_counts=True)
+        if strata_of(y) is not None and counts.min() < len(PARTS):
+            right = f"leave out {rows_of(y == classes[counts.argmin()])}, or join that class to another; or {right}"
         raise DatasetError("shares", str(error), right) from None
     parts = np.empty(len(y), dtype=object)
     for part, chosen in rows.items():

@@ -75,16 +75,22 @@ def in_two(rows: Indices, y: npt.NDArray[np.generic], first: int, second: int, s
 
     classes = strata_of(y)
     strata = None if classes is None else classes[rows]
-    if strata is not None:
-        _refuse_few(np.unique(strata, return_counts=True)[1], min(first, second))
+    if classes is not None and strata is not None:
+        _refuse_few(classes, np.unique(strata, return_counts=True), min(first, second))
     one, other = train_test_split(rows, train_size=first, test_size=second, stratify=strata, random_state=seed)
     return one, other
 
 
-def _refuse_few(counts: Indices, smallest: int) -> None:
-    """Refuse classes of so many samples, or for a part of so few, that not each can be in each."""
+def _refuse_few(classes: npt.NDArray[np.generic], left: tuple[npt.NDArray[np.generic], Indices], smallest: int) -> None:
+    """Refuse classes of so few samples, or for a part of so few, that not each can be in each.
+
+    ``left`` are the classes that are still to be dealt, and how many samples of each.
+    """
+    names, counts = left
     if counts.min() < 2:
-        raise SplitError("no stratified split can be drawn of its data (there is a class of a single sample)")
+        number = int((classes == names[counts.argmin()]).sum())
+        some = f"{number} sample{'s' if number > 1 else ''}"
+        raise SplitError(f"no stratified split can be drawn of its data (a class of {some} cannot be in every part)")
     if smallest < len(counts):
         raise SplitError(
             f"no stratified split can be drawn of its data (a part of {smallest} samples has no room for one of each "
@@ -154,7 +160,7 @@ def _room(stratum: Indices, sizes: Mapping[str, int], seed: int) -> Indices:
     """Places for each class in each of ``PARTS``, and beyond them for samples that are left over: (parts + 1, classes)."""
     left, rng = np.bincount(stratum), np.random.RandomState(seed)
     if len(left) > 1:
-        _refuse_few(left, min(sizes.values()))
+        _refuse_few(stratum, (np.arange(len(left)), left), min(sizes.values()))
     places = []
     for part in reversed(PARTS):
         places.append(_shared_out(sizes[part], left, rng))

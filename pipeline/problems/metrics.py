@@ -151,11 +151,23 @@ def _classes_in(y: Tensor) -> Tensor:
 
 
 def _scores_of(outputs: Tensor) -> Tensor:
-    """Probabilities of all classes; one output is the logit of class 1."""
-    if outputs.shape[-1] == 1:
-        logits = outputs.squeeze(-1)
-        return torch.stack([torch.sigmoid(-logits), torch.sigmoid(logits)], dim=-1)
-    return outputs.softmax(dim=-1)
+    """From 0 to 1, what ranks samples as the probabilities of each class do; one output is the logit of class 1.
+
+    They are ranks of log odds: in single precision, probabilities of outputs that are far apart are all 0 or 1, and so ties.
+    """
+    logits = outputs.double()
+    if logits.shape[-1] == 1:
+        odds = torch.cat([-logits, logits], dim=-1)
+    else:
+        itself = torch.eye(logits.shape[-1], dtype=torch.bool, device=logits.device)
+        odds = logits - logits[..., None, :].masked_fill(itself, -torch.inf).logsumexp(dim=-1)
+    return torch.stack([_ranks(of_class) for of_class in odds.unbind(-1)], dim=-1)
+
+
+def _ranks(values: Tensor) -> Tensor:
+    """From 0 to 1, equal ones alike; NaN stays."""
+    ranks: Tensor = values.unique(return_inverse=True)[1].double()  # type: ignore[no-untyped-call]
+    return (ranks / ranks.max().clamp(min=1)).masked_fill(values.isnan(), torch.nan)
 
 
 @register("Accuracy", "classification", "accuracy", higher_is_better=True, is_share=True)

@@ -18,7 +18,7 @@ HUGGING_FACE: Mapping[str, Alias] = {
     "cosine": Alias(
         "CosineDecay",
         {"final": "0%"},
-        f"{WARMUP}; with num_cycles write Annealing {{waves: …}}; timm's cosine is Annealing {{final: lr_min}} per epoch",
+        f"{WARMUP}; with num_cycles write Annealing {{waves: …}}; timm's cosine is Annealing per epoch, where {CYCLES}",
     ),
     "cosine_with_restarts": Alias("CosineRestarts", {"cycles": 1}, f"{WARMUP}, num_cycles is cycles"),
     "polynomial": Alias("Annealing", {"shape": "polynomial", "final": 1e-7}, f"{WARMUP}, lr_end is final"),

@@ -53,13 +53,15 @@ class Null:
 
     def alone(self, alpha: float = LEVEL) -> float:
         """The level of each test by itself that gives the family ``alpha``; no less than Bonferroni's."""
+        if self.family == 1:
+            return alpha
         place = int(alpha * (len(self.draws) + 1) + 1e-9)
         drawn = self.sides * float(stdtr(self.df, -self.draws[-place])) if place else 0.0
         return max(drawn, alpha / self.family)
 
     def adjusted(self, p: float) -> float:
         """The p of one test of the family, adjusted for all of them."""
-        if np.isnan(p):
+        if np.isnan(p) or self.family == 1:
             return p
         t = -float(stdtrit(self.df, p / self.sides))
         beyond = len(self.draws) - int(np.searchsorted(self.draws, t))
@@ -190,6 +192,8 @@ def _said(word: Verdict, own: float, reference: float) -> Verdict:
     """The verdict ``word``, which the runs that finished give, where the shares that diverged let it stand."""
     if own > reference:
         return "diverged"
+    if own < reference == 1:  # there is nothing to compare with
+        return "better"
     return "open" if word in ("worse", "no better") and own < reference else word
 
 

@@ -50,12 +50,14 @@ def judge(
 ) -> Judgement:
     """Judge labels by their values, (seeds, 1) each, NaN where a run diverged; those that are paired share their seeds.
 
-    ``share`` of the baseline's mean is the smallest difference of interest, or else ``margin``, in the unit of the values.
+    ``share`` of the baseline's mean (of the best one where no run of the baseline finished) is the smallest difference of
+    interest, or else ``margin``, in the unit of the values.
     """
     sign = -1.0 if higher else 1.0
     losses: dict[str, Floats] = {label: sign * np.asarray(own, dtype=np.float64) for label, own in values.items()}
     figures = {label: nested(own) for label, own in losses.items()}
-    mean = abs(figures[baseline].mean)
+    means = pd.Series({label: own.mean for label, own in figures.items()})
+    mean = abs(means[baseline] if np.isfinite(means[baseline]) else means.min())
     margin = share * mean if margin is None else margin
     share = margin / mean if mean else 0.0
     if paired:

@@ -110,3 +110,15 @@ def test_a_script(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "fill in what says TODO" in out
     assert load_params(CATALOGUE).problem("train").dataset.args["path"] == "train.py"
     assert Path("inputs/train.py").exists()
+
+
+def test_what_does_not_fit_the_data_is_told_before_anything_runs(table: Path) -> None:
+    init.main([str(table), "--target", "asking: price"])
+    params = Path("params.yaml")
+    text = params.read_text(encoding="utf-8")
+    params.write_text(
+        f"{text}\n".replace("schedulers:", "schedulers:\n  Late: {name: LinearDecay, warmup: 100000}", 1), encoding="utf-8"
+    )
+    load_params.cache_clear()
+    with pytest.raises(ParamsError, match=r"schedulers\.Late\.warmup: leaves nothing of the run's \d+ steps"):
+        check.main([])

@@ -67,12 +67,16 @@ def test_parquet_and_csv_say_the_same(tmp_path: Path) -> None:
     [
         ("val_loss", False), ("valLoss", False), ("metrics.test/accuracy", True), ("R2Score", True), ("f1", True),
         ("eval_wer", False), ("neg_mean_squared_error_score", True), ("negative_log_likelihood", False), ("brier_score", False),
-        ("error_rate", False),
+        ("error_rate", False), ("1-auc", False), ("1 - loss", True), ("1_minus_auc", None), ("loss_reduction", None),
     ],
 )  # fmt: skip
-def test_direction_is_in_the_name(metric: str, higher: bool) -> None:
+def test_direction_is_in_the_name(metric: str, higher: bool | None) -> None:
     rows = [{"model": m, "seed": s, metric: 0.1 * s} for m in "ab" for s in range(3)]
-    assert of(rows, value=metric).higher is higher
+    if higher is None:
+        with pytest.raises(TableError, match="the name does not say which way is better"):
+            of(rows, value=metric)
+    else:
+        assert of(rows, value=metric).higher is higher
 
 
 @pytest.mark.parametrize(

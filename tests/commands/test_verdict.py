@@ -236,9 +236,14 @@ def test_a_baseline_that_never_finished(tmp_path: Path, capsys: Shown) -> None:
     pd.DataFrame(some, columns=["scheduler", "seed", "val_loss"]).to_parquet(path)
     found = judged(capsys, path, "--missing", "diverged", "--baseline", "constant")
     assert set(found["may_be_best"]) <= {"cosine", "linear"}
-    assert found["matters"] == {"difference": None, "share": None}
+    best = min(row["mean"] for row in found["labels"] if row["mean"] is not None)
+    assert found["matters"] == {"difference": pytest.approx(0.01 * best), "share": None}
+    assert {row["verdict"] for row in found["labels"]} == {"better", "baseline"}
     verdict.main([str(path), "--missing", "diverged", "--baseline", "constant"])
-    assert "Note: 6 runs without a final value counted as diverged." in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "Note: 6 runs without a final value counted as diverged." in told
+    assert "Note: constant diverged in 6 of 6 runs; differences to it are of those that finished." in told
+    assert "none that matters" not in told
 
 
 def test_the_page_shows_what_is_printed(capsys: Shown, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,7 @@ LABEL = np.repeat([0, 1, 2], ROWS // 3)
 
 def found(target: Any, column: Any, name: str = "c", **how: Any) -> list[tuple[str, bool]]:
     """What is said of that column beside a harmless one."""
-    data = dataset_of(pd.DataFrame({name: column, "other": OTHER, "y": target}), "y")
+    data = dataset_of(pd.DataFrame({name: column, "other": OTHER, "y": target}), "y", missing="impute")
     return [(leak.wrong, leak.is_error) for leak in leaks(data, **how)]
 
 
@@ -49,6 +49,13 @@ def found(target: Any, column: Any, name: str = "c", **how: Any) -> list[tuple[s
         (NOISE, 1.7e9 - 3 * NOISE, "follows the target in every row", False),
         (NOISE, (1e3 * NOISE).round(5), "follows the target in every row", False),
         (NOISE, np.exp(NOISE), "follows the target in every row", False),
+        (NOISE, np.where(np.arange(ROWS) == 7, np.nan, 2 * NOISE), "follows the target in every row", False),
+        (
+            LABEL,
+            np.where(np.arange(ROWS) == 7, np.nan, LABEL * 3.5),
+            "has a value of its own for each value of the target",
+            True,
+        ),
     ],
 )
 def test_what_gives_the_target_away_is_found(target: Any, column: Any, wrong: str, is_error: bool) -> None:

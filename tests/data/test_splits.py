@@ -78,7 +78,7 @@ def test_without_resampling_the_split_is_the_datasets() -> None:
 @pytest.mark.parametrize(
     ("columns", "wrong"),
     [
-        ({"y": [0] * 59 + [1]}, f"{STRATIFIED} (there is a class of a single sample)"),
+        ({"y": [0] * 59 + [1]}, f"{STRATIFIED} (a class of 1 sample cannot be in every part)"),
         ({"y": np.arange(60) % 13}, f"{STRATIFIED} (a part of 12 samples has no room for one of each of 13 classes)"),
         ({"y": np.linspace(0, 1, 60), "group": np.arange(60) % 2}, "there are only 2 groups for the three parts"),
     ],
@@ -104,7 +104,7 @@ def test_a_dataset_that_lacks_a_part_is_told(resample: bool) -> None:
 def test_a_rare_class_that_the_second_draw_leaves_alone_is_told() -> None:
     """A class of two samples: one of them is in the test part, and the other cannot be in both that are left."""
     data = pd.DataFrame({"split": np.repeat(PARTS, [30, 12, 18]), "y": [0] * 58 + [1] * 2})
-    with pytest.raises(ProblemError, match="there is a class of a single sample"):
+    with pytest.raises(ProblemError, match="a class of 2 samples cannot be in every part"):
         splits.draw_splits("own", data, range(10), resample=True)
 
 

@@ -126,6 +126,19 @@ def test_an_absent_class_counts_as_scikit_learn_has_it(name: str, absent: list[i
     assert a_metric(name).of_runs(outputs, y) == pytest.approx(theirs, rel=1e-5, abs=1e-6)
 
 
+@pytest.mark.parametrize("outputs", [1, 2])
+@pytest.mark.parametrize("name", ["AUROC", "AveragePrecision"])
+def test_confident_outputs_are_no_ties(name: str, outputs: int) -> None:
+    """Probabilities in single precision are 0 or 1 from logits of a hundred on, as a high rate makes them."""
+    draw = torch.Generator().manual_seed(4)
+    y = torch.randint(0, 2, (RUNS, SAMPLES), generator=draw)
+    logits = 100 * (torch.randn((RUNS, SAMPLES, outputs), generator=draw) + 0.3 * y[..., None])
+    odds = logits[..., -1].double() - (logits[..., 0].double() if outputs == 2 else 0)
+    theirs = {"AUROC": sklearn.metrics.roc_auc_score, "AveragePrecision": sklearn.metrics.average_precision_score}[name]
+    expected = [theirs(y[run].numpy(), odds[run].numpy()) for run in range(RUNS)]
+    assert a_metric(name, 2).of_runs(logits, y) == pytest.approx(expected, rel=1e-6)
+
+
 @pytest.mark.parametrize("average", ["macro", "weighted"])
 @pytest.mark.parametrize("name", ["AUROC", "AveragePrecision"])
 def test_a_perfect_ranking_of_the_classes_that_are_there_is_perfect(name: str, average: str) -> None:
