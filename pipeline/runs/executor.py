@@ -172,6 +172,18 @@ class Processes(_Local, ProcessPoolExecutor):
         """End the processes in the middle of what they do; what was submitted breaks."""
         for process in list((self._processes or {}).values()):  # from Python 3.14 on there is `kill_workers` for it
             process.kill()
+        self._stop_sending()
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """As every executor."""
+        if self._broken:
+            self._stop_sending()
+        super().shutdown(wait, cancel_futures=cancel_futures)
+
+    def _stop_sending(self) -> None:
+        """Before 3.11.5, Python waits for ever for processes that are gone to read what they are sent (gh-94777)."""
+        if sys.version_info < (3, 11, 5) and (calls := vars(self)["_call_queue"]) is not None:
+            calls._reader.close()  # as Python does since
 
     def __enter__(self) -> Self:
         return self

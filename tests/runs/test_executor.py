@@ -97,6 +97,19 @@ def test_a_lost_process_is_told() -> None:
         one.submit(end).result()
 
 
+def end_with(content: bytes) -> None:
+    end()
+
+
+def test_nobody_waits_to_send_to_processes_that_are_gone() -> None:
+    """More than a pipe holds is on its way to them."""
+    with Processes(2) as workers:
+        lost = [workers.submit(end_with, bytes(2**20)) for _ in range(8)]
+        for future in lost:
+            with pytest.raises(BrokenProcessPool):
+                future.result()
+
+
 def leave_by(error: type[BaseException]) -> None:
     with Processes(1) as one:
         one.submit(time.sleep, 60)

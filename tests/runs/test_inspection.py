@@ -116,7 +116,7 @@ def test_what_is_possible_passes(new_problem: Builder) -> None:
 @pytest.mark.parametrize(
     ("entry", "place", "wrong"),
     [
-        ("Late: {name: LinearDecay, warmup: 100%}", "14:37", "leaves nothing of the run's 48 steps"),
+        ("Late: {name: LinearDecay, warmup: 48}", "14:37", "leaves nothing of the run's 48 steps"),
         ("Late: {name: LinearLR, warmup: 5}", "14:34", "leads to a schedule that begins at 0.333 of its own peak"),
     ],
 )

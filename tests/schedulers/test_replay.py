@@ -357,7 +357,12 @@ def test_a_warmup_needs_a_schedule_that_begins_at_its_peak(name: str, args: dict
     assert error.value.key == "warmup"
 
 
-@pytest.mark.parametrize("warmup", ["100%", 20, 21])
+def test_a_warmup_of_all_the_run_is_refused_as_it_is_read() -> None:
+    with pytest.raises(ValidationError, match="leaves nothing of the run"):
+        schedule("LinearDecay", {}, warmup="100%")
+
+
+@pytest.mark.parametrize("warmup", ["99%", 20, 21])
 def test_a_warmup_must_leave_something(warmup: object) -> None:
     with pytest.raises(ScheduleError, match="leaves nothing of the run's 20 steps") as error:
         rates("LinearDecay", {}, 20, warmup=warmup)

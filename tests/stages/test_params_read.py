@@ -43,7 +43,7 @@ WORK = {
         "pd.concat",
         "Sweep",
         "said",
-        "parquet",
+        "results.tables",
         "write_files",
     ),
 }
