@@ -1,6 +1,7 @@
 """What the tests of all parts share."""
 
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -34,6 +35,8 @@ settings.register_profile(
     "repeatable", derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 settings.load_profile("repeatable")
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # in a shell's background job, and so in all that the tests begin
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
