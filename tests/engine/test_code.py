@@ -15,7 +15,8 @@ NOT_DEFINING = {
     "files, and what is said": {"config/errors.py", "config/files.py", "config/wording.py"},
     "a run that goes on is the one that was not interrupted": {"config/checkpoints.py"},
     "what comes of them is in the fingerprint itself": {
-        "config/document.py", "config/params.py", "config/spaces.py", "config/arrays.py", "config/fingerprints.py",
+        "config/document.py", "config/params.py", "config/problem_params.py", "config/schedules.py", "config/components.py",
+        "config/spaces.py", "config/arrays.py", "config/fingerprints.py",
     },
     "the data is in the fingerprint itself": {f"data/{path.name}" for path in (ROOT / "pipeline/data").glob("*.py")},
     "what is the user's counts function by function": {
