@@ -110,25 +110,29 @@ def _shared(train: Array, validation: Array) -> float:
 
 def _stacked(part: str, data: MapStyle) -> tuple[Array, Array]:
     """All items, each drawn once; where the first is another when it is drawn again, that is told."""
-    if len(data) and (isinstance(data[0], Mapping | str) or not hasattr(data[0], "__len__") or len(data[0]) != 2):
-        raise CompareError(
-            f"compare: the items of {part} are {_kind(data[0])}; let them be pairs of inputs and target, one tensor each"
-        )
     try:
         with Chance(0).used():
-            pairs = [(_array(x), _array(y)) for x, y in (data[place] for place in range(len(data)))]
-            again = [_array(data[0][0]) for _ in range(3)] if pairs else []
-        if any(x.shape != pairs[0][0].shape or (x != pairs[0][0]).any() for x in again):
+            items = [data[place] for place in range(len(data))]
+            again = [data[0] for _ in range(3)] if items else []
+        if odd := [item for item in items if not _is_pair(item)]:
+            raise CompareError(
+                f"compare: the items of {part} are {_kind(odd[0])}; let them be pairs of inputs and target, one tensor each"
+            )
+        if any(not np.array_equal(_array(x), _array(items[0][0])) for x, _ in again):
             terminal.tell(
                 f"compare: the items of {part} change from draw to draw, as those of a random augmentation do; each is drawn "
                 "once here, and is the same in every epoch and run; put what is to be random into the model"
             )
-        return np.stack([x for x, _ in pairs]), np.stack([y for _, y in pairs])
+        return np.stack([_array(x) for x, _ in items]), np.stack([_array(y) for _, y in items])
     except (TypeError, ValueError) as error:
         raise CompareError(
             f"compare: the items of {part} are no pairs of tensors of one shape ({error}); give the Dataset a transform that "
             "makes them so"
         ) from None
+
+
+def _is_pair(item: Any) -> bool:
+    return not isinstance(item, Mapping | str) and hasattr(item, "__len__") and len(item) == 2
 
 
 def _kind(item: Any) -> str:
