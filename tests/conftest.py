@@ -91,24 +91,20 @@ def strict_processes() -> Iterator[None]:
 
 
 @pytest.fixture
-def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working directory with the default params.yaml."""
     shutil.copy(ROOT / "params.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
-    load_params.cache_clear()  # it is read once per process
-    yield tmp_path
-    load_params.cache_clear()
+    return tmp_path
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working directory, whose Optuna storage is the journal in it."""
     monkeypatch.chdir(tmp_path)
     for name in ("OPTUNA_STORAGE", "DVC_ROOT"):
         monkeypatch.delenv(name, raising=False)
-    load_params.cache_clear()
-    yield tmp_path
-    load_params.cache_clear()
+    return tmp_path
 
 
 Edited = Callable[..., Params]
@@ -125,7 +121,6 @@ def edited(repository: Path) -> Edited:
             assert old in text, f"{old!r} is not in params.yaml"
             text = text.replace(old, new, 1)
         (repository / "params.yaml").write_text(text, encoding="utf-8", newline="")
-        load_params.cache_clear()
         return load_params(CATALOGUE)
 
     return edit

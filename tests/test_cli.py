@@ -13,7 +13,6 @@ import pytest
 
 from pipeline import cli
 from pipeline.config import files
-from pipeline.config.params import load_params
 from pipeline.stages import dataset
 from tests.conftest import ROOT
 
@@ -78,7 +77,6 @@ def stage(repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 
     def call(*words: str) -> Ended:
         monkeypatch.setattr(sys, "argv", ["pipeline/stages/dataset.py", *words])
-        load_params.cache_clear()
         code = 0
         try:
             cli.run(dataset.main)

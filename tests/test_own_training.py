@@ -57,7 +57,6 @@ def test_the_page_goes_from_a_script_to_an_answer(
         params, found = re.subn(old, new, params, flags=re.MULTILINE)
         assert found
     (repository / "params.yaml").write_text(params, encoding="utf-8")
-    load_params.cache_clear()
     assert not subprocess.run(["sh", "-ec", command], check=True, capture_output=True).stdout
     with helpers.shown_here():
         check.main()
@@ -82,7 +81,6 @@ def test_what_it_says_of_params_is_right(repository: Path, block: str) -> None:
     for name in re.findall(r"^(\w+):", block, re.MULTILINE):
         params = re.sub(rf"^{name}:.*?(?=^\w)", "", params, flags=re.DOTALL | re.MULTILINE)
     (repository / "params.yaml").write_text(f"{block}{params}", encoding="utf-8")
-    load_params.cache_clear()
     assert load_params(CATALOGUE).problems
 
 
@@ -137,7 +135,6 @@ def test_a_study_of_an_example_from_params_to_the_report(
     (repository / "inputs").mkdir()
     shutil.copy(ROOT / f"examples/{name}.py", repository / "inputs")
     (repository / "params.yaml").write_text(STUDY.replace("NAME", name), encoding="utf-8")
-    load_params.cache_clear()
     with helpers.shown_here():
         check.main()
         for stage in (dataset, train, tune)[: 2 if FRAMEWORKS[name] else 3]:

@@ -115,4 +115,3 @@ def _write_for_table(name: str, proposal: Proposal) -> None:
 def _write(name: str, problem: str, *, seeds: int, trials: int) -> None:
     text = TEMPLATE.format(name=name, problem=problem, seeds=seeds, trials=trials)
     write_files([(PARAMS_FILE, text.encode())])
-    load_params.cache_clear()

@@ -90,4 +90,3 @@ def _write(name: str, entry: dict[str, Any]) -> None:
     }
     with PARAMS_FILE.open("w", encoding="utf-8") as file:
         YAML().dump(params, file)
-    load_params.cache_clear()

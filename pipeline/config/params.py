@@ -5,7 +5,6 @@ Every mistake in the file is reported at once, each as
 """
 
 import contextlib
-import functools
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -238,9 +237,8 @@ class Params(BaseModel):
         return self.schedulers | self.problems[problem].schedulers
 
 
-@functools.cache
 def load_params(catalogue: Catalogue, path: Path = PARAMS_FILE) -> Params:
-    """params.yaml, read once per process; raises :class:`ParamsError` with every mistake in it."""
+    """params.yaml as it is now; raises :class:`ParamsError` with every mistake in it."""
     file, data = document.read(path)
     mistakes = [*_baseline_is_missing(data), *_target_of_no_problem(data)]
     try:
@@ -254,9 +252,8 @@ def load_params(catalogue: Catalogue, path: Path = PARAMS_FILE) -> Params:
 
 @contextlib.contextmanager
 def working_in(folder: Path, environment: Mapping[str, str] | None = None) -> Iterator[None]:
-    """Work in another folder, whose params.yaml is another one, with these variables in the ``environment``."""
+    """Work in another folder, with these variables in the ``environment``."""
     before = {name: os.environ.get(name) for name in environment or {}}
-    load_params.cache_clear()
     os.environ.update(environment or {})
     try:
         with contextlib.chdir(folder):
@@ -265,7 +262,6 @@ def working_in(folder: Path, environment: Mapping[str, str] | None = None) -> It
         for name, value in before.items():
             os.environ.pop(name)
             os.environ |= {} if value is None else {name: value}
-        load_params.cache_clear()
 
 
 def placed_in(mistakes: Iterable[tuple[Loc, Any, str, str]], path: Path = PARAMS_FILE) -> ParamsError:

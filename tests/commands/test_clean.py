@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,6 @@ from filelock import FileLock
 from pipeline.__main__ import main
 from pipeline.commands import clean
 from pipeline.config import files
-from pipeline.config.params import load_params
 from pipeline.engine import cache
 from pipeline.problems.run import CURVES
 from pipeline.runs.store import UNASKED, Finished, store
@@ -30,7 +29,7 @@ HOSTILE = ["..", ".", "-rf", "a b", "$(touch x)", "a\nb", "\x1b[31m", "ü", "*",
 
 
 @pytest.fixture
-def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """One with the problem ``tiny``, and what was made of it and of two problems that are no more."""
     root = tmp_path / "repository"
     root.mkdir()
@@ -53,8 +52,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path
     )  # fmt: skip
     write("mlflow.db.broken", "mlflow.db.broken-wal", ".state/runs.sqlite.broken2", "results/tiny/train/.runs.parquet.tmp")
     write("data/.tiny.parquet.tmp", "reports/.report.html.tmp")
-    yield root
-    load_params.cache_clear()
+    return root
 
 
 def write(*names: str) -> None:
@@ -309,7 +307,6 @@ def test_elsewhere_nothing_is_touched(words: list[str], repository: Path, said: 
 
 def test_with_a_mistake_in_params_nothing_is_touched(repository: Path, said: Said) -> None:
     Path("params.yaml").write_text(helpers.PARAMS.replace("SGD", "SDG"), encoding="utf-8")
-    load_params.cache_clear()
     before = tree(repository)
     (told,) = said(code=2)
     assert told.startswith("params.yaml:7:23: problems.tiny.optimizer.name:")

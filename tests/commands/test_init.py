@@ -62,7 +62,6 @@ def test_a_mistake_is_told_with_its_place(table: Path) -> None:
     with pytest.raises(PipelineError, match=r"houses 2024\.csv: .*price"):
         init.main([str(table), "--target", "price"])
     Path("params.yaml").write_text("seeds: 1\n", encoding="utf-8")
-    load_params.cache_clear()
     with pytest.raises(ParamsError, match=r"params\.yaml:1:8: seeds"):
         check.main([])
 
@@ -119,6 +118,5 @@ def test_what_does_not_fit_the_data_is_told_before_anything_runs(table: Path) ->
     params.write_text(
         f"{text}\n".replace("schedulers:", "schedulers:\n  Late: {name: LinearDecay, warmup: 100000}", 1), encoding="utf-8"
     )
-    load_params.cache_clear()
     with pytest.raises(ParamsError, match=r"schedulers\.Late\.warmup: leaves nothing of the run's \d+ steps"):
         check.main([])

@@ -66,7 +66,6 @@ def test_a_look_tells_all_columns_and_what_to_paste(table: Path, capsys: pytest.
     params["problems"] = YAML(typ="safe").load(pasted)["problems"]
     with Path("params.yaml").open("w", encoding="utf-8") as file:
         YAML().dump(params, file)
-    load_params.cache_clear()
     assert load_params(CATALOGUE).problem("my_houses").dataset.args["unlabelled"] == "drop"
     dataset.main("my_houses")
     assert "199 samples" in capsys.readouterr().err

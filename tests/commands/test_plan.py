@@ -107,7 +107,6 @@ def test_it_says_why_a_problem_is_trained_run_by_run_and_what_would_make_it_less
     Config(schedulers=("StepLR",), trials=2, seeds=6).write()
     text = Path("params.yaml").read_text(encoding="utf-8").replace("{name: SGD, lr: 0.5}", "{name: LBFGS, lr: 0.5}")
     Path("params.yaml").write_text(text, encoding="utf-8")
-    load_params.cache_clear()
     plan.main([])
     out = capsys.readouterr().out
     assert re.search(r"first is trained run by run, which takes .* of it: the optimizer LBFGS has no stacked form", out)

@@ -41,7 +41,6 @@ CONTENT = "write `problems:`, `schedulers:` and so on, each with what it holds"
 
 def load(path: Path, content: str | bytes) -> Params:
     path.write_bytes(content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content)
-    load_params.cache_clear()
     return load_params(CATALOGUE, path)
 
 
@@ -335,6 +334,13 @@ def test_a_problem_that_holds_nothing(tmp_path: Path) -> None:
     text = DEFAULT.replace("\nschedulers:", "  ¦empty:\n  bare: ¦¦¦¦¦{}\n\nschedulers:", 1)
     missing = [f"problems.bare.{key}: is missing (given: nothing); add `{key}:`" for key in ("dataset", "model", "optimizer", "epochs", "batch_size")]  # fmt: skip
     check(tmp_path / "params.yaml", text, f"problems.empty: is not a mapping (given: nothing); {MAPPING}", *missing)
+
+
+def test_each_reading_is_of_the_file_as_it_is(tmp_path: Path) -> None:
+    path, text = tmp_path / "params.yaml", (ROOT / "params.yaml").read_text("utf-8")
+    for seeds in (3, 4):
+        path.write_text(re.sub(r"(?m)^seeds: .*", f"seeds: {seeds}", text), encoding="utf-8")
+        assert load_params(CATALOGUE, path).seeds == seeds
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

@@ -116,7 +116,6 @@ def filled(name: str, edit: str) -> str:
 
 def load(path: Path, text: str) -> Params:
     path.write_text(text, encoding="utf-8")
-    load_params.cache_clear()
     return load_params(CATALOGUE, path)
 
 

@@ -155,7 +155,6 @@ def run(repository: Path) -> Run:
             table.to_csv("inputs/my.csv", index=False)
         text = PARAMS.format(dataset=f"{start}{', ' if more else ''}{more}")
         Path("params.yaml").write_text(text, encoding="utf-8")
-        load_params.cache_clear()
         dataset.main("own")
         return from_files(load_params(CATALOGUE), "own")
 

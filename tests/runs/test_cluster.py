@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config.params import load_params
 from pipeline.runs.executor import ExecutorError
 from pipeline.stages import dataset, train
 from tests.runs import clusters
@@ -41,10 +40,8 @@ def study(folder: Path, *names: str, epochs: int = 5) -> Path:
     (folder / "params.yaml").write_text(clusters.problems(*engines, epochs=epochs, script="script" in names), encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        load_params.cache_clear()
         for name in names:
             dataset.main(name)
-    load_params.cache_clear()
     return folder
 
 
@@ -53,7 +50,6 @@ def trained(folder: Path, executor: str, *names: str) -> None:
     with pytest.MonkeyPatch.context() as patch, helpers.shown_here():
         patch.chdir(folder)
         patch.setenv("PIPELINE_EXECUTOR", executor)
-        load_params.cache_clear()
         for name in names:
             train.main(name)
 
@@ -209,7 +205,6 @@ def test_workers_that_are_killed_at_random_and_a_scheduler_that_is_started_anew_
     waiting(here, 1.0)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(here)
-        load_params.cache_clear()
         dataset.main("script")
     shutil.copytree(here, there)
     chance = random.Random(0)

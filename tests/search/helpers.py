@@ -63,7 +63,6 @@ def edited(*edits: Edit) -> str:
 def params(*edits: Edit) -> Params:
     """Write params.yaml into the working directory and load it."""
     Path("params.yaml").write_text(edited(*edits), encoding="utf-8")
-    load_params.cache_clear()
     return load_params(CATALOGUE)
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import cli
-from pipeline.config.params import load_params
 from pipeline.runs.executor import Here
 from pipeline.stages import tune
 from pipeline.tracking import optuna_tracker, trackers
@@ -49,7 +48,6 @@ def child(root: str, kill_at: int, processes: int, out: int) -> None:
     changed: list[str] = []
     watch(kill_at, changed)
     sys.argv = ["tune.py", "tiny"]
-    load_params.cache_clear()
     if processes == 1:  # changes are counted in this process alone
         setattr(trackers, "Processes", lambda count: Here())  # noqa: B010
     os.environ["PIPELINE_EXECUTOR"] = f"local:{processes}"

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Literal, Self
 from unittest import mock
 
-from pipeline.config.params import load_params
 from pipeline.engine.names import kept_name
 from pipeline.runs import dealing, obtain
 from pipeline.runs.store import Store
@@ -55,7 +54,6 @@ class Config:
         lines += [f"sweep: {{points: {self.points}, budgets: [{', '.join(self.budgets)}]}}"]
         lines += ["report: {every: 1, baseline: ConstantLR}"]
         Path("params.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
-        load_params.cache_clear()
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> "Config":

@@ -37,7 +37,6 @@ def replaced(old: str, new: str) -> None:
     text = path.read_text("utf-8")
     assert old in text
     path.write_text(text.replace(old, new, 1), encoding="utf-8")
-    load_params.cache_clear()
 
 
 def test_it_says_all_that_params_yaml_says(repository: Path) -> None:

@@ -19,7 +19,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.commands import clean
-from pipeline.config.params import load_params
 from tests.stages.study import PROBLEMS, SCHEDULERS, Config, Kill, Studies, study, watched, written
 
 KILLS = 10
@@ -38,12 +37,10 @@ edits = st.sampled_from(list(VALUES)).flatmap(lambda name: VALUES[name].map(lamb
 
 
 @pytest.fixture(autouse=True)
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
     monkeypatch.setenv("PIPELINE_EXECUTOR", "local:1")
-    yield
-    load_params.cache_clear()
 
 
 @pytest.fixture(scope="module")

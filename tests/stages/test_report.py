@@ -259,22 +259,18 @@ def results_of_both(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def reported(results_of_both: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository with its report; not to be changed."""
     path = shutil.copytree(results_of_both, tmp_path_factory.mktemp("reported"), dirs_exist_ok=True)
-    load_params.cache_clear()
     with contextlib.chdir(path), pytest.MonkeyPatch.context() as patch:
         patch.setattr(trackers, "TRACKERS", {})  # MLflow takes seconds
         report.main()
-    load_params.cache_clear()
     return path
 
 
 @pytest.fixture
-def tuned_repository(results_of_both: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def tuned_repository(results_of_both: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A repository in which the stages train and tune are done, as the working directory."""
     monkeypatch.chdir(shutil.copytree(results_of_both, tmp_path, dirs_exist_ok=True))
     monkeypatch.setattr(trackers, "TRACKERS", {})
-    load_params.cache_clear()
-    yield tmp_path
-    load_params.cache_clear()
+    return tmp_path
 
 
 @pytest.fixture
@@ -546,7 +542,6 @@ def test_what_is_judged_is_the_epoch_that_was_asked_for(tuned_repository: Path) 
     found = {}
     for at in ("last", "best"):
         Path("params.yaml").write_text(asked.replace("report: {", f"report: {{at: {at}, "))
-        load_params.cache_clear()
         params = load_params(CATALOGUE)
         found[at] = assemble(params, [report.read(params, "digits")])
         table, both = found[at].tables["comparison"], found[at].evidence["last_or_best"]
@@ -567,7 +562,6 @@ def test_intervals_of_means_take_the_overlap_and_those_of_differences_do_not(tun
     highs, of_differences = {"winners": "behind_high", "gains": f"{CRITERION}_high"}, ("winners", "gains")
 
     def halves() -> dict[str, float]:
-        load_params.cache_clear()
         params = load_params(CATALOGUE)
         tables = assemble(params, [report.read(params, "digits")]).evidence
         first = {name: tables[name].iloc[0] for name in names}
@@ -599,7 +593,6 @@ def test_the_overlap_is_that_of_the_data(tuned_repository: Path) -> None:
     assert read.batches == 32  # 1000 samples in batches of 32
     text = PARAMS.replace("    batch_size: 32\nschedulers", "    batch_size: 32\n    resample: false\nschedulers")
     Path("params.yaml").write_text(text)
-    load_params.cache_clear()
     assert report.read(load_params(CATALOGUE), "digits").overlap.validation == 0
 
 

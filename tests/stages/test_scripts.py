@@ -87,7 +87,6 @@ class Study:
             (self.folder / "params.yaml").write_text(params, "utf-8")
         if here:
             (self.folder / "inputs/train.py").write_text(SCRIPT.replace("# here", here), "utf-8")
-        load_params.cache_clear()
 
     def run(self, *stages: object) -> dict[str, int]:
         """The stages after ``dataset``; how often the script was started, by label, the probe without one."""
@@ -173,7 +172,6 @@ def test_results_begin_anew_where_the_script_or_what_it_reads_has_changed(study:
         (study.folder / "inputs" / name).write_text(text, "utf-8")
         assert study.run(train) == begun, name
     (study.folder / "inputs/train.py").write_text(SCRIPT, "utf-8")  # behind the back of the stage dataset
-    load_params.cache_clear()
     with pytest.raises(PipelineError, match=r"has changed since it was tried out \(train.py\)"), helpers.shown_here():
         tune.main("toy")
 

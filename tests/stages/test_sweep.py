@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import files
-from pipeline.config.params import load_params
 from pipeline.runs import results
 from pipeline.runs.results import SWEEP_COLUMNS
 from pipeline.stages import sweep
@@ -57,12 +56,10 @@ def test_without_a_sweep_its_table_is_there_and_empty(tuned: Path, monkeypatch: 
     monkeypatch.chdir(tuned)
     text = Path("params.yaml").read_text()
     Path("params.yaml").write_text(text + "sweep: none\n")
-    load_params.cache_clear()
     sweep.main("tiny")
     table = results.read_sweep("tiny")
     assert (list(table.columns), len(table)) == (list(SWEEP_COLUMNS), 0)
     Path("params.yaml").write_text(text)
-    load_params.cache_clear()
 
 
 def test_a_second_run_writes_the_same_bytes(tuned: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 from safetensors.torch import load_file
 
-from pipeline.config.params import load_params
 from pipeline.stages import check, dataset, train
 from tests.conftest import ROOT
 from tests.search import helpers
@@ -158,7 +157,6 @@ def test_whatever_a_table_is_taken_for_is_trained(kind: str, tmp_path: Path, mon
     problem = f"{{{KINDS[kind]}{model}, optimizer: {{name: SGD, lr: 0.05}}, epochs: 2, batch_size: 16}}"
     params = f"seeds: 2\nproblems: {{p: {problem}}}\nschedulers: {{ConstantLR: {{args: {{factor: 1.0}}}}}}\n"
     Path("params.yaml").write_text(f"{params}report: {{baseline: ConstantLR}}\n", encoding="utf-8")
-    load_params.cache_clear()
     with helpers.shown_here():
         check.main()
         dataset.main("p")

@@ -251,7 +251,6 @@ def two_problems(root: Path) -> Path:
     root.mkdir()
     (root / "params.yaml").write_text(text.replace(tiny, tiny + tiny.replace("tiny", "other")), encoding="utf-8")
     with contextlib.chdir(root):
-        load_params.cache_clear()
         for name in NAMES:
             dataset.main(name)
     return root
@@ -266,7 +265,6 @@ def tune_in(root: Path, name: str, together: Any) -> None:
         write(trials, is_all=is_all)
 
     with contextlib.chdir(root), mock.patch.object(optuna_tracker, "write", at_once), helpers.shown_here("Optuna's storage"):
-        load_params.cache_clear()
         tune.main(name)
 
 
