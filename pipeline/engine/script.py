@@ -1,19 +1,23 @@
 """Runs of a script of the user's own: each is a process of it, read as it trains."""
 
+import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from pipeline.engine.names import folder_of, kept_name
-from pipeline.problems.process import Line, finished, lines_of
+from pipeline.problems.process import LINES, Line, finished, lines_of
 from pipeline.problems.run import BEYOND_NOISE, Block, Outcome, Run, Training
 from pipeline.problems.scripts import ScriptProblem
 
 RISEN = 0.1
 """Share of its first epoch's training loss by which a run must end above it to have diverged: it is no slow run then."""
 NAN = float("nan")
+LOOK = 1.0
+"""Seconds after which whoever waits for a run looks whether somebody is still at it."""
 
 
 def train(problem: ScriptProblem, run: Run, *, device: torch.device, search: bool = False) -> Training:
@@ -25,8 +29,8 @@ def train(problem: ScriptProblem, run: Run, *, device: torch.device, search: boo
     folder, asked = folder_of(kept_name(problem, run, device)), problem.asked(run, device, search=search)
     figures: list[Line] = []
     test: Line = {}
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / "lock"):
+    lock, folder = _taken(folder, problem.params.script.timeout)
+    with lock:
         lines = finished(folder, asked) or lines_of(problem.name, problem.params.script, asked, folder)
         for line in lines:
             if line.get("epoch") == len(figures) + 1:
@@ -34,6 +38,24 @@ def train(problem: ScriptProblem, run: Run, *, device: torch.device, search: boo
                 yield _block(len(figures), line)
             test = line.get("finish", test)
     return _outcome(figures, test)
+
+
+def _taken(folder: Path, timeout: float) -> tuple[FileLock, Path]:
+    """A run's folder, locked, once nobody else is at work in it.
+
+    Whoever is there ends a script that is silent for ``timeout`` seconds. Has it been silent for twice as long, he stands still
+    himself, on a machine that is lost perhaps: then it is a folder beside that one.
+    """
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / "lock")
+        try:
+            lock.acquire(timeout=LOOK)
+        except Timeout:
+            if (folder / LINES).exists() and time.time() - (folder / LINES).stat().st_mtime > 2 * timeout:
+                folder = folder.with_name(f"{folder.name}-again")
+        else:
+            return lock, folder
 
 
 def failed(run: Run) -> Training:

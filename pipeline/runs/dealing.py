@@ -2,8 +2,9 @@
 
 import functools
 import pickle
+import queue
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 
 import torch
@@ -19,11 +20,13 @@ from pipeline.engine.training import tell as warn
 from pipeline.problems.problem import Problem
 from pipeline.problems.run import CURVES, Block, History, Run, Training, collect
 from pipeline.problems.scripts import ScriptError
-from pipeline.runs.executor import ExecutorError, Trainers, Workers, tell
+from pipeline.runs.executor import HERE, ExecutorError, Trainers, Workers, tell
 from pipeline.runs.unfinished import checkpoint_of
 
 WORK_AT_ONCE = 2e12
 """Weights × samples × epochs of a portion of a stack, which two cores train in about half a minute: what a kill may cost."""
+WORTH_SENDING = 1e11
+"""The same of compiled runs, a second or two on two cores, of which sending them to a cluster costs a tenth or more."""
 SMALLEST_CUT = 140
 """Runs up to which stacked tensors stay together."""
 SIDE_BY_SIDE = 16
@@ -58,16 +61,20 @@ def trained(
     process of the executor is lost.
     """
     for optimizer, group in by_optimizer(problem, [runs[place] for place in wanted]):
-        left = sorted((wanted[number] for number in group), key=lambda place: (runs[place].stream, runs[place].seed, place))
+        in_order = sorted((wanted[number] for number in group), key=lambda place: (runs[place].stream, runs[place].seed, place))
+        left = dict.fromkeys(in_order)
         for way in (possible := ways(problem, optimizer, device)):
             helpers = workers.trainers(problem, way, device)
-            portions = cut(problem, optimizer, left, way, device, workers.count, helpers.slots)
+            if way == "compiled" and len(left) * work_of_run(problem, optimizer) < WORTH_SENDING:
+                helpers = HERE
+            portions = cut(problem, optimizer, list(left), way, device, workers.count, helpers.slots)
             checkpoints = functools.partial(checkpoint_of, device=device, search=search)
             how = functools.partial(train_by, way, device=device, search=search, checkpoint_of=checkpoints)
             failures = Failures(runs, wanted)
             try:
                 for places, found in _in_portions(problem, runs, portions, how, helpers, listen):
-                    left = [place for place in left if place not in places]
+                    for place in places:
+                        del left[place]
                     if isinstance(found, ScriptError):
                         failures.note(places, found)
                     else:
@@ -127,15 +134,19 @@ def cut(
     processes = slots or processes
     size = 1
     if way not in ONE_BY_ONE:
-        budget = problem.budget()
-        of_run = numbers_of_state(problem, optimizer) * budget.epochs * budget.steps_per_epoch * problem.params.batch_size
-        size = max(processes, int(WORK_AT_ONCE / of_run))
+        size = max(processes, int(WORK_AT_ONCE / work_of_run(problem, optimizer)))
         if slots:
             size = min(size, max(SIDE_BY_SIDE, -(-len(places) // slots)))
     if way == "tensors" and device.type == "cpu" and len(places) > SMALLEST_CUT:
         in_memory = fitting(problem, optimizer, torch.float32, problem.params.batch_size)
         size = max(1, min(size, LARGEST_CUT, -(-len(places) // processes), in_memory // processes))
     return [places[start : start + size] for start in range(0, len(places), size)]
+
+
+def work_of_run(problem: Problem, optimizer: Component) -> int:
+    """Weights × samples × epochs."""
+    budget = problem.budget()
+    return numbers_of_state(problem, optimizer) * budget.epochs * budget.steps_per_epoch * problem.params.batch_size
 
 
 def _in_portions(
@@ -165,6 +176,7 @@ def _dealt(
     """The portions' numbers and histories from elsewhere, as they are done."""
     content = _packed(problem)
     futures: dict[Future[bytes], int] = {}
+    ended = queue.SimpleQueue[Future[bytes]]()
     passed_on = [0] * len(portions)
 
     def pass_on(number: int, block: Block) -> None:
@@ -175,19 +187,22 @@ def _dealt(
 
     try:
         for number, runs in enumerate(portions):
-            futures[workers.send(_title(problem, runs), _trained, content, runs, train, number)] = number
+            future = workers.send(_title(problem, runs), _trained, content, runs, train, number)
+            futures[future] = number
+            future.add_done_callback(ended.put)
         while futures:
-            done, _ = wait(futures, timeout=LISTENING_SECONDS, return_when=FIRST_COMPLETED)
+            done = _within(ended, LISTENING_SECONDS)
             for number, block in workers.heard():
                 pass_on(number, block)
-            for future in done:
-                number = futures.pop(future)
-                if isinstance(error := future.exception(), ScriptError):
-                    yield number, error
-                else:
-                    history: History = pickle.loads(future.result())  # noqa: S301  # from a process of our own
-                    pass_on(number, history.curves)
-                    yield number, history
+            if done is None:
+                continue
+            number = futures.pop(done)
+            if isinstance(error := done.exception(), ScriptError):
+                yield number, error
+            else:
+                history: History = pickle.loads(done.result())  # noqa: S301  # from a process of our own
+                pass_on(number, history.curves)
+                yield number, history
     except BrokenProcessPool:
         raise ExecutorError(
             f"problem {problem.name}: a process that trained its runs is gone, killed perhaps for the memory it took; what was "
@@ -196,6 +211,14 @@ def _dealt(
     finally:
         for future in futures:
             future.cancel()
+
+
+def _within(ended: "queue.SimpleQueue[Future[bytes]]", seconds: float) -> "Future[bytes] | None":
+    """The next one, if it comes within so many seconds."""
+    try:
+        return ended.get(timeout=seconds)
+    except queue.Empty:
+        return None
 
 
 def _after(block: Block, epochs: int) -> Block | None:

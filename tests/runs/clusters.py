@@ -70,17 +70,17 @@ def environment(**more: str) -> dict[str, str]:
 class Dask:
     """A scheduler and its workers."""
 
-    def __init__(self, folder: Path, stack: ExitStack) -> None:
+    def __init__(self, folder: Path, stack: ExitStack, **environment: str) -> None:
         self._folder, self._stack = folder, stack
         self.address, self.workers = "", list[subprocess.Popen[bytes]]()
-        self.begin()
+        self.begin(0, **environment)
 
-    def begin(self, port: int = 0) -> None:
+    def begin(self, port: int = 0, **environment: str) -> None:
         """Start the scheduler."""
         file = self._folder / "scheduler.json"
         file.unlink(missing_ok=True)
         words = ["--port", str(port), "--host", "127.0.0.1", "--no-dashboard", "--scheduler-file", str(file)]
-        self.scheduler = self._started("scheduler", *words)
+        self.scheduler = self._started("scheduler", *words, **environment)
         until = time.monotonic() + 30
         while not self.address or not file.exists():
             assert time.monotonic() < until, (self._folder / "scheduler.txt").read_text()
@@ -116,10 +116,10 @@ def end(process: "subprocess.Popen[bytes]") -> None:
 
 
 @contextmanager
-def dask(folder: Path, workers: int = 2) -> Iterator[Dask]:
-    """In the block there are a scheduler and so many workers, with one thread each."""
+def dask(folder: Path, workers: int = 2, **environment: str) -> Iterator[Dask]:
+    """In the block there are a scheduler, with these variables, and so many workers with one thread each."""
     with ExitStack() as stack:
-        found = Dask(folder, stack)
+        found = Dask(folder, stack, **environment)
         for _ in range(workers):
             found.add()
         yield found

@@ -12,8 +12,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
+from pipeline.runs import dealing
 from pipeline.runs.executor import ExecutorError
 from pipeline.stages import dataset, train
 from tests.runs import clusters
@@ -55,8 +57,9 @@ def trained(folder: Path, executor: str, *names: str) -> None:
 
 
 def test_every_way_of_training_gives_the_bytes_that_it_gives_here(
-    tmp_path: Path, dask: Dask, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, dask: Dask, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(dealing, "WORTH_SENDING", 0)
     here = study(tmp_path / "here", *ALL)
     there = tmp_path / "there"
     shutil.copytree(here, there)
@@ -79,6 +82,16 @@ def test_a_cluster_that_is_not_there_is_told_in_a_line(tmp_path: Path, is_there:
     assert wrong in str(error.value)
     assert "\n" not in str(error.value)
     assert not list((folder / ".state/cluster").iterdir())
+
+
+def test_what_is_trained_sooner_than_sent_is_trained_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = study(tmp_path / "study", "compiled")
+    trained(folder, "dask:tcp://127.0.0.1:9", "compiled")
+    assert len(results(folder)) == 4
+    shutil.rmtree(folder / ".state")
+    monkeypatch.setattr(dealing, "WORTH_SENDING", 0)
+    with pytest.raises(ExecutorError, match="no Dask scheduler answers"):
+        trained(folder, "dask:tcp://127.0.0.1:9", "compiled")
 
 
 def test_who_has_nothing_to_train_needs_no_cluster(tmp_path: Path) -> None:
@@ -157,11 +170,20 @@ def test_two_studies_share_a_cluster_and_an_edit_of_their_code_counts_at_once(tm
     assert results(folders["False"]) == first["False"]
 
 
-def waiting(folder: Path, seconds: float) -> None:
-    """Each epoch of the script takes so long."""
+def waiting(folder: Path, seconds: float, more: str = "timeout: 3600") -> None:
+    """Each epoch of the script takes so long; the script has one more key."""
     params = folder / "params.yaml"
     text = params.read_text(encoding="utf-8")
-    params.write_text(text.replace("steps_per_epoch: 4}", f"steps_per_epoch: 4, args: {{wait: {seconds}}}}}"), encoding="utf-8")
+    params.write_text(
+        text.replace("steps_per_epoch: 4}", f"steps_per_epoch: 4, {more}, args: {{wait: {seconds}}}}}"), encoding="utf-8"
+    )
+
+
+def of_few(folder: Path) -> None:
+    """The study has less schedulers."""
+    params = folder / "params.yaml"
+    few = re.sub(r"^  (StepLR|ExponentialLR):.*\n", "", params.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    params.write_text(few, encoding="utf-8")
 
 
 def needing(folder: Path, resources: str) -> None:
@@ -237,6 +259,78 @@ def test_workers_that_are_killed_at_random_and_a_scheduler_that_is_started_anew_
 
 
 @pytest.mark.slow
+def test_a_worker_that_stands_still_costs_no_result(tmp_path: Path) -> None:
+    """As a node does that is lost, or swaps: the scheduler gives it up, and another worker does what it was at."""
+    folder = study(tmp_path / "study", "script")
+    waiting(folder, 0.3, more="timeout: 3")
+    told(stage(folder, "dataset", "script", "local:1"))
+    with clusters.dask(tmp_path, DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL="3s") as dask:
+        process = stage(folder, "train", "script", f"dask:{dask.address}")
+        clusters.until(lambda: len(clusters.scripts(dask)) == 2, "both workers are at it")
+        for each in [*clusters.family(dask.workers[0].pid), psutil.Process(dask.workers[0].pid)]:
+            each.suspend()
+        told(process)
+    there = results(folder)
+    shutil.rmtree(folder / ".state")
+    told(stage(folder, "train", "script", "local:2"))
+    assert results(folder) == there
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_from_its_checkpoint_on_another_worker(tmp_path: Path) -> None:
+    folder = study(tmp_path / "study", "script")
+    of_few(folder)
+    (folder / "inputs/train.py").write_text(GOES_ON, encoding="utf-8")
+    told(stage(folder, "dataset", "script", "local:1"))
+    with clusters.dask(tmp_path, workers=1) as dask:
+        process = stage(folder, "train", "script", f"dask:{dask.address}")
+        clusters.until(lambda: len(epochs_of(folder)) == 2, "a run has ended its second epoch")
+        clusters.end(dask.workers[0])
+        dask.add()
+        told(process)
+    first = epochs_of(folder)
+    assert first == [0, 1, 2], "its third epoch is the first that the other worker did"
+    there = results(folder)
+    shutil.rmtree(folder / ".state")
+    told(stage(folder, "train", "script", "local:1"))
+    assert results(folder) == there
+
+
+def epochs_of(folder: Path) -> list[int]:
+    """The epochs of the first run that were trained, in order."""
+    file = folder / "inputs/epochs.txt"
+    lines = [line.split() for line in (file.read_text("utf-8") if file.exists() else "").splitlines()]
+    return [int(epoch) for run, epoch in lines if run == lines[0][0]]
+
+
+GOES_ON = """\
+import os, time
+from pathlib import Path
+
+import torch
+
+from pipeline.trial import trial
+
+torch.manual_seed(trial.seed)
+model = torch.nn.Linear(2, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=trial.lr)
+scheduler = trial.scheduler(optimizer, steps_per_epoch=4)
+for epoch in trial.epochs(model=model, optimizer=optimizer, scheduler=scheduler):
+    time.sleep(0.6)
+    for _ in range(4):
+        loss = (model(torch.randn(8, 2)) ** 2).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        scheduler.step()
+    trial.report(train_loss=loss.item(), validation_loss=loss.item())
+    with Path(__file__).with_name("epochs.txt").open("a") as file:
+        print(trial.folder.name, epoch, file=file)
+trial.finish(test_loss=loss.item())
+"""
+
+
+@pytest.mark.slow
 def test_an_interrupt_leaves_nothing_at_work_and_what_always_fails_is_told(tmp_path: Path) -> None:
     folder = study(tmp_path / "study", "script")
     waiting(folder, 60)
@@ -287,9 +381,7 @@ class Own(nn.Linear):
 @pytest.mark.slow
 def test_jobs_of_submitit_give_the_same_bytes_and_end_with_whoever_asked(tmp_path: Path) -> None:
     here = study(tmp_path / "here", "tensors", "script")
-    params = here / "params.yaml"
-    few = re.sub(r"^  (StepLR|ExponentialLR):.*\n", "", params.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    params.write_text(few, encoding="utf-8")
+    of_few(here)
     there = tmp_path / "there"
     shutil.copytree(here, there)
     slurm = "slurm:cluster=local,jobs=6,time=5,partition=none"

@@ -120,8 +120,8 @@ class Cluster:
         return max(1, self._connected().slots(self._resources))
 
     def where(self) -> str:
-        """How many slots are at it."""
-        return f" by {self._connected().slots(self._resources)} slots of the cluster"
+        """How many slots are at it; none where all is done here so far."""
+        return f" by {self._engine.slots(self._resources)} slots of the cluster" if self._engine else ""
 
     def submit(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> "Future[T]":
         """Here."""

@@ -42,6 +42,7 @@ class Dask:
         self._tasks: dict[str, Any] = {}
         self._told: queue.SimpleQueue[tuple[str, bytes]] = queue.SimpleQueue()
         self._workers: list[Any] = []
+        self._slots: dict[str, int] = {}
         self._known = 0.0
         for name in [name for name in logging.root.manager.loggerDict if name.startswith(("distributed", "tornado"))]:
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)  # what matters is told in our words
@@ -54,14 +55,16 @@ class Dask:
         if time.monotonic() - self._known > NEWS:
             with contextlib.suppress(OSError, TimeoutError):
                 self._workers = list(self._client.scheduler_info(n_workers=-1)["workers"].values())
-            self._known = time.monotonic()
-        asked, offered = _asked(resources), [worker["resources"] for worker in self._workers]
-        shares = [[each.get(name, 0) // needed for name, needed in asked.items()] for each in offered]
-        found = sum(int(min([worker["nthreads"], *share])) for worker, share in zip(self._workers, shares, strict=True))
-        if not found and offered:
-            words = " ".join(f"{name}={needed}" for name, needed in asked.items())
+            self._slots, self._known = {}, time.monotonic()
+        asked = _asked(resources)
+        words = " ".join(f"{name}={needed}" for name, needed in asked.items())
+        if words not in self._slots:
+            offers = [{"nthreads": one["nthreads"], **one["resources"]} for one in self._workers]
+            needed = {"nthreads": 1, **asked}
+            self._slots[words] = sum(int(min(offer.get(name, 0) // needed[name] for name in needed)) for offer in offers)
+        if not self._slots[words] and self._workers:
             raise ExecutorError(f'no worker offers {words}; start some so: `dask worker {self._address} --resources "{words}"`')
-        return found
+        return self._slots[words]
 
     def keep(self, name: str, content: bytes) -> None:
         """By a plugin: the scheduler gives it to every worker."""
