@@ -1,7 +1,7 @@
 """Training scripts as problems: what a run costs beside the script's own time, and 20 kills in a study of one.
 
     python -m benchmarks.scripts           # both, in a few minutes
-    python -m benchmarks.scripts minute    # what a run of a minute takes beside its script: steps in pairs, and the watching
+    python -m benchmarks.scripts minute    # the same of whole runs of a minute, in turns; and its parts, in ten minutes
 
 Seconds are of the processor (user and system, all processes): other work on the machine does not enter them.
 """
@@ -28,6 +28,8 @@ from pipeline.problems.process import lines_of
 
 ROOT = Path(__file__).parents[1]
 STEPS, EPOCHS, KILLS = 500, 10, 20
+OF_A_MINUTE = 10_000
+"""Steps in an epoch with which a script takes about a minute."""
 OWN = """
 import sys
 import torch
@@ -205,7 +207,7 @@ def costs() -> None:
     for what in ("pass", "import torch", "from pipeline.trial import trial"):
         print(f"  {what:34} {min(seconds(partial(started, '-c', what)) for _ in range(3)):6.2f} s")
     for samples in (64, 1024):
-        plain, whole = (min(seconds(partial(how, samples)) for _ in range(3)) for how in (by_itself, as_a_run))
+        plain, whole = (min(seconds(partial(how, samples, STEPS)) for _ in range(3)) for how in (by_itself, as_a_run))
         steps, more = STEPS * EPOCHS, whole - plain
         print(
             f"{steps} steps of {1000 * plain / steps:.2f} ms, {EPOCHS} epochs: {plain:.2f} s by itself, {whole:.2f} s as run: "
@@ -214,7 +216,10 @@ def costs() -> None:
 
 
 def minute() -> None:
-    """What a run of a minute takes beside the script: the process that watches it, and what its steps and reports take more."""
+    """What a run of a minute takes beside the script: whole, and the process that watches it, its steps and its reports."""
+    for _ in range(3):
+        plain, whole = (seconds(partial(how, 64, OF_A_MINUTE)) for how in (by_itself, as_a_run))
+        print(f"a script by itself takes {plain:.1f} s, as a run {whole:.1f} s: {100 * (whole / plain - 1):+.1f}%", flush=True)
     Path("inputs/idle.py").write_text(IDLE, "utf-8")
     asked = {"label": "", "number": 0, "seed": 0, "split": 0, "epochs": EPOCHS, "lr": 1e-3, "device": "cpu", "args": {}}
     asked |= {"rates": [1e-3] * STEPS * EPOCHS, "steps_per_epoch": STEPS}
@@ -247,26 +252,26 @@ def started(*words: str) -> None:
     subprocess.run([sys.executable, *words], env=os.environ | settled, check=True, stdout=subprocess.DEVNULL)
 
 
-def by_itself(samples: int) -> None:
+def by_itself(samples: int, steps: int) -> None:
     """The script without a study."""
-    Path("inputs/plain.py").write_text(written(PLAIN, samples), "utf-8")
+    Path("inputs/plain.py").write_text(written(PLAIN, samples, steps), "utf-8")
     started("inputs/plain.py")
 
 
-def as_a_run(samples: int) -> None:
+def as_a_run(samples: int, steps: int) -> None:
     """The same as a run."""
-    Path("inputs/run.py").write_text(written(WITH_TRIAL, samples), "utf-8")
+    Path("inputs/run.py").write_text(written(WITH_TRIAL, samples, steps), "utf-8")
     asked = {"label": "", "number": 0, "seed": 0, "split": 0, "epochs": EPOCHS, "lr": 1e-3, "device": "cpu", "args": {}}
-    asked |= {"rates": [1e-3] * STEPS * EPOCHS, "steps_per_epoch": STEPS}
+    asked |= {"rates": [1e-3] * steps * EPOCHS, "steps_per_epoch": steps}
     shutil.rmtree("progress", ignore_errors=True)
     assert any("finish" in line for line in lines_of("toy", Script(path="run.py"), asked, Path("progress/run").resolve()))
 
 
-def written(parts: dict[str, str], samples: int) -> str:
+def written(parts: dict[str, str], samples: int, steps: int) -> str:
     """The script."""
-    sizes = {"steps": STEPS, "epochs": EPOCHS}
+    sizes = {"steps": steps, "epochs": EPOCHS}
     lines = {name: text.format(**sizes) for name, text in parts.items()}
-    return OWN.format(samples=samples, steps=STEPS, **lines)
+    return OWN.format(samples=samples, steps=steps, **lines)
 
 
 def kills() -> None:

@@ -124,10 +124,7 @@ FRAMEWORKS = {"train_torch": "", "train_lightning": "pytorch_lightning", "train_
 def test_a_study_of_an_example_from_params_to_the_report(
     repository: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], name: str
 ) -> None:
-    """Two schedulers and two seeds, each run a process of its own; the rates used are those of the schedule.
-
-    The plain loop's has two trials a study, too: what a process is asked for is the same then, and the frameworks begin slowly.
-    """
+    """Two schedulers, two seeds and two trials, each run a process of its own; the rates used are those of the schedule."""
     if FRAMEWORKS[name] and not importlib.util.find_spec(FRAMEWORKS[name]):
         pytest.skip(f"{FRAMEWORKS[name]} is not installed; `make test` does that")
     monkeypatch.setenv("PIPELINE_EXECUTOR", "local:2")
@@ -137,7 +134,7 @@ def test_a_study_of_an_example_from_params_to_the_report(
     (repository / "params.yaml").write_text(STUDY.replace("NAME", name), encoding="utf-8")
     with helpers.shown_here():
         check.main()
-        for stage in (dataset, train, tune)[: 2 if FRAMEWORKS[name] else 3]:
+        for stage in (dataset, train, tune):
             stage.main("it")
         report.main()
     answer.main()
@@ -150,12 +147,11 @@ def test_a_study_of_an_example_from_params_to_the_report(
         expected = trace(schedule, problem.optimizers_for(schedule), problem.lr, problem.budget()).lr
         for _, own in curves[curves["scheduler"] == label].groupby("run"):
             assert own["lr"].tolist() == expected[:: problem.budget().steps_per_epoch].tolist()
-    for kind in ("train", "tune")[: 1 if FRAMEWORKS[name] else 2]:
+    for kind in ("train", "tune"):
         runs = pd.read_parquet(f"results/it/{kind}/runs.parquet")
         assert not runs["diverged"].any()
         assert runs["test_metric"].between(0, 1).all()
-    if not FRAMEWORKS[name]:
-        assert len(pd.read_parquet("results/it/tune/trials.parquet")) == 2 * 2 * 2
+    assert len(pd.read_parquet("results/it/tune/trials.parquet")) == 2 * 2 * 2
 
 
 STUDY = """

@@ -20,7 +20,7 @@ from typing import Any, Protocol, Self, TypeVar
 import torch
 
 from pipeline.config.errors import PipelineError, shortage
-from pipeline.engine.device import CLUSTERS, EXECUTOR, cores
+from pipeline.engine.device import EXECUTOR, cores
 from pipeline.problems.problem import Problem
 from pipeline.problems.run import Block
 
@@ -195,8 +195,8 @@ class Processes(_Local, ProcessPoolExecutor):
 
 
 CLUSTER = "pipeline.runs.cluster.controller:Cluster"
-ENGINE = "pipeline.runs.cluster.{}:{}"
-"""That of a kind of cluster, which is made with what stands behind the colon in ``PIPELINE_EXECUTOR``."""
+ENGINES = {"dask": "pipeline.runs.cluster.dask:Dask", "slurm": "pipeline.runs.cluster.slurm:Slurm"}
+"""By the kind of cluster; each is made with what stands behind the colon in ``PIPELINE_EXECUTOR``."""
 WORDS = "local, local:8 for eight processes, dask:tcp://head:8786 or slurm:partition=gpu,time=60"
 
 
@@ -209,9 +209,9 @@ def executor() -> AbstractContextManager[Workers]:
     kind, words = _named()
     count = process_count()
     local = Processes(count, is_copied=kind == "fork") if count > 1 else Here()
-    if kind not in CLUSTERS:
+    if kind not in ENGINES:
         return local
-    found: AbstractContextManager[Workers] = _at(CLUSTER)(_at(ENGINE.format(kind, kind.capitalize())), words, local)
+    found: AbstractContextManager[Workers] = _at(CLUSTER)(_at(ENGINES[kind]), words, local)
     return found
 
 
@@ -224,7 +224,7 @@ def _at(place: str) -> Any:
 def process_count() -> int:
     """How many processes of this machine it names."""
     kind, words = _named()
-    if kind in CLUSTERS and words:
+    if kind in ENGINES and words:
         return cores()
     if kind not in {"local", "fork"} or (words and not (words.isdecimal() and int(words))):
         raise ExecutorError(f"{VARIABLE} is {os.environ[VARIABLE]}, which is no executor; write {WORDS}")
