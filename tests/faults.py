@@ -519,14 +519,14 @@ def later(after: float, *steps: Callable[[], None]) -> Iterator[None]:
 
 
 def _wait_for(port: int) -> None:
-    """Until a server answers, which takes MLflow's a minute on a busy machine."""
+    """Until MLflow's server answers from its database, which takes it a minute on a busy machine: its port is open before."""
     until = time.monotonic() + LONGEST
-    while not _answers(port) and time.monotonic() < until:
+    while not _answers(f"http://127.0.0.1:{port}/api/2.0/mlflow/experiments/search?max_results=1") and time.monotonic() < until:
         time.sleep(0.1)
 
 
-def _answers(port: int) -> bool:
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+def _answers(address: str) -> bool:
+    with contextlib.suppress(OSError), urllib.request.urlopen(address, timeout=10):
         return True
     return False
 
@@ -621,7 +621,8 @@ def outage(bench: Bench, number: int) -> Row:
             shown = clone.shown(where)
             row.lost += shown != expected
             row.stuck += ended[-1].code != 0
-            row.notes += [f"{name}: {len(shown[0])} of {len(expected[0])} runs, {shown[1]}"] * (shown != expected)
+            if shown != expected or ended[-1].code:
+                row.notes.append(f"{name}: {len(shown[0])} of {len(expected[0])} runs, {shown[1]}\n{ended[-1].said[-3000:]}")
     ended += [clone.run(repro()), clone.run(MIRROR)]
     return bench.judge(row, clone, *ended, what=name)
 
