@@ -149,11 +149,12 @@ class Processes(_Local, ProcessPoolExecutor):
         context = multiprocessing.get_context("fork" if is_copied else "spawn")
         self.count = count
         try:
+            _begin_threads(2)  # where its own second one cannot begin, the first ends, and all that is submitted waits for ever
             self._blocks = context.SimpleQueue()
             super().__init__(count, mp_context=context, initializer=_begin, initargs=(self._blocks,))
-        except OSError as error:
+        except (OSError, RuntimeError) as error:
             if lacking := shortage(error):
-                lacking = "shared memory" if error.errno == errno.ENOSPC else lacking
+                lacking = "shared memory" if getattr(error, "errno", 0) == errno.ENOSPC else lacking
                 raise ExecutorError(f"no process can be begun for lack of {lacking}; {VARIABLE}=local:1 needs none") from error
             raise
         if is_copied:
@@ -235,6 +236,21 @@ def _named() -> tuple[str, str]:
     """Kind, and the words behind it, as they are given."""
     kind, _, words = (os.environ.get(VARIABLE) or "local").partition(":")
     return kind, words
+
+
+def _begin_threads(count: int) -> None:
+    """Begin so many threads side by side, and end them; RuntimeError where there is no room for them."""
+    is_over = threading.Event()
+    begun: list[threading.Thread] = []
+    try:
+        for _ in range(count):
+            thread = threading.Thread(target=is_over.wait)
+            thread.start()
+            begun.append(thread)
+    finally:
+        is_over.set()
+        for thread in begun:
+            thread.join()
 
 
 def _is_foreign(thread: threading.Thread) -> bool:

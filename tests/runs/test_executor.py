@@ -180,3 +180,18 @@ def is_running(number: int) -> bool:
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     return False
+
+
+def test_processes_for_which_there_are_no_threads_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second thread of a pool is begun by its first, which ends where it cannot: what was submitted waited for ever."""
+    start, begun = threading.Thread.start, list[threading.Thread]()
+
+    def start_one(thread: threading.Thread) -> None:
+        if begun:
+            raise RuntimeError("can't start new thread")
+        begun.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_one)
+    with pytest.raises(ExecutorError, match="for lack of processes or threads; PIPELINE_EXECUTOR=local:1 needs none"):
+        Processes(2)
