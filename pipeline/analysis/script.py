@@ -4,6 +4,7 @@ Whoever wants the result in their own code copies it from there. Optimizer and s
 :mod:`pipeline.analysis.snippet`; a model, loss or metric that is not torch's is imported from where it lives.
 """
 
+import functools
 import json
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
@@ -191,8 +192,12 @@ def _training(problem: ProblemParams, optimizer: Component, average: Mapping[str
     }
 
 
+@functools.cache
 def _environment() -> Environment:
-    """Nothing is escaped, for this is no HTML: what comes from the user goes through :func:`literal` or :func:`prose`."""
+    """Nothing is escaped, for this is no HTML: what comes from the user goes through :func:`literal` or :func:`prose`.
+
+    It is one for all scripts, so that each template is compiled once.
+    """
     return Environment(
         loader=PackageLoader("pipeline.analysis"),
         autoescape=False,  # noqa: S701  # a program, no page: texts come in as literals of Python
