@@ -117,7 +117,8 @@ def _of_column(proposal: Proposal, name: str) -> str:
     features = {column["name"]: Column.from_dict(column) for column in proposal.data.attrs["columns"]}
     is_category = name in features and bool(features[name].categories)
     as_kind: Kind = "category" if is_category else "number" if name in features else "auto"
-    cells = understood(raw, name, entry.get("missing_values", ()), as_kind, Remarks())
+    decimal = proposal.table.attrs.get("decimal", ".")
+    cells = understood(raw, name, entry.get("missing_values", ()), decimal, as_kind, Remarks())
     is_nested = raw.dtype == object and raw.map(pd.api.types.is_list_like).any()
     different = "" if is_nested else cells.nunique()
     if name == entry["target"]:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from pipeline.data.dates import as_dates
 from pipeline.data.mistakes import SHOWN, names_of
 
 MARKS = ("na", "n/a", "#n/a", "#n/a n/a", "#na", "<na>", "nan", "-nan", "null", "none", "nil", "?", "-", "--", ".")
@@ -16,22 +17,43 @@ Kind = Literal["auto", "number", "category"]
 """What a column is taken for; ``auto`` goes by its cells."""
 DECIMAL_COMMA = r"[+-]?\d*,\d+|[+-]?\d+"
 THOUSANDS = r"[+-]?[1-9]\d{0,2}(?:,\d{3})+|[+-]?\d+"
-_PLAIN = r"[+-]?\d+(?:\.\d+)?"
-_COMMAS = r"[+-]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?"
 _BLANK = "[ \u00a0\u202f'\u2019]"  # of any width, and what the Swiss write
-_BLANKS = rf"[+-]?[1-9]\d{{0,2}}(?:{_BLANK}\d{{3}})+(?:\.\d+)?"
-_POINTS = r"[+-]?[1-9]\d{0,2}(?:\.\d{3})+,\d+"
-_FORMS = tuple(
-    (how, re.compile(each), re.compile(one), taken_out)
-    for how, each, one, taken_out in (
-        ("", _PLAIN, _PLAIN, " "),
-        ("commas between thousands", f"{_COMMAS}|{_PLAIN}", _COMMAS, ","),
-        ("blanks between thousands", f"{_BLANKS}|{_PLAIN}", _BLANKS, _BLANK),
-        ("parentheses for a minus", rf"\((?:{_COMMAS}|{_PLAIN})\)|{_COMMAS}|{_PLAIN}", r"\(.*", "[,)]"),
-        ("points between thousands and decimal commas", rf"{_POINTS}|[+-]?\d+(?:,\d+)?", _POINTS, r"\."),
+
+
+@dataclass(frozen=True)
+class _Form:
+    """How numbers are written: in words, what each cell must look like, what some cell must, and what is to be taken out."""
+
+    how: str
+    each: re.Pattern[str]
+    one: re.Pattern[str]
+    taken_out: str
+
+
+def _forms(decimal: str) -> tuple[_Form, ...]:
+    """The forms of numbers where ``decimal`` is the mark: first those that it decides, then those that show another one."""
+    other = "," if decimal == "." else "."
+    at, apart = re.escape(decimal), re.escape(other)
+    names = {".": "points", ",": "commas"}
+    plain = rf"[+-]?\d+(?:{at}\d+)?"
+
+    def parted(by: str, mark: str = at, decimals: str = "?") -> str:
+        return rf"[+-]?[1-9]\d{{0,2}}(?:{by}\d{{3}})+(?:{mark}\d+){decimals}"
+
+    grouped, blanks, turned = parted(apart), parted(_BLANK), parted(at, apart, "")
+    between = "points between thousands and decimal commas" if decimal == "." else "commas between thousands and decimal points"
+    thousands = rf"[+-]?[1-9]\d{{0,2}}(?:{at}\d{{3}}){{2,}}"
+    rows = (
+        ("", plain, plain, " "),
+        (f"{names[other]} between thousands", f"{grouped}|{plain}", grouped, apart),
+        ("blanks between thousands", f"{blanks}|{plain}", blanks, _BLANK),
+        ("parentheses for a minus", rf"\((?:{grouped}|{plain})\)|{grouped}|{plain}", r"\(.*", f"[{other})]"),
+        (between, rf"{turned}|[+-]?\d+(?:{apart}\d+)?", turned, at),
+        (f"{names[decimal]} between thousands", rf"{parted(at)}|[+-]?\d+", thousands, at),
     )
-)
-"""How numbers are written: in words, what each cell must look like, what some cell must, and what is to be taken out."""
+    return tuple(_Form(how, re.compile(each), re.compile(one), taken_out) for how, each, one, taken_out in rows)
+
+
 _SIGNS = r"[%$€£¥]|USD|EUR|GBP|CHF|JPY"
 _ONE = rf"(?:\d{{1,3}}(?:(?:[.,]|{_BLANK})\d{{3}})+|\d+)(?:[.,]\d+)?"
 _LIKE_NUMBER = re.compile(
@@ -39,6 +61,16 @@ _LIKE_NUMBER = re.compile(
 )
 """A number with what people write beside it: a sign, a bound, a unit."""
 _DECIMAL = r"[+-]?\d*[.,]\d+|[+-]?\d+"
+_FORMS = {decimal: _forms(decimal) for decimal in ".,"}
+_SIGNED = _Form("decimal commas", re.compile(DECIMAL_COMMA), re.compile(".*,.*"), " ")
+"""What commas beside a sign are where they part no thousands."""
+_SHOW_COMMAS = rf".*(?:\.\d{{3}}(?:,\d+|\.\d{{3}})|{_BLANK}\d{{3}},\d+)"
+"""Marks that only decimal commas leave room for: 1.234,5 and 1.234.567 and 1 234,5."""
+_TIME = re.compile(
+    r"^(?:(?P<days>-?\d+) days?,? \+?)?(?P<hours>\d{1,3})(?P<mark>[:.])(?P<minutes>[0-5]\d)"
+    r"(?:(?P=mark)(?P<seconds>[0-5]\d(?:\.\d+)?))?(?: ?(?P<half>[AaPp])\.?[Mm]\.?)?$"
+)
+"""A time of day or a length of time: 8:05, 14:35:00, 18.00.00, 2:35 PM, 1 days 02:00:00."""
 MOSTLY = 0.9
 """The share of a column's texts from which on it is a column of numbers with slips among them."""
 _WORDS = {"true": "yes", "false": "no", "1": "yes", "0": "no"}
@@ -67,9 +99,12 @@ def _more(some: Sequence[str]) -> str:
 
 
 def understood(
-    values: "pd.Series[Any]", name: str, missing_values: Sequence[str | float], kind: Kind, remarks: Remarks
+    values: "pd.Series[Any]", name: str, missing_values: Sequence[str | float], decimal: str, kind: Kind, remarks: Remarks
 ) -> "pd.Series[Any]":
-    """The column as numbers where its texts are such, else with texts stripped of blanks and empty ones missing."""
+    """The column as numbers where its texts are such, else with texts stripped of blanks and empty ones missing.
+
+    ``decimal`` is the mark of the file's numbers. Times are numbers too, of hours.
+    """
     if values.dtype.kind == "m":
         return pd.Series(values.dt.total_seconds())
     values = without(values, missing_values)
@@ -79,8 +114,9 @@ def understood(
     texts = texts.str.replace(r'^="(.*)"$', r"\1", regex=True)  # as Excel is told to keep a text
     are_marks = texts.str.lower().isin(MARKS)
     known = texts[~are_marks]
-    numbers = None if known.empty else _as_numbers(known)
-    if numbers is None:
+    numbers = None if known.empty else _as_numbers(known, decimal)
+    hours = _as_hours(known) if numbers is None and not known.empty and kind != "category" else None
+    if numbers is None and hours is None:
         return _as_texts(texts, name, are_marks, remarks).reindex(values.index)
     if are_marks.any():
         marks = ", ".join(repr(mark) for mark in texts[are_marks].unique())
@@ -88,7 +124,11 @@ def understood(
     if kind == "auto" and are_codes(known):
         remarks.add("taken as codes, not numbers", f"{names_of([_telling(known)])} of {name}")
         kind = "category"
-    if kind == "category":
+    if hours is not None:
+        latest = hours.idxmax()
+        remarks.add("times taken as hours", f"{known[latest]!r} of {name} is {hours[latest]:.4g}")
+        return hours.reindex(values.index)
+    if kind == "category" or numbers is None:
         return known.reindex(values.index)
     found, how = numbers
     if how:
@@ -123,10 +163,10 @@ def like_numbers(texts: "pd.Series[str]") -> float:
     return 0.0 if are_codes(texts) else float(texts.map(lambda text: _LIKE_NUMBER.fullmatch(text) is not None).mean())
 
 
-def mixed_decimals(values: "pd.Series[Any]", is_comma: bool) -> tuple["pd.Series[bool]", "pd.Series[bool]"] | None:
+def mixed_decimals(values: "pd.Series[Any]", decimal: str) -> tuple["pd.Series[bool]", "pd.Series[bool]"] | None:
     """Rows of numbers with a decimal comma and rows of those with a decimal point, where a column has both and means the same.
 
-    ``is_comma`` says that the file's other columns have commas: then ``1,459`` beside ``2.5`` is no thousand.
+    ``decimal`` is the mark of the file's other columns: where that is a comma, ``1,459`` beside ``2.5`` is no thousand.
     """
     if not is_text(values):
         return None
@@ -135,8 +175,8 @@ def mixed_decimals(values: "pd.Series[Any]", is_comma: bool) -> tuple["pd.Series
     commas, points = (texts.str.fullmatch(rf"[+-]?\d*{mark}\d+").fillna(value=False) for mark in (",", r"\."))
     if not (commas.any() and points.any()) or known.str.fullmatch(_DECIMAL).mean() < MOSTLY:
         return None
-    are_thousands = not is_comma and _as_numbers(known) is not None
-    return None if are_thousands else (commas, points)
+    is_shown = decimal == "." or bool(known.str.fullmatch(_SHOW_COMMAS).any())
+    return None if is_shown and _as_numbers(known, decimal) is not None else (commas, points)
 
 
 def is_text(values: "pd.Series[Any]") -> bool:
@@ -156,21 +196,60 @@ def without(values: "pd.Series[Any]", missing_values: Sequence[str | float]) -> 
     return values.mask(values.astype("string").str.strip().isin([str(mark) for mark in missing_values]))
 
 
-def _as_numbers(texts: "pd.Series[str]") -> "tuple[pd.Series[float], str] | None":
+def shows_decimal_commas(texts: "pd.Series[str]") -> bool:
+    """Whether all are numbers, with a sign or marks between thousands perhaps, and some show that commas part decimals."""
+    known = texts[~texts.str.lower().isin(MARKS)]
+    if known.empty or not _LIKE_NUMBER.fullmatch(known.iloc[0]):
+        return False
+    _, bare = _without_sign(known)
+    if bare.str.fullmatch(DECIMAL_COMMA).all():
+        return not bare.str.fullmatch(THOUSANDS).all()
+    return bool(bare.str.fullmatch(_SHOW_COMMAS).any()) and _written(bare, _FORMS[","][1:3]) is not None
+
+
+def _as_numbers(texts: "pd.Series[str]", decimal: str) -> "tuple[pd.Series[float], str] | None":
     """The numbers that all these texts are, and how they are written if not plainly."""
     plain = pd.to_numeric(texts, errors="coerce")
-    if plain.notna().all():
+    if (is_plain := bool(plain.notna().all())) and decimal == ".":
         return plain.astype(np.float64), ""
-    if not _LIKE_NUMBER.fullmatch(texts.iloc[0]):
+    if not is_plain and not _LIKE_NUMBER.fullmatch(texts.iloc[0]):
         return None
     sign, bare = _without_sign(texts.str.replace("\u2212", "-", regex=False))
-    cells = bare.tolist()
-    for how, each, one, taken_out in _FORMS:
-        if all(map(each.fullmatch, cells)) and any(map(one.fullmatch, cells)):
-            written = bare.str.replace(taken_out, "", regex=True).str.replace("(", "-", regex=False)
-            numbers = pd.to_numeric(written.str.replace(",", ".", regex=False)).astype(np.float64)
-            return numbers, " and ".join(filter(None, (sign, how))) or "another minus"
+    if found := _written(bare, (*_FORMS[decimal], *[_SIGNED] * bool(sign))):
+        numbers, how = found
+        minus = "another minus" * (not (sign or how) and bool(texts.str.contains("\u2212", regex=False).any()))
+        return numbers, " and ".join(filter(None, (sign, how, minus)))
+    return (plain.astype(np.float64), "") if is_plain else None
+
+
+def _written(texts: "pd.Series[str]", forms: Sequence[_Form]) -> "tuple[pd.Series[float], str] | None":
+    """The numbers, by the first form that all these texts have, and that form in words."""
+    cells = texts.tolist()
+    for form in forms:
+        if all(map(form.each.fullmatch, cells)) and any(map(form.one.fullmatch, cells)):
+            bare = texts.str.replace(form.taken_out, "", regex=True).str.replace("(", "-", regex=False)
+            return pd.to_numeric(bare.str.replace(",", ".", regex=False)).astype(np.float64), form.how
     return None
+
+
+def _as_hours(texts: "pd.Series[str]") -> "pd.Series[float] | None":
+    """The hours that all these texts are as times of day or lengths of time; those with points, unless they are dates."""
+    if not _TIME.match(texts.iloc[0]):
+        return None
+    found = texts.str.extract(_TIME)
+    have_points, half = found["mark"] == ".", found["half"].str.lower()
+    if found["mark"].isna().any() or (have_points & found["seconds"].isna()).any() or half.isna().nunique() > 1:
+        return None
+    if have_points.any() and as_dates(texts, dayfirst=True) is not None:
+        return None
+    days, hours, minutes, seconds = (
+        pd.to_numeric(found[part]).fillna(0).astype(np.float64) for part in ("days", "hours", "minutes", "seconds")
+    )
+    if half.notna().any():
+        if not hours.between(1, 12).all():
+            return None
+        hours = hours % 12 + np.where(half == "p", 12.0, 0.0)
+    return 24 * days + hours + minutes / 60 + seconds / 3600
 
 
 def _without_sign(texts: "pd.Series[str]") -> tuple[str, "pd.Series[str]"]:

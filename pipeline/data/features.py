@@ -78,10 +78,10 @@ def _features(values: "pd.Series[Any]", name: str, options: Options, remarks: Re
         what = error.wrong.removeprefix(f"the column {name} ")
         raise ColumnError("drop", name, what, [name], "nested") from None
     kind: Kind = "category" if name in options.categorical else "number" if name in options.numeric else "auto"
-    if kind != "category" and (mixed := mixed_decimals(values, options.decimal == ",")):
+    if kind != "category" and (mixed := mixed_decimals(values, options.decimal)):
         what, right = mixed_marks(*mixed)
         raise ColumnError("path", name, what, [f"{right}, or {more('drop', options.drop, [name])}"])
-    cells = understood(values, name, options.missing_values, kind, remarks)
+    cells = understood(values, name, options.missing_values, options.decimal, kind, remarks)
     if cells.isna().all():
         raise ColumnError("drop", name, "is empty", [name])
     is_number = pd.api.types.is_numeric_dtype(cells) and not pd.api.types.is_bool_dtype(cells)
@@ -120,7 +120,8 @@ def _of_dates(values: "pd.Series[Any]", name: str, options: Options) -> list[Fea
         raise ColumnError("read", name, "holds dates that begin with the day or with the month", kind="ambiguous") from None
     if dates is None:
         shown = names_of(values.dropna().unique())
-        raise ColumnError("dates", name, f"holds no dates, or none in a form that is known ({shown})", kind="unknown")
+        found = "numbers, as times are, too" if values.dtype.kind == "f" else "no dates, or none in a form that is known"
+        raise ColumnError("dates", name, f"holds {found} ({shown})", kind="unknown")
     return [
         (Column(f"{name} ({part})"), PARTS_OF_DATES[part](dates).to_numpy(np.float64, na_value=np.nan))
         for part in options.dates[name]

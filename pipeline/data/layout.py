@@ -6,11 +6,15 @@ from collections.abc import Iterator, Sequence
 from itertools import count, islice
 from pathlib import Path
 
+from pipeline.data.cells import MARKS
 from pipeline.data.mistakes import DatasetError, entries, names_of, with_entries
 from pipeline.data.options import WHITESPACE, Reading
 
 SAMPLE = 20
 """Rows that a delimiter is recognised by."""
+BELOW = 500
+"""Rows that a header is told by."""
+YEARS = range(1900, 2101)
 
 
 class Cells:
@@ -61,7 +65,11 @@ def header_of(cells: Cells, sep: str, file: Path, target: str | None) -> tuple[l
     names = reading.names or (first if place is not None else [str(number) for number in range(len(first))])
     if place is None:
         line, rows = 0, cells.by(sep)
-    elif reading.header == "infer" and _is_data(first, target):
+    elif (
+        reading.header == "infer"
+        and target not in first
+        and _is_data(first, [row for _, row in islice(cells.by(sep), 1, BELOW)])
+    ):
         raise _no_header(first, reading, file, target)
     return _wide_enough(clean_names(names, file, reading), (row for _, row in rows), file, cells), line
 
@@ -89,19 +97,33 @@ def _each_once(names: Sequence[str]) -> list[str]:
     return found
 
 
-def _is_data(header: Sequence[str], target: str | None) -> bool:
-    """Whether the first line is a row: all numbers, other than pandas' names for nameless columns, or some and no target."""
-    are_numbers = [_is_number(cell) for cell in header if cell]
-    if target in header or [*header] == [str(number) for number in range(len(header))]:
+def _is_data(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+    """Whether the first line is a row like those below it: it has numbers above numbers, or texts that are met again there."""
+    columns = [
+        (cell, [row[place] for row in rows if len(row) > place and _says(row[place])]) for place, cell in enumerate(first)
+    ]
+    above_numbers = [cell for cell, below in columns if _says(cell) and below and all(map(_is_number, below))]
+    if not all(map(_is_number, above_numbers)):
         return False
-    return all(are_numbers) or (any(are_numbers) and (target is not None or not _count_on(header)))
+    if numbers := [cell for cell in first if _is_number(cell)]:
+        return not _are_names(numbers, [*first], [below for cell, below in columns if _is_number(cell)])
+    return len(first) > 1 and all(cell in below for cell, below in columns)
 
 
-def _count_on(header: Sequence[str]) -> bool:
-    """Whether the numbers in it are such as names count by: years, weeks."""
-    numbers = [int(cell) for cell in header if cell.isdigit()]
-    is_whole = len(numbers) == sum(_is_number(cell) for cell in header if cell)
-    return is_whole and len(numbers) > 1 and numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+def _says(cell: str) -> bool:
+    return cell != "" and cell.lower() not in MARKS
+
+
+def _are_names(numbers: Sequence[str], first: Sequence[str], below: Sequence[Sequence[str]]) -> bool:
+    """Whether numbers in a first line are such as columns are called: pandas' own, or years and weeks beside a text."""
+    if list(numbers) == [str(number) for number in range(len(first))]:
+        return True
+    if len(numbers) == len([cell for cell in first if cell]) or not all(number.isdigit() for number in numbers):
+        return False
+    whole = [int(number) for number in numbers]
+    count_on = len(whole) > 1 and whole == list(range(whole[0], whole[0] + len(whole)))
+    have_decimals = all(not all(cell.isdigit() for cell in cells) for cells in below)
+    return count_on or (all(year in YEARS for year in whole) and have_decimals)
 
 
 def _is_number(text: str) -> bool:
@@ -109,7 +131,7 @@ def _is_number(text: str) -> bool:
         float(text.replace(",", "."))
     except ValueError:
         return False
-    return True
+    return any(map(str.isdigit, text))  # `inf` and `nan` are names
 
 
 def _no_header(first: Sequence[str], reading: Reading, file: Path, target: str | None) -> DatasetError:

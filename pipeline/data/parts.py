@@ -37,7 +37,7 @@ def groups_of(table: pd.DataFrame, name: str) -> Indices:
 def _texts(values: "pd.Series[Any]", name: str, key: str) -> "pd.Series[Any]":
     """The column as it is, but for blanks around its texts; without empty cells."""
     refuse_unusable(values, name, key)
-    values = understood(values, name, (), "category", remarks=Remarks())
+    values = understood(values, name, (), ".", "category", Remarks())
     refuse_unusable(values, name, key)
     return values
 
@@ -71,7 +71,7 @@ def _dealt(
 def _steps(values: "pd.Series[Any]", name: str, options: Options) -> Indices:
     """The number of each row's time step. Numbers and dates follow one another in time; of texts, only dates do."""
     refuse_unusable(values, name, "order")
-    values = understood(values, name, options.missing_values, "number", remarks=Remarks())
+    values = understood(values, name, options.missing_values, options.decimal, "number", Remarks())
     refuse_unusable(values, name, "order")
     if values.dtype.kind not in "iuf":
         values = _moments(values, name, options)

@@ -135,8 +135,9 @@ def candidates(table: pd.DataFrame) -> dict[str, str]:
     found = {}
     for name in reversed(table.columns):
         try:
-            values = table[name][labelled(table, Options(name, unlabelled="drop"), Remarks())]
-            classes = target_of(values.reset_index(drop=True), Options(name), Remarks())[1] if len(values) else None
+            options = Options(str(name), unlabelled="drop", decimal=table.attrs.get("decimal", "."))
+            values = table[name][labelled(table, options, Remarks())]
+            classes = target_of(values.reset_index(drop=True), options, Remarks())[1] if len(values) else None
         except DatasetError:
             continue
         are_few = classes is not None and len(classes) <= max(MOST_CLASSES * len(table), 2)

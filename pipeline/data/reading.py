@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline.config.wording import suggestion
-from pipeline.data.cells import DECIMAL_COMMA, THOUSANDS, are_codes
+from pipeline.data.cells import DECIMAL_COMMA, THOUSANDS, are_codes, shows_decimal_commas
 from pipeline.data.layout import Cells, clean_names, delimiter_of, header_of
 from pipeline.data.mistakes import SHOWN, DatasetError, entries, names_of
 from pipeline.data.options import WHITESPACE, Reading
@@ -216,16 +216,26 @@ def _by_pandas(
 
 
 def _has_decimal_commas(table: pd.DataFrame, sep: str, reading: Reading) -> bool:
-    """Whether there is a column of nothing but numbers with commas in them, and these do not part thousands."""
+    """Whether a column shows them: one of plain numbers, or one of amounts where no other column has decimal points."""
     texts = {name: table[name].dropna().str.strip() for name in table if pd.api.types.is_string_dtype(table[name])}
     written = {name: some for name, some in texts.items() if len(some) and some.str.fullmatch(DECIMAL_COMMA).all()}
     unclear = [name for name, some in written.items() if some.str.fullmatch(THOUSANDS).all()]
-    if sep == ";" and unclear and len(unclear) == len(written):  # where commas are rarely between thousands
+    if len(unclear) < len(written):
+        return True
+    if any(map(shows_decimal_commas, texts.values())) and not any(_has_decimal_points(table[name]) for name in table):
+        return True
+    if sep == ";" and unclear:  # where commas are rarely between thousands
         shown = names_of(written[unclear[0]].unique())
         decimal, thousands = ({"read": {**reading.given, key: ","}} for key in ("decimal", "thousands"))
         what = f"the column {unclear[0]} holds {shown}, and a comma may part decimals or thousands"
         raise DatasetError("read", what, f"write {entries(decimal)} or {entries(thousands)}", decimal)
-    return len(unclear) < len(written)
+    return False
+
+
+def _has_decimal_points(values: "pd.Series[Any]") -> bool:
+    """Whether some are no thousands parted by a point, as 1.234 may be."""
+    known = values.dropna()
+    return values.dtype.kind == "f" and not ((known == known.round(3)) & ((known.abs() >= 1) | (known == 0))).all()
 
 
 # What a file is packed and encoded in

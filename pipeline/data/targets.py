@@ -53,7 +53,7 @@ def weights_of(values: "pd.Series[Any]", options: Options) -> npt.NDArray[np.flo
     """How much each row counts in the loss."""
     name = str(options.weight)
     refuse_unusable(values, name, "weight")
-    numbers = understood(values, name, options.missing_values, "number", remarks=Remarks())
+    numbers = understood(values, name, options.missing_values, options.decimal, "number", Remarks())
     refuse_unusable(numbers, name, "weight")
     if not pd.api.types.is_numeric_dtype(numbers) or pd.api.types.is_bool_dtype(numbers):
         raise DatasetError("weight", f"the column {name} holds {names_of(numbers.unique())}, no numbers", "name another column")
@@ -68,11 +68,11 @@ def target_of(values: "pd.Series[Any]", options: Options, remarks: Remarks) -> T
     """Classes from 0 up and their names, in order, the positive one of two last; or the numbers to be predicted."""
     name = options.target
     refuse_nested(values, name, "target", "name another column")
-    if options.task != "classification" and (mixed := mixed_decimals(values, options.decimal == ",")):
+    if options.task != "classification" and (mixed := mixed_decimals(values, options.decimal)):
         wrong, remedy = mixed_marks(*mixed)
         raise DatasetError("target", f"the column {name} {wrong}", remedy)
     kind: Kind = "number" if options.task == "regression" else "auto"
-    given, values = values, understood(values, name, options.missing_values, kind, remarks)
+    given, values = values, understood(values, name, options.missing_values, options.decimal, kind, remarks)
     if (what := missing_in(values, given)) is not None:
         right = "complete these rows or take them out, or write `unlabelled: drop`"
         raise DatasetError("target", f"the column {name} {what}", right, {"unlabelled": "drop"})
@@ -91,7 +91,7 @@ def labelled(table: pd.DataFrame, options: Options, remarks: Remarks) -> npt.NDA
     """Which rows have all targets, or are to have them, (rows,)."""
     are = np.ones(len(table), dtype=bool)
     for name in options.targets:
-        cells = understood(table[name], name, options.missing_values, "number", Remarks())
+        cells = understood(table[name], name, options.missing_values, options.decimal, "number", Remarks())
         are &= cells.notna().to_numpy() | (options.unlabelled == "error")
     if left := np.count_nonzero(~are):
         remarks.add("left out", f"{left} rows without {' and '.join(options.targets)}")

@@ -14,10 +14,12 @@ from pipeline.data.cells import MARKS, Kind, Remarks, understood
 NUMBERS = st.lists(st.integers(-(10**7), 10**7), min_size=2, max_size=20).filter(lambda some: max(map(abs, some)) >= 1000)
 
 
-def read(cells: list[Any], *missing_values: str | float, kind: Kind = "auto") -> tuple["pd.Series[Any]", str]:
+def read(
+    cells: list[Any], *missing_values: str | float, kind: Kind = "auto", decimal: str = "."
+) -> tuple["pd.Series[Any]", str]:
     """The column, and what is said of it."""
     remarks = Remarks()
-    found = understood(pd.Series(cells), "c", missing_values, kind, remarks)
+    found = understood(pd.Series(cells), "c", missing_values, decimal, kind, remarks)
     return found, "; ".join(remarks.told())
 
 
@@ -164,6 +166,60 @@ def test_other_spellings_are_kept_and_told() -> None:
     found, told = read(["Red", "blue", "red ", "Blue"])
     assert found.tolist() == ["Red", "blue", "red", "Blue"]
     assert told == "categories apart, though alike but for capitals: 'Red', 'red' of c"
+
+
+@pytest.mark.parametrize(
+    ("cells", "hours"),
+    [
+        (["08:00", "14:35", None], [8, 14 + 35 / 60]),
+        (["8:05", "23:59:30"], [8 + 5 / 60, 24 - 30 / 3600]),
+        (["18.00.00", "9.30.00"], [18, 9.5]),  # as the air quality of UCI has them
+        (["12:00 AM", "12:30 p.m.", "1:15 PM"], [0, 12.5, 13.25]),
+        (["1 days 02:00:00", "0 days 00:30:00", "-1 days +23:00:00"], [26, 0.5, -1]),
+        (["49:12:00", "?"], [49.2]),
+    ],
+)
+def test_times_are_hours_and_that_is_said(cells: list[str | None], hours: list[float]) -> None:
+    found, told = read(cells)
+    assert found.dropna().tolist() == pytest.approx(hours)
+    assert "times taken as hours: " in told
+    assert read(cells, kind="category")[0].dropna().tolist() == [cell for cell in cells if cell is not None]
+
+
+@pytest.mark.parametrize(
+    "cells", [["10.11.12", "01.02.13"], ["16:9", "4:3"], ["14:35", "2:35 PM"], ["13:00 PM"], ["9:00-17:00"], ["14:75"]]
+)
+def test_what_may_be_no_time_stays_text(cells: list[str]) -> None:
+    assert read(cells)[0].tolist() == cells
+
+
+@pytest.mark.parametrize(
+    ("cells", "numbers"),
+    [
+        (["83.510", "345", "1.713.318"], [83510, 345, 1713318]),
+        (["83.510", "345"], [83510, 345]),
+        (["4.377,70", "12,5"], [4377.7, 12.5]),
+        (["4 377,70", "12,5"], [4377.7, 12.5]),
+        (["1,459 €", "1,5 €"], [1.459, 1.5]),
+        (["24,3 %", "7 %"], [24.3, 7]),
+        (["(1.200,5)", "3"], [-1200.5, 3]),
+        (["12,5", "NA"], [12.5]),
+        (["2.5", "1e3"], [2.5, 1000]),  # no thousands
+        (["1,234.50", "7"], [1234.5, 7]),  # nothing else
+    ],
+)
+def test_in_a_file_of_decimal_commas_points_and_blanks_part_thousands(cells: list[str], numbers: list[float]) -> None:
+    assert read(cells, decimal=",")[0].dropna().tolist() == numbers
+
+
+@pytest.mark.parametrize(
+    ("cells", "numbers"),
+    [(["12,34 €", "5 €"], [12.34, 5]), (["24,3 %", "7,1 %"], [24.3, 7.1]), (["1.713.318", "83.510"], [1713318, 83510])],
+)
+def test_commas_beside_a_sign_and_points_between_thousands_show_themselves(cells: list[str], numbers: list[float]) -> None:
+    found, told = read(cells)
+    assert found.tolist() == numbers
+    assert told.startswith("read as numbers with ")
 
 
 def test_lengths_of_time_are_seconds() -> None:

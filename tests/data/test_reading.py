@@ -156,6 +156,45 @@ def test_a_point_can_part_thousands(written: Written) -> None:
     assert data["y"].tolist() == list(range(1000, 1030))
 
 
+@pytest.mark.parametrize("shown", ["1.713.318", "4.377,70 €", "12,5 %", "3,14"])
+def test_amounts_show_the_decimal_commas_of_a_file(written: Written, shown: str) -> None:
+    """Where they do, 83.510 is no 83.51 in any column; where others have decimal points, they do not."""
+    rows = [f"{shown};{20 + row}.510;{row % 2}" for row in range(30)]
+    assert written.dataset("\n".join(["a;people;y", *rows]))["x1"].tolist() == [20510 + 1000 * row for row in range(30)]
+    if shown != "3,14":
+        assert written.dataset("\n".join(["a;people;y", *rows, f"{shown};0.25;1"]))["x1"].iloc[0] == 20.51
+
+
+NAMES = {
+    "one year": ("region,size,2023", "N,1.5,2.5"),
+    "years": ("region,2000,2005,2010", "N,1.5,2.5,0.5"),
+    "numbers": ("id,1,2,10", "7,1.5,2.5,0.5"),
+    "names that read as numbers": ("a,nan,inf", "0.5,1.5,2.5"),
+    "a missing name": ("a,,2", "0.5,1.5,2.5"),
+}
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_a_name_above_numbers_makes_a_header(written: Written, kind: str) -> None:
+    """Also where other names are numbers, and whatever target is asked for: a slip in its name is told as one."""
+    header, row = NAMES[kind]
+    path = written("\n".join([header, row, row]))
+    for target in (None, "y"):
+        table = read_table(path, target=target)
+        assert len(table) == 2
+        assert table.columns[0] == header.split(",")[0]
+
+
+@pytest.mark.parametrize("first", ["red,round,yes", "red,?,yes"])
+def test_a_first_line_that_is_met_again_is_no_header(written: Written, first: str) -> None:
+    content = f"{first}\nblue,round,no\nred,flat,yes\n"
+    if "?" in first:
+        assert list(read_table(written(content))) == first.split(",")
+        return
+    with pytest.raises(DatasetError, match="seems to have no header, for its first line is 'red', 'round', 'yes'"):
+        read_table(written(content))
+
+
 # What is refused
 
 
