@@ -196,9 +196,9 @@ def _cost(chosen: Choice, row: Row, schedulers_there: int) -> str:
     if chosen.reason is Reason.LOWEST_LOSS:
         said = "its loss is the lowest, but these runs cannot tell how much better another may be"
     elif share(chosen.bound) == "0.0%":
-        said = f"nothing: no other of the {schedulers_there} is better" if schedulers_there > 1 else "there is no other"
+        said = "nothing: no other scheduler is better" if schedulers_there > 1 else "there is no other"
     else:
-        why = "the simplest of those so close" if chosen.is_bounded else "of no other is it less"
+        why = "it is the simplest that is this close" if chosen.is_bounded else "for every other scheduler it may be more"
         said = f"at most {share(chosen.bound)} more loss than the best of {schedulers_there}{elsewhere(chosen)}; {why}"
     failed = f"; it diverged in {row['diverged']} of {count(int(row['runs']), 'run')}" if row["diverged"] else ""
     return said + failed
@@ -218,8 +218,8 @@ def _rate(chosen: Choice, forgiven: tuple[float, float], widths: pd.DataFrame) -
         return f"how wrong it may be is not known: {_why_unknown(widths[widths['scheduler'] == chosen.scheduler])}"
     low, high = map(short, forgiven)
     wrong = factor(chosen.tolerance)
-    by = "may hardly be wrong" if float(wrong) < 1.1 else f"may be wrong by a factor of {wrong} either way"
-    return f"{by}: within about 5% of its best from {low} to {high}"
+    by = "it has to be met" if float(wrong) < 1.1 else f"a factor of {wrong} either way"
+    return f"anything from {low} to {high} stays within about 5% of the lowest loss: {by}"
 
 
 def _why_unknown(own: pd.DataFrame) -> str:

@@ -84,7 +84,7 @@ def turned(table: pd.DataFrame, asked: ReportParams, variant: str, scheduler: st
     bound = float(own[f"bound_{there}"].iloc[0])
     if bound <= asked.margin:
         return ""
-    return f"by the {there} epoch of each run instead of the {here} others are surely better, by {share(bound)} at most"
+    return f"judged at each run's {there} epoch, not its {here}, another scheduler is better, by {share(bound)} at most"
 
 
 def _turned(table: pd.DataFrame, here: str, there: str) -> str:

@@ -45,8 +45,8 @@ def answer(problem: ProblemParams, make_runs: MakeRuns, make_curves: MakeCurves)
 def test_it_says_what_to_use_what_it_costs_and_what_else_does(answer: Callable[..., Answer]) -> None:
     found = answer(name="StepLR", resolved=json.dumps({"step_size": 7, "gamma": 0.998997}))
     assert found.use == "A with SGD, peak rate 0.99, step_size=7, gamma=0.999, stepped after every epoch"
-    assert found.cost == "nothing: no other of the 3 is better"
-    assert found.rate == "may be wrong by a factor of 3.9 either way: within about 5% of its best from 0.25 to 16"
+    assert found.cost == "nothing: no other scheduler is better"
+    assert found.rate == "anything from 0.25 to 16 stays within about 5% of the lowest loss: a factor of 3.9 either way"
     told = [(other.scheduler, other.what) for other in found.alternatives]
     assert told == [
         ("base", "the baseline"),
@@ -103,7 +103,7 @@ def test_where_nothing_finished_it_says_so(answer: Callable[..., Answer]) -> Non
 
 def test_what_diverged_is_said(answer: Callable[..., Answer]) -> None:
     found = answer({("default", "base"): [NAN, NAN, 0.9], ("default", "A"): [0.5, NAN, 0.6]})
-    assert found.cost == "nothing: no other of the 2 is better; it diverged in 1 of 3 runs"
+    assert found.cost == "nothing: no other scheduler is better; it diverged in 1 of 3 runs"
     assert found.alternatives[0].words.endswith("diverged in 2 of 3 runs")
 
 
