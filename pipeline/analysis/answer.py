@@ -242,7 +242,8 @@ def _alternatives(
     baseline: str,
 ) -> Iterator[Alternative]:
     """The constant rate or what else the baseline is, the simplest other one, and the recommended one as it was written."""
-    others = [label for label in order if label in rows and label not in (chosen.scheduler, baseline)]
+    able = [label for label, row in rows.items() if not math.isnan(float(row[CRITERION]))]
+    others = [label for label in order if label in able and label not in (chosen.scheduler, baseline)]
     if baseline in rows and baseline != chosen.scheduler:
         yield _alternative(rows[baseline], "the baseline")
     if others:

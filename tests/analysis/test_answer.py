@@ -107,6 +107,13 @@ def test_what_diverged_is_said(answer: Callable[..., Answer]) -> None:
     assert found.alternatives[0].words.endswith("diverged in 2 of 3 runs")
 
 
+def test_what_never_finished_is_nothing_to_take_instead(answer: Callable[..., Answer]) -> None:
+    found = answer({("default", "base"): [0.9, 0.9], ("default", "A"): [0.5, 0.6], ("default", "B"): [NAN, NAN]})
+    assert [other.scheduler for other in found.alternatives] == ["base"]
+    found = answer({("default", "base"): [NAN, NAN], ("default", "A"): [0.5, 0.6]})
+    assert found.alternatives[0].words == "diverged in every run", "of the baseline it is told"
+
+
 def test_next_is_to_try_it_and_to_narrow_what_is_not_sure(answer: Callable[..., Answer]) -> None:
     unsure = answer({("default", "base"): [0.5, 0.6, 0.7, 0.8], ("default", "A"): [0.6, 0.5, 0.6, 0.7]})
     assert not unsure.is_bounded
