@@ -220,6 +220,12 @@ def _of_its_outputs(problem: Problem, outputs: Any, count: int) -> Iterator[tupl
 def _of_its_repetition(models: list[nn.Module], found: list[Tensor], again: list[Tensor]) -> Iterator[tuple[str, str]]:
     """A model that the seed of a run does not settle: no figure of it could ever be found again."""
     first, same, other = (dict(model.state_dict()) for model in models)
+    if _trained_in(models[0]) & _trained_in(models[1]):
+        yield (
+            "shares parts that training changes with another that is built: a run would begin where one before it ended",
+            "let it build all its layers anew each time, or take a copy.deepcopy of those that are there",
+        )
+        return
     right = "let it draw from torch's, numpy's or Python's own generator, all of which are seeded for each run"
     if {key: values.shape for key, values in first.items()} != {key: values.shape for key, values in other.items()}:
         yield "has parameters of other shapes for another seed", "let its arguments alone settle its shapes"
@@ -227,6 +233,13 @@ def _of_its_repetition(models: list[nn.Module], found: list[Tensor], again: list
         yield "has other weights each time that it is built with the same seed", right
     elif not all(map(_are_the_same, found, again)):
         yield "gives other outputs each time that it is given the same seed and samples", right
+
+
+def _trained_in(model: nn.Module) -> set[int]:
+    """The identities of what training changes: parameters, and layers with figures of their own, as batch norms have."""
+    parameters = (each for each in model.parameters() if each.requires_grad)
+    layers = (each for each in model.modules() if next(each.buffers(recurse=False), None) is not None)
+    return {*map(id, parameters), *map(id, layers)}
 
 
 def _are_the_same(one: Tensor, other: Tensor) -> bool:

@@ -45,6 +45,9 @@ class Net(nn.Module):
         return self.layers(x)  # type: ignore[no-any-return]
 
 
+ONE = Net()
+
+
 class Several(Net):
     """With its hidden layer beside the outputs."""
 
@@ -285,6 +288,7 @@ def test_importing_the_package_is_cheap() -> None:
     [
         ({"model_fn": lambda width: Net()}, "model_fn cannot be called without arguments"),
         ({"model_fn": nn.Linear(3, 2)}, "model_fn is a model, and every run needs a new one"),
+        ({"model_fn": lambda: ONE}, "model: shares parts that training changes with another"),
         ({"model_fn": dict}, "model_fn gives a dict; let it return a torch.nn.Module"),
         ({"model_fn": lambda: nn.Linear(5, 2)}, r"not applied to inputs of shape \(3,\)"),
         (

@@ -208,6 +208,9 @@ def of_any_width(inputs: int, outputs: int) -> nn.Module:
     return nn.Sequential(nn.Linear(inputs, width), nn.Linear(width, outputs))
 
 
+BACKBONE, NORM = nn.Linear(10, 4), nn.BatchNorm1d(10).requires_grad_(False)
+
+
 OWN: dict[str, tuple[Callable[[int, int], nn.Module], str, str]] = {
     "several outputs": (module(lambda m, x: (x @ m.weight.T, x)), "gives a tuple, and a tensor is", "let it end in 2"),
     "named outputs": (
@@ -238,6 +241,16 @@ OWN: dict[str, tuple[Callable[[int, int], nn.Module], str, str]] = {
         "has other weights each time that it is built",
         "let it draw from torch's",
     ),
+    "layers of another's": (
+        lambda i, o: nn.Sequential(BACKBONE, nn.Linear(4, o)),
+        "shares parts that training changes with another that is built",
+        "let it build all its layers anew",
+    ),
+    "frozen statistics of another's": (
+        lambda i, o: nn.Sequential(NORM, nn.Linear(i, o)),
+        "shares parts that training changes with another that is built",
+        "let it build all its layers anew",
+    ),
     "another width": (of_any_width, "has parameters of other shapes for another seed", "let its arguments alone settle"),
 }
 
@@ -257,6 +270,16 @@ def test_models_that_cannot_be_trained(
     (line,) = str(error.value).splitlines()
     assert line.startswith(f"params.yaml:5:12: problems.small.model: {wrong}")
     assert f"); {right}" in line
+
+
+def test_what_training_leaves_alone_may_be_shared(new_problem: Builder) -> None:
+    frozen = nn.Linear(10, 4).requires_grad_(False)
+
+    @register_model("odd")
+    def odd(inputs: int, outputs: int) -> nn.Module:
+        return nn.Sequential(frozen, nn.ReLU(), nn.Linear(4, outputs))
+
+    inspect(new_problem.from_text(FILE.replace("linear", "odd").replace("OVERRIDES\n", "").replace("COMMON\n", "")))
 
 
 @pytest.mark.parametrize(("entry", "place", "wrong", "right"), PARTS.values(), ids=PARTS)
