@@ -269,7 +269,7 @@ def _metric(metric: Component | None, data: Data, *, is_binary: bool) -> tuple[s
     """How people write it, and the statements that set ``measured`` from ``outputs`` and ``y``."""
     metric = metric or Component("R2Score" if data.is_regression else "Accuracy", {})
     entry = metrics[metric.name]
-    label = entry.display
+    label = entry.shown(metric.args)
     if entry.function(data.classes, **metric.args).power or data.transform:
         label += f" of the standardised {data.learnt}"
     found = "(outputs > 0).long()" if is_binary else "outputs.argmax(dim=1)"

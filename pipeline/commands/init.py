@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from pipeline.catalogue import CATALOGUE
 from pipeline.cli import UsageError
 from pipeline.commands import check, look, tables
-from pipeline.commands.replicates import few
 from pipeline.config.files import write_files
 from pipeline.config.locks import free_name
 from pipeline.config.params import PARAMS_FILE, load_params
 from pipeline.config.terminal import tell
-from pipeline.config.wording import as_yaml
+from pipeline.config.wording import as_yaml, few
 from pipeline.data.proposal import Proposal
+from pipeline.data.reading import is_table
 from pipeline.stages.dataset import drawn
 
 TABLE = """\
@@ -59,38 +59,19 @@ FRUGAL = {
     "tune": "{trials: 4, batch: 4, sampler: qmc} # of each study: one per scheduler and seed, spread over the peak rates",
 }
 """The same where a run may take an hour."""
-TABLES = (
-    ".csv",
-    ".parquet",
-    ".pq",
-    ".npz",
-    ".gz",
-    ".bz2",
-    ".xz",
-    ".zip",
-    ".tsv",
-    ".txt",
-    ".xlsx",
-    ".xls",
-    ".ods",
-    ".json",
-    ".jsonl",
-    ".feather",
-)
-"""What a file that holds a table ends in; any other is a script."""
 
 
 def main(words: Sequence[str]) -> None:
     """Write params.yaml, and say what to do next."""
     asked = _parser().parse_args(words)
     files = tables.named(asked.files, "a CSV or Parquet file, or a training script")
-    is_table = all(file.suffix.lower() in TABLES for file in files)
-    if not is_table and len(files) > 1:
+    are_tables = all(map(is_table, files))
+    if not are_tables and len(files) > 1:
         raise UsageError(f"{few(files)}: give one training script, or tables of the same columns")
     if PARAMS_FILE.exists() and not asked.replace:
         kept = "keeps the one that is there as params.yaml.old"
         raise UsageError(f"{PARAMS_FILE} is there already, and stays as it is; `--replace` writes a new one, and {kept}")
-    proposal = look.looked_at(files, asked.target) if is_table else None
+    proposal = look.looked_at(files, asked.target) if are_tables else None
     path = tables.copied(files)
     if PARAMS_FILE.exists():
         old = free_name(PARAMS_FILE, "old")
@@ -102,7 +83,7 @@ def main(words: Sequence[str]) -> None:
     else:
         _write(name, SCRIPT.format(path=as_yaml(path)), FRUGAL)
     print(f"{PARAMS_FILE} is written: {check.told(load_params(CATALOGUE))}")
-    print(FOR_A_TABLE if is_table else FOR_A_SCRIPT)
+    print(FOR_A_TABLE if are_tables else FOR_A_SCRIPT)
     print("       `python -m pipeline plan` says what it costs, `make repro` does it")
 
 

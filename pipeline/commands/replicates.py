@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from pipeline.config.errors import PipelineError
-from pipeline.config.wording import suggestion
+from pipeline.config.wording import few, suggestion
 
 if TYPE_CHECKING:
     Cells = pd.Series[Any]
@@ -132,12 +132,6 @@ def replicates(table: pd.DataFrame, asked: Asked) -> Replicates:
         remarks.append(f"{few(tuned)} varies within a label, so a part of its noise is that")
     found = {str(label): rows.set_index("unit")["value"] for label, rows in frame.groupby("label", sort=False)}
     return Replicates(found, took, higher, table[took["fold"][0]].nunique() if took["fold"] else 0, remarks)
-
-
-def few(words: Iterable[Any], most: int = 3) -> str:
-    """The first words, and how many more there are."""
-    some = list(dict.fromkeys(map(str, words)))
-    return ", ".join(some[:most]) + (f" and {len(some) - most} more" if len(some) > most else "")
 
 
 def _texts(cells: "Cells") -> "Cells":
