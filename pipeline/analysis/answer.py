@@ -275,6 +275,8 @@ def _between(low: float, high: float) -> str:
     least, most = (share(abs(end)) if abs(end) < 0.1 else f"{abs(end):.0%}" for end in (low, high))
     if low > 0:
         return f"{least} to {most} more" if least != most else f"{most} more"
+    if low <= -1:  # no loss is less than nothing: these runs cannot tell
+        return f"up to {most} more, or any less" if high > 0 else f"at least {most} less"
     return f"up to {most} more, or up to {least} less" if high > 0 else f"{most} to {least} less"
 
 

@@ -142,3 +142,13 @@ def test_a_factor_never_promises_more_than_was_found(value: float, text: str) ->
 def test_a_link_to_any_name_is_a_link() -> None:
     assert best_file("my data#1") == "best/my%20data%231.py"
     assert best_file("P", "Step 2") == "best/P/Step%202.py"
+
+
+def test_no_loss_is_told_to_be_less_than_nothing(answer: Callable[..., Answer]) -> None:
+    losses = {
+        ("default", "base"): [0.9, 0.9],
+        ("default", "A"): [0.1, 1.5],
+        ("recommended", "A"): [0.2, 0.9],
+        ("recommended", "base"): [1.0, 1.1],
+    }
+    assert answer(losses).alternatives[-1].words.endswith("more, or any less")
