@@ -13,9 +13,10 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from ruamel.yaml import YAML
-from torch import nn
+from torch import Tensor, nn
 
 from pipeline import cli
 from pipeline.analysis import page
@@ -154,6 +155,8 @@ def compare(
         raise CompareError("compare: model_fn cannot be called without arguments; write lambda: Net(…)")
     if not isinstance(seeds, int) or not 2 <= seeds <= FRESH:
         raise CompareError(f"compare: seeds is {seeds!r}; write a whole number from 2 to {FRESH}")
+    if not isinstance(trials, int) or trials < 0:
+        raise CompareError(f"compare: trials is {trials!r}; write a whole number, 0 for no tuning")
     drawn = [*range(seeds), *range(FRESH, FRESH + seeds)]
     parts = {"train": train, "validation": validation, "test": test}
     data = dataset_of(name, parts, model_fn, drawn, resample=resample)
@@ -161,7 +164,7 @@ def compare(
     with names() as found:
         asked = _params(found.entries, name, baseline or next(iter(entries)), epochs, batch_size, seeds, trials)
         asked |= {"device": device, "report": {**asked["report"], "matters": matters}}
-        asked["problems"][name] |= {"resample": resample, **({"clip": dict(clip)} if clip else {})}
+        asked["problems"][name] |= {"resample": resample, **({"clip": clip} if clip else {})}
         if found.unnamed:
             terminal.tell(
                 f"compare: {', '.join(found.unnamed)} goes by values that cannot be named: these runs are not kept; hand over "
@@ -220,7 +223,7 @@ def _inside(folder: str | Path | None, *, track: bool) -> Iterator[None]:
 def _compared(asked: Mapping[str, Any], name: str, trials: int, names: Callable[[], AbstractContextManager[Any]]) -> Comparison:
     """The stages, one after the other, and what the report makes of them."""
     with PARAMS_FILE.open("w", encoding="utf-8") as file:
-        YAML().dump(dict(asked), file)
+        YAML().dump(_plain(asked, name), file)
     for earlier in ("tune", "confirm"):  # of a call before
         stage_path(name, earlier, "runs.parquet").unlink(missing_ok=True)
     try:
@@ -230,6 +233,23 @@ def _compared(asked: Mapping[str, Any], name: str, trials: int, names: Callable[
         return _comparison(assemble(params, [report.read(params, name)]), names)
     except ParamsError as error:
         raise CompareError(_of_arguments(str(error), name)) from None
+
+
+def _plain(value: Any, name: str, *place: str) -> Any:
+    """The same as YAML has it: numbers of numpy's and torch's are Python's own."""
+    if isinstance(value, Mapping):
+        return {key: _plain(each, name, *place, str(key)) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each, name, *place) for each in value]
+    if isinstance(value, np.generic | np.ndarray | Tensor):
+        return value.tolist()
+    if value is None or isinstance(value, str | int | float):
+        return value
+    where = ".".join(place).removeprefix(f"problems.{name}.")
+    raise CompareError(
+        f"compare: {where} is a {type(value).__name__}, and a plain number or word is needed; hand a function over in place "
+        "of the name, and let it set what is no plain value"
+    )
 
 
 def _of_arguments(told: str, name: str) -> str:

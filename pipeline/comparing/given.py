@@ -13,13 +13,15 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.func import vmap
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader, TensorDataset
 
 from pipeline.catalogue import CATALOGUE
 from pipeline.config import terminal
 from pipeline.config.errors import PipelineError
 from pipeline.config.fingerprints import stream
-from pipeline.config.registry import Registry
+from pipeline.config.registry import RegistrationError, Registry
 from pipeline.config.user_code import identity_of
 from pipeline.data import datasets
 from pipeline.data.splits import SplitError, in_two
@@ -66,6 +68,11 @@ def dataset_of(
             "the model remember looks good; hand over samples that it is not trained on, or resample=True"
         )
     x, y = (np.concatenate([pair[number] for pair in taken.values()]) for number in (0, 1))
+    if y.dtype.kind == "f" and y.ndim == 1 and np.array_equal(found := np.unique(y), np.arange(len(found))):
+        terminal.tell(
+            f"compare: the targets are numbers to be predicted, for they are floats, 0 to {len(found) - 1}; are they classes, "
+            "hand over whole numbers: y.long(), or y.astype(int)"
+        )
     rows, first = {}, 0
     for part in ("train", "validation", "test"):
         size = len(taken[part][1]) if part in taken else 0
@@ -300,12 +307,20 @@ def _by_name(
     """An entry with a name; code of the user's own is registered, and what is torch's is already."""
     entry = dict(given) if isinstance(given, Mapping) else {"name": given}
     code = entry.get("name")
+    if isinstance(code, Optimizer | LRScheduler):
+        raise CompareError(
+            f"compare: {argument} is one {called(code)} that is made, and every run makes its own; write "
+            f'{{"name": "{called(code)}", …}} with its arguments, or a function that makes it'
+        )
     if not callable(code):
         return {key: value for key, value in entry.items() if value is not None}
     name = called(code)
-    if not code.__module__.startswith("torch.optim") or name not in {each.name for each in known}:
+    if not getattr(code, "__module__", "").startswith("torch.optim") or name not in {each.name for each in known}:
         name = _free(name, known)
-        register(name)(code)
+        try:
+            register(name)(code)
+        except RegistrationError as error:
+            raise CompareError(f"compare: {argument}: {error}") from None
         _version(code, argument, found)
     return {**entry, "name": name}
 

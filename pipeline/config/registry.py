@@ -126,7 +126,7 @@ def arguments_of(
     """The model of the arguments of a function or class behind the first ``given``, apart from those named in ``without``.
 
     All of these the pipeline itself passes in, or leaves out. An argument is of the kind of its annotation, else of its
-    default; what a class leaves open, which was perhaps not written for this, may be anything. ``Annotated[float,
+    default; what a class leaves open, which was perhaps not written for this, or a lambda, may be anything. ``Annotated[float,
     Field(gt=0)]`` states a range, ``pipeline.config.units`` the units. Of the arguments ``one_of``, exactly one must not be
     None.
     """
@@ -165,10 +165,11 @@ def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
 def _hint(function: Callable[..., Any], parameter: inspect.Parameter) -> Any:
     """The annotation itself, where the source has it as a text; its default's kind where there is none.
 
-    In a class that may be anything, and there is no telling in a function.
+    In a class that may be anything, and in a lambda, which can have none; there is no telling in another function.
     """
     if parameter.annotation is parameter.empty:
-        return _kind_of(parameter.default) or (Any if isinstance(function, type) else None)
+        is_open = isinstance(function, type) or _name(function) == "<lambda>"
+        return _kind_of(parameter.default) or (Any if is_open else None)
     anything: Any = function
     body = inspect.unwrap(anything.__init__ if isinstance(function, type) else getattr(function, "func", function))
     names = vars(sys.modules[body.__module__]) if hasattr(body, "__module__") else {}

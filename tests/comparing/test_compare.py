@@ -178,6 +178,26 @@ def halved(optimizer: torch.optim.Optimizer, total_epochs: int) -> lr_scheduler.
     return lr_scheduler.LambdaLR(optimizer, lambda epoch: 0.5 ** (epoch / total_epochs))
 
 
+def unannotated(params: Any, lr) -> torch.optim.Optimizer:  # type: ignore[no-untyped-def]
+    return torch.optim.SGD(params, lr=lr)
+
+
+def test_numbers_of_other_libraries_and_lambdas_are_taken(capfd: pytest.CaptureFixture[str]) -> None:
+    plain = pipeline.compare(Net, *CLASSES, **SMALL, folder=None)
+    sizes = {"epochs": np.int64(2), "batch_size": torch.tensor(16)}
+    given = {**SMALL, **sizes, "optimizer": {"name": "SGD", "lr": np.float64(0.1)}, "folder": None}
+    assert pipeline.compare(Net, *CLASSES, **given).runs.equals(plain.runs)
+    given["optimizer"] = {"name": lambda params, lr: torch.optim.SGD(params, lr=lr), "lr": 0.1}
+    for figures in ("train_loss", "validation_loss"):
+        np.testing.assert_allclose(pipeline.compare(Net, *CLASSES, **given).runs[figures], plain.runs[figures], rtol=1e-5)
+    assert "are they classes" not in capfd.readouterr().err
+    floats = ((X[:40], Y[:40].astype(np.float32)), (X[40:60], Y[40:60].astype(np.float32)))
+    with pytest.raises(CompareError, match="let it end in 1 outputs"):
+        pipeline.compare(Net, *floats, **SMALL)
+    told = capfd.readouterr().err
+    assert "the targets are numbers to be predicted, for they are floats, 0 to 1; are they classes, hand over whole" in told
+
+
 def test_code_of_ones_own_stands_where_a_name_does(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
     monkeypatch.setattr(training, "tell", told.append)
@@ -312,6 +332,20 @@ def test_importing_the_package_is_cheap() -> None:
         ({"optimizer": {"name": "SGD"}}, r"compare: optimizer\.lr: "),
         ({"schedulers": {"StepLR": {"args": {"step": 3}}}}, r"compare: schedulers\.StepLR\.args\.step: "),
         ({"schedulers": []}, "schedulers is empty"),
+        (
+            {"optimizer": torch.optim.SGD(ONE.parameters(), lr=0.1)},
+            r"compare: optimizer is one SGD that is made, .* write \{\"name\": \"SGD\", …\}",
+        ),
+        (
+            {"optimizer": {"name": unannotated, "lr": 0.1}},
+            "compare: optimizer: unannotated: the argument lr needs .* annotate it",
+        ),
+        (
+            {"schedulers": {"Mine": {"name": "LambdaLR", "args": {"lr_lambda": abs}}, **TWO}},
+            r"compare: schedulers\.Mine\.args\.lr_lambda is a builtin_function_or_method, .* hand a function over",
+        ),
+        ({"trials": -1}, "trials is -1; write a whole number, 0 for no tuning"),
+        ({"clip": 1.0}, "clip: is not a mapping"),
         ({"baseline": "Other"}, r"compare: report\.baseline: is not the label"),
         ({"epochs": 0}, r"compare: epochs: "),
         ({"seeds": 1}, "seeds is 1"),
