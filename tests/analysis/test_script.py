@@ -1038,7 +1038,7 @@ def assert_evaluated_like_the_loop(
 TARGETS: dict[str, tuple[str | list[str], dict[str, Any], dict[str, Any]]] = {
     "a logarithm": ("c", {"transform": "log"}, {"metric": {"name": "MeanAbsoluteError"}}),
     "zeros too": ("c", {"transform": "log1p", "weight": "w"}, {}),
-    "two targets": ("a", {"more_targets": ["b"]}, {}),
+    "two targets": ("a", {"more_targets": ["b"]}, {"metric": {"name": "MeanSquaredError", "squared": False}}),
     "two of weight": ("a", {"more_targets": ["b"], "weight": "w"}, {"loss": {"name": "L1Loss"}}),
     "classes of weight": ("k", {"weight": "w"}, {"loss": {"name": "CrossEntropyLoss", "weight": [1.0, 0.5, 2.0]}}),
     "two classes of weight": ("l", {"weight": "w"}, {"loss": {"name": "BCEWithLogitsLoss"}, "metric": {"name": "AUROC"}}),
@@ -1069,6 +1069,7 @@ def test_other_targets_and_weights_are_those_of_the_study(
     names["evaluate"] = noted
     torch.manual_seed(0)
     names["train"](str(path))
+    assert (" root mean squared error" in source) == ("metric" in more and more["metric"]["name"] == "MeanSquaredError")
 
     torch.manual_seed(0)
     tiny = Problem(Dataset.of("tiny", made, draw_splits("tiny", made, [0], resample=False)), params, {"Label": studied})
