@@ -250,9 +250,11 @@ def _alternatives(
         yield _alternative(rows[others[0]], SIMPLEST)
     written = records(compared[(compared["variant"] == "default") & (compared["scheduler"] == chosen.scheduler)])
     if chosen.variant != "default" and written:
-        rates = results.runs.loc[(results.runs["variant"] == "default") & (results.runs["scheduler"] == chosen.scheduler), "lr"]
-        what = f"as params.yaml has it, at peak rate {short(float(rates.iloc[0]))}"
-        yield _as_written(written[0], what, results, chosen)
+        own = results.runs[results.runs["scheduler"] == chosen.scheduler].set_index("variant")[["lr", "resolved", "warmup"]]
+        first, recommended = own.loc[["default"]].iloc[0], own.loc[[chosen.variant]].iloc[0]
+        if not first.equals(recommended):  # else it is as params.yaml has it
+            what = f"as params.yaml has it, at peak rate {short(float(first['lr']))}"
+            yield _as_written(written[0], what, results, chosen)
 
 
 def _as_written(row: Row, what: str, results: ProblemResults, chosen: Choice) -> Alternative:

@@ -78,6 +78,8 @@ def proposed(path: Paths, target: str | None = None) -> Proposal:
             continue
         if not _without_leaks(proposal, data):
             proposal.data = data
+            if (found := proposal.entry.get("read", {})) != read:  # its own columns said more
+                proposal.table = read_table(path, Reading.model_validate(found), target)
             return proposal
     raise AssertionError(f"{proposal.entry} is mended again and again")
 

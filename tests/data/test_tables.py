@@ -43,6 +43,11 @@ def test_a_file_becomes_a_dataset(written: Written, name: str) -> None:
     assert described(data).startswith("60 samples (36 train, 12 validation, 12 test), 3 features (1 of them categories)")
 
 
+def test_parts_of_a_few_samples_are_warned_of() -> None:
+    assert "warning: only 2 samples in a part" in described(dataset_of(a_table(rows=11), "price"))
+    assert "warning" not in described(dataset_of(a_table(), "price"))
+
+
 def test_features_are_chosen_and_dropped() -> None:
     def names(**how: Any) -> list[str]:
         return [column["name"] for column in dataset_of(a_table(), "price", **how).attrs["columns"]]
