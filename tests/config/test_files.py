@@ -66,6 +66,6 @@ def test_a_folder_that_is_taken_away_meanwhile_is_one_line(tmp_path: Path) -> No
         shutil.rmtree(tmp_path / "evidence")
         yield tmp_path / "b.csv", b"b"
 
-    with pytest.raises(ResultsError, match="evidence was taken away while files were written there, .*; call it again"):
+    with pytest.raises(ResultsError, match=r"evidence was taken away while files were written there, .*; call it again"):
         write_files(contents())
     assert list(tmp_path.iterdir()) == []
