@@ -216,8 +216,8 @@ def hints(proposal: Proposal) -> Iterator[str]:
     if codes := [name for place, name in numbers.items() if _may_be_codes(data[place])]:
         yield _cut(f"categorical: {as_yaml(codes)}  # where their numbers are codes", WIDTH - 8)
     if marks := {name: some for place, name in numbers.items() if (some := _marks_in(data[place]))}:
-        some = sorted({f"{mark:g}" for found in marks.values() for mark in found})
-        yield _cut(f"missing_values: [{', '.join(some)}]  # where it stands for missing, as in {few(marks)}", WIDTH - 8)
+        texts = sorted({f"{mark:g}" for found in marks.values() for mark in found})
+        yield _cut(f"missing_values: [{', '.join(texts)}]  # where it stands for missing, as in {few(marks)}", WIDTH - 8)
     if amounts := [c.name for c in columns if c.categories and c.name in proposal.table and _are_codes(proposal.table[c.name])]:
         yield _cut(f"numeric: {as_yaml(amounts)}  # where their leading zeros mean nothing", WIDTH - 8)
     y, classes = data["y"], data.attrs.get("classes", ())
