@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from pipeline.commands import tables
@@ -27,6 +28,8 @@ from pipeline.problems.encoding import Column, category_texts
 WIDTH = 100
 CODES = range(3, 21)
 """So many different whole numbers may be codes."""
+MOST_CODES, OFTEN = 10, 5
+"""Of fewer different numbers none stands out; one that is met so often is no outlier."""
 WIDE = 50
 """So many categories are better embedded."""
 EMBEDDED = "`model: {name: tabular, hidden: [32, 32]}`"
@@ -155,6 +158,16 @@ def _may_be_codes(cells: "pd.Series[Any]") -> bool:
     return bool((known == known.round()).all()) and known.nunique() in CODES
 
 
+def _marks_in(cells: "pd.Series[Any]") -> list[float]:
+    """Numbers that may stand for missing: an end that is met often, and is farther from all others than these lie apart."""
+    known = np.unique(cells.dropna())
+    if len(known) < MOST_CODES:
+        return []
+    ends = ((known[0], known[1], known[-1]), (known[-1], known[-2], known[0]))
+    far = [end for end, near, other in ends if abs(end - near) > abs(near - other) and end != 0]
+    return [float(end) for end in far if (cells == end).sum() >= OFTEN]
+
+
 def _may_be_days(cells: "pd.Series[Any]") -> bool:
     """Whether all are dates without a mark between year, month and day."""
     known = cells.dropna()
@@ -202,6 +215,9 @@ def hints(proposal: Proposal) -> Iterator[str]:
         )
     if codes := [name for place, name in numbers.items() if _may_be_codes(data[place])]:
         yield _cut(f"categorical: {as_yaml(codes)}  # where their numbers are codes", WIDTH - 8)
+    if marks := {name: some for place, name in numbers.items() if (some := _marks_in(data[place]))}:
+        texts = sorted({f"{mark:g}" for found in marks.values() for mark in found})
+        yield _cut(f"missing_values: [{', '.join(texts)}]  # where it stands for missing, as in {few(marks)}", WIDTH - 8)
     if amounts := [c.name for c in columns if c.categories and c.name in proposal.table and _are_codes(proposal.table[c.name])]:
         yield _cut(f"numeric: {as_yaml(amounts)}  # where their leading zeros mean nothing", WIDTH - 8)
     y, classes = data["y"], data.attrs.get("classes", ())

@@ -83,6 +83,21 @@ def test_tables_as_they_are_published(name: str, tmp_path: Path, repository: Pat
     assert ("{name: tabular" in hints) == (name in ("clicks", "cars"))
 
 
+def test_a_number_that_may_stand_for_missing_is_hinted_at(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As -200 does in the air quality of UCI; a rare outlier, a zero and a code are none."""
+    draw = np.random.default_rng(0)
+    level, gain = draw.normal(5, 1, ROWS).round(2), draw.integers(3_000, 4_000, ROWS)
+    level[::20], gain[::2] = -200, 0
+    rare = np.where(np.arange(ROWS) == 3, 9_999, draw.normal(size=ROWS).round(2))
+    table = pd.DataFrame(
+        {"CO(GT)": level, "gain": gain, "rare": rare, "code": np.resize([1, 2, 9], ROWS), "y": draw.normal(size=ROWS)}
+    )
+    (repository / "inputs").mkdir(exist_ok=True)
+    table.to_csv(repository / "inputs" / "air.csv", index=False)
+    look.main(["inputs/air.csv"])
+    assert "# missing_values: [-200]  # where it stands for missing, as in CO(GT)\n" in capsys.readouterr().out
+
+
 def test_whole_numbers_that_are_classes_may_be_amounts(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (repository / "inputs").mkdir(exist_ok=True)
     frame = pd.DataFrame({"a": np.random.default_rng(0).normal(size=100), "quality": np.resize([5, 6, 7], 100)})
