@@ -181,8 +181,9 @@ def _failure(told: list[Line], code: int, budget: int) -> tuple[str, str, bool]:
         return f"was killed ({killed}) in epoch {epochs + 1}", "the system may have lacked memory", False
     if code:
         return f"ended with exit code {code} in epoch {epochs + 1}", "mend what its last words say", False
-    if not any("finish" in line or "probe" in line for line in told):
-        wrong = f"ended after figures of {epochs} of {budget} epochs, and without trial.finish"
+    has_finished = any("finish" in line for line in told)
+    if not any("probe" in line for line in told) and (not has_finished or epochs != budget):
+        wrong = f"ended after figures of {epochs} of {budget} epochs{'' if has_finished else ', and without trial.finish'}"
         right = "call trial.report(…) at the end of each of trial.budget epochs, and trial.finish(…) behind the last"
         return wrong, right, True
     return "", "", False

@@ -198,6 +198,12 @@ def test_what_is_wrong_with_a_script_is_told_before_anything_is_spent(study: Stu
     assert not list((study.folder / "results").rglob("*"))
 
 
+@pytest.mark.parametrize(("more", "told"), [(-1, 2), (1, 4)])
+def test_a_run_of_another_length_than_asked_for_is_none(study: Study, more: int, told: int) -> None:
+    study.write(here=f"asked['rates'] *= 2\nasked['epochs'] += {more} if asked['label'] else 0\n")
+    assert f"ended after figures of {told} of 3 epochs; " in failure(study, train)
+
+
 def test_one_configurations_failure_costs_no_other_run(study: Study, caplog: pytest.LogCaptureFixture) -> None:
     """One dies, one tells of nothing that is finite; where all die the stage ends with a line, after three."""
     bad = "if asked['label'] == 'StepLR' and asked['number'] == 1:\n    sys.exit('out of luck')\n"
