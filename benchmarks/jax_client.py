@@ -94,8 +94,11 @@ def settings(python: Path | None) -> Iterator[list[Setting]]:
         yield found
 
 
-def export(problem: Problem, runs: Sequence[Run], file: Path) -> Path:
-    """Write what JAX trains on: data, learning rate, and the initial weights and batches of every replicate of ``runs``."""
+def export(problem: Problem, runs: Sequence[Run], file: Path, model: str) -> Path:
+    """Write what JAX trains on: data, learning rate, and the initial weights and batches of every replicate of ``runs``.
+
+    ``model`` is what :mod:`benchmarks.jax_side` calls it.
+    """
     replicates = list(dict.fromkeys((run.seed, run.stream) for run in runs))
     size, samples = problem.params.batch_size, problem.data.train_size
     steps = -(-samples // size)
@@ -107,6 +110,7 @@ def export(problem: Problem, runs: Sequence[Run], file: Path) -> Path:
     real = (np.arange(steps * size) < samples).reshape(steps, size)
     models = [[p.detach().numpy() for p in problem.new_model(*replicate).parameters()] for replicate in replicates]
     arrays: dict[str, Any] = {
+        "model": np.array(model),
         "x": problem.data.x,
         "y": problem.data.y.astype(np.int32),
         "lr": np.float32(problem.lr),

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 
-def logits_of(parameters, x):
+def layers(parameters, x):
     """Logits (batch, classes) of a linear model or multilayer perceptron; ``parameters`` are weight, bias, weight, …"""
     layers = list(zip(parameters[::2], parameters[1::2], strict=True))
     for weight, bias in layers[:-1]:
@@ -33,20 +33,73 @@ def logits_of(parameters, x):
     return x @ weight.T + bias
 
 
-def mean_loss(parameters, x, y, weights):
-    """Cross-entropy, weighted: samples that only fill up a batch have weight 0."""
-    of_label = jnp.take_along_axis(jax.nn.log_softmax(logits_of(parameters, x)), y[:, None], axis=1)[:, 0]
-    return -(weights * of_label).sum()
+def layer_norm(x, weight, bias):
+    """Over the last axis."""
+    centred = x - x.mean(-1, keepdims=True)
+    return centred * jax.lax.rsqrt((centred * centred).mean(-1, keepdims=True) + 1e-5) * weight + bias
 
 
-# Runs of a replicate share its batch, so that it is gathered once for all of them.
-runs_of_replicate = jax.vmap(jax.value_and_grad(mean_loss), in_axes=(0, None, None, None))
-all_runs = jax.vmap(runs_of_replicate, in_axes=(0, 0, 0, None))
+HEADS = 4
 
 
-@partial(jax.jit, donate_argnums=0)
-def train_epoch(parameters, lr, rows, weights, x, y):
+def chars(parameters, x):
+    """Logits (batch, length, characters) of the transformer in benchmarks/shapes.py; ``parameters`` in its order."""
+    (embedding, position), (*of_norm, head, head_bias) = parameters[:2], parameters[-4:]
+    length = x.shape[1]
+    ahead = jnp.triu(jnp.full((length, length), -jnp.inf), 1)
+    hidden = embedding[x] + position
+    for first in range(2, len(parameters) - 4, 12):
+        into, into_bias, out, out_bias, wide, wide_bias, narrow, narrow_bias, *norms = parameters[first : first + 12]
+        parts = layer_norm(hidden, *norms[:2]) @ into.T + into_bias
+        queries, keys, values = (part.reshape(*x.shape, HEADS, -1).swapaxes(1, 2) for part in jnp.split(parts, 3, axis=-1))
+        weights = jax.nn.softmax(queries @ keys.swapaxes(2, 3) / queries.shape[-1] ** 0.5 + ahead)
+        hidden = hidden + (weights @ values).swapaxes(1, 2).reshape(hidden.shape) @ out.T + out_bias
+        passed = jax.nn.gelu(layer_norm(hidden, *norms[2:]) @ wide.T + wide_bias, approximate=False)
+        hidden = hidden + passed @ narrow.T + narrow_bias
+    return layer_norm(hidden, *of_norm) @ head.T + head_bias
+
+
+def convolution(x, kernel, stride=1):
+    """Padded so that each side stays as it is, or is halved."""
+    edge = [(kernel.shape[-1] // 2,) * 2] * 2
+    return jax.lax.conv_general_dilated(x, kernel, (stride, stride), edge, dimension_numbers=("NCHW", "OIHW", "NCHW"))
+
+
+def group_norm(x, weight, bias):
+    """Of 4 groups."""
+    grouped = x.reshape(len(x), 4, -1)
+    centred = grouped - grouped.mean(-1, keepdims=True)
+    normed = centred * jax.lax.rsqrt((centred * centred).mean(-1, keepdims=True) + 1e-5)
+    return normed.reshape(x.shape) * weight[:, None, None] + bias[:, None, None]
+
+
+def images32(parameters, x):
+    """Logits (batch, classes) of the residual network in benchmarks/shapes.py; ``parameters`` in its order."""
+    take = iter(parameters)
+    hidden = jax.nn.relu(group_norm(convolution(x, next(take)), next(take), next(take)))
+    for stride in (1, 2, 2):
+        first, second, *norms = (next(take) for _ in range(6))
+        passed = jax.nn.relu(group_norm(convolution(hidden, first, stride), *norms[:2]))
+        beside = hidden if stride == 1 else convolution(hidden, next(take), stride)
+        hidden = jax.nn.relu(group_norm(convolution(passed, second), *norms[2:]) + beside)
+    return hidden.mean((2, 3)) @ next(take).T + next(take)
+
+
+MODELS = {"layers": layers, "chars": chars, "images32": images32}
+
+
+def mean_loss(logits_of, parameters, x, y, weights):
+    """Cross-entropy, of tokens their mean, weighted: samples that only fill up a batch have weight 0."""
+    of_label = jnp.take_along_axis(jax.nn.log_softmax(logits_of(parameters, x)), y[..., None], axis=-1)[..., 0]
+    return -(weights * of_label.reshape(len(x), -1).mean(1)).sum()
+
+
+@partial(jax.jit, static_argnums=0, donate_argnums=1)
+def train_epoch(model, parameters, lr, rows, weights, x, y):
     """One epoch of SGD: parameters (replicates, per, …), rows (steps, replicates, batch); returns losses (steps, …) too."""
+    # Runs of a replicate share its batch, so that it is gathered once for all of them.
+    gradients = jax.value_and_grad(partial(mean_loss, MODELS[model]))
+    all_runs = jax.vmap(jax.vmap(gradients, in_axes=(0, None, None, None)), in_axes=(0, 0, 0, None))
 
     def step(parameters, batch):
         rows, weights = batch
@@ -70,7 +123,7 @@ class Training:
         self.lr = jnp.float32(data["lr"])
         self.run_steps = self.epochs[0].shape[0] * self.epochs[0].shape[1] * per
         begun = time.perf_counter()
-        self.step = train_epoch.lower(self.parameters, self.lr, self.epochs[0], *self.fixed).compile()
+        self.step = train_epoch.lower(str(data["model"]), self.parameters, self.lr, self.epochs[0], *self.fixed).compile()
         self.compile_seconds = time.perf_counter() - begun
         self.done = 0
 

@@ -2,7 +2,8 @@
 
 ``python -m benchmarks.models [MODEL …]`` prints for each model and number of runs the ratio ``auto`` / plain loop: run-steps
 per second of the whole training as the stages ask for it, over those of one run after another as a user of PyTorch writes it.
-Both take turns, and the median of the ratios is told, since others may use the machine.
+Both take turns, and the median of the ratios is told, since others may use the machine. Larger ones, ``chars`` and
+``images32``, stand beside more: see :mod:`benchmarks.shapes`.
 """
 
 import json
@@ -20,6 +21,7 @@ from torch.nn import functional as f
 
 from benchmarks.machine import conditions, cores
 from benchmarks.problems import constant_runs, in_memory
+from benchmarks.shapes import SHAPES, entry_of, print_table
 from benchmarks.throughput import CPU, loop_rate, single_loop_rate
 from pipeline.catalogue import CATALOGUE
 from pipeline.config.params import load_params
@@ -134,19 +136,25 @@ BATCH = 64
 
 def problem_of(name: str, folder: Path, **more: Any) -> Problem:
     """The digits as images, for that model; ``more`` are further keys of the problem."""
+    if name in SHAPES:
+        return _in(folder, {**entry_of(name), **more})
     registered = f"ordinary-{name}"
     if registered not in {model.name for model in models}:
         register(registered)(ZOO[name])
-    entry = {
+    return _in(folder, {
         "dataset": {"name": "digits", "images": True, "seed": 0}, "model": {"name": registered},
         "optimizer": {"name": "AdamW", "lr": 0.003}, "epochs": 8, "batch_size": BATCH, **more,
-    }  # fmt: skip
+    })  # fmt: skip
+
+
+def _in(folder: Path, entry: dict[str, Any]) -> Problem:
+    name = entry["dataset"]["name"]
     values = {
-        "seeds": 10, "problems": {"digits": entry}, "report": {"baseline": "Constant"},
+        "seeds": 10, "problems": {name: entry}, "report": {"baseline": "Constant"},
         "schedulers": {"Constant": {"name": "ConstantLR", "args": {"factor": 1.0}}},
     }  # fmt: skip
     (folder / "params.yaml").write_text(json.dumps(values), encoding="utf-8")
-    return in_memory(load_params(CATALOGUE, folder / "params.yaml"), "digits")
+    return in_memory(load_params(CATALOGUE, folder / "params.yaml"), name)
 
 
 def ratios(problem: Problem) -> Iterator[tuple[int, float, float]]:
@@ -166,14 +174,24 @@ def ratios(problem: Problem) -> Iterator[tuple[int, float, float]]:
 
 
 def main() -> None:
-    """Print a row per model."""
+    """Print a row per model, and a table for each that is larger."""
     torch.set_num_threads(len(cores()))
-    print(f"{conditions()}; auto / plain loop, medians of {REPEATS} alternating repeats\n")
-    print(f"| model | way | {' | '.join(f'{count} runs' for count in COUNTS)} | seconds for the most |")
-    print(f"|---|---|{'---|' * (len(COUNTS) + 1)}")
+    asked = sys.argv[1:] or [*ZOO, *SHAPES]
     with TemporaryDirectory() as folder:
-        for name in sys.argv[1:] or ZOO:
+        print_ratios([name for name in asked if name not in SHAPES], Path(folder))
+        for name in [name for name in asked if name in SHAPES]:
             problem = problem_of(name, Path(folder))
+            print_table(problem, ways(problem, problem.params.optimizer, CPU)[0])
+
+
+def print_ratios(names: list[str], folder: Path) -> None:
+    """A row per model."""
+    print(f"{conditions()}; auto / plain loop, medians of {REPEATS} alternating repeats\n")
+    if names:
+        print(f"| model | way | {' | '.join(f'{count} runs' for count in COUNTS)} | seconds for the most |")
+        print(f"|---|---|{'---|' * (len(COUNTS) + 1)}")
+        for name in names:
+            problem = problem_of(name, folder)
             way = ways(problem, problem.params.optimizer, CPU)[0]
             figures = list(ratios(problem))
             cells = " | ".join(f"{ratio:.2g}x" for _, _, ratio in figures)

@@ -47,7 +47,8 @@ class Alone:
 
     function: OneRun
     names = ("only",)
-    draws = ()
+    statistics = ()
+    drawn = 0
     model = nn.Module()
 
     def step(self, state: list[Tensor], numbers: Tensor, x: Tensor, y: Tensor, weights: Tensor) -> tuple[Tensor, ...]:

@@ -24,7 +24,7 @@ from benchmarks.machine import conditions, cores
 from benchmarks.problems import constant_runs, in_memory, medians, seeds_of
 from pipeline.catalogue import CATALOGUE
 from pipeline.config.params import load_params
-from pipeline.engine.functions import Functions
+from pipeline.engine.functions import functions_of
 from pipeline.engine.optimizers import STACKED
 from pipeline.engine.training import train
 from pipeline.problems.problem import Problem
@@ -69,12 +69,12 @@ def operations_of(problem: Problem) -> float:
     """Operations of a training step of one run."""
     model, size = problem.new_model(0, "tune"), problem.params.batch_size
     optimizer = STACKED[problem.params.optimizer.name](problem.params.optimizer.args, 1, has_momentum=False)
-    functions = Functions(model, optimizer, problem.loss, problem.metric, problem.params.clip)
-    state = functions.initial([parameter.detach() for parameter in model.parameters()])
+    functions = functions_of(problem, model, optimizer)
+    state = functions.initial([values[0] for values in functions.stacked([model])])
     samples = problem.data.samples([0])
     rows = samples.parts["train"][0][:size]
     x, y = torch.tensor(samples.x[rows]), torch.tensor(samples.y[rows])
-    numbers = torch.ones(optimizer.kinds + 2 * bool(functions.draws))
+    numbers = torch.ones(optimizer.kinds + functions.drawn)
     traced = make_fx(lambda *given: list(functions.step(*given)))(state, numbers, x, y, torch.ones(len(rows)) / len(rows))
     return float(sum(_operations(node) for node in traced.graph.nodes if node.op == "call_function"))
 

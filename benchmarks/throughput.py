@@ -12,12 +12,12 @@
 - ``jax``: the same arithmetic on the same batches with jit, vmap and scan, the better of its settings. Compiling and drawing
   the data order are not in its time.
 
-A second table says what tracing and compiling take, and from how many run-steps they pay. JAX and the stack must agree on
+A second table says what tracing and compiling take, and from how many run-steps they pay. JAX and ``auto`` must agree on
 the training loss, or the script ends with an error.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -51,6 +51,7 @@ CPU = torch.device("cpu")
 
 Workers = Sequence[ProcessPoolExecutor]
 Compiled = Sequence[tuple[Setting, Prepared]]
+Rate = Callable[[Problem, float], float]
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ def plain_loop(problem: Problem, run: Run) -> Iterator[None]:
     while True:
         for batch in torch.randperm(len(x), generator=order).split(problem.params.batch_size):  # type: ignore[no-untyped-call]
             optimizer.zero_grad()
-            cross_entropy(model(x[batch]), y[batch]).backward()  # type: ignore[no-untyped-call]
+            cross_entropy(model(x[batch]).flatten(0, -2), y[batch].flatten()).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             yield
 
@@ -164,9 +165,9 @@ def processes() -> Iterator[Workers]:
         ]
 
 
-def rate_in_processes(problem: Problem, workers: Workers, seconds: float = SECONDS) -> float:
+def rate_in_processes(problem: Problem, workers: Workers, seconds: float = SECONDS, rate: Rate = loop_rate) -> float:
     """Steps per second of all processes together, measured at the same time."""
-    return sum(future.result() for future in [worker.submit(loop_rate, problem, seconds) for worker in workers])
+    return sum(future.result() for future in [worker.submit(rate, problem, seconds) for worker in workers])
 
 
 def stacked_rate(problem: Problem, runs: Sequence[Run]) -> float:
@@ -199,13 +200,13 @@ def auto_rates(problem: Problem, runs: Sequence[Run]) -> tuple[float, float, flo
     return whole, after, max(0.0, blocked - begun - first * per_epoch / after)
 
 
-def compile_jax(problem: Problem, runs: Sequence[Run], jax: Sequence[Setting], folder: Path) -> Compiled:
-    """The runs compiled in every setting of JAX, once their training loss is seen to be that of the stack."""
+def compile_jax(problem: Problem, runs: Sequence[Run], jax: Sequence[Setting], folder: Path, model: str = "layers") -> Compiled:
+    """The runs compiled in every setting of JAX, once their training loss is seen to be that of ``auto``."""
     if not jax:
         return []
-    file = export(problem, runs, folder / f"{problem.name}-{len(runs)}.npz")
+    file = export(problem, runs, folder / f"{problem.name}-{len(runs)}.npz", model)
     short = constant_runs(problem, len(runs), epochs=CHECKED)
-    expected = collect(short, stacked.train(problem, short, device=CPU, search=True)).curves.train_loss[-1].mean()
+    expected = collect(short, train(problem, short, device=CPU, search=True)).curves.train_loss[-1].mean()
     found = [(setting, setting.prepare(file, len(runs), CHECKED)) for setting in jax]
     for setting, prepared in found:
         if not np.isclose(prepared.loss, expected, rtol=1e-4):

@@ -26,6 +26,8 @@ def main() -> None:
     if words[0] not in COMMANDS:
         lines = ["usage: python -m pipeline [COMMAND] [--help]", *(f"  {name:12}{told}" for name, told in COMMANDS.items())]
         is_asked = words in (["-h"], ["--help"])
+        if not is_asked:
+            lines.append(f"there is no command {words[0]}")
         print("\n".join(lines), file=sys.stdout if is_asked else sys.stderr)
         sys.exit(0 if is_asked else 2)
     try:

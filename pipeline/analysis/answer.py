@@ -242,16 +242,19 @@ def _alternatives(
     baseline: str,
 ) -> Iterator[Alternative]:
     """The constant rate or what else the baseline is, the simplest other one, and the recommended one as it was written."""
-    others = [label for label in order if label in rows and label not in (chosen.scheduler, baseline)]
+    able = [label for label, row in rows.items() if not math.isnan(float(row[CRITERION]))]
+    others = [label for label in order if label in able and label not in (chosen.scheduler, baseline)]
     if baseline in rows and baseline != chosen.scheduler:
         yield _alternative(rows[baseline], "the baseline")
     if others:
         yield _alternative(rows[others[0]], SIMPLEST)
     written = records(compared[(compared["variant"] == "default") & (compared["scheduler"] == chosen.scheduler)])
     if chosen.variant != "default" and written:
-        rates = results.runs.loc[(results.runs["variant"] == "default") & (results.runs["scheduler"] == chosen.scheduler), "lr"]
-        what = f"as params.yaml has it, at peak rate {short(float(rates.iloc[0]))}"
-        yield _as_written(written[0], what, results, chosen)
+        own = results.runs[results.runs["scheduler"] == chosen.scheduler].set_index("variant")[["lr", "resolved", "warmup"]]
+        first, recommended = own.loc[["default"]].iloc[0], own.loc[[chosen.variant]].iloc[0]
+        if not first.equals(recommended):  # else it is as params.yaml has it
+            what = f"as params.yaml has it, at peak rate {short(float(first['lr']))}"
+            yield _as_written(written[0], what, results, chosen)
 
 
 def _as_written(row: Row, what: str, results: ProblemResults, chosen: Choice) -> Alternative:
@@ -274,6 +277,8 @@ def _between(low: float, high: float) -> str:
     least, most = (share(abs(end)) if abs(end) < 0.1 else f"{abs(end):.0%}" for end in (low, high))
     if low > 0:
         return f"{least} to {most} more" if least != most else f"{most} more"
+    if low <= -1:  # no loss is less than nothing: these runs cannot tell
+        return f"up to {most} more, or any less" if high > 0 else f"at least {most} less"
     return f"up to {most} more, or up to {least} less" if high > 0 else f"{most} to {least} less"
 
 

@@ -89,6 +89,7 @@ def render(report: Report, workers: Workers) -> tuple[str, dict[str, Markup]]:
         palettes=[figures.palette(theme) for theme in (0, 1)],
         baseline=params.report.baseline,
         every=params.report.every,
+        judged="after the last epoch" if params.report.at == "last" else "at each run's best epoch",
         rows=ROWS,
         folds=FOLDS,
         coloured=COLOURED,

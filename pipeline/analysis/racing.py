@@ -27,7 +27,7 @@ def sentence(results: ProblemResults, table: pd.DataFrame) -> str:
     """On how many seeds it was confirmed, and why on so many, from :func:`looks`; nothing where their number was fixed."""
     if results.plan is None or table.empty:
         return ""
-    last, most = table.iloc[-1].astype(int), results.plan.most
+    last, most = table[["seeds", "settled", "comparisons"]].iloc[-1], results.plan.most
     why = f", and {most} would hardly settle more" if last["seeds"] < most else ", as many as there may be"
     if last["settled"] == last["comparisons"]:
         why = ""

@@ -12,14 +12,13 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
-import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pipeline.analysis.snippet import FREE, Lines, clipped, is_here, lines_of
 from pipeline.analysis.source import Part, call, group, imported, literal, paragraph, prose
 from pipeline.config.components import Component
 from pipeline.config.problem_params import IGNORED, ProblemParams
-from pipeline.problems.dataset import SHAPED, Dataset, targets_of
+from pipeline.problems.dataset import Dataset
 from pipeline.problems.encoding import Columns
 from pipeline.problems.losses import losses
 from pipeline.problems.metrics import metrics
@@ -66,27 +65,23 @@ class Data:
         return f"{of}s" if len(self.targets) > 1 and not self.transform else of
 
     @classmethod
-    def of(cls, data: pd.DataFrame) -> "Data":
-        """What ``data/P.parquet`` holds."""
-        if "y" not in data:  # the samples are those of a script
-            return cls()
-        if SHAPED in data.attrs:
-            return cls(has_shaped_targets=True, remarks=tuple(data.attrs.get("remarks", ())))
-        is_whole = pd.api.types.is_integer_dtype
-        classes, remarks = data.attrs.get("classes", ()), tuple(data.attrs.get("remarks", ()))
-        positive = classes[1] if len(classes) == 2 else None
-        kinds = not is_whole(data["y"]), "columns" in data.attrs, "shape" in data.attrs, is_whole(data["x0"])
-        classes_or_one = 1 if kinds[0] else int(data["y"].max()) + 1
-        targets, transform, is_weighted = tuple(targets_of(data)), data.attrs.get("transform"), "weight" in data
-        return cls(*kinds, positive, remarks, classes_or_one, targets=targets, transform=transform, is_weighted=is_weighted)
-
-    @classmethod
-    def in_memory(cls, data: Dataset) -> "Data":
-        """The same of samples that no file holds."""
+    def of(cls, data: Dataset, *, is_in_memory: bool = False) -> "Data":
+        """What is to be known of these samples; no file holds them where they are ``in memory``."""
+        if data.y.ndim > 1 and (is_in_memory or data.task == "classification"):
+            return cls(has_shaped_targets=True, remarks=data.remarks, is_in_memory=is_in_memory)
         return cls(
-            data.task == "regression", False, len(data.shape) > 1, data.is_tokens, classes=data.classes, is_in_memory=True,
-            has_shaped_targets=data.y.ndim > 1,
-        )  # fmt: skip
+            is_regression=data.task == "regression",
+            is_table=bool(data.columns),
+            is_shaped=data.x.ndim > 2,
+            is_of_tokens=data.is_tokens,
+            positive=data.classes_called[1] if len(data.classes_called) == 2 else None,
+            remarks=data.remarks,
+            classes=data.classes,
+            is_in_memory=is_in_memory,
+            targets=("y", *(f"y{number}" for number in range(1, data.targets))),
+            transform=data.transform,
+            is_weighted=data.weights is not None,
+        )
 
 
 def script(
@@ -269,7 +264,7 @@ def _metric(metric: Component | None, data: Data, *, is_binary: bool) -> tuple[s
     """How people write it, and the statements that set ``measured`` from ``outputs`` and ``y``."""
     metric = metric or Component("R2Score" if data.is_regression else "Accuracy", {})
     entry = metrics[metric.name]
-    label = entry.display
+    label = entry.shown(metric.args)
     if entry.function(data.classes, **metric.args).power or data.transform:
         label += f" of the standardised {data.learnt}"
     found = "(outputs > 0).long()" if is_binary else "outputs.argmax(dim=1)"

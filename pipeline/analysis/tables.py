@@ -85,7 +85,8 @@ class ProblemResults:
             return Measure(reported.name, reported.name, reported.higher_is_better, is_share=False)
         found = headline[str(self.runs["metric"].iloc[0])]
         of = f" of {self.data.positive!r}" if found.name in OF_ONE_CLASS and self.data.positive is not None else ""
-        return Measure(found.name, f"{found.display}{of}", found.higher_is_better, found.is_share)
+        given = reported.args if reported is not None else {}
+        return Measure(found.name, f"{found.shown(given)}{of}", found.higher_is_better, found.is_share)
 
     @property
     def seeds(self) -> int:

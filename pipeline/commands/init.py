@@ -1,18 +1,18 @@
 """``python -m pipeline init``: a small params.yaml for one's own table or script, with a word on each key, in this clone."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pipeline.catalogue import CATALOGUE
 from pipeline.cli import UsageError
 from pipeline.commands import check, look, tables
-from pipeline.commands.replicates import few
 from pipeline.config.files import write_files
 from pipeline.config.locks import free_name
 from pipeline.config.params import PARAMS_FILE, load_params
 from pipeline.config.terminal import tell
-from pipeline.config.wording import as_yaml
+from pipeline.config.wording import as_yaml, few
 from pipeline.data.proposal import Proposal
+from pipeline.data.reading import is_table
 from pipeline.stages.dataset import drawn
 
 TABLE = """\
@@ -29,54 +29,49 @@ SCRIPT = """\
 """
 TEMPLATE = """\
 # Which learning-rate scheduler for {name}? Every key: docs/params.md. `python -m pipeline plan` says what it costs.
-seeds: {seeds} # whole replicates, searches too; twice as many make the answer surer, and cost twice as much
+seeds: {seeds}
 
 problems:
   {name}:
 {problem}
-schedulers: # what is compared; `python -m pipeline schedulers --table` lists all there are
+schedulers: # {schedulers}
   ConstantLR: {{args: {{factor: 1.0}}}} # the baseline: no schedule
-  StepLR: {{args: {{step_size: 30%, gamma: 0.1}}}} # lengths are shares of the run
-  CosineAnnealingLR: {{args: {{T_max: 100%}}}}
-  CosineWarmup: {{name: CosineAnnealingLR, args: {{T_max: 100%}}, warmup: 5%}}
-  OneCycleLR: {{args: {{max_lr: 100%, cycle_momentum: false}}}}
+  StepLR: {{args: {{step_size: 30%, gamma: 0.1}}{shape}}} # lengths are shares of the run
+  CosineAnnealingLR: {{args: {{T_max: 100%}}{shape}}}
+  CosineWarmup: {{name: CosineAnnealingLR, args: {{T_max: 100%}}, warmup: 5%{shape}}}
+  OneCycleLR: {{args: {{max_lr: 100%, cycle_momentum: false}}{shape}}}
 
-tune: {{trials: {trials}}} # of each study: one per scheduler and seed, for shape and peak rate
+tune: {tune}
 sweep: none # or {{points: 10, budgets: [25%, 50%]}}: how much the rate and the budget matter
 report: {{baseline: ConstantLR, matters: 1%}} # a smaller difference is of no interest
 """
-TABLES = (
-    ".csv",
-    ".parquet",
-    ".pq",
-    ".npz",
-    ".gz",
-    ".bz2",
-    ".xz",
-    ".zip",
-    ".tsv",
-    ".txt",
-    ".xlsx",
-    ".xls",
-    ".ods",
-    ".json",
-    ".jsonl",
-    ".feather",
-)
-"""What a file that holds a table ends in; any other is a script."""
+WHOLE = {
+    "seeds": "5 # whole replicates, searches too; twice as many make the answer surer, and cost twice as much",
+    "schedulers": "what is compared; `python -m pipeline schedulers --table` lists all there are",
+    "shape": "",
+    "tune": "{trials: 16} # of each study: one per scheduler and seed, for shape and peak rate",
+}
+"""What a study asks for whose runs take seconds."""
+FRUGAL = {
+    "seeds": "{least: 3, most: 10} # whole replicates; beyond 3 only where a comparison is open",
+    "schedulers": "`search: {}` keeps a shape as it is written: a few trials find a peak rate, and no more",
+    "shape": ", search: {}",
+    "tune": "{trials: 4, batch: 4, sampler: qmc} # of each study: one per scheduler and seed, spread over the peak rates",
+}
+"""The same where a run may take an hour."""
 
 
 def main(words: Sequence[str]) -> None:
     """Write params.yaml, and say what to do next."""
     asked = _parser().parse_args(words)
     files = tables.named(asked.files, "a CSV or Parquet file, or a training script")
-    is_table = all(file.suffix.lower() in TABLES for file in files)
-    if not is_table and len(files) > 1:
+    are_tables = all(map(is_table, files))
+    if not are_tables and len(files) > 1:
         raise UsageError(f"{few(files)}: give one training script, or tables of the same columns")
     if PARAMS_FILE.exists() and not asked.replace:
         kept = "keeps the one that is there as params.yaml.old"
         raise UsageError(f"{PARAMS_FILE} is there already, and stays as it is; `--replace` writes a new one, and {kept}")
-    proposal = look.looked_at(files, asked.target) if is_table else None
+    proposal = look.looked_at(files, asked.target) if are_tables else None
     path = tables.copied(files)
     if PARAMS_FILE.exists():
         old = free_name(PARAMS_FILE, "old")
@@ -86,9 +81,9 @@ def main(words: Sequence[str]) -> None:
     if proposal is not None:
         _write_for_table(name, proposal)
     else:
-        _write(name, SCRIPT.format(path=as_yaml(path)), seeds=3, trials=8)
+        _write(name, SCRIPT.format(path=as_yaml(path)), FRUGAL)
     print(f"{PARAMS_FILE} is written: {check.told(load_params(CATALOGUE))}")
-    print(FOR_A_TABLE if is_table else FOR_A_SCRIPT)
+    print(FOR_A_TABLE if are_tables else FOR_A_SCRIPT)
     print("       `python -m pipeline plan` says what it costs, `make repro` does it")
 
 
@@ -108,10 +103,9 @@ def _parser() -> argparse.ArgumentParser:
 def _write_for_table(name: str, proposal: Proposal) -> None:
     """With epochs and batches for as many samples as it has."""
     sizes = look.size_for(proposal.data)
-    _write(name, TABLE.format(dataset=as_yaml(proposal.entry), **sizes), seeds=5, trials=16)
+    _write(name, TABLE.format(dataset=as_yaml(proposal.entry), **sizes), WHOLE)
     drawn(load_params(CATALOGUE), name, tell)  # says what there is to say about the file
 
 
-def _write(name: str, problem: str, *, seeds: int, trials: int) -> None:
-    text = TEMPLATE.format(name=name, problem=problem, seeds=seeds, trials=trials)
-    write_files([(PARAMS_FILE, text.encode())])
+def _write(name: str, problem: str, study: Mapping[str, str]) -> None:
+    write_files([(PARAMS_FILE, TEMPLATE.format(name=name, problem=problem, **study).encode())])

@@ -13,10 +13,9 @@ from typing import Any
 import pandas as pd
 
 from pipeline.commands import tables
-from pipeline.commands.replicates import few
 from pipeline.config.errors import PipelineError
 from pipeline.config.params import working_in
-from pipeline.config.wording import as_yaml
+from pipeline.config.wording import as_yaml, few
 from pipeline.data.cells import Kind, Remarks, are_codes, is_text, understood
 from pipeline.data.leaks import same_samples
 from pipeline.data.mistakes import DatasetError, names_of
@@ -39,6 +38,8 @@ LONGEST = 60
 """Epochs at most."""
 HEADINGS = ("column", "taken as", "missing", "different", "values")
 WIDTHS = (20, 10, 7, 9)
+START = sum(WIDTHS) + 2 * len(WIDTHS)
+"""Where the last column begins."""
 
 
 def main(words: Sequence[str]) -> None:
@@ -91,6 +92,9 @@ def seen(proposal: Proposal, file: str) -> Iterator[str]:
     for name in table.columns:
         yield _of_column(proposal, str(name))
     yield ""
+    for name in proposal.entry.get("drop", ()):
+        if len(why := proposal.why.get(name, "")) > WIDTH - START:
+            yield from _wrapped(f"{name} {why}")
     yield from _wrapped(described(proposal.data))
     if (number := same_samples(proposal.data)) is not None:
         repeated = len(number) - len(set(number.tolist()))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from pipeline.config.errors import PipelineError
-from pipeline.config.wording import suggestion
+from pipeline.config.wording import few, suggestion
 
 if TYPE_CHECKING:
     Cells = pd.Series[Any]
@@ -134,12 +134,6 @@ def replicates(table: pd.DataFrame, asked: Asked) -> Replicates:
     return Replicates(found, took, higher, table[took["fold"][0]].nunique() if took["fold"] else 0, remarks)
 
 
-def few(words: Iterable[Any], most: int = 3) -> str:
-    """The first words, and how many more there are."""
-    some = list(dict.fromkeys(map(str, words)))
-    return ", ".join(some[:most]) + (f" and {len(some) - most} more" if len(some) > most else "")
-
-
 def _texts(cells: "Cells") -> "Cells":
     """Cells as texts that can be printed, whole numbers in one spelling, 1 and 1.0; empty ones are missing."""
     texts = cells.astype("string").str.strip().str.replace(r"^(-?\d+)\.0+$", r"\1", regex=True)
@@ -215,9 +209,10 @@ def _sheet(table: pd.DataFrame) -> list[str]:
     columns = [name for name in table.columns if _bare(name) not in [*SEEDS, *FOLDS, "", "unnamed_0", "index"]]
     known = {*LABELS, *SETTINGS, *LOWER, *HIGHER, *GENERIC, *VALIDATION, *TEST, *TRAINING}
     words = {word for name in columns for word in (_bare(name), *_bare(name).split("_"))}
-    numbers = {name: _numbers(table[name]) for name in columns if not _wrong(table[name]).any()}
-    are_steps = any(_bare(name) in STEPS and (own.dropna() % 1 == 0).all() for name, own in numbers.items())  # or StepLR
-    return columns if len(numbers) == len(columns) > 1 and known.isdisjoint(words) and not are_steps else []
+    found = {name: _numbers_and_slips(table[name]) for name in columns}
+    are_steps = any(_bare(name) in STEPS and (own.dropna() % 1 == 0).all() for name, (own, _) in found.items())  # or StepLR
+    are_numbers = len(columns) > 1 and not any(wrong.any() for _, wrong in found.values())
+    return columns if are_numbers and known.isdisjoint(words) and not are_steps else []
 
 
 def _recognised(table: pd.DataFrame, asked: Asked) -> dict[str, list[str]]:
@@ -321,7 +316,7 @@ def _refuse_empty(cells: "Cells") -> None:
 
 def _values(table: pd.DataFrame, name: str, missing: str | None, remarks: list[str]) -> "tuple[Cells, Cells]":
     """The values, NaN where a run diverged, and which rows are left out."""
-    texts, values, wrong = table[name], _numbers(table[name]), _wrong(table[name])
+    texts, (values, wrong) = table[name], _numbers_and_slips(table[name])
     if wrong.any():
         what = f"{texts[wrong].iloc[0][:30]!r} in {_lines(texts[wrong])} is no number"
         raise TableError(f"{name}: {what}; write one, or nan for a run that diverged")
@@ -348,9 +343,10 @@ def _numbers(texts: "Cells") -> "Cells":
     return pd.to_numeric(texts, errors="coerce").astype("float64")
 
 
-def _wrong(texts: "Cells") -> "Cells":
-    """Which cells hold something that is no number, nor says that there is none."""
-    return _numbers(texts).isna() & texts.notna() & ~texts.str.lower().isin(NOT_FINITE)
+def _numbers_and_slips(texts: "Cells") -> tuple["Cells", "Cells"]:
+    """The same, and which cells hold something that is no number, nor says that there is none."""
+    numbers = _numbers(texts)
+    return numbers, numbers.isna() & texts.notna() & ~texts.str.lower().isin(NOT_FINITE)
 
 
 def _refuse_copies(table: pd.DataFrame, frame: pd.DataFrame, took: dict[str, list[str]]) -> None:

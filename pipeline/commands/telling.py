@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from pipeline.commands.replicates import few
+from pipeline.config.wording import few
 
 ROWS = 12
 """Labels that are printed; JSON has them all."""

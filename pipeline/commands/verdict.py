@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.commands.replicates import Asked, Replicates, TableError, few, read_table, replicates
+from pipeline.commands.replicates import Asked, Replicates, TableError, read_table, replicates
 from pipeline.commands.telling import Document, told
 from pipeline.config.files import json_file, write_files
-from pipeline.config.wording import suggestion
+from pipeline.config.wording import few, suggestion
 from pipeline.statistics.components import LEVEL, Floats
 from pipeline.statistics.judgement import Judgement, judge
 

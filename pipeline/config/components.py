@@ -13,7 +13,7 @@ from pydantic import (
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
 from pipeline.config.registry import Registry
-from pipeline.config.wording import mistake
+from pipeline.config.wording import as_yaml, mistake
 
 
 class Catalogue(Protocol):
@@ -47,6 +47,8 @@ class ComponentOf:
 
     def validate(self, value: Any, info: core_schema.ValidationInfo) -> "Component":
         """The component with all its arguments, defaults filled in."""
+        if isinstance(value, str):
+            raise mistake("is not a mapping", f"write {as_yaml({'name': value})}")
         arguments = dict(mapping_of(value))
         if info.context is None:
             return Component(**arguments)

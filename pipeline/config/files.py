@@ -73,6 +73,9 @@ def write_files(contents: Iterable[tuple[Path, bytes]]) -> None:
                 raise
         for temporary, path in ready:
             temporary.replace(path)
+    except FileNotFoundError as error:
+        what = f"{Path(str(error.filename)).parent} was taken away while files were written there, perhaps by another DVC"
+        raise ResultsError(f"{what}; call it again: what was trained is kept") from None
     finally:
         for temporary, _ in ready:
             temporary.unlink(missing_ok=True)

@@ -83,6 +83,8 @@ class LengthUnit:
             if share is None:
                 raise mistake("is not a length", right)
             return steps_of(share, info.context.steps, self.minimum) if isinstance(info.context, Scale) else value
+        if isinstance(value, float) and 0 < value < 1:
+            raise mistake("is not a length", right.replace("30%", f"{100 * value:g}%"))
         if isinstance(value, bool) or not isinstance(value, int):
             raise mistake("is not a length", right)
         if not self.minimum <= value <= LARGEST_LENGTH:
@@ -129,8 +131,15 @@ class ShareUnit:
         """``value`` as written."""
         number = percent(value) if isinstance(value, str) else None
         if number is None or number > 100:
-            raise mistake("is not a share", "write a percentage from 0% to 100%, such as 1%")
+            raise mistake("is not a share", f"write a percentage from 0% to 100%, {_meant(value)}")
         return str(value)
+
+
+def _meant(value: Any) -> str:
+    """The percentages that a plain number may stand for."""
+    if not isinstance(value, int | float) or not 0 < value <= 100 or value == 1:
+        return "such as 1%"
+    return f"{100 * value:g}% or {value:g}%" if value < 1 else f"such as {value:g}%"
 
 
 def share_of(written: str) -> float:

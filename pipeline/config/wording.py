@@ -37,6 +37,16 @@ _TYPES = {
 }
 
 
+MOST_NAMED = 30
+"""Of what would be right, so many are named: a table may have a thousand columns."""
+
+
+def few(words: Iterable[Any], most: int = 5) -> str:
+    """The first different words, and how many more there are."""
+    some = list(dict.fromkeys(map(str, words)))
+    return ", ".join(some[:most]) + (f" and {len(some) - most} more" if len(some) > most else "")
+
+
 def mistake(wrong: str, right: str, *, key: bool = False) -> PydanticCustomError:
     """A validation error that is worded already; ``key`` where it is about the key and not its value."""
     return PydanticCustomError("mistake", "{wrong}", {"wrong": wrong, "right": right, "key": key})
@@ -47,7 +57,7 @@ def suggestion(given: str, known: Iterable[str]) -> str:
     names = list(known)
     if not names:
         return "remove it; nothing is allowed here"
-    choice = f"one of {', '.join(names)}" if len(names) > 1 else names[0]
+    choice = f"one of {few(names, MOST_NAMED)}" if len(names) > 1 else names[0]
     folded = {name.lower(): name for name in names}
     near = difflib.get_close_matches(given.lower(), folded, n=1, cutoff=0.6)
     if not near:
@@ -86,6 +96,12 @@ GONE = {
 """What to write for keys of earlier versions."""
 
 
+_WITHOUT = {
+    "sweep": "write none, or what is to be swept: {points: 10, budgets: [25%, 50%]}",
+    "tune": "tuning cannot be left out; write {trials: 1} for the least of it",
+}
+
+
 def in_words(error: ErrorDetails, known: Iterable[str]) -> PydanticCustomError:
     """One error as a :func:`mistake`."""
     kind, context, last = error["type"], error.get("ctx", {}), "".join(map(str, error["loc"][-1:]))
@@ -102,6 +118,10 @@ def in_words(error: ErrorDetails, known: Iterable[str]) -> PydanticCustomError:
         return mistake(*(words.format(**bounds) for words in _BOUNDS[kind]))
     if kind in _NUMBERS and str(error["input"]).endswith("%"):
         return mistake("is neither a length nor a rate, so it has no percentage", "write a number")
+    if kind == "list_type" and isinstance(error["input"], str | int | float):
+        return mistake("is not a list", f"write {as_yaml([error['input']])}")
+    if kind == "model_type" and last in _WITHOUT:
+        return mistake("is not a mapping", _WITHOUT[last])
     return mistake(*_TYPES.get(kind, (_plain(error["msg"]), "see docs/params.md")))
 
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from pipeline.config.wording import few
 from pipeline.data.dates import as_dates
 from pipeline.data.mistakes import SHOWN, names_of
 
@@ -91,11 +92,7 @@ class Remarks:
 
     def told(self) -> list[str]:
         """One text for each kind, with the first columns."""
-        return [f"{kind}: {', '.join(some[:SHOWN])}{_more(some)}" for kind, some in self.found.items()]
-
-
-def _more(some: Sequence[str]) -> str:
-    return f" and {len(some) - SHOWN} more" if len(some) > SHOWN else ""
+        return [f"{kind}: {few(some)}" for kind, some in self.found.items()]
 
 
 def understood(
@@ -125,8 +122,8 @@ def understood(
         remarks.add("taken as codes, not numbers", f"{names_of([_telling(known)])} of {name}")
         kind = "category"
     if hours is not None:
-        latest = hours.idxmax()
-        remarks.add("times taken as hours", f"{known[latest]!r} of {name} is {hours[latest]:.4g}")
+        latest = int(hours.to_numpy().argmax())
+        remarks.add("times taken as hours", f"{known.iloc[latest]!r} of {name} is {hours.iloc[latest]:.4g}")
         return hours.reindex(values.index)
     if kind == "category" or numbers is None:
         return known.reindex(values.index)

@@ -171,8 +171,7 @@ def _refuse_other_than_categories(values: "pd.Series[Any]", texts: "pd.Series[st
             if pd.to_numeric(known, errors="coerce").notna().any()
             else "texts"
         )
-        shown = f"{names_of(known.unique())}{' and so on' * (different > SHOWN)}"
-        what = f"has {different} different {kind} in {len(known)} rows, as an identifier has ({shown})"
+        what = f"has {different} different {kind} in {len(known)} rows, as an identifier has ({names_of(known.unique())})"
         raise ColumnError("drop", name, what, [name], "codes" if is_of_codes else "identifier")
 
 

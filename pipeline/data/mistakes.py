@@ -1,14 +1,13 @@
 """What is wrong with the user's own data, and the words for it: rows, names, remedies."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import islice
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pipeline.config.wording import as_yaml
+from pipeline.config.wording import as_yaml, few
 
 SHOWN = 5
 LONGEST = 40
@@ -90,9 +89,9 @@ def rows_of(wrong: "pd.Series[bool] | npt.NDArray[np.bool_]") -> str | None:
 
 
 def names_of(names: Iterable[Any]) -> str:
-    """The first of them, as texts in quotes; long ones shortened."""
-    first = [" ".join(str(name).split()) for name in islice(names, SHOWN)]
-    return ", ".join(repr(name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…") for name in first)
+    """The first of them as texts in quotes, long ones shortened, and how many more there are."""
+    texts = (" ".join(str(name).split()) for name in names)
+    return few(repr(name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…") for name in texts)
 
 
 def missing_in(cells: "pd.Series[Any]", given: "pd.Series[Any]") -> str | None:

@@ -50,6 +50,8 @@ def _dealt(
     if abs(sum(shares) - 1) > 1e-9 or len(shares) != len(PARTS):  # rounding
         what = f"are {len(shares)} that add up to {sum(shares):.0%}"
         raise DatasetError("shares", what, "write three, such as [60%, 20%, 20%]")
+    if 0 in shares:
+        raise DatasetError("shares", "leave a part without samples", "write three above 0%, such as [60%, 20%, 20%]")
     try:
         sizes = sizes_of(len(y), dict(zip(PARTS, shares, strict=True)))
         if steps is not None:

@@ -1,12 +1,13 @@
 """What to write under ``dataset`` for a file: the remedies of its own errors, pasted until it loads."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
 from pipeline.config.registry import folded
+from pipeline.config.wording import few
 from pipeline.data.cells import Remarks
 from pipeline.data.datasets import datasets
 from pipeline.data.leaks import leaks
@@ -77,6 +78,8 @@ def proposed(path: Paths, target: str | None = None) -> Proposal:
             continue
         if not _without_leaks(proposal, data):
             proposal.data = data
+            if (found := proposal.entry.get("read", {})) != read:  # its own columns said more
+                proposal.table = read_table(path, Reading.model_validate(found), target)
             return proposal
     raise AssertionError(f"{proposal.entry} is mended again and again")
 
@@ -150,15 +153,9 @@ def _target_in(table: pd.DataFrame, *, are_own_names: bool) -> tuple[str, str]:
     """The column to be predicted, and why it is thought so; names that were made up say nothing."""
     able = candidates(table)
     if not able:
-        raise DatasetError("target", "no column can be predicted", "give the table a column of numbers or classes")
+        rows = f"{len(table)} row{'s' * (len(table) > 1)}"
+        raise DatasetError("target", f"no column can be predicted in {rows}", "give the table a column of numbers or classes")
     named = [name for name in able if are_own_names and folded(name) in USUAL]
     name, why = (named[0], "by its name") if named else (next(iter(able)), "the last column that can be predicted")
     others = [f"{other} ({what})" for other, what in able.items() if other != name]
-    return name, f"{why}; {_few(others)}"
-
-
-def _few(others: Sequence[str], most: int = 6) -> str:
-    if not others:
-        return "no other can be"
-    left = f" and {len(others) - most} more" if len(others) > most else ""
-    return f"`--target` names another: {', '.join(others[:most])}{left}"
+    return name, f"{why}; {f'`--target` names another: {few(others)}' if others else 'no other can be'}"

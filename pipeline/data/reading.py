@@ -27,6 +27,33 @@ INPUTS = Path("inputs")
 """Where the user's files lie; DVC watches it."""
 UNREADABLE = (ValueError, OSError, EOFError, csv.Error, lzma.LZMAError, BadZipFile)
 """What comes of files that are no tables; pandas' and pyarrow's errors are ValueErrors."""
+READ = (".csv", ".tsv", ".txt", ".parquet", ".pq", ".npz", ".gz", ".bz2", ".xz", ".zip")
+"""What the names of files end in that are read."""
+FOREIGN = {
+    ".xlsx": "read_excel",
+    ".xls": "read_excel",
+    ".ods": "read_excel",
+    ".json": "read_json",
+    ".jsonl": "read_json",
+    ".feather": "read_feather",
+    ".orc": "read_orc",
+    ".dta": "read_stata",
+    ".sav": "read_spss",
+    ".sas7bdat": "read_sas",
+    ".h5": "read_hdf",
+    ".pkl": "read_pickle",
+}
+"""What other tables end in, and pandas' function that reads them."""
+BEGINNINGS = {
+    b"PK\x03\x04": ("a workbook or a zip archive", "save its sheet as CSV, or name it .zip"),
+    b"\xd0\xcf\x11\xe0": ("a workbook of Excel", "save its sheet as CSV"),
+    b"PAR1": ("a Parquet file", "name it .parquet"),
+    b"\x1f\x8b": ("packed by gzip", "name it .csv.gz"),
+    b"<!doctype html": ("a web page", "download the file itself: its raw contents, or after logging in"),
+    b"<html": ("a web page", "download the file itself: its raw contents, or after logging in"),
+    b"version https://git-lfs": ("what git-lfs leaves in place of a file", "fetch it by `git lfs pull`"),
+}
+"""How files begin that are no text of rows, what they are, and the remedy."""
 IN_WORDS = {"\t": "tabs", WHITESPACE: "blanks"}
 
 
@@ -37,6 +64,11 @@ Paths = str | Sequence[str]
 def files_of(path: Paths) -> list[Path]:
     """The files that there are, each once: those of a pattern in the order of their names."""
     return list(dict.fromkeys(file for each in _each(path) for file in _matching(each)))
+
+
+def is_table(file: Path) -> bool:
+    """Whether its name says that it holds a table or arrays, of whatever kind."""
+    return file.suffix.lower() in {*READ, *FOREIGN}
 
 
 def is_of_arrays(path: Paths) -> bool:
@@ -55,6 +87,9 @@ def read_table(path: Paths, reading: Reading | None = None, target: str | None =
 
 
 def _read(file: Path, reading: Reading, target: str | None) -> pd.DataFrame:
+    if function := FOREIGN.get(file.suffix.lower()):
+        right = f"save it as CSV, or by `pandas.{function}({file.name!r}).to_parquet({file.with_suffix('.parquet').name!r})`"
+        raise DatasetError("path", f"{file} is neither CSV nor Parquet", right)
     is_parquet = file.suffix in (".parquet", ".pq")
     if is_parquet and (useless := [key for key in reading.given if key != "dayfirst"]):
         raise DatasetError("read", f"is for text files, and {file} is none", f"leave `{useless[0]}` out")
@@ -261,6 +296,9 @@ def _decoded(file: Path, reading: Reading) -> tuple[str, list[str]]:
     """The file's text, and a remark where its encoding is no UTF-8."""
     content = file.read_bytes()
     content = UNPACKED[file.suffix](content) if file.suffix in UNPACKED else content
+    for beginning, (what, right) in BEGINNINGS.items():
+        if content.lstrip()[: len(beginning)].lower() == beginning.lower():
+            raise DatasetError("path", f"{file} is {what}", right)
     tried = [reading.encoding] if reading.encoding else _encodings(content)
     for encoding in tried:
         try:

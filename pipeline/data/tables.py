@@ -19,6 +19,9 @@ from pipeline.problems.dataset import PARTS, SHAPED, inputs_of, values_of
 from pipeline.problems.dataset import targets_of as columns_of_targets
 from pipeline.problems.encoding import Column, lost_in_single_precision
 
+FEWEST = 10
+"""Samples of a part, below which its figures are chance."""
+
 
 def dataset_of(table: pd.DataFrame, target: str, **options: Any) -> pd.DataFrame:
     """The table as a dataset: raw numbers and categories' places, to be encoded for each seed by its training part.
@@ -199,12 +202,15 @@ def described(data: pd.DataFrame) -> str:
     same = ((x == x[:1]) | (np.isnan(x) & np.isnan(x[:1]))).all(axis=0)
     constant = [column.name for column, is_same in zip(columns, same, strict=True) if is_same]
     parts = ", ".join(f"{sizes[part]} {part}" for part in PARTS)
-    inputs = f"{len(columns)} features ({len(categories)} of them categories)"
+    inputs = f"{len(columns)} feature{'s' * (len(columns) != 1)} ({len(categories)} of them categories)"
     if not columns:
         inputs = f"inputs of shape {tuple(data.attrs.get('shape', (len(inputs_of(data)),)))}"
     said = [f"{len(data)} samples ({parts}), {inputs}, to predict {_predicted(data)}", *data.attrs.get("remarks", ())]
     if constant:
         said.append(f"the same in every row and of no use: {', '.join(constant)}")
+    if (fewest := int(sizes[list(PARTS)].min())) < FEWEST:
+        some = f"{fewest} sample{'s' * (fewest > 1)}"
+        said.append(f"warning: only {some} in a part, whose figures are chance; get more rows, or expect no answer")
     return "; ".join(said)
 
 
@@ -236,6 +242,9 @@ def _refuse_unknown(table: pd.DataFrame, options: Options) -> None:
         if unknown := [name for name in names if name not in table]:
             errors.append(DatasetError(key, f"there is no column {names_of(unknown)}", suggestion(unknown[0], table.columns)))
     twice = {key: [n for n in options.beside.get(key, ()) if options.taken.count(n) > 1] for key in ("target", "weight")}
+    if twice_over := [name for name in options.features or () if name in options.beside["target"] or name in options.drop]:
+        right = "take it out of one of the two"
+        errors.append(DatasetError("features", f"names {names_of(twice_over)}, which is the target or left out", right))
     errors += [
         DatasetError(key, f"names {names_of(names)}, which is named twice", "name each column once")
         for key, names in twice.items()

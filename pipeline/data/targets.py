@@ -43,6 +43,8 @@ def targets_of(table: pd.DataFrame, options: Options, remarks: Remarks) -> tuple
             y, _ = target_of(table[name], replace(options, target=name, task="regression"), remarks)
             found.append(y)
         except DatasetError as error:
+            if "task" in (error.mending or {}):  # classes are predicted alone
+                error = DatasetError("target", error.wrong, "name columns of numbers, or one target alone")
             errors.append(error)
     if errors:
         raise DatasetError.together(errors)

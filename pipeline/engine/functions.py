@@ -12,21 +12,24 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from pipeline.config.problem_params import Clipping
+from pipeline.engine.drawing import Draws, draws_by_functions
 from pipeline.engine.optimizers import StackedOptimizer
-from pipeline.engine.parts import in_parts
+from pipeline.engine.parts import in_parts, statistics_of
 from pipeline.problems.dropout import draws_of
 from pipeline.problems.losses import Loss
 from pipeline.problems.metrics import Metric
+from pipeline.problems.problem import Problem
 
 State = list[Tensor]
-"""A run's parameters, then what its optimizer keeps for each of them."""
+"""A run's parameters, then what its optimizer keeps for each of them, then the running statistics of its BatchNorm layers."""
 
 
 @dataclass(frozen=True)
 class Functions:
-    """The functions of a problem's runs; ``model`` lends its structure, its own parameters are not used."""
+    """The functions of a problem's runs; ``model`` lends its structure, its own parameters and statistics are not used."""
 
     model: nn.Module
     optimizer: StackedOptimizer
@@ -35,6 +38,8 @@ class Functions:
     clip: Clipping | None = None
     undecayed: frozenset[str] = frozenset()
     """The names of parameters without weight decay."""
+    draws_by_functions: bool = False
+    """Whether the model draws in training otherwise than by dropout layers."""
     _evaluated: nn.Module = field(init=False, repr=False)
     """The model in evaluation mode."""
 
@@ -47,6 +52,11 @@ class Functions:
         return [name for name, _ in self.model.named_parameters()]
 
     @cached_property
+    def statistics(self) -> list[str]:
+        """The running statistics' names, in the order of a state, which has them as real numbers."""
+        return statistics_of(self.model)
+
+    @cached_property
     def _places(self) -> list[tuple[str, int]]:
         """Where each parameter is in the model, and which one it is: what layers share is in several places."""
         number = {id(values): number for number, (_, values) in enumerate(self.model.named_parameters())}
@@ -57,27 +67,56 @@ class Functions:
         ]
         return [(name, number[id(values)]) for name, values in every if values is not None]
 
-    def _placed(self, parameters: State) -> dict[str, Tensor]:
-        return {name: parameters[number] for name, number in self._places}
+    def _placed(self, values: State) -> dict[str, Tensor]:
+        """Parameters and statistics, by name."""
+        return {
+            **{name: values[number] for name, number in self._places},
+            **dict(zip(self.statistics, values[len(self.names) :], strict=True)),
+        }
+
+    def _statistics_in(self, state: State) -> list[Tensor]:
+        return state[len(state) - len(self.statistics) :]
 
     @cached_property
     def draws(self) -> list[str]:
         """The buffers that take two random numbers of the run's own at every step: those of its dropout layers."""
         return [name for name, _ in draws_of(self.model)]
 
-    def stacked(self, models: Sequence[nn.Module]) -> list[Tensor]:
-        """The parameters of several models of this structure, each (models, …)."""
-        of_each = [dict(model.named_parameters()) for model in models]
-        return [torch.stack([parameters[name].detach() for parameters in of_each]) for name in self.names]
+    @property
+    def drawn(self) -> int:
+        """How many random numbers of the run's own a step takes."""
+        return 2 if self.draws or self.draws_by_functions else 0
 
-    def initial(self, parameters: list[Tensor]) -> State:
-        """The state of a run, or of stacked runs, that begins at ``parameters``."""
+    @cached_property
+    def mixes(self) -> bool:
+        """Whether what is computed of a sample may hang on the others of its batch, or on its place there."""
+        return self.draws_by_functions or self.has_statistics
+
+    @cached_property
+    def has_statistics(self) -> bool:
+        """Whether the model takes statistics of a batch."""
+        return any(isinstance(layer, _BatchNorm) for layer in self.model.modules())
+
+    @cached_property
+    def evaluates_together(self) -> bool:
+        """Whether the samples of a part have to be evaluated all at once, as BatchNorm without running statistics asks."""
+        return any(isinstance(layer, _BatchNorm) and layer.running_mean is None for layer in self.model.modules())
+
+    def stacked(self, models: Sequence[nn.Module]) -> list[Tensor]:
+        """The parameters, then the statistics, of several models of this structure, each (models, …)."""
+        of_each = [dict(model.named_parameters()) | dict(model.named_buffers()) for model in models]
+        found = [torch.stack([values[name].detach() for values in of_each]) for name in (*self.names, *self.statistics)]
+        return [values.to(found[0].dtype) for values in found] if self.statistics else found
+
+    def initial(self, values: list[Tensor]) -> State:
+        """The state of a run, or of stacked runs, that begins at these parameters and statistics."""
+        parameters = values[: len(self.names)]
         kept = [
             values.clone() if start is None else torch.full_like(values, start)
             for values in parameters
             for start in self.optimizer.starts
         ]
-        return [*parameters, *kept]
+        return [*values[: len(self.names)], *kept, *values[len(self.names) :]]
 
     def step(self, state: State, numbers: Tensor, x: Tensor, y: Tensor, weights: Tensor) -> tuple[Tensor, ...]:
         """One optimizer step: the new state, then the batch's loss.
@@ -85,17 +124,18 @@ class Functions:
         ``numbers`` (kinds,) are those of the optimizer's update, then two random ones where the model has dropout;
         ``weights`` (samples,) those of each sample in the mean.
         """
-        gradients, loss = self.gradients(state[: len(self.names)], self.draw_of(numbers), x, y, weights)
-        return (*self.update(state, gradients, numbers), loss)
+        values = [*state[: len(self.names)], *self._statistics_in(state)]
+        gradients, loss, statistics = self.gradients(values, self.draw_of(numbers), x, y, weights)
+        return (*self.update(state, gradients, numbers), *statistics, loss)
 
     def draw_of(self, numbers: Tensor) -> Tensor:
-        """The two random numbers of a step, where the model has dropout."""
-        return numbers[-2:] if self.draws else numbers
+        """The two random numbers of a step, where the model draws."""
+        return numbers[-2:] if self.drawn else numbers
 
     def update(self, state: State, gradients: State, numbers: Tensor) -> State:
-        """The state behind a step along these gradients."""
+        """The state behind a step along these gradients, without statistics."""
         count, per = len(self.names), len(self.optimizer.starts)
-        of_update = numbers[:-2] if self.draws else numbers
+        of_update = numbers[:-2] if self.drawn else numbers
         gradients = _clipped(gradients, self.clip)
         updated = [
             self.optimizer.update(
@@ -109,52 +149,67 @@ class Functions:
         ]
         return [*(new for new, _ in updated), *(kept for _, all_kept in updated for kept in all_kept)]
 
-    def gradients(self, parameters: State, draw: Tensor, x: Tensor, y: Tensor, weights: Tensor) -> tuple[State, Tensor]:
-        """Those of a batch's loss, and the loss.
+    def gradients(self, values: State, draw: Tensor, x: Tensor, y: Tensor, weights: Tensor) -> tuple[State, Tensor, State]:
+        """Those of a batch's loss at these parameters and statistics, the loss, and the new statistics.
 
         ``draw`` are the two random numbers, and of a part of a batch its first sample.
         """
+        count = len(self.names)
 
-        def mean_loss(parameters: State) -> Tensor:
-            tensors = self._placed(parameters) | dict.fromkeys(self.draws, draw)
-            with in_parts(x.device):
+        def mean_loss(parameters: State, statistics: State) -> tuple[Tensor, State]:
+            given = [*parameters, *(before.clone() for before in statistics)]  # which the layers change in place
+            tensors = self._placed(given) | dict.fromkeys(self.draws, draw)
+            with in_parts(x.device, weights, Draws(draw) if self.draws_by_functions else None):
                 outputs = functional_call(self.model, tensors, (x,), tie_weights=False)
             total = (weights * self.loss.per_sample(outputs, y)).sum()
             counts = self.loss.counts(y, like=outputs)
-            return total if counts is None else total / (weights * counts).sum()
+            loss = total if counts is None else total / (weights * counts).sum()
+            return loss, [tensors[name] for name in self.statistics]
 
-        found: tuple[State, Tensor] = grad_and_value(mean_loss)(parameters)
-        return found
+        found, (loss, statistics) = grad_and_value(mean_loss, has_aux=True)(values[:count], values[count:])
+        return found, loss, statistics
 
     def is_sum(self, y: Tensor, like: Tensor) -> bool:
         """Whether a batch's gradients are the sum of those of its parts, each by itself."""
-        return self.loss.counts(y, like=like) is None
+        return self.loss.counts(y, like=like) is None and not self.mixes
 
     def evaluation(self, state: State, x: Tensor, y: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         """The sums over the samples of their losses and of their metric, each counted ``weights`` times.
 
         The second is 0 for a metric that is no mean over samples.
         """
-        outputs = self._outputs(self.evaluated(state), x)
+        outputs = self._outputs(self.evaluated(state), x, weights)
         loss = (weights * self.loss.per_sample(outputs, y)).sum()
         if self.metric.per_sample is None:
             return loss, torch.zeros_like(loss)
         return loss, (weights * self.metric.per_sample(outputs, y)).sum()
 
     def evaluated(self, state: State) -> list[Tensor]:
-        """The parameters to evaluate a run, or stacked runs, at; they are those that are trained but for some optimizers."""
+        """The parameters and statistics to evaluate a run, or stacked runs, at; but for some optimizers they are as trained."""
         count, per = len(self.names), len(self.optimizer.starts)
-        return [self.optimizer.evaluated(state[i], tuple(state[count + i * per : count + (i + 1) * per])) for i in range(count)]
+        kept = (tuple(state[count + i * per : count + (i + 1) * per]) for i in range(count))
+        parameters = [self.optimizer.evaluated(state[i], own) for i, own in enumerate(kept)]
+        return [*parameters, *self._statistics_in(state)]
 
-    def all_outputs(self, parameters: State, x: Tensor) -> Tensor:
+    def named(self, evaluated: State) -> dict[str, Tensor]:
+        """What :meth:`evaluated` gives, by name."""
+        return dict(zip((*self.names, *self.statistics), evaluated, strict=True))
+
+    def all_outputs(self, evaluated: State, x: Tensor) -> Tensor:
         """The outputs (runs, samples, outputs) of stacked runs, each for its own samples, (runs, samples, …)."""
-        outputs: Tensor = vmap(self._outputs)(parameters, x)
+        outputs: Tensor = vmap(self._outputs)(evaluated, x)
         return outputs
 
-    def _outputs(self, parameters: State, x: Tensor) -> Tensor:
-        with in_parts(x.device):
-            outputs: Tensor = functional_call(self._evaluated, self._placed(parameters), (x,), tie_weights=False)
+    def _outputs(self, values: State, x: Tensor, weights: Tensor | None = None) -> Tensor:
+        with in_parts(x.device, weights):
+            outputs: Tensor = functional_call(self._evaluated, self._placed(values), (x,), tie_weights=False)
         return outputs
+
+
+def functions_of(problem: Problem, model: nn.Module, optimizer: StackedOptimizer) -> Functions:
+    """The functions of the problem's runs with that optimizer."""
+    clip, draws = problem.params.clip, draws_by_functions(problem)
+    return Functions(model, optimizer, problem.loss, problem.metric, clip, problem.undecayed, draws)
 
 
 def _clipped(gradients: State, clip: Clipping | None) -> State:

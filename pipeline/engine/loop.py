@@ -5,6 +5,7 @@ The reference that the stacked engine is tested against, and what trains the run
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from functools import partial
 from typing import Any, get_args
@@ -23,6 +24,7 @@ from pipeline.engine.averaging import Evaluated
 from pipeline.engine.beginning import Beginning, beginning, mean_loss
 from pipeline.engine.best import BestEpochs
 from pipeline.engine.compiling import compiled
+from pipeline.engine.drawing import Draws, draws_by_functions
 from pipeline.engine.stacked import on_device
 from pipeline.problems.chance import Chance, as_arrays, as_lists
 from pipeline.problems.dropout import drawn, draws_of
@@ -122,6 +124,7 @@ class Script:
         self._drawn = samples
         self.model = moved(problem.new_model(run.seed, run.stream), device, dtype)
         self._parameters: list[Tensor] = list(self.model.parameters())
+        self._criterion = problem.loss
         is_compiled = problem.params.engine == "compiled-loop"
         self._trained: Callable[[Tensor], Tensor] = compiled(self.model) if is_compiled else self.model
         average = run.schedule.average
@@ -133,6 +136,7 @@ class Script:
         self._scheduler, self.monitor = build(run.schedule, self.optimizer, resolved, budget), monitored(run.schedule)
         self._order, self._draws = problem.new_order(run.seed, run.stream), problem.new_draws(run)
         self._of_draws = [buffer for _, buffer in draws_of(self.model)]
+        self._draws_by_functions = not is_compiled and draws_by_functions(problem)
         self._chance = Chance(stream("chance", problem.name, run.label, run.schedule.key, run.seed, run.stream))
         self._of_evaluation = stream("evaluation", problem.name, run.seed, run.stream)
 
@@ -208,7 +212,7 @@ class Script:
             for of_step in order.split(self._problem.params.samples_per_step):  # type: ignore[no-untyped-call]
                 rows = training[of_step.to(training.device)]
                 batches = rows.split(self._problem.params.batch_size)  # type: ignore[no-untyped-call]
-                draws = drawn(self._draws, len(batches)) if self._of_draws else None
+                draws = drawn(self._draws, len(batches)) if self._of_draws or self._draws_by_functions else None
                 with each_at_its_share(self.optimizer, self._shares):
                     loss: Any = self.optimizer.step(partial(self._loss, batches, draws))  # type: ignore[arg-type]
                 self._evaluated.end_step()
@@ -220,22 +224,24 @@ class Script:
     def _loss(self, batches: Sequence[Tensor], draws: npt.NDArray[np.int64] | None) -> Tensor:
         """The closure of the optimizer's step: loss and gradients of its batches, those of the mean over all their samples.
 
-        ``draws`` are the random numbers of each batch's dropout: the same, however often an optimizer calls it in a step.
+        ``draws`` are the random numbers that each batch's draws follow from: the same, however often an optimizer calls it.
         """
         self.optimizer.zero_grad()
-        found, total = [], self._problem.loss.count(self._y[torch.cat([*batches])]) if len(batches) > 1 else None
+        found, total = [], self._criterion.count(self._y[torch.cat([*batches])]) if len(batches) > 1 else None
         for number, rows in enumerate(batches):
-            if draws is not None:
-                self._renew(draws[number])
-            loss = self._problem.loss.mean(self._trained(self._x[rows]), self._y[rows], among=total)
+            with self._drawing(draws[number]) if draws is not None else nullcontext():
+                outputs = self._trained(self._x[rows])
+            loss = self._criterion.mean(outputs, self._y[rows], among=total)
             loss.backward()  # type: ignore[no-untyped-call]
             found.append(loss.detach())
         _clip(self._parameters, self._problem.params.clip)
         return torch.stack(found).sum()
 
-    def _renew(self, draw: npt.NDArray[np.int64]) -> None:
+    def _drawing(self, draw: npt.NDArray[np.int64]) -> AbstractContextManager[object]:
+        """In the block, the model draws from these random numbers."""
         for buffer in self._of_draws:
             buffer.copy_(torch.from_numpy(draw))
+        return Draws(torch.from_numpy(draw)).used() if self._draws_by_functions else nullcontext()
 
     def average(self, epoch: int) -> None:
         """Take the epoch's weights into a mean that goes by epochs, where one is asked for."""

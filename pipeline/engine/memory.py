@@ -31,7 +31,7 @@ def numbers_of_state(problem: Problem, optimizer: Component, *, is_averaged: boo
 
 def activations(problem: Problem) -> int:
     """Numbers that the model's layers put out for one sample, the sample itself included."""
-    x = torch.tensor(problem.data.samples([0]).x[:1])
+    x = torch.tensor(problem.data.samples([0]).x[:2])  # two: of one there are no statistics
     model, found = problem.new_model(0, "final").eval(), [x.numel()]
 
     def count(layer: nn.Module, given: object, output: object) -> None:
@@ -42,4 +42,4 @@ def activations(problem: Problem) -> int:
             layer.register_forward_hook(count)
     with torch.no_grad():
         model(x)
-    return sum(found)
+    return sum(found) // len(x)

@@ -1,107 +1,88 @@
-"""Layers that torch computes by one operation on the CPU, by the operations that they are made of.
+"""Layers that torch computes by one operation, by the operations that they are made of.
 
 Of what torch has joined for speed, neither ``vmap`` nor the compiler to C knows how it is made: attention, recurrent layers.
+Nor does BatchNorm know which samples only fill a batch up.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as f
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.overrides import TorchFunctionMode
+from torch.nn.modules.batchnorm import _BatchNorm
 
-State = tuple[Tensor, ...]
-Cell = Callable[[Tensor, State, Sequence[Tensor]], State]
-"""The next state from the part of the gates that follows from the input, the state, and the hidden state's weights."""
+from pipeline.engine.drawing import COMPOSED, Draws, Made, Replacing
+from pipeline.engine.recurrent import CELLS, RECURRENT
 
 
 @contextmanager
-def in_parts(device: torch.device) -> Iterator[None]:
-    """In the block, on the CPU, layers are computed by the operations that they are made of."""
+def in_parts(device: torch.device, weights: Tensor | None = None, draws: Draws | None = None) -> Iterator[None]:
+    """In the block, layers are computed by the operations that they are made of.
+
+    Statistics of a batch are those of the samples whose ``weights`` are above 0, and what is drawn is of the ``draws``.
+    """
+    normed: Made = {f.batch_norm: partial(_batch_norm, weights)}
+    drawing = Replacing({**normed, **draws.made()}, COMPOSED) if draws else Replacing(normed)
     if device.type != "cpu":
-        yield
+        with drawing:
+            yield
         return
     is_fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with sdpa_kernel(SDPBackend.MATH), _Parts():
+        with sdpa_kernel(SDPBackend.MATH), Replacing(_MADE), drawing:
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(is_fast)
 
 
-class _Parts(TorchFunctionMode):
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        made = _MADE.get(func)
-        found = made(*args, **(kwargs or {})) if made else NotImplemented
-        return func(*args, **(kwargs or {})) if found is NotImplemented else found
+def statistics_of(model: nn.Module) -> list[str]:
+    """The buffers that BatchNorm layers change in training, by name."""
+    return [
+        f"{place}.{name}".lstrip(".")
+        for place, layer in model.named_modules()
+        if isinstance(layer, _BatchNorm)
+        for name, _ in layer.named_buffers(recurse=False)
+    ]
 
 
-def _recurrent(
-    cell: Cell, states: int, x: Tensor, start: Any, weights: Any, bias: Any = True, layers: int = 1, dropout: float = 0.0,
-    training: bool = False, bidirectional: bool = False, batch_first: bool = False,
-) -> Any:  # fmt: skip
-    """A recurrent layer, step by step: its outputs, then its last state, as torch's own have them."""
-    if not isinstance(bias, bool) or (training and dropout):  # packed sequences, and random numbers of torch's own
-        return NotImplemented
-    starts = list(zip(*(start if states > 1 else [start]), strict=True))
-    per = len(weights) // len(starts)
-    values = x.transpose(0, 1) if batch_first else x
-    ends: list[State] = []
-    for _ in range(layers):
-        found = []
-        for direction in range(1 + bidirectional):
-            place = len(ends)
-            into, *rest = weights[place * per : (place + 1) * per]
-            bias_into, *rest = [rest.pop(1), *rest] if bias else [None, *rest]
-            steps = f.linear(values, into, bias_into).unbind(0)
-            state, outputs = starts[place], []
-            for step in reversed(steps) if direction else steps:
-                state = cell(step, state, rest)
-                outputs.append(state[0])
-            ends.append(state)
-            found.append(torch.stack(outputs[::-1] if direction else outputs))
-        values = torch.cat(found, dim=-1) if bidirectional else found[0]
-    last = tuple(torch.stack(kind) for kind in zip(*ends, strict=True))
-    return (values.transpose(0, 1) if batch_first else values), *last
+def _batch_norm(
+    weights: Tensor | None, x: Tensor, running_mean: Tensor | None, running_var: Tensor | None, weight: Tensor | None = None,
+    bias: Tensor | None = None, training: bool = False, momentum: float = 0.1, eps: float = 1e-5,
+) -> Tensor:  # fmt: skip
+    """``x`` is (samples, channels, …)."""
+    per_channel = (1, -1, *(1 for _ in x.shape[2:]))
+    if not training:
+        assert running_mean is not None
+        assert running_var is not None
+        centred, variance = x - running_mean.reshape(per_channel), running_var.reshape(per_channel)
+    else:
+        counted = _counted(weights, x)
+        count = counted.sum() * (x[0, 0].numel())
+        axes = (0, *range(2, x.dim()))
+        mean = (x * counted).sum(axes, keepdim=True) / count
+        centred = x - mean
+        variance = (centred * centred * counted).sum(axes, keepdim=True) / count
+        for running, found in ((running_mean, mean), (running_var, variance * count / (count - 1))):
+            if running is not None:
+                running.copy_(momentum * found.detach().flatten() + (1 - momentum) * running)
+    normed = centred * (variance + eps).rsqrt()
+    if weight is not None:
+        normed = normed * weight.reshape(per_channel)
+    return normed if bias is None else normed + bias.reshape(per_channel)
 
 
-def _hidden(state: State, weights: Sequence[Tensor]) -> Tensor:
-    """What the hidden state adds to the gates; a bias stands behind the weights, and before those of a projection."""
-    return f.linear(state[0], weights[0], weights[1] if len(weights) > 1 and weights[1].dim() == 1 else None)
-
-
-def _lstm_cell(gates: Tensor, state: State, weights: Sequence[Tensor]) -> State:
-    entering, kept, new, shown = (gates + _hidden(state, weights)).chunk(4, dim=-1)
-    inner = kept.sigmoid() * state[1] + entering.sigmoid() * new.tanh()
-    outer = shown.sigmoid() * inner.tanh()
-    is_projected = outer.shape[-1] != state[0].shape[-1]
-    return (f.linear(outer, weights[-1]) if is_projected else outer), inner
-
-
-def _gru_cell(gates: Tensor, state: State, weights: Sequence[Tensor]) -> State:
-    (reset, kept, new), (of_reset, of_kept, of_new) = gates.chunk(3, dim=-1), _hidden(state, weights).chunk(3, dim=-1)
-    share = (kept + of_kept).sigmoid()
-    candidate = (new + (reset + of_reset).sigmoid() * of_new).tanh()
-    return (candidate + share * (state[0] - candidate),)
-
-
-def _plain_cell(activation: Callable[[Tensor], Tensor], gates: Tensor, state: State, weights: Sequence[Tensor]) -> State:
-    return (activation(gates + _hidden(state, weights)),)
-
-
-def _single(cell: Cell, x: Tensor, state: Any, into: Tensor, hidden: Tensor, *biases: Tensor | None) -> Any:
-    """A cell that the model steps itself."""
-    of_input, of_hidden = biases or (None, None)
-    states = state if isinstance(state, (tuple, list)) else (state,)
-    found = cell(f.linear(x, into, of_input), tuple(states), [hidden] if of_hidden is None else [hidden, of_hidden])
-    return found if len(found) > 1 else found[0]
+def _counted(weights: Tensor | None, x: Tensor) -> Tensor:
+    """1 for each sample that is one, 0 for what fills the batch up."""
+    if weights is None:
+        return x.new_ones(len(x), *(1 for _ in x.shape[1:]))
+    if len(x) != len(weights):
+        raise ValueError("BatchNorm of something else than a batch's samples")
+    return (weights > 0).to(x.dtype).reshape(-1, *(1 for _ in x.shape[1:]))
 
 
 def _one_hot(tensor: Tensor, num_classes: int = -1) -> Any:
@@ -109,15 +90,4 @@ def _one_hot(tensor: Tensor, num_classes: int = -1) -> Any:
     return (tensor.unsqueeze(-1) == torch.arange(num_classes)).long() if num_classes > 0 else NotImplemented
 
 
-_MADE: Mapping[Callable[..., Any], Callable[..., Any]] = {
-    torch.lstm: partial(_recurrent, _lstm_cell, 2),
-    torch.gru: partial(_recurrent, _gru_cell, 1),
-    torch.rnn_tanh: partial(_recurrent, partial(_plain_cell, torch.tanh), 1),
-    torch.rnn_relu: partial(_recurrent, partial(_plain_cell, torch.relu), 1),
-    torch.lstm_cell: partial(_single, _lstm_cell),
-    torch.gru_cell: partial(_single, _gru_cell),
-    torch.rnn_tanh_cell: partial(_single, partial(_plain_cell, torch.tanh)),
-    torch.rnn_relu_cell: partial(_single, partial(_plain_cell, torch.relu)),
-    f.one_hot: _one_hot,
-}
-"""torch's function → how its result is made; ``NotImplemented`` where torch has to do it itself."""
+_MADE: Made = {**RECURRENT, **CELLS, f.one_hot: _one_hot}

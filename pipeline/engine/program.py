@@ -79,7 +79,7 @@ class Program(Protocol):
         ...
 
     def parameters(self) -> dict[str, torch.Tensor]:
-        """The parameters to evaluate the runs at by name, each (runs, …)."""
+        """The parameters and statistics to evaluate the runs at by name, each (runs, …)."""
         ...
 
     def keep(self, runs: npt.NDArray[np.int64]) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -10,14 +11,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import vmap
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from pipeline.config.components import Component
 from pipeline.config.errors import shortage
 from pipeline.engine.cache import remembered
 from pipeline.engine.code import code_fingerprint
-from pipeline.engine.functions import Functions
+from pipeline.engine.drawing import Draws, draws_by_functions
+from pipeline.engine.functions import Functions, State, functions_of
 from pipeline.engine.merging import Places
 from pipeline.engine.optimizers import STACKED, in_common
+from pipeline.engine.parts import in_parts, statistics_of
 from pipeline.engine.program import Epochs, Runs
 from pipeline.engine.tensors import EVALUATED_AT_ONCE, TensorProgram
 from pipeline.problems.chance import Chance, are_equal, states
@@ -103,7 +107,7 @@ def _of_the_model(problem: Problem, optimizer: Component) -> Iterator[str]:
     yield from _as_it_is_built(name, [problem.new_model(seed, "final") for seed in range(TRIES)])
     dtype, model = _in_the_finest(problem)
     x, y = _samples(problem, dtype)
-    yield from _as_it_is_applied(name, model, x)
+    yield from _as_it_is_applied(name, model, x, draws=draws_by_functions(problem))
     problem.loss.mean(model.train()(x.clone()), y).backward()  # type: ignore[no-untyped-call]
     if idle := [key for key, parameter in model.named_parameters() if parameter.grad is None]:
         yield f"{name} has parameters that take no part in its output ({_listed(idle)}); leave them out"
@@ -133,26 +137,38 @@ def _shapes(model: nn.Module) -> list[tuple[str, torch.Size]]:
     return [(name, values.shape) for name, values in (*model.named_parameters(), *model.named_buffers())]
 
 
-def _as_it_is_applied(name: str, model: nn.Module, x: Tensor) -> Iterator[str]:
+def _as_it_is_applied(name: str, model: nn.Module, x: Tensor, *, draws: bool) -> Iterator[str]:
     """What it does beside computing outputs, in training and in evaluation."""
+    known, half = statistics_of(model), torch.arange(len(x)) < len(x) // 2
+    if counting := [key for key, layer in model.named_modules() if isinstance(layer, _BatchNorm) and layer.momentum is None]:
+        wrong = f"has BatchNorm of all batches so far, `momentum=None` ({_listed(counting)})"
+        yield f"{name} {wrong}; with a momentum it can be stacked"
+
+    def applied_to(x: Tensor, weights: Tensor | None = None) -> Tensor:
+        """As a stack has it: of samples that are counted, with draws that are handed in."""
+        with in_parts(x.device, weights, Draws(torch.zeros(2)) if model.training and draws else None):
+            outputs: Tensor = model(x.clone())
+        return outputs
+
     for mode in (True, False):
         model.train(mode)
-        buffers = {key: buffer.clone() for key, buffer in model.named_buffers()}
+        buffers = {key: buffer.clone() for key, buffer in model.named_buffers() if key not in known}
         held, before = beside(model), states()
-        outputs = [model(x.clone()) for _ in range(TRIES)]
-        changed = [key for key, buffer in model.named_buffers() if not _equal(buffer, buffers[key])]
+        outputs = [applied_to(x) for _ in range(TRIES)]
+        changed = [key for key, buffer in model.named_buffers() if key in buffers and not _equal(buffer, buffers[key])]
         if changed:
             yield f"{name} changes its buffers as it is {_MODES[mode]} ({_layers(model, changed)}); {_REMEDY}"
         if moved := _changed(held, beside(model)):
             yield f"{name} changes its own {_listed(moved)} as it is {_MODES[mode]}, which runs side by side would share"
         if not are_equal(before, states()) or not all(_same(outputs[0], other) for other in outputs):
-            yield f"{name} draws random numbers of its own; nn.Dropout is what can be stacked"
-        if not _same(outputs[0][: SAMPLES // 2], model(x[: SAMPLES // 2].clone())):
-            yield f"{name} mixes the samples of a batch ({_layers(model, [])}); {_REMEDY}"
+            yield f"{name} {_DRAWS}"
+        if not _same(applied_to(x, half)[half], applied_to(x[half])):
+            yield f"{name} mixes the samples of a batch ({type(model).__name__}); {_REMEDY}"
 
 
 _MODES = {True: "trained", False: "evaluated"}
-_REMEDY = "a layer without statistics of the batch, such as GroupNorm or LayerNorm, can be stacked"
+_REMEDY = "BatchNorm, GroupNorm and LayerNorm can be stacked"
+_DRAWS = "draws random numbers of its own; torch's dropout, rand, randn and bernoulli can be stacked, in training"
 
 
 @dataclass(frozen=True)
@@ -172,7 +188,7 @@ class _Pair:
         first, second = (problem.new_model(seed, "final").to(dtype) for seed in PAIR)
         alone = [problem.new_model(seed, "final").to(dtype) for seed in PAIR]
         _note_layers(first, within)
-        functions = Functions(first, stacked, problem.loss, problem.metric, problem.params.clip, problem.undecayed)
+        functions = functions_of(problem, first, stacked)
         samples = problem.data.samples(PAIR)
         parts = {part: torch.from_numpy(rows[:, : EVALUATED_AT_ONCE + 1]) for part, rows in samples.parts.items()}
         runs = Runs(
@@ -183,7 +199,7 @@ class _Pair:
             of_run=torch.arange(2),
             state=functions.initial(functions.stacked([first, second])),
             batch_size=problem.params.batch_size,
-            kinds=stacked.kinds + 2 * bool(functions.draws),
+            kinds=stacked.kinds + functions.drawn,
             key="",
         )
         return cls(problem, runs, alone, within)
@@ -213,7 +229,7 @@ def _as_a_stack(name: str, pair: _Pair) -> Iterator[str]:
         if "data-dependent" in text or ".item()" in text:
             yield f"what {name} computes depends on the values of tensors (an `if` or `.item()` on them); use torch.where"
         elif "randomness" in text:
-            yield f"{name} draws random numbers of its own; nn.Dropout is what can be stacked"
+            yield f"{name} {_DRAWS}"
         else:
             where = pair.within[-1] if pair.within else "its gradients"
             yield f"{where} of {name} cannot be computed for many runs at once by torch.func.vmap ({_line(error)})"
@@ -222,12 +238,14 @@ def _as_a_stack(name: str, pair: _Pair) -> Iterator[str]:
 def _unlike_alone(name: str, pair: _Pair) -> Iterator[str]:
     """Outputs or gradients that differ from those that each model has by itself."""
     problem, functions, train = pair.problem, pair.runs.functions, pair.runs.parts["train"][:, :SAMPLES]
-    parameters = pair.runs.state[: len(functions.names)]
-    x, y, weights = pair.runs.x[train], pair.runs.y[train], torch.full(train.shape, 1 / train.shape[1]).to(parameters[0])
-    outputs = _side_by_side(pair)
-    found, _ = vmap(functions.gradients, in_dims=(0, None, 0, 0, 0))(parameters, torch.zeros(2), x, y, weights)
+    values, count = functions.evaluated(pair.runs.state), len(functions.names)
+    x, y, weights = pair.runs.x[train], pair.runs.y[train], torch.full(train.shape, 1 / train.shape[1]).to(values[0])
+    found, _, statistics = vmap(functions.gradients, in_dims=(0, None, 0, 0, 0))(values, torch.zeros(2), x, y, weights)
+    outputs = _outputs(functions, [*values[:count], *statistics], x)
     for i, model in enumerate(pair.alone):
-        problem.loss.mean(model.train()(x[i].clone()), y[i]).backward()  # type: ignore[no-untyped-call]
+        with Draws(torch.zeros(2)).used() if functions.draws_by_functions else nullcontext():
+            alone = model.train()(x[i].clone())
+        problem.loss.mean(alone, y[i]).backward()  # type: ignore[no-untyped-call]
         own = dict(model.named_parameters())
         theirs = [own[key].grad for key in functions.names]
         largest = max(float(gradient.abs().max()) for gradient in theirs if gradient is not None)
@@ -238,9 +256,13 @@ def _unlike_alone(name: str, pair: _Pair) -> Iterator[str]:
 
 def _side_by_side(pair: _Pair) -> Tensor:
     """The outputs of both for a few training samples, evaluated."""
-    parameters = pair.runs.functions.evaluated(pair.runs.state)
+    functions, x = pair.runs.functions, pair.runs.x[pair.runs.parts["train"][:, :SAMPLES]]
+    return _outputs(functions, functions.evaluated(pair.runs.state), x)
+
+
+def _outputs(functions: Functions, evaluated: State, x: Tensor) -> Tensor:
     with torch.no_grad():
-        return pair.runs.functions.all_outputs(parameters, pair.runs.x[pair.runs.parts["train"][:, :SAMPLES]])
+        return functions.all_outputs(evaluated, x)
 
 
 def _note_layers(model: nn.Module, within: list[str]) -> None:
@@ -327,12 +349,10 @@ def _changed(one: dict[str, str], *others: dict[str, str]) -> list[str]:
 
 
 def _layers(model: nn.Module, buffers: list[str]) -> str:
-    """The layers that hold these buffers, or the normalisations among all, by place and kind."""
+    """The layers that hold these buffers, by place and kind."""
     owners = dict.fromkeys(key.rpartition(".")[0] for key in buffers)
     places = {name: type(module).__name__ for name, module in model.named_modules()}
-    if not owners:
-        owners = dict.fromkeys(name for name, kind in places.items() if "BatchNorm" in kind)
-    return _listed([f"{place or 'itself'}: {places[place]}" for place in owners]) or type(model).__name__
+    return _listed([f"{place or 'itself'}: {places[place]}" for place in owners])
 
 
 def _listed(names: list[str]) -> str:

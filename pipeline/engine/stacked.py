@@ -17,12 +17,13 @@ from pipeline.config.arrays import Floats
 from pipeline.config.components import Component
 from pipeline.config.errors import PipelineError
 from pipeline.config.fingerprints import fingerprint
-from pipeline.engine.beginning import beginning
+from pipeline.engine.beginning import beginning, mean_loss
 from pipeline.engine.best import BestEpochs
 from pipeline.engine.code import code_fingerprint
 from pipeline.engine.compiling import WORTH_COMPILING, is_to_be_compiled
-from pipeline.engine.functions import Functions
+from pipeline.engine.functions import functions_of
 from pipeline.engine.optimizers import STACKED, Averaged, StackedOptimizer, in_common
+from pipeline.engine.parts import statistics_of
 from pipeline.engine.program import Epochs, Program, Runs, Trained
 from pipeline.engine.rates import Rates
 from pipeline.engine.stackable import beside, by_optimizer, obstacle
@@ -45,6 +46,10 @@ Make = Callable[[Runs], Program]
 
 class StackError(PipelineError):
     """Runs that cannot be trained as one stack."""
+
+
+class WayError(StackError):
+    """Runs cannot be trained in that way, which turned out before their first block; says why."""
 
 
 def epochs_at_once(problem: Problem, runs: Sequence[Run]) -> int:
@@ -70,7 +75,7 @@ class Stack:
         self._optimizer = self._optimizer_of(component, runs)
         self._runs = stacked = self._stacked(replicates, component, device, dtype)
         self.initial_loss, self.noise = self._beginnings(replicates, device, dtype)
-        self._draws = [problem.new_draws(run) for run in runs] if stacked.functions.draws else []
+        self._draws = [problem.new_draws(run) for run in runs] if stacked.functions.drawn else []
         self.program = make(stacked) if make else self._of_tensors(stacked, len(runs) * runs[0].epochs)
         self._here: npt.NDArray[np.int64] = np.arange(len(runs))
         self._left: dict[str, Tensor] = {}
@@ -93,9 +98,9 @@ class Stack:
         problem = self._problem
         models = [problem.new_model(seed, of).to(device, dtype) for seed, of in replicates]
         self._metric, self._loss = problem.metric, problem.loss
-        functions = Functions(models[0], self._optimizer, self._loss, self._metric, problem.params.clip, problem.undecayed)
+        functions = functions_of(problem, models[0], self._optimizer)
         of_run = torch.from_numpy(self._replicate).to(device)
-        kinds = self._optimizer.kinds + 2 * bool(functions.draws)
+        kinds = self._optimizer.kinds + functions.drawn
         params = problem.params.model_dump(include={"model", "batch_size", "loss", "metric", "clip"})
         optimizer = [in_common(component), self._optimizer.starts]
         targets = [problem.data.classes, problem.data.targets, problem.data.task, self._loss.weighted, self._metric.in_units]
@@ -233,14 +238,25 @@ class Stack:
             self._here = self._here[going]
 
     def weights(self) -> dict[str, Tensor]:
-        """What a run's ``state_dict`` holds, each (runs, …): parameters, and the buffers that all runs have in common."""
-        parameters, model = self._parameters(), self._runs.functions.model
+        """What a run's ``state_dict`` holds, each (runs, …): what is its own, and the buffers that all runs have in common."""
+        found, model = self._parameters(), self._runs.functions.model
         common = {name: value.expand(self._count, *value.shape) for name, value in model.state_dict().items()}
-        shared = {name: value for name, value in _by_all_names(model, parameters).items() if name in common}
-        return common | shared
+        own = {name: value.to(common[name].dtype) for name, value in _by_all_names(model, found).items() if name in common}
+        return common | own
+
+    def final_loss(self) -> Floats:
+        """Each run's mean loss on its training part at the weights it has, of batches' statistics with those of all samples."""
+        if not self._runs.functions.has_statistics:
+            return self.evaluate("train")[0]
+        model, train, weights = self._runs.functions.model, self._runs.parts["train"][self._runs.of_run], self.weights()
+        found = np.full(self._count, np.nan)
+        for run in np.flatnonzero(self.finite):
+            model.load_state_dict({name: values[run] for name, values in weights.items()})
+            found[run] = mean_loss(model, self._loss, self._runs.x[train[run]], self._runs.y[train[run]])
+        return found
 
     def _parameters(self) -> dict[str, Tensor]:
-        """The parameters of all runs by name, of those that have left as they were then."""
+        """The parameters and statistics of all runs by name, of those that have left as they were then."""
         here = self.program.parameters()
         if not self._left:
             return here
@@ -280,7 +296,7 @@ def train(
     last = (nothing, nothing) if search else stack.evaluate("test")
     tested, weights = best.instead_of(last, stack.weights())
     finite = stack.finite & np.isfinite(stack.initial_loss)
-    final_loss, test_loss, test_metric = (np.where(finite, v, np.nan) for v in (stack.evaluate("train")[0], *tested))
+    final_loss, test_loss, test_metric = (np.where(finite, v, np.nan) for v in (stack.final_loss(), *tested))
     return Outcome(stack.initial_loss, stack.noise, final_loss, finite, test_loss, test_metric, weights)
 
 
@@ -298,10 +314,11 @@ def _described(model: nn.Module) -> str:
         return str([(name, values.shape) for name, values in model.named_parameters()])
 
 
-def _by_all_names(model: nn.Module, parameters: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The parameters under each of their names: what two layers share has one in each."""
-    first_name = {id(values): name for name, values in model.named_parameters()}
-    return {name: parameters[first_name[id(values)]] for name, values in model.named_parameters(remove_duplicate=False)}
+def _by_all_names(model: nn.Module, found: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The parameters and statistics under each of their names: what two layers share has one in each."""
+    first_name = {id(values): name for name, values in (*model.named_parameters(), *model.named_buffers())}
+    every = (*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False))
+    return {name: found[first] for name, values in every if (first := first_name[id(values)]) in found}
 
 
 def _common_epochs(runs: Sequence[Run]) -> int:
@@ -323,3 +340,7 @@ def _refuse_unstackable(problem: Problem, runs: Sequence[Run]) -> None:
         raise StackError(
             f"problem {problem.name} cannot be stacked: {wrong}. Write `engine: auto`, and it is trained run by run"
         )
+    if runs[0].schedule.average and statistics_of(problem.new_model(0, "final")):
+        wrong = "with an `average`, running statistics are gathered anew for each evaluation"
+        told = "training run by run, which is slower" if problem.params.engine == "auto" else "write `engine: auto`"
+        raise WayError(f"problem {problem.name}: {told}: {wrong}")

@@ -62,7 +62,8 @@ class TensorProgram:
         rows = self._runs.parts[part]
         evaluation = vmap(self._runs.functions.evaluation, in_dims=(0, 0, 0, None))
         sums: list[Tensor] | None = None
-        for some in rows.split(EVALUATED_AT_ONCE, dim=1):  # type: ignore[no-untyped-call]
+        at_once = rows.shape[1] if self._runs.functions.evaluates_together else EVALUATED_AT_ONCE
+        for some in rows.split(at_once, dim=1):  # type: ignore[no-untyped-call]
             mine = some[self._of_run]
             ones = torch.ones(some.shape[1], device=some.device, dtype=self._state[0].dtype)
             found = evaluation(self._state, self._runs.x[mine], self._runs.y[mine], ones)
@@ -72,8 +73,8 @@ class TensorProgram:
         return loss, measured
 
     def parameters(self) -> dict[str, Tensor]:
-        """The runs' parameters by name."""
-        return dict(zip(self._runs.functions.names, self._runs.functions.evaluated(self._state), strict=True))
+        """The runs' parameters and statistics by name."""
+        return self._runs.functions.named(self._runs.functions.evaluated(self._state))
 
     def keep(self, runs: npt.NDArray[np.int64]) -> None:
         """Go on with these runs alone."""

@@ -20,7 +20,7 @@ from pipeline.engine.lanes.values import UntranslatableError
 from pipeline.engine.memory import fitting
 from pipeline.engine.merging import in_turns, merged
 from pipeline.engine.stackable import by_optimizer, obstacle
-from pipeline.engine.stacked import StackError
+from pipeline.engine.stacked import StackError, WayError
 from pipeline.engine.tensors import EVALUATED_AT_ONCE
 from pipeline.problems.problem import Problem
 from pipeline.problems.run import Outcome, Run, Training
@@ -36,10 +36,6 @@ WORTH_COMPILING = 100
 SIDE_BY_SIDE = 16
 """Runs that have to fit into memory together, for them to be faster than one after the other: as many as a block has."""
 _log = logging.getLogger(__name__)
-
-
-class WayError(StackError):
-    """Runs cannot be trained in that way, which turned out before their first block; says why."""
 
 
 def ways(problem: Problem, optimizer: Component, device: torch.device) -> tuple[Way, ...]:

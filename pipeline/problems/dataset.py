@@ -133,6 +133,8 @@ class Dataset:
     weights: Floats | None = None
     """How much each sample counts in the loss, (samples,); None where all count the same."""
     targets_called: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    """What a file was taken for."""
     as_places: bool = False
     """Whether a model takes the columns of a table apart (:class:`Columns`); else categories are one-hot."""
 
@@ -156,6 +158,7 @@ class Dataset:
             transform=data.attrs.get("transform"),
             weights=data["weight"].to_numpy(np.float64) if "weight" in data else None,
             targets_called=tuple(data.attrs.get("targets", ())),
+            remarks=tuple(data.attrs.get("remarks", ())),
         )
 
     @property

@@ -48,10 +48,15 @@ class CountedDropout(nn.Module):
         first, second, *before = self.draw.long().unbind()
         if before:
             number = number + before[0] * (count // len(x))
-        # Both keys hang on all three numbers: masks with one key in common would be each other's permutations.
-        key = _mixed(_mixed(_mixed(first) ^ second) ^ (self.layer + 1))
-        bits = _mixed(_mixed(number ^ key) ^ _mixed(key ^ 0x9E3779B9))
+        bits = hashed(number, first, second, self.layer)
         return torch.where(bits >= round(self.p * WORD), x / (1 - self.p), 0.0)
+
+
+def hashed(number: Tensor, first: Tensor, second: Tensor, layer: int) -> Tensor:
+    """32 random bits for each element's ``number``, from two random numbers, of a ``layer``."""
+    # Both keys hang on all three numbers: masks with one key in common would be each other's permutations.
+    key = _mixed(_mixed(_mixed(first) ^ second) ^ (layer + 1))
+    return _mixed(_mixed(number ^ key) ^ _mixed(key ^ 0x9E3779B9))
 
 
 def _mixed(x: Tensor) -> Tensor:

@@ -24,9 +24,9 @@ def held(data: Dataset) -> Iterator[None]:
         del _held[data.name]
 
 
-def in_memory(name: str) -> Dataset | None:
-    """The samples that are held for a problem."""
-    return _held.get(name)
+def is_in_memory(name: str) -> bool:
+    """Whether samples are held for the problem of that name."""
+    return name in _held
 
 
 def load_problem(name: str, params: ProblemParams, schedules: Mapping[str, Schedule]) -> Problem:

@@ -6,7 +6,7 @@ definitions are torchmetrics', to which tests hold them. All others are torchmet
 A class that a part of the data lacks counts in no mean over the classes, as in scikit-learn; torchmetrics counts it as 0.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
@@ -47,6 +47,10 @@ class RegisteredMetric(Registered):
     """Whether it is read as a percentage."""
     is_of_classes: bool
     """Whether it is a mean over the classes, in which one that is not there has no place."""
+
+    def shown(self, args: Mapping[str, Any]) -> str:
+        """How people write it with these arguments."""
+        return f"root {self.display}" if args.get("squared") is False else self.display
 
     def __reduce__(self) -> tuple[Callable[[str], "RegisteredMetric"], tuple[str]]:
         """Another process has it under the same name."""

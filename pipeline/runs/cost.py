@@ -17,7 +17,8 @@ from pipeline.config.params import FRESH
 from pipeline.engine.code import code_fingerprint
 from pipeline.engine.rates import Rates
 from pipeline.engine.stackable import by_optimizer, obstacle
-from pipeline.engine.training import Way, WayError, train_by, ways
+from pipeline.engine.stacked import WayError
+from pipeline.engine.training import Way, train_by, ways
 from pipeline.problems.dataset import Split
 from pipeline.problems.probe import seconds_of
 from pipeline.problems.problem import Problem

@@ -15,7 +15,8 @@ from pipeline.engine.memory import fitting, numbers_of_state
 from pipeline.engine.merging import merged
 from pipeline.engine.script import failed
 from pipeline.engine.stackable import by_optimizer
-from pipeline.engine.training import ONE_BY_ONE, Way, WayError, train_by, ways
+from pipeline.engine.stacked import WayError
+from pipeline.engine.training import ONE_BY_ONE, Way, train_by, ways
 from pipeline.engine.training import tell as warn
 from pipeline.problems.problem import Problem
 from pipeline.problems.run import CURVES, Block, History, Run, Training, collect

@@ -14,8 +14,9 @@ from pipeline.catalogue import CATALOGUE
 from pipeline.config import files
 from pipeline.config.files import REPORTS
 from pipeline.config.params import Params, load_params
+from pipeline.config.problem_params import ScriptParams
 from pipeline.engine.device import find_device
-from pipeline.problems.loading import in_memory, load_problem
+from pipeline.problems.loading import is_in_memory, load_problem
 from pipeline.problems.run import Run, stream
 from pipeline.runs import results
 from pipeline.runs.champion import named
@@ -82,7 +83,7 @@ def read(params: Params, name: str) -> ProblemResults:
     more |= {
         "overlap": Overlap(**whole.overlap),
         "batches": whole.budget().steps_per_epoch,
-        "data": Data.in_memory(own) if (own := in_memory(name)) else Data.of(files.read_dataset(name)),
+        "data": Data() if isinstance(entry, ScriptParams) else Data.of(whole.data, is_in_memory=is_in_memory(name)),
     }
     return gather(name, entry, params.schedules(name), parts, **more)
 

@@ -34,12 +34,18 @@ WIDTHS = pd.DataFrame(
 def answer(problem: ProblemParams, make_runs: MakeRuns, make_curves: MakeCurves) -> Callable[..., Answer]:
     def to(losses: dict[tuple[str, str], list[float]] = LOSSES, *, params: Any = problem, widths: pd.DataFrame = WIDTHS,
            **columns: Any) -> Answer:  # fmt: skip
-        runs = make_runs(losses).assign(lr=0.98765, **columns)
+        runs = make_runs(losses)
+        runs = runs.assign(**{"lr": runs["variant"].map({"default": 0.5}).fillna(0.98765), **columns})
         results = gather("P", params, ["base", "A", "B"], [(runs, make_curves(runs, 2))])
         compared = compare(runs, "base")
         return answer_to(results, compared, widths, last(choices(results, compared, widths, "base", 0.01)), "base")
 
     return to
+
+
+def test_what_is_recommended_as_it_was_written_is_no_alternative_to_itself(answer: Callable[..., Answer]) -> None:
+    assert [other.scheduler for other in answer().alternatives] == ["base", "B", "A"]
+    assert [other.scheduler for other in answer(lr=0.5).alternatives] == ["base", "B"]
 
 
 def test_it_says_what_to_use_what_it_costs_and_what_else_does(answer: Callable[..., Answer]) -> None:
@@ -51,7 +57,7 @@ def test_it_says_what_to_use_what_it_costs_and_what_else_does(answer: Callable[.
     assert told == [
         ("base", "the baseline"),
         ("B", "the simplest other scheduler"),
-        ("A", "as params.yaml has it, at peak rate 0.99"),
+        ("A", "as params.yaml has it, at peak rate 0.5"),
     ]
     # on other seeds: (1.05 - 0.65 ± 2.447 · 0.129 · √(2 / 4)) / 0.65, 2.447 of Student's t at 6 degrees of freedom
     assert found.alternatives[2].words == "27% to 96% more"
@@ -107,6 +113,13 @@ def test_what_diverged_is_said(answer: Callable[..., Answer]) -> None:
     assert found.alternatives[0].words.endswith("diverged in 2 of 3 runs")
 
 
+def test_what_never_finished_is_nothing_to_take_instead(answer: Callable[..., Answer]) -> None:
+    found = answer({("default", "base"): [0.9, 0.9], ("default", "A"): [0.5, 0.6], ("default", "B"): [NAN, NAN]})
+    assert [other.scheduler for other in found.alternatives] == ["base"]
+    found = answer({("default", "base"): [NAN, NAN], ("default", "A"): [0.5, 0.6]})
+    assert found.alternatives[0].words == "diverged in every run", "of the baseline it is told"
+
+
 def test_next_is_to_try_it_and_to_narrow_what_is_not_sure(answer: Callable[..., Answer]) -> None:
     unsure = answer({("default", "base"): [0.5, 0.6, 0.7, 0.8], ("default", "A"): [0.6, 0.5, 0.6, 0.7]})
     assert not unsure.is_bounded
@@ -135,3 +148,13 @@ def test_a_factor_never_promises_more_than_was_found(value: float, text: str) ->
 def test_a_link_to_any_name_is_a_link() -> None:
     assert best_file("my data#1") == "best/my%20data%231.py"
     assert best_file("P", "Step 2") == "best/P/Step%202.py"
+
+
+def test_no_loss_is_told_to_be_less_than_nothing(answer: Callable[..., Answer]) -> None:
+    losses = {
+        ("default", "base"): [0.9, 0.9],
+        ("default", "A"): [0.1, 1.5],
+        ("recommended", "A"): [0.2, 0.9],
+        ("recommended", "base"): [1.0, 1.1],
+    }
+    assert answer(losses).alternatives[-1].words.endswith("more, or any less")

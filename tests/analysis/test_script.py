@@ -806,7 +806,7 @@ def test_a_raw_table_trains_with_its_own_loss(
         table["goal"] = np.where(table["goal"] > 10, "high", "low")
     made = dataset_of(table, "goal")
     made.to_parquet(tmp_path / "tiny.parquet", index=False)
-    assert Data.of(made) == data
+    assert Data.of(Dataset.of("tiny", made, {})) == data
     params = problem(**({"loss": loss} if loss else {}))
     budget = Budget(BUDGET.epochs, 48 // params.batch_size)
     source = script("tiny", params, row(schedule("LinearDecay", {}), params, budget), budget.steps_per_epoch, "It leads.", data)
@@ -830,7 +830,7 @@ def test_embedded_categories_are_those_of_the_study(tmp_path: Path, capsys: pyte
     splits = draw_splits("tiny", made, [0], resample=False)
     tiny = Problem.of(Dataset.of("tiny", made, splits), params, {"Label": schedule("LinearDecay", {})})
     run = row(schedule("LinearDecay", {}), params, Budget(20, 12))
-    source = script("tiny", params, run, 12, "It leads.", Data.of(made))
+    source = script("tiny", params, run, 12, "It leads.", Data.of(Dataset.of("tiny", made, {})))
     assert_clean(tmp_path, source)
     names = program(source)
     ours = names["load"](str(tmp_path / "tiny.parquet"))["train"][0].numpy()
@@ -851,7 +851,7 @@ def test_the_target_of_arrays_is_standardised_as_in_the_study(tmp_path: Path) ->
     made.to_parquet(tmp_path / "tiny.parquet", index=False)
     params = problem()
     run = row(schedule("LinearDecay", {}), params, Budget(2, 5))
-    names = program(script("tiny", params, run, 5, "It leads.", Data.of(made)))
+    names = program(script("tiny", params, run, 5, "It leads.", Data.of(Dataset.of("tiny", made, {}))))
     parts, known = names["load"](str(tmp_path / "tiny.parquet")), y[made["split"] == "train"]
     for part, (_, targets) in parts.items():
         expected = (y[made["split"] == part] - known.mean()) / known.std()
@@ -876,7 +876,7 @@ def test_models_for_more_than_rows_are_those_of_the_study(
     made.to_parquet(tmp_path / "tiny.parquet", index=False)
     params, budget = problem(model), Budget(2, 5)
     run = row(schedule("LinearDecay", {}), params, budget)
-    source = script("tiny", params, run, budget.steps_per_epoch, "It leads.", Data.of(made))
+    source = script("tiny", params, run, budget.steps_per_epoch, "It leads.", Data.of(Dataset.of("tiny", made, {})))
     assert_clean(tmp_path, source)
     names = program(source)
     torch.manual_seed(0)
@@ -1038,7 +1038,7 @@ def assert_evaluated_like_the_loop(
 TARGETS: dict[str, tuple[str | list[str], dict[str, Any], dict[str, Any]]] = {
     "a logarithm": ("c", {"transform": "log"}, {"metric": {"name": "MeanAbsoluteError"}}),
     "zeros too": ("c", {"transform": "log1p", "weight": "w"}, {}),
-    "two targets": ("a", {"more_targets": ["b"]}, {}),
+    "two targets": ("a", {"more_targets": ["b"]}, {"metric": {"name": "MeanSquaredError", "squared": False}}),
     "two of weight": ("a", {"more_targets": ["b"], "weight": "w"}, {"loss": {"name": "L1Loss"}}),
     "classes of weight": ("k", {"weight": "w"}, {"loss": {"name": "CrossEntropyLoss", "weight": [1.0, 0.5, 2.0]}}),
     "two classes of weight": ("l", {"weight": "w"}, {"loss": {"name": "BCEWithLogitsLoss"}, "metric": {"name": "AUROC"}}),
@@ -1057,7 +1057,7 @@ def test_other_targets_and_weights_are_those_of_the_study(
     path = tmp_path / "tiny.parquet"
     made.to_parquet(path, index=False)
     params, studied = problem(epochs=4, resample=False, **more), schedule("LinearDecay", {})
-    source = script("tiny", params, row(studied, params, Budget(4, 6)), 6, "It leads.", Data.of(made))
+    source = script("tiny", params, row(studied, params, Budget(4, 6)), 6, "It leads.", Data.of(Dataset.of("tiny", made, {})))
     assert_clean(tmp_path, source)
     names, found = program(source), []
     evaluate = names["evaluate"]
@@ -1069,6 +1069,7 @@ def test_other_targets_and_weights_are_those_of_the_study(
     names["evaluate"] = noted
     torch.manual_seed(0)
     names["train"](str(path))
+    assert (" root mean squared error" in source) == ("metric" in more and more["metric"]["name"] == "MeanSquaredError")
 
     torch.manual_seed(0)
     tiny = Problem(Dataset.of("tiny", made, draw_splits("tiny", made, [0], resample=False)), params, {"Label": studied})

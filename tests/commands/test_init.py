@@ -11,6 +11,8 @@ from pipeline.cli import UsageError
 from pipeline.commands import check, init
 from pipeline.config.errors import ParamsError, PipelineError
 from pipeline.config.params import load_params
+from pipeline.schedulers.replay import Budget
+from pipeline.search.space import study_space
 
 
 @pytest.fixture
@@ -105,9 +107,16 @@ def test_a_script(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("train.py").write_text("print()\n", encoding="utf-8")
     init.main(["train.py"])
     out = capsys.readouterr().out
-    assert out.startswith("params.yaml is written: 1 problem, 5 schedulers, 3 seeds, 8 trials, 8 stages\n")
+    assert out.startswith("params.yaml is written: 1 problem, 5 schedulers, 3 to 10 seeds, 4 trials, 8 stages\n")
     assert "fill in what says TODO" in out
-    assert load_params(CATALOGUE).problem("train").dataset.args["path"] == "train.py"
+    params = load_params(CATALOGUE)
+    assert params.problem("train").dataset.args["path"] == "train.py"
+    assert (params.seed_range.least, params.seed_range.most) == (3, 10)
+    budget = Budget(epochs=10, steps_per_epoch=10)
+    for label, schedule in params.schedules("train").items():
+        assert [d.argument for d in study_space(schedule, params.tune.lr, 0.1, budget).dimensions] == ["lr"], (
+            f"{label}: the trials are for the peak rate alone"
+        )
     assert Path("inputs/train.py").exists()
 
 

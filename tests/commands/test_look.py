@@ -59,6 +59,7 @@ def test_a_look_tells_all_columns_and_what_to_paste(table: Path, capsys: pytest.
         assert f"\n{name.ljust(20)}  {told}" in seen
     assert "target: price, by its name; `--target` names another: in pounds (a number)," in seen
     assert "follows the target in every row" in seen
+    assert "\nname has 199 different texts in 199 rows, as an identifier has ('n0', 'n1', " in seen  # more than the row holds
     assert "# categorical: [code]  # where their numbers are codes" in pasted
     assert "# order: when  # if the rows are a series" in pasted
 

@@ -202,7 +202,7 @@ def test_hyperparameters_that_vary_are_noted() -> None:
         (
             [row | {"val_loss": "0.5±0.1"} for row in ROWS],
             {"value": "val_loss"},
-            r"val_loss: '0.5±0.1' in lines 2, 3, 4 and 21 more",
+            r"val_loss: '0.5±0.1' in lines 2, 3, 4, 5, 6 and 19 more",
         ),
         ([*ROWS, {"scheduler": "a", "val_loss": 1.0}], {}, "seed: is empty in line 26; fill it"),
         ([*ROWS, {"seed": 1, "val_loss": 1.0}], {}, "scheduler: is empty in line 26; fill it"),

@@ -1,11 +1,13 @@
 """Where the stores lie: at the root of the repository, for every copy that git or DVC makes of it."""
 
+import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from pipeline.config.files import store_root
+from pipeline.config.files import ResultsError, store_root, write_files
 
 
 @pytest.fixture(autouse=True)
@@ -54,3 +56,16 @@ def test_a_strange_git_file_is_no_worktree(content: str, tmp_path: Path, monkeyp
 def test_no_repository_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert store_root() == tmp_path
+
+
+def test_a_folder_that_is_taken_away_meanwhile_is_one_line(tmp_path: Path) -> None:
+    """As the outs of a stage are whose DVC was killed, and begun again while the stage still wrote."""
+
+    def contents() -> Iterator[tuple[Path, bytes]]:
+        yield tmp_path / "evidence/a.csv", b"a"
+        shutil.rmtree(tmp_path / "evidence")
+        yield tmp_path / "b.csv", b"b"
+
+    with pytest.raises(ResultsError, match=r"evidence was taken away while files were written there, .*; call it again"):
+        write_files(contents())
+    assert list(tmp_path.iterdir()) == []

@@ -76,7 +76,7 @@ WRONG: dict[str, tuple[str, str, str]] = {
     "a choice that is no length": ("SEARCH", "step_size: [30%, ¦long]", f"{STEP}.1: is not a length (given: long); {LENGTH}"),
     "a list for a search": ("SEARCH", None, "schedulers.StepLR.search: is not a mapping (given: [gamma]); write `key: value`, one a line, or {key: value, …}"),  # type: ignore[dict-item]
     "a range of lists": ("LIST", "milestones: {low: ¦[10%], high: 50%}", f"{LIST}.low: is not the end of a range (given: [10%]); {END}"),
-    "a part of a list as a choice": ("LIST", "milestones: [¦30%, [50%]]", f"{LIST}.0: is not a list (given: 30%); write [first, second, …]"),
+    "a part of a list as a choice": ("LIST", "milestones: [¦30%, [50%]]", f"{LIST}.0: is not a list (given: 30%); write [\"30%\"]"),
     "a wrong milestone among choices": ("LIST", "milestones: [[30%], ¦[x]]", f"{LIST}.1: is not a length (given: [x]); {LENGTH}"),
     "a wrong end for a list": ("LIST", "milestones: {low: ¦0, high: 5}", f"{LIST}.low: must lie between 1 and 1000000000 (given: 0); {LENGTH}"),
     "a choice the signature has not": ("CYCLIC", "mode: [triangular, ¦triangle]", f"{CYCLIC}.mode.1: is not one of the choices (given: triangle); did you mean triangular? (one of triangular, triangular2, exp_range)"),

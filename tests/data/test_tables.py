@@ -43,6 +43,11 @@ def test_a_file_becomes_a_dataset(written: Written, name: str) -> None:
     assert described(data).startswith("60 samples (36 train, 12 validation, 12 test), 3 features (1 of them categories)")
 
 
+def test_parts_of_a_few_samples_are_warned_of() -> None:
+    assert "warning: only 2 samples in a part" in described(dataset_of(a_table(rows=11), "price"))
+    assert "warning" not in described(dataset_of(a_table(), "price"))
+
+
 def test_features_are_chosen_and_dropped() -> None:
     def names(**how: Any) -> list[str]:
         return [column["name"] for column in dataset_of(a_table(), "price", **how).attrs["columns"]]
@@ -171,7 +176,10 @@ TROUBLE: list[tuple[pd.DataFrame, dict[str, Any], str]] = [
     (a_table(), {"group": "house"}, "group: there is no column 'house'"),
     (a_table(), {"split": "rooms"}, "split: the column rooms holds '0', '1', '2', '3'; write train, validation, test"),
     (a_table(part="train"), {"split": "part"}, "split: the column part never says 'validation', 'test'"),
-    (a_table(), {"features": ["price"]}, "features: leaves no feature"),
+    (a_table(), {"features": ["size"], "group": "size"}, "features: leaves no feature"),
+    (a_table(), {"features": ["size", "price"]}, "features: names 'price', which is the target or left out; take"),
+    (a_table(), {"features": ["size", "rooms"], "drop": ["rooms"]}, "features: names 'rooms', which is the target or left out"),
+    (a_table(), {"shares": [0.8, 0.2, 0.0]}, "shares: leave a part without samples; write three above 0%"),
     (a_table(price=[None] * 7 + [1.5] * (ROWS - 7)), {}, "target: the column price is empty in rows 1, 2, 3, 4, 5 and 2 "),
     (a_table(house=[None, *"ab" * 29, "a"]), {"group": "house"}, "group: the column house is empty in row 1; complete"),
     (a_table(house="a", when=1), {"group": "house", "order": "when"}, "order: cannot deal out the rows together with `gr"),

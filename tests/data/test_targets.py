@@ -118,8 +118,11 @@ def test_a_copy_of_the_second_target_is_told() -> None:
         ({"transform": "log", "target": "low"}, r"target_transform: log takes .* low is -3 at least, in row.*; leave it out"),
         ({"transform": "log1p", "target": "low"}, r"target_transform: log1p takes numbers above -1, and low is -3 at least"),
         ({"transform": "log", "target": "colour"}, r"target_transform: is for numbers, and colour is taken for classes"),
-        ({"more_targets": ["colour"]}, r"target: colour is no number, as a regression needs"),
-        ({"more_targets": ["goal"]}, r"target: names 'goal', 'goal', which is named twice; name each column once"),
+        (
+            {"more_targets": ["colour"]},
+            r"target: colour is no number, as a regression needs; name columns of numbers, or one target",
+        ),
+        ({"more_targets": ["goal"]}, r"target: names 'goal', which is named twice; name each column once"),
         ({"more_targets": ["gaol"]}, r"target: there is no column 'gaol'; did you mean goal\?"),
         ({"more_targets": ["low"], "task": "classification"}, r"task: has several targets, which are numbers"),
         ({"more_targets": ["low"], "positive": "a"}, r"positive: names a class, and goal is a number"),

@@ -141,17 +141,6 @@ def test_different_budgets_are_refused(new_problem: Builder) -> None:
 
 
 @pytest.mark.usefixtures("own_registries")
-def test_running_statistics_are_refused(new_problem: Builder) -> None:
-    @register_model("normed")
-    def normed(inputs: int, outputs: int) -> nn.Module:
-        return nn.Sequential(nn.BatchNorm1d(inputs), nn.Linear(inputs, outputs))
-
-    problem = new_problem(SCHEDULES, model={"name": "normed"})
-    with pytest.raises(StackError, match=r"model normed changes its buffers .*\(0: BatchNorm1d\); .* GroupNorm or"):
-        train(problem, [run_of(problem, "StepLR")])
-
-
-@pytest.mark.usefixtures("own_registries")
 def test_a_users_own_model_trains_as_in_the_loop(new_problem: Builder) -> None:
     """What the message recommends works."""
 

@@ -16,9 +16,6 @@ from pipeline.problems.problem import Problem
 from pipeline.problems.run import History, collect
 from tests.engine.helpers import CPU, Builder, assert_close, numbers_of, run_of
 
-ONE_BY_ONE = {"batch-normed", "drawing"}
-"""Models that no stack can train."""
-
 
 def _drawing(inputs: tuple[int, int, int], outputs: int) -> nn.Module:
     """Dropout as a function, and a layer that is left out by chance."""
@@ -88,7 +85,7 @@ def assert_same(problem: Problem) -> None:
 @pytest.mark.parametrize("name", MODELS)
 def test_ordinary_models_train_as_in_the_loop(new_problem: Builder, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     problem = problem_of(new_problem, name, epochs=1)
-    assert training.ways(problem, problem.params.optimizer, CPU)[0] == ("loop" if name in ONE_BY_ONE else "tensors")
+    assert training.ways(problem, problem.params.optimizer, CPU)[0] == "tensors"
     assert_same(problem)
 
 

@@ -23,7 +23,7 @@ from safetensors.torch import load, save
 from pipeline.catalogue import CATALOGUE
 from pipeline.config.params import load_params
 from pipeline.data.tables import dataset_of
-from pipeline.engine import loop
+from pipeline.engine.training import train_by
 from pipeline.problems.problem import Problem
 from pipeline.problems.run import History, collect
 from pipeline.runs import results
@@ -207,7 +207,7 @@ def test_weights_of_another_model_are_refused(new_problem: Builder) -> None:
 
 
 def test_running_statistics_are_kept(new_problem: Builder, own_registries: None) -> None:
-    """What a loop trains is more than parameters."""
+    """What is trained is more than parameters, side by side too."""
     from torch import nn
 
     from pipeline.problems.models import register
@@ -217,13 +217,13 @@ def test_running_statistics_are_kept(new_problem: Builder, own_registries: None)
         return nn.Sequential(nn.BatchNorm1d(inputs), nn.Linear(inputs, outputs))
 
     problem = new_problem(SCHEDULES, model={"name": "normed"})
-    run = run_of(problem, "StepLR")
-    history = collect([run], loop.train(problem, run, device=CPU))
-    champion = Champion.of(problem, weights_of(history, 0), 0)
-    rows = problem.data.split(0).test
-    shares = champion.predict(problem.data.x[rows]).filter(like="p(").to_numpy()
-    loss = -np.log(shares[np.arange(len(rows)), problem.data.y[rows]]).mean()
-    assert loss == pytest.approx(history.outcome.test_loss[0], rel=1e-5)
+    runs, rows = [run_of(problem, "StepLR"), run_of(problem, "StepLR", seed=1)], problem.data.split(1).test
+    for way in ("tensors", "loop"):
+        history = collect(runs, train_by(way, problem, runs, device=CPU))
+        champion = Champion.of(problem, weights_of(history, 1), 1)
+        shares = champion.predict(problem.data.x[rows]).filter(like="p(").to_numpy()
+        loss = -np.log(shares[np.arange(len(rows)), problem.data.y[rows]]).mean()
+        assert loss == pytest.approx(history.outcome.test_loss[1], rel=1e-5)
 
 
 # Through the stages, into MLflow and behind a server

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.engine.training import Way, WayError, train_by
+from pipeline.engine.stacked import WayError
+from pipeline.engine.training import Way, train_by
 from pipeline.problems.problem import Problem
 from pipeline.problems.run import Block, History, Run, select
 from pipeline.runs import dealing

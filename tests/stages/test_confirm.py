@@ -111,6 +111,10 @@ def test_a_race_says_why_it_goes_on_and_stops_as_the_report_will_see_it(
     assert states[-1].seeds == seeds
     assert [state.stop for state in states] == [*[False] * (len(states) - 1), True]
     assert told == [f"confirm@tiny: {racing.told(state, plan)}" for state in states]
+    with helpers.shown_here():
+        report.main()
+    page = (files.REPORTS / "report.html").read_text("utf-8")
+    assert f"it settled {states[-1].settled} of {len(states[-1].states)} comparisons on {seeds} fresh seeds" in page
 
 
 def test_more_seeds_at_most_train_only_those(raced: Path, capsys: pytest.CaptureFixture[str]) -> None:

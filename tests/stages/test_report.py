@@ -678,6 +678,16 @@ def test_nothing_is_cut(opened: Any) -> None:
         opened.evaluate(UNFOLD)
 
 
+def test_the_main_table_needs_no_scrolling(opened: Any) -> None:
+    """On a phone each scheduler's name stands above its figures; all six columns are there, and none under another."""
+    opened.evaluate(UNFOLD)
+    beyond = "[...document.querySelectorAll('.scroll:has(> .main)')].map(s => s.scrollWidth - s.clientWidth)"
+    assert opened.evaluate(beyond) == [0] * len(PEAK)
+    apart = """() => [...document.querySelectorAll('.main tr')].every(row => [...row.children].every((cell, at, all) =>
+      !at || cell.getBoundingClientRect().left >= all[at - 1].getBoundingClientRect().right - 1 || at === 1))"""
+    assert opened.evaluate(apart)
+
+
 def test_every_figure_is_drawn(opened: Any) -> None:
     opened.evaluate(UNFOLD)
     sizes = opened.evaluate("[...document.querySelectorAll('figure svg')].map(s => s.getBoundingClientRect().height)")

@@ -85,7 +85,7 @@ def _drawn(runs: Runs, lanes: int, seed: int) -> Drawn:
     state = [values + 0.1 * torch.randn(values.shape, generator=draw, dtype=dtype) for values in first[:parameters]]
     kept = [values + 1e-3 * torch.rand(values.shape, generator=draw, dtype=dtype) for values in first[parameters:]]
     numbers = 0.1 + 0.8 * torch.rand((runs.kinds, lanes), generator=draw, dtype=dtype)
-    if functions.draws:
+    if functions.drawn:
         numbers[-2:] = torch.randint(FROM_DRAW, (2, lanes), generator=draw).to(dtype)
     rows, evaluated = (torch.randint(len(runs.x), (count,), generator=draw) for count in (runs.batch_size, EVALUATED))
     weights = (0.5 + torch.rand(runs.batch_size, generator=draw, dtype=dtype)) / runs.batch_size
@@ -170,9 +170,11 @@ def _shaken(values: Tensor) -> Tensor:
 def _named(functions: Functions, results: list[Tensor]) -> Results:
     *state, loss, evaluated, metric = results
     names = [f"the step of {name}" for name in functions.names]
-    kept = [f"number {place + 1} that the optimizer keeps" for place in range(len(state) - len(names))]
+    statistics = [f"the running statistic {name}" for name in functions.statistics]
+    count = len(state) - len(names) - len(statistics)
+    kept = [f"number {place + 1} that the optimizer keeps" for place in range(count)]
     figures = {"the loss of a step": loss, "the loss of an evaluation": evaluated, "the metric": metric}
-    return {**figures, **dict(zip([*names, *kept], state, strict=True))}
+    return {**figures, **dict(zip([*names, *kept, *statistics], state, strict=True))}
 
 
 def _wrong(drawn: Drawn, ours: Results, plain: Results, others: list[Results]) -> dict[str, Tensor]:

@@ -237,7 +237,7 @@ OTHERS: dict[Any, Make] = {
     **CONSTANTS,
     **dict.fromkeys((aten.arange.default, aten.arange.start, aten.arange.start_step), _counted),
     aten._to_copy.default: _converted,
-    aten.copy_.default: _copied,
+    **dict.fromkeys((aten.copy.default, aten.copy_.default), _copied),
     aten.gather.default: _gathered,
     aten.scatter.value: _scattered,
     aten.index.Tensor: _indexed,

@@ -93,9 +93,9 @@ class LaneProgram:
         return loss[0], measured[0]
 
     def parameters(self) -> dict[str, Tensor]:
-        """The runs' parameters by name."""
+        """The runs' parameters and statistics by name."""
         functions = self._runs.functions
-        return {name: values.clone() for name, values in zip(functions.names, functions.evaluated(self.state()), strict=True)}
+        return {name: values.clone() for name, values in functions.named(functions.evaluated(self.state())).items()}
 
     def state(self) -> State:
         """The runs' state, in the order of :class:`pipeline.engine.functions.Functions`."""

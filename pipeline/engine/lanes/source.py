@@ -266,6 +266,8 @@ def traced(runs: Runs) -> Traced:
         for count in (runs.batch_size, EVALUATED)
     )
     functions, numbers = runs.functions, ones.new_zeros(runs.kinds)
+    if isinstance(functions, Functions) and functions.evaluates_together:
+        raise UntranslatableError("BatchNorm without running statistics is evaluated on all samples at once")
     step = named_layers(functions.model)(functions.step)
     whole = Traced(step, functions.evaluation, state, numbers, batch, evaluated)
     if not isinstance(functions, Functions) or not functions.is_sum(batch[1], like=ones):
@@ -273,7 +275,7 @@ def traced(runs: Runs) -> Traced:
     count = len(functions.names)
 
     def gradients(state: State, numbers: Tensor, x: Tensor, y: Tensor, weights: Tensor) -> tuple[Tensor, ...]:
-        found, loss = functions.gradients(state[:count], numbers[-3:], x, y, weights)
+        found, loss, _ = functions.gradients(state[:count], numbers[-3:], x, y, weights)
         return *found, loss
 
     return replace(whole, gradients=gradients, update=functions.update, parameters=state[:count])

@@ -28,7 +28,9 @@ class OneFunction:
 
     function: Step
     names = ("only",)
-    draws = ()
+    statistics = ()
+    drawn = 0
+    evaluates_together = False
     model = nn.Module()
 
     def step(self, state: list[Tensor], numbers: Tensor, x: Tensor, y: Tensor, weights: Tensor) -> tuple[Tensor, ...]:
@@ -38,6 +40,10 @@ class OneFunction:
     @staticmethod
     def evaluated(state: list[Tensor]) -> list[Tensor]:
         return state
+
+    @staticmethod
+    def named(evaluated: list[Tensor]) -> dict[str, Tensor]:
+        return {"only": evaluated[0]}
 
     def evaluation(self, state: list[Tensor], x: Tensor, y: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         return (weights * (x @ state[0][0])).sum(), (weights * (y == 1)).sum()
