@@ -105,7 +105,10 @@ class Trial:
     def scheduler(self, optimizer: Optimizer, steps_per_epoch: int) -> "Scheduler":
         """The run's schedule on the script's optimizer: step it behind every optimizer step, whatever the schedule is."""
         if self._scheduler is not None:
-            raise self.wrong("trial.scheduler is asked for twice; build optimizer and scheduler once in a run")
+            raise self.wrong(
+                "trial.scheduler is asked for twice; build optimizer and scheduler once in a run, and give a second optimizer "
+                '(a GAN\'s) its rate by hand, group["lr"] = ratio * scheduler.get_last_lr()[0], behind each scheduler.step()'
+            )
         known = self._asked.get("steps_per_epoch")
         if known and steps_per_epoch != known:
             raise self.wrong(

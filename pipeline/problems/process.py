@@ -69,13 +69,14 @@ def lines_of(problem: str, script: Script, asked: Mapping[str, Any], folder: Pat
             os.killpg(process.pid, signal.SIGKILL)  # what it began ends with it
         process.wait()
         output.close()
-    is_of_all = bool(_wrong_use(told)[0])
+    is_of_all = says_it_itself = bool(_wrong_use(told)[0])
     if not wrong:
         wrong, right, is_of_all = _failure(told, process.returncode, asked["epochs"])
         if wrong and not is_of_all and _is_from_outside(process.returncode, output.text):
             is_from_outside, right = True, f"{right}; {AGAIN}"
     if wrong:
-        failure = ScriptError(_about(problem, script, asked, folder, output, wrong, right))
+        last_words = 0 if says_it_itself else LAST_WORDS  # they would say the same
+        failure = ScriptError(_about(problem, script, asked, folder, output.text, last_words, wrong, right))
         failure.is_of_all, failure.is_from_outside = is_of_all, is_from_outside
         raise failure
 
@@ -181,8 +182,9 @@ def _failure(told: list[Line], code: int, budget: int) -> tuple[str, str, bool]:
         return f"was killed ({killed}) in epoch {epochs + 1}", "the system may have lacked memory", False
     if code:
         return f"ended with exit code {code} in epoch {epochs + 1}", "mend what its last words say", False
-    if not any("finish" in line or "probe" in line for line in told):
-        wrong = f"ended after figures of {epochs} of {budget} epochs, and without trial.finish"
+    has_finished = any("finish" in line for line in told)
+    if not any("probe" in line for line in told) and (not has_finished or epochs != budget):
+        wrong = f"ended after figures of {epochs} of {budget} epochs{'' if has_finished else ', and without trial.finish'}"
         right = "call trial.report(…) at the end of each of trial.budget epochs, and trial.finish(…) behind the last"
         return wrong, right, True
     return "", "", False
@@ -213,16 +215,18 @@ def _is_from_outside(code: int, text: str) -> bool:
     return bool(_signal(code) or OUTSIDE.search("\n".join(text.splitlines()[-LAST_WORDS:])))
 
 
-def _about(problem: str, script: Script, asked: Mapping[str, Any], folder: Path, output: Output, wrong: str, right: str) -> str:
+def _about(
+    problem: str, script: Script, asked: Mapping[str, Any], folder: Path, text: str, last_words: int, wrong: str, right: str
+) -> str:
     """One line: where it stands in params.yaml, which run it is, what is wrong, and the last it said; all of that is kept."""
-    words = [" ".join(line.split()) for line in output.text.splitlines()]
+    words = [line for line in (" ".join(each.split()) for each in text.splitlines()) if line]
     kept = folder.parents[1] / "failed" / f"{folder.name}.txt"
     kept.parent.mkdir(exist_ok=True)
-    kept.write_text(output.text, "utf-8")
-    last = " | ".join([line[-200:] for line in words if line][-LAST_WORDS:])
+    kept.write_text(text, "utf-8")
+    last = " | ".join(line[-200:] for line in words[-last_words:]) if last_words else ""
     which = f"{asked['label']}, seed {asked['number']}: " if asked.get("label") else ""
-    said = f"its last words: {last} (all in {_shown(kept)})" if last else "it printed nothing"
-    return placed(problem, script, f"{which}{wrong}; {said}", right)
+    said = f"its last words: {last} (all in {_shown(kept)})" if last else f"what it printed is in {_shown(kept)}"
+    return placed(problem, script, f"{which}{wrong}; {said if words else 'it printed nothing'}", right)
 
 
 def _shown(path: Path) -> str:

@@ -186,7 +186,10 @@ def test_results_begin_anew_where_the_script_or_what_it_reads_has_changed(study:
         ("print('x' * 10**7)\nprint('the end')\nsys.exit(3)", "ended with exit code 3 in epoch 1; its last words: .*the end"),
         ("time.sleep(60)", "was ended after 0.5 seconds without a step or a figure"),
         ("tell(epoch=1, train_loss=1, validation_loss=1)  # untold", "tells nobody how many steps an epoch has"),
-        ("tell(wrong='it is stepped twice; step it once')", "it is stepped twice; .*step it once"),
+        (
+            "print('what stands there', flush=True)\ntell(wrong='it is stepped twice; step it once')\nsys.exit(1)",
+            r"it is stepped twice; what it printed is in .state/failed/toy.txt .given: .*; step it once",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_script_is_told_before_anything_is_spent(study: Study, beside: str, words: str) -> None:
@@ -196,6 +199,12 @@ def test_what_is_wrong_with_a_script_is_told_before_anything_is_spent(study: Stu
     assert re.match(r"params.yaml:6:13: problems.toy.script: .*" + words, line), line
     assert len(line) < 1500
     assert not list((study.folder / "results").rglob("*"))
+
+
+@pytest.mark.parametrize(("more", "told"), [(-1, 2), (1, 4)])
+def test_a_run_of_another_length_than_asked_for_is_none(study: Study, more: int, told: int) -> None:
+    study.write(here=f"asked['rates'] *= 2\nasked['epochs'] += {more} if asked['label'] else 0\n")
+    assert f"ended after figures of {told} of 3 epochs; " in failure(study, train)
 
 
 def test_one_configurations_failure_costs_no_other_run(study: Study, caplog: pytest.LogCaptureFixture) -> None:
