@@ -301,7 +301,10 @@ class Scheduler(LRScheduler):
     def _refuse_wrong_use(self, epoch: int) -> None:
         wrong, made = "", self.last_epoch - (epoch - 1) * self.steps_per_epoch
         if self._is_new_epoch:
-            wrong = f"in epoch {epoch} the optimizer of trial.scheduler made no step; hand the one over that trains"
+            wrong = (
+                f"in epoch {epoch} the optimizer of trial.scheduler made no step; hand the one over that trains, and call "
+                "trial.report(…) once an epoch"
+            )
         elif self._wrong_rate:
             wrong = self._wrong_rate
         elif not self._between:
