@@ -21,7 +21,6 @@ from torch.nn import functional as f
 
 from benchmarks.machine import conditions, cores
 from benchmarks.problems import constant_runs, in_memory
-from benchmarks.shapes import SHAPES, entry_of, print_table
 from benchmarks.throughput import CPU, loop_rate, single_loop_rate
 from pipeline.catalogue import CATALOGUE
 from pipeline.config.params import load_params
@@ -131,12 +130,16 @@ ZOO: dict[str, Build] = {
     "gru": _recurrent(nn.GRU),
 }
 """Ordinary models of images, by name; of the tables in ``RESULTS.md``."""
+SHAPES = ("chars", "images32")
+"""Those of :mod:`benchmarks.shapes`."""
 BATCH = 64
 
 
 def problem_of(name: str, folder: Path, **more: Any) -> Problem:
     """The digits as images, for that model; ``more`` are further keys of the problem."""
     if name in SHAPES:
+        from benchmarks.shapes import entry_of  # which registers them for all that is done in this process
+
         return _in(folder, {**entry_of(name), **more})
     registered = f"ordinary-{name}"
     if registered not in {model.name for model in models}:
@@ -181,6 +184,8 @@ def main() -> None:
         print_ratios([name for name in asked if name not in SHAPES], Path(folder))
         for name in [name for name in asked if name in SHAPES]:
             problem = problem_of(name, Path(folder))
+            from benchmarks.shapes import print_table
+
             print_table(problem, ways(problem, problem.params.optimizer, CPU)[0])
 
 

@@ -4,7 +4,8 @@
 loop (at the faster of its thread settings), of that loop in as many processes as cores, of ``auto`` and of JAX, where that can
 be installed; all of them take turns. JAX does the same arithmetic on the same batches, and its losses must agree.
 
-What turns out to be trained run by run is so in one process here, where the stages use one for each core.
+What turns out to be trained run by run is so in one process here, where the stages use one for each core. Each is a dataset
+and a model that are registered as this file is imported; :mod:`benchmarks.jax_side` has the same models.
 """
 
 from collections.abc import Iterator
@@ -119,10 +120,6 @@ def residual32(inputs: tuple[int, int, int], outputs: int) -> nn.Module:
         Halved(16, 16), Halved(16, 32), Halved(32, 64),
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, outputs),
     )  # fmt: skip
-
-
-SHAPES = ("chars", "images32")
-"""Each a dataset and a model; :mod:`benchmarks.jax_side` has the same models."""
 
 
 def entry_of(name: str) -> dict[str, Any]:

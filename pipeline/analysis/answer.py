@@ -16,7 +16,7 @@ import pandas as pd
 from pipeline.analysis.choice import Choice, simplest_first
 from pipeline.analysis.ends import ends, warning
 from pipeline.analysis.statistics import CRITERION, matrices
-from pipeline.analysis.summary import MISSING, called, count, elsewhere, factor, listing, rounded, share, short, unusual
+from pipeline.analysis.summary import MISSING, called, count, elsewhere, listing, rounded, share, short, unusual
 from pipeline.analysis.tables import ProblemResults, Row, records
 from pipeline.config.schedules import Schedule
 from pipeline.schedulers.registry import schedulers
@@ -25,6 +25,7 @@ from pipeline.statistics import unpaired
 from pipeline.statistics.comparison import Reason
 from pipeline.statistics.components import level
 
+CLOSEST = "the runner-up"
 SIMPLEST = "the simplest other scheduler"
 NOTHING = "No run finished: every scheduler diverged on every seed."
 
@@ -198,8 +199,13 @@ def _cost(chosen: Choice, row: Row, schedulers_there: int) -> str:
     elif share(chosen.bound) == "0.0%":
         said = "nothing: no other scheduler is better" if schedulers_there > 1 else "there is no other"
     else:
-        why = "it is the simplest that is this close" if chosen.is_bounded else "for every other scheduler it may be more"
-        said = f"at most {share(chosen.bound)} more loss than the best of {schedulers_there}{elsewhere(chosen)}; {why}"
+        said = f"at most {share(chosen.bound)} more loss than the best of {schedulers_there}{elsewhere(chosen)}"
+        if chosen.is_bounded:
+            said += "; of those as good it is the simplest"
+        elif float(row["regret"]) == 0:
+            said += ": its loss was the lowest, but another may really be better by that"
+        else:
+            said += "; for every other scheduler it may be more"
     failed = f"; it diverged in {row['diverged']} of {count(int(row['runs']), 'run')}" if row["diverged"] else ""
     return said + failed
 
@@ -217,9 +223,7 @@ def _rate(chosen: Choice, forgiven: tuple[float, float], widths: pd.DataFrame) -
     if math.isnan(chosen.tolerance):
         return f"how wrong it may be is not known: {_why_unknown(widths[widths['scheduler'] == chosen.scheduler])}"
     low, high = map(short, forgiven)
-    wrong = factor(chosen.tolerance)
-    by = "it has to be met" if float(wrong) < 1.1 else f"a factor of {wrong} either way"
-    return f"anything from {low} to {high} stays within about 5% of the lowest loss: {by}"
+    return f"anything from {low} to {high} stays within about 5% of the lowest loss"
 
 
 def _why_unknown(own: pd.DataFrame) -> str:
@@ -241,19 +245,23 @@ def _alternatives(
     chosen: Choice,
     baseline: str,
 ) -> Iterator[Alternative]:
-    """The constant rate or what else the baseline is, the simplest other one, and the recommended one as it was written."""
+    """The baseline, the one of the lowest bound and the simplest of all others, and the recommended one as it was written."""
     able = [label for label, row in rows.items() if not math.isnan(float(row[CRITERION]))]
     others = [label for label in order if label in able and label not in (chosen.scheduler, baseline)]
     if baseline in rows and baseline != chosen.scheduler:
         yield _alternative(rows[baseline], "the baseline")
-    if others:
+    bounded = [label for label in others if math.isfinite(float(rows[label]["regret_bound"]))]
+    closest = min(bounded, key=lambda label: (float(rows[label]["regret_bound"]), label), default=None)
+    if closest:
+        yield _alternative(rows[closest], CLOSEST)
+    if others and others[0] != closest:
         yield _alternative(rows[others[0]], SIMPLEST)
     written = records(compared[(compared["variant"] == "default") & (compared["scheduler"] == chosen.scheduler)])
     if chosen.variant != "default" and written:
         own = results.runs[results.runs["scheduler"] == chosen.scheduler].set_index("variant")[["lr", "resolved", "warmup"]]
         first, recommended = own.loc[["default"]].iloc[0], own.loc[[chosen.variant]].iloc[0]
         if not first.equals(recommended):  # else it is as params.yaml has it
-            what = f"as params.yaml has it, at peak rate {short(float(first['lr']))}"
+            what = f"untuned, as params.yaml has it at peak rate {short(float(first['lr']))}"
             yield _as_written(written[0], what, results, chosen)
 
 
@@ -267,7 +275,7 @@ def _as_written(row: Row, what: str, results: ProblemResults, chosen: Choice) ->
         return _alternative({**row, "regret": math.nan, "regret_bound": math.nan}, what)
     found = unpaired.differences(losses)["default", chosen.variant]
     cost, (low, high) = found.mean / mean, (end / mean for end in found.interval())
-    words = _between(low, high) if high >= low else _more(cost, math.nan)
+    words = f"{_between(low, high)} than tuned" if high >= low else _more(cost, math.nan)
     words += f", diverged in {row['diverged']} of {row['runs']} runs" if row["diverged"] else ""
     return Alternative(str(row["scheduler"]), what, cost, high, words)
 
@@ -278,8 +286,8 @@ def _between(low: float, high: float) -> str:
     if low > 0:
         return f"{least} to {most} more" if least != most else f"{most} more"
     if low <= -1:  # no loss is less than nothing: these runs cannot tell
-        return f"up to {most} more, or any less" if high > 0 else f"at least {most} less"
-    return f"up to {most} more, or up to {least} less" if high > 0 else f"{most} to {least} less"
+        return f"anything up to {most} more" if high > 0 else f"at least {most} less"
+    return f"{least} less to {most} more" if high > 0 else f"{most} to {least} less"
 
 
 def _alternative(row: Row, what: str) -> Alternative:

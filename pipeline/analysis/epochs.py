@@ -84,7 +84,9 @@ def turned(table: pd.DataFrame, asked: ReportParams, variant: str, scheduler: st
     bound = float(own[f"bound_{there}"].iloc[0])
     if bound <= asked.margin:
         return ""
-    return f"judged at each run's {there} epoch, not its {here}, another scheduler is better, by {share(bound)} at most"
+    able = table[(table["variant"] == variant) & table[f"in_set_{there}"]]
+    best = able.sort_values(there, kind="stable")["scheduler"].iloc[0]
+    return f"whoever takes each run's {there} epoch, not its {here}, does better with {best}, by {share(bound)} at most"
 
 
 def _turned(table: pd.DataFrame, here: str, there: str) -> str:

@@ -1,6 +1,8 @@
 """Runs of a script of the user's own: each is a process of it, read as it trains."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +31,7 @@ def train(problem: ScriptProblem, run: Run, *, device: torch.device, search: boo
     folder, asked = folder_of(kept_name(problem, run, device)), problem.asked(run, device, search=search)
     figures: list[Line] = []
     test: Line = {}
-    lock, folder = _taken(folder, problem.params.script.timeout)
-    with lock:
+    with _taken(folder, problem.params.script.timeout) as folder:
         lines = finished(folder, asked) or lines_of(problem.name, problem.params.script, asked, folder)
         for line in lines:
             if line.get("epoch") == len(figures) + 1:
@@ -40,22 +41,24 @@ def train(problem: ScriptProblem, run: Run, *, device: torch.device, search: boo
     return _outcome(figures, test)
 
 
-def _taken(folder: Path, timeout: float) -> tuple[FileLock, Path]:
-    """A run's folder, locked, once nobody else is at work in it.
+@contextmanager
+def _taken(folder: Path, timeout: float) -> Iterator[Path]:
+    """In the block, nobody else is at work in a run's folder.
 
     Whoever is there ends a script that is silent for ``timeout`` seconds. Has it been silent for twice as long, he stands still
     himself, on a machine that is lost perhaps: then it is a folder beside that one.
     """
     while True:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / "lock")
         try:
-            lock.acquire(timeout=LOOK)
+            held = FileLock(folder / "lock").acquire(timeout=LOOK)
         except Timeout:
             if (folder / LINES).exists() and time.time() - (folder / LINES).stat().st_mtime > 2 * timeout:
                 folder = folder.with_name(f"{folder.name}-again")
-        else:
-            return lock, folder
+            continue
+        with held:
+            yield folder
+        return
 
 
 def failed(run: Run) -> Training:
