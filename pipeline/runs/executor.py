@@ -14,7 +14,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import Any, Protocol, Self, TypeVar
 
 import torch
@@ -184,7 +184,8 @@ class Processes(_Local, ProcessPoolExecutor):
     def _stop_sending(self) -> None:
         """Before 3.11.5, Python waits for ever for processes that are gone to read what they are sent (gh-94777)."""
         if sys.version_info < (3, 11, 5) and (calls := vars(self)["_call_queue"]) is not None:
-            calls._reader.close()  # as Python does since
+            with suppress(OSError):  # the thread that sends has just closed it
+                calls._reader.close()  # as Python does since
 
     def __enter__(self) -> Self:
         return self
