@@ -238,7 +238,9 @@ class Bench:
         row.message = row.message or next(filter(None, (each.message for each in ended)), "")
         if before != (row.lost, row.wrong, row.stuck, row.tracebacks):
             differ = [name for name in files.keys() | found.keys() if files.get(name) != found.get(name)]
-            row.notes.append(f"{clone.path} {what}: {ended[-1].code}, {differ[:4]}\n{said[-3000:]}")
+            place = said.find("Traceback (most recent call last)")
+            told = said[-3000:] if place < 0 else said[max(0, place - 500) : place + 2500]
+            row.notes.append(f"{clone.path} {what}: {ended[-1].code}, {differ[:4]}\n{told}")
         else:
             shutil.rmtree(clone.path, ignore_errors=True)
         return row
