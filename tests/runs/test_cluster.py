@@ -284,12 +284,11 @@ def test_a_run_goes_on_from_its_checkpoint_on_another_worker(tmp_path: Path) -> 
     told(stage(folder, "dataset", "script", "local:1"))
     with clusters.dask(tmp_path, workers=1) as dask:
         process = stage(folder, "train", "script", f"dask:{dask.address}")
-        clusters.until(lambda: len(epochs_of(folder)) == 2, "a run has ended its second epoch")
+        clusters.until(lambda: len(epochs_of(folder)) == 2, "a run has begun its second epoch, where it waits")
         clusters.end(dask.workers[0])
         dask.add()
         told(process)
-    first = epochs_of(folder)
-    assert first == [0, 1, 2], "its third epoch is the first that the other worker did"
+    assert epochs_of(folder) == [0, 1, 1, 2], "its second epoch is the first that the other worker began"
     there = results(folder)
     shutil.rmtree(folder / ".state")
     told(stage(folder, "train", "script", "local:1"))
@@ -297,14 +296,15 @@ def test_a_run_goes_on_from_its_checkpoint_on_another_worker(tmp_path: Path) -> 
 
 
 def epochs_of(folder: Path) -> list[int]:
-    """The epochs of the first run that were trained, in order."""
+    """The epochs of the run that waits, as they were begun, in order."""
     file = folder / "inputs/epochs.txt"
     lines = [line.split() for line in (file.read_text("utf-8") if file.exists() else "").splitlines()]
-    return [int(epoch) for run, epoch in lines if run == lines[0][0]]
+    waits = [run for run, epoch in lines if epoch == "1"][:1]
+    return [int(epoch) for run, epoch in lines if [run] == waits]
 
 
 GOES_ON = """\
-import os, time
+import time
 from pathlib import Path
 
 import torch
@@ -315,8 +315,14 @@ torch.manual_seed(trial.seed)
 model = torch.nn.Linear(2, 1)
 optimizer = torch.optim.SGD(model.parameters(), lr=trial.lr)
 scheduler = trial.scheduler(optimizer, steps_per_epoch=4)
+begun = Path(__file__).with_name("epochs.txt")
 for epoch in trial.epochs(model=model, optimizer=optimizer, scheduler=scheduler):
-    time.sleep(0.6)
+    with begun.open("a") as file:
+        print(trial.folder.name, epoch, file=file)
+    waits = begun.with_name("waits")
+    if epoch == 1 and not waits.exists():
+        waits.touch()
+        time.sleep(600)  # until its worker is killed
     for _ in range(4):
         loss = (model(torch.randn(8, 2)) ** 2).mean()
         optimizer.zero_grad()
@@ -324,8 +330,6 @@ for epoch in trial.epochs(model=model, optimizer=optimizer, scheduler=scheduler)
         optimizer.step()
         scheduler.step()
     trial.report(train_loss=loss.item(), validation_loss=loss.item())
-    with Path(__file__).with_name("epochs.txt").open("a") as file:
-        print(trial.folder.name, epoch, file=file)
 trial.finish(test_loss=loss.item())
 """
 
