@@ -3,9 +3,10 @@
 Paths are relative to the working directory, the root of the repository (or of DVC's temporary copy of it).
 """
 
+import contextlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,22 +64,29 @@ def write_files(contents: Iterable[tuple[Path, bytes]]) -> None:
             # One name for all time: what a killed stage left is overwritten by the next. A stage's lock keeps others away.
             temporary = path.with_name(f".{path.name}.tmp")
             ready.append((temporary, path))
-            try:
-                with temporary.open("wb") as file:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
-            except OSError as error:
-                error.filename = error.filename or str(path)  # a full disk names none
-                raise
+            with _told(path), temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
         for temporary, path in ready:
-            temporary.replace(path)
-    except FileNotFoundError as error:
-        what = f"{Path(str(error.filename)).parent} was taken away while files were written there, perhaps by another DVC"
-        raise ResultsError(f"{what}; call it again: what was trained is kept") from None
+            with _told(path):
+                temporary.replace(path)
     finally:
         for temporary, _ in ready:
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """What fails in the block says which file was written."""
+    try:
+        yield
+    except FileNotFoundError:
+        what = f"{path.parent} was taken away while files were written there, perhaps by another DVC"
+        raise ResultsError(f"{what}; call it again: what was trained is kept") from None
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a full disk names none
+        raise
 
 
 def signature(path: Path) -> str:

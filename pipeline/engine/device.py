@@ -8,8 +8,8 @@ from pipeline.config.params import placed_in
 
 EXECUTOR = "PIPELINE_EXECUTOR"
 """The variable that names who trains, as :mod:`pipeline.runs.executor` reads it."""
-CLUSTERS = ("dask", "slurm")
-"""What it may begin with, before a colon, where that is other machines."""
+LOCAL = ("local", "fork")
+"""What it may begin with, before a colon, where that is this machine; all else is a cluster."""
 
 
 def available() -> list[str]:
@@ -32,7 +32,7 @@ def find_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device(names[1] if len(names) > 1 else "cpu")
     wanted = "cuda:0" if name == "cuda" else name
-    if wanted not in names and os.environ.get(EXECUTOR, "").partition(":")[0] not in CLUSTERS:
+    if wanted not in names and (os.environ.get(EXECUTOR) or LOCAL[0]).partition(":")[0] in LOCAL:
         raise placed_in([(("device",), name, "is not on this machine", f"write auto or one of {', '.join(names)}")])
     return torch.device(wanted)
 

@@ -124,7 +124,6 @@ class Script:
         self._drawn = samples
         self.model = moved(problem.new_model(run.seed, run.stream), device, dtype)
         self._parameters: list[Tensor] = list(self.model.parameters())
-        self._criterion = problem.loss
         is_compiled = problem.params.engine == "compiled-loop"
         self._trained: Callable[[Tensor], Tensor] = compiled(self.model) if is_compiled else self.model
         average = run.schedule.average
@@ -226,12 +225,13 @@ class Script:
 
         ``draws`` are the random numbers that each batch's draws follow from: the same, however often an optimizer calls it.
         """
+        criterion = self._problem.loss
         self.optimizer.zero_grad()
-        found, total = [], self._criterion.count(self._y[torch.cat([*batches])]) if len(batches) > 1 else None
+        found, total = [], criterion.count(self._y[torch.cat([*batches])]) if len(batches) > 1 else None
         for number, rows in enumerate(batches):
             with self._drawing(draws[number]) if draws is not None else nullcontext():
                 outputs = self._trained(self._x[rows])
-            loss = self._criterion.mean(outputs, self._y[rows], among=total)
+            loss = criterion.mean(outputs, self._y[rows], among=total)
             loss.backward()  # type: ignore[no-untyped-call]
             found.append(loss.detach())
         _clip(self._parameters, self._problem.params.clip)

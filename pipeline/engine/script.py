@@ -46,7 +46,7 @@ def _taken(folder: Path, timeout: float) -> Iterator[Path]:
     """In the block, nobody else is at work in a run's folder.
 
     Whoever is there ends a script that is silent for ``timeout`` seconds. Has it been silent for twice as long, he stands still
-    himself, on a machine that is lost perhaps: then it is a folder beside that one.
+    himself, on a machine that is lost perhaps: then it is a folder within that one, which goes with it.
     """
     while True:
         folder.mkdir(parents=True, exist_ok=True)
@@ -54,7 +54,7 @@ def _taken(folder: Path, timeout: float) -> Iterator[Path]:
             held = FileLock(folder / "lock").acquire(timeout=LOOK)
         except Timeout:
             if (folder / LINES).exists() and time.time() - (folder / LINES).stat().st_mtime > 2 * timeout:
-                folder = folder.with_name(f"{folder.name}-again")
+                folder = folder / "again"
             continue
         with held:
             yield folder

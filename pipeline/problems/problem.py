@@ -55,7 +55,7 @@ class Problem:
         """The optimizer's learning rate: 100% of a rate."""
         return float(self.params.optimizer.args["lr"])
 
-    @property
+    @cached_property
     def loss(self) -> Loss:
         """The loss of params.yaml, else the usual one of the task."""
         given = self.params.loss

@@ -20,7 +20,7 @@ from typing import Any, Protocol, Self, TypeVar
 import torch
 
 from pipeline.config.errors import PipelineError, shortage
-from pipeline.engine.device import EXECUTOR, cores
+from pipeline.engine.device import EXECUTOR, LOCAL, cores
 from pipeline.problems.problem import Problem
 from pipeline.problems.run import Block
 
@@ -228,7 +228,7 @@ def process_count() -> int:
     kind, words = _named()
     if kind in ENGINES and words:
         return cores()
-    if kind not in {"local", "fork"} or (words and not (words.isdecimal() and int(words))):
+    if kind not in LOCAL or (words and not (words.isdecimal() and int(words))):
         raise ExecutorError(f"{VARIABLE} is {os.environ[VARIABLE]}, which is no executor; write {WORDS}")
     return int(words) if words else cores()
 
