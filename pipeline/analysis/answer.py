@@ -16,7 +16,7 @@ import pandas as pd
 from pipeline.analysis.choice import Choice, simplest_first
 from pipeline.analysis.ends import ends, warning
 from pipeline.analysis.statistics import CRITERION, matrices
-from pipeline.analysis.summary import MISSING, called, count, elsewhere, listing, rounded, share, short, unusual
+from pipeline.analysis.summary import MISSING, at_most, called, count, elsewhere, listing, rounded, share, short, unusual
 from pipeline.analysis.tables import ProblemResults, Row, records
 from pipeline.config.schedules import Schedule
 from pipeline.schedulers.registry import schedulers
@@ -196,10 +196,10 @@ def _cost(chosen: Choice, row: Row, schedulers_there: int) -> str:
     """What the choice may cost."""
     if chosen.reason is Reason.LOWEST_LOSS:
         said = "its loss is the lowest, but these runs cannot tell how much better another may be"
-    elif share(chosen.bound) == "0.0%":
+    elif at_most(chosen.bound) == "0.0%":
         said = "nothing: no other scheduler is better" if schedulers_there > 1 else "there is no other"
     else:
-        said = f"at most {share(chosen.bound)} more loss than the best of {schedulers_there}{elsewhere(chosen)}"
+        said = f"at most {at_most(chosen.bound)} more loss than the best of {schedulers_there}{elsewhere(chosen)}"
         if chosen.is_bounded:
             said += "; of those as good it is the simplest"
         elif float(row["regret"]) == 0:
@@ -302,5 +302,5 @@ def _alternative(row: Row, what: str) -> Alternative:
 
 def _more(cost: float, bound: float) -> str:
     if math.isfinite(bound):
-        return f"at most {share(bound)} more"
+        return f"at most {at_most(bound)} more"
     return f"about {share(cost) if cost < 0.1 else f'{cost:.0%}'} more" if math.isfinite(cost) else "is not comparable"

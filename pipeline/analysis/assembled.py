@@ -189,7 +189,7 @@ def _beside(rows: pd.DataFrame, run: Mapping[str, Any], recommended: str | None)
     row = rows[(rows["scheduler"] == run["scheduler"]) & (rows["variant"] == run["variant"])].iloc[0]
     loss, bound = row["validation_loss"], row["regret_bound"]
     found = f"Validation loss {loss:.4g} ({run['variant']}), on average over seeds"
-    found += f", and at most {100 * bound:.3g}% above the best" if np.isfinite(bound) else ""
+    found += f", and at most {summary.at_most(bound)} above the best" if np.isfinite(bound) else ""
     return f"{found}; {recommended}.py beside it is the recommended one." if recommended else f"{found}."
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pandas as pd
 
 from pipeline.analysis.statistics import CRITERION, compare
-from pipeline.analysis.summary import share
+from pipeline.analysis.summary import at_most
 from pipeline.analysis.tables import ProblemResults
 from pipeline.config.params import Epoch, ReportParams
 
@@ -86,7 +86,7 @@ def turned(table: pd.DataFrame, asked: ReportParams, variant: str, scheduler: st
         return ""
     able = table[(table["variant"] == variant) & table[f"in_set_{there}"]]
     best = able.sort_values(there, kind="stable")["scheduler"].iloc[0]
-    return f"whoever takes each run's {there} epoch, not its {here}, does better with {best}, by {share(bound)} at most"
+    return f"whoever takes each run's {there} epoch, not its {here}, does better with {best}, by {at_most(bound)} at most"
 
 
 def _turned(table: pd.DataFrame, here: str, there: str) -> str:

@@ -214,6 +214,7 @@ def _environment() -> Environment:
         "emphasised": _emphasised,
         "torch": summary.in_torch,
         "share": summary.share,
+        "at_most": summary.at_most,
         "signed_share": partial(summary.signed, form=summary.share),
         "probability": summary.probability,
         "listing": summary.listing,

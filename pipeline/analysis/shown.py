@@ -25,9 +25,9 @@ FOLDS = {
 class Evidence:
     """A table of evidence on the page: its fold, what it is called, what it says, and the headings of its columns.
 
-    A heading may name the form of its figures behind a bar: ``number`` (what numbers have without), ``rate``, ``share`` or
-    ``signed``; ``value|low|high`` as a column's name has the ends of its interval, shown as ± half of it. What the table has
-    not is left out, and so is a table that there is none of.
+    A heading may name the form of its figures behind a bar: ``number`` (what numbers have without), ``rate``, ``share``,
+    ``at most`` or ``signed``; ``value|low|high`` as a column's name has the ends of its interval, shown as ± half of it. What
+    the table has not is left out, and so is a table that there is none of.
     """
 
     name: str
@@ -113,7 +113,7 @@ TABLES = (
         {"variant": "Variant", "scheduler": "Scheduler", "last": "Loss, last epoch", "best": "Loss, best epoch", "lower":
          "Lower by|share", "epoch": "Best epoch, median|rate", "verdict_last": "Verdict, last", "verdict_best": "Verdict, best",
          "verdict_test": "Verdict, test part", "in_set_last": "May be the best, last", "in_set_best": "May be the best, best",
-         "bound_last": "Costs at most, last|share", "bound_best": "Costs at most, best|share"},
+         "bound_last": "Costs at most, last|at most", "bound_best": "Costs at most, best|at most"},
     ),
     Evidence(
         "targets", "curves", "How fast",

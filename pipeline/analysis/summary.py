@@ -84,6 +84,11 @@ def share(value: float | None) -> str:
     return MISSING if value is None or not math.isfinite(value) else f"{100 * value:.1f}%".replace("-", _MINUS)
 
 
+def at_most(value: float | None) -> str:
+    """A bound as a share in percent, rounded up: what is told holds, too."""
+    return share(value if value is None or not math.isfinite(value) else math.ceil(round(1000 * value, 6)) / 1000)
+
+
 def short(value: float | None) -> str:
     """A rate as a person would write it: two digits."""
     return MISSING if value is None or not math.isfinite(value) else f"{float(f'{value:.2g}'):.10g}"
@@ -174,7 +179,7 @@ def _finding(rows: pd.DataFrame, baseline: str, chosen: Choice, at_an_end: str) 
 
 def _headline(row: Mapping[str, Any], baseline: str, chosen: Choice) -> str:
     """The answer in one sentence."""
-    name, lost = row["scheduler"], share(chosen.bound)
+    name, lost = row["scheduler"], at_most(chosen.bound)
     said = {
         Reason.PREFERRED: f"at most {lost} worse than the best{elsewhere(chosen)}",
         Reason.LOWEST_BOUND: f"at most {lost} worse than the best{elsewhere(chosen)}, and no other is surer",
@@ -190,8 +195,8 @@ def _headline(row: Mapping[str, Any], baseline: str, chosen: Choice) -> str:
 
 def elsewhere(chosen: Choice) -> str:
     """What the choice may cost on data like these, where that is not the same."""
-    known = math.isfinite(chosen.like_these) and share(chosen.like_these) != share(chosen.bound)
-    return f" on these data ({share(chosen.like_these)} on data like these)" if known else ""
+    known = math.isfinite(chosen.like_these) and at_most(chosen.like_these) != at_most(chosen.bound)
+    return f" on these data ({at_most(chosen.like_these)} on data like these)" if known else ""
 
 
 def _loss(row: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ import pytest
 from pipeline.analysis.answer import Answer, answer_to, best_file, next_steps
 from pipeline.analysis.choice import choices, last
 from pipeline.analysis.statistics import compare
-from pipeline.analysis.summary import factor, rounded
+from pipeline.analysis.summary import at_most, factor, rounded
 from pipeline.analysis.tables import gather
 from pipeline.config.problem_params import Clipping, ProblemParams
 
@@ -143,6 +143,13 @@ def test_a_factor_never_promises_more_than_was_found(value: float, text: str) ->
     assert factor(value) == text
     assert float(text) <= value
     assert np.isfinite(float(text))
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.0025, "0.3%"), (0.002, "0.2%"), (0.0004, "0.1%"), (0.0, "0.0%"), (0.01, "1.0%"), (0.0101, "1.1%")]
+)
+def test_a_bound_is_never_told_lower_than_it_is(value: float, text: str) -> None:
+    assert at_most(value) == text
 
 
 def test_a_link_to_any_name_is_a_link() -> None:
