@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import wait
 from pathlib import Path
@@ -201,10 +202,12 @@ def simulated(make: Any, words: str, runs: int) -> tuple[float, float, float, fl
         list(cluster.heard())
         slots, memory, cpu = cluster.slots, _memory(), time.process_time()
         begun = time.perf_counter()
-        futures = [cluster.send(f"p/any/seed {number % 10}", asleep, b"x", 0.0) for number in range(runs)]
-        while not all(future.done() for future in futures):
+        futures = deque(cluster.send(f"p/any/seed {number % 10}", asleep, b"x", 0.0) for number in range(runs))
+        while futures:
             list(cluster.heard())
-            time.sleep(0.2)
+            while futures and futures[0].done():
+                futures.popleft()
+            time.sleep(0.2 if futures else 0)
         rate = runs / (time.perf_counter() - begun)
         return slots, rate, (time.process_time() - cpu) / runs * 1e3, max(0, _memory() - memory) / runs
 
