@@ -52,6 +52,7 @@ class Answer:
 
     ``scheduler`` is None, and all of the configuration empty, where no run finished. ``arguments`` and the rates are rounded
     as a person would; ``lowest_lr`` and ``highest_lr`` are what the peak rate may be for 5% of loss, NaN where that is unknown.
+    ``turned`` says who does better by another epoch than the one that is judged.
     """
 
     problem: str
@@ -69,6 +70,7 @@ class Answer:
     highest_lr: float = math.nan
     alternatives: Sequence[Alternative] = ()
     cost: str = ""
+    turned: str = ""
     rate: str = ""
     caution: str = ""
 
@@ -91,7 +93,7 @@ class Answer:
         if self.scheduler is None:
             return [self.use, "lower the rates in params.yaml", MISSING]
         instead = f"; instead: {self.instead}" if self.alternatives else ""
-        return [self.use, self.cost, f"{self.rate}{instead}"]
+        return [self.use, "; ".join(filter(None, [self.cost, self.turned])), f"{self.rate}{instead}"]
 
     def as_json(self) -> dict[str, Any]:
         """All of it, to be written to a file."""
@@ -130,7 +132,8 @@ def answer_to(
         lowest_lr=lowest,
         highest_lr=highest,
         alternatives=tuple(_alternatives(results, compared, rows, others, chosen, baseline)),
-        cost="; ".join(filter(None, [_cost(chosen, rows[chosen.scheduler], len(rows)), turned])),
+        cost=_cost(chosen, rows[chosen.scheduler], len(rows)),
+        turned=turned,
         rate=_rate(chosen, (lowest, highest), widths),
         caution=warning(ends(results.trials)),
     )

@@ -136,7 +136,9 @@ def _picture(results: ProblemResults, ranked: pd.DataFrame, chosen: Choice, styl
         return Markup()
     curve = results.curves[results.curves["run"] == chosen.run].sort_values("epoch")
     costs = ranked[ranked["variant"] == chosen.variant]
-    (panel,) = figures.answer(results.name, curve["lr"].to_numpy(float), costs, chosen.scheduler, matters, style)
+    interval = results.runs.loc[results.runs["run"] == chosen.run, "interval"].iloc[0]
+    rates = curve["lr"].to_numpy(float)
+    (panel,) = figures.answer(results.name, rates, costs, chosen.scheduler, matters, style, in_steps=interval == "epoch")
     return panel.svg
 
 

@@ -81,8 +81,12 @@ class Comparison:
         return {str(label): str(verdict) for label, verdict in self.table["verdict"].items()}
 
     def save(self, path: str | Path) -> Path:
-        """Write the report as one HTML file that needs nothing else."""
+        """Write the report as one HTML file that needs nothing else; the file's name ends in .html or .htm, or in nothing."""
         place = Path(path)
+        if place.suffix.lower() not in {"", ".html", ".htm"}:
+            raise CompareError(
+                f"compare: save writes a page of HTML, and {place} says otherwise; write {place.with_suffix('.html')}"
+            )
         write_files([(place, self.html.encode())])
         return place
 

@@ -14,8 +14,12 @@ ROW = 12.5  # points from one scheduler to the next
 SCHEDULE = 52.0  # points that the schedule is high
 
 
-def answer(name: str, rates: Floats, costs: pd.DataFrame, chosen: str, matters: float, style: Styles) -> list[Panel]:
+def answer(
+    name: str, rates: Floats, costs: pd.DataFrame, chosen: str, matters: float, style: Styles, *, in_steps: bool
+) -> list[Panel]:
     """``rates`` are the chosen schedule's, epoch by epoch; ``costs`` has ``scheduler``, ``regret`` and ``regret_bound``.
+
+    ``in_steps`` says that a rate is kept through its epoch; otherwise it changes within.
 
     Both are shares of the lowest loss. A point is what a scheduler cost in the mean, its line goes up to what it costs
     at most; an arrow head says that this lies beyond the panel. The broken line is what is too small to matter.
@@ -23,7 +27,7 @@ def answer(name: str, rates: Floats, costs: pd.DataFrame, chosen: str, matters: 
     with rc_context(SETTINGS):
         labels = costs["scheduler"].tolist()
         figure, (schedule, forest) = stacked(SCHEDULE, ROW * len(labels), left=_margin(labels), gap=30)
-        _draw_schedule(schedule, rates, style[chosen].fill)
+        _draw_schedule(schedule, rates, style[chosen].fill, in_steps=in_steps)
         _draw_costs(forest, costs, chosen, matters, style)
         said = f"Learning rate of {chosen} by epoch, and what each scheduler costs at most against the best"
         return [Panel("", as_svg(figure, f"{name}-answer", f"{said}: {_listed(costs)}"))]
@@ -33,10 +37,10 @@ def _margin(labels: list[str]) -> float:
     return min(16 + 5 * max(map(len, labels)), WIDTH / 2)
 
 
-def _draw_schedule(axes: Axes, rates: Floats, colour: str) -> None:
+def _draw_schedule(axes: Axes, rates: Floats, colour: str, *, in_steps: bool) -> None:
     shown = thinned(len(rates))
-    axes.plot(shown + 1, rates[shown], color=colour, linewidth=1.8)
-    axes.fill_between(shown + 1, rates[shown], color=colour, alpha=0.12, linewidth=0)
+    axes.plot(shown + 1, rates[shown], color=colour, linewidth=1.8, drawstyle="steps-mid" if in_steps else "default")
+    axes.fill_between(shown + 1, rates[shown], color=colour, alpha=0.12, linewidth=0, step="mid" if in_steps else None)
     axes.set(xlim=(1, max(len(rates), 2)), ylim=(0, 1.08 * float(np.nanmax(rates)) or 1.0))
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(3))
