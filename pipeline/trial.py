@@ -155,7 +155,7 @@ class Trial:
             raise self.wrong(f"trial.finish takes test_loss and test_metric, and no {unknown[0]}; leave that out")
         if self._epoch != self.budget:
             told = f"trial.finish is called after {self._epoch} reports, and the run has {self.budget} epochs"
-            raise self.wrong(f"{told}; call trial.report(…) at the end of each of trial.budget epochs")
+            raise self.wrong(f"{told}; call trial.report(…) at the end of each of trial.budget epochs, and stop none early")
         self._tell({"finish": {name: self._number(name, value) for name, value in figures.items()}})
 
     # What frameworks' checkpoints and the scheduler need
@@ -216,9 +216,16 @@ class Trial:
 
     def _save(self, parts: Mapping[str, Any]) -> None:
         """Not so often that it takes more than its share of the time."""
-        if "lines" in self._asked and self._checkpoint.is_due and _is_first():
+        if "lines" in self._asked and self._checkpoint.is_due and _is_first() and self._are_enough(parts):
             state = {"trial": self.state(), "parts": {name: _state_of(part) for name, part in parts.items()}}
             self._checkpoint.save(state | {"generators": _generators()})
+
+    def _are_enough(self, parts: Mapping[str, Any]) -> bool:
+        """Whether a run may go on from them: without the model or the optimizer it would begin anew in its midst."""
+        of_modules = {id(p) for part in parts.values() if isinstance(part, torch.nn.Module) for p in part.parameters()}
+        of_optimizers = {id(p) for part in parts.values() if isinstance(part, Optimizer) for p in _parameters(part)}
+        trained = {id(p) for p in _parameters(self._scheduler.optimizer)} if self._scheduler else set()
+        return trained <= of_modules and trained <= of_optimizers
 
     def _restore(self, parts: Mapping[str, Any]) -> None:
         kept = self._checkpoint.load() if "lines" in self._asked else None
@@ -247,6 +254,7 @@ class Scheduler(LRScheduler):
         self.base_lrs = [float(group["lr"]) for group in optimizer.param_groups]
         self._trial, self._asked = trial, asked
         self._shares = [float(group["lr"]) / trial.lr for group in optimizer.param_groups]
+        self._refuse_fixed_rates()
         self._steps = self._between = self._singles = 0
         self._lr, self._first, self._wrong_rate = trial.lr, (math.nan, math.nan), ""
         self._is_new_epoch = True
@@ -261,7 +269,8 @@ class Scheduler(LRScheduler):
         group, kind = self.optimizer.param_groups[0], type(self.optimizer)
         plain = {key: value for key, value in group.items() if key not in ("params", "initial_lr") and _is_plain(value)}
         optimizer = {"name": kind.__name__, "args": {**plain, "lr": self._trial.lr}}
-        return {"steps_per_epoch": self.steps_per_epoch, "optimizer": optimizer, "versions": _versions()}
+        told = {"steps_per_epoch": self.steps_per_epoch, "optimizer": optimizer, "versions": _versions()}
+        return {**told, "shares": self._shares}
 
     def step(self, *_: Any) -> None:
         """Behind every optimizer step."""
@@ -298,6 +307,16 @@ class Scheduler(LRScheduler):
             self._apply()
         return {"lr": lr, "momentum": momentum}
 
+    def _refuse_fixed_rates(self) -> None:
+        """Were the groups at other ratios to trial.lr when the script was tried out, they do not go by it."""
+        tried = self._asked.get("shares") or []
+        if len(tried) == len(self._shares) and not any(map(_is_near, self._shares, tried)):
+            rates = ", ".join(f"{rate:g}" for rate in self.base_lrs)
+            raise self._trial.wrong(
+                f"the optimizer is built at a rate of {rates}, which does not go by trial.lr ({self._trial.lr:g} in this run); "
+                "build it with lr=trial.lr, or a multiple of that"
+            )
+
     def _refuse_wrong_use(self, epoch: int) -> None:
         wrong, made = "", self.last_epoch - (epoch - 1) * self.steps_per_epoch
         if self._is_new_epoch:
@@ -327,17 +346,28 @@ class Scheduler(LRScheduler):
             )
         self._singles += self._steps > 0 and self._between == 1
         self._steps, self._between = self._steps + 1, 0
+        self._join()
         group: dict[str, Any] = optimizer.param_groups[0]
-        used, own = float(group["lr"]), self._lr * self._shares[0]
-        if abs(used - own) > 1e-6 * abs(own) and not self._wrong_rate:
-            self._wrong_rate = (
-                f"optimizer step {self._steps} was made at a rate of {used:g}, and the schedule's is {own:g}; "
-                "let nothing but trial.scheduler set it"
-            )
+        for number, share in enumerate(self._shares):
+            used, own = float(optimizer.param_groups[number]["lr"]), self._lr * share
+            if not _is_near(used, own) and not self._wrong_rate:
+                of = f" of parameter group {number + 1}" if number else ""
+                self._wrong_rate = (
+                    f"optimizer step {self._steps} was made at a rate{of} of {used:g}, and the schedule's is {own:g}; "
+                    "let nothing but trial.scheduler set it"
+                )
         if self._is_new_epoch:
             self._is_new_epoch = False
             self._first = self._lr, float(group.get("momentum", (group.get("betas") or (0.0,))[0]))
         self._trial.alive()
+
+    def _join(self) -> None:
+        """Groups that were added meanwhile (layers that are unfrozen): from now on they keep their ratio to the peak rate."""
+        new = self.optimizer.param_groups[len(self._shares) :]
+        self.base_lrs += [float(group["lr"]) for group in new]
+        self._shares += [float(group["lr"]) / self._trial.lr for group in new]
+        if new:
+            self._apply()
 
     def _followed(self) -> tuple[list[float], list[float]]:
         """Rates and momenta step by step: as the pipeline hands them over, or as they are followed here."""
@@ -361,14 +391,14 @@ class Scheduler(LRScheduler):
         advance(self._live, self._asked["schedule"]["name"], figures[watched])
 
     def _apply(self) -> None:
-        """The rate of the next step, and the momentum where the schedule moves it, to every group."""
+        """The rate of the next step, and the momentum where the schedule moves it, to every group that has joined."""
         momentum: float | None = None
         if self._live is not None:
             self._lr, momentum = self._live.now
         elif self._rates:
             now = min(self.last_epoch, len(self._rates) - 1)
             self._lr, momentum = self._rates[now], self._momenta[now] if self._momenta else None
-        for group, share in zip(self.optimizer.param_groups, self._shares, strict=True):
+        for group, share in zip(self.optimizer.param_groups, self._shares, strict=False):
             if isinstance(group["lr"], torch.Tensor):
                 group["lr"].fill_(self._lr * share)
             else:
@@ -398,6 +428,14 @@ def _by_hand() -> dict[str, Any]:
     told = f"{said}: seed {asked['seed']}, peak rate {asked['lr']:g}, epochs: {asked['epochs']}; nothing is kept"
     print(f"trial: started by hand, as {told}", file=sys.stderr)
     return asked
+
+
+def _is_near(rate: float, other: float) -> bool:
+    return abs(rate - other) <= 1e-6 * abs(other)
+
+
+def _parameters(optimizer: Optimizer) -> Iterator[torch.Tensor]:
+    return (parameter for group in optimizer.param_groups for parameter in group["params"])
 
 
 def _is_first() -> bool:

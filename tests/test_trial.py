@@ -148,6 +148,10 @@ def misused(name: str, trial: Trial) -> None:  # noqa: C901  # a case each
             optimizer.param_groups[0]["lr"] = 3.0
             epoch()
             trial.report(**figures)
+        case "second rate by hand":
+            optimizer.param_groups[1]["lr"] = 3.0
+            epoch()
+            trial.report(**figures)
         case "report forgotten":
             for _ in trial.epochs():
                 epoch()
@@ -181,6 +185,7 @@ def misused(name: str, trial: Trial) -> None:  # noqa: C901  # a case each
         ("other number of steps", "epoch 1 had 5 scheduler steps, and trial.scheduler was told of 4"),
         ("other optimizer", "made no step"),
         ("rate by hand", "was made at a rate of 3, and the schedule's is 0.1"),
+        ("second rate by hand", "was made at a rate of parameter group 2 of 3, and the schedule's is 0.01"),
         ("report forgotten", "epoch 1 ended without its figures"),
         ("figure forgotten", "lacks validation_loss"),
         ("no number", "train_loss is 'low', and no number"),
@@ -209,6 +214,46 @@ def test_a_step_that_mixed_precision_leaves_out_is_no_wrong_use(new: New) -> Non
         if number % STEPS == STEPS - 1:
             trial.report(train_loss=1.0, validation_loss=1.0)
     trial.finish()
+
+
+def test_layers_that_are_unfrozen_later_keep_their_ratio_from_there_on(new: New) -> None:
+    trial = new(rates=[0.1, 0.08, 0.06, 0.04, 0.02, 0.01], epochs=2)
+    optimizer = SGD([torch.nn.Parameter(torch.ones(2))], lr=trial.lr)
+    scheduler, used = trial.scheduler(optimizer, 3), []
+    for _ in trial.epochs():
+        for _ in range(3):
+            step(optimizer)
+            used.append([group["lr"] for group in optimizer.param_groups])
+            scheduler.step()
+        trial.report(train_loss=1.0, validation_loss=1.0)
+        if len(optimizer.param_groups) == 1:
+            optimizer.add_param_group({"params": [torch.nn.Parameter(torch.ones(2))], "lr": trial.lr / 10})
+    trial.finish()
+    assert used[:3] == [[0.1], [0.08], [0.06]]
+    assert used[3:] == [pytest.approx([rate, rate / 10]) for rate in (0.04, 0.02, 0.01)]
+
+
+def test_an_optimizer_that_does_not_go_by_the_peak_rate_is_refused(new: New) -> None:
+    """It had other ratios when the script was tried out, at another rate; a group with a fixed rate beside others may be."""
+    rates = [0.1] * STEPS * EPOCHS
+    trained(new(rates=rates, shares=[1.0, 0.1]))
+    trained(new(rates=rates, shares=[1.0, 0.5]))
+    with pytest.raises(TrialError, match=r"built at a rate of 0\.1, 0\.01, which does not go by trial\.lr \(0\.1 in this run"):
+        trained(new(rates=rates, shares=[2.0, 0.2]))
+
+
+@pytest.mark.parametrize("handed", [(), ("model",), ("optimizer",), ("model", "optimizer")])
+def test_a_run_goes_on_only_from_its_model_and_its_optimizer(new: New, tmp_path: Path, handed: tuple[str, ...]) -> None:
+    """Without one of them its first epochs would be those of a run, and the others of a model that is new."""
+    trial = new(rates=[0.1] * STEPS * EPOCHS)
+    model = torch.nn.Linear(2, 1)
+    optimizer = SGD(model.parameters(), lr=trial.lr)
+    scheduler, parts = trial.scheduler(optimizer, 1), {"model": model, "optimizer": optimizer}
+    for _ in trial.epochs(**{name: parts[name] for name in handed}):
+        step(optimizer)
+        scheduler.step()
+        trial.report(train_loss=1.0, validation_loss=1.0)
+    assert (tmp_path / "checkpoint.pt").exists() == (len(handed) == 2)
 
 
 def drawn(trial: Trial, stop_after: int | None = None) -> list[torch.Tensor]:

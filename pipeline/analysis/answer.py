@@ -15,6 +15,7 @@ import pandas as pd
 
 from pipeline.analysis.choice import Choice, simplest_first
 from pipeline.analysis.ends import ends, warning
+from pipeline.analysis.learned import learned
 from pipeline.analysis.statistics import CRITERION, matrices
 from pipeline.analysis.summary import MISSING, at_most, called, count, elsewhere, listing, rounded, share, short, unusual
 from pipeline.analysis.tables import ProblemResults, Row, records
@@ -73,6 +74,8 @@ class Answer:
     turned: str = ""
     rate: str = ""
     caution: str = ""
+    learned: str = ""
+    """Where it is no better than the same answer for every sample, that."""
 
     @property
     def use(self) -> str:
@@ -95,9 +98,15 @@ class Answer:
         instead = f"; instead: {self.instead}" if self.alternatives else ""
         return [self.use, "; ".join(filter(None, [self.cost, self.turned])), f"{self.rate}{instead}"]
 
+    @property
+    def titled(self) -> list[tuple[str, str]]:
+        """The lines, each behind what it is about; where nothing is learned, that stands behind the first."""
+        use, *more = zip(("use", "cost", "rate"), self.lines, strict=True)
+        return [use, *([("but", self.learned)] if self.learned else []), *more]
+
     def as_json(self) -> dict[str, Any]:
         """All of it, to be written to a file."""
-        return {**asdict(self), "lines": self.lines}
+        return {**asdict(self), "lines": self.lines, "titled": self.titled}
 
 
 def best_file(problem: str, label: str | None = None) -> str:
@@ -136,6 +145,7 @@ def answer_to(
         turned=turned,
         rate=_rate(chosen, (lowest, highest), widths),
         caution=warning(ends(results.trials)),
+        learned=learned(results, chosen.variant, chosen.scheduler),
     )
 
 

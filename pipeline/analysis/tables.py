@@ -13,6 +13,7 @@ from pipeline.analysis.statistics import CRITERION, NO_OVERLAP, Overlap
 from pipeline.config.fingerprints import as_json
 from pipeline.config.problem_params import ProblemParams, ReportedMetric, ScriptParams
 from pipeline.config.units import percent
+from pipeline.problems import constant
 from pipeline.problems.metrics import metrics as headline
 from pipeline.runs.results import IMPORTANCE_COLUMNS, RERUN_COLUMNS, SWEEP_COLUMNS, TRIAL_COLUMNS
 from pipeline.schedulers.registry import schedulers
@@ -60,6 +61,8 @@ class ProblemResults:
     importances: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(IMPORTANCE_COLUMNS)))
     reruns: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(RERUN_COLUMNS)))
     sweep: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(SWEEP_COLUMNS)))
+    constant: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(constant.COLUMNS)))
+    """What comes of the same answer for every sample, by seed; empty where that is not known."""
     overlap: Overlap = NO_OVERLAP
     data: Data = field(default_factory=Data)
     batches: int = 1

@@ -11,8 +11,6 @@ from typing import Any
 from pipeline.config.files import REPORTS, ResultsError
 
 ANSWER, PAGE = REPORTS / "answer.json", REPORTS / "report.html"
-NAMES = ("use", "cost", "rate")
-"""What the lines of a problem are about."""
 NOTHING_YET = """\
 There is no answer yet.
   make repro                   trains what params.yaml says, and ends with the answer
@@ -39,7 +37,7 @@ def lines_of(found: Mapping[str, Any], width: int) -> Iterator[str]:
     """The answer to each problem, where the report is, and what to try next."""
     for answer in found["problems"]:
         yield answer["problem"]
-        for name, line in zip(NAMES, answer["lines"], strict=True):
+        for name, line in answer["titled"]:
             yield wrapped(f"  {name:6}", line, width)
     yield ""
     yield f"report: {PAGE}"

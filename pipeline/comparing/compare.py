@@ -92,12 +92,12 @@ class Comparison:
 
     def __repr__(self) -> str:
         """The answer, and the table as a person reads it."""
-        lines = [f"  {name:6}{line}" for name, line in zip(("use", "cost", "rate"), self.answer.lines, strict=True)]
+        lines = [f"  {name:6}{line}" for name, line in self.answer.titled]
         return "\n".join([self.name, *lines, "", markdown(_readable(self.table))])
 
     def _repr_html_(self) -> str:
         """For a notebook."""
-        lines = "<br>".join(map(escape, self.answer.lines))
+        lines = "<br>".join(escape(line) for _, line in self.answer.titled)
         table = _readable(self.table).to_html(index=False, float_format="{:.4g}".format)
         return f"<p><b>{escape(self.name)}</b><br>{lines}</p>{table}"
 

@@ -270,11 +270,7 @@ class Script:
         _set_mode(self.optimizer, training=True)
         model.train()
         loss = self._problem.loss.mean(outputs, y).item()
-        if metric.in_units:
-            measured = float(metric.of_runs(*(told[None] for told in self._drawn.in_units(0, outputs, y)))[0])
-        else:
-            measured = float(metric.of_runs(outputs[None], y[None])[0]) * float(self._drawn.scales[0].deviation) ** metric.power
-        return loss, measured if np.isfinite(loss) else np.nan
+        return loss, self._drawn.measured(metric, outputs, y) if np.isfinite(loss) else np.nan
 
     def weights(self) -> dict[str, Tensor]:
         """What the model's ``state_dict`` holds, as it is evaluated, each behind a runs axis of length 1."""

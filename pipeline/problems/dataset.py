@@ -22,6 +22,8 @@ from pipeline.problems.losses import Task
 if TYPE_CHECKING:
     import torch
 
+    from pipeline.problems.metrics import Metric
+
 PARTS = ("train", "validation", "test")
 BESIDE = re.compile(r"split|group|weight|y\d*")
 """Columns of a dataset's frame that are no inputs: of several targets, y, y1, y2 …"""
@@ -108,6 +110,12 @@ class Samples:
         told = (self.scales[replicate].told(values.double().cpu().numpy()) for values in (outputs, targets))
         ours, theirs = map(torch.from_numpy, told)
         return ours, theirs
+
+    def measured(self, metric: "Metric", outputs: "torch.Tensor", y: "torch.Tensor") -> float:
+        """The metric of the first replicate's outputs (samples, …, outputs), in the targets' own units."""
+        if metric.in_units:
+            return float(metric.of_runs(*(told[None] for told in self.in_units(0, outputs, y)))[0])
+        return float(metric.of_runs(outputs[None], y[None])[0]) * float(self.scales[0].deviation) ** metric.power
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,6 +243,14 @@ class Dataset:
         moved = {part: rows + offsets for part, rows in parts.items()}
         scales = tuple(known[seed][2] for seed in seeds)
         return Samples(np.concatenate(x), np.concatenate(y), moved, scales, self.weights is not None)
+
+    def targets_alone(self, seed: int) -> Samples:
+        """What is to be predicted in one replicate, as a loss takes it, without inputs."""
+        scale, split = self.scale(seed), self.split(seed)
+        is_as_it_is = self.is_ready or self.task == "classification"
+        parts = {part: getattr(split, part)[None] for part in PARTS}
+        y = self._weighted(self.y if is_as_it_is else scale.standardised(self.y))
+        return Samples(np.empty(0), y, parts, (scale,), self.weights is not None)
 
     def scale(self, seed: int) -> Scale:
         """Mean and deviation of a number to be predicted in the training part of the seed, else 0 and 1."""

@@ -76,7 +76,7 @@ def probe(name: str, params: ScriptParams, device: str) -> Probe:
         right = "call trial.scheduler(optimizer, steps_per_epoch=…), or write script.steps_per_epoch"
         raise ScriptError(placed(name, script, "tells nobody how many steps an epoch has", right))
     parts |= {f"package {package}": version for package, version in start.get("versions", {}).items()}
-    made = Made(name, parts, int(start["steps_per_epoch"]), told_optimizer(start, lr), figures)
+    made = Made(name, parts, int(start["steps_per_epoch"]), told_optimizer(start, lr), figures, tuple(start.get("shares", ())))
     found = Probe(script.path, made, _seconds(times, begun, made), params.epochs)
     write_files([(_place(name), json_file(vars(found.seconds)))])
     return found

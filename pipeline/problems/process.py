@@ -185,7 +185,9 @@ def _failure(told: list[Line], code: int, budget: int) -> tuple[str, str, bool]:
     has_finished = any("finish" in line for line in told)
     if not any("probe" in line for line in told) and (not has_finished or epochs != budget):
         wrong = f"ended after figures of {epochs} of {budget} epochs{'' if has_finished else ', and without trial.finish'}"
-        right = "call trial.report(…) at the end of each of trial.budget epochs, and trial.finish(…) behind the last"
+        right = (
+            "stop none early: call trial.report(…) at the end of each of trial.budget epochs, and trial.finish(…) at the end"
+        )
         return wrong, right, True
     return "", "", False
 

@@ -54,10 +54,12 @@ class Made:
     steps_per_epoch: int
     optimizer: Component
     figures: tuple[str, ...]
+    shares: tuple[float, ...] = ()
+    """The ratios of its parameter groups' rates to the peak rate."""
 
     def table(self) -> pd.DataFrame:
         """As ``data/P.parquet`` holds it."""
-        told = {"steps_per_epoch": self.steps_per_epoch, "figures": list(self.figures)}
+        told = {"steps_per_epoch": self.steps_per_epoch, "figures": list(self.figures), "shares": list(self.shares)}
         told["optimizer"] = {"name": self.optimizer.name, "args": dict(self.optimizer.args)}
         table = pd.DataFrame({"part": list(self.parts), "version": list(self.parts.values())})
         table.attrs["script"] = told
@@ -68,7 +70,9 @@ class Made:
         """What :meth:`table` gave."""
         told = table.attrs["script"]
         parts = dict(zip(table["part"], table["version"], strict=True))
-        return cls(name, parts, told["steps_per_epoch"], Component(**told["optimizer"]), tuple(told["figures"]))
+        return cls(
+            name, parts, told["steps_per_epoch"], Component(**told["optimizer"]), tuple(told["figures"]), tuple(told["shares"])
+        )
 
     @cached_property
     def digest(self) -> str:
@@ -137,7 +141,7 @@ class ScriptProblem(Problem):
             "seed": stream("script", self.name, run.stream, run.seed) % SEEDS,
             "split": self.split(run.seed), "epochs": run.epochs, "lr": lr, "device": str(device), "search": search,
             "at": run.at, "args": self.params.script.args, "steps_per_epoch": self.data.steps_per_epoch,
-            "schedule": run.schedule.model_dump(mode="json"), "base_lr": self.lr,
+            "schedule": run.schedule.model_dump(mode="json"), "base_lr": self.lr, "shares": list(self.data.shares),
         }  # fmt: skip
         if schedulers[run.schedule.name].live:
             return asked
@@ -242,14 +246,18 @@ def _digest(place: Path) -> str:
 
 
 def _sources(script: Path) -> list[Path]:
-    """The script, and the modules beside it that it and they import, wherever in a file that is."""
+    """The script, and the modules beside it that it and they import, wherever in a file that is.
+
+    So are those above it, up to ``inputs/``: many a script in a folder of its own adds the one above to Python's path.
+    """
     found: dict[Path, None] = {}
+    roots = [script.parent, *(folder for folder in script.parent.parents if folder.is_relative_to(INPUTS))]
     ahead = [script]
     while ahead:
         file = ahead.pop()
         if file not in found:
             found[file] = None
-            ahead += [each for name in _imports(file) for each in _own(script.parent, file.parent, name)]
+            ahead += [each for name in _imports(file) for root in roots for each in _own(root, file.parent, name)]
     return sorted(found)
 
 
@@ -269,7 +277,7 @@ def _imports(file: Path) -> Iterator[str]:
 
 
 def _own(root: Path, folder: Path, name: str) -> Iterator[Path]:
-    """The files of a module that lie beside the script, those of the packages it stands in too."""
+    """The files of a module below a folder of the script's, those of the packages it stands in too."""
     dots = len(name) - len(name.lstrip("."))
     start = [folder, *folder.parents][dots - 1] if dots else root
     place = start

@@ -4,6 +4,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from pipeline import cli
 from pipeline.analysis.assembled import assemble, report_files
 from pipeline.analysis.choice import Choice, last
@@ -16,6 +18,7 @@ from pipeline.config.files import REPORTS
 from pipeline.config.params import Params, load_params
 from pipeline.config.problem_params import ScriptParams
 from pipeline.engine.device import find_device
+from pipeline.problems.constant import constant
 from pipeline.problems.loading import is_in_memory, load_problem
 from pipeline.problems.run import Run, stream
 from pipeline.runs import results
@@ -80,6 +83,9 @@ def read(params: Params, name: str) -> ProblemResults:
     asked = params.seed_range
     if asked.least < asked.most:
         more |= {"plan": Plan(asked.least, asked.most)}
+    if not isinstance(entry, ScriptParams):
+        seeds = pd.concat([runs["seed"] for runs, _ in parts]).unique().tolist()
+        more |= {"constant": constant(whole, seeds)}
     more |= {
         "overlap": Overlap(**whole.overlap),
         "batches": whole.budget().steps_per_epoch,

@@ -33,10 +33,11 @@ WIDTHS = pd.DataFrame(
 @pytest.fixture
 def answer(problem: ProblemParams, make_runs: MakeRuns, make_curves: MakeCurves) -> Callable[..., Answer]:
     def to(losses: dict[tuple[str, str], list[float]] = LOSSES, *, params: Any = problem, widths: pd.DataFrame = WIDTHS,
-           **columns: Any) -> Answer:  # fmt: skip
+           constant: pd.DataFrame | None = None, **columns: Any) -> Answer:  # fmt: skip
         runs = make_runs(losses)
         runs = runs.assign(**{"lr": runs["variant"].map({"default": 0.5}).fillna(0.98765), **columns})
-        results = gather("P", params, ["base", "A", "B"], [(runs, make_curves(runs, 2))])
+        more = {} if constant is None else {"constant": constant}
+        results = gather("P", params, ["base", "A", "B"], [(runs, make_curves(runs, 2))], **more)
         compared = compare(runs, "base")
         return answer_to(results, compared, widths, last(choices(results, compared, widths, "base", 0.01)), "base")
 
@@ -64,6 +65,27 @@ def test_it_says_what_to_use_what_it_costs_and_what_else_does(answer: Callable[.
     assert found.alternatives[2].cost == pytest.approx(0.4 / 0.65)
     assert found.alternatives[0].words == f"at most {100 * found.alternatives[0].bound:.1f}% more"
     assert found.lines == [found.use, found.cost, f"{found.rate}; instead: {found.instead}"]
+
+
+@pytest.mark.parametrize(
+    ("loss", "accuracy", "said"),
+    [
+        (0.9, 0.1, ""),
+        (0.6, 0.4, "nothing is learned: validation loss (0.6500) and accuracy (35.0%), no better than the same"),
+        (0.7, 0.3, "it is open whether anything is learned: validation loss (0.6500) and accuracy (35.0%), not surely better"),
+        (0.9, 0.4, "its validation accuracy (35.0%) is no better than that of the same answer for every sample (40.0%)"),
+        (0.6, 0.1, "its validation loss (0.6500) is no better than that of the same answer for every sample (0.6000)"),
+    ],
+)  # fmt: skip
+def test_what_is_no_better_than_the_same_answer_for_every_sample_is_told(
+    answer: Callable[..., Answer], loss: float, accuracy: float, said: str
+) -> None:
+    """A's losses are 0.5 to 0.8, its accuracies 1 less that: 95% of their mean is 0.65 ± 0.21."""
+    same = pd.DataFrame({"seed": range(4), "validation_loss": loss, "validation_metric": accuracy})
+    found = answer(constant=same)
+    assert found.learned.startswith(said)
+    assert bool(found.learned) == bool(said)
+    assert [name for name, _ in found.titled] == ["use", *(["but"] if said else []), "cost", "rate"]
 
 
 def test_arguments_that_are_torchs_defaults_are_left_out(answer: Callable[..., Answer]) -> None:

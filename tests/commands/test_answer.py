@@ -10,8 +10,9 @@ from pipeline.commands import answer
 
 FOUND = {
     "problems": [
-        {"problem": "digits", "lines": ["StepLR with SGD, peak rate 0.85", "at most 5.2% more loss", "any " * 60]},
-        {"problem": "houses", "lines": ["No run finished", "lower the rates", "-"]},
+        {"problem": "digits", "titled": [
+            ("use", "StepLR with SGD, peak rate 0.85"), ("cost", "at most 5.2% more loss"), ("rate", "any " * 60)]},
+        {"problem": "houses", "titled": [("use", "No run finished"), ("cost", "lower the rates"), ("rate", "-")]},
     ],
     "next": ["try it: python reports/best/digits.py"],
 }  # fmt: skip

@@ -16,9 +16,10 @@ import pytest
 from pipeline.catalogue import CATALOGUE
 from pipeline.config.errors import PipelineError
 from pipeline.config.params import load_params
-from pipeline.config.problem_params import ProblemParams
+from pipeline.config.problem_params import ProblemParams, Script
 from pipeline.config.schedules import Schedule
 from pipeline.problems.loading import load_problem
+from pipeline.problems.scripts import digests
 from pipeline.schedulers.replay import trace
 from pipeline.stages import check, confirm, dataset, report, sweep, train, tune
 from tests.conftest import ROOT
@@ -174,6 +175,17 @@ def test_results_begin_anew_where_the_script_or_what_it_reads_has_changed(study:
     (study.folder / "inputs/train.py").write_text(SCRIPT, "utf-8")  # behind the back of the stage dataset
     with pytest.raises(PipelineError, match=r"has changed since it was tried out \(train.py\)"), helpers.shown_here():
         tune.main("toy")
+
+
+def test_modules_above_the_scripts_folder_belong_to_it(here: Path) -> None:
+    """As of a project whose scripts put its root into Python's path."""
+    inside = {"train.py": "import src.net, json", "../src/net.py": "import parts", "../parts.py": "", "../../parts.py": ""}
+    for name, text in {**inside, "../../../outside.py": ""}.items():
+        place = here / "inputs/project/tools" / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text, "utf-8")
+    found = digests("toy", Script(path="project/tools/train.py"))
+    assert sorted(found) == ["parts.py", "project/parts.py", "project/src/net.py", "project/tools/train.py"]
 
 
 @pytest.mark.parametrize(
