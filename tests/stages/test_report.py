@@ -249,7 +249,9 @@ def results_of_both(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with contextlib.chdir(path):
         for problem in PEAK:
             data = dataset()
-            files.write_dataset(problem, data, table_of(draw_splits(problem, data, range(2), resample=True)))
+            files.write_dataset(
+                problem, data, table_of(draw_splits(problem, data, [*range(SEEDS), *range(1000, 1000 + SEEDS)], resample=True))
+            )
         for problem, (stage, variant) in itertools.product(PEAK, STAGES):
             write_stage(problem, stage, variant)
     return path
