@@ -96,7 +96,7 @@ def test_a_comparison_says_what_the_report_says(trained: list[str], tmp_path: Pa
     assert found.answer.lines[0] in repr(found)
     assert str(found.answer.scheduler) in found._repr_html_()
     page = found.save(tmp_path / "shown" / "report.html").read_text("utf-8")
-    with pytest.raises(CompareError, match="report.html$"):
+    with pytest.raises(CompareError, match=r"report\.html$"):
         found.save(tmp_path / "report.pdf")
     assert "speak of this split alone" in page
     assert "best/comparison" not in page
