@@ -219,6 +219,14 @@ def test_a_run_of_another_length_than_asked_for_is_none(study: Study, more: int,
     assert f"ended after figures of {told} of 3 epochs; " in failure(study, train)
 
 
+def test_seeds_that_change_nothing_are_told_after_the_first_runs(study: Study) -> None:
+    """The script goes by a seed of its own; else intervals of no width would be told, and be believed."""
+    study.write(here="weight, noise = 0.5, 0.05")
+    line = failure(study, train)
+    assert "params.yaml:6:13: problems.toy.script: all 4 runs of a scheduler came out the same to the last digit" in line
+    assert line.endswith("; seed every generator with trial.seed")
+
+
 def test_one_configurations_failure_costs_no_other_run(study: Study, caplog: pytest.LogCaptureFixture) -> None:
     """One dies, one tells of nothing that is finite; where all die the stage ends with a line, after three."""
     bad = "if asked['label'] == 'StepLR' and asked['number'] == 1:\n    sys.exit('out of luck')\n"
