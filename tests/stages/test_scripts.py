@@ -188,6 +188,20 @@ def test_modules_above_the_scripts_folder_belong_to_it(here: Path) -> None:
     assert sorted(found) == ["parts.py", "project/parts.py", "project/src/net.py", "project/tools/train.py"]
 
 
+def test_what_a_script_reads_and_nobody_named_is_told(study: Study, capsys: pytest.CaptureFixture[str]) -> None:
+    """By the texts in it; by what it opens where it imports trial. A change of it would train nothing anew."""
+    (study.folder / "inputs/conf").mkdir()
+    for name in ("conf/base.yaml", "more.json"):
+        (study.folder / "inputs" / name).write_text("1", "utf-8")
+    study.write(here="open('table.csv').read(), 'conf', 'base', 'other', 'nothing', '', '.', '..', 'part.py'")
+    study.run()
+    assert "train.py reads conf, and a change of it would train nothing anew; name it" in capsys.readouterr().err
+    opened = "from pipeline.trial import trial; trial.seed; open('mo' + 're.json').read(); trial._end_probe()"
+    study.write(here=opened)
+    study.run()
+    assert "train.py reads more.json, and a change" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("beside", "words"),
     [
