@@ -30,6 +30,8 @@ crossentropy bce logloss deviance distance cost"""
 _HIGHER = """acc accuracy top1 top5 auc auroc auprc roc ap map f1 fscore r2 score precision recall bleu rouge rouge1 rouge2
 rougel meteor iou miou dice jaccard mcc kappa psnr ssim reward return returns success winrate ndcg mrr spearman pearson
 correlation likelihood elbo sensitivity specificity"""
+_SHARES = """acc accuracy top1 top5 auc auroc auprc ap map f1 fscore precision recall iou miou dice jaccard sensitivity
+specificity wer cer"""
 _DONE = "finished complete completed success succeeded done ok"
 _NOT_DONE = "failed fail crashed killed running pruned scheduled waiting pending error preempted canceled"
 LABELS, SEEDS, LOWER, HIGHER = _LABELS.split(), _SEEDS.split(), set(_LOWER.split()), set(_HIGHER.split())
@@ -43,9 +45,14 @@ CHANGES = {"change", "decrease", "delta", "diff", "difference", "drop", "gain", 
 GENERIC = {"value", "objective", "metric", "result", "fitness"}
 VALIDATION, TEST, TRAINING = {"val", "valid", "validation", "eval", "dev"}, {"test"}, {"train", "training"}
 NOT_FINITE = ["nan", "inf", "-inf", "+inf", "infinity", "-infinity"]
+TENSORBOARD = ["Wall time", "Step", "Value"]
 FARTHEST = 1e100
 """A value beyond has diverged."""
-_PREFIX = re.compile(r"^(params|param|metrics|config|summary|tags|user_attrs|attributes)[._/]")
+SHARES = set(_SHARES.split())
+"""Metrics that some write as shares, others as percentages."""
+_PREFIX = re.compile(
+    r"^(params|param|parameters|hparams|hparam|hyperparameters|metrics|config|summary|tags|user_attrs|attributes|sys)[._/]"
+)
 _SPLIT, _CURVE = re.compile(r"split(\d+)_test_(.+)"), re.compile(r"(.+) - (.+)")
 _RUN_NAME = re.compile(r"(.+?)(?:[\s_/.,(-]+(?:seed|run|rep|s)?[\s_=:-]*|seed[_=:]?)(\d+)\)?", re.IGNORECASE)
 
@@ -116,6 +123,9 @@ def _records(text: str) -> list[dict[str, Any]]:
 def replicates(table: pd.DataFrame, asked: Asked) -> Replicates:
     """The repeated runs of a table; TableError with the reason and the remedy where there are none."""
     table.columns = pd.Index([str(name).strip() for name in table.columns])
+    if [*table.columns] == TENSORBOARD:
+        what = "this is the curve of one run, as TensorBoard exports it"
+        raise TableError(f"{what}; write a table with a row per run: its label, its seed, and the last Value of its curve")
     table = _chosen(table.apply(_texts).dropna(how="all"), asked.where)
     remarks: list[str] = []
     table = _as_long(table, asked, remarks)
@@ -187,6 +197,11 @@ def _as_long(table: pd.DataFrame, asked: Asked, remarks: list[str]) -> pd.DataFr
     splits = [found for found in map(_SPLIT.fullmatch, names) if found]
     curves = [found for found in map(_CURVE.fullmatch, names[1:]) if found and not re.search("__(MIN|MAX)$", found[2])]
     is_chart = len(names) > 1 and all(map(_CURVE.fullmatch, names[1:]))
+    if is_chart and (means := [part[1] for part in curves if ": " in part[1] and _has_band(table, part[0])]):
+        what = (
+            f"{few(means)} {'is no run' if len(means) == 1 else 'are no runs'} but means of several, as the chart groups them"
+        )
+        raise TableError(f"{what}; ungroup the runs and export the chart again, or export the table of runs")
     if not (splits or is_chart):
         return table
     metrics = sorted({part[2] for part in splits or curves})
@@ -202,6 +217,12 @@ def _as_long(table: pd.DataFrame, asked: Asked, remarks: list[str]) -> pd.DataFr
         f"the last value of each run, at {names[0]} {few(table.loc[c.index[0], names[0]] for c in last.values() if len(c))}"
     )
     return pd.DataFrame({"name": list(last), metric: [c.iloc[0] if len(c) else pd.NA for c in last.values()]}, dtype="string")
+
+
+def _has_band(table: pd.DataFrame, name: str) -> bool:
+    """Whether a chart's line has others below itself: those of its group, ``setting: value``, or steps drawn as one."""
+    lowest = f"{name}__MIN"
+    return lowest in table and not _numbers(table[name]).equals(_numbers(table[lowest]))
 
 
 def _sheet(table: pd.DataFrame) -> list[str]:
@@ -326,14 +347,30 @@ def _values(table: pd.DataFrame, name: str, missing: str | None, remarks: list[s
         undone = states.isin(_NOT_DONE.split())
         if undone.any() and (undone | states.isin(_DONE.split()) | states.isna()).all():
             gone, why = gone | undone, f"{column}: is {few(states[undone])}, or {name} empty, in"
+    for column in (n for n in table.columns if _bare(n) in {"failed", "crashed"}):
+        undone = table[column].str.lower().isin(["true", "1"])
+        gone, why = gone | undone, f"{column}: is true, or {name} empty, in" if undone.any() else why
     if gone.any() and missing is None:
         remedy = "--missing diverged, or --missing drop if it has nothing to do with how they went"
         raise TableError(f"{why} {_lines(texts[gone])}; say what became of these runs: {remedy}")
     if gone.any():
         what = "left out" if missing == "drop" else "counted as diverged"
         remarks.append(f"{gone.sum()} {'run' if gone.sum() == 1 else 'runs'} without a final value {what}")
+    _refuse_two_units(name, values)
     flags = [table[n].str.lower().isin(["true", "1"]) for n in table.columns if _bare(n) == "diverged"]
     return values.where(~gone & ~(flags[0] if flags else False) & (values.abs() < FARTHEST)), gone & (missing == "drop")
+
+
+def _refuse_two_units(name: str, values: "Cells") -> None:
+    """0.92 beside 91.3: where all shares would be percentages like the others', they are that."""
+    small, large = values[(values > 0) & (values < 1)], values[(values > 1) & (values <= 100)]
+    if not set(_bare(name).split("_")) & SHARES or small.empty or large.empty:
+        return
+    if len(small) + len(large) == values.notna().sum() and (100 * small / large.median()).between(0.5, 2).all():
+        raise TableError(
+            f"{name}: is {small.iloc[0]:g} in {_lines(small[:1])} and {large.iloc[0]:g} in {_lines(large[:1])}, shares beside "
+            "percentages; write all of them in one unit"
+        )
 
 
 def _numbers(texts: "Cells") -> "Cells":

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 from pipeline.config.files import STATE, json_file, store_root, write_files
 from pipeline.config.problem_params import ScriptParams
 from pipeline.problems.process import Line, lines_of
-from pipeline.problems.scripts import Made, ScriptError, digests, placed, told_optimizer
+from pipeline.problems.scripts import INPUTS, Made, ScriptError, digests, placed, texts_in, told_optimizer
 
 NEEDED = ("train_loss", "validation_loss")
 
@@ -37,6 +38,8 @@ class Probe:
     made: Made
     seconds: Seconds
     epochs: int
+    unnamed: tuple[str, ...] = ()
+    """Files under ``inputs/`` that it read, and that no run follows from."""
 
     def __str__(self) -> str:
         """One line."""
@@ -64,6 +67,7 @@ def probe(name: str, params: ScriptParams, device: str) -> Probe:
     for line in lines_of(name, script, asked, _place(name).with_suffix("")):
         start = {**start, **line.get("start", {})}
         times = line.get("probe", times)
+        start |= {"opened": line.get("opened", ())}
         if "epoch" in line:
             figures = tuple(key for key in line if key.startswith(("train_", "validation_")))
             if missing := [key for key in NEEDED if key not in figures]:
@@ -77,9 +81,30 @@ def probe(name: str, params: ScriptParams, device: str) -> Probe:
         raise ScriptError(placed(name, script, "tells nobody how many steps an epoch has", right))
     parts |= {f"package {package}": version for package, version in start.get("versions", {}).items()}
     made = Made(name, parts, int(start["steps_per_epoch"]), told_optimizer(start, lr), figures, tuple(start.get("shares", ())))
-    found = Probe(script.path, made, _seconds(times, begun, made), params.epochs)
+    unnamed = tuple(_unnamed(start.get("opened", ()), parts))
+    found = Probe(script.path, made, _seconds(times, begun, made), params.epochs, unnamed)
     write_files([(_place(name), json_file(vars(found.seconds)))])
     return found
+
+
+def _unnamed(opened: Sequence[str], parts: Mapping[str, str]) -> list[str]:
+    """What was opened under ``inputs/``, or is named in the script, and no digest is of."""
+    inputs, found = INPUTS.resolve(), set[str]()
+    for place in [*map(Path, opened), *_mentioned(parts)]:
+        own = place.relative_to(inputs) if place.is_relative_to(inputs) else Path()
+        names = {own.as_posix(), *map(Path.as_posix, own.parents)}
+        is_known = names & parts.keys() or any(Path(part).is_relative_to(own) for part in parts)
+        if own.parts and not is_known and "__pycache__" not in own.parts:
+            found.add(own.as_posix())
+    return sorted(found)
+
+
+def _mentioned(parts: Iterable[str]) -> Iterator[Path]:
+    """The files and folders whose names are texts in a script or in its modules, seen from where scripts are run or lie."""
+    for file in (INPUTS / part for part in parts if part.endswith(".py")):
+        for text in texts_in(file):
+            near = (folder / text for folder in (INPUTS, *file.parents) if folder.is_relative_to(INPUTS))
+            yield from (place.resolve() for place in near if place.exists())
 
 
 def seconds_of(name: str) -> Seconds | None:

@@ -276,6 +276,17 @@ def _imports(file: Path) -> Iterator[str]:
             yield from (f"{(module.rstrip('.') and module + '.') or module}{alias.name}" for alias in node.names)
 
 
+def texts_in(file: Path) -> Iterator[str]:
+    """The texts in a module of Python; of one that is none, nothing."""
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (OSError, SyntaxError):
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.isprintable():
+            yield node.value[:200]
+
+
 def _own(root: Path, folder: Path, name: str) -> Iterator[Path]:
     """The files of a module below a folder of the script's, those of the packages it stands in too."""
     dots = len(name) - len(name.lstrip("."))

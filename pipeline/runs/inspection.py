@@ -22,6 +22,7 @@ from pipeline.problems.metrics import MetricError, metrics, torchmetrics
 from pipeline.problems.models import applied
 from pipeline.problems.optimizers import KINDS_SPARED, SCHEDULE_FREE, undecayed
 from pipeline.problems.problem import Problem
+from pipeline.problems.run import History
 from pipeline.problems.scripts import ScriptProblem
 from pipeline.runs.traps import Followed, follow
 from pipeline.schedulers.registry import schedulers
@@ -60,6 +61,17 @@ def inspect(problem: Problem) -> list[Followed]:
     if mistakes:
         raise placed_in(mistakes)
     return followed
+
+
+def seeds_change_nothing(history: History) -> str:
+    """That runs of every scheduler came out alike to the last digit, whatever their seed; mostly nothing."""
+    losses = np.stack([history.curves.train_loss[-1], history.curves.validation_loss[-1]], axis=-1)
+    labels = np.array([run.label for run in history.runs])
+    own = [losses[(labels == label) & np.isfinite(losses).all(axis=-1)] for label in dict.fromkeys(labels)]
+    repeated = [of_label for of_label in own if len(of_label) > 1]
+    if repeated and all(len(np.unique(of_label, axis=0)) == 1 for of_label in repeated):
+        return f"all {len(repeated[0])} runs of a scheduler came out the same to the last digit, so that seeds change nothing"
+    return ""
 
 
 @functools.singledispatch

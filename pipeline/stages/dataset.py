@@ -9,6 +9,7 @@ from pipeline.catalogue import CATALOGUE
 from pipeline.config import files, terminal
 from pipeline.config.params import Params, load_params
 from pipeline.config.problem_params import ScriptParams
+from pipeline.config.wording import few
 from pipeline.data.datasets import made
 from pipeline.data.leaks import without_leaks
 from pipeline.data.splits import draw_splits
@@ -42,6 +43,11 @@ def probed(params: Params, problem_name: str, problem: ScriptParams) -> tuple[pd
     """What the problem's script is made of and tells when it is tried out, and the number of every seed's split."""
     found = probe(problem_name, problem, params.device)
     terminal.tell(f"dataset@{problem_name}: {found}")
+    if found.unnamed:
+        terminal.tell(
+            f"dataset@{problem_name}: warning: {found.path} reads {few(found.unnamed)}, and a change of it would train nothing "
+            f"anew; name it in script.inputs, or a folder it lies in"
+        )
     if problem.resample and problem.script.overlap is None:
         terminal.tell(
             f"dataset@{problem_name}: what the splits of two seeds have in common is not known and taken as nothing; if "

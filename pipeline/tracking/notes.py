@@ -38,7 +38,8 @@ def _note(problem: str, label: str, seed: int, row: Mapping[Any, Any], answer: M
     cost = "" if pd.isna(row["regret"]) else f"; about {row['regret']:.1%} more loss than the lowest mean"
     bound = "" if pd.isna(row["regret_bound"]) else f", {row['regret_bound']:.1%} at the most"
     against = "" if pd.isna(row["verdict"]) or not row["verdict"] else f"; against the baseline: {row['verdict']}"
+    but = f"\n\nBut {answer['learned']}." if answer.get("learned") else ""
     return (
         f"{told}\n\nOver all seeds {label} {standing}{cost}{bound}{against}. This study is the one of seed {seed}.\n\n"
-        f"To use: {answer['lines'][0]}\n\nThe report: [{page}]({page})\n"
+        f"To use: {answer['lines'][0]}{but}\n\nThe report: [{page}]({page})\n"
     )

@@ -139,6 +139,28 @@ def test_runs_without_a_final_value_are_asked_about(tmp_path: Path) -> None:
     assert dropped.remarks == ["1 run without a final value left out"]
 
 
+@pytest.mark.parametrize(("chance", "metric"), [(1.2, "val_acc"), (0.3, "mean_error")])
+def test_small_numbers_beside_large_ones_are_in_one_unit_where_they_may_be(chance: float, metric: str) -> None:
+    """One model at chance among a hundred classes beside others; an error in no unit at all."""
+    rows = [{"scheduler": m, "seed": s, metric: x + s} for m, x in (("a", chance), ("b", 40.0)) for s in (0, 0.1)]
+    assert len(of(rows).values) == 2
+
+
+def test_what_aim_and_neptune_put_before_a_name_is_left_out() -> None:
+    """With a column of theirs for runs that failed."""
+    neptune = {"scheduler": "parameters/scheduler", "seed": "parameters/seed", "val_loss": "metrics/val_loss"}
+    aim = {"scheduler": "hparams.scheduler", "seed": "hparams.seed"}
+    frame = pd.DataFrame(ROWS)
+    for names in (neptune, aim):
+        found = of(frame.rename(columns=names).assign(Run=[f"run-{n}" for n in range(len(ROWS))]))
+        assert found.took["label"] == [names["scheduler"]]
+        assert found.took["seed"] == [names["seed"]]
+    failed = frame.rename(columns=neptune).assign(**{"sys/failed": [True] + [False] * (len(ROWS) - 1)})
+    with pytest.raises(TableError, match=r"sys/failed: is true, or metrics/val_loss empty, in line 2; say what became"):
+        of(failed)
+    assert len(of(failed, missing="drop").values["constant"]) == 5
+
+
 def test_several_columns_make_a_label() -> None:
     rows = [row | {"optimizer": name} for row in ROWS for name in ("sgd", "adam")]
     found = of(rows, label=["scheduler", "optimizer"])
@@ -211,6 +233,21 @@ def test_hyperparameters_that_vary_are_noted() -> None:
             [{"model": "a", "split0_test_f1": 1.0, "split0_test_acc": 1.0}],
             {"label": ["model"]},
             "there are values of acc, f1; say which: --value NAME",
+        ),
+        (
+            [{"scheduler": m, "seed": s, "val_acc": 0.91 * unit} for m, unit in (("a", 1), ("b", 100)) for s in (0, 1)],
+            {},
+            r"val_acc: is 0.91 in line 2 and 91 in line 4, shares beside percentages; write all of them in one unit",
+        ),
+        (
+            [{"Step": 1, "lr: 1 - acc": 0.8, "lr: 1 - acc__MIN": 0.7, "lr: 1 - acc__MAX": 0.9}],
+            {},
+            "lr: 1 is no run but means of several, as the chart groups them; ungroup the runs",
+        ),
+        (
+            [{"Wall time": 1.7e9, "Step": 1, "Value": 0.5}],
+            {},
+            "curve of one run, as TensorBoard exports it; write a table with",
         ),
     ],
 )

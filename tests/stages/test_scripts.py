@@ -188,6 +188,20 @@ def test_modules_above_the_scripts_folder_belong_to_it(here: Path) -> None:
     assert sorted(found) == ["parts.py", "project/parts.py", "project/src/net.py", "project/tools/train.py"]
 
 
+def test_what_a_script_reads_and_nobody_named_is_told(study: Study, capsys: pytest.CaptureFixture[str]) -> None:
+    """By the texts in it; by what it opens where it imports trial. A change of it would train nothing anew."""
+    (study.folder / "inputs/conf").mkdir()
+    for name in ("conf/base.yaml", "more.json"):
+        (study.folder / "inputs" / name).write_text("1", "utf-8")
+    study.write(here="open('table.csv').read(), 'conf', 'base', 'other', 'nothing', '', '.', '..', 'part.py'")
+    study.run()
+    assert "train.py reads conf, and a change of it would train nothing anew; name it" in capsys.readouterr().err
+    opened = "from pipeline.trial import trial; trial.seed; open('mo' + 're.json').read(); trial._end_probe()"
+    study.write(here=opened)
+    study.run()
+    assert "train.py reads more.json, and a change" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("beside", "words"),
     [
@@ -217,6 +231,14 @@ def test_what_is_wrong_with_a_script_is_told_before_anything_is_spent(study: Stu
 def test_a_run_of_another_length_than_asked_for_is_none(study: Study, more: int, told: int) -> None:
     study.write(here=f"asked['rates'] *= 2\nasked['epochs'] += {more} if asked['label'] else 0\n")
     assert f"ended after figures of {told} of 3 epochs; " in failure(study, train)
+
+
+def test_seeds_that_change_nothing_are_told_after_the_first_runs(study: Study) -> None:
+    """The script goes by a seed of its own; else intervals of no width would be told, and be believed."""
+    study.write(here="weight, noise = 0.5, 0.05")
+    line = failure(study, train)
+    assert "params.yaml:6:13: problems.toy.script: all 4 runs of a scheduler came out the same to the last digit" in line
+    assert line.endswith("; seed every generator with trial.seed")
 
 
 def test_one_configurations_failure_costs_no_other_run(study: Study, caplog: pytest.LogCaptureFixture) -> None:
