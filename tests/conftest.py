@@ -19,7 +19,9 @@ from pipeline.problems.models import models
 from pipeline.problems.optimizers import optimizers
 from pipeline.schedulers.registry import schedulers
 from pipeline.statistics import comparison
+from pipeline.tracking import trackers
 from tests.engine.helpers import Builder
+from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).parent.parent
 LONGEST = (
@@ -79,6 +81,15 @@ def one_process() -> Iterator[None]:
     """A stage called in the tests' own process, or in one of a test's, does all itself, unless the test says otherwise."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PIPELINE_EXECUTOR", "local:1")
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def patient() -> Iterator[None]:
+    """Trackers, which leave the cores to all else, are waited for however busy the machine is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trackers, "PATIENCE", PATIENCE)
+        patch.setattr(trackers, "PATIENCE_KILLED", PATIENCE)
         yield
 
 

@@ -124,7 +124,7 @@ def test_a_mistake_ends_the_process_and_leaves_the_last_data(repository: Path) -
     edit(repository, "seeds: 10", "seeds: ten")
     edit(repository, "every: 10", "every: x")
     command = [sys.executable, "-m", "pipeline.stages.dataset", "synthetic"]
-    failed = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=60)
+    failed = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert (failed.returncode, failed.stdout) == (2, "")
     lines = failed.stderr.splitlines()
     assert lines[0].startswith("params.yaml:4:8: seeds: is not a whole number (given: ten); ")
@@ -155,7 +155,7 @@ def test_a_mistake_ends_the_process_and_leaves_the_last_data(repository: Path) -
 )
 def test_a_command_ends_at_once_and_loses_nothing(word: str, code: int, error: str, repository: Path) -> None:
     command = [sys.executable, "-c", ENDING, word]
-    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (code, "said cleared up\n")
     assert (done.stderr.splitlines() or [""])[-1].startswith(error)
     assert ("Traceback" in done.stderr) == (word == "broken")
@@ -244,7 +244,7 @@ def test_an_interrupt_before_the_stage_begins_is_told_in_a_line(repository: Path
     (slow / "__init__.py").write_text(program, encoding="utf-8")
     environment = {**ENVIRONMENT, "PYTHONPATH": os.pathsep.join([str(repository), str(ROOT)])}
     command = [sys.executable, "-m", "pipeline.stages.train"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.stderr == "interrupted; the last results stay\n"
     assert done.returncode != 0
 
@@ -252,7 +252,7 @@ def test_an_interrupt_before_the_stage_begins_is_told_in_a_line(repository: Path
 def test_a_state_that_is_no_folder_is_told_in_a_line(repository: Path) -> None:
     (repository / ".state").write_text("", encoding="utf-8")
     command = [sys.executable, "-m", "pipeline.stages.dataset", "synthetic"]
-    failed = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=60)
+    failed = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert failed.returncode == 1
     assert failed.stderr.startswith("dataset@synthetic: .state: File exists; move that file away, then call it again")
     assert len(failed.stderr.splitlines()) == 1

@@ -1,33 +1,45 @@
 """A clone in which DVC was killed while it wrote its own files works again."""
 
+import contextlib
 import fcntl
 import json
 import os
 import py_compile
+import shutil
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
 import pytest
 
 from scripts import mend
 from tests.conftest import ROOT
+from tests.waiting import until
 
 RWLOCK, LOCKFILE = Path(".dvc/tmp/rwlock"), Path("dvc.lock")
 STAGES = "stages:\n  copy:\n    cmd: cp given made\n    deps: [given]\n    outs: [made]\n"
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A DVC repository with one stage, which has been run; not to be changed."""
+    folder = tmp_path_factory.mktemp("finished")
+    with contextlib.chdir(folder):
+        subprocess.run(["git", "init", "-q"], check=True)
+        subprocess.run(["dvc", "init", "-q"], check=True)
+        Path("dvc.yaml").write_text(STAGES, encoding="utf-8")
+        Path("given").write_text("1", encoding="utf-8")
+        assert repro().returncode == 0
+    return folder
+
+
 @pytest.fixture
-def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A DVC repository with one stage, which has been run."""
-    monkeypatch.chdir(tmp_path)
-    subprocess.run(["git", "init", "-q"], check=True)
-    subprocess.run(["dvc", "init", "-q"], check=True)
-    Path("dvc.yaml").write_text(STAGES, encoding="utf-8")
-    Path("given").write_text("1", encoding="utf-8")
-    assert repro().returncode == 0
+def clone(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, as the working directory."""
+    monkeypatch.chdir(shutil.copytree(finished, tmp_path, symlinks=True, dirs_exist_ok=True))
     return tmp_path
 
 
@@ -86,27 +98,27 @@ def test_what_a_killed_dvc_held_is_free_again_and_one_at_work_is_waited_for(
 ) -> None:
     """Its number is that of a zombie, where nobody buries processes, or of somebody else, after a restart."""
     Path("given").write_text("2", encoding="utf-8")
-    with subprocess.Popen(["sleep", "60"]) as other:
+    with subprocess.Popen(["sleep", "3600"]) as other:
         held_by(other.pid)
         ended = repro()
         assert ended.returncode == 0, ended.stderr
         assert "rwlock: a DVC that is gone held this; it is set aside as rwlock.broken, and nothing is lost" in ended.stderr
         other.kill()
-        while Path(f"/proc/{other.pid}/stat").read_text("utf-8").rpartition(")")[2].split()[0] != "Z":
-            time.sleep(0.01)
+        until(lambda: psutil.Process(other.pid).status() == psutil.STATUS_ZOMBIE, "it is a zombie")
         Path("given").write_text("3", encoding="utf-8")
         held_by(other.pid)
         assert repro().returncode == 0
         assert Path("made").read_text("utf-8") == "3"
-    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", "dvc"]) as dvc:
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)", "dvc"]) as dvc:
         held_by(dvc.pid)
         with ThreadPoolExecutor(1) as pool:
             waiting = pool.submit(mend.main)
-            time.sleep(1)
+            told = until(lambda: capsys.readouterr().err, "it says that it waits")
+            assert f"another DVC (process {dvc.pid}) is at work here; waiting" in told
+            time.sleep(0.5)  # time in which one that does not wait would end
             assert not waiting.done()
             dvc.kill()
             assert waiting.result() == 0
-        assert f"another DVC (process {dvc.pid}) is at work here; waiting" in capsys.readouterr().err
 
 
 def test_nothing_set_aside_overwrites_what_was_before(clone: Path) -> None:

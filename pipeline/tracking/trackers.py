@@ -37,14 +37,16 @@ _log = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def trackers(patience: float = PATIENCE) -> Iterator["Trackers"]:
+def trackers(patience: float | None = None) -> Iterator["Trackers"]:
     """All trackers, in the block. Leaving it waits until they know all, ``patience`` seconds and a little more for each run.
+
+    ``patience`` is :data:`PATIENCE` unless it is given.
 
     One that fails is one warning, here.
 
     Runs whose stage raised are marked FAILED, those whose process was interrupted or killed KILLED.
     """
-    told = Trackers()
+    told, patience = Trackers(), PATIENCE if patience is None else patience
     try:
         yield told
     except BaseException as error:

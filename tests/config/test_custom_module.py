@@ -103,15 +103,6 @@ def test_each_is_told_with_its_place(clone: Path) -> None:
         assert "; " in line, name
 
 
-@pytest.mark.parametrize("words", ["pipeline.stages.dataset x", "pipeline schedulers"])
-def test_a_command_ends_with_that_line(clone: Path, words: str) -> None:
-    (clone / "pipeline/custom.py").write_text("import no_such_module\n", encoding="utf-8")
-    done = subprocess.run([sys.executable, "-m", *words.split()], cwd=clone, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert done.stderr.startswith("pipeline/custom.py:1: there is no module no_such_module here; ")
-    assert len(done.stderr.splitlines()) == 1
-
-
 USERS = """
 from torch.optim.lr_scheduler import LambdaLR
 from pipeline.schedulers.registry import register
@@ -122,40 +113,63 @@ class Mine(LambdaLR):
         super().__init__(optimizer, lambda step: (1 - step / total_steps) ** power)
 """
 SHOWN = "from pipeline.catalogue import CATALOGUE; print(CATALOGUE.schedulers['Mine'].arguments.model_fields.keys())"
+COMMAND = "import runpy; sys.argv = {words}; runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)"
+COPIES = """
+import os, sys
+from pathlib import Path
+sys.path.insert(0, "")
+import pipeline.catalogue
+
+for name in [name for name in sys.modules if name.partition(".")[0] == "pipeline"]:
+    del sys.modules[name]
+sys.dont_write_bytecode = True
+for number, (texts, code) in enumerate(eval(sys.stdin.read())):
+    for name, text in texts.items():
+        Path(name).write_text(text)
+    if not os.fork():
+        for stream, name in ((1, "out"), (2, "error")):
+            os.dup2(os.open(f"{number}.{name}", os.O_WRONLY | os.O_CREAT), stream)
+        exec(code)
+        sys.exit()
+    print(os.waitstatus_to_exitcode(os.wait()[1]), flush=True)
+"""
+"""A process that imports what the pipeline needs, which takes seconds, once; a copy for each case imports the pipeline."""
 
 
-@pytest.fixture
-def packaged(clone: Path) -> Path:
-    """With a package of the user's own beside params.yaml."""
+def package(code: str, broken: str = "", shown: str = SHOWN) -> tuple[dict[str, str], str]:
+    """A package of the user's own beside params.yaml."""
+    params = f"seeds: 2\ncode: {code}\n"
+    return {"pipeline/custom.py": "", "params.yaml": params, "mypackage/schedulers.py": USERS + broken}, shown
+
+
+def command(*words: str) -> tuple[dict[str, str], str]:
+    """A command where custom.py is broken."""
+    return {"pipeline/custom.py": "import no_such_module\n"}, COMMAND.format(words=list(words))
+
+
+RIGHT = [package("mypackage.schedulers"), package("[mypackage.schedulers]")]
+WRONG = [
+    (package("mypackage.models"), "params.yaml: code: there is no module mypackage.models here; write a package beside"),
+    (package("mypackage.schedulers", "x = y\n"), "mypackage/schedulers.py:9: NameError: name 'y' is not defined; mend this"),
+    (package("mypackage.schedulers", "def f(:\n"), "mypackage/schedulers.py:9: SyntaxError: invalid syntax; write it as"),
+    (package("mypackage.schedulers", "import no_such_thing\n"), "mypackage/schedulers.py:9: there is no module no_such_thing"),
+    (command("pipeline.stages.dataset", "x"), "pipeline/custom.py:1: there is no module no_such_module here; "),
+    (command("pipeline", "schedulers"), "pipeline/custom.py:1: there is no module no_such_module here; "),
+]
+
+
+def test_a_package_of_ones_own_is_imported_and_a_mistake_ends_with_its_place(clone: Path) -> None:
+    (clone / "mypackage").mkdir()
     (clone / "pipeline/custom.py").write_text("", encoding="utf-8")
-    (clone / "mypackage").mkdir(exist_ok=True)
-    (clone / "mypackage/schedulers.py").write_text(USERS, encoding="utf-8")
-    return clone
-
-
-def catalogue(folder: Path, code: str) -> subprocess.CompletedProcess[str]:
-    (folder / "params.yaml").write_text(f"seeds: 2\ncode: {code}\n", encoding="utf-8")
-    return subprocess.run([sys.executable, "-B", "-c", SHOWN], cwd=folder, capture_output=True, text=True, check=False)
-
-
-@pytest.mark.parametrize("code", ["mypackage.schedulers", "[mypackage.schedulers]"])
-def test_a_package_of_ones_own_is_imported(packaged: Path, code: str) -> None:
-    done = catalogue(packaged, code)
-    assert done.stdout == "dict_keys(['power'])\n", done.stderr
-
-
-@pytest.mark.parametrize(
-    ("code", "broken", "line"),
-    [
-        ("mypackage.models", "", "params.yaml: code: there is no module mypackage.models here; write a package beside"),
-        ("mypackage.schedulers", "x = y\n", "mypackage/schedulers.py:9: NameError: name 'y' is not defined; mend this line"),
-        ("mypackage.schedulers", "def f(:\n", "mypackage/schedulers.py:9: SyntaxError: invalid syntax; write it as"),
-        ("mypackage.schedulers", "import no_such_thing\n", "mypackage/schedulers.py:9: there is no module no_such_thing here;"),
-    ],
-)
-def test_a_mistake_in_it_is_told_with_its_place(packaged: Path, code: str, broken: str, line: str) -> None:
-    (packaged / "mypackage/schedulers.py").write_text(USERS + broken, encoding="utf-8")
-    done = catalogue(packaged, code)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(line), done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    cases = [*RIGHT, *(case for case, _ in WRONG)]
+    done = subprocess.run(
+        [sys.executable, "-c", COPIES], cwd=clone, input=repr(cases), capture_output=True, text=True, check=True
+    )
+    told = [tuple((clone / f"{number}.{name}").read_text("utf-8") for name in ("out", "error")) for number in range(len(cases))]
+    assert done.stdout.split() == [*"0" * len(RIGHT), *"2" * len(WRONG)], told
+    for out, error in told[: len(RIGHT)]:
+        assert out == "dict_keys(['power'])\n", error
+    for (out, error), (_, line) in zip(told[len(RIGHT) :], WRONG, strict=True):
+        assert out == ""
+        assert error.startswith(line), error
+        assert len(error.splitlines()) == 1

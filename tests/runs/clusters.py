@@ -6,8 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import psutil
 
 from tests.conftest import ROOT
 from tests.search import helpers
+from tests.waiting import until
 
 PROBLEM = """\
   {name}:
@@ -81,15 +81,22 @@ class Dask:
         file.unlink(missing_ok=True)
         words = ["--port", str(port), "--host", "127.0.0.1", "--no-dashboard", "--scheduler-file", str(file)]
         self.scheduler = self._started("scheduler", *words, **environment)
-        until = time.monotonic() + 30
-        while not self.address or not file.exists():
-            assert time.monotonic() < until, (self._folder / "scheduler.txt").read_text()
-            with contextlib.suppress(OSError, ValueError):
-                self.address = json.loads(file.read_text())["address"]
-            time.sleep(0.05)
+        self.address = until(lambda: address(file), "the scheduler is there, which `scheduler.txt` tells of")
 
     def add(self, *words: str, **environment: str) -> "subprocess.Popen[bytes]":
-        """One more worker, in a folder of its own, as on a machine of its own."""
+        """One more worker, in a folder of its own, as on a machine of its own, once the scheduler knows it."""
+        known = self.known()
+        worker = self.begin_worker(*words, **environment)
+        until(lambda: self.known() > known, "the worker is known, which `worker.txt` tells of")
+        return worker
+
+    def known(self) -> int:
+        """How many workers have ever been known to the scheduler."""
+        told = self._folder / "worker.txt"
+        return told.read_text("utf-8").count("Registered to:") if told.exists() else 0
+
+    def begin_worker(self, *words: str, **environment: str) -> "subprocess.Popen[bytes]":
+        """Start one that nobody waits for yet."""
         local = self._folder / f"worker-{len(self.workers)}"
         fixed = ["--nthreads", "1", "--no-dashboard", "--local-directory", str(local), "--host", "127.0.0.1"]
         worker = self._started("worker", self.address, *fixed, *words, **environment)
@@ -109,6 +116,13 @@ class Dask:
         return process
 
 
+def address(file: Path) -> str:
+    """Where the scheduler that writes this file is to be found, once it has written it."""
+    with contextlib.suppress(OSError, ValueError):
+        return str(json.loads(file.read_text())["address"])
+    return ""
+
+
 def end(process: "subprocess.Popen[bytes]") -> None:
     """Kill it, and all that it began."""
     helpers.kill_family(process.pid)
@@ -121,7 +135,8 @@ def dask(folder: Path, workers: int = 2, **environment: str) -> Iterator[Dask]:
     with ExitStack() as stack:
         found = Dask(folder, stack, **environment)
         for _ in range(workers):
-            found.add()
+            found.begin_worker()
+        until(lambda: found.known() == workers, "all workers are known")
         yield found
 
 
@@ -136,7 +151,7 @@ def stage(folder: Path, name: str, problem: str, executor: str, **more: str) -> 
 
 def told(process: "subprocess.Popen[str]", code: int = 0) -> str:
     """What it printed, once it has ended as it should."""
-    said, _ = process.communicate(timeout=300)
+    said, _ = process.communicate()
     assert process.returncode == code, said
     return said
 
@@ -181,11 +196,3 @@ def _words(process: psutil.Process) -> list[str]:
     with contextlib.suppress(psutil.NoSuchProcess):
         return list(process.cmdline())
     return []
-
-
-def until(holds: Callable[[], Any], what: str, seconds: float = 90.0) -> None:
-    """Wait for it."""
-    end_of_patience = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end_of_patience, f"after {seconds:.0f} s it does not hold: {what}"
-        time.sleep(0.1)

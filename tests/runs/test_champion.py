@@ -1,12 +1,12 @@
 """The best run as a model: the weights that were kept, predictions from raw samples, MLflow's registry and a server of it."""
 
+import contextlib
 import json
 import os
 import shutil
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -33,6 +33,7 @@ from pipeline.tracking.trackers import trackers
 from tests.engine.helpers import CPU, MLP, Builder, run_of
 from tests.engine.helpers import train as train_stack
 from tests.problems.helpers import from_files, from_frame
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 SCHEDULES: dict[str, dict[str, Any]] = {
@@ -313,14 +314,13 @@ def ask(address: str, content: Any, log: Path) -> Any:
     request = urllib.request.Request(
         f"{address}/invocations", json.dumps(content).encode(), {"Content-Type": "application/json"}
     )
-    for _ in range(240):
-        try:
-            with urllib.request.urlopen(f"{address}/ping"):  # our own
-                break
-        except OSError:
-            time.sleep(0.5)
-    else:
-        raise AssertionError(log.read_text())
+
+    def is_there() -> bool:
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"{address}/ping"):
+            return True
+        return False
+
+    until(is_there, f"the server answers, of which {log} tells")
     with urllib.request.urlopen(request) as answer:
         return json.loads(answer.read())
 

@@ -21,6 +21,7 @@ from pipeline.stages import dataset, train
 from tests.runs import clusters
 from tests.runs.clusters import Dask, interrupted, results, stage, told
 from tests.search import helpers
+from tests.waiting import until
 
 BY_HAND = pytest.mark.skipif("CI" in os.environ, reason="on a busy machine one run may be hit more often than it is begun")
 """Minutes of kills at random and of jobs that wait: `python -m pytest -m slow tests/runs/test_cluster.py` does them."""
@@ -74,10 +75,8 @@ def test_every_way_of_training_gives_the_bytes_that_it_gives_here(
 def test_a_cluster_that_is_not_there_is_told_in_a_line(tmp_path: Path, is_there: bool) -> None:
     with clusters.dask(tmp_path, workers=0) as empty:
         folder, address = study(tmp_path / "study", "tensors"), empty.address if is_there else "tcp://127.0.0.1:9"
-        begun = time.monotonic()
         with pytest.raises(ExecutorError) as error:
             trained(folder, f"dask:{address}", "tensors")
-        assert time.monotonic() - begun < 10
     wrong = f"the Dask scheduler at {address} has no workers" if is_there else f"no Dask scheduler answers at {address}"
     assert wrong in str(error.value)
     assert "\n" not in str(error.value)
@@ -210,7 +209,7 @@ def test_runs_go_where_their_resources_are_with_the_same_bytes(tmp_path: Path) -
     with clusters.dask(tmp_path, workers=1) as dask:
         offers = dask.add("--resources", "gpus=1 cpus=2 memory=2e9")
         process = stage(folder, "train", "loop", f"dask:{dask.address}")
-        clusters.until(lambda: clusters.agents(offers.pid), "the worker that offers enough is at it")
+        until(lambda: clusters.agents(offers.pid), "the worker that offers enough is at it")
         (agent,) = clusters.agents(offers.pid)
         assert agent.environ()["PIPELINE_CORES"] == "2"
         assert "by 1 slots" in told(process)
@@ -266,7 +265,7 @@ def test_a_worker_that_stands_still_costs_no_result(tmp_path: Path) -> None:
     told(stage(folder, "dataset", "script", "local:1"))
     with clusters.dask(tmp_path, DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL="3s") as dask:
         process = stage(folder, "train", "script", f"dask:{dask.address}")
-        clusters.until(lambda: len(clusters.scripts(dask)) == 2, "both workers are at it")
+        until(lambda: len(clusters.scripts(dask)) == 2, "both workers are at it")
         for each in [*clusters.family(dask.workers[0].pid), psutil.Process(dask.workers[0].pid)]:
             each.suspend()
         told(process)
@@ -284,7 +283,7 @@ def test_a_run_goes_on_from_its_checkpoint_on_another_worker(tmp_path: Path) -> 
     told(stage(folder, "dataset", "script", "local:1"))
     with clusters.dask(tmp_path, workers=1) as dask:
         process = stage(folder, "train", "script", f"dask:{dask.address}")
-        clusters.until(lambda: len(epochs_of(folder)) == 2, "a run has begun its second epoch, where it waits")
+        until(lambda: len(epochs_of(folder)) == 2, "a run has begun its second epoch, where it waits")
         clusters.end(dask.workers[0])
         dask.add()
         told(process)
@@ -322,7 +321,7 @@ for epoch in trial.epochs(model=model, optimizer=optimizer, scheduler=scheduler)
     waits = begun.with_name("waits")
     if epoch == 1 and not waits.exists():
         waits.touch()
-        time.sleep(600)  # until its worker is killed
+        time.sleep(3600)  # until its worker is killed
     for _ in range(4):
         loss = (model(torch.randn(8, 2)) ** 2).mean()
         optimizer.zero_grad()
@@ -337,20 +336,20 @@ trial.finish(test_loss=loss.item())
 @pytest.mark.slow
 def test_an_interrupt_leaves_nothing_at_work_and_what_always_fails_is_told(tmp_path: Path) -> None:
     folder = study(tmp_path / "study", "script")
-    waiting(folder, 60)
+    waiting(folder, 3600)
     with clusters.dask(tmp_path) as dask:
         process = stage(folder, "train", "script", f"dask:{dask.address}")
-        clusters.until(lambda: len(clusters.scripts(dask)) == 2, "both workers are at it")
+        until(lambda: len(clusters.scripts(dask)) == 2, "both workers are at it")
         interrupted(process)
         said = told(process, 130)
         assert said.splitlines()[-1] == "train: interrupted; the last results stay"
-        clusters.until(lambda: not clusters.scripts(dask), "nothing is left")
+        until(lambda: not clusters.scripts(dask), "nothing is left")
         assert not list((folder / ".state/cluster").iterdir())
         process = stage(folder, "train", "script", f"dask:{dask.address}")
-        clusters.until(lambda: len(clusters.scripts(dask)) == 2, "both workers are at it")
+        until(lambda: len(clusters.scripts(dask)) == 2, "both workers are at it")
         process.kill()
         told(process, -signal.SIGKILL)
-        clusters.until(lambda: not clusters.scripts(dask), "nothing is left of one that was killed either")
+        until(lambda: not clusters.scripts(dask), "nothing is left of one that was killed either")
         (folder / "own.py").write_text(ALWAYS_KILLED, encoding="utf-8")
         params = clusters.problems("loop").replace("{name: linear}", "{name: own}")
         (folder / "params.yaml").write_text(f"code: own\n{params}", encoding="utf-8")
@@ -393,14 +392,14 @@ def test_jobs_of_submitit_give_the_same_bytes_and_end_with_whoever_asked(tmp_pat
         told(stage(there, "train", name, slurm))
         told(stage(here, "train", name, "local:2"))
     assert results(there) == results(here)
-    waiting(there, 60)
+    waiting(there, 3600)
     told(stage(there, "dataset", "script", slurm))
     process = stage(there, "train", "script", slurm)
-    clusters.until(lambda: clusters.scripts(process.pid), "jobs are at it")
+    until(lambda: clusters.scripts(process.pid), "jobs are at it")
     interrupted(process)
     family = clusters.family(process.pid)
     told(process, 130)
-    clusters.until(lambda: not any(clusters.is_alive(each) for each in family), "nothing is left")
+    until(lambda: not any(clusters.is_alive(each) for each in family), "nothing is left")
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from pipeline.stages import check
 from tests.conftest import ROOT
 from tests.search import helpers
 from tests.search.helpers import Workshop
+from tests.waiting import until
 
 KILLS = 20
 PHASES = {"the store": ".state/runs.sqlite", "the results": "results/", "the journal": "optuna.journal"}
@@ -61,7 +61,6 @@ def moments(changes: list[str], phase: str) -> list[int]:
     return [number for number, change in enumerate(changes, 1) if f" {phase}" in change]
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.slow
 def test_killed_at_any_moment_and_run_again_it_writes_the_same_bytes(
     inputs: Path, workshop: Workshop, uninterrupted: tuple[Path, list[str], float], tmp_path: Path
@@ -82,7 +81,6 @@ def test_killed_at_any_moment_and_run_again_it_writes_the_same_bytes(
         assert helpers.journal(root) == studies
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("phase", PHASES)
 def test_killed_while_it_writes(
     phase: str, inputs: Path, workshop: Workshop, uninterrupted: tuple[Path, list[str], float], tmp_path: Path
@@ -102,27 +100,19 @@ def test_killed_while_it_writes(
         assert helpers.journal(root) == helpers.journal(reference)
 
 
-@pytest.mark.timeout(120)
 def test_after_a_kill_no_finished_round_is_trained_again(
     inputs: Path, workshop: Workshop, uninterrupted: tuple[Path, list[str], float], tmp_path: Path
 ) -> None:
     """But for the one it was at."""
     _, changes, _ = uninterrupted
     asked = moments(changes, ".state/runs.sqlite")
-    for at in asked[2::3]:
+    for at in asked[2::6]:
         root = helpers.copy_inputs(inputs, tmp_path / str(at))
         ended = [workshop.run(root, kill_at=at), workshop.run(root)]
         assert [each["signal"] for each in ended] == [signal.SIGKILL, 0]
         first, again = ({line.split(":")[1] for line in each["error"].splitlines() if "100% done" in line} for each in ended)
         assert len(first & again) <= 1
         assert len(first | again) == 6  # three rounds, their leaders again, the winners on all seeds, and the runs to report on
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + 90
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -145,18 +135,16 @@ def dvc(root: Path, *words: str, environment: dict[str, str] | None = None) -> s
         )
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.slow
 def test_dvc_killed_alone_and_repeated(repository: Path, uninterrupted: tuple[Path, list[str], float]) -> None:
     """The stage goes on without dvc and may still write while the next one begins: they take turns."""
     killed = dvc(repository, "repro", "--single-item", "tune@tiny")
-    wait_for((repository / ".state/runs.sqlite").exists)
+    until((repository / ".state/runs.sqlite").exists, "the store is begun")
     killed.kill()
     killed.wait()
     repeat(repository, uninterrupted[0])
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.slow
 def test_dvc_killed_with_all_its_descendants_and_repeated(
     repository: Path, uninterrupted: tuple[Path, list[str], float]
@@ -167,11 +155,11 @@ def test_dvc_killed_with_all_its_descendants_and_repeated(
     waits = f"""
         import pathlib, time
         pathlib.Path({str(reached)!r}).touch()
-        time.sleep(600)
+        time.sleep(3600)
     """
     (repository / "without/mlflow.py").write_text(textwrap.dedent(waits), encoding="utf-8")
     killed = dvc(repository, "repro", "--single-item", "tune@tiny", environment=environment)
-    wait_for(lambda: reached.exists() and (repository / ".state/runs.sqlite").exists())  # DVC has nothing to write then
+    until(lambda: reached.exists() and (repository / ".state/runs.sqlite").exists(), "DVC has nothing more to write")
     assert helpers.kill_family(killed.pid) >= 3
     assert killed.wait() == -signal.SIGKILL
     assert not (repository / "dvc.lock").exists()

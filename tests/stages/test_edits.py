@@ -1,5 +1,6 @@
 """Whatever is edited, killed, shared or damaged: the files are those of a study from nothing, and each run is trained once."""
 
+import contextlib
 import itertools
 import json
 import random
@@ -150,6 +151,15 @@ def page_by_page(path: Path) -> None:
     path.write_bytes(content)
 
 
+@pytest.fixture(scope="module")
+def trained_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a finished study; not to be changed."""
+    folder = tmp_path_factory.mktemp("trained once")
+    with contextlib.chdir(folder):
+        study(Config())
+    return folder
+
+
 @pytest.mark.parametrize(
     ("damage", "is_told"),
     [
@@ -161,14 +171,14 @@ def test_a_store_that_is_damaged_or_of_another_version_changes_no_result(
     damage: Callable[[Path], None],
     is_told: bool,
     from_nothing: FromNothing,
+    trained_once: Path,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     """What is no store is set aside, and one line says so."""
     config = Config()
-    study(config)
-    monkeypatch.chdir(shutil.copytree(Path.cwd(), tmp_path_factory.mktemp("damaged") / "copy"))
+    monkeypatch.chdir(shutil.copytree(trained_once, tmp_path_factory.mktemp("damaged") / "copy"))
     damage(Path(".state/runs.sqlite").resolve())
     shutil.rmtree("results")
     noted = Noted()
@@ -196,7 +206,6 @@ def events(root: Path) -> list[list[str]]:
     return [line.rsplit(" ", 2) for line in (root / "trained.txt").read_text().splitlines()]
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.slow
 def test_killed_at_any_moment_no_finished_run_is_trained_again(
     studies: Studies, from_nothing: FromNothing, tmp_path: Path
@@ -230,18 +239,18 @@ def moment(draw: random.Random, seconds: float, count: int) -> Kill:
     return ("after", draw.uniform(0, seconds)) if draw.random() < 0.5 else ("at", draw.randint(1, count))
 
 
-@pytest.mark.timeout(120)
 def test_two_at_once_over_one_store_come_to_the_same(studies: Studies, from_nothing: FromNothing, tmp_path: Path) -> None:
     """Neither waits for the other: a run may be trained by both at the same moment, and by none a second time."""
     roots = [tmp_path / name for name in ("one", "other")]
     for root in roots:
         root.mkdir()
-    assert studies.run(CONFIG, *roots, store=tmp_path) == [0, 0], [(root / "said.txt").read_text() for root in roots]
+    config = Config(seeds="{least: 2, most: 4}")
+    assert studies.run(config, *roots, store=tmp_path) == [0, 0], [(root / "said.txt").read_text() for root in roots]
     for root in roots:
-        assert written(root) == from_nothing(CONFIG)
+        assert written(root) == from_nothing(config)
         assert set(Counter(json.dumps(event) for event in events(root)).values()) == {1}
     late = tmp_path / "late"
     late.mkdir()
-    assert studies.run(CONFIG, late, store=tmp_path) == [0]
-    assert written(late) == from_nothing(CONFIG)
+    assert studies.run(config, late, store=tmp_path) == [0]
+    assert written(late) == from_nothing(config)
     assert not (late / "trained.txt").exists() or not events(late)

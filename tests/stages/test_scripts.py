@@ -1,16 +1,17 @@
 """A problem that is a training script, from params.yaml to the report; and scripts that do what no script should."""
 
+import contextlib
 import json
 import os
 import re
 import shutil
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 
 from pipeline.catalogue import CATALOGUE
@@ -24,6 +25,7 @@ from pipeline.schedulers.replay import trace
 from pipeline.stages import check, confirm, dataset, report, sweep, train, tune
 from tests.conftest import ROOT
 from tests.search import helpers
+from tests.waiting import until
 
 # Speaks the protocol without torch, whose import alone takes a second: descends a parabola by the rates that it is handed.
 SCRIPT = """
@@ -347,7 +349,7 @@ def test_arguments_and_environment_are_what_a_script_expects(study: Study) -> No
 
 def test_a_killed_stage_takes_its_script_along_and_a_run_that_ended_is_not_begun_again(study: Study) -> None:
     """The script has finished, and whoever began it had no time to keep that."""
-    end = "if asked['label'] == 'StepLR':\n    open(os.environ['NOTED'] + str(os.getpid()), 'w').close()\n    time.sleep(9)\n"
+    end = "if asked['label'] == 'StepLR':\n    open(os.environ['NOTED'] + str(os.getpid()), 'w').close()\n    time.sleep(999)\n"
     (study.folder / "inputs/train.py").write_text(SCRIPT + end, "utf-8")
     study.run()
     pid = os.fork()
@@ -356,19 +358,19 @@ def test_a_killed_stage_takes_its_script_along_and_a_run_that_ended_is_not_begun
             study.run(train)
         finally:
             os._exit(0)
-    while not (begun := list(study.folder.glob("noted.txt[0-9]*"))):
-        time.sleep(0.01)
+    begun = until(lambda: list(study.folder.glob("noted.txt[0-9]*")), "the script has finished")
     os.kill(pid, 9)
     os.waitpid(pid, 0)
     script = int(begun[0].name.removeprefix("noted.txt"))
-    for _ in range(100):
-        if not Path(f"/proc/{script}/cmdline").exists() or not Path(f"/proc/{script}/cmdline").read_bytes():
-            break
-        time.sleep(0.02)
-    else:
-        pytest.fail("the script goes on without anybody who reads it")
-    (study.folder / "inputs/train.py").write_text(SCRIPT + end.replace("9", "0"), "utf-8")
+    until(lambda: not is_alive(script), "the script ends, which nobody reads")
+    (study.folder / "inputs/train.py").write_text(SCRIPT + end.replace("999", "0"), "utf-8")
     study.run(train)
+
+
+def is_alive(pid: int) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    return False
 
 
 def test_the_perl_example_is_a_script_like_any_other(study: Study) -> None:

@@ -29,6 +29,7 @@ from pipeline.schedulers.replay import resolve
 from pipeline.stages import dataset, tune
 from pipeline.tracking import optuna_tracker
 from tests.search import helpers
+from tests.waiting import PATIENCE
 
 CPU = torch.device("cpu")
 SCHEDULERS = ["StepLR", "ReduceLROnPlateau", "ConstantLR"]
@@ -44,7 +45,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
         helpers.problem()
     command = [sys.executable, "-m", "pipeline.stages.tune", "tiny"]
     env = helpers.environment(root)
-    ended = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, check=False, timeout=120)
+    ended = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     return root
 
@@ -271,7 +272,7 @@ def tune_in(root: Path, name: str, together: Any) -> None:
 def run_processes(root: Path, *names: str) -> None:
     """A process for each of the names, side by side."""
     processes = multiprocessing.get_context("fork")
-    together = processes.Barrier(len(names), timeout=60)
+    together = processes.Barrier(len(names), timeout=PATIENCE)
     begun = [processes.Process(target=tune_in, args=(root, name, together)) for name in names]
     for process in begun:
         process.start()
@@ -280,7 +281,6 @@ def run_processes(root: Path, *names: str) -> None:
         assert process.exitcode == 0
 
 
-@pytest.mark.timeout(120)
 def test_two_searches_at_once_share_one_storage(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Two problems' stages, in processes that write at the same moments: studies and results are as alone."""
     shared, alone = two_problems(tmp_path / "shared"), two_problems(tmp_path / "alone")

@@ -2,8 +2,6 @@
 
 import json
 import sqlite3
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -112,14 +110,6 @@ def rows(root: Path) -> list[Any]:
              for table in ("runs", "metrics", "latest_metrics", "params", "tags", "inputs", "datasets")]  # fmt: skip
     connection.close()
     return found
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    """Wait for another process to bring something about."""
-    until = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.1)
 
 
 def statuses(root: Path) -> set[str]:

@@ -1,5 +1,6 @@
 """The mirror in Optuna's own storage: complete, never doubled, and of no consequence where it fails."""
 
+import contextlib
 import json
 import logging
 import multiprocessing
@@ -26,6 +27,7 @@ from sqlalchemy.pool import NullPool
 from pipeline.tracking.messages import TrackerError
 from pipeline.tracking.optuna_tracker import OptunaTracker, drop_torn_line, location, write
 from tests.search import helpers
+from tests.waiting import until
 
 LABELS = ("StepLR", "ReduceLROnPlateau", "ConstantLR")
 STUDIES = [f"tiny/{label}/{seed}" for label in LABELS for seed in range(2)]
@@ -392,7 +394,7 @@ def test_the_lock_of_a_killed_writer_is_taken_over(tuned: Path, here: Path, tria
     (here / "optuna.journal.lock").symlink_to(here / "optuna.journal")
     begun = time.monotonic()
     write(trials)
-    assert 2.5 < time.monotonic() - begun < 15
+    assert time.monotonic() - begun > 2.5
     assert not (here / "optuna.journal.lock").is_symlink()
     assert helpers.journal(here) == helpers.journal(tuned)
 
@@ -464,7 +466,6 @@ def write_by_rounds(rows: pd.DataFrame, together: Any) -> None:
         write(rows[rows["number"] < number])
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("kind", ["journal", "sqlite"])
 def test_writers_at_once_each_write_everything_once(
     kind: str, here: Path, trials: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
@@ -517,17 +518,13 @@ def dashboard(tuned: Path) -> Iterator[str]:
 
 
 def ask(url: str) -> Any:
-    until = time.monotonic() + 60
-    while True:
-        try:
-            with urllib.request.urlopen(url, timeout=10) as response:
-                return json.load(response)
-        except OSError:
-            assert time.monotonic() < until
-            time.sleep(0.2)
+    def answer() -> Any:
+        with contextlib.suppress(OSError), urllib.request.urlopen(url) as response:
+            return json.load(response)
+
+    return until(answer, "the dashboard answers")
 
 
-@pytest.mark.timeout(120)
 def test_the_dashboard_shows_every_study_and_trial(dashboard: str, trials: pd.DataFrame) -> None:
     studies = {study["study_name"]: study for study in ask(f"{dashboard}/api/studies")["study_summaries"]}
     assert sorted(studies) == sorted(STUDIES)

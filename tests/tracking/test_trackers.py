@@ -8,7 +8,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,9 +32,9 @@ from tests.tracking.helpers import (
     statuses,
     train,
     train_live,
-    wait_for,
     without_origin,
 )
+from tests.waiting import until
 
 # SQLAlchemy 2.1 says so of a query inside MLflow.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
@@ -107,7 +106,7 @@ def test_half_logged_runs_are_completed(written: Path, empty_database: Path) -> 
     process.start()
     process.join()
     assert process.exitcode == -signal.SIGKILL
-    wait_for(lambda: statuses(written) == {"KILLED"})  # the mirror's process outlives the one it serves
+    until(lambda: statuses(written) == {"KILLED"}, "the mirror's process, which outlives the one it serves, says so")
     assert contents()["StepLR/default/0"]["curves"]["loss/train"] == whole["StepLR/default/0"]["curves"]["loss/train"][:2]
     rebuild()
     assert without_origin(contents()) == without_origin(whole)
@@ -118,7 +117,7 @@ def _train_until_killed(root: Path) -> None:
     with trackers() as told:
         told.begin("digits", "train", describe())
         told.log(list(range(4)), train()[0][0])
-        wait_for(lambda: len(rows(root)[1]) > 0)
+        until(lambda: rows(root)[1], "figures are written")
         os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -141,9 +140,7 @@ def test_an_unreachable_server_costs_one_warning(
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{unused.getsockname()[1]}")
-        start = time.monotonic()
         train_live()
-        assert time.monotonic() - start < 30
     [record] = caplog.records
     assert record.levelno == logging.WARNING
     assert record.message.startswith("MLflow was not told everything: ")
