@@ -158,7 +158,8 @@ class Trial:
             raise self.wrong(f"trial.finish takes test_loss and test_metric, and no {unknown[0]}; leave that out")
         if self._epoch != self.budget:
             told = f"trial.finish is called after {self._epoch} reports, and the run has {self.budget} epochs"
-            raise self.wrong(f"{told}; call trial.report(…) at the end of each of trial.budget epochs, and stop none early")
+            right = "call trial.report(…) at the end of each of trial.budget epochs; end none early but by sys.exit('diverged')"
+            raise self.wrong(f"{told}; {right}")
         self._tell({"finish": {name: self._number(name, value) for name, value in figures.items()}})
 
     # What frameworks' checkpoints and the scheduler need
@@ -190,9 +191,9 @@ class Trial:
 
     def _end_probe(self) -> None:
         """What a probe is for is known: the process ends in the middle of its run."""
-        self._tell(
-            {"probe": {"steps": self._step_times, "end": time.time()}, "opened": sorted(map(os.path.realpath, self._opened))}
-        )
+        files = {str(getattr(module, "__file__", None) or "") for module in list(sys.modules.values())} | self._opened
+        opened = sorted({os.path.realpath(file) for file in files if not file.startswith((sys.prefix, sys.base_prefix))})
+        self._tell({"probe": {"steps": self._step_times, "end": time.time()}, "opened": opened})
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)
@@ -319,6 +320,8 @@ class Scheduler(LRScheduler):
 
     def _refuse_fixed_rates(self) -> None:
         """Were the groups at other ratios to trial.lr when the script was tried out, they do not go by it."""
+        if not any(self._shares):
+            raise self._trial.wrong("the optimizer is built at a rate of 0, and would train nothing; build it with lr=trial.lr")
         tried = self._asked.get("shares") or []
         if len(tried) == len(self._shares) and not any(map(_is_near, self._shares, tried)):
             rates = ", ".join(f"{rate:g}" for rate in self.base_lrs)

@@ -238,6 +238,8 @@ def test_an_optimizer_that_does_not_go_by_the_peak_rate_is_refused(new: New) -> 
     rates = [0.1] * STEPS * EPOCHS
     trained(new(rates=rates, shares=[1.0, 0.1]))
     trained(new(rates=rates, shares=[1.0, 0.5]))
+    with pytest.raises(TrialError, match="built at a rate of 0, and would train nothing"):
+        new(rates=rates).scheduler(SGD([torch.nn.Parameter(torch.ones(1))], lr=0.0), STEPS)
     with pytest.raises(TrialError, match=r"built at a rate of 0\.1, 0\.01, which does not go by trial\.lr \(0\.1 in this run"):
         trained(new(rates=rates, shares=[2.0, 0.2]))
 

@@ -45,3 +45,11 @@ def test_of_numbers_it_is_their_middle(new_problem: Builder, loss: str, middle: 
     assert found["validation_loss"] == pytest.approx(expected, rel=1e-3)
     r2 = 1 - ((validation - middle(train)) ** 2).sum() / ((validation - validation.mean()) ** 2).sum()
     assert found["validation_metric"] == pytest.approx(r2, abs=2e-3)
+
+
+def test_of_tokens_it_is_their_shares_too_and_of_shaped_numbers_nothing_is_told(new_problem: Builder) -> None:
+    problem = new_problem(CONSTANT)
+    places = np.stack([problem.data.y, problem.data.y], axis=1)
+    alone, twice = (constant(replace(problem, data=replace(problem.data, y=y)), [0]) for y in (problem.data.y, places))
+    assert twice.to_numpy(float) == pytest.approx(alone.to_numpy(float), rel=1e-5)
+    assert constant(replace(problem, data=replace(problem.data, y=places[..., None] / 2)), [0]).empty

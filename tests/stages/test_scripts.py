@@ -198,10 +198,11 @@ def test_what_a_script_reads_and_nobody_named_is_told(study: Study, capsys: pyte
     study.write(here="open('table.csv').read(), 'conf', 'base', 'other', 'nothing', '', '.', '..', 'part.py'")
     study.run()
     assert "train.py reads conf, and a change of it would train nothing anew; name it" in capsys.readouterr().err
-    opened = "from pipeline.trial import trial; trial.seed; open('mo' + 're.json').read(); trial._end_probe()"
+    (study.folder / "inputs/late.py").write_text("", "utf-8")
+    opened = "from pipeline.trial import trial; open('mo' + 're.json').read(); __import__('la' + 'te'); trial._end_probe()"
     study.write(here=opened)
     study.run()
-    assert "train.py reads more.json, and a change" in capsys.readouterr().err
+    assert "train.py reads late.py, more.json, and a change" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
