@@ -25,8 +25,10 @@ from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).parent.parent
 LONGEST = (
-    "test_repro.py", "test_champion.py", "test_mirror.py", "test_main.py", "test_resume.py", "test_twin.py", "test_docs.py",
-    "test_report.py", "test_storage.py", "test_edits.py",
+    "test_repro.py", "test_cluster.py", "test_mirror.py", "test_own_training.py", "test_twin.py", "test_report.py",
+    "test_mend.py", "test_trackers.py", "test_program.py", "test_stackable.py", "test_scripts.py", "test_beginning.py",
+    "test_edits.py", "test_resume.py", "test_champion.py", "test_translate.py", "test_custom_module.py", "test_tune.py",
+    "test_docs.py",
 )  # fmt: skip
 # As pyproject.toml has it for the tests themselves; what is said inside MLflow and inside DVC is let pass.
 WARNINGS_IN_PROCESSES = (

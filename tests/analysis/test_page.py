@@ -188,6 +188,7 @@ def test_without_a_sweep_its_tables_are_there_and_empty(params: Params, make_run
         assert len(table.columns) > 5
 
 
+@pytest.mark.usefixtures("few_draws")
 def test_the_test_across_problems_is_told_for_every_variant(
     params: Params, make_runs: MakeRuns, make_curves: MakeCurves
 ) -> None:

@@ -334,6 +334,7 @@ def test_tuning_gain_is_paired_and_needs_both_variants(make_runs: MakeRuns) -> N
     assert tuning_gain(runs[runs["variant"] == "default"]).empty
 
 
+@pytest.mark.usefixtures("few_draws")
 @settings(max_examples=30)
 @given(losses)
 def test_what_is_better_one_way_is_worse_the_other(pairs: list[tuple[float, float]]) -> None:
@@ -345,6 +346,7 @@ def test_what_is_better_one_way_is_worse_the_other(pairs: list[tuple[float, floa
     assert (back["difference"], back["difference_low"]) == (-there["difference"], -there["difference_high"])
 
 
+@pytest.mark.usefixtures("few_draws")
 @settings(max_examples=20)
 @given(losses, st.integers(-20, 20))
 def test_scales_change_no_verdict(pairs: list[tuple[float, float]], power: int) -> None:

@@ -59,29 +59,29 @@ def test_it_follows_every_file_that_trains(package: Path) -> None:
     assert {"engine/loop.py", "problems/dataset.py", "schedulers/replay.py", "config/units.py"} <= followed
 
 
-@pytest.mark.parametrize(
-    ("was", "becomes", "is_another"),
-    [
-        ('"""A module."""', '"""Other words."""', False),
-        ("# a comment", "# another", False),
-        ('raise ValueError(f"no {x}")', 'raise ValueError(f"there is no {x}")', False),
-        ("return x + 1", "return (x + 1)", False),
-        ("return x + 1", "return x + 2", True),
-        ("if x < 0", "if x <= 0", True),
-        ('return "a"', 'return "b"', True),
-        ("raise ValueError", "raise KeyError", True),
-    ],
-)
-def test_words_are_no_code(was: str, becomes: str, is_another: bool, package: Path) -> None:
+CHANGES = [
+    ('"""A module."""', '"""Other words."""', False),
+    ("# a comment", "# another", False),
+    ('raise ValueError(f"no {x}")', 'raise ValueError(f"there is no {x}")', False),
+    ("return x + 1", "return (x + 1)", False),
+    ("return x + 1", "return x + 2", True),
+    ("if x < 0", "if x <= 0", True),
+    ('return "a"', 'return "b"', True),
+    ("raise ValueError", "raise KeyError", True),
+]
+
+
+def test_words_are_no_code(package: Path) -> None:
     text = (
         '"""A module."""\n\n\ndef f(x):\n    """Add one."""\n    if x < 0:  # a comment\n        raise ValueError(f"no {x}")\n'
         '    if x > 9:\n        return "a"\n    return x + 1\n'
     )
-    assert was in text
     (package / "engine/new.py").write_text(text, encoding="utf-8")
     before = fingerprint()
-    (package / "engine/new.py").write_text(text.replace(was, becomes), encoding="utf-8")
-    assert (fingerprint() != before) == is_another
+    for was, becomes, is_another in CHANGES:
+        assert was in text
+        (package / "engine/new.py").write_text(text.replace(was, becomes), encoding="utf-8")
+        assert (fingerprint() != before) == is_another, becomes
 
 
 @pytest.mark.parametrize("package", ["numpy", "schedulefree", "torchmetrics"])

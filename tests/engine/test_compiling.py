@@ -57,6 +57,7 @@ def test_compiled_training_equals_the_plain_one(
     good = [run_of(problem, "Cycled"), run_of(problem, "Plateau"), run_of(problem, "Cycled", seed=1)]
     runs = [*good[:1], run_of(problem, "Bad"), *good[1:]]
     plain = train(problem, good)
+    monkeypatch.setattr("torch._inductor.config.compile_threads", 1)  # no processes that import torch first
     monkeypatch.setattr(
         stacked, "TensorProgram", lambda runs, run_steps, is_compiled: TensorProgram(runs, run_steps, is_compiled=True)
     )

@@ -599,9 +599,8 @@ def test_models_with_constant_buffers_are_stacked(new_problem: Builder) -> None:
 
 
 @pytest.mark.parametrize("dropout", [nn.Dropout, nn.Dropout1d], ids=lambda kind: kind.__name__)
-@pytest.mark.parametrize("compiled", [False, True], ids=["tensors", "compiled"])
 @pytest.mark.usefixtures("own_registries")
-def test_dropout_in_a_stack_is_that_of_the_loop(new_problem: Builder, dropout: type[nn.Module], compiled: bool) -> None:
+def test_dropout_in_a_stack_is_that_of_the_loop(new_problem: Builder, dropout: type[nn.Module]) -> None:
     """The same masks, also in the last batch, which a stack fills up."""
 
     class Dropping(nn.Module):
@@ -619,7 +618,8 @@ def test_dropout_in_a_stack_is_that_of_the_loop(new_problem: Builder, dropout: t
     def dropping(inputs: int, outputs: int) -> nn.Module:
         return Dropping(inputs, outputs)
 
-    assert_as_in_the_loop(new_problem(SCHEDULES, model={"name": "dropping"}, engine="compiled" if compiled else "tensors"))
+    given: dict[str, Any] = {"model": {"name": "dropping"}, "epochs": 4}
+    assert_as_in_the_loop(*(new_problem(SCHEDULES, engine=engine, **given) for engine in ENGINES))
 
 
 def test_dropout_masks_differ_between_runs_and_repeat_in_any_process(new_problem: Builder) -> None:
@@ -668,27 +668,25 @@ MODELS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("compiled", [False, True], ids=["tensors", "compiled"])
 @pytest.mark.parametrize("given", MODELS.values(), ids=MODELS)
 @pytest.mark.usefixtures("own_registries")
 def test_every_model_in_a_stack_is_that_of_the_loop(
-    new_problem: Builder, given: Mapping[str, Any], compiled: bool, caplog: pytest.LogCaptureFixture
+    new_problem: Builder, given: Mapping[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     register_dataset("tokens")(tokens)
     register_dataset("images")(images)
     optimizer = {"name": "AdamW", "lr": 0.01, "eps": 1e-3}
     with caplog.at_level(logging.WARNING):
         assert_as_in_the_loop(
-            new_problem(SCHEDULES, optimizer=optimizer, epochs=3, engine="compiled" if compiled else "tensors", **given)
+            *(new_problem(SCHEDULES, optimizer=optimizer, epochs=3, engine=engine, **given) for engine in ENGINES)
         )
     assert not caplog.records, "none of them falls back"
 
 
 @pytest.mark.parametrize("clip", [{"norm": 0.05}, {"value": 0.01}, {"norm": 1e6}], ids=str)
-@pytest.mark.parametrize("compiled", [False, True], ids=["tensors", "compiled"])
-def test_clipped_gradients_are_torchs(new_problem: Builder, clip: dict[str, float], compiled: bool) -> None:
-    problem = new_problem(SCHEDULES, model=MLP, clip=clip, engine="compiled" if compiled else "tensors")
-    assert_as_in_the_loop(problem)
+def test_clipped_gradients_are_torchs(new_problem: Builder, clip: dict[str, float]) -> None:
+    problem, compiled = (new_problem(SCHEDULES, model=MLP, clip=clip, engine=engine) for engine in ENGINES)
+    assert_as_in_the_loop(problem, compiled)
     unclipped = new_problem(SCHEDULES, model=MLP)
     run = run_of(problem, "Baseline")
     ours, free = (collect([run], loop.train(p, run, device=CPU, dtype=torch.float64)) for p in (problem, unclipped))
@@ -712,9 +710,8 @@ class Counted:
     [{"name": "SGD", "lr": 0.5, "momentum": 0.9, "weight_decay": 0.01}, {"name": "AdamW", "lr": 0.02, "weight_decay": 0.1}],
     ids=lambda given: str(given["name"]),
 )
-@pytest.mark.parametrize("compiled", [False, True], ids=["tensors", "compiled"])
 def test_schedule_free_competitors_beside_schedules(
-    new_problem: Builder, optimizer: dict[str, Any], compiled: bool, monkeypatch: pytest.MonkeyPatch
+    new_problem: Builder, optimizer: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Runs of two optimizers in one training, a live schedule among them, each as in the loop."""
     free: dict[str, dict[str, Any]] = {
@@ -723,24 +720,32 @@ def test_schedule_free_competitors_beside_schedules(
     }
     counted = Counted(merging.merged)
     monkeypatch.setattr("pipeline.engine.training.merged", counted)
-    problem = new_problem({**SCHEDULES, **free}, optimizer=optimizer, model=MLP, engine="compiled" if compiled else "tensors")
-    assert_as_in_the_loop(problem)
-    assert counted.trainings == [2], "the momentum is a run's own: all schedule-free runs are one stack"
+    schedules = {**SCHEDULES, **free}
+    problem, compiled = (new_problem(schedules, optimizer=optimizer, model=MLP, engine=engine) for engine in ENGINES)
+    assert_as_in_the_loop(problem, compiled)
+    assert counted.trainings == [2, 2], "the momentum is a run's own: all schedule-free runs are one stack"
     component = problem.optimizer_of(problem.schedules["Free"])
     assert component.name == f"{optimizer['name']}ScheduleFree"
     kept = {"lr": optimizer["lr"], "weight_decay": optimizer["weight_decay"]}
     assert {key: component.args[key] for key in kept} == kept
 
 
-def assert_as_in_the_loop(problem: Problem) -> None:
-    """All schedules of the problem, trained as the stages do, none of them run by run, against the plain loop."""
-    runs = [run_of(problem, label, seed) for seed in (1, 0) for label in problem.schedules]
+ENGINES = ("tensors", "compiled")
+
+
+def assert_as_in_the_loop(*problems: Problem) -> None:
+    """All schedules of the problem, trained as the stages do, none of them run by run, against the plain loop.
+
+    ``problems`` is the same one with each of several engines.
+    """
+    runs = [run_of(problems[0], label, seed) for seed in (1, 0) for label in problems[0].schedules]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "train", None)
-        ours = collect(runs, training.train(problem, runs, device=CPU, dtype=torch.float64))
+        ours = [collect(runs, training.train(each, runs, device=CPU, dtype=torch.float64)) for each in problems]
     for index, run in enumerate(runs):
-        theirs = collect([run], loop.train(problem, run, device=CPU, dtype=torch.float64))
-        assert_same_history(ours, index, theirs, tolerance=1e-10)
+        theirs = collect([run], loop.train(problems[0], run, device=CPU, dtype=torch.float64))
+        for each in ours:
+            assert_same_history(each, index, theirs, tolerance=1e-10)
 
 
 def test_forced_loop_is_the_stack_to_rounding(new_problem: Builder) -> None:

@@ -72,7 +72,7 @@ def test_mlflow_in_postgresql(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url("nowhere"))
     train_live("third")
     assert 'database "nowhere" does not exist' in told(caplog)
-    assert time.monotonic() - begun < 40
+    assert time.monotonic() - begun < 400  # ten times what it takes where all else is at work, too
     assert len(results.read_runs("third", "train")[0]) == len(describe())
 
 

@@ -29,9 +29,11 @@ def assert_same_numbers(one: History, other: History, tolerance: float) -> None:
         assert_close(numbers_of(one)[name], values, tolerance)
 
 
-@pytest.mark.parametrize("model", [{"name": "linear"}, MLP, {"name": "mlp", "hidden": [7, 5], "activation": "gelu"},
-                                   {"name": "mlp", "hidden": [4], "activation": "tanh"}], ids=str)  # fmt: skip
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+LINEAR, GELU, TANH = {"name": "linear"}, {**MLP, "hidden": [7, 5], "activation": "gelu"}, {**MLP, "activation": "tanh"}
+
+
+@pytest.mark.parametrize(("model", "dtype"), [*((model, torch.float32) for model in (LINEAR, MLP, GELU, TANH)),
+                                              *((model, torch.float64) for model in (LINEAR, GELU))], ids=str)  # fmt: skip
 def test_every_model_trains_as_with_tensors(new_problem: Builder, model: dict[str, Any], dtype: torch.dtype) -> None:
     """In float32 for one epoch: rounding parts them later on."""
     problem = new_problem(SCHEDULES, model=model)
@@ -41,9 +43,14 @@ def test_every_model_trains_as_with_tensors(new_problem: Builder, model: dict[st
     assert_same_numbers(train(problem, runs, dtype, make=LaneProgram), train(problem, runs, dtype), tolerance)
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
-def test_every_optimizer_trains_as_with_tensors(new_problem: Builder, optimizer: dict[str, Any]) -> None:
-    problem = new_problem(SCHEDULES, model={"name": "linear"}, optimizer=optimizer)
+FEWER = ("SGD-decay", "SGD-momentum", "SGD-dampening", "SGD-nesterov", "AdamW-betas", "Adam", "NAdam", "RMSprop",
+         "RMSprop-centered", "Adagrad")  # fmt: skip
+"""All that they compute is computed by another of their kind, too."""
+
+
+@pytest.mark.parametrize("optimizer", [name for name in OPTIMIZERS if name not in FEWER])
+def test_every_optimizer_trains_as_with_tensors(new_problem: Builder, optimizer: str) -> None:
+    problem = new_problem(SCHEDULES, model={"name": "linear"}, optimizer=OPTIMIZERS[optimizer])
     runs = [run_of(problem, label, seed) for label in GOOD for seed in range(2)]
     assert_same_numbers(train(problem, runs, make=LaneProgram), train(problem, runs), 1e-10)
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as f
 
+from pipeline.engine import compiler
 from pipeline.engine.code import code_fingerprint
 from pipeline.engine.lanes import source
 from pipeline.engine.lanes.products import block_of
@@ -20,6 +21,12 @@ from pipeline.engine.tensors import TensorProgram
 
 SAMPLES, FEATURES, RUNS = 6, 4, 5
 Step = Callable[[Tensor, Tensor, Tensor, Tensor], Any]
+
+
+@pytest.fixture(autouse=True)
+def quickly_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is tried here is the translation; the other tests compile as the stages do."""
+    monkeypatch.setattr(compiler, "FLAGS", (*compiler.FLAGS, "-O0"))
 
 
 @dataclass(frozen=True)
