@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.analysis.epochs import judged, last_or_best, sentence, turned
 from pipeline.analysis.statistics import compare
+from pipeline.analysis.summary import at_most
 from pipeline.analysis.tables import ProblemResults
 from pipeline.config.params import Epoch, ReportParams
 from pipeline.statistics.sequential import Plan
@@ -70,7 +71,7 @@ def test_a_table_and_a_sentence_say_where_the_verdict_would_turn(results: Proble
     assert not sentence(table[table["scheduler"] != "noisy"], "last")
     by_best, by_last = (ASKED.model_copy(update={"at": at}) for at in ("best", "last"))
     bound = table.set_index("scheduler")["bound_last"].to_dict()["noisy"]
-    told = f"whoever takes each run's last epoch, not its best, does better with base, by {100 * bound:.1f}% at most"
+    told = f"whoever takes each run's last epoch, not its best, does better with base, by {at_most(bound)} at most"
     assert turned(table, by_best, "default", "noisy") == told
     assert not turned(table.assign(bound_last=0.009), by_best, "default", "noisy"), "less than what matters"
     assert not turned(table, by_last, "default", "noisy")

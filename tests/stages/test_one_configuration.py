@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.analysis.summary import at_most
 from pipeline.commands.answer import lines_of
 from pipeline.config import files
 from pipeline.config.params import Params
@@ -63,7 +64,7 @@ def all_name_it(label: str, row: Any, chosen: Any) -> None:
     (answer,) = json.loads(Path("reports/answer.json").read_text("utf-8"))["problems"]
     use, cost, rate = answer["lines"]
     assert use.startswith(f"{label} with SGD, peak rate {float(f'{row.lr:.2g}'):.10g}")
-    bound = f"{100 * chosen['regret_bound']:.1f}%"
+    bound = at_most(float(chosen["regret_bound"]))
     assert bound in cost or cost.startswith(("nothing", "its loss is the lowest"))
     assert rate.startswith("anything from ") == np.isfinite(chosen["tolerance"])
     printed = " ".join("\n".join(lines_of({"problems": [answer], "next": []}, 80)).split())
