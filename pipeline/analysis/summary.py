@@ -16,6 +16,7 @@ from pipeline.analysis.script import Data
 from pipeline.analysis.statistics import CRITERION, Interval
 from pipeline.analysis.tables import ProblemResults
 from pipeline.config.components import Component
+from pipeline.config.wording import raised
 from pipeline.data.datasets import datasets
 from pipeline.problems.optimizers import optimizers
 from pipeline.statistics.comparison import Reason
@@ -86,7 +87,7 @@ def share(value: float | None) -> str:
 
 def at_most(value: float | None) -> str:
     """A bound as a share in percent, rounded up: what is told holds, too."""
-    return share(value if value is None or not math.isfinite(value) else math.ceil(round(1000 * value, 6)) / 1000)
+    return share(value if value is None or not math.isfinite(value) else raised(value))
 
 
 def short(value: float | None) -> str:

@@ -1,6 +1,7 @@
 """pydantic's errors in a user's words: what is wrong, what would be right."""
 
 import difflib
+import math
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -191,3 +192,8 @@ def in_bytes(size: float) -> str:
             return f"{size:.3g} {unit}"
         size /= 1000
     return f"{size:,.0f} GB" if size >= 999.5 else f"{size:.3g} GB"
+
+
+def raised(bound: float) -> float:
+    """A bound, as a share, up to the next tenth of a percent: what is told of it holds, too."""
+    return math.ceil(round(1000 * bound, 6)) / 1000

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.config import files
+from pipeline.config.wording import raised
 
 
 def notes(folder: Path, inputs: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
@@ -36,7 +37,7 @@ def _note(problem: str, label: str, seed: int, row: Mapping[Any, Any], answer: M
     told = f"**{label} is what to use for {problem}.**" if is_it else f"What to use for {problem} is **{answer['scheduler']}**."
     standing = "may be the best" if row["in_set"] else "is not the best"
     cost = "" if pd.isna(row["regret"]) else f"; about {row['regret']:.1%} more loss than the lowest mean"
-    bound = "" if pd.isna(row["regret_bound"]) else f", {row['regret_bound']:.1%} at the most"
+    bound = "" if pd.isna(row["regret_bound"]) else f", {raised(row['regret_bound']):.1%} at the most"
     against = "" if pd.isna(row["verdict"]) or not row["verdict"] else f"; against the baseline: {row['verdict']}"
     but = f"\n\nBut {answer['learned']}." if answer.get("learned") else ""
     return (

@@ -9,6 +9,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from pipeline.analysis.figures.canvas import INK, MUTED, SETTINGS, WIDTH, Panel, as_svg, plain, stacked, thinned
 from pipeline.analysis.figures.style import Styles
 from pipeline.config.arrays import Floats
+from pipeline.config.wording import raised
 
 ROW = 12.5  # points from one scheduler to the next
 SCHEDULE = 52.0  # points that the schedule is high
@@ -90,4 +91,4 @@ def _limit(costs: pd.DataFrame, chosen: str, matters: float) -> float:
 
 def _listed(costs: pd.DataFrame) -> str:
     rows = costs[["scheduler", "regret_bound"]].itertuples(index=False)
-    return ", ".join(f"{label} {100 * bound:.1f}%" if np.isfinite(bound) else f"{label} unknown" for label, bound in rows)
+    return ", ".join(f"{label} {raised(bound):.1%}" if np.isfinite(bound) else f"{label} unknown" for label, bound in rows)
