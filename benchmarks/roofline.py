@@ -81,6 +81,10 @@ def operations_of(problem: Problem) -> float:
 
 def _operations(node: fx.Node) -> Any:
     name = str(getattr(node.target, "__name__", node.target)).split(".")[0]
+    if name == "convolution_backward":
+        gradient, _, weight = (argument.meta["val"] for argument in node.args[:3])  # type: ignore[union-attr]
+        wanted: Any = node.args[-1]  # of pixels, weights and bias
+        return 2 * gradient.numel() * weight[0].numel() * sum(wanted[:2])
     result: Any = node.meta.get("val")
     if name in LOOKS or not isinstance(result, Tensor):
         return 0

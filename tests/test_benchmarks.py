@@ -40,6 +40,13 @@ def test_the_operations_of_a_step_are_those_counted_by_hand(params: Params) -> N
     assert products < roofline.operations_of(in_memory(params, "synthetic-linear")) < 1.5 * products
 
 
+def test_a_convolution_counts_for_the_gradients_of_its_weights_and_pixels_too() -> None:
+    """64 images of 8 x 8; the pixels of the first layer, which is data, have no gradient."""
+    first, second, head = 8 * 9 * 16, 16 * 8 * 9 * 4, 64 * 10  # terms: to 8 channels of 4 x 4, to 16 of 2 x 2, to 10 classes
+    products = 2 * 64 * (2 * first + 3 * second + 3 * head)
+    assert products < roofline.operations_of(in_memory(load_params(CATALOGUE), "images")) < 1.3 * products
+
+
 def test_a_step_moves_its_state_twice_and_its_share_of_the_batch(params: Params) -> None:
     state, batch = (10 * 2 + 2) * 4, 32 * 10 * 4
     assert roofline.bytes_of(in_memory(params, "synthetic-linear")) == pytest.approx(2 * state + batch * 10 / 1000)

@@ -1,7 +1,7 @@
 """Operations that torch itself does not break up, in operations that have a translation.
 
-A convolution is a choice of the pixels under each tap and a matrix product, and so are its gradients. The choices are the
-same for all runs, so that what belongs to the data alone is computed once for all lanes.
+A convolution is a product of its weights and the pixels under them, and so are its gradients. Where the pixels are is
+looked at, as windows of the padded image, and nothing is copied: see :mod:`pipeline.engine.lanes.products`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,10 +25,8 @@ def _convolution(
     output_padding: Ints, groups: int,
 ) -> Tensor:  # fmt: skip
     _refuse_unusual(x, transposed)
-    taps, shape = _taps(x.shape[2:], weight.shape[2:], stride, padding, dilation)
-    columns = _of_groups(_columns(x, taps), groups)
-    found = (_of_groups(weight, groups) @ columns).reshape(weight.shape[0], len(x), *shape).transpose(0, 1)
-    return found if bias is None else found + bias.reshape(-1, *(1 for _ in shape))
+    found = _multiplied(weight, _under_taps(x, weight.shape[2:], stride, padding, dilation), groups)
+    return found if bias is None else found + bias.reshape(-1, *(1 for _ in x.shape[2:]))
 
 
 def _convolution_backward(
@@ -36,53 +34,99 @@ def _convolution_backward(
     transposed: bool, output_padding: Ints, groups: int, output_mask: list[bool],
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:  # fmt: skip
     _refuse_unusual(x, transposed)
-    taps, _ = _taps(x.shape[2:], weight.shape[2:], stride, padding, dilation)
-    rows = gradient.transpose(0, 1).reshape(weight.shape[0], -1)
     of_x = of_weight = of_bias = None
     if output_mask[0]:
-        places = _places(taps, x[0, 0].numel())
-        if len(places[0]) <= len(taps[0]):  # as many products, and nothing to add up behind them
-            columns = _of_groups(_columns(gradient, places), groups)
-            of_x = (_turned(weight, groups) @ columns).reshape(x.shape[1], len(x), *x.shape[2:]).transpose(0, 1)
-        else:
-            of_columns = _of_groups(weight, groups).transpose(-2, -1) @ _of_groups(rows, groups)
-            of_x = _scattered(of_columns.reshape(x.shape[1], len(taps), len(x), -1), places, x)
+        of_x = _of_pixels(gradient, x, weight, stride, padding, dilation, groups)
     if output_mask[1]:
-        columns = _of_groups(_columns(x, taps), groups)
-        of_weight = (_of_groups(rows, groups) @ columns.transpose(-2, -1)).reshape(weight.shape)
+        places, taps = range(3, x.dim() + 1), range(x.dim() + 1, 2 * x.dim() - 1)
+        under = _in_groups(_under_taps(x, weight.shape[2:], stride, padding, dilation), groups)
+        of_each = [groups] if groups > 1 else []
+        columns = under.permute(1, 0, *places, 2, *taps).reshape(*of_each, gradient[:, 0].numel(), -1)
+        rows = _in_groups(gradient, groups).permute(1, 2, 0, *places).reshape(*of_each, len(weight) // groups, -1)
+        of_weight = (rows @ columns).reshape(weight.shape)
     if output_mask[2]:
-        of_bias = rows.sum(dim=1)
+        of_bias = gradient.sum(dim=[0, *range(2, x.dim())])
     return of_x, of_weight, of_bias
+
+
+def _of_pixels(
+    gradient: Tensor, x: Tensor, weight: Tensor, stride: Ints, padding: Ints, dilation: Ints, groups: int
+) -> Tensor:  # fmt: skip
+    """The gradient of the pixels: of those that lie a stride apart together, since the same taps reach them."""
+    turned = weight.reshape(groups, -1, *weight.shape[1:]).transpose(1, 2)  # groups, channels in and out of each, *taps
+    turned = turned.reshape(x.shape[1], -1, *weight.shape[2:])
+    counts = [-(-size // step) for size, step in zip(x.shape[2:], stride, strict=True)]
+    parts = []
+    for first in product(*map(range, stride)):
+        taps, seen, kernel, gaps = turned, gradient, [], []
+        for axis, (at, size, step, p, d) in enumerate(zip(first, counts, stride, padding, dilation, strict=True), start=2):
+            mine = [tap for tap in range(weight.shape[axis]) if (at + p - tap * d) % step == 0]
+            if not mine:
+                break
+            ahead = [(tap * d - at - p) // step for tap in mine]  # of a pixel, among its own, is the place it is seen from
+            every, apart = (mine[1] - mine[0], ahead[1] - ahead[0]) if len(mine) > 1 else (1, 1)
+            taps = aten.slice(taps, axis, mine[0], mine[-1] + 1, every).flip(axis)
+            seen = _padded(seen, axis, ahead[-1], size - ahead[0] - gradient.shape[axis])
+            kernel.append(len(mine))
+            gaps.append(apart)
+        is_reached = len(kernel) == len(counts)
+        under = _seen(seen, kernel, [1] * len(kernel), gaps) if is_reached else None
+        parts.append(x.new_zeros(*x.shape[:2], *counts) if under is None else _multiplied(taps, under, groups))
+    return _interleaved(parts, counts, stride, x)
+
+
+def _interleaved(parts: Sequence[Tensor], counts: Ints, stride: Ints, x: Tensor) -> Tensor:
+    """All pixels, of parts of them that lie a stride apart."""
+    dims = len(counts)
+    whole = parts[0]
+    if len(parts) > 1:
+        order = [axis for dim in range(2, 2 + dims) for axis in (dim, dim + dims)]
+        whole = torch.stack(list(parts), dim=-1).reshape(*whole.shape, *stride).permute(0, 1, *order)
+        whole = whole.reshape(*x.shape[:2], *(count * step for count, step in zip(counts, stride, strict=True)))
+    for axis, size in enumerate(x.shape[2:], start=2):
+        whole = whole.narrow(axis, 0, size)
+    return whole
+
+
+def _padded(x: Tensor, axis: int, before: int, behind: int) -> Tensor:
+    """With zeros along an axis; what is negative is cut off."""
+    return torch.constant_pad_nd(x, [0, 0] * (x.dim() - 1 - axis) + [before, behind])
+
+
+def _under_taps(x: Tensor, kernel: Ints, stride: Ints, padding: Ints, dilation: Ints) -> Tensor:
+    """The pixels under each tap of the kernel at each place of the result, (samples, channels, *places, *taps)."""
+    if any(padding):
+        x = torch.constant_pad_nd(x, [p for p in reversed(padding) for _ in range(2)])
+    return _seen(x, kernel, stride, dilation)
+
+
+def _seen(x: Tensor, kernel: Ints, stride: Ints, dilation: Ints) -> Tensor:
+    """Windows of that size over all places, (samples, channels, *places, *taps)."""
+    for axis, (k, step, d) in enumerate(zip(kernel, stride, dilation, strict=True)):
+        x = x.unfold(2 + axis, d * (k - 1) + 1, step)
+        x = x if d == 1 else x[..., ::d]
+    return x
+
+
+def _multiplied(weight: Tensor, under: Tensor, groups: int) -> Tensor:
+    """Weights (channels out, channels in of a group, *taps) by what is under them: (samples, channels out, *places)."""
+    samples, places = len(under), under.shape[2 : weight.dim()]
+    rows = weight.reshape(groups, len(weight) // groups, -1)
+    axes = range(3, 3 + len(places)), range(3 + len(places), 3 + 2 * len(places))
+    columns = _in_groups(under, groups).permute(0, 1, 2, *axes[1], *axes[0])
+    columns = columns.reshape(samples * groups, rows.shape[2], -1)
+    rows = rows.expand(samples, *rows.shape).reshape(samples * groups, *rows.shape[1:])
+    return torch.bmm(rows, columns).reshape(samples, len(weight), *places)
+
+
+def _in_groups(x: Tensor, groups: int) -> Tensor:
+    """(samples, groups, channels of each, …)."""
+    return x.reshape(len(x), groups, -1, *x.shape[2:])
 
 
 def _refuse_unusual(x: Tensor, transposed: bool) -> None:
     if transposed or x.dim() < 3:
         raise UntranslatableError("there is no translation into C of a transposed convolution")
-
-
-def _of_groups(values: Tensor, groups: int) -> Tensor:
-    """A matrix of channels, one for each group where there are several."""
-    return values.reshape(len(values), -1) if groups == 1 else values.reshape(groups, len(values) // groups, -1)
-
-
-def _taps(size: Any, kernel: Any, stride: Ints, padding: Ints, dilation: Ints) -> tuple[list[list[int]], tuple[int, ...]]:
-    """For each tap of the kernel, the pixel under it at each place of the result, -1 outside; and the result's shape."""
-    shape = tuple(
-        (s + 2 * p - d * (k - 1) - 1) // step + 1
-        for s, k, step, p, d in zip(size, kernel, stride, padding, dilation, strict=True)
-    )
-    taps = []
-    for tap in product(*map(range, kernel)):
-        pixels = []
-        for place in product(*map(range, shape)):
-            at = [i * step - p + t * d for i, step, p, t, d in zip(place, stride, padding, tap, dilation, strict=True)]
-            inside = all(0 <= a < s for a, s in zip(at, size, strict=True))
-            number = 0
-            for a, s in zip(at, size, strict=True):
-                number = number * s + a
-            pixels.append(number if inside else -1)
-        taps.append(pixels)
-    return taps, shape
 
 
 def _table(numbers: Table, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -92,36 +136,6 @@ def _table(numbers: Table, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
 
 def _numbers(table: Table) -> Table:
     return [[max(number, 0) for number in row] for row in table]
-
-
-def _columns(x: Tensor, taps: list[list[int]]) -> Tensor:
-    """The pixels under each tap at each place, (channels * taps, samples * places)."""
-    inside, index = _table(taps, x.dtype)
-    chosen = x.reshape(*x.shape[:2], -1)[:, :, index.flatten()]
-    chosen = chosen.reshape(*x.shape[:2], *index.shape) * inside
-    return chosen.permute(1, 2, 0, 3).reshape(x.shape[1] * len(taps), -1)
-
-
-def _places(taps: Table, pixels: int) -> Table:
-    """For each tap of the kernel, the place of the result for which each pixel is under it, -1 where there is none."""
-    place_of = [{pixel: place for place, pixel in enumerate(under)} for under in taps]
-    return [[found.get(pixel, -1) for pixel in range(pixels)] for found in place_of]
-
-
-def _turned(weight: Tensor, groups: int) -> Tensor:
-    """The weights of each input channel, for all output channels and taps."""
-    parts = weight.reshape(groups, len(weight) // groups, weight.shape[1], -1).transpose(1, 2)
-    return parts.reshape(*([] if groups == 1 else [groups]), weight.shape[1], -1)
-
-
-def _scattered(of_columns: Tensor, places: Table, x: Tensor) -> Tensor:
-    """The sum over the taps of what falls on each pixel; ``of_columns`` (channels, taps, samples, places of the result)."""
-    pixels, taps, last = len(places[0]), len(places), of_columns.shape[-1]
-    hits, _ = _table(places, of_columns.dtype)
-    number = torch.tensor([max(place, 0) + tap * last for tap, row in enumerate(places) for place in row])
-    flat = of_columns.transpose(1, 2).reshape(x.shape[1], len(x), -1)[:, :, number]
-    found = (flat.reshape(x.shape[1], len(x), taps, pixels) * hits).sum(dim=2)
-    return found.transpose(0, 1).reshape(x.shape)
 
 
 def _embedding_dense_backward(
@@ -362,15 +376,13 @@ def _adaptive_avg_pool_backward(gradient: Tensor, x: Tensor) -> Tensor:
 
 
 def _constant_pad_nd(x: Tensor, pad: Ints, value: float = 0) -> Tensor:
-    """Last axis first; what is negative is cut off."""
+    """Last axis first; what is negative is cut off, and the rest has a translation."""
+    if not pad or min(pad) >= 0:
+        return NotImplemented  # type: ignore[no-any-return]  # of this function: it is left as it is
     for number, (before, behind) in enumerate(zip(pad[::2], pad[1::2], strict=True)):
         axis = x.dim() - 1 - number
         x = x.narrow(axis, max(0, -before), x.shape[axis] - max(0, -before) - max(0, -behind))
-        sizes = [max(0, before), max(0, behind)]
-        ends = [x.new_full([*x.shape[:axis], size, *x.shape[axis + 1 :]], value) if size else None for size in sizes]
-        parts = [part for part in (ends[0], x, ends[1]) if part is not None]
-        x = torch.cat(parts, axis) if len(parts) > 1 else x
-    return x
+    return torch.constant_pad_nd(x, [max(0, edge) for edge in pad], value)
 
 
 def _select_backward(gradient: Tensor, sizes: Ints, dim: int, index: int) -> Tensor:

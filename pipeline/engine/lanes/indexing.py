@@ -86,6 +86,23 @@ def _sliced(args: list[Any], shape: Shape, kind: Kind) -> Value:
     return part
 
 
+def _windows(args: list[Any], shape: Shape, kind: Kind) -> Value:
+    """``unfold``: what lies in windows along an axis, as a last one."""
+    source, axis, _, step = args
+    axis %= len(source.shape)
+    seen: Value = source.view(
+        shape, lambda i: tuple(f"({j} * {step} + {i[-1]})" if a == axis else j for a, j in enumerate(i[:-1]))
+    )
+    return seen
+
+
+def _flipped(args: list[Any], shape: Shape, kind: Kind) -> Value:
+    source, axes = args
+    turned = {axis % len(shape) for axis in axes}
+    found: Value = source.view(shape, lambda i: tuple(f"({shape[a] - 1} - {j})" if a in turned else j for a, j in enumerate(i)))
+    return found
+
+
 def _spread(args: list[Any], shape: Shape, kind: Kind) -> Value:
     """``prims.broadcast_in_dim``: each dimension at a place of its own among those of the result."""
     source, _, places = args
@@ -212,16 +229,22 @@ def _joined(args: list[Any], shape: Shape, kind: Kind) -> Value:
 
 SAME = (aten.alias.default, aten.detach.default, aten.clone.default, aten.lift_fresh_copy.default)
 """Operations that give their operand."""
+RESHAPES = (
+    *(aten.view.default, aten._unsafe_view.default, aten.reshape.default, aten.unsqueeze.default),
+    *(aten.squeeze.default, aten.squeeze.dim, aten.squeeze.dims),
+)
+"""Operations that give the same elements in the same order."""
 VIEWS: dict[Any, Make] = {
     **dict.fromkeys((*SAME, aten.detach_.default), _same),
-    **dict.fromkeys((aten.view.default, aten._unsafe_view.default, aten.reshape.default, aten.unsqueeze.default), _reshaped),
-    **dict.fromkeys((aten.squeeze.default, aten.squeeze.dim, aten.squeeze.dims), _reshaped),
+    **dict.fromkeys(RESHAPES, _reshaped),
     **dict.fromkeys((aten.transpose.int, aten.t.default), _transposed),
     aten.expand.default: _expanded,
     prims.broadcast_in_dim.default: _spread,
     aten.permute.default: _permuted,
     aten.select.int: _selected,
     aten.slice.Tensor: _sliced,
+    aten.unfold.default: _windows,
+    aten.flip.default: _flipped,
 }
 """Operations that only look at their operand."""
 CONSTANTS: dict[Any, Make] = {

@@ -3,10 +3,12 @@
 What becomes of each element, such as the activation of a layer or the update of a parameter, is computed while it is there.
 """
 
-from collections.abc import Sequence
-from itertools import product
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise, product
+from math import prod
 
-from pipeline.engine.lanes.values import Index, Product, Value, permute
+from pipeline.engine.lanes.values import Index, Joined, Product, Value, permute
 
 LARGEST = 12
 """Rows and columns of a block at the most."""
@@ -16,29 +18,79 @@ ELEMENT = "element"
 """The name in C of the lanes of the element of the product that is being dealt with."""
 
 
+@dataclass(frozen=True)
+class _Axis:
+    """Loops over an axis: one for each size that it was joined of, outermost first."""
+
+    name: str
+    sizes: tuple[int, ...]
+
+    @classmethod
+    def of(cls, name: str, *sizes: tuple[int, ...]) -> "_Axis":
+        """An axis of two values, split wherever one of them is, if that can be."""
+        total = prod(sizes[0])
+        ends = sorted({prod(each[place:]) for each in sizes for place in range(len(each))} | {1})
+        steps = list(pairwise(ends))
+        return cls(name, tuple(b // a for a, b in reversed(steps)) if all(b % a == 0 for a, b in steps) else (total,))
+
+    @property
+    def last(self) -> int:
+        """How often the innermost loop goes round."""
+        return self.sizes[-1] if self.sizes else 1
+
+    @property
+    def loops(self) -> list[str]:
+        """All of them."""
+        return [_loop(f"{self.name}{place}", size) for place, size in enumerate(self.sizes)]
+
+    def cuts(self, block: int) -> list[tuple[list[str], int]]:
+        """The loops, the innermost over whole blocks and over the rest, each with its block's size."""
+        return [([*self.loops[:-1], over], count) for over, count in cuts(self._innermost, self.last, block)]
+
+    def at(self, number: int = 0) -> str:
+        """The index of the element so many behind where the innermost loop is."""
+        *outer, last = self.sizes or (1,)
+        inner = f"({self._innermost} + {number})" if number else self._innermost
+        return Joined.of([*((f"{self.name}{place}", size) for place, size in enumerate(outer)), (inner, last)])
+
+    @property
+    def _innermost(self) -> str:
+        return f"{self.name}{max(len(self.sizes) - 1, 0)}"
+
+
+def _loop(index: str, size: int) -> str:
+    return f"for (long {index} = 0; {index} < {size}; {index}++)"
+
+
 def multiplied(target: Value, value: Value, factors: Product, registers: int, *, exactly: bool = False) -> list[str]:
     """Statements that write ``value``, which follows from the product of the last two dimensions, to ``target``.
 
     The dimensions before them are loops. Of a factor that differs between runs a few rows (or columns) stay in the fastest
     memory while the other one, which is data, goes by.
     """
-    *batch, rows, columns = target.shape
-    outer = tuple(f"n{axis}" for axis in range(len(batch)))
-    lines = [f"for (long {i} = 0; {i} < {size}; {i}++)" for i, size in zip(outer, batch, strict=True)]
-    high, wide = block_of(rows, columns, registers)
-    lines.append("{")
-    for (over_rows, a), (over_columns, b) in product(cuts("i", rows, high), cuts("j", columns, wide)):
-        loops = [over_rows, over_columns] if factors.left.varying else [over_columns, over_rows]
-        lines += [*loops, *_block(target, value, factors, outer, (a, b), exactly=exactly)]
+    target, value = factors.seen(target), factors.seen(value)
+    left, right = factors.left, factors.right
+    batch = [_Axis.of(f"n{axis}_", left.sizes_of(axis), right.sizes_of(axis)) for axis in range(len(target.shape) - 2)]
+    rows, columns = _Axis.of("i", left.sizes_of(-2)), _Axis.of("j", right.sizes_of(-1))
+    inner = _Axis.of("k", left.sizes_of(-1), right.sizes_of(-2))
+    high, wide = block_of(rows.last, columns.last, registers)
+    outer, over_batch = tuple(axis.at() for axis in batch), [loop for axis in batch for loop in axis.loops]
+    is_shared = left.at((*outer, "i", "k")) == left.at((*("0" for _ in batch), "i", "k"))  # as weights are by all samples
+    lines = ["{"]
+    for (over_rows, a), (over_columns, b) in product(rows.cuts(high), columns.cuts(wide)):
+        loops = [*over_rows, *over_batch] if left.varying and is_shared else [*over_batch, *over_rows]
+        lines += [*loops, *over_columns] if left.varying else [*over_batch, *over_columns, *over_rows]
+        places = [rows.at(place) for place in range(a)], [columns.at(place) for place in range(b)]
+        lines += _block(target, value, factors, outer, *places, inner, exactly=exactly)
     return [*lines, "}"]
 
 
 def block_of(rows: int, columns: int, registers: int) -> tuple[int, int]:
-    """The block that fits into the registers, with a row of one factor and a column of the other, and reads the least."""
+    """The fastest block that fits into the registers, with a row (or column) of one factor and an element of the other."""
     fitting = [
         (a, b)
         for a, b in product(range(1, min(rows, LARGEST) + 1), range(1, min(columns, LARGEST) + 1))
-        if a * b + a + b < registers
+        if a * b + min(a, b) + 1 <= registers
     ]
 
     def cost(block: tuple[int, int]) -> int:
@@ -59,21 +111,23 @@ def cuts(index: str, size: int, block: int) -> list[tuple[str, int]]:
 
 
 def _block(
-    target: Value, value: Value, factors: Product, outer: Sequence[str], block: tuple[int, int], *, exactly: bool
-) -> list[str]:
-    left, right = factors.left, factors.right
-    high, wide = range(block[0]), range(block[1])
-    row, column = [f"(i + {a})" for a in high], [f"(j + {b})" for b in wide]
+    target: Value, value: Value, factors: Product, outer: Index, rows: list[str], columns: list[str], inner: _Axis, *,
+    exactly: bool,
+) -> list[str]:  # fmt: skip
+    """The elements of the result in these rows and columns."""
+    left, right, k = factors.left, factors.right, inner.at()
+    high, wide = range(len(rows)), range(len(columns))
     zero, lanes = ("vec {} = {{0}};", "ALL_LANES") if target.varying else ("real {} = 0;", "ONE_LANE")
 
     def written(a: int, b: int) -> str:
-        index, name = (*outer, row[a], column[b]), f"c{a}_{b}"
+        index, name = (*outer, rows[a], columns[b]), f"c{a}_{b}"
         # Through an array: a vector with a lane's number as index is slow in GCC.
         keep = f"real {ELEMENT}[LANES] __attribute__((aligned(64))); VEC({ELEMENT}, 0) = {name};"
         keep = keep if target.varying else f"const real {ELEMENT}[1] = {{{name}}};"
         return f"{{ {keep} {lanes} {{ {target.at(index)} = {value.at(index)}; }} }}"
 
-    def added(total: str, one: str, other: str) -> str:
+    def added(a: int, b: int) -> str:
+        total, one, other = f"c{a}_{b}", f"a{a}", f"b{b}"
         if not exactly:
             return f"{total} += {one} * {other};"
         if not target.varying:
@@ -84,14 +138,29 @@ def _block(
     return [
         "{",
         " ".join(zero.format(f"c{a}_{b}") for a in high for b in wide),
-        f"for (long k = 0; k < {left.shape[-1]}; k++) {{",
-        *(f"const {_type(left)} a{a} = {_element(left, (*outer, row[a], 'k'))};" for a in high),
-        *(f"const {_type(right)} b{b} = {_element(right, (*outer, 'k', column[b]))};" for b in wide),
-        " ".join(added(f"c{a}_{b}", f"a{a}", f"b{b}") for a in high for b in wide),
+        *inner.loops,
+        "{",
+        *_one_by_one(
+            [f"const {_type(left)} a{a} = {_element(left, (*outer, rows[a], k))};" for a in high],
+            [f"const {_type(right)} b{b} = {_element(right, (*outer, k, columns[b]))};" for b in wide],
+            added,
+        ),
         "}",
         *(written(a, b) for a in high for b in wide),
         "}",
     ]
+
+
+def _one_by_one(
+    left: Sequence[str], right: Sequence[str], write: Callable[[int, int], str]
+) -> Iterator[str]:  # fmt: skip
+    """Read the shorter side, then each of the other where it is multiplied: so that no more than one of these is at hand."""
+    is_left_first = len(left) < len(right)
+    first, other = (left, right) if is_left_first else (right, left)
+    yield from first
+    for n, read in enumerate(other):
+        products = (write(m, n) if is_left_first else write(n, m) for m in range(len(first)))
+        yield " ".join([read, *products])
 
 
 def _type(value: Value) -> str:
@@ -108,6 +177,7 @@ def multiplied_alone(target: Value, value: Value, factors: Product, registers: i
     Each element is the same sum in the same order as in a lane. The columns of the right factor that are dealt with lie side
     by side in a panel, filled up with 0, and are multiplied by one number of the left factor after the other.
     """
+    target, value = factors.seen(target), factors.seen(value)
     left, right = factors.left, factors.right
     *batch, rows, columns = target.shape
     if _cost(columns, rows, _turned(left), wide) < _cost(rows, columns, right, wide):

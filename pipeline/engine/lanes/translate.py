@@ -15,7 +15,7 @@ from torch import fx
 from torch._prims_common import ELEMENTWISE_TYPE_PROMOTION_KIND, elementwise_dtypes
 
 from pipeline.engine.compiler import Machine
-from pipeline.engine.lanes.indexing import CONSTANTS, OTHERS, SAME, VIEWS, Shape, literal
+from pipeline.engine.lanes.indexing import CONSTANTS, OTHERS, RESHAPES, SAME, VIEWS, Shape, literal
 from pipeline.engine.lanes.layers import layer_of
 from pipeline.engine.lanes.operations import FUNCTIONS, POINTWISE, REDUCTIONS, Pointwise, Reduction
 from pipeline.engine.lanes.products import ELEMENT, cuts, multiplied, multiplied_alone
@@ -40,7 +40,7 @@ WHOLE: dict[torch.dtype, Kind] = {torch.int64: "int", torch.int32: "int32", torc
 PRODUCTS = (aten.mm.default, aten.bmm.default)
 BEST = {aten.argmax.default: "is_before", aten.argmin.default: "is_behind"}
 VARIANCES = (aten.var.correction, prims.var.default)
-KNOWN = {*POINTWISE, *REDUCTIONS, *VIEWS, *OTHERS, *PRODUCTS, *BEST, *VARIANCES}
+KNOWN = {*POINTWISE, *REDUCTIONS, *VIEWS, *OTHERS, *PRODUCTS, *BEST, *VARIANCES, aten.constant_pad_nd.default}
 """Operations that have a translation."""
 OF_NO_MATTER = {"dtype", "layout", "device", "pin_memory", "memory_format", "non_blocking", "implicit", "sparse_grad"}
 """Arguments that say how the result lies in memory, or of what type it is, which is known from the result itself."""
@@ -142,7 +142,8 @@ class Translator:
         shape, kind = self._shape_and_kind(node)
         given = self._rounded(node) if target in CONSTANTS else _arguments(node)
         # Only what goes element by element can be done to a product before it is in memory.
-        args = [self._operand(argument, settled=target not in POINTWISE and target not in SAME) for argument in given]
+        is_settled = target not in POINTWISE and target not in (*SAME, *RESHAPES)
+        args = [self._operand(argument, settled=is_settled) for argument in given]
         return self._apply(node, args, shape, kind)
 
     def _settled(self, node: fx.Node, value: Value) -> Value:
@@ -206,6 +207,8 @@ class Translator:
             return make(args, shape, kind)
         if self._exactly and kind == "real" and (target in FUNCTIONS or target is aten.sigmoid.default):
             return self._of_vectors(target, converted(args[0], "real"))
+        if target is aten.constant_pad_nd.default:
+            return self._padded(args, shape, kind)
         if target in POINTWISE:
             operands = self._kind(_common(node)) if POINTWISE[target].compares else kind
             return _pointwise(POINTWISE[target], self._with_one_product(args, shape), shape, kind, operands)
@@ -242,6 +245,18 @@ class Translator:
             first += part.shape[axis]
         return result
 
+    def _padded(self, args: list[Any], shape: Shape, kind: Kind) -> Value:
+        """The operand in the midst of memory; around it, where nothing else is written, 0 from the start, or a number."""
+        source, pad, number = args
+        result = self._allocated(shape, kind, source.varying)
+        if number:
+            edge = literal(number, kind)
+            self._write(computed(shape, kind, varying=False, at=lambda index: edge), result)
+        before = [*([0] * (len(shape) - len(pad) // 2)), *reversed(pad[::2])]
+        inside = result.view(source.shape, lambda i: tuple(f"({j} + {n})" if n else j for j, n in zip(i, before, strict=True)))
+        self._write(converted(source, kind), inside)
+        return result
+
     def _with_one_product(self, args: list[Any], shape: Shape) -> list[Any]:
         """The operands, all products but the first that has the result's shape in memory."""
         pending = [a for a in args if isinstance(a, Value) and a.product]
@@ -256,7 +271,7 @@ class Translator:
         if consumer.target in PRODUCTS and value.vector:  # a choice of what is in memory, which is repeated many times there
             return value.size > LARGEST_COPY and not self._wide
         if consumer.op == "output":
-            return node in self._memory_of  # not a view of it, whose elements may lie elsewhere
+            return node in self._memory_of or value.product is not None  # not a view, whose elements may lie elsewhere
         seen = consumer.args[0] if consumer.target in REDUCTIONS else consumer if consumer.target in POINTWISE else None
         if not isinstance(seen, fx.Node):
             return False

@@ -4,7 +4,7 @@ Every tensor has a static shape. One that differs between runs is *varying*: eac
 per run (lane). All others are *uniform*: data that the runs of a replicate share.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Literal
@@ -12,6 +12,8 @@ from typing import Literal
 Kind = Literal["real", "int", "int32", "bool"]
 """Numbers of the training's own precision, whole numbers of 64 and of 32 bits, truth values."""
 Index = tuple[str, ...]
+Part = tuple[str, int]
+"""An index, and how many values it takes."""
 At = Callable[[Index], str]
 
 C_TYPES: dict[Kind, str] = {"real": "real", "int": "int64_t", "int32": "int32_t", "bool": "int"}
@@ -33,7 +35,8 @@ class Value:
     ``cheap`` values are computed anew wherever they are used. One that follows element by element from a ``product`` has
     elements only while that is being computed. What is ``is_constant`` follows from no input. Elements that ``lie_in_order``
     lie row by row in the memory at ``name``. ``vector`` gives all lanes of an element at once, of what is read from memory
-    wherever it is used. What ``is_natural`` is a whole number that is never below 0.
+    wherever it is used. What ``is_natural`` is a whole number that is never below 0. ``joined`` says of every axis which sizes
+    it was joined of, so that loops over these, and no divisions, find an element; empty where none was.
     """
 
     shape: tuple[int, ...]
@@ -48,13 +51,18 @@ class Value:
     lie_in_order: bool = False
     vector: At | None = None
     is_natural: bool = False
+    joined: tuple[tuple[int, ...], ...] = ()
 
     @property
     def size(self) -> int:
         """Number of elements."""
         return prod(self.shape)
 
-    def view(self, shape: Sequence[int], index: Callable[[Index], Index]) -> "Value":
+    def sizes_of(self, axis: int) -> tuple[int, ...]:
+        """Those that the axis was joined of; its own where it was not."""
+        return self.joined[axis] if self.joined else (self.shape[axis],)
+
+    def view(self, shape: Sequence[int], index: Callable[[Index], Index], joined: tuple[tuple[int, ...], ...] = ()) -> "Value":
         """The same elements under another shape; ``index`` maps an index of the view to one of this tensor."""
         at, place, vector = self.at, self.place, self.vector
         return replace(
@@ -64,15 +72,29 @@ class Value:
             place=None if place is None else lambda i: place(index(i)),
             lie_in_order=False,
             vector=None if vector is None else lambda i: vector(index(i)),
+            joined=joined,
         )
 
 
 @dataclass(frozen=True)
 class Product:
-    """A matrix product that is yet to be computed, of stored values."""
+    """A matrix product that is yet to be computed, of stored values; what follows from it may have another shape by now.
+
+    ``into`` maps an index of the product to one of that shape.
+    """
 
     left: Value
     right: Value
+    into: Callable[[Index], Index] = lambda index: index
+
+    def seen(self, value: Value) -> Value:
+        """What follows from the product, or the memory for it, in the product's own shape."""
+        return value.view((*self.left.shape[:-1], self.right.shape[-1]), self.into)
+
+    def reshaped(self, old: Sequence[int], new: Sequence[int]) -> "Product":
+        """The same for a result of the new shape."""
+        into = self.into
+        return replace(self, into=lambda index: reshaped(into(index), old, new))
 
 
 def stored(name: str, shape: Sequence[int], kind: Kind, varying: bool) -> Value:
@@ -115,14 +137,36 @@ def converted(value: Value, kind: Kind) -> Value:
     return replace(found, is_constant=value.is_constant)
 
 
+class Joined(str):
+    """The index of an axis that others were joined into, row by row: its number in C, and the ``parts`` to split it into."""
+
+    __slots__ = ("parts",)
+    parts: tuple[Part, ...]
+
+    @classmethod
+    def of(cls, parts: Iterable[Part]) -> str:
+        """One index of several; those that are joined themselves by their parts."""
+        flat = tuple(part for index, size in parts for part in parts_of(index, size) if part[1] != 1)
+        if len(flat) < 2:
+            return flat[0][0] if flat else "0"
+        terms, stride = [], 1
+        for index, size in reversed(flat):
+            if index != "0":
+                terms.append(index if stride == 1 else f"{index} * {stride}")
+            stride *= size
+        made = cls(f"({' + '.join(reversed(terms)) or 0})")
+        made.parts = flat
+        return made
+
+
+def parts_of(index: str, size: int) -> tuple[Part, ...]:
+    """What an index of an axis of that size can be split into."""
+    return index.parts if isinstance(index, Joined) else ((index, size),)
+
+
 def linear(index: Index, shape: Sequence[int]) -> str:
     """The number of the element at ``index`` in a tensor stored row by row."""
-    terms, stride = [], 1
-    for i, size in reversed(list(zip(index, shape, strict=True))):
-        if size != 1 and i != "0":
-            terms.append(i if stride == 1 else f"({i}) * {stride}")
-        stride *= size
-    return " + ".join(reversed(terms)) or "0"
+    return Joined.of(zip(index, shape, strict=True))
 
 
 def broadcast(value: Value, shape: Sequence[int]) -> Value:
@@ -137,7 +181,9 @@ def permute(value: Value, order: Sequence[int]) -> Value:
     """``aten.permute``."""
     order = [axis % len(value.shape) for axis in order]
     return value.view(
-        [value.shape[axis] for axis in order], lambda i: tuple(i[order.index(axis)] for axis in range(len(order)))
+        [value.shape[axis] for axis in order],
+        lambda i: tuple(i[order.index(axis)] for axis in range(len(order))),
+        tuple(value.joined[axis] for axis in order) if value.joined else (),
     )
 
 
@@ -146,24 +192,45 @@ def reshape(value: Value, shape: Sequence[int]) -> Value:
     if value.lie_in_order:
         found = stored(value.name, shape, value.kind, value.varying)
         return replace(found, is_constant=value.is_constant, is_natural=value.is_natural)
-    groups = _groups(value.shape, tuple(shape))
-
-    def index(new: Index) -> Index:
-        found = ["0"] * len(value.shape)
-        for old_axes, new_axes in groups:
-            whole = linear(tuple(new[a] for a in new_axes), [shape[a] for a in new_axes])
-            stride = prod(value.shape[a] for a in old_axes)
-            for place, axis in enumerate(old_axes):
-                stride //= value.shape[axis]
-                found[axis] = _digit(whole, stride, value.shape[axis], is_first=place == 0)
-        return tuple(found)
-
-    return value.view(shape, index)
+    sizes = {
+        new[0]: tuple(size for axis in old for size in value.sizes_of(axis))
+        for old, new in _groups(value.shape, tuple(shape))
+        if len(new) == 1
+    }
+    joined = tuple(sizes.get(axis, (size,)) for axis, size in enumerate(shape))
+    if value.product:
+        value = replace(value, product=value.product.reshaped(value.shape, shape))
+    return value.view(shape, lambda i: reshaped(i, shape, value.shape), joined)
 
 
-def _digit(number: str, stride: int, size: int, *, is_first: bool) -> str:
-    above = number if stride == 1 else f"(({number}) / {stride})"
-    return above if is_first else f"(({above}) % {size})"
+def reshaped(index: Index, old: Sequence[int], new: Sequence[int]) -> Index:
+    """Where the element at ``index`` of a tensor of the old shape is under the new one."""
+    found = ["0"] * len(new)
+    for old_axes, new_axes in _groups(tuple(old), tuple(new)):
+        parts = [part for axis in old_axes for part in parts_of(index[axis], old[axis])]
+        for axis in reversed(new_axes):
+            parts, below = _split(parts, new[axis])
+            found[axis] = Joined.of(below)
+    return tuple(found)
+
+
+def _split(parts: list[Part], size: int) -> tuple[list[Part], list[Part]]:
+    """Which of so many elements that follow each other it is, and which element of these."""
+    above, left = list(parts), size
+    below: list[Part] = []
+    while left > 1 and above:
+        index, count = above.pop()
+        if left % count == 0:
+            below.insert(0, (index, count))
+            left //= count
+        elif count % left == 0:
+            above.append((f"({index} / {left})", count // left))
+            below.insert(0, (f"({index} % {left})", left))
+            left = 1
+        else:  # none of them ends there
+            whole, total = Joined.of(parts), prod(count for _, count in parts)
+            return [(f"({whole} / {size})", total // size)], [(f"({whole} % {size})", size)]
+    return above, below
 
 
 def _groups(old: tuple[int, ...], new: tuple[int, ...]) -> list[tuple[list[int], list[int]]]:
