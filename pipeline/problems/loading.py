@@ -3,12 +3,14 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+import pandas as pd
+
 from pipeline.config import files
 from pipeline.config.problem_params import ProblemParams, ScriptParams
 from pipeline.config.schedules import Schedule
-from pipeline.problems import scripts
 from pipeline.problems.dataset import Dataset, splits_of
 from pipeline.problems.problem import Problem
+from pipeline.problems.scripts import Made, ScriptProblem
 
 _held: dict[str, Dataset] = {}
 """Datasets in memory, by their problem's name."""
@@ -31,7 +33,15 @@ def is_in_memory(name: str) -> bool:
 
 def load_problem(name: str, params: ProblemParams, schedules: Mapping[str, Schedule]) -> Problem:
     """The problem of that name with its data; :class:`pipeline.config.files.ResultsError` where that is not there yet."""
+    if name in _held:
+        return Problem.of(_held[name], params, schedules)
+    return problem_of(name, params, schedules, files.read_dataset(name), files.read_splits(name))
+
+
+def problem_of(
+    name: str, params: ProblemParams, schedules: Mapping[str, Schedule], data: pd.DataFrame, splits: pd.DataFrame
+) -> Problem:
+    """The problem with ``data`` and ``splits`` as the stage ``dataset`` makes them."""
     if isinstance(params, ScriptParams):
-        return scripts.load(name, params, schedules)
-    data = _held.get(name) or Dataset.of(name, files.read_dataset(name), splits_of(files.read_splits(name)))
-    return Problem.of(data, params, schedules)
+        return ScriptProblem.of(Made.of(name, data), params, schedules)
+    return Problem.of(Dataset.of(name, data, splits_of(splits)), params, schedules)

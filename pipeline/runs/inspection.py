@@ -23,7 +23,7 @@ from pipeline.problems.models import applied
 from pipeline.problems.optimizers import KINDS_SPARED, SCHEDULE_FREE, undecayed
 from pipeline.problems.problem import Problem
 from pipeline.problems.run import History
-from pipeline.problems.scripts import ScriptProblem
+from pipeline.problems.scripts import ScriptError, ScriptProblem, placed
 from pipeline.runs.traps import Followed, follow
 from pipeline.schedulers.registry import schedulers
 from pipeline.schedulers.replay import ScheduleError
@@ -63,23 +63,28 @@ def inspect(problem: Problem) -> list[Followed]:
     return followed
 
 
-def seeds_change_nothing(history: History) -> str:
-    """That runs of every scheduler came out alike to the last digit, whatever their seed; mostly nothing."""
+def seeds_change_nothing(problem: Problem, history: History) -> Iterator[str]:
+    """That runs of every scheduler came out alike to the last digit, whatever their seed; mostly nothing.
+
+    Of a script, which has to seed what it draws itself, it is a :class:`ScriptError`.
+    """
     losses = np.stack([history.curves.train_loss[-1], history.curves.validation_loss[-1]], axis=-1)
     labels = np.array([run.label for run in history.runs])
     own = [losses[(labels == label) & np.isfinite(losses).all(axis=-1)] for label in dict.fromkeys(labels)]
     repeated = [of_label for of_label in own if len(of_label) > 1]
     if repeated and all(len(np.unique(of_label, axis=0)) == 1 for of_label in repeated):
-        return f"all {len(repeated[0])} runs of a scheduler came out the same to the last digit, so that seeds change nothing"
-    return ""
+        told = f"all {len(repeated[0])} runs of a scheduler came out the same to the last digit, so that seeds change nothing"
+        if isinstance(problem, ScriptProblem):
+            raise ScriptError(placed(problem.name, problem.params.script, told, "seed every generator with trial.seed"))
+        yield f"{told}, and no interval says anything"
 
 
-@functools.singledispatch
 def absent_classes(problem: Problem, seeds: int) -> Iterator[str]:
     """What the headline metric makes of classes that the validation or the test part of some seed lacks; a line each."""
-    data, metric = problem.data, metrics[problem.metric_name]
-    if data.task != "classification" or problem.metric.whole is None or data.y.ndim > 1:
+    data = problem.data
+    if not problem.has_samples or data.task != "classification" or problem.metric.whole is None or data.y.ndim > 1:
         return
+    metric = metrics[problem.metric_name]
     parts = [getattr(data.split(seed), part) for seed in range(seeds) for part in ("validation", "test")]
     parts = [rows for rows in parts if len(rows)]  # there may be no test part
     counts = np.stack([np.bincount(data.y[rows], minlength=data.classes) for rows in parts])
@@ -96,12 +101,6 @@ def absent_classes(problem: Problem, seeds: int) -> Iterator[str]:
             f"{alone} of the {len(parts)} validation and test parts of {seeds} seeds have samples of one class only; there, "
             f"{metric.name} compares nothing and is left empty"
         )
-
-
-@absent_classes.register
-def _(problem: ScriptProblem, seeds: int) -> Iterator[str]:
-    """The script has the samples."""
-    yield from ()
 
 
 @functools.singledispatch

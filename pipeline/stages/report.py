@@ -9,6 +9,7 @@ import pandas as pd
 from pipeline import cli
 from pipeline.analysis.assembled import assemble, report_files
 from pipeline.analysis.choice import Choice, last
+from pipeline.analysis.constant import constant
 from pipeline.analysis.script import Data
 from pipeline.analysis.statistics import Overlap
 from pipeline.analysis.tables import VARIANTS, ProblemResults, gather
@@ -16,9 +17,7 @@ from pipeline.catalogue import CATALOGUE
 from pipeline.config import files
 from pipeline.config.files import REPORTS
 from pipeline.config.params import Params, load_params
-from pipeline.config.problem_params import ScriptParams
 from pipeline.engine.device import find_device
-from pipeline.problems.constant import constant
 from pipeline.problems.loading import is_in_memory, load_problem
 from pipeline.problems.run import Run, stream
 from pipeline.runs import results
@@ -83,13 +82,12 @@ def read(params: Params, name: str) -> ProblemResults:
     asked = params.seed_range
     if asked.least < asked.most:
         more |= {"plan": Plan(asked.least, asked.most)}
-    if not isinstance(entry, ScriptParams):
-        seeds = pd.concat([runs["seed"] for runs, _ in parts]).unique().tolist()
-        more |= {"constant": constant(whole, seeds)}
+    in_memory = is_in_memory(name)
     more |= {
+        "constant": constant(whole, pd.concat([runs["seed"] for runs, _ in parts]).unique().tolist()),
         "overlap": Overlap(**whole.overlap),
         "batches": whole.budget().steps_per_epoch,
-        "data": Data() if isinstance(entry, ScriptParams) else Data.of(whole.data, is_in_memory=is_in_memory(name)),
+        "data": Data.of(whole.data, is_in_memory=in_memory) if whole.has_samples else Data(has_own_loop=True),
     }
     return gather(name, entry, params.schedules(name), parts, **more)
 

@@ -230,6 +230,27 @@ def test_what_is_wrong_with_a_script_is_told_before_anything_is_spent(study: Stu
     assert not list((study.folder / "results").rglob("*"))
 
 
+def test_a_script_that_is_a_part_of_a_package_is_told_how_it_can_be_one(study: Study) -> None:
+    """And does as it is told it goes through."""
+    package = study.folder / "inputs/package"
+    package.mkdir()
+    for name in ("train.py", "part.py"):
+        (study.folder / "inputs" / name).rename(package / name)
+    (package / "train.py").write_text(SCRIPT.replace("import part", "from . import part"), "utf-8")
+    study.write(PARAMS.replace("train.py", "package/train.py"))
+    line = failure(study)
+    assert "ImportError: attempted relative import with no known parent package" in line
+    told = re.search(r"(runpy\.run_module\(.*\)), let script.path name that one, and script.inputs (\w+)$", line)
+    assert told, line
+    (study.folder / "inputs/start.py").write_text(f"import runpy\n\n{told[1]}\n", "utf-8")
+    study.write(PARAMS.replace("train.py", "start.py").replace("[table.csv]", f"[table.csv, {told[2]}]"))
+    assert study.run() == {"": 1}
+
+    shutil.copy(package / "train.py", study.folder / "inputs/train.py")
+    study.write(PARAMS)
+    assert failure(study).endswith("; it stands in no package: leave the dots out of what it imports")
+
+
 @pytest.mark.parametrize(("more", "told"), [(-1, 2), (1, 4)])
 def test_a_run_of_another_length_than_asked_for_is_none(study: Study, more: int, told: int) -> None:
     study.write(here=f"asked['rates'] *= 2\nasked['epochs'] += {more} if asked['label'] else 0\n")
