@@ -182,7 +182,7 @@ def selection(reruns: pd.DataFrame) -> pd.DataFrame:
     return _table(rows, ("scheduler", "studies", "searched", "again", "bias", "kept"))
 
 
-def budget_rates(sweep: pd.DataFrame, within: float = 0.05) -> pd.DataFrame:
+def budget_rates(sweep: pd.DataFrame) -> pd.DataFrame:
     """Rows of :data:`RATES`: the best peak rate at each budget, as :func:`widths` has it, and the ``end`` that it lies at.
 
     ``end`` is that of the rates that were tried at the budget, ``low`` or ``high``; empty inside.
@@ -191,7 +191,7 @@ def budget_rates(sweep: pd.DataFrame, within: float = 0.05) -> pd.DataFrame:
     rows = [
         (*epochs, *row, _end_of_grid(own[own["scheduler"] == row[0]]["lr"], row[1]))
         for epochs, own in _groups(rates, ["epochs"])
-        for row in widths(sensitivity(own), within).itertuples(index=False)
+        for row in widths(sensitivity(own)).itertuples(index=False)
     ]
     return _table(sorted(rows, key=lambda row: row[0]), RATES)
 

@@ -25,7 +25,7 @@ from pipeline.analysis.section import COLOURED, Figure, Notes, Section, section
 from pipeline.analysis.shown import FOLDS
 from pipeline.analysis.sure import multiplicity, population
 from pipeline.analysis.tables import Frames, ProblemResults, records
-from pipeline.config.params import Params, ReportParams
+from pipeline.config.params import Params
 from pipeline.config.problem_params import THE_SCRIPTS
 from pipeline.runs.executor import Workers
 from pipeline.runs.unsearched import unsearched
@@ -77,7 +77,7 @@ def render(report: Report, workers: Workers) -> tuple[str, dict[str, Markup]]:
          params.report)
         for results in report.problems
     ]  # fmt: skip
-    sections = list(workers.map(_section, parts))
+    sections = list(workers.map(section, *zip(*parts, strict=True)))
     across = _across(report.tables["comparison"], report.evidence, style)
     html = _environment().get_template("report.html.j2").render(
         sections=sections,
@@ -122,10 +122,6 @@ def _notes(asked: Params, results: ProblemResults, own: Frames) -> Notes:
 def style_of(problems: Iterable[ProblemResults]) -> Styles:
     """One look for each scheduler, the same in every figure of the report."""
     return figures.styles(list(dict.fromkeys(label for results in problems for label in results.labels)))
-
-
-def _section(part: tuple[ProblemResults, Frames, Frames, Choices, Answer, str, Notes, Styles, ReportParams]) -> Section:
-    return section(*part)
 
 
 def _across(comparison: pd.DataFrame, evidence: Frames, style: Styles) -> Across:

@@ -1,6 +1,7 @@
 """``compare``: which scheduler for a model and data that are at hand in Python, and how sure that is."""
 
 import contextlib
+import json
 import os
 import re
 import sys
@@ -22,10 +23,10 @@ from pipeline import cli
 from pipeline.analysis import page
 from pipeline.analysis.answer import Answer
 from pipeline.analysis.assembled import assemble
-from pipeline.analysis.choice import Choice, last
+from pipeline.analysis.choice import last
 from pipeline.analysis.configurations import configuration
 from pipeline.analysis.page import Report
-from pipeline.analysis.tables import markdown, readable
+from pipeline.analysis.tables import ProblemResults, markdown, readable
 from pipeline.catalogue import CATALOGUE
 from pipeline.comparing.given import NAME, CompareError, Data, called, dataset_of, registered, takes_no_arguments
 from pipeline.config import terminal
@@ -61,7 +62,7 @@ class Comparison:
     recommended: Mapping[str, Any] | None
     """The scheduler to use by its label, its ``name``, peak ``lr``, ``args`` in torch's numbers, and so on."""
     answer: Answer
-    """The same in words: ``answer.lines``."""
+    """The same in words: ``answer.titled``."""
     code: str
     """Optimizer and scheduler of what is recommended, to be pasted into a training loop."""
     report: Report
@@ -262,14 +263,14 @@ def _of_arguments(told: str, name: str) -> str:
 
 
 def _comparison(found: Report, names: Callable[[], AbstractContextManager[Any]]) -> Comparison:
-    (problem,), (chosen,), (answer,) = found.problems, found.choices.values(), found.answers.values()
+    (problem,), (answer,) = found.problems, found.answers.values()
     compared = found.tables["comparison"]
     return Comparison(
         problem.name,
         compared[compared["variant"] == problem.variants[-1]].set_index("scheduler", drop=False).rename_axis(None),
         problem.runs,
         problem.curves,
-        _recommended(found, last(chosen)),
+        _recommended(found, problem),
         answer,
         page.code(found, problem),
         found,
@@ -277,16 +278,14 @@ def _comparison(found: Report, names: Callable[[], AbstractContextManager[Any]])
     )
 
 
-def _recommended(found: Report, chosen: Choice) -> dict[str, Any] | None:
-    if chosen.scheduler is None:
-        return None
-    (problem,) = found.problems
-    of_label = configuration(found.params, problem, found.choices[problem.name], chosen.scheduler)
+def _recommended(found: Report, problem: ProblemResults) -> dict[str, Any] | None:
+    chosen = found.choices[problem.name]
+    of_label = configuration(found.params, problem, chosen, label) if (label := last(chosen).scheduler) else None
     if of_label is None:
         return None
     run = of_label.run
-    told = {"name": run["name"], "lr": float(run["lr"]), "args": YAML(typ="safe").load(run["resolved"])}
-    return {"scheduler": chosen.scheduler, **told, "warmup": int(run["warmup"]), "interval": run["interval"]}
+    told = {"scheduler": label, "name": run["name"], "lr": float(run["lr"]), "args": json.loads(run["resolved"])}
+    return {**told, "warmup": int(run["warmup"]), "interval": run["interval"]}
 
 
 def _readable(table: pd.DataFrame) -> pd.DataFrame:

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.analysis import summary
 from pipeline.analysis.assembled import assemble, report_files
-from pipeline.analysis.choice import choices
+from pipeline.analysis.choice import Choice, choices, last
 from pipeline.analysis.evidence import sensitivity, widths
 from pipeline.analysis.script import Data
 from pipeline.analysis.statistics import compare
@@ -32,18 +32,17 @@ NAN = float("nan")
 def sentences(params: Params, make_runs: MakeRuns, make_curves: MakeCurves) -> Callable[[Losses], str]:
     def say(losses: Losses) -> str:
         runs = make_runs(losses)
-        _, found = findings(params, runs, make_curves(runs, 2))
-        return " ".join([found[-1].headline, *found[-1].sentences])
+        return " ".join(summary.finding(*found_in(params, runs, make_curves(runs, 2))))
 
     return say
 
 
-def findings(params: Params, runs: pd.DataFrame, curves: pd.DataFrame) -> tuple[ProblemResults, list[summary.Finding]]:
-    """The results that these runs are, and what is found in them."""
+def found_in(params: Params, runs: pd.DataFrame, curves: pd.DataFrame) -> tuple[ProblemResults, pd.DataFrame, str, Choice]:
+    """The results that these runs are, how they compare with the baseline, and what is chosen."""
     results = gather("P", params.problems["P"], ["base"], [(runs, curves)])
     compared = compare(runs, "base")
     chosen = choices(results, compared, widths(sensitivity(results.sweep)), "base", 0.01)
-    return results, summary.findings(results, compared, "base", chosen)
+    return results, compared, "base", last(chosen)
 
 
 @pytest.mark.parametrize(
@@ -97,9 +96,9 @@ def test_fresh_seeds_are_not_counted_beside_those_of_the_studies(
 ) -> None:
     runs = make_runs({(variant, "base"): [0.5, 0.6, 0.7] for variant in ("default", "recommended")})
     runs.loc[runs["variant"] == "recommended", "seed"] += 1000
-    results, found = findings(params, runs, make_curves(runs, 2))
+    results, compared, baseline, chosen = found_in(params, runs, make_curves(runs, 2))
     assert summary.conditions(results)["Seeds"] == "3 seeds, each with a split of its own"
-    assert "3 seeds, each with a split of its own" in summary.verdict(results, found)
+    assert "3 seeds, each with a split of its own" in summary.verdict(results, compared, baseline, chosen)
     assert "Confirmed on" not in summary.conditions(results)
 
 
