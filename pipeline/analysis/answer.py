@@ -25,7 +25,6 @@ from pipeline.analysis.summary import (
     called,
     count,
     elsewhere,
-    listing,
     rounded,
     share,
     short,
@@ -33,6 +32,7 @@ from pipeline.analysis.summary import (
 )
 from pipeline.analysis.tables import ProblemResults, Row, records
 from pipeline.config.schedules import Schedule
+from pipeline.config.wording import listing
 from pipeline.schedulers.registry import schedulers
 from pipeline.schedulers.replay import monitored
 from pipeline.statistics import unpaired

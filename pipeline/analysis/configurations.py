@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.analysis.choice import Choices, last, typical
-from pipeline.analysis.snippet import snippet
 from pipeline.analysis.tables import ProblemResults, records
 from pipeline.config.params import Params
 
@@ -26,12 +25,6 @@ def configuration(params: Params, problem: ProblemResults, found: Choices, label
         run = run or typical(problem, variant, label)
     rows = records(problem.runs[problem.runs["run"] == run])
     return Configuration(rows[0], _warmup(params, problem, rows[0])) if rows else None
-
-
-def snippet_of(params: Params, problem: ProblemResults, found: Choices, label: str) -> str:
-    """The lines to paste of a label's configuration, as at the top of its file; empty where there is none."""
-    of_label = configuration(params, problem, found, label)
-    return snippet(problem.params, of_label.run, problem.batches, of_label.warmup) if of_label else ""
 
 
 def _warmup(params: Params, problem: ProblemResults, run: Mapping[str, Any]) -> int | str:

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pandas as pd
 
+from pipeline.analysis.ends import FEW
 from pipeline.analysis.statistics import CRITERION, compare
 from pipeline.analysis.summary import at_most
 from pipeline.analysis.tables import ProblemResults
@@ -28,7 +29,6 @@ COLUMNS = (
     "bound_last",
     "bound_best",
 )
-FEW = 3
 _FIGURES = [CRITERION, "validation_metric"]
 
 

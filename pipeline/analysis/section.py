@@ -15,6 +15,7 @@ from pipeline.analysis.figures import Panel, Styles
 from pipeline.analysis.statistics import CRITERION, finished
 from pipeline.analysis.tables import Frames, Measure, ProblemResults, Recommendation, recommendations, records
 from pipeline.config.params import ReportParams
+from pipeline.config.wording import listing
 
 COLOURED = 5
 """Schedulers that are in colour at a time; all others are grey until they are chosen."""
@@ -112,7 +113,7 @@ def section(
         evidence={fold: shown.tables(fold, told, labels) for fold in shown.FOLDS},
         notes=notes,
         traps=results.all_traps,
-        digests=summary.listing(sorted(str(digest) for digest in results.runs["dataset"].unique())),
+        digests=listing(sorted(str(digest) for digest in results.runs["dataset"].unique())),
         metric=results.metric,
     )
 

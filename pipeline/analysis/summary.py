@@ -10,12 +10,12 @@ from typing import Any
 import pandas as pd
 
 from pipeline.analysis.choice import Choice
-from pipeline.analysis.ends import ends, warning
+from pipeline.analysis.ends import FEW, ends, warning
 from pipeline.analysis.script import Data
 from pipeline.analysis.statistics import CRITERION, Interval
 from pipeline.analysis.tables import ProblemResults
 from pipeline.config.components import Component
-from pipeline.config.wording import raised
+from pipeline.config.wording import listing, raised
 from pipeline.data.datasets import datasets
 from pipeline.problems.optimizers import optimizers
 from pipeline.statistics.comparison import Reason
@@ -23,8 +23,6 @@ from pipeline.statistics.comparison import Reason
 MISSING = "\N{EN DASH}"
 NOTHING = "No run finished: every scheduler diverged on every seed."
 UNBOUNDED = "its loss is the lowest, but these runs cannot tell how much better another may be"
-FEW = 3
-"""Schedulers that a sentence names; of more it says how many."""
 PACKAGES = ("torch", "optuna")
 """Those that decide what is trained; the report's last section names the others."""
 _MINUS = "\N{MINUS SIGN}"
@@ -99,11 +97,6 @@ def factor(value: float) -> str:
     """By how much a rate may be wrong, never more than it is: two digits, rounded down."""
     digits = 10.0 ** (1 - math.floor(math.log10(value)))
     return f"{math.floor(value * digits) / digits:.10g}"
-
-
-def listing(names: Sequence[str]) -> str:
-    """Names as one speaks them: ``a``, ``a and b``, ``a, b and c``."""
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def verdict(results: ProblemResults, comparison: pd.DataFrame, baseline: str, chosen: Choice) -> str:

@@ -127,9 +127,9 @@ def planned(params: Params, name: str, ahead: set[str], device: torch.device, pr
     """What is ahead of the problem of that name."""
     stages = [stage for stage in RUNS if f"{stage}@{name}" in ahead]
     if not stages:
-        return ProblemPlan(_loaded(params, name), {}, None, 0)
+        return ProblemPlan(load_problem(params, name), {}, None, 0)
     terminal.doing(f"plan: {name}: what is wanted, and what it costs")
-    problem = problem_made(params, name, tell=lambda line: None) if f"dataset@{name}" in ahead else _loaded(params, name)
+    problem = problem_made(params, name, tell=lambda line: None) if f"dataset@{name}" in ahead else load_problem(params, name)
     work = dict(wanted(params, problem, stages, device))
     if not sum(found.most for works in work.values() for found in works):
         return ProblemPlan(problem, work, None, 0)
@@ -137,10 +137,6 @@ def planned(params: Params, name: str, ahead: set[str], device: torch.device, pr
     share = trials / (len(problem.schedules) * seeds * params.tune.trials)
     asking = asking_seconds(problem, params.tune, seeds, processes) * share if share else 0
     return ProblemPlan(problem, work, cost(problem, device, processes), asking)
-
-
-def _loaded(params: Params, name: str) -> Problem:
-    return load_problem(name, params.problem(name), params.schedules(name))
 
 
 def wanted(params: Params, problem: Problem, stages: Sequence[str], device: torch.device) -> Iterator[tuple[str, list[Work]]]:

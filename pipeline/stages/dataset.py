@@ -31,8 +31,7 @@ def main(problem_name: str) -> None:
 
 def problem_made(params: Params, problem_name: str, tell: Tell = terminal.tell) -> Problem:
     """The problem as it will be once this stage has run."""
-    entry, schedules = params.problem(problem_name), params.schedules(problem_name)
-    return problem_of(problem_name, entry, schedules, *tables(params, problem_name, tell))
+    return problem_of(params, problem_name, *tables(params, problem_name, tell))
 
 
 def tables(params: Params, problem_name: str, tell: Tell = terminal.tell) -> Tables:

@@ -57,7 +57,7 @@ def champion(params: Params, problem: ProblemResults, chosen: Choice) -> bytes:
     if run_of(kept) == chosen.run:
         return kept
     row = problem.runs[problem.runs["run"] == chosen.run].iloc[0]
-    whole = load_problem(problem.name, problem.params, params.schedules(problem.name))
+    whole = load_problem(params, problem.name)
     schedules = whole.schedules if chosen.variant == "default" else results.read_schedules(problem.name)
     of_stream, label = stream("final", int(row["stream"])), str(row["scheduler"])
     run = Run(label, schedules[label], int(row["seed"]), int(row["epochs"]), of_stream, at=params.report.at)
@@ -66,8 +66,7 @@ def champion(params: Params, problem: ProblemResults, chosen: Choice) -> bytes:
 
 def read(params: Params, name: str) -> ProblemResults:
     """The results of a problem: of stage train, and of stages tune, confirm and sweep where they have been run."""
-    entry = params.problem(name)
-    whole = load_problem(name, entry, params.schedules(name))
+    whole = load_problem(params, name)
     dataset = whole.data.digest
     tuned, confirmed, swept = (files.stage_path(name, s, "runs.parquet").exists() for s in ("tune", "confirm", "sweep"))
     there = {"train": True, "tune": tuned, "confirm": confirmed}
@@ -89,7 +88,7 @@ def read(params: Params, name: str) -> ProblemResults:
         "batches": whole.budget().steps_per_epoch,
         "data": Data.of(whole.data, is_in_memory=in_memory) if whole.has_samples else Data(has_own_loop=True),
     }
-    return gather(name, entry, params.schedules(name), parts, **more)
+    return gather(name, params.problem(name), params.schedules(name), parts, **more)
 
 
 def forget(folder: Path, written: set[Path]) -> None:

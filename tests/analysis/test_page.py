@@ -1,5 +1,7 @@
 """The sentences that sum the numbers up, and the page's care with what users write."""
 
+import ast
+import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -185,6 +187,21 @@ def test_without_a_sweep_its_tables_are_there_and_empty(params: Params, make_run
         table = pd.read_csv(BytesIO(written[f"evidence/{name}.csv"]))
         assert len(table) == 0
         assert len(table.columns) > 5
+
+
+@pytest.mark.parametrize(("has_own_loop", "following"), [(False, "try it: python"), (True, "paste it:")])
+def test_where_nothing_is_learned_the_file_to_take_says_so_at_its_head(
+    params: Params, make_runs: MakeRuns, make_curves: MakeCurves, has_own_loop: bool, following: str
+) -> None:
+    runs = make_runs({("default", "base"): [0.5, 0.6, 0.7, 0.8], ("default", "A"): [0.9, 1.1, 1.2, 1.2]})
+    same = pd.DataFrame({"seed": range(4), "validation_loss": 0.6, "validation_metric": 0.4})
+    more = {"constant": same, "data": Data(has_own_loop=has_own_loop)}
+    results = gather("P", params.problems["P"], ["base", "A"], [(runs, make_curves(runs, 2))], **more)
+    written = report_files(assemble(params, [results]))
+    head, other = (" ".join((ast.get_docstring(ast.parse(written[f"best/{name}.py"])) or "").split()) for name in ("P", "P/A"))
+    assert "But nothing is learned: validation loss (0.6500) and accuracy (35.0%), no better than the same answer" in head
+    assert "is learned" not in other
+    assert json.loads(written["answer.json"])["next"][0] == f"{following} reports/best/P.py"
 
 
 @pytest.mark.usefixtures("few_draws")

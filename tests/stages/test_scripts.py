@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +17,7 @@ import pytest
 from pipeline.catalogue import CATALOGUE
 from pipeline.config.errors import PipelineError
 from pipeline.config.params import load_params
-from pipeline.config.problem_params import ProblemParams, Script
-from pipeline.config.schedules import Schedule
+from pipeline.config.problem_params import Script
 from pipeline.problems.loading import load_problem
 from pipeline.problems.scripts import digests
 from pipeline.schedulers.replay import trace
@@ -140,7 +139,7 @@ def test_a_script_goes_from_params_to_a_report_and_trains_no_run_twice(
 
     # What was used is what is replayed for all other problems, and what the stages ask for is what is reported.
     params = load_params(CATALOGUE)
-    problem = load_problem("toy", params.problem("toy"), params.schedules("toy"))
+    problem = load_problem(params, "toy")
     curves = pd.read_parquet(study.folder / "results/toy/train/curves.parquet")
     for label, schedule in problem.schedules.items():
         expected = trace(schedule, problem.optimizers_for(schedule), problem.lr, problem.budget()).lr[::2]
@@ -309,21 +308,16 @@ def test_what_splits_have_in_common_is_said_in_params(study: Study, capsys: pyte
     study.write(resampled)
     study.run()
     assert "have in common is not known" in capsys.readouterr().err
-    plain = load_problem("toy", *of_toy())
+    plain = load_problem(load_params(CATALOGUE), "toy")
     study.write(resampled.replace("timeout: 20", "timeout: 20, overlap: 25%"))
     study.run()
     assert "in common" not in capsys.readouterr().err
-    declared = load_problem("toy", *of_toy())
+    declared = load_problem(load_params(CATALOGUE), "toy")
     assert (plain.overlap["validation"], declared.overlap["validation"]) == (0.0, 0.25)
     assert plain.fingerprint == declared.fingerprint
     assert "has a script.overlap, and all seeds have one split" in refused(
         study, [("timeout: 20", "timeout: 20, overlap: 25%")]
     )
-
-
-def of_toy() -> tuple[ProblemParams, Mapping[str, Schedule]]:
-    params = load_params(CATALOGUE)
-    return params.problem("toy"), params.schedules("toy")
 
 
 def refused(study: Study, changes: Sequence[tuple[str, str]]) -> str:
