@@ -16,19 +16,9 @@ from pipeline.analysis.tables import ProblemResults
 from pipeline.config.params import Epoch, ReportParams
 
 COLUMNS = (
-    "variant",
-    "scheduler",
-    "last",
-    "best",
-    "lower",
-    "epoch",
-    "verdict_last",
-    "verdict_best",
-    "in_set_last",
-    "in_set_best",
-    "bound_last",
-    "bound_best",
-)
+    "variant", "scheduler", "last", "best", "lower", "epoch", "verdict_last", "verdict_best", "in_set_last", "in_set_best",
+    "bound_last", "bound_best",
+)  # fmt: skip
 _FIGURES = [CRITERION, "validation_metric"]
 
 
