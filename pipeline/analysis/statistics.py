@@ -22,17 +22,7 @@ from scipy.stats import trim_mean
 
 from pipeline.config.arrays import Floats
 from pipeline.statistics.comparison import MATTERS, against, best
-from pipeline.statistics.components import (
-    LEVEL,
-    Estimate,
-    Losses,
-    differences,
-    estimate,
-    level,
-    nested,
-    split_means,
-    steadied,
-)
+from pipeline.statistics.components import LEVEL, Estimate, Losses, differences, estimate, level, nested, split_means, steadied
 from pipeline.statistics.sequential import Plan
 
 CONFIDENCE = 1 - LEVEL

@@ -33,12 +33,7 @@ from pipeline.config.problem_params import Clipping, ProblemParams, Resources, S
 from pipeline.config.registry import STRICT
 from pipeline.config.schedules import Average, Label, Schedule, Schedules
 from pipeline.config.spaces import PeakRates, Range
-from pipeline.config.units import (
-    Length,
-    Percentage,
-    ShareUnit,
-    share_of,
-)
+from pipeline.config.units import Length, Percentage, ShareUnit, share_of
 from pipeline.config.wording import in_words, mistake, suggestion
 
 PARAMS_FILE = Path("params.yaml")

@@ -4,22 +4,12 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    Field,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from pipeline.config.components import Component, ComponentOf, as_list, nested
 from pipeline.config.registry import STRICT
 from pipeline.config.schedules import Schedules
-from pipeline.config.units import (
-    Percentage,
-)
+from pipeline.config.units import Percentage
 from pipeline.config.wording import is_path, mistake
 
 IGNORED = -100

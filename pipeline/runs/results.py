@@ -104,10 +104,9 @@ def _read(problem: str, stage: str, name: str, columns: Sequence[str], dataset: 
     return found
 
 
-def _unusable(problem: str, stage: str, name: str, wrong: object) -> ResultsError:
+def _unusable(problem: str, stage: str, name: str, wrong: str) -> ResultsError:
     """A file is not as its stage wrote it, or cannot be read."""
-    why = f"cannot be read ({wrong})" if isinstance(wrong, Exception) else wrong
-    return ResultsError(f"{stage_path(problem, stage, name)} {why}; `dvc repro -f -s {stage}@{problem}` writes it anew")
+    return ResultsError(f"{stage_path(problem, stage, name)} {wrong}; `dvc repro -f -s {stage}@{problem}` writes it anew")
 
 
 def read_weights(problem: str, stage: str) -> bytes:
@@ -115,7 +114,7 @@ def read_weights(problem: str, stage: str) -> bytes:
     try:
         return stage_path(problem, stage, "weights.safetensors").read_bytes()
     except OSError as error:
-        raise _unusable(problem, stage, "weights.safetensors", error) from None
+        raise _unusable(problem, stage, "weights.safetensors", f"cannot be read ({error})") from None
 
 
 def run_of(weights: bytes) -> str:
@@ -174,7 +173,7 @@ def read_findings(problem: str) -> list[dict[str, Any]]:
     try:
         found = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise _unusable(problem, "train", "findings.json", error) from None
+        raise _unusable(problem, "train", "findings.json", f"cannot be read ({error})") from None
     refuse_foreign(path, found.get(SIGNED) if isinstance(found, dict) else None, f"train@{problem}")
     findings: list[dict[str, Any]] = found["findings"]
     return findings

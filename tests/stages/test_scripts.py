@@ -15,6 +15,8 @@ import psutil
 import pytest
 
 from pipeline.catalogue import CATALOGUE
+from pipeline.commands import check as look
+from pipeline.commands import schedulers
 from pipeline.config.errors import PipelineError
 from pipeline.config.params import load_params
 from pipeline.config.problem_params import Script
@@ -349,6 +351,15 @@ def test_a_mistake_in_params_is_told_with_its_place(study: Study, old: str, new:
     line = refused(study, [(old, new)])
     assert line.startswith("params.yaml:")
     assert words in line
+
+
+def test_commands_look_at_its_schedules_before_any_stage_has_run(study: Study, capsys: pytest.CaptureFixture[str]) -> None:
+    schedulers.main([])
+    assert "toy: 3 epochs of 2 batches, learning rate 0.1" in capsys.readouterr().out
+    study.write(PARAMS.replace("args: {step_size: 50%}", "name: ReduceLROnPlateau"))
+    with pytest.raises(PipelineError, match="is handed all rates before it begins"):
+        look.main()
+    assert not list(study.folder.glob("data/*"))
 
 
 def test_arguments_and_environment_are_what_a_script_expects(study: Study) -> None:
