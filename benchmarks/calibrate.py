@@ -83,7 +83,7 @@ def studies() -> tuple[Cases, Cases]:
     tuned, recommended = {}, {}
     with inside(scratch("calibrate")) as loaded, executor() as workers:
         for name in loaded.problems:
-            problem = load_problem(name, loaded.problem(name), loaded.schedules(name))
+            problem = load_problem(loaded, name)
             found = rerun(problem, search(problem, loaded.tune, TUNED, CPU, lambda _: None, workers), CPU, workers)
             won = losses_of(problem, winners(found, problem.params.epochs), workers).reshape(len(LABELS), TUNED, -1)
             tuned[name] = dict(zip(LABELS, won, strict=True))

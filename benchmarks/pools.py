@@ -163,7 +163,7 @@ def _loaded(name: str) -> tuple[Params, Problem]:
     params = load_params(CATALOGUE)
     if not Path(f"data/{name}.parquet").exists():
         dataset.main(name)
-    return params, load_problem(name, params.problem(name), params.schedules(name))
+    return params, load_problem(params, name)
 
 
 def _as_written(size: Size) -> dict[str, float]:

@@ -140,7 +140,7 @@ def test_a_study_of_an_example_from_params_to_the_report(
     answer.main()
     assert capfd.readouterr().out.startswith("it\n  use   ")
     params = load_params(CATALOGUE)
-    problem = load_problem("it", params.problem("it"), params.schedules("it"))
+    problem = load_problem(params, "it")
     curves = pd.read_parquet("results/it/train/curves.parquet")
     assert set(curves["scheduler"]) == {"ConstantLR", "LinearDecay"}
     for label, schedule in problem.schedules.items():

@@ -17,9 +17,22 @@ from pipeline.analysis.choice import Choice, simplest_first
 from pipeline.analysis.ends import ends, warning
 from pipeline.analysis.learned import learned
 from pipeline.analysis.statistics import CRITERION, matrices
-from pipeline.analysis.summary import MISSING, at_most, called, count, elsewhere, listing, rounded, share, short, unusual
+from pipeline.analysis.summary import (
+    MISSING,
+    NOTHING,
+    UNBOUNDED,
+    at_most,
+    called,
+    count,
+    elsewhere,
+    rounded,
+    share,
+    short,
+    unusual,
+)
 from pipeline.analysis.tables import ProblemResults, Row, records
 from pipeline.config.schedules import Schedule
+from pipeline.config.wording import listing
 from pipeline.schedulers.registry import schedulers
 from pipeline.schedulers.replay import monitored
 from pipeline.statistics import unpaired
@@ -28,7 +41,6 @@ from pipeline.statistics.components import level
 
 CLOSEST = "the runner-up"
 SIMPLEST = "the simplest other scheduler"
-NOTHING = "No run finished: every scheduler diverged on every seed."
 
 
 @dataclass(frozen=True)
@@ -91,22 +103,21 @@ class Answer:
         return ", ".join(f"{other.scheduler} ({other.what}) {other.words}" for other in self.alternatives)
 
     @property
-    def lines(self) -> list[str]:
-        """What to use; what it may cost; how wrong the rate may be, and what else costs."""
-        if self.scheduler is None:
-            return [self.use, "lower the rates in params.yaml", MISSING]
-        instead = f"; instead: {self.instead}" if self.alternatives else ""
-        return [self.use, "; ".join(filter(None, [self.cost, self.turned])), f"{self.rate}{instead}"]
-
-    @property
     def titled(self) -> list[tuple[str, str]]:
-        """The lines, each behind what it is about; where nothing is learned, that stands behind the first."""
-        use, *more = zip(("use", "cost", "rate"), self.lines, strict=True)
-        return [use, *([("but", self.learned)] if self.learned else []), *more]
+        """What to use, what it may cost, how wrong the rate may be and what else costs, each behind what it is about.
+
+        Where nothing is learned, that stands behind the first.
+        """
+        if self.scheduler is None:
+            return [("use", self.use), ("cost", "lower the rates in params.yaml"), ("rate", MISSING)]
+        but = [("but", self.learned)] if self.learned else []
+        cost = "; ".join(filter(None, [self.cost, self.turned]))
+        instead = f"; instead: {self.instead}" if self.alternatives else ""
+        return [("use", self.use), *but, ("cost", cost), ("rate", f"{self.rate}{instead}")]
 
     def as_json(self) -> dict[str, Any]:
         """All of it, to be written to a file."""
-        return {**asdict(self), "lines": self.lines, "titled": self.titled}
+        return {**asdict(self), "titled": self.titled}
 
 
 def best_file(problem: str, label: str | None = None) -> str:
@@ -205,22 +216,20 @@ def _optimizer(results: ProblemResults, run: Row) -> str:
     return ", ".join(words)
 
 
-def _cost(chosen: Choice, row: Row, schedulers_there: int) -> str:
-    """What the choice may cost."""
-    if chosen.reason is Reason.LOWEST_LOSS:
-        said = "its loss is the lowest, but these runs cannot tell how much better another may be"
-    elif at_most(chosen.bound) == "0.0%":
-        said = "nothing: no other scheduler is better" if schedulers_there > 1 else "there is no other"
-    else:
-        said = f"at most {at_most(chosen.bound)} more loss than the best of {schedulers_there}{elsewhere(chosen)}"
-        if chosen.is_bounded:
-            said += "; of those as good it is the simplest"
-        elif float(row["regret"]) == 0:
-            said += ": its loss was the lowest, but another may really be better by that"
-        else:
-            said += "; for every other scheduler it may be more"
+def _cost(chosen: Choice, row: Row, compared: int) -> str:
+    """What it may cost to choose one of so many schedulers, and how often it diverged."""
     failed = f"; it diverged in {row['diverged']} of {count(int(row['runs']), 'run')}" if row["diverged"] else ""
-    return said + failed
+    if chosen.reason is Reason.LOWEST_LOSS:
+        return f"{UNBOUNDED}{failed}"
+    if at_most(chosen.bound) == "0.0%":
+        return f"{'nothing: no other scheduler is better' if compared > 1 else 'there is no other'}{failed}"
+    if chosen.is_bounded:
+        why = "; it is the simplest of those that cost too little to matter"
+    elif float(row["regret"]) == 0:
+        why = ": its loss was the lowest, but another may really be better by that"
+    else:
+        why = "; for every other scheduler it may be more"
+    return f"at most {at_most(chosen.bound)} more loss than the best of {compared}{elsewhere(chosen)}{why}{failed}"
 
 
 def _forgiven(widths: pd.DataFrame, chosen: Choice) -> tuple[float, float]:
@@ -289,8 +298,7 @@ def _as_written(row: Row, what: str, results: ProblemResults, chosen: Choice) ->
     found = unpaired.differences(losses)["default", chosen.variant]
     cost, (low, high) = found.mean / mean, (end / mean for end in found.interval())
     words = f"{_between(low, high)} than tuned" if high >= low else _more(cost, math.nan)
-    words += f", diverged in {row['diverged']} of {row['runs']} runs" if row["diverged"] else ""
-    return Alternative(str(row["scheduler"]), what, cost, high, words)
+    return Alternative(str(row["scheduler"]), what, cost, high, f"{words}{_diverged(row)}")
 
 
 def _between(low: float, high: float) -> str:
@@ -305,12 +313,13 @@ def _between(low: float, high: float) -> str:
 
 def _alternative(row: Row, what: str) -> Alternative:
     cost, bound = float(row["regret"]), float(row["regret_bound"])
-    if math.isnan(float(row[CRITERION])):
-        words = "diverged in every run"
-    else:
-        words = _more(cost, bound)
-        words += f", diverged in {row['diverged']} of {row['runs']} runs" if row["diverged"] else ""
+    is_there = not math.isnan(float(row[CRITERION]))
+    words = f"{_more(cost, bound)}{_diverged(row)}" if is_there else "diverged in every run"
     return Alternative(str(row["scheduler"]), what, cost, bound if math.isfinite(bound) else math.nan, words)
+
+
+def _diverged(row: Row) -> str:
+    return f", diverged in {row['diverged']} of {row['runs']} runs" if row["diverged"] else ""
 
 
 def _more(cost: float, bound: float) -> str:

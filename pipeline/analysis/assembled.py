@@ -12,7 +12,7 @@ from pipeline.analysis import choice, evidence, figures, noise, page, racing, su
 from pipeline.analysis.across import average_ranks, combined, friedman
 from pipeline.analysis.answer import NARROWED_BY, Answer, answer_to, next_steps
 from pipeline.analysis.choice import Choices, choices, last
-from pipeline.analysis.configurations import configuration
+from pipeline.analysis.configurations import Configuration, configuration
 from pipeline.analysis.ends import ends
 from pipeline.analysis.epochs import judged, last_or_best, turned
 from pipeline.analysis.page import Report
@@ -141,7 +141,7 @@ def answers_of(report: Report) -> dict[str, Any]:
     """What ``reports/answer.json`` holds: each problem's answer, and what to try next."""
     found, settle = list(report.answers.values()), report.evidence.get("settle", pd.DataFrame())
     due_to = {row["problem"]: row["settled_by"] for row in tables.records(settle) if row["settled_by"] in NARROWED_BY}
-    own = {problem.name for problem in report.problems if problem.is_script}
+    own = {problem.name for problem in report.problems if problem.data.has_own_loop}
     return {"problems": [answer.as_json() for answer in found], "next": next_steps(found, due_to, own)}
 
 
@@ -164,24 +164,22 @@ def scripts(report: Report) -> Iterator[tuple[str, str]]:
             found = configuration(report.params, problem, chosen, label)
             if found is None:
                 continue
-            is_chosen = label == last(chosen).scheduler
-            if is_chosen:
-                said = summary.verdict(problem, summary.findings(problem, rows, report.params.report.baseline, chosen))
-            else:
-                said = _beside(rows, found.run, last(chosen).scheduler)
-            standing, given = ": the recommended one" if is_chosen else "", (problem.name, problem.params, found.run)
-            if problem.is_script or problem.data.has_shaped_targets:
-                told = (
-                    f"{label} on {problem.name}{standing}",
-                    said,
-                    snippet(problem.params, found.run, problem.batches, found.warmup),
-                )
-                text = pasted(*told)
-            else:
-                text = script(*given, problem.batches, said, problem.data, warmup=found.warmup, standing=standing)
-            yield f"{problem.name}/{label}", text
-            if is_chosen:
-                yield problem.name, text
+            if label != last(chosen).scheduler:
+                yield f"{problem.name}/{label}", _file(problem, found, _beside(rows, found.run, last(chosen).scheduler))
+                continue
+            said = summary.verdict(problem, rows, report.params.report.baseline, last(chosen))
+            but = f"But {learned}. " if (learned := report.answers[problem.name].learned) else ""
+            text = _file(problem, found, f"{but}{said}", ": the recommended one")
+            yield from ((f"{problem.name}/{label}", text), (problem.name, text))
+
+
+def _file(problem: ProblemResults, found: Configuration, said: str, standing: str = "") -> str:
+    """What trains a configuration, or what of it is to be pasted where the training is the user's own."""
+    given = problem.params, found.run, problem.batches
+    if problem.data.has_own_loop:
+        title = f"{found.run['scheduler']} on {problem.name}{standing}"
+        return pasted(title, said, snippet(*given, found.warmup))
+    return script(problem.name, *given, said, problem.data, warmup=found.warmup, standing=standing)
 
 
 def _beside(rows: pd.DataFrame, run: Mapping[str, Any], recommended: str | None) -> str:

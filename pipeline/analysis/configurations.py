@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.analysis.choice import Choices, last, typical
-from pipeline.analysis.snippet import snippet
-from pipeline.analysis.tables import ProblemResults
+from pipeline.analysis.tables import ProblemResults, records
 from pipeline.config.params import Params
 
 
@@ -24,17 +23,8 @@ def configuration(params: Params, problem: ProblemResults, found: Choices, label
     run = chosen.run if label == chosen.scheduler else None
     for variant in reversed(problem.variants):
         run = run or typical(problem, variant, label)
-    rows = problem.runs[problem.runs["run"] == run].to_dict("records")
-    if not rows:
-        return None
-    row = {str(key): value for key, value in rows[0].items()}
-    return Configuration(row, _warmup(params, problem, row))
-
-
-def snippet_of(params: Params, problem: ProblemResults, found: Choices, label: str) -> str:
-    """The lines to paste of a label's configuration, as at the top of its file; empty where there is none."""
-    of_label = configuration(params, problem, found, label)
-    return snippet(problem.params, of_label.run, problem.batches, of_label.warmup) if of_label else ""
+    rows = records(problem.runs[problem.runs["run"] == run])
+    return Configuration(rows[0], _warmup(params, problem, rows[0])) if rows else None
 
 
 def _warmup(params: Params, problem: ProblemResults, run: Mapping[str, Any]) -> int | str:

@@ -9,13 +9,14 @@ import pandas as pd
 from pipeline.config.ranges import WIDER, End, as_params, end_of, end_of_rates
 from pipeline.config.spaces import PeakRates
 from pipeline.config.units import LARGEST_PERCENT, LARGEST_RATE, plain_rate
+from pipeline.config.wording import listing
 
 COLUMNS = ("scheduler", "parameter", "low", "high", "at_low", "at_high", "studies", "widened")
 Row = Mapping[Any, Any]
 RATES = ("lr", "lr %")
 """What a study calls its peak rate."""
 FEW = 3
-"""Schedulers that a sentence names."""
+"""Schedulers that a sentence names; of more it says how many."""
 
 
 def ends(trials: pd.DataFrame) -> pd.DataFrame:
@@ -78,7 +79,7 @@ def warning(table: pd.DataFrame) -> str:
         return ""
     names = found["scheduler"].tolist()
     of = "every scheduler" if len(names) == len(rates) > 1 else f"{len(names)} of {len(rates)} schedulers"
-    who = of if len(names) > FEW or len(names) == len(rates) > 1 else " and ".join(", ".join(names).rsplit(", ", 1))
+    who = of if len(names) > FEW or len(names) == len(rates) > 1 else listing(names)
     remedy = _remedy(rates, found)
     return f"The best peak rate of {who} lies at an end of the range that was searched, which may decide the order{remedy}."
 

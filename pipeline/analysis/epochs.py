@@ -9,26 +9,16 @@ from dataclasses import replace
 
 import pandas as pd
 
+from pipeline.analysis.ends import FEW
 from pipeline.analysis.statistics import CRITERION, compare
 from pipeline.analysis.summary import at_most
 from pipeline.analysis.tables import ProblemResults
 from pipeline.config.params import Epoch, ReportParams
 
 COLUMNS = (
-    "variant",
-    "scheduler",
-    "last",
-    "best",
-    "lower",
-    "epoch",
-    "verdict_last",
-    "verdict_best",
-    "in_set_last",
-    "in_set_best",
-    "bound_last",
-    "bound_best",
-)
-FEW = 3
+    "variant", "scheduler", "last", "best", "lower", "epoch", "verdict_last", "verdict_best", "in_set_last", "in_set_best",
+    "bound_last", "bound_best",
+)  # fmt: skip
 _FIGURES = [CRITERION, "validation_metric"]
 
 

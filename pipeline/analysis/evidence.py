@@ -120,7 +120,7 @@ def area(curves: pd.DataFrame, runs: pd.DataFrame, overlap: float = 0.0) -> pd.D
     # In order of the epochs, so that rounding does not depend on the order of the rows.
     whole = curves.sort_values("epoch").groupby(_RUN)[CRITERION].mean().rename("area")
     joined = runs.join(whole, on=_RUN)
-    rows = ((*key, *_mean(own, "area", overlap)) for key, own in _groups(joined, ["variant", "scheduler"]))
+    rows = ((*key, *mean_interval(own, "area", overlap)) for key, own in _groups(joined, ["variant", "scheduler"]))
     return _table(rows, columns)
 
 
@@ -131,7 +131,7 @@ def sensitivity(sweep: pd.DataFrame, overlap: float = 0.0) -> pd.DataFrame:
     runs did not.
     """
     rows = (
-        (*scheduler, *rate, *_mean(runs, CRITERION, overlap), _diverged(runs), len(runs))
+        (*scheduler, *rate, *mean_interval(runs, CRITERION, overlap), _diverged(runs), len(runs))
         for scheduler, own in _groups(_at_full(_of_kind(sweep, "rate")), ["scheduler"])
         for rate, runs in _groups(own.sort_values("lr"), ["lr"])
     )
@@ -182,7 +182,7 @@ def selection(reruns: pd.DataFrame) -> pd.DataFrame:
     return _table(rows, ("scheduler", "studies", "searched", "again", "bias", "kept"))
 
 
-def budget_rates(sweep: pd.DataFrame, within: float = 0.05) -> pd.DataFrame:
+def budget_rates(sweep: pd.DataFrame) -> pd.DataFrame:
     """Rows of :data:`RATES`: the best peak rate at each budget, as :func:`widths` has it, and the ``end`` that it lies at.
 
     ``end`` is that of the rates that were tried at the budget, ``low`` or ``high``; empty inside.
@@ -191,7 +191,7 @@ def budget_rates(sweep: pd.DataFrame, within: float = 0.05) -> pd.DataFrame:
     rows = [
         (*epochs, *row, _end_of_grid(own[own["scheduler"] == row[0]]["lr"], row[1]))
         for epochs, own in _groups(rates, ["epochs"])
-        for row in widths(sensitivity(own), within).itertuples(index=False)
+        for row in widths(sensitivity(own)).itertuples(index=False)
     ]
     return _table(sorted(rows, key=lambda row: row[0]), RATES)
 
@@ -292,12 +292,6 @@ def _groups(rows: pd.DataFrame, by: list[str]) -> Iterator[tuple[tuple[Any, ...]
 
 def _of_kind(sweep: pd.DataFrame, kind: str) -> pd.DataFrame:
     return sweep if sweep.empty else sweep[sweep["kind"] == kind]
-
-
-def _mean(runs: pd.DataFrame, column: str, overlap: float) -> tuple[float, float, float]:
-    """Mean over seeds of the runs that finished, and its interval."""
-    found = mean_interval(runs, column, overlap)
-    return found.mean, found.low, found.high
 
 
 def _diverged(runs: pd.DataFrame) -> int:
@@ -410,7 +404,7 @@ def _so_far(trials: pd.DataFrame) -> pd.DataFrame:
 
 def _ranked(runs: pd.DataFrame, overlap: float) -> Iterator[tuple[Any, ...]]:
     """Rows of (scheduler, mean, low, high, diverged, rank, in_set, regret, regret_bound) of one variant and budget."""
-    rows = [(*key, *_mean(own, CRITERION, overlap), _diverged(own)) for key, own in _groups(runs, ["scheduler"])]
+    rows = [(*key, *mean_interval(own, CRITERION, overlap), _diverged(own)) for key, own in _groups(runs, ["scheduler"])]
     keys = [(diverged, np.inf if np.isnan(mean) else mean) for _, mean, _, _, diverged in rows]
     costs = best(matrices(runs))
     lowest = abs(min(keys)[1])

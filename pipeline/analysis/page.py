@@ -18,15 +18,17 @@ from pipeline.analysis import epochs, figures, racing, summary
 from pipeline.analysis.across import MANY, Friedman, friedman
 from pipeline.analysis.answer import Answer
 from pipeline.analysis.choice import Choices
-from pipeline.analysis.configurations import snippet_of
+from pipeline.analysis.configurations import configuration
 from pipeline.analysis.ends import budget_warning
 from pipeline.analysis.figures import Styles
 from pipeline.analysis.section import COLOURED, Figure, Notes, Section, section
 from pipeline.analysis.shown import FOLDS
+from pipeline.analysis.snippet import snippet
 from pipeline.analysis.sure import multiplicity, population
 from pipeline.analysis.tables import Frames, ProblemResults, records
-from pipeline.config.params import Params, ReportParams
+from pipeline.config.params import Params
 from pipeline.config.problem_params import THE_SCRIPTS
+from pipeline.config.wording import listing
 from pipeline.runs.executor import Workers
 from pipeline.runs.unsearched import unsearched
 
@@ -77,7 +79,7 @@ def render(report: Report, workers: Workers) -> tuple[str, dict[str, Markup]]:
          params.report)
         for results in report.problems
     ]  # fmt: skip
-    sections = list(workers.map(_section, parts))
+    sections = list(workers.map(section, *zip(*parts, strict=True)))
     across = _across(report.tables["comparison"], report.evidence, style)
     html = _environment().get_template("report.html.j2").render(
         sections=sections,
@@ -103,7 +105,8 @@ def render(report: Report, workers: Workers) -> tuple[str, dict[str, Markup]]:
 def code(report: Report, results: ProblemResults) -> str:
     """What to paste for what is recommended; nothing where no run finished."""
     chosen, label = report.choices[results.name], report.answers[results.name].scheduler
-    return snippet_of(report.params, results, chosen, label) if label else ""
+    found = configuration(report.params, results, chosen, label) if label else None
+    return snippet(results.params, found.run, results.batches, found.warmup) if found else ""
 
 
 def _notes(asked: Params, results: ProblemResults, own: Frames) -> Notes:
@@ -122,10 +125,6 @@ def _notes(asked: Params, results: ProblemResults, own: Frames) -> Notes:
 def style_of(problems: Iterable[ProblemResults]) -> Styles:
     """One look for each scheduler, the same in every figure of the report."""
     return figures.styles(list(dict.fromkeys(label for results in problems for label in results.labels)))
-
-
-def _section(part: tuple[ProblemResults, Frames, Frames, Choices, Answer, str, Notes, Styles, ReportParams]) -> Section:
-    return section(*part)
 
 
 def _across(comparison: pd.DataFrame, evidence: Frames, style: Styles) -> Across:
@@ -217,7 +216,7 @@ def _environment() -> Environment:
         "at_most": summary.at_most,
         "signed_share": partial(summary.signed, form=summary.share),
         "probability": summary.probability,
-        "listing": summary.listing,
+        "listing": listing,
         "symbol": figures.symbol,
     }
     return environment

@@ -47,8 +47,8 @@ class Data:
     remarks: tuple[str, ...] = ()
     classes: int = 2
     is_in_memory: bool = False
-    has_shaped_targets: bool = False
-    """Whether each sample has targets in a shape of their own: such training is the user's own to write."""
+    has_own_loop: bool = False
+    """Whether the training is the user's own to write: it is a script, or each sample has targets in a shape of their own."""
     targets: tuple[str, ...] = ("y",)
     transform: str | None = None
     is_weighted: bool = False
@@ -68,7 +68,7 @@ class Data:
     def of(cls, data: Dataset, *, is_in_memory: bool = False) -> "Data":
         """What is to be known of these samples; no file holds them where they are ``in memory``."""
         if data.y.ndim > 1 and (is_in_memory or data.task == "classification"):
-            return cls(has_shaped_targets=True, remarks=data.remarks, is_in_memory=is_in_memory)
+            return cls(has_own_loop=True, remarks=data.remarks, is_in_memory=is_in_memory)
         return cls(
             is_regression=data.task == "regression",
             is_table=bool(data.columns),

@@ -12,10 +12,10 @@ from pipeline.analysis.answer import Answer, best_file
 from pipeline.analysis.choice import Choice, Choices, last
 from pipeline.analysis.ends import worth_telling
 from pipeline.analysis.figures import Panel, Styles
-from pipeline.analysis.statistics import finished
-from pipeline.analysis.summary import Finding
+from pipeline.analysis.statistics import CRITERION, finished
 from pipeline.analysis.tables import Frames, Measure, ProblemResults, Recommendation, recommendations, records
 from pipeline.config.params import ReportParams
+from pipeline.config.wording import listing
 
 COLOURED = 5
 """Schedulers that are in colour at a time; all others are grey until they are chosen."""
@@ -50,7 +50,8 @@ class Section:
     labels: Sequence[str]
     coloured: Sequence[str]
     conditions: dict[str, str]
-    finding: Finding
+    finding: Sequence[str]
+    """The answer, and why it is that, sentence by sentence."""
     cells: dict[str, dict[str, Row]]
     rates: dict[int, dict[tuple[str, str], float]]
     rated: Sequence[str]
@@ -103,7 +104,7 @@ def section(
         labels=labels,
         coloured=_coloured(labels, answer.scheduler, baseline),
         conditions=summary.conditions(results),
-        finding=summary.findings(results, comparison, baseline, chosen)[-1],
+        finding=summary.finding(results, comparison, baseline, last(chosen)),
         cells={str(v): {row["scheduler"]: row for row in records(own)} for v, own in ranked.groupby("variant")},
         rates=_by_epoch(tables["learning_rates"]),
         rated=rated,
@@ -112,7 +113,7 @@ def section(
         evidence={fold: shown.tables(fold, told, labels) for fold in shown.FOLDS},
         notes=notes,
         traps=results.all_traps,
-        digests=summary.listing(sorted(str(digest) for digest in results.runs["dataset"].unique())),
+        digests=listing(sorted(str(digest) for digest in results.runs["dataset"].unique())),
         metric=results.metric,
     )
 
@@ -148,6 +149,7 @@ def _figures(
     """Every figure, by fold."""
     name = results.name
     gains = evidence["gains"].assign(variant="tuned minus default", diverged=0)
+    of_gains = figures.forest(name, gains, CRITERION, "validation loss, tuned minus default", style) if len(gains) else []
     judged = ranked[ranked["variant"] == results.variants[-1]]
     to_baseline = figures.forest(name, judged, "difference", f"validation loss minus that of {baseline}", style)
     drawn = {
@@ -155,7 +157,7 @@ def _figures(
         "rate": {"Sensitivity to the peak rate": figures.sensitivity(name, evidence["sensitivity"], style)},
         "budget": {"Loss by budget": figures.budget(name, evidence["budgets"], style)},
         "search": {
-            "What tuning changed": _forest_of_gains(name, gains, style),
+            "What tuning changed": of_gains,
             "Best so far": figures.best_so_far(name, evidence["best_so_far"], style),
             "Importances": figures.importances(name, evidence["importances"], style),
         },
@@ -163,10 +165,6 @@ def _figures(
     }
     kept = {fold: [Figure(title, panels) for title, panels in own.items() if panels] for fold, own in drawn.items()}
     return {fold: kept.get(fold, []) for fold in shown.FOLDS}
-
-
-def _forest_of_gains(name: str, gains: pd.DataFrame, style: Styles) -> list[Panel]:
-    return figures.forest(name, gains, "validation_loss", "validation loss, tuned minus default", style) if len(gains) else []
 
 
 def _curves(results: ProblemResults, rated: Sequence[str], style: Styles) -> dict[str, list[Panel]]:

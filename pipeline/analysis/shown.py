@@ -1,6 +1,6 @@
 """Which tables of ``reports/evidence`` the page shows, and in which of a problem's folds: an entry here is all it takes."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -153,14 +153,13 @@ class Table:
 
 def tables(fold: str, evidence: Frames, labels: Sequence[str]) -> list[Table]:
     """Those of a fold that have rows of the problem; ``labels`` are its schedulers, in the order of their rows."""
-    return list(_tables(fold, evidence, labels))
+    own = [(shown, evidence[shown.name]) for shown in TABLES if shown.fold == fold and shown.name in evidence]
+    return [_table(shown, frame, labels) for shown, frame in own if len(frame)]
 
 
-def _tables(fold: str, evidence: Frames, labels: Sequence[str]) -> Iterator[Table]:
-    for shown in TABLES:
-        if shown.fold == fold and shown.name in evidence and len(frame := evidence[shown.name]):
-            columns = [_column(name, head, frame) for name, head in shown.columns.items() if set(name.split("|")) <= set(frame)]
-            yield Table(shown.name, shown.title, shown.caption, columns, records(_ordered(frame, labels)))
+def _table(shown: Evidence, frame: pd.DataFrame, labels: Sequence[str]) -> Table:
+    columns = [_column(name, head, frame) for name, head in shown.columns.items() if set(name.split("|")) <= set(frame)]
+    return Table(shown.name, shown.title, shown.caption, columns, records(_ordered(frame, labels)))
 
 
 def _column(name: str, heading: str, frame: pd.DataFrame) -> Column:

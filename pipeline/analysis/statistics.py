@@ -12,7 +12,7 @@ Differences speak of *these data*, for which that is no matter (:mod:`pipeline.s
 like these*; levels speak of the latter.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -22,17 +22,7 @@ from scipy.stats import trim_mean
 
 from pipeline.config.arrays import Floats
 from pipeline.statistics.comparison import MATTERS, against, best
-from pipeline.statistics.components import (
-    LEVEL,
-    Estimate,
-    Losses,
-    differences,
-    estimate,
-    level,
-    nested,
-    split_means,
-    steadied,
-)
+from pipeline.statistics.components import LEVEL, Estimate, Losses, differences, estimate, level, nested, split_means, steadied
 from pipeline.statistics.sequential import Plan
 
 CONFIDENCE = 1 - LEVEL
@@ -204,16 +194,11 @@ def tuning_gain(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"scheduler": label, **figures} for label, figures in found.items())
 
 
-def by_scheduler(runs: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Scheduler and its rows, in order of appearance."""
-    for label, rows in runs.groupby("scheduler", sort=False):
-        yield str(label), rows
-
-
 def _compared(runs: pd.DataFrame, baseline: str, terms: Terms, headline: Headline) -> pd.DataFrame:
     """The rows of one variant."""
     variant = str(runs["variant"].iloc[0])
-    rows = [{"variant": variant, "scheduler": label, **_figures(own, terms.overlap)} for label, own in by_scheduler(runs)]
+    of_schedulers = runs.groupby("scheduler", sort=False)
+    rows = [{"variant": variant, "scheduler": str(label), **_figures(own, terms.overlap)} for label, own in of_schedulers]
     table = pd.DataFrame(rows, index=pd.Index([row["scheduler"] for row in rows]))
     table["rank"] = _ranks(table)
     of = matrices(runs)

@@ -4,26 +4,25 @@ import json
 import math
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
 import pandas as pd
 
-from pipeline.analysis.choice import Choice, Choices, last
-from pipeline.analysis.ends import ends, warning
+from pipeline.analysis.choice import Choice
+from pipeline.analysis.ends import FEW, ends, warning
 from pipeline.analysis.script import Data
 from pipeline.analysis.statistics import CRITERION, Interval
 from pipeline.analysis.tables import ProblemResults
 from pipeline.config.components import Component
-from pipeline.config.wording import raised
+from pipeline.config.wording import listing, raised
 from pipeline.data.datasets import datasets
 from pipeline.problems.optimizers import optimizers
 from pipeline.statistics.comparison import Reason
 
 MISSING = "\N{EN DASH}"
-FEW = 3
-"""Schedulers that a sentence names; of more it says how many."""
+NOTHING = "No run finished: every scheduler diverged on every seed."
+UNBOUNDED = "its loss is the lowest, but these runs cannot tell how much better another may be"
 PACKAGES = ("torch", "optuna")
 """Those that decide what is trained; the report's last section names the others."""
 _MINUS = "\N{MINUS SIGN}"
@@ -32,16 +31,6 @@ _TOLD = {
     "tuned": "each tuned on its own",
     "recommended": "as recommended, on fresh seeds",
 }
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What one variant's runs say: which scheduler to take (none where no run finished), the answer, and why it is that."""
-
-    variant: str
-    scheduler: str | None
-    headline: str
-    sentences: tuple[str, ...]
 
 
 def number(value: float | None) -> str:
@@ -110,29 +99,24 @@ def factor(value: float) -> str:
     return f"{math.floor(value * digits) / digits:.10g}"
 
 
-def listing(names: Sequence[str]) -> str:
-    """Names as one speaks them: ``a``, ``a and b``, ``a, b and c``."""
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
-
-
-def verdict(results: ProblemResults, found: Sequence[Finding]) -> str:
+def verdict(results: ProblemResults, comparison: pd.DataFrame, baseline: str, chosen: Choice) -> str:
     """One paragraph about a problem, to stand by itself: verdict, how sure, under which conditions."""
-    last = found[-1]
     facts = conditions(results)
     trials = f", {count(results.trials_per_study, 'trial')} for each of them" if results.trials_per_study else ""
     what = f"{facts['Data']}, {facts['Model']}, {facts['Optimizer']}, on {facts['Device']} with {_versions()}"
     where = f"{facts['Budget']}, {facts['Seeds']}{trials}; {what}"
-    said = " ".join([last.headline, *last.sentences])
-    return f"{_TOLD[last.variant].capitalize()}: {said} This holds for {results.name} under these conditions: {where}."
+    said = " ".join(finding(results, comparison, baseline, chosen))
+    return f"{_TOLD[chosen.variant].capitalize()}: {said} This holds for {results.name} under these conditions: {where}."
 
 
-def findings(results: ProblemResults, comparison: pd.DataFrame, baseline: str, chosen: Choices) -> list[Finding]:
-    """One finding per variant; ``comparison`` has the rows of this problem, ``chosen`` what is recommended."""
-    at_an_end = warning(ends(results.trials))
-    return [
-        _finding(comparison[comparison["variant"] == variant], baseline, own, at_an_end if own is last(chosen) else "")
-        for variant, own in chosen.items()
-    ]
+def finding(results: ProblemResults, comparison: pd.DataFrame, baseline: str, chosen: Choice) -> list[str]:
+    """What the runs say, in sentences, of which the first is the answer; ``comparison`` has the problem's rows."""
+    if chosen.scheduler is None:
+        return [NOTHING]
+    rows = comparison[comparison["variant"] == chosen.variant]
+    row: dict[str, Any] = {str(key): v for key, v in rows.set_index("scheduler", drop=False).loc[chosen.scheduler].items()}
+    said = [_headline(row, baseline, chosen), warning(ends(results.trials)), _loss(row), _against_baseline(row, baseline)]
+    return list(filter(None, [*said, _set(rows, chosen.scheduler), _diverged(rows)]))
 
 
 def conditions(results: ProblemResults) -> dict[str, str]:
@@ -167,24 +151,13 @@ def _units(data: Data) -> dict[str, str]:
     return {"Measured in": "; ".join(said)} if said else {}
 
 
-def _finding(rows: pd.DataFrame, baseline: str, chosen: Choice, at_an_end: str) -> Finding:
-    """``at_an_end`` warns of the searched ranges."""
-    if chosen.scheduler is None:
-        nothing = "No run finished: every scheduler diverged on every seed."
-        return Finding(chosen.variant, None, nothing, ())
-    row: dict[str, Any] = {str(key): v for key, v in rows.set_index("scheduler", drop=False).loc[chosen.scheduler].items()}
-    sentences = [at_an_end, _loss(row), _against_baseline(row, baseline), _set(rows, chosen.scheduler), _diverged(rows)]
-    headline = _headline(row, baseline, chosen)
-    return Finding(chosen.variant, chosen.scheduler, headline, tuple(filter(None, sentences)))
-
-
 def _headline(row: Mapping[str, Any], baseline: str, chosen: Choice) -> str:
     """The answer in one sentence."""
     name, lost = row["scheduler"], at_most(chosen.bound)
     said = {
         Reason.PREFERRED: f"at most {lost} worse than the best{elsewhere(chosen)}",
         Reason.LOWEST_BOUND: f"at most {lost} worse than the best{elsewhere(chosen)}, and no other is surer",
-        Reason.LOWEST_LOSS: "its loss is the lowest, but these runs cannot tell how much better another may be",
+        Reason.LOWEST_LOSS: UNBOUNDED,
     }[chosen.reason]
     if lost == "0.0%":
         said = "no other is better"

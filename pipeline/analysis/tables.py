@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pipeline.analysis import constant
 from pipeline.analysis.script import Data
 from pipeline.analysis.statistics import CRITERION, NO_OVERLAP, Overlap
 from pipeline.config.fingerprints import as_json
-from pipeline.config.problem_params import ProblemParams, ReportedMetric, ScriptParams
-from pipeline.config.units import percent
-from pipeline.problems import constant
+from pipeline.config.problem_params import ProblemParams, ReportedMetric
+from pipeline.config.units import plain_rate
 from pipeline.problems.metrics import metrics as headline
 from pipeline.runs.results import IMPORTANCE_COLUMNS, RERUN_COLUMNS, SWEEP_COLUMNS, TRIAL_COLUMNS
 from pipeline.schedulers.registry import schedulers
@@ -69,11 +69,6 @@ class ProblemResults:
     """Optimizer steps in an epoch."""
     plan: Plan | None = None
     """The looks by which the recommended got as many seeds as it took; none where their number was fixed."""
-
-    @property
-    def is_script(self) -> bool:
-        """Whether a script of the user's own trains it."""
-        return isinstance(self.params, ScriptParams)
 
     @property
     def all_traps(self) -> list[Mapping[str, Any]]:
@@ -274,7 +269,7 @@ def _recommendation(results: ProblemResults, label: str, best: Mapping[str, Any]
 
 def _with(runs: pd.DataFrame, best: Mapping[str, Any], results: ProblemResults) -> pd.DataFrame:
     """Those of a scheduler's runs that have the configuration ``best``."""
-    rate = _rate(best.get("lr", "100%"), float(results.params.optimizer.args["lr"]))
+    rate = plain_rate(best.get("lr", "100%"), float(results.params.optimizer.args["lr"]))
     is_same = (runs["args"] == as_json(best.get("args", {}))) & np.isclose(runs["lr"].astype(float), rate, rtol=1e-9, atol=0)
     return runs[is_same]
 
@@ -308,8 +303,3 @@ def _unmoved(runs: pd.DataFrame, curves: pd.DataFrame) -> Iterator[Mapping[str, 
                 "why": "what it watches gave it no reason to change it, so that it was the constant rate here",
                 "change": "give it less patience or a larger threshold, or train longer",
             }  # fmt: skip
-
-
-def _rate(written: Any, lr: float) -> float:
-    share = percent(written) if isinstance(written, str) else None
-    return float(written) if share is None else float(share) * lr / 100

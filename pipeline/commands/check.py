@@ -4,16 +4,12 @@ import argparse
 from collections.abc import Sequence
 
 from pipeline.catalogue import CATALOGUE
-from pipeline.config import terminal
 from pipeline.config.params import Params, load_params
-from pipeline.config.problem_params import ScriptParams
 from pipeline.config.stages import stage_names
 from pipeline.engine.device import find_device
-from pipeline.problems.dataset import Dataset
-from pipeline.problems.problem import Problem
 from pipeline.runs.inspection import inspect
-from pipeline.runs.unsearched import unsearched
-from pipeline.stages.dataset import drawn, probed
+from pipeline.runs.unsearched import in_short, unsearched
+from pipeline.stages.dataset import problem_made
 
 
 def main(words: Sequence[str] = ()) -> None:
@@ -23,28 +19,16 @@ def main(words: Sequence[str] = ()) -> None:
     asked = parser.parse_args(words)
     params = load_params(CATALOGUE)
     find_device(params.device)
-    for name, problem in params.problems.items():
-        if isinstance(problem, ScriptParams):
-            probed(params, name, problem)
-        else:
-            data = Dataset.of(name, *drawn(params, name, terminal.tell))
-            inspect(Problem.of(data, problem, params.schedules(name)))
+    for name in params.problems:
+        inspect(problem_made(params, name))
     print(f"params.yaml is right: {told(params)}")
     print(f"not searched, but as written: {left_as_written(params, whole=asked.all)}")
 
 
 def left_as_written(params: Params, *, whole: bool = False) -> str:
     """What no study tries, of all problems and schedulers, in a short line; with every argument if it is to be ``whole``."""
-    schedules = {label: own for name in params.problems for label, own in params.schedules(name).items()}
-    if whole:
-        return unsearched(params.problems.values(), schedules)
-    are_scripts = [isinstance(problem, ScriptParams) for problem in params.problems.values()]
-    kept = ["epochs"]
-    kept += [] if all(are_scripts) else ["batch_size", "model", "loss", "the optimizer's other arguments"]
-    kept += ["all that a script settles itself"] * any(are_scripts)
-    some = sum(unsearched([], {label: own}) != unsearched([], {}) for label, own in schedules.items())
-    kept += [f"some arguments of {some} schedulers"] * bool(some)
-    return f"{', '.join(kept)} (`python -m pipeline check --all` names them)"
+    given = params.problems.values(), {label: own for name in params.problems for label, own in params.schedules(name).items()}
+    return unsearched(*given) if whole else f"{in_short(*given)} (`python -m pipeline check --all` names them)"
 
 
 def told(params: Params) -> str:

@@ -108,11 +108,12 @@ def finished_runs(scope: Scope) -> Iterator[Waste]:
     """What was not asked for since long, or is too much."""
     if not _is_within(store_root() / STATE / "runs.sqlite"):
         return
-    count, size = store().spare(0) if scope.whole_store else store().spare()
+    asked = {"largest": 0.0} if scope.whole_store else {"unasked": UNASKED}
+    count, size = store().spare(**asked)
     if count:
         why = "" if scope.whole_store else ", that nobody asked for since long, or that are too much"
-        drop = _all_dropped if scope.whole_store else _long_unasked_dropped
-        yield Waste(f"{count:,} entries of the store of finished runs, {STATE}/runs.sqlite{why}", size, drop)
+        what = f"{count:,} entries of the store of finished runs, {STATE}/runs.sqlite{why}"
+        yield Waste(what, size, lambda: store().shrink(**asked))
 
 
 def leftovers(scope: Scope) -> Iterator[Waste]:
@@ -217,15 +218,6 @@ def _locks(scope: Scope) -> list[Path]:
     stages = [path for path in _in(STATE) if "@" in path.name and path.suffix == ".lock" and not _is_folder(path)]
     old = [path for path in [STATE / "tune"] if path.is_dir() and _is_inside(STATE)]
     return old + [path for path in stages if path.stem.partition("@")[2] not in scope.problems]
-
-
-def _all_dropped() -> None:
-    store().shrink(0)
-
-
-def _long_unasked_dropped() -> None:
-    store().forget()
-    store().shrink()
 
 
 def _in(folder: Path) -> list[Path]:

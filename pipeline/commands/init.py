@@ -13,7 +13,7 @@ from pipeline.config.terminal import tell
 from pipeline.config.wording import as_yaml, few
 from pipeline.data.proposal import Proposal
 from pipeline.data.reading import is_table
-from pipeline.stages.dataset import drawn
+from pipeline.stages.dataset import problem_made
 
 TABLE = """\
     dataset: {dataset} # under inputs/, as `python -m pipeline look` proposes it; all keys: docs/data.md
@@ -104,7 +104,7 @@ def _write_for_table(name: str, proposal: Proposal) -> None:
     """With epochs and batches for as many samples as it has."""
     sizes = look.size_for(proposal.data)
     _write(name, TABLE.format(dataset=as_yaml(proposal.entry), **sizes), WHOLE)
-    drawn(load_params(CATALOGUE), name, tell)  # says what there is to say about the file
+    problem_made(load_params(CATALOGUE), name)  # says what there is to say about the file
 
 
 def _write(name: str, problem: str, study: Mapping[str, str]) -> None:

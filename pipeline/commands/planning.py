@@ -12,17 +12,13 @@ from pipeline.commands.check import left_as_written
 from pipeline.config import terminal
 from pipeline.config.errors import PipelineError
 from pipeline.config.params import Params, load_params
-from pipeline.config.problem_params import ScriptParams
 from pipeline.config.stages import RUNS, stage_names
 from pipeline.config.wording import in_bytes
 from pipeline.engine.device import find_device
 from pipeline.engine.training import Way
-from pipeline.problems.dataset import Dataset
 from pipeline.problems.loading import load_problem
-from pipeline.problems.probe import probe
 from pipeline.problems.problem import Problem
 from pipeline.problems.run import STREAMS
-from pipeline.problems.scripts import ScriptProblem
 from pipeline.runs import results
 from pipeline.runs.cost import Cost, cost
 from pipeline.runs.executor import NOBODY, LackingError, process_count
@@ -30,7 +26,7 @@ from pipeline.runs.racing import Question, confirming, seeds_wanted
 from pipeline.runs.wanted import Work, as_written, counted, unknown
 from pipeline.search.forecast import Before, Best, asking_seconds, of_search, of_sweep
 from pipeline.stages import check
-from pipeline.stages.dataset import drawn
+from pipeline.stages.dataset import problem_made
 
 Range = tuple[float, float]
 Line = tuple[str, str]
@@ -131,9 +127,9 @@ def planned(params: Params, name: str, ahead: set[str], device: torch.device, pr
     """What is ahead of the problem of that name."""
     stages = [stage for stage in RUNS if f"{stage}@{name}" in ahead]
     if not stages:
-        return ProblemPlan(_loaded(params, name), {}, None, 0)
+        return ProblemPlan(load_problem(params, name), {}, None, 0)
     terminal.doing(f"plan: {name}: what is wanted, and what it costs")
-    problem = _made(params, name) if f"dataset@{name}" in ahead else _loaded(params, name)
+    problem = problem_made(params, name, tell=lambda line: None) if f"dataset@{name}" in ahead else load_problem(params, name)
     work = dict(wanted(params, problem, stages, device))
     if not sum(found.most for works in work.values() for found in works):
         return ProblemPlan(problem, work, None, 0)
@@ -141,19 +137,6 @@ def planned(params: Params, name: str, ahead: set[str], device: torch.device, pr
     share = trials / (len(problem.schedules) * seeds * params.tune.trials)
     asking = asking_seconds(problem, params.tune, seeds, processes) * share if share else 0
     return ProblemPlan(problem, work, cost(problem, device, processes), asking)
-
-
-def _loaded(params: Params, name: str) -> Problem:
-    return load_problem(name, params.problem(name), params.schedules(name))
-
-
-def _made(params: Params, name: str) -> Problem:
-    """As its stage ``dataset`` would write it."""
-    entry, schedules = params.problem(name), params.schedules(name)
-    if isinstance(entry, ScriptParams):
-        return ScriptProblem.of(probe(name, entry, params.device).made, entry, schedules)
-    data, splits = drawn(params, name, lambda said: None)
-    return Problem.of(Dataset.of(name, data, splits), entry, schedules)
 
 
 def wanted(params: Params, problem: Problem, stages: Sequence[str], device: torch.device) -> Iterator[tuple[str, list[Work]]]:
@@ -182,7 +165,7 @@ def _confirmed(params: Params, problem: Problem, best: Best | None, device: torc
     if not first.least:
         asked = Question(params.seed_range, params.report.baseline, params.report.margin, at)
         with contextlib.suppress(LackingError):
-            enough = seeds_wanted(problem, best, asked, device, NOBODY, tell=lambda said: None)
+            enough = seeds_wanted(problem, best, asked, device, NOBODY, tell=lambda line: None)
             return [counted(problem, confirming(best, enough, epochs, at), device)]
     return [Work(epochs, first.least, all_.most, all_.there)]
 
@@ -204,7 +187,7 @@ def lines(params: Params, problems: Sequence[ProblemPlan], ahead: int, stages: i
     low, high = (sum(of) + around for of in zip(*(p.seconds() for p in problems), strict=True))
     size = sum(p.bytes for p in problems)
     runs = f"{ahead} of {stages} stages, {_ranged(least, most)} runs to train, {there:,} in the store"
-    taken = f"about {_duration(low, high)} with {_count(processes, 'process')}, {in_bytes(size)} of disk"
+    taken = f"about {_duration(low, high)} with {processes} process{'es' * (processes > 1)}, {in_bytes(size)} of disk"
     yield "plan: ", f"{runs}; {taken}"
     width = max(len("beside"), *(len(p.problem.name) for p in problems))
     for plan in problems:
@@ -280,10 +263,6 @@ def _share_of_trials(plan: ProblemPlan) -> float:
 
 def _ranged(least: int, most: int) -> str:
     return f"{most:,}" if least == most else f"{least:,} to {most:,}"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}es"
 
 
 def _duration(low: float, high: float) -> str:

@@ -15,14 +15,13 @@ from ruamel.yaml import YAML
 
 from pipeline.catalogue import CATALOGUE
 from pipeline.commands import answer, look, tables
-from pipeline.comparing import compare
+from pipeline.comparing.compare import BASELINE, SCHEDULERS, small_study
 from pipeline.config.errors import PipelineError
 from pipeline.config.params import PARAMS_FILE, load_params, working_in
 from pipeline.config.wording import as_yaml
 from pipeline.stages import check, confirm, dataset, report, sweep, train, tune
 
-SEEDS, TRIALS, BASELINE = 5, 8, compare.BASELINE
-SCHEDULERS: dict[str, Any] = dict(compare.SCHEDULERS)
+SEEDS, TRIALS = 5, 8
 
 
 def main(words: Sequence[str]) -> None:
@@ -39,7 +38,8 @@ def main(words: Sequence[str]) -> None:
     if asked.problem and Path("inputs").is_dir():
         shutil.copytree("inputs", folder / "inputs", dirs_exist_ok=True)
     with working_in(folder, {"PIPELINE_TRACKERS": "none"}):
-        _write(name, entry)
+        with PARAMS_FILE.open("w", encoding="utf-8") as params:
+            YAML().dump(small_study(name, entry, SCHEDULERS, BASELINE, SEEDS, TRIALS), params)
         dataset.main(name)
         check.main()
         for stage in (train, tune, confirm, sweep):
@@ -77,16 +77,3 @@ def _of_params(name: str) -> tuple[str, dict[str, Any]]:
     load_params(CATALOGUE).problem(name)  # a mistake is told before anything begins
     entry = YAML(typ="safe", pure=True).load(PARAMS_FILE.read_text("utf-8"))["problems"][name]
     return name, {key: value for key, value in entry.items() if key != "schedulers"}
-
-
-def _write(name: str, entry: dict[str, Any]) -> None:
-    params = {
-        "seeds": SEEDS,
-        "problems": {name: entry},
-        "schedulers": SCHEDULERS,
-        "tune": {"trials": TRIALS, "batch": TRIALS},
-        "sweep": "none",
-        "report": {"baseline": BASELINE},
-    }
-    with PARAMS_FILE.open("w", encoding="utf-8") as file:
-        YAML().dump(params, file)

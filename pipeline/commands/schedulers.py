@@ -15,18 +15,14 @@ from pipeline.commands.gallery import table
 from pipeline.config.arrays import Floats
 from pipeline.config.document import read
 from pipeline.config.params import PARAMS_FILE, Params, load_params
-from pipeline.config.problem_params import ScriptParams
 from pipeline.config.schedules import Schedule
-from pipeline.data.datasets import made
-from pipeline.data.splits import draw_splits
-from pipeline.problems.dataset import Dataset
-from pipeline.problems.loading import load_problem
 from pipeline.problems.problem import Problem
 from pipeline.runs.inspection import refuse_unfit
 from pipeline.runs.traps import Followed, findings, follow, impossible
 from pipeline.schedulers.aliases import told
 from pipeline.schedulers.registry import schedulers
 from pipeline.schedulers.replay import ScheduleError
+from pipeline.stages.dataset import problem_made
 
 WIDTH, HEIGHT = 72, 3
 BARS = " ▁▂▃▄▅▆▇█"
@@ -46,13 +42,7 @@ def main(words: Sequence[str]) -> None:
 def _galleries(params: Params, name: str | None) -> Iterator[str]:
     data = read(PARAMS_FILE)[1]
     for chosen in [name] if name else params.problems:
-        entry = params.problem(chosen)
-        if isinstance(entry, ScriptParams):
-            problem: Problem = load_problem(chosen, entry, params.schedules(chosen))
-        else:
-            frame = made(chosen, entry.dataset)
-            splits = draw_splits(chosen, frame, range(1), resample=bool(entry.resample))
-            problem = Problem.of(Dataset.of(chosen, frame, splits), entry, params.schedules(chosen))
+        problem = problem_made(params, chosen, tell=lambda line: None)
         refuse_unfit(problem)
         budget = problem.budget()
         yield f"{chosen}: {budget.epochs} epochs of {budget.steps_per_epoch} batches, learning rate {problem.lr:g}"

@@ -1,6 +1,7 @@
 """``compare``: which scheduler for a model and data that are at hand in Python, and how sure that is."""
 
 import contextlib
+import json
 import os
 import re
 import sys
@@ -22,10 +23,10 @@ from pipeline import cli
 from pipeline.analysis import page
 from pipeline.analysis.answer import Answer
 from pipeline.analysis.assembled import assemble
-from pipeline.analysis.choice import Choice, last
+from pipeline.analysis.choice import last
 from pipeline.analysis.configurations import configuration
 from pipeline.analysis.page import Report
-from pipeline.analysis.tables import markdown, readable
+from pipeline.analysis.tables import ProblemResults, markdown, readable
 from pipeline.catalogue import CATALOGUE
 from pipeline.comparing.given import NAME, CompareError, Data, called, dataset_of, registered, takes_no_arguments
 from pipeline.config import terminal
@@ -61,7 +62,7 @@ class Comparison:
     recommended: Mapping[str, Any] | None
     """The scheduler to use by its label, its ``name``, peak ``lr``, ``args`` in torch's numbers, and so on."""
     answer: Answer
-    """The same in words: ``answer.lines``."""
+    """The same in words: ``answer.titled``."""
     code: str
     """Optimizer and scheduler of what is recommended, to be pasted into a training loop."""
     report: Report
@@ -84,9 +85,7 @@ class Comparison:
         """Write the report as one HTML file that needs nothing else; the file's name ends in .html or .htm, or in nothing."""
         place = Path(path)
         if place.suffix.lower() not in {"", ".html", ".htm"}:
-            raise CompareError(
-                f"compare: save writes a page of HTML, and {place} says otherwise; write {place.with_suffix('.html')}"
-            )
+            raise CompareError(f"save writes a page of HTML, and {place} says otherwise; write {place.with_suffix('.html')}")
         write_files([(place, self.html.encode())])
         return place
 
@@ -154,21 +153,23 @@ def compare(
     """
     entries = _entries(schedulers)
     if isinstance(model_fn, nn.Module):
-        raise CompareError("compare: model_fn is a model, and every run needs a new one; write lambda: Net(…), or its class")
+        raise CompareError("model_fn is a model, and every run needs a new one; write lambda: Net(…), or its class")
     if not takes_no_arguments(model_fn):
-        raise CompareError("compare: model_fn cannot be called without arguments; write lambda: Net(…)")
+        raise CompareError("model_fn cannot be called without arguments; write lambda: Net(…)")
     if not isinstance(seeds, int) or not 2 <= seeds <= FRESH:
-        raise CompareError(f"compare: seeds is {seeds!r}; write a whole number from 2 to {FRESH}")
+        raise CompareError(f"seeds is {seeds!r}; write a whole number from 2 to {FRESH}")
     if not isinstance(trials, int) or trials < 0:
-        raise CompareError(f"compare: trials is {trials!r}; write a whole number, 0 for no tuning")
+        raise CompareError(f"trials is {trials!r}; write a whole number, 0 for no tuning")
     drawn = [*range(seeds), *range(FRESH, FRESH + seeds)]
     parts = {"train": train, "validation": validation, "test": test}
     data = dataset_of(name, parts, model_fn, drawn, resample=resample)
     names = partial(registered, data, model_fn, optimizer, loss, metric, entries)
     with names() as found:
-        asked = _params(found.entries, name, baseline or next(iter(entries)), epochs, batch_size, seeds, trials)
+        own = {key: entry for key, entry in found.entries.items() if key != "schedulers"} | ({"clip": clip} if clip else {})
+        sizes = {"epochs": epochs, "batch_size": batch_size, "resample": resample}
+        problem = {"dataset": {"name": NAME}, **own, **sizes}
+        asked = small_study(name, problem, found.entries["schedulers"], baseline or next(iter(entries)), seeds, trials)
         asked |= {"device": device, "report": {**asked["report"], "matters": matters}}
-        asked["problems"][name] |= {"resample": resample, **({"clip": clip} if clip else {})}
         if found.unnamed:
             terminal.tell(
                 f"compare: {', '.join(found.unnamed)} goes by values that cannot be named: these runs are not kept; hand over "
@@ -187,7 +188,7 @@ def _entries(schedulers: Mapping[str, Any] | Sequence[Any] | None) -> dict[str, 
     if not isinstance(schedulers, Mapping):
         schedulers = {each if isinstance(each, str) else called(each): each for each in schedulers}
     if not schedulers:
-        raise CompareError("compare: schedulers is empty; name some, or leave it out")
+        raise CompareError("schedulers is empty; name some, or leave it out")
     return {label: _entry(label if entry is None else entry) for label, entry in schedulers.items()}
 
 
@@ -196,16 +197,14 @@ def _entry(given: Any) -> Any:
     return {"name": given, **SCHEDULERS.get(given, {})} if isinstance(given, str) else given
 
 
-def _params(
-    entries: Mapping[str, Any], name: str, baseline: str, epochs: int, batch_size: int, seeds: int, trials: int
+def small_study(
+    name: str, problem: Mapping[str, Any], entries: Mapping[str, Any], baseline: str, seeds: int, trials: int
 ) -> dict[str, Any]:
-    """What params.yaml would say."""
-    problem = {key: entry for key, entry in entries.items() if key != "schedulers"}
-    sizes = {"epochs": epochs, "batch_size": batch_size}
+    """What params.yaml says of one problem without a sweep; ``entries`` are the schedulers by label."""
     return {
         "seeds": seeds,
-        "problems": {name: {"dataset": {"name": NAME}, **problem, **sizes}},
-        "schedulers": entries["schedulers"],
+        "problems": {name: problem},
+        "schedulers": dict(entries),
         "tune": {"trials": max(1, trials), "batch": min(8, max(1, trials))},
         "sweep": "none",
         "report": {"baseline": baseline},
@@ -251,25 +250,25 @@ def _plain(value: Any, name: str, *place: str) -> Any:
         return value
     where = ".".join(place).removeprefix(f"problems.{name}.")
     raise CompareError(
-        f"compare: {where} is a {type(value).__name__}, and a plain number or word is needed; hand a function over in place "
+        f"{where} is a {type(value).__name__}, and a plain number or word is needed; hand a function over in place "
         "of the name, and let it set what is no plain value"
     )
 
 
 def _of_arguments(told: str, name: str) -> str:
     """What is told of params.yaml, told of the arguments that it was made of."""
-    return re.sub(rf"^params\.yaml:\d+:\d+: (?:problems\.{re.escape(name)}\.)?", "compare: ", told, flags=re.MULTILINE)
+    return re.sub(rf"^params\.yaml:\d+:\d+: (?:problems\.{re.escape(name)}\.)?", "", told, flags=re.MULTILINE)
 
 
 def _comparison(found: Report, names: Callable[[], AbstractContextManager[Any]]) -> Comparison:
-    (problem,), (chosen,), (answer,) = found.problems, found.choices.values(), found.answers.values()
+    (problem,), (answer,) = found.problems, found.answers.values()
     compared = found.tables["comparison"]
     return Comparison(
         problem.name,
         compared[compared["variant"] == problem.variants[-1]].set_index("scheduler", drop=False).rename_axis(None),
         problem.runs,
         problem.curves,
-        _recommended(found, last(chosen)),
+        _recommended(found, problem),
         answer,
         page.code(found, problem),
         found,
@@ -277,16 +276,14 @@ def _comparison(found: Report, names: Callable[[], AbstractContextManager[Any]])
     )
 
 
-def _recommended(found: Report, chosen: Choice) -> dict[str, Any] | None:
-    if chosen.scheduler is None:
-        return None
-    (problem,) = found.problems
-    of_label = configuration(found.params, problem, found.choices[problem.name], chosen.scheduler)
+def _recommended(found: Report, problem: ProblemResults) -> dict[str, Any] | None:
+    chosen = found.choices[problem.name]
+    of_label = configuration(found.params, problem, chosen, label) if (label := last(chosen).scheduler) else None
     if of_label is None:
         return None
     run = of_label.run
-    told = {"name": run["name"], "lr": float(run["lr"]), "args": YAML(typ="safe").load(run["resolved"])}
-    return {"scheduler": chosen.scheduler, **told, "warmup": int(run["warmup"]), "interval": run["interval"]}
+    told = {"scheduler": label, "name": run["name"], "lr": float(run["lr"]), "args": json.loads(run["resolved"])}
+    return {**told, "warmup": int(run["warmup"]), "interval": run["interval"]}
 
 
 def _readable(table: pd.DataFrame) -> pd.DataFrame:

@@ -42,6 +42,10 @@ TRIED = 8
 class CompareError(PipelineError):
     """What ``compare`` cannot take; names the argument, what is wrong with it and what would be right."""
 
+    def __str__(self) -> str:
+        """Each line says of what it is."""
+        return "\n".join(f"compare: {line}" for line in super().__str__().splitlines())
+
 
 class MapStyle(Protocol):
     """A Dataset of torch that knows its length; each item is a pair of inputs and target."""
@@ -86,7 +90,7 @@ def dataset_of(
 
 def _arrays(part: str, data: Data) -> tuple[Array, Array]:
     if isinstance(data, DataLoader):
-        raise CompareError(f"compare: {part} is a DataLoader; hand over its dataset, batches are made here")
+        raise CompareError(f"{part} is a DataLoader; hand over its dataset, batches are made here")
     if isinstance(data, TensorDataset):
         data = data.tensors
     if isinstance(data, tuple | list) and len(data) == 2:
@@ -94,11 +98,9 @@ def _arrays(part: str, data: Data) -> tuple[Array, Array]:
     elif hasattr(data, "__len__") and hasattr(data, "__getitem__"):
         x, y = _stacked(part, data)
     else:
-        raise CompareError(f"compare: {part} is neither a pair (inputs, targets) nor a map-style Dataset of such pairs")
+        raise CompareError(f"{part} is neither a pair (inputs, targets) nor a map-style Dataset of such pairs")
     if not len(x) or len(x) != len(y):
-        raise CompareError(
-            f"compare: {part} has {len(x)} inputs and {len(y)} targets; every part needs some, and as many of both"
-        )
+        raise CompareError(f"{part} has {len(x)} inputs and {len(y)} targets; every part needs some, and as many of both")
     return _inputs(part, x), _targets(part, y)
 
 
@@ -123,7 +125,7 @@ def _stacked(part: str, data: MapStyle) -> tuple[Array, Array]:
             again = [data[0] for _ in range(3)] if items else []
         if odd := [item for item in items if not _is_pair(item)]:
             raise CompareError(
-                f"compare: the items of {part} are {_kind(odd[0])}; let them be pairs of inputs and target, one tensor each"
+                f"the items of {part} are {_kind(odd[0])}; let them be pairs of inputs and target, one tensor each"
             )
         if any(not np.array_equal(_array(x), _array(items[0][0])) for x, _ in again):
             terminal.tell(
@@ -133,7 +135,7 @@ def _stacked(part: str, data: MapStyle) -> tuple[Array, Array]:
         return np.stack([_array(x) for x, _ in items]), np.stack([_array(y) for _, y in items])
     except (TypeError, ValueError) as error:
         raise CompareError(
-            f"compare: the items of {part} are no pairs of tensors of one shape ({error}); give the Dataset a transform that "
+            f"the items of {part} are no pairs of tensors of one shape ({error}); give the Dataset a transform that "
             "makes them so"
         ) from None
 
@@ -151,11 +153,11 @@ def _kind(item: Any) -> str:
 
 def _inputs(part: str, x: Array) -> Array:
     if x.dtype.kind not in "biuf":
-        raise CompareError(f"compare: the inputs of {part} are of {x.dtype}; make them numbers")
+        raise CompareError(f"the inputs of {part} are of {x.dtype}; make them numbers")
     if x.dtype.kind == "f" and not (finite := np.isfinite(x)).all():
         odd = len(x) - int(finite.reshape(len(x), -1).all(axis=1).sum())
         raise CompareError(
-            f"compare: the inputs of {part} are not all finite, in {odd} of {len(x)} samples; fill or leave out what is missing"
+            f"the inputs of {part} are not all finite, in {odd} of {len(x)} samples; fill or leave out what is missing"
         )
     return np.ascontiguousarray(x, dtype=np.float32 if x.dtype.kind == "f" else np.int64)
 
@@ -163,11 +165,11 @@ def _inputs(part: str, x: Array) -> Array:
 def _targets(part: str, y: Array) -> Array:
     y = y.reshape(len(y)) if y.ndim > 1 and y.size == len(y) else y
     if y.dtype.kind not in "biuf":
-        raise CompareError(f"compare: the targets of {part} are {y.dtype}; numbers or classes are needed")
+        raise CompareError(f"the targets of {part} are {y.dtype}; numbers or classes are needed")
     if y.dtype.kind != "f" and y.ndim == 1 and (y < 0).any():
-        raise CompareError(f"compare: the targets of {part} have the class {y.min()}; number classes from 0 up")
+        raise CompareError(f"the targets of {part} have the class {y.min()}; number classes from 0 up")
     if y.dtype.kind == "f" and not np.isfinite(y).all():
-        raise CompareError(f"compare: the targets of {part} are not all finite; leave those samples out")
+        raise CompareError(f"the targets of {part} are not all finite; leave those samples out")
     return y.astype(np.float64 if y.dtype.kind == "f" else np.int64)
 
 
@@ -176,7 +178,7 @@ def _refuse_unlike(taken: Mapping[str, tuple[Array, Array]]) -> None:
     for part, (own_x, own_y) in taken.items():
         if own_x.shape[1:] != x.shape[1:] or own_x.dtype != x.dtype or own_y.dtype != y.dtype:
             raise CompareError(
-                f"compare: a sample of {part} is of shape {own_x.shape[1:]} ({own_x.dtype}, target {own_y.dtype}), of train "
+                f"a sample of {part} is of shape {own_x.shape[1:]} ({own_x.dtype}, target {own_y.dtype}), of train "
                 f"{x.shape[1:]} ({x.dtype}, target {y.dtype}); let them be alike"
             )
 
@@ -187,7 +189,7 @@ def _drawn(name: str, rows: Mapping[str, Any], y: Array, seeds: list[int]) -> di
     try:
         drawn = {seed: in_two(pool, y, *sizes, stream("split", name, seed) % 2**32) for seed in seeds}
     except SplitError as error:
-        raise CompareError(f"compare: resample: {error}; leave `resample` out") from None
+        raise CompareError(f"resample: {error}; leave `resample` out") from None
     return {seed: Split(np.sort(train), np.sort(validation), rows["test"]) for seed, (train, validation) in drawn.items()}
 
 
@@ -197,7 +199,7 @@ def _outputs(model_fn: Callable[[], nn.Module], x: Array) -> int:
         with Chance(0).used(), torch.no_grad():
             model = model_fn()
             if not isinstance(model, nn.Module):
-                raise CompareError(f"compare: model_fn gives a {type(model).__name__}; let it return a torch.nn.Module")
+                raise CompareError(f"model_fn gives a {type(model).__name__}; let it return a torch.nn.Module")
             outputs = model.eval()(torch.from_numpy(x[:2]))
         if not isinstance(outputs, Tensor):
             raise CompareError(_several_outputs(outputs))
@@ -207,7 +209,7 @@ def _outputs(model_fn: Callable[[], nn.Module], x: Array) -> int:
     except Exception as error:
         line = " ".join(str(error).split())[:200]
         raise CompareError(
-            f"compare: model_fn cannot be called without arguments, or its model not applied to inputs of shape {x.shape[1:]} "
+            f"model_fn cannot be called without arguments, or its model not applied to inputs of shape {x.shape[1:]} "
             f"({type(error).__name__}: {line})"
         ) from error
 
@@ -222,7 +224,7 @@ def _several_outputs(outputs: Any) -> str:
             "[0]",
         )
     return (
-        f"compare: the model gives a {what}, and loss and metric take one tensor; wrap it in a module that holds it as "
+        f"the model gives a {what}, and loss and metric take one tensor; wrap it in a module that holds it as "
         f"self.model and whose forward returns what they are to take, such as self.model(x){one}"
     )
 
@@ -309,7 +311,7 @@ def _by_name(
     code = entry.get("name")
     if isinstance(code, Optimizer | LRScheduler):
         raise CompareError(
-            f"compare: {argument} is one {called(code)} that is made, and every run makes its own; write "
+            f"{argument} is one {called(code)} that is made, and every run makes its own; write "
             f'{{"name": "{called(code)}", …}} with its arguments, or a function that makes it'
         )
     if not callable(code):
@@ -320,7 +322,7 @@ def _by_name(
         try:
             register(name)(code)
         except RegistrationError as error:
-            raise CompareError(f"compare: {argument}: {error}") from None
+            raise CompareError(f"{argument}: {error}") from None
         _version(code, argument, found)
     return {**entry, "name": name}
 
@@ -332,7 +334,7 @@ def _metric(given: Any, task: Task, found: Registered) -> dict[str, Any]:
         return entry
     if "higher_is_better" not in entry:
         raise CompareError(
-            f'compare: metric: which way is {called(function)} better? write metric={{"name": {called(function)}, '
+            f'metric: which way is {called(function)} better? write metric={{"name": {called(function)}, '
             '"higher_is_better": True}'
         )
 
@@ -350,7 +352,7 @@ def _loss(given: Any, data: Dataset, model_fn: Callable[[], nn.Module], found: R
         return {"name": given} if isinstance(given, str) else dict(given)
     given = given() if isinstance(given, type) else given
     if not callable(given):
-        raise CompareError(f"compare: loss is a {type(given).__name__}; hand over a name, a loss of torch's or a function")
+        raise CompareError(f"loss is a {type(given).__name__}; hand over a name, a loss of torch's or a function")
     if (own := _torchs(given)) is not None:
         return own
     is_mean = _is_mean(given, data, model_fn)
@@ -407,10 +409,10 @@ def _is_mean(function: Callable[..., Any], data: Dataset, model_fn: Callable[[],
     except Exception as error:
         line = " ".join(str(error).split())[:200]
         raise CompareError(
-            f"compare: loss cannot be called with outputs {tuple(outputs.shape)} and targets {tuple(y.shape)}: {line}"
+            f"loss cannot be called with outputs {tuple(outputs.shape)} and targets {tuple(y.shape)}: {line}"
         ) from error
     if not isinstance(whole, Tensor) or whole.numel() != 1:
-        raise CompareError("compare: loss gives no single number for a batch; let it return the mean over its samples")
+        raise CompareError("loss gives no single number for a batch; let it return the mean over its samples")
     try:
         alone = OwnLoss(copy.deepcopy(function), "none", is_mean=True)(outputs, y)
     except Exception:  # noqa: BLE001  # whatever it is, it is no function of one sample

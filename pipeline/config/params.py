@@ -33,12 +33,7 @@ from pipeline.config.problem_params import Clipping, ProblemParams, Resources, S
 from pipeline.config.registry import STRICT
 from pipeline.config.schedules import Average, Label, Schedule, Schedules
 from pipeline.config.spaces import PeakRates, Range
-from pipeline.config.units import (
-    Length,
-    Percentage,
-    ShareUnit,
-    share_of,
-)
+from pipeline.config.units import Length, Percentage, ShareUnit, share_of
 from pipeline.config.wording import in_words, mistake, suggestion
 
 PARAMS_FILE = Path("params.yaml")
@@ -224,7 +219,7 @@ class Params(BaseModel):
     @property
     def kept_models(self) -> list[str]:
         """The problems of which a model is kept; what a script trains is its own affair."""
-        return [name for name, problem in self.problems.items() if self.keep_model and not isinstance(problem, ScriptParams)]
+        return [name for name, problem in self.problems.items() if self.keep_model and problem.gives_weights]
 
     def problem(self, name: str) -> ProblemParams:
         """The problem of that name; :class:`ParamsError` with the nearest one where it is unknown."""
@@ -264,9 +259,9 @@ def working_in(folder: Path, environment: Mapping[str, str] | None = None) -> It
             os.environ |= {} if value is None else {name: value}
 
 
-def placed_in(mistakes: Iterable[tuple[Loc, Any, str, str]], path: Path = PARAMS_FILE) -> ParamsError:
+def placed_in(mistakes: Iterable[tuple[Loc, Any, str, str]]) -> ParamsError:
     """A :class:`ParamsError` for mistakes found after reading: (place in the file, given, what is wrong, what is right)."""
-    file, _ = document.read(path)
+    file, _ = document.read(PARAMS_FILE)
     return file.error(Mistake(loc, wrong, right, given) for loc, given, wrong, right in mistakes)
 
 

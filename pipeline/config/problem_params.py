@@ -2,24 +2,14 @@
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    Field,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from pipeline.config.components import Component, ComponentOf, as_list, nested
 from pipeline.config.registry import STRICT
 from pipeline.config.schedules import Schedules
-from pipeline.config.units import (
-    Percentage,
-)
+from pipeline.config.units import Percentage
 from pipeline.config.wording import is_path, mistake
 
 IGNORED = -100
@@ -92,6 +82,10 @@ class ProblemParams(BaseModel):
     """One entry under ``problems``: data, model, optimizer and budget; ``schedulers`` overrides whole labels."""
 
     model_config = STRICT
+    as_written: ClassVar[tuple[str, ...]] = ("batch_size", "model", "loss")
+    """What no study searches, beside ``epochs`` and the optimizer's other arguments than ``lr``."""
+    gives_weights: ClassVar[bool] = True
+    """Whether what is trained can be kept as a model."""
 
     dataset: Annotated[Component, ComponentOf("datasets")]
     """The samples and their parts. With `path` it is a file of yours, and `name` is not needed."""
@@ -215,6 +209,8 @@ THE_SCRIPTS = ("dataset", "model", "loss", "batch_size", "accumulate", "clip", "
 class ScriptParams(ProblemParams):
     """One entry under ``problems`` with a ``script`` in place of dataset, model and batch size."""
 
+    as_written = ("all that a script settles itself",)
+    gives_weights = False
     script: Script
     """What trains; docs/own-training.md says what it has to do."""
     resample: bool = False

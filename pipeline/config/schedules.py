@@ -21,13 +21,7 @@ from pipeline.config.callables import code_at
 from pipeline.config.components import mapping_of
 from pipeline.config.registry import STRICT, Alias
 from pipeline.config.spaces import SearchSpace, refuse_unfit
-from pipeline.config.units import (
-    LengthOrZero,
-    OptionalLengthOrZero,
-    PositiveRate,
-    percent,
-    plain_length,
-)
+from pipeline.config.units import LengthOrZero, OptionalLengthOrZero, PositiveRate, percent, plain_length
 from pipeline.config.wording import mistake
 
 Interval = Literal["epoch", "batch"]

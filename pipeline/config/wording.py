@@ -3,7 +3,7 @@
 import difflib
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -46,6 +46,11 @@ def few(words: Iterable[Any], most: int = 5) -> str:
     """The first different words, and how many more there are."""
     some = list(dict.fromkeys(map(str, words)))
     return ", ".join(some[:most]) + (f" and {len(some) - most} more" if len(some) > most else "")
+
+
+def listing(names: Sequence[str]) -> str:
+    """Names as one speaks them: ``a``, ``a and b``, ``a, b and c``."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def mistake(wrong: str, right: str, *, key: bool = False) -> PydanticCustomError:

@@ -7,16 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pipeline.data.cells import (
-    DECIMAL_COMMA,
-    THOUSANDS,
-    Kind,
-    Remarks,
-    are_codes,
-    like_numbers,
-    mixed_decimals,
-    understood,
-)
+from pipeline.data.cells import DECIMAL_COMMA, THOUSANDS, Kind, Remarks, are_codes, like_numbers, mixed_decimals, understood
 from pipeline.data.dates import PARTS_OF_DATES, AmbiguousDatesError, as_dates, in_several_forms
 from pipeline.data.mistakes import (
     SHOWN,

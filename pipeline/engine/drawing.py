@@ -229,12 +229,9 @@ _MADE: Made = {
 
 
 def _unguarded(function: Any) -> Make:
-    """The function without its question for modes, which would lead to this one again."""
+    """The function without its first line, which asks torch whether a mode makes it: the mode that calls it would, for ever."""
     never = dict.fromkeys(("has_torch_function", "has_torch_function_unary"), lambda _: False)
-    code, given = function.__code__, function.__globals__ | never
-    found = FunctionType(code, given, function.__name__, function.__defaults__, function.__closure__)
-    found.__kwdefaults__ = function.__kwdefaults__
-    return found
+    return FunctionType(function.__code__, function.__globals__ | never, argdefs=function.__defaults__)
 
 
 COMPOSED: Made = {function: _unguarded(function) for function in (f.multi_head_attention_forward, f.gumbel_softmax)}

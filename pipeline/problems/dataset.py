@@ -234,7 +234,7 @@ class Dataset:
         """
         splits = [self.split(seed) for seed in seeds]
         parts = {part: np.stack([getattr(split, part) for split in splits]) for part in PARTS}
-        if not self.columns and (self.is_ready or self.task == "classification"):
+        if not self.columns and self._keeps_targets:
             return Samples(self.x, self._weighted(self.y), parts, (Scale(),) * len(seeds), self.weights is not None)
         known = {seed: self._encoded(seed) for seed in dict.fromkeys(seeds)}
         place = {seed: number * len(self.y) for number, seed in enumerate(known)}
@@ -244,25 +244,21 @@ class Dataset:
         scales = tuple(known[seed][2] for seed in seeds)
         return Samples(np.concatenate(x), np.concatenate(y), moved, scales, self.weights is not None)
 
-    def targets_alone(self, seed: int) -> Samples:
-        """What is to be predicted in one replicate, as a loss takes it, without inputs."""
-        scale, split = self.scale(seed), self.split(seed)
-        is_as_it_is = self.is_ready or self.task == "classification"
-        parts = {part: getattr(split, part)[None] for part in PARTS}
-        y = self._weighted(self.y if is_as_it_is else scale.standardised(self.y))
-        return Samples(np.empty(0), y, parts, (scale,), self.weights is not None)
-
     def scale(self, seed: int) -> Scale:
         """Mean and deviation of a number to be predicted in the training part of the seed, else 0 and 1."""
-        is_as_it_is = self.is_ready or self.task == "classification"
-        return Scale() if is_as_it_is else Scale.of(self.y[self.split(seed).train], self.transform)
+        return Scale() if self._keeps_targets else Scale.of(self.y[self.split(seed).train], self.transform)
+
+    @property
+    def _keeps_targets(self) -> bool:
+        """Whether a model predicts the targets as they are."""
+        return self.is_ready or self.task == "classification"
 
     def _encoded(self, seed: int) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.generic], Scale]:
         """All inputs, targets and the targets' scale, by the training part of the seed; kept, for each round needs them."""
         if seed not in self._known:
             x = encode(self.x, self.columns, self.split(seed).train, as_places=self.as_places) if self.columns else self.x
             scale = self.scale(seed)
-            y = self.y if self.task == "classification" else scale.standardised(self.y)
+            y = self.y if self._keeps_targets else scale.standardised(self.y)
             if self.columns:
                 self._refuse_overflow(np.column_stack([x, y]))
             self._known[seed] = (x, self._weighted(y), scale)

@@ -1,14 +1,16 @@
 """A problem by its name, of whatever kind it is, from what the stage ``dataset`` wrote or who holds it in memory."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pandas as pd
+
 from pipeline.config import files
-from pipeline.config.problem_params import ProblemParams, ScriptParams
-from pipeline.config.schedules import Schedule
-from pipeline.problems import scripts
+from pipeline.config.params import Params
+from pipeline.config.problem_params import ScriptParams
 from pipeline.problems.dataset import Dataset, splits_of
 from pipeline.problems.problem import Problem
+from pipeline.problems.scripts import Made, ScriptProblem
 
 _held: dict[str, Dataset] = {}
 """Datasets in memory, by their problem's name."""
@@ -29,9 +31,16 @@ def is_in_memory(name: str) -> bool:
     return name in _held
 
 
-def load_problem(name: str, params: ProblemParams, schedules: Mapping[str, Schedule]) -> Problem:
+def load_problem(params: Params, name: str) -> Problem:
     """The problem of that name with its data; :class:`pipeline.config.files.ResultsError` where that is not there yet."""
-    if isinstance(params, ScriptParams):
-        return scripts.load(name, params, schedules)
-    data = _held.get(name) or Dataset.of(name, files.read_dataset(name), splits_of(files.read_splits(name)))
-    return Problem.of(data, params, schedules)
+    if name in _held:
+        return Problem.of(_held[name], params.problem(name), params.schedules(name))
+    return problem_of(params, name, files.read_dataset(name), files.read_splits(name))
+
+
+def problem_of(params: Params, name: str, data: pd.DataFrame, splits: pd.DataFrame) -> Problem:
+    """The problem with ``data`` and ``splits`` as the stage ``dataset`` makes them."""
+    entry, schedules = params.problem(name), params.schedules(name)
+    if isinstance(entry, ScriptParams):
+        return ScriptProblem.of(Made.of(name, data), entry, schedules)
+    return Problem.of(Dataset.of(name, data, splits_of(splits)), entry, schedules)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -36,6 +36,8 @@ class Problem:
     data: Dataset
     params: ProblemParams
     schedules: Mapping[str, Schedule]
+    has_samples: ClassVar[bool] = True
+    """Whether ``data`` are samples."""
 
     @classmethod
     def of(cls, data: Dataset, params: ProblemParams, schedules: Mapping[str, Schedule]) -> "Problem":

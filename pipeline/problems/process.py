@@ -71,7 +71,7 @@ def lines_of(problem: str, script: Script, asked: Mapping[str, Any], folder: Pat
         output.close()
     is_of_all = says_it_itself = bool(_wrong_use(told)[0])
     if not wrong:
-        wrong, right, is_of_all = _failure(told, process.returncode, asked["epochs"])
+        wrong, right, is_of_all = _failure(script, told, process.returncode, asked["epochs"], output.text)
         if wrong and not is_of_all and _is_from_outside(process.returncode, output.text):
             is_from_outside, right = True, f"{right}; {AGAIN}"
     if wrong:
@@ -175,13 +175,13 @@ def _wrong_use(told: list[Line]) -> tuple[str, str]:
     return wrong, right or "see docs/own-training.md"
 
 
-def _failure(told: list[Line], code: int, budget: int) -> tuple[str, str, bool]:
+def _failure(script: Script, told: list[Line], code: int, budget: int, text: str) -> tuple[str, str, bool]:
     """What is wrong with a run that has ended, what would help, and whether no other run can be better."""
     epochs = sum("epoch" in line for line in told)
     if killed := _signal(code):
         return f"was killed ({killed}) in epoch {epochs + 1}", "the system may have lacked memory", False
     if code:
-        return f"ended with exit code {code} in epoch {epochs + 1}", "mend what its last words say", False
+        return f"ended with exit code {code} in epoch {epochs + 1}", _mending(script, text), False
     has_finished = any("finish" in line for line in told)
     if not any("probe" in line for line in told) and (not has_finished or epochs != budget):
         wrong = f"ended after figures of {epochs} of {budget} epochs{'' if has_finished else ', and without trial.finish'}"
@@ -190,6 +190,20 @@ def _failure(told: list[Line], code: int, budget: int) -> tuple[str, str, bool]:
         )
         return wrong, right, True
     return "", "", False
+
+
+def _mending(script: Script, text: str) -> str:
+    """What helps a script that failed by itself."""
+    if "attempted relative import with no known parent package" not in text:
+        return "mend what its last words say"
+    module = ".".join(Path(script.path).with_suffix("").parts)
+    package, _, inside = module.partition(".")
+    if not inside:
+        return "it stands in no package: leave the dots out of what it imports"
+    return (
+        f"it is started by its path, and not as a part of {package}: write a script under inputs/ that calls "
+        f'runpy.run_module("{module}", run_name="__main__"), let script.path name that one, and script.inputs {package}'
+    )
 
 
 def _signal(code: int) -> str:

@@ -13,7 +13,6 @@ import pandas as pd
 import torch
 from torch.optim import Optimizer
 
-from pipeline.config import files
 from pipeline.config.components import Component
 from pipeline.config.errors import PipelineError
 from pipeline.config.fingerprints import fingerprint, stream
@@ -86,6 +85,7 @@ class ScriptProblem(Problem):
 
     data: Made  # type: ignore[assignment]  # the script has the samples
     params: ScriptParams
+    has_samples = False
 
     @classmethod
     def of(cls, data: Made, params: ScriptParams, schedules: Mapping[str, Schedule]) -> "ScriptProblem":  # type: ignore[override]
@@ -307,8 +307,3 @@ def told_optimizer(start: Mapping[str, Any], lr: float) -> Component:
     if known is not None:
         args = {key: value for key, value in args.items() if key in known.arguments.model_fields}
     return Component(told["name"], args)
-
-
-def load(name: str, params: ScriptParams, schedules: Mapping[str, Schedule]) -> ScriptProblem:
-    """The problem of that name as its script was looked at; ``ResultsError`` where that was not done yet."""
-    return ScriptProblem.of(Made.of(name, files.read_dataset(name)), params, schedules)

@@ -14,24 +14,24 @@ from torch.optim import Optimizer
 from pipeline.config.components import NO_DECAY
 from pipeline.config.document import Loc
 from pipeline.config.params import placed_in
+from pipeline.config.registry import Registry
 from pipeline.config.user_code import beginning_of, place_of
+from pipeline.config.wording import few
 from pipeline.problems.chance import Chance
 from pipeline.problems.dataset import Dataset
-from pipeline.problems.losses import losses
+from pipeline.problems.losses import Task, losses
 from pipeline.problems.metrics import MetricError, metrics, torchmetrics
 from pipeline.problems.models import applied
 from pipeline.problems.optimizers import KINDS_SPARED, SCHEDULE_FREE, undecayed
 from pipeline.problems.problem import Problem
 from pipeline.problems.run import History
-from pipeline.problems.scripts import ScriptProblem
+from pipeline.problems.scripts import ScriptError, ScriptProblem, placed
 from pipeline.runs.traps import Followed, follow
 from pipeline.schedulers.registry import schedulers
 from pipeline.schedulers.replay import ScheduleError
 
 SAMPLES = 8
 """Samples that the model is tried on."""
-SHOWN = 5
-"""Classes that are named."""
 TRIES = 4
 """Times that it is applied to them: what it draws may show in one and not in another."""
 Mistake = tuple[Loc, Any, str, str]
@@ -63,45 +63,43 @@ def inspect(problem: Problem) -> list[Followed]:
     return followed
 
 
-def seeds_change_nothing(history: History) -> str:
-    """That runs of every scheduler came out alike to the last digit, whatever their seed; mostly nothing."""
+def seeds_change_nothing(problem: Problem, history: History) -> Iterator[str]:
+    """That runs of every scheduler came out alike to the last digit, whatever their seed; mostly nothing.
+
+    Of a script, which has to seed what it draws itself, it is a :class:`ScriptError`.
+    """
     losses = np.stack([history.curves.train_loss[-1], history.curves.validation_loss[-1]], axis=-1)
     labels = np.array([run.label for run in history.runs])
     own = [losses[(labels == label) & np.isfinite(losses).all(axis=-1)] for label in dict.fromkeys(labels)]
     repeated = [of_label for of_label in own if len(of_label) > 1]
     if repeated and all(len(np.unique(of_label, axis=0)) == 1 for of_label in repeated):
-        return f"all {len(repeated[0])} runs of a scheduler came out the same to the last digit, so that seeds change nothing"
-    return ""
+        told = f"all {len(repeated[0])} runs of a scheduler came out the same to the last digit, so that seeds change nothing"
+        if isinstance(problem, ScriptProblem):
+            raise ScriptError(placed(problem.name, problem.params.script, told, "seed every generator with trial.seed"))
+        yield f"{told}, and no interval says anything"
 
 
-@functools.singledispatch
 def absent_classes(problem: Problem, seeds: int) -> Iterator[str]:
     """What the headline metric makes of classes that the validation or the test part of some seed lacks; a line each."""
-    data, metric = problem.data, metrics[problem.metric_name]
-    if data.task != "classification" or problem.metric.whole is None or data.y.ndim > 1:
+    data = problem.data
+    if not problem.has_samples or data.task != "classification" or problem.metric.whole is None or data.y.ndim > 1:
         return
+    metric = metrics[problem.metric_name]
     parts = [getattr(data.split(seed), part) for seed in range(seeds) for part in ("validation", "test")]
     parts = [rows for rows in parts if len(rows)]  # there may be no test part
     counts = np.stack([np.bincount(data.y[rows], minlength=data.classes) for rows in parts])
     lacking = np.count_nonzero(counts == 0, axis=0)
     if metric.is_of_classes and data.classes > 2 and lacking.any():
         told = [f"{data.class_names[place]} (in {lacking[place]})" for place in np.flatnonzero(lacking)]
-        more = f" and {len(told) - SHOWN} more" if len(told) > SHOWN else ""
         yield (
             f"of the {len(parts)} validation and test parts of {seeds} seeds, some have no sample of the class "
-            f"{', '.join(told[:SHOWN])}{more}; there, {metric.name} is the mean over the other classes"
+            f"{few(told)}; there, {metric.name} is the mean over the other classes"
         )
     if alone := np.count_nonzero((counts > 0).sum(axis=1) < 2):
         yield (
             f"{alone} of the {len(parts)} validation and test parts of {seeds} seeds have samples of one class only; there, "
             f"{metric.name} compares nothing and is left empty"
         )
-
-
-@absent_classes.register
-def _(problem: ScriptProblem, seeds: int) -> Iterator[str]:
-    """The script has the samples."""
-    yield from ()
 
 
 @functools.singledispatch
@@ -141,29 +139,20 @@ def _of_the_task(problem: Problem) -> Iterator[Mistake]:
     have = f"{data.classes} classes" if data.task == "classification" else "numbers to be predicted"
     loss, metric = problem.loss, metrics[problem.metric_name]
     if losses[loss.name].task != data.task:
-        fitting = ", ".join(entry.name for entry in losses if entry.task == data.task)
-        yield (
-            (*place, "loss", "name"),
-            loss.name,
-            f"is for {losses[loss.name].task}, and the targets are {have}",
-            _one_of(fitting),
-        )
+        wrong = f"is for {losses[loss.name].task}, and the targets are {have}"
+        yield (*place, "loss", "name"), loss.name, wrong, _one_of(losses, data.task)
     elif data.task == "classification" and (other := data.y[(data.y < 0) & (data.y != loss.ignored)]).size:
         right = f"number classes from 0 up, or write `loss: {{name: CrossEntropyLoss, ignore_index: {other[0]}}}`"
         yield (*place, "dataset"), problem.params.dataset.name, f"has the target {other[0]}, which is no class", right
     elif loss.is_binary and data.classes != 2:
-        yield (
-            (*place, "loss", "name"),
-            loss.name,
-            f"is for 2 classes, and there are {data.classes}",
-            "write CrossEntropyLoss",
-        )
+        wrong = f"is for 2 classes, and there are {data.classes}"
+        yield (*place, "loss", "name"), loss.name, wrong, "write CrossEntropyLoss"
     elif (weight := loss.arguments.get("weight")) is not None and len(weight) != data.classes:
         wrong = f"has {len(weight)} weights, and there are {data.classes} classes"
         yield (*place, "loss", "weight"), weight, wrong, "write one weight per class, in the order of the classes"
     if metric.task != data.task:
-        fitting = ", ".join(entry.name for entry in metrics if entry.task == data.task)
-        yield (*place, "metric", "name"), metric.name, f"is for {metric.task}, and the targets are {have}", _one_of(fitting)
+        wrong = f"is for {metric.task}, and the targets are {have}"
+        yield (*place, "metric", "name"), metric.name, wrong, _one_of(metrics, data.task)
     elif problem.metric.whole is not None:
         try:
             torchmetrics()
@@ -171,8 +160,8 @@ def _of_the_task(problem: Problem) -> Iterator[Mistake]:
             yield (*place, "metric", "name"), metric.name, error.wrong, error.right
 
 
-def _one_of(names: str) -> str:
-    return f"write one of {names}"
+def _one_of(known: Registry[Any], task: Task) -> str:
+    return f"write one of {', '.join(entry.name for entry in known if entry.task == task)}"
 
 
 def _of_the_model(problem: Problem) -> Iterator[Mistake]:

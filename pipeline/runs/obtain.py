@@ -15,7 +15,6 @@ from pipeline.engine.code import code_fingerprint
 from pipeline.engine.names import folder_of, kept_name
 from pipeline.problems.problem import Problem
 from pipeline.problems.run import CURVES, Block, History, Outcome, Run
-from pipeline.problems.scripts import ScriptProblem
 from pipeline.runs.champion import best_of, weights_of
 from pipeline.runs.dealing import Listener, Places, trained
 from pipeline.runs.executor import HERE, NOBODY, LackingError, Workers
@@ -62,8 +61,11 @@ def obtain(
 
 
 def weights(problem: Problem, run: Run, device: torch.device) -> bytes:
-    """The weights of a run at the epoch that it asks for, as a safetensors file; those that were not kept are trained again."""
-    if isinstance(problem, ScriptProblem):  # it keeps its own, if any
+    """The weights of a run at the epoch that it asks for, as a safetensors file; those that were not kept are trained again.
+
+    Nothing of a problem that gives none.
+    """
+    if not problem.params.gives_weights:
         return b""
     name = _weights_of(kept_name(problem, run, device))
     found = store().contents([name]).get(name)

@@ -53,16 +53,20 @@ def write_runs(
     problem: str, stage: str, runs: pd.DataFrame, curves: pd.DataFrame, beside: Mapping[str, bytes] | None = None
 ) -> None:
     """Write ``runs.parquet``, ``curves.parquet`` and the files ``beside`` them of a stage, all together."""
-    written = tables(problem, stage, {"runs.parquet": runs, "curves.parquet": curves}, "")
+    written = _parquets(problem, stage, {"runs.parquet": runs, "curves.parquet": curves})
     write_files((stage_path(problem, stage, name), content) for name, content in {**written, **(beside or {})}.items())
 
 
 def tables(problem: str, stage: str, frames: Mapping[str, pd.DataFrame], dataset: str) -> dict[str, bytes]:
-    """Parquet files of a stage by name; where no column names the dataset, the files' metadata do."""
+    """Parquet files of a stage by name, whose metadata name the dataset, since no column does."""
     signed = {name: frame.copy(deep=False) for name, frame in frames.items()}
     for frame in signed.values():
-        frame.attrs = frame.attrs | ({DATASET: dataset} if dataset else {})
-    return {name: parquet(frame, stage_path(problem, stage, name)) for name, frame in signed.items()}
+        frame.attrs = {**frame.attrs, DATASET: dataset}
+    return _parquets(problem, stage, signed)
+
+
+def _parquets(problem: str, stage: str, frames: Mapping[str, pd.DataFrame]) -> dict[str, bytes]:
+    return {name: parquet(frame, stage_path(problem, stage, name)) for name, frame in frames.items()}
 
 
 def findings_file(problem: str, findings: Sequence[Mapping[str, Any]]) -> bytes:
@@ -76,42 +80,41 @@ def best_file(problem: str, configurations: str) -> bytes:
     return f"# {signature(stage_path(problem, 'tune', 'best.yaml'))}\n{configurations}".encode()
 
 
-def read_runs(problem: str, stage: str, dataset: str = "") -> tuple[pd.DataFrame, pd.DataFrame]:
-    """``runs.parquet`` and ``curves.parquet`` of a stage; here as below, of the dataset with that digest where one is given."""
-    runs, curves = _read(problem, stage, "runs", RUN_COLUMNS, dataset), _read(problem, stage, "curves", CURVE_COLUMNS)
+def read_runs(problem: str, stage: str, dataset: str | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """``runs.parquet`` and ``curves.parquet`` of a stage; here as below, of the ``dataset`` with that digest, None for any."""
+    runs = _read(problem, stage, "runs.parquet", RUN_COLUMNS, dataset)
+    curves = _read(problem, stage, "curves.parquet", CURVE_COLUMNS)
     figures = runs.loc[~runs["diverged"].astype(bool), list(FIGURES)]
     if not np.isfinite(figures.to_numpy(float)).all():
-        raise _not_its_own(problem, stage, "runs", "has no finite loss for a run that did not diverge")
+        raise _unusable(problem, stage, "runs.parquet", "has no finite loss for a run that did not diverge")
     if set(curves["run"]) != set(runs["run"]) or runs["run"].duplicated().any():
-        raise _not_its_own(problem, stage, "curves", "has other runs than runs.parquet")
+        raise _unusable(problem, stage, "curves.parquet", "has other runs than runs.parquet")
     return runs, curves
 
 
-def _read(problem: str, stage: str, name: str, columns: Sequence[str], dataset: str = "") -> pd.DataFrame:
-    """A table of a stage, with its columns, and of that dataset where one is given."""
-    found = read_parquet(stage_path(problem, stage, f"{name}.parquet"), f"{stage}@{problem}")
+def _read(problem: str, stage: str, name: str, columns: Sequence[str], dataset: str | None = None) -> pd.DataFrame:
+    """A table of a stage, with its columns, and of that dataset."""
+    found = read_parquet(stage_path(problem, stage, name), f"{stage}@{problem}")
     if list(found) != list(columns):
         odd = sorted({*found} ^ {*columns}) or ["their order"]
-        raise _not_its_own(problem, stage, name, f"has other columns than this version writes ({', '.join(odd[:3])})")
+        raise _unusable(problem, stage, name, f"has other columns than this version writes ({', '.join(odd[:3])})")
     of = set(found[DATASET]) if DATASET in found else {found.attrs.get(DATASET)}
-    if dataset and len(found) and of != {dataset}:
-        raise _not_its_own(problem, stage, name, f"is of another dataset than {dataset_path(problem)}")
+    if dataset is not None and len(found) and of != {dataset}:
+        raise _unusable(problem, stage, name, f"is of another dataset than {dataset_path(problem)}")
     return found
 
 
-def _not_its_own(problem: str, stage: str, name: str, wrong: str) -> ResultsError:
-    """The file is whole and holds something else than its stage wrote."""
-    path, remedy = stage_path(problem, stage, f"{name}.parquet"), f"`dvc repro -f -s {stage}@{problem}` writes it anew"
-    return ResultsError(f"{path} {wrong}; {remedy}")
+def _unusable(problem: str, stage: str, name: str, wrong: str) -> ResultsError:
+    """A file is not as its stage wrote it, or cannot be read."""
+    return ResultsError(f"{stage_path(problem, stage, name)} {wrong}; `dvc repro -f -s {stage}@{problem}` writes it anew")
 
 
 def read_weights(problem: str, stage: str) -> bytes:
     """``weights.safetensors`` of a stage: those of its best run."""
-    path = stage_path(problem, stage, "weights.safetensors")
     try:
-        return path.read_bytes()
+        return stage_path(problem, stage, "weights.safetensors").read_bytes()
     except OSError as error:
-        raise ResultsError(f"{path} cannot be read ({error}); `dvc repro -f {stage}@{problem}` writes it anew") from None
+        raise _unusable(problem, stage, "weights.safetensors", f"cannot be read ({error})") from None
 
 
 def run_of(weights: bytes) -> str:
@@ -120,20 +123,20 @@ def run_of(weights: bytes) -> str:
     return str(json.loads(weights[8 : 8 + size])["__metadata__"]["run"])
 
 
-def read_sweep(problem: str, dataset: str = "") -> pd.DataFrame:
+def read_sweep(problem: str, dataset: str | None = None) -> pd.DataFrame:
     """``runs.parquet`` of stage sweep."""
-    return _read(problem, "sweep", "runs", SWEEP_COLUMNS, dataset)
+    return _read(problem, "sweep", "runs.parquet", SWEEP_COLUMNS, dataset)
 
 
-def read_tuning(problem: str, dataset: str = "") -> tuple[pd.DataFrame, pd.DataFrame]:
+def read_tuning(problem: str, dataset: str | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
     """``trials.parquet`` and ``importances.parquet`` of stage tune."""
-    trials = _read(problem, "tune", "trials", TRIAL_COLUMNS, dataset)
-    return trials, _read(problem, "tune", "importances", IMPORTANCE_COLUMNS, dataset)
+    trials = _read(problem, "tune", "trials.parquet", TRIAL_COLUMNS, dataset)
+    return trials, _read(problem, "tune", "importances.parquet", IMPORTANCE_COLUMNS, dataset)
 
 
-def read_reruns(problem: str, dataset: str = "") -> pd.DataFrame:
+def read_reruns(problem: str, dataset: str | None = None) -> pd.DataFrame:
     """``reruns.parquet`` of stage tune."""
-    return _read(problem, "tune", "reruns", RERUN_COLUMNS, dataset)
+    return _read(problem, "tune", "reruns.parquet", RERUN_COLUMNS, dataset)
 
 
 def read_best(problem: str) -> dict[str, dict[str, Any]]:
@@ -151,7 +154,7 @@ def read_best(problem: str) -> dict[str, dict[str, Any]]:
     first = text.partition("\n")[0]
     refuse_foreign(path, first.removeprefix("# ") if first.startswith("# ") else None, f"tune@{problem}")
     if not isinstance(best, dict):
-        raise ResultsError(f"{path} holds no configurations by label; `dvc repro -f -s tune@{problem}` writes it anew")
+        raise _unusable(problem, "tune", "best.yaml", "holds no configurations by label")
     return best
 
 
@@ -160,9 +163,8 @@ def read_schedules(problem: str) -> dict[str, Schedule]:
     try:
         return {label: Schedule.model_validate(entry, context=CATALOGUE) for label, entry in read_best(problem).items()}
     except ValidationError as error:
-        path, wrong = stage_path(problem, "tune", "best.yaml"), error.errors()[0]["msg"]
-        remedy = f"`dvc repro -f tune@{problem}` writes it anew"
-        raise ResultsError(f"{path} does not hold configurations as params.yaml has them ({wrong}); {remedy}") from None
+        wrong = f"does not hold configurations as params.yaml has them ({error.errors()[0]['msg']})"
+        raise _unusable(problem, "tune", "best.yaml", wrong) from None
 
 
 def read_findings(problem: str) -> list[dict[str, Any]]:
@@ -171,7 +173,7 @@ def read_findings(problem: str) -> list[dict[str, Any]]:
     try:
         found = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise ResultsError(f"{path} cannot be read ({error}); `dvc repro -f train@{problem}` writes it anew") from None
+        raise _unusable(problem, "train", "findings.json", f"cannot be read ({error})") from None
     refuse_foreign(path, found.get(SIGNED) if isinstance(found, dict) else None, f"train@{problem}")
     findings: list[dict[str, Any]] = found["findings"]
     return findings

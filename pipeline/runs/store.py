@@ -10,6 +10,7 @@ import functools
 import hashlib
 import json
 import logging
+import math
 import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -119,48 +120,34 @@ class Store:
         statement = "INSERT OR REPLACE INTO contents VALUES (?, ?, ?, ?)"
         self._do(lambda connection: connection.executemany(statement, rows), None)
 
-    def shrink(self, largest: int = LARGEST) -> int:
-        """Drop what was not asked for longest until all entries take ``largest`` bytes at the most; how many were dropped."""
+    def shrink(self, largest: float = LARGEST, unasked: float = math.inf) -> int:
+        """Drop what was not asked for longest until all entries take ``largest`` bytes at the most; how many were dropped.
+
+        So is what nobody asked for in so many seconds.
+        """
 
         def drop(connection: sqlite3.Connection) -> int:
-            rows = connection.execute(_SIZES).fetchall()
-            until = np.cumsum([row[3] for row in rows])
-            dropped = [row[:3] for row, total in zip(rows, until.tolist(), strict=True) if total > largest]
-            for table, column, name in dropped:
+            rows = _beyond(connection, largest, unasked)
+            for table, column, name, *_ in rows:
                 connection.execute(f"DELETE FROM {table} WHERE {column} = ?", [name])  # noqa: S608  # names from _SIZES
-            return len(dropped)
+            return len(rows)
 
         dropped = self._do(drop, 0)
         if dropped:
             self._do(lambda connection: connection.execute("VACUUM"), None)
         return dropped
 
-    def forget(self, unasked: float = UNASKED) -> int:
-        """Drop what nobody asked for in so many seconds; how many entries were dropped."""
-
-        def drop(connection: sqlite3.Connection) -> int:
-            tables = sorted({str(row[0]) for row in connection.execute(_SIZES)})
-            before = [time.time() - unasked]
-            return sum(connection.execute(f"DELETE FROM {table} WHERE asked < ?", before).rowcount for table in tables)  # noqa: S608  # from _SIZES
-
-        dropped = self._do(drop, 0)
-        if dropped:
-            self._do(lambda connection: connection.execute("VACUUM"), None)
-        return dropped
-
-    def spare(self, largest: int = LARGEST, unasked: float = UNASKED) -> tuple[int, int]:
-        """How many entries :meth:`forget` and :meth:`shrink` would drop, and their bytes. Nothing is written."""
+    def spare(self, largest: float = LARGEST, unasked: float = math.inf) -> tuple[int, int]:
+        """How many entries :meth:`shrink` would drop, and their bytes. Nothing is written."""
         # A reader of a file in WAL mode writes beside it, unless it is told that nobody else is at it.
         log = self._path.with_name(f"{self._path.name}-wal")
         how = "" if log.exists() and log.stat().st_size else "&immutable=1"
         try:
             with contextlib.closing(sqlite3.connect(f"{self._path.resolve().as_uri()}?mode=ro{how}", uri=True)) as connection:
-                rows = [row[-2:] for row in connection.execute(_SIZES)]
+                rows = _beyond(connection, largest, unasked)
         except sqlite3.Error:  # not there, or of no use
             return 0, 0
-        before, until = time.time() - unasked, np.cumsum([size for size, _ in rows])
-        dropped = [size for (size, asked), total in zip(rows, until.tolist(), strict=True) if asked < before or total > largest]
-        return len(dropped), sum(dropped)
+        return len(rows), sum(row[3] for row in rows)
 
     def _asked(self, table: str, key: str, columns: str, names: Sequence[str]) -> list[tuple[Any, ...]]:
         """The columns of these entries, by the table's key, as they were written; it is noted that they were asked for."""
@@ -223,6 +210,13 @@ def _is_of_no_use(path: Path) -> bool:
         return False
     with contextlib.closing(sqlite3.connect(path)) as connection:
         return _version(connection) != SCHEMA
+
+
+def _beyond(connection: sqlite3.Connection, largest: float, unasked: float) -> list[tuple[Any, ...]]:
+    """Those rows of :data:`_SIZES` that are too much, or that nobody asked for in so many seconds."""
+    rows, before = connection.execute(_SIZES).fetchall(), time.time() - unasked
+    until = np.cumsum([row[3] for row in rows]).tolist()
+    return [row for row, total in zip(rows, until, strict=True) if row[4] < before or total > largest]
 
 
 def _version(connection: sqlite3.Connection) -> int:

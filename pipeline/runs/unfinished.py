@@ -26,15 +26,12 @@ def checkpoint_of(problem: Problem, run: Run, device: torch.device, *, search: b
     return Checkpoint(folder_of(kept_name(problem, run, device)) / f"loop{'-search' * search}.pt")
 
 
-def forget_unfinished(untouched: float = UNTOUCHED) -> int:
-    """Drop the runs in progress of which nothing was written for so many seconds; how many went."""
-    dropped = 0
+def forget_unfinished() -> None:
+    """Drop the runs in progress that nobody is at work on."""
     with contextlib.suppress(OSError):  # no such folder, or none to write in
         for place in folder().iterdir():
-            if time.time() - last_written(place) >= untouched:
+            if time.time() - last_written(place) >= UNTOUCHED:
                 shutil.rmtree(place, ignore_errors=True)
-                dropped += 1
-    return dropped
 
 
 def last_written(place: Path) -> float:

@@ -2,22 +2,32 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from pipeline.config.problem_params import ProblemParams, ScriptParams
+from pipeline.config.problem_params import ProblemParams
 from pipeline.config.schedules import Schedule
 from pipeline.schedulers.registry import schedulers, searched
 
 
 def unsearched(problems: Iterable[ProblemParams], schedules: Mapping[str, Schedule]) -> str:
     """In words: of these problems, and of the schedulers by label."""
-    some = list(problems)
-    plain = [problem for problem in some if not isinstance(problem, ScriptParams)]
-    of_optimizers = dict.fromkeys(arg for problem in plain for arg in problem.optimizer.args if arg != "lr")
-    kept = ["epochs", *(["batch_size", "model", "loss"] if plain else [])]
+    kept, of_optimizers = _of_problems(problems)
     kept += [f"the optimizer's {', '.join(of_optimizers)}"] * bool(of_optimizers)
-    kept += ["all that a script settles itself"] * (len(plain) < len(some))
     left = {label: ", ".join(_left(schedule)) for label, schedule in schedules.items()}
-    own = "; ".join(f"{label}: {names}" for label, names in left.items() if names)
-    return "; ".join(filter(None, [", ".join(kept), own]))
+    return "; ".join([", ".join(kept), *(f"{label}: {names}" for label, names in left.items() if names)])
+
+
+def in_short(problems: Iterable[ProblemParams], schedules: Mapping[str, Schedule]) -> str:
+    """The same without the names of arguments."""
+    kept, of_optimizers = _of_problems(problems)
+    kept += ["the optimizer's other arguments"] * bool(of_optimizers)
+    some = sum(any(_left(schedule)) for schedule in schedules.values())
+    return ", ".join([*kept, *[f"some arguments of {some} scheduler{'s' * (some > 1)}"] * bool(some)])
+
+
+def _of_problems(problems: Iterable[ProblemParams]) -> tuple[list[str], list[str]]:
+    """What of problems stays as it is written, and the arguments of their optimizers that do."""
+    some = list(problems)
+    kept = dict.fromkeys(["epochs", *(name for problem in some for name in problem.as_written)])
+    return [*kept], [*dict.fromkeys(name for problem in some for name in problem.optimizer.args if name != "lr")]
 
 
 def _left(schedule: Schedule) -> Iterator[str]:

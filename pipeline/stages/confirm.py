@@ -17,7 +17,7 @@ def main(problem_name: str) -> None:
     with executor() as workers, trackers() as shown:
         params = load_params(CATALOGUE)
         device = find_device(params.device)
-        problem = load_problem(problem_name, params.problem(problem_name), params.schedules(problem_name))
+        problem = load_problem(params, problem_name)
         best = results.read_schedules(problem_name)
         report = params.report
         asked = Question(params.seed_range, report.baseline, report.margin, report.at)

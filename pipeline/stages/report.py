@@ -9,6 +9,7 @@ import pandas as pd
 from pipeline import cli
 from pipeline.analysis.assembled import assemble, report_files
 from pipeline.analysis.choice import Choice, last
+from pipeline.analysis.constant import constant
 from pipeline.analysis.script import Data
 from pipeline.analysis.statistics import Overlap
 from pipeline.analysis.tables import VARIANTS, ProblemResults, gather
@@ -16,9 +17,7 @@ from pipeline.catalogue import CATALOGUE
 from pipeline.config import files
 from pipeline.config.files import REPORTS
 from pipeline.config.params import Params, load_params
-from pipeline.config.problem_params import ScriptParams
 from pipeline.engine.device import find_device
-from pipeline.problems.constant import constant
 from pipeline.problems.loading import is_in_memory, load_problem
 from pipeline.problems.run import Run, stream
 from pipeline.runs import results
@@ -58,7 +57,7 @@ def champion(params: Params, problem: ProblemResults, chosen: Choice) -> bytes:
     if run_of(kept) == chosen.run:
         return kept
     row = problem.runs[problem.runs["run"] == chosen.run].iloc[0]
-    whole = load_problem(problem.name, problem.params, params.schedules(problem.name))
+    whole = load_problem(params, problem.name)
     schedules = whole.schedules if chosen.variant == "default" else results.read_schedules(problem.name)
     of_stream, label = stream("final", int(row["stream"])), str(row["scheduler"])
     run = Run(label, schedules[label], int(row["seed"]), int(row["epochs"]), of_stream, at=params.report.at)
@@ -67,8 +66,7 @@ def champion(params: Params, problem: ProblemResults, chosen: Choice) -> bytes:
 
 def read(params: Params, name: str) -> ProblemResults:
     """The results of a problem: of stage train, and of stages tune, confirm and sweep where they have been run."""
-    entry = params.problem(name)
-    whole = load_problem(name, entry, params.schedules(name))
+    whole = load_problem(params, name)
     dataset = whole.data.digest
     tuned, confirmed, swept = (files.stage_path(name, s, "runs.parquet").exists() for s in ("tune", "confirm", "sweep"))
     there = {"train": True, "tune": tuned, "confirm": confirmed}
@@ -83,15 +81,14 @@ def read(params: Params, name: str) -> ProblemResults:
     asked = params.seed_range
     if asked.least < asked.most:
         more |= {"plan": Plan(asked.least, asked.most)}
-    if not isinstance(entry, ScriptParams):
-        seeds = pd.concat([runs["seed"] for runs, _ in parts]).unique().tolist()
-        more |= {"constant": constant(whole, seeds)}
+    in_memory = is_in_memory(name)
     more |= {
+        "constant": constant(whole, pd.concat([runs["seed"] for runs, _ in parts]).unique().tolist()),
         "overlap": Overlap(**whole.overlap),
         "batches": whole.budget().steps_per_epoch,
-        "data": Data() if isinstance(entry, ScriptParams) else Data.of(whole.data, is_in_memory=is_in_memory(name)),
+        "data": Data.of(whole.data, is_in_memory=in_memory) if whole.has_samples else Data(has_own_loop=True),
     }
-    return gather(name, entry, params.schedules(name), parts, **more)
+    return gather(name, params.problem(name), params.schedules(name), parts, **more)
 
 
 def forget(folder: Path, written: set[Path]) -> None:

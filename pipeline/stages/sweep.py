@@ -20,7 +20,7 @@ def main(problem_name: str) -> None:
     """Write ``results/P/sweep/runs.parquet``; without a row where params.yaml has ``sweep: none``."""
     with executor() as workers:
         params = load_params(CATALOGUE)
-        problem = load_problem(problem_name, params.problem(problem_name), params.schedules(problem_name))
+        problem = load_problem(params, problem_name)
         table = pd.DataFrame(columns=list(SWEEP_COLUMNS))
         if params.sweep:
             table = swept(params, params.sweep, problem, workers)

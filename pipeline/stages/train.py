@@ -9,7 +9,6 @@ from pipeline.data.sizes import refuse_too_wide
 from pipeline.engine.device import find_device
 from pipeline.problems.loading import load_problem
 from pipeline.problems.problem import Problem
-from pipeline.problems.scripts import ScriptError, ScriptProblem, placed
 from pipeline.runs.executor import executor
 from pipeline.runs.inspection import absent_classes, inspect, seeds_change_nothing
 from pipeline.runs.results import findings_file
@@ -25,17 +24,14 @@ def main(problem_name: str) -> None:
     with executor() as workers, trackers() as shown:
         params = load_params(CATALOGUE)
         device = find_device(params.device)
-        problem = load_problem(problem_name, params.problem(problem_name), params.schedules(problem_name))
-        if isinstance(problem, Problem):
-            refuse_too_wide(problem.params.model, problem.data)
+        problem = load_problem(params, problem_name)
+        refuse_too_wide(problem.params.model, problem.data)
         found = warned(params, problem)
         runs = as_written(problem, params.seed_range.least, params.report.at)
         beside = {"findings.json": findings_file(problem_name, [finding.as_dict() for finding in found])}
-        told = seeds_change_nothing(record(problem, "train", runs, device, workers, shown, lambda: beside))
-        if told and isinstance(problem, ScriptProblem):
-            raise ScriptError(placed(problem_name, problem.params.script, told, "seed every generator with trial.seed"))
-        if told:
-            terminal.tell(f"train@{problem_name}: warning: {told}, and no interval says anything")
+        history = record(problem, "train", runs, device, workers, shown, lambda: beside)
+        for warning in seeds_change_nothing(problem, history):
+            terminal.tell(f"train@{problem_name}: warning: {warning}")
 
 
 def warned(params: Params, problem: Problem) -> list[Finding]:

@@ -24,7 +24,7 @@ def main(problem_name: str) -> None:
     with executor() as workers, trackers() as shown:
         params = load_params(CATALOGUE)
         device = find_device(params.device)
-        problem = load_problem(problem_name, params.problem(problem_name), params.schedules(problem_name))
+        problem = load_problem(params, problem_name)
         inspect(problem)
         table = TrialTable(problem)
 

@@ -69,13 +69,13 @@ def across(problems: Mapping[str, Losses], baseline: str, matters: float = MATTE
     return Across(len(problems), 0, table, best({baseline: np.ones((len(problems), 1)), **relative}, matters=matters))
 
 
-def holds_on(p: "Mapping[str, float] | pd.Series[float]", alpha: float = LEVEL) -> int:
-    """On how many problems at least, at 1 - ``alpha``, the null of ``p`` is false; ps are one-sided, a NaN counts as 1.
+def holds_on(p: "Mapping[str, float] | pd.Series[float]") -> int:
+    """On how many problems at least, at 95%, the null of ``p`` is false; ps are one-sided, a NaN counts as 1.
 
-    Partial conjunction with Bonferroni's bound: u of P hold while (P - u + 1) times the u-th smallest p is ``alpha`` at most.
+    Partial conjunction with Bonferroni's bound: u of P hold while (P - u + 1) times the u-th smallest p is 5% at most.
     """
     ordered = np.sort(np.nan_to_num(np.asarray(list(p.values() if isinstance(p, Mapping) else p), dtype=np.float64), nan=1.0))
-    failed = ordered * np.arange(len(ordered), 0, -1) > alpha
+    failed = ordered * np.arange(len(ordered), 0, -1) > LEVEL
     return int(failed.argmax()) if failed.any() else len(ordered)
 
 

@@ -42,5 +42,5 @@ def _note(problem: str, label: str, seed: int, row: Mapping[Any, Any], answer: M
     but = f"\n\nBut {answer['learned']}." if answer.get("learned") else ""
     return (
         f"{told}\n\nOver all seeds {label} {standing}{cost}{bound}{against}. This study is the one of seed {seed}.\n\n"
-        f"To use: {answer['lines'][0]}{but}\n\nThe report: [{page}]({page})\n"
+        f"To use: {dict(answer['titled'])['use']}{but}\n\nThe report: [{page}]({page})\n"
     )

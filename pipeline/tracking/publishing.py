@@ -60,7 +60,7 @@ def register(problem: str) -> None:
     from pipeline.runs.champion import Champion
 
     params, of_run = load_params(CATALOGUE), runs[0].data.params
-    whole = load_problem(problem, params.problem(problem), params.schedules(problem))
+    whole = load_problem(params, problem)
     champion = Champion.of(whole, weights, int(of_run["seed"]), stream("final", int(of_run["stream"])))
     example = champion.example()
     mlflow.set_tracking_uri(tracking_uri())

@@ -64,7 +64,8 @@ def test_it_says_what_to_use_what_it_costs_and_what_else_does(answer: Callable[.
     assert found.alternatives[2].words == "27% to 96% more than tuned"
     assert found.alternatives[2].cost == pytest.approx(0.4 / 0.65)
     assert found.alternatives[0].words == f"at most {100 * found.alternatives[0].bound:.1f}% more"
-    assert found.lines == [found.use, found.cost, f"{found.rate}; instead: {found.instead}"]
+    rate = f"{found.rate}; instead: {found.instead}"
+    assert found.titled == [("use", found.use), ("cost", found.cost), ("rate", rate)]
 
 
 @pytest.mark.parametrize(
@@ -125,7 +126,7 @@ def test_a_sweep_that_tells_nothing_of_the_rate_is_not_denied(
 def test_where_nothing_finished_it_says_so(answer: Callable[..., Answer]) -> None:
     found = answer({("default", "base"): [NAN, NAN], ("default", "A"): [NAN, NAN]})
     assert found.scheduler is None
-    assert found.lines[0] == "No run finished: every scheduler diverged on every seed."
+    assert found.titled[0] == ("use", "No run finished: every scheduler diverged on every seed.")
     assert next_steps([found], {}) == []
 
 

@@ -135,7 +135,7 @@ def panels(runs: pd.DataFrame, make_curves: MakeCurves) -> list[Panel]:
     curves, style = make_curves(runs, 5), styles(["A", "B", "C"])
     return [
         *loss_curves("P", curves, "train_loss", "training loss", style),
-        *learning_rate_gallery("P", curves, style),
+        *learning_rate_gallery("P", curves, style, {}),
         *forest("P", compare(runs, "C"), "difference", "difference", style),
     ]
 
@@ -169,7 +169,7 @@ def test_panels_of_a_figure_share_their_axes(panels: list[Panel]) -> None:
 def test_small_rates_keep_their_digits(runs: pd.DataFrame, make_curves: MakeCurves) -> None:
     curves = make_curves(runs, 5)
     curves["lr"] = 10.0 ** -curves["epoch"]
-    panel = learning_rate_gallery("P", curves, styles(["A", "B", "C"]))[0]
+    panel = learning_rate_gallery("P", curves, styles(["A", "B", "C"]), {})[0]
     assert ">0.001</text>" in panel.svg
 
 
@@ -177,7 +177,7 @@ def test_the_recommended_run_is_the_thick_line(runs: pd.DataFrame, make_curves: 
     curves = make_curves(runs, 5)
     curves.loc[curves["seed"] == 1, "lr"] = 0.9
     style = styles(["A", "B", "C"])
-    assert learning_rate_gallery("P", curves, style, {"A": "tuned-A-1"}) != learning_rate_gallery("P", curves, style)
+    assert learning_rate_gallery("P", curves, style, {"A": "tuned-A-1"}) != learning_rate_gallery("P", curves, style, {})
 
 
 @pytest.mark.parametrize("losses", [[NAN, NAN], [0.1, NAN], [0.1, 0.1], [0.0, 0.0]])
@@ -186,7 +186,7 @@ def test_odd_results_can_be_drawn(make_runs: MakeRuns, make_curves: MakeCurves, 
     curves, style = make_curves(runs, 1), styles(["A", "B"])
     kept = curves[~curves["run"].isin(runs.loc[runs["diverged"], "run"])]
     assert loss_curves("P", kept, "train_loss", "loss", style)
-    assert learning_rate_gallery("P", curves.assign(lr=0.0), style)
+    assert learning_rate_gallery("P", curves.assign(lr=0.0), style, {})
     assert ("no seed to compare" in forest("P", compare(runs, "B"), "difference", "d", style)[0].svg) == np.isnan(losses[0])
 
 

@@ -1,5 +1,7 @@
 """The sentences that sum the numbers up, and the page's care with what users write."""
 
+import ast
+import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,7 +13,7 @@ import pytest
 
 from pipeline.analysis import summary
 from pipeline.analysis.assembled import assemble, report_files
-from pipeline.analysis.choice import choices
+from pipeline.analysis.choice import Choice, choices, last
 from pipeline.analysis.evidence import sensitivity, widths
 from pipeline.analysis.script import Data
 from pipeline.analysis.statistics import compare
@@ -32,18 +34,17 @@ NAN = float("nan")
 def sentences(params: Params, make_runs: MakeRuns, make_curves: MakeCurves) -> Callable[[Losses], str]:
     def say(losses: Losses) -> str:
         runs = make_runs(losses)
-        _, found = findings(params, runs, make_curves(runs, 2))
-        return " ".join([found[-1].headline, *found[-1].sentences])
+        return " ".join(summary.finding(*found_in(params, runs, make_curves(runs, 2))))
 
     return say
 
 
-def findings(params: Params, runs: pd.DataFrame, curves: pd.DataFrame) -> tuple[ProblemResults, list[summary.Finding]]:
-    """The results that these runs are, and what is found in them."""
+def found_in(params: Params, runs: pd.DataFrame, curves: pd.DataFrame) -> tuple[ProblemResults, pd.DataFrame, str, Choice]:
+    """The results that these runs are, how they compare with the baseline, and what is chosen."""
     results = gather("P", params.problems["P"], ["base"], [(runs, curves)])
     compared = compare(runs, "base")
     chosen = choices(results, compared, widths(sensitivity(results.sweep)), "base", 0.01)
-    return results, summary.findings(results, compared, "base", chosen)
+    return results, compared, "base", last(chosen)
 
 
 @pytest.mark.parametrize(
@@ -97,9 +98,9 @@ def test_fresh_seeds_are_not_counted_beside_those_of_the_studies(
 ) -> None:
     runs = make_runs({(variant, "base"): [0.5, 0.6, 0.7] for variant in ("default", "recommended")})
     runs.loc[runs["variant"] == "recommended", "seed"] += 1000
-    results, found = findings(params, runs, make_curves(runs, 2))
+    results, compared, baseline, chosen = found_in(params, runs, make_curves(runs, 2))
     assert summary.conditions(results)["Seeds"] == "3 seeds, each with a split of its own"
-    assert "3 seeds, each with a split of its own" in summary.verdict(results, found)
+    assert "3 seeds, each with a split of its own" in summary.verdict(results, compared, baseline, chosen)
     assert "Confirmed on" not in summary.conditions(results)
 
 
@@ -186,6 +187,21 @@ def test_without_a_sweep_its_tables_are_there_and_empty(params: Params, make_run
         table = pd.read_csv(BytesIO(written[f"evidence/{name}.csv"]))
         assert len(table) == 0
         assert len(table.columns) > 5
+
+
+@pytest.mark.parametrize(("has_own_loop", "following"), [(False, "try it: python"), (True, "paste it:")])
+def test_where_nothing_is_learned_the_file_to_take_says_so_at_its_head(
+    params: Params, make_runs: MakeRuns, make_curves: MakeCurves, has_own_loop: bool, following: str
+) -> None:
+    runs = make_runs({("default", "base"): [0.5, 0.6, 0.7, 0.8], ("default", "A"): [0.9, 1.1, 1.2, 1.2]})
+    same = pd.DataFrame({"seed": range(4), "validation_loss": 0.6, "validation_metric": 0.4})
+    more = {"constant": same, "data": Data(has_own_loop=has_own_loop)}
+    results = gather("P", params.problems["P"], ["base", "A"], [(runs, make_curves(runs, 2))], **more)
+    written = report_files(assemble(params, [results]))
+    head, other = (" ".join((ast.get_docstring(ast.parse(written[f"best/{name}.py"])) or "").split()) for name in ("P", "P/A"))
+    assert "But nothing is learned: validation loss (0.6500) and accuracy (35.0%), no better than the same answer" in head
+    assert "is learned" not in other
+    assert json.loads(written["answer.json"])["next"][0] == f"{following} reports/best/P.py"
 
 
 @pytest.mark.usefixtures("few_draws")

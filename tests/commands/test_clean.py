@@ -191,14 +191,11 @@ def test_runs_that_nobody_asked_for_go_and_then_the_oldest_of_too_many(
 class Tight:
     """A store that holds one run."""
 
-    def spare(self) -> tuple[int, int]:
-        return store().spare(largest=500_000)
+    def spare(self, unasked: float) -> tuple[int, int]:
+        return store().spare(500_000, unasked)
 
-    def forget(self) -> int:
-        return store().forget()
-
-    def shrink(self) -> int:
-        return store().shrink(500_000)
+    def shrink(self, unasked: float) -> int:
+        return store().shrink(500_000, unasked)
 
 
 def test_all_that_was_made_goes_and_what_is_in_git_stays(repository: Path, said: Said) -> None:

@@ -8,6 +8,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from pipeline.commands import look, quick, tables
+from pipeline.comparing.compare import SCHEDULERS
 from pipeline.config.errors import PipelineError
 from tests.commands.published import PUBLISHED
 
@@ -18,7 +19,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quick, "SEEDS", 2)
     monkeypatch.setattr(quick, "TRIALS", 2)
     monkeypatch.setattr(look, "SAMPLES", 200)
-    monkeypatch.setattr(quick, "SCHEDULERS", {label: quick.SCHEDULERS[label] for label in ("ConstantLR", "StepLR")})
+    monkeypatch.setattr(quick, "SCHEDULERS", {label: SCHEDULERS[label] for label in ("ConstantLR", "StepLR")})
 
 
 @pytest.fixture

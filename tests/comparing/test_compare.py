@@ -93,7 +93,7 @@ def test_a_comparison_says_what_the_report_says(trained: list[str], tmp_path: Pa
     assert found.recommended is not None
     assert found.recommended["scheduler"] == found.answer.scheduler
     assert "optimizer = torch.optim.SGD(model.parameters(), lr=LR)" in found.code
-    assert found.answer.lines[0] in repr(found)
+    assert found.answer.use in repr(found)
     assert str(found.answer.scheduler) in found._repr_html_()
     page = found.save(tmp_path / "shown" / "report.html").read_text("utf-8")
     with pytest.raises(CompareError, match=r"report\.html$"):

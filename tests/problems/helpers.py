@@ -18,4 +18,4 @@ def from_frame(params: Params, name: str, data: pd.DataFrame, seeds: int = 20) -
 
 def from_files(params: Params, name: str) -> Problem:
     """The problem of that name as its dataset stage left it."""
-    return load_problem(name, params.problem(name), params.schedules(name))
+    return load_problem(params, name)

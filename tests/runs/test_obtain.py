@@ -240,7 +240,8 @@ def test_a_run_in_progress_goes_on_where_it_was_and_leaves_no_checkpoint(
     with pytest.raises(KeyboardInterrupt):
         asked(problem, runs, listen=interrupted)
     (left,) = unfinished.folder().iterdir()
-    assert unfinished.forget_unfinished() == 0
+    unfinished.forget_unfinished()
+    assert left.exists()
     epochs.clear()
     found = asked(problem, runs)
     assert len(epochs) == 12 - 6, "the kept one is behind epoch 6"
@@ -248,5 +249,5 @@ def test_a_run_in_progress_goes_on_where_it_was_and_leaves_no_checkpoint(
     assert_same_bits(replace(found, outcome=replace(found.outcome, weights={})), undisturbed(problem, runs))
     left.mkdir()
     os.utime(left, (0, 0))
-    assert unfinished.forget_unfinished() == 1
+    unfinished.forget_unfinished()
     assert not left.exists()

@@ -182,22 +182,22 @@ def test_what_was_not_asked_for_longest_goes_first(store: Store, monkeypatch: py
 def test_what_nobody_asked_for_since_long_is_forgotten_and_told_before(
     store: Store, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert store.spare() == (0, 0)
+    assert store.spare(unasked=UNASKED) == (0, 0)
     assert not path.parent.exists()
     now = 1e9
     monkeypatch.setattr("pipeline.runs.store.time.time", lambda: now)
     store.keep({"a": finished(), "b": finished()}, ORIGIN)
     now += UNASKED - 10
     store.known(["a"], whole=True)
-    assert store.spare() == (0, 0)
+    assert store.spare(unasked=UNASKED) == (0, 0)
     now += 20
     before = {file.name: file.read_bytes() for file in path.parent.iterdir()}
-    count, size = store.spare()
+    count, size = store.spare(unasked=UNASKED)
     assert count == 1
     assert 100 < size < 1000
     assert store.spare(largest=0) == (2, 2 * size)
     assert {file.name: file.read_bytes() for file in path.parent.iterdir()} == before
-    assert (store.forget(), store.forget()) == (1, 0)
+    assert (store.shrink(unasked=UNASKED), store.shrink(unasked=UNASKED)) == (1, 0)
     assert store.known(["a", "b"], whole=True).keys() == {"a"}
 
 

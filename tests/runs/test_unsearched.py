@@ -5,7 +5,7 @@ import pytest
 from pipeline.catalogue import CATALOGUE
 from pipeline.config.params import load_params
 from pipeline.config.schedules import Schedule
-from pipeline.runs.unsearched import unsearched
+from pipeline.runs.unsearched import in_short, unsearched
 from tests.schedulers.examples import schedule
 
 
@@ -14,6 +14,9 @@ def test_of_a_problem_all_but_the_peak_rate_stays_as_written() -> None:
     problem = load_params(CATALOGUE).problem("diabetes")  # trained by Adam
     kept = "epochs, batch_size, model, loss, the optimizer's betas, eps, weight_decay, amsgrad, decoupled_weight_decay"
     assert unsearched([problem], {}) == kept
+    assert in_short([problem], {}) == "epochs, batch_size, model, loss, the optimizer's other arguments"
+    steps = {"A": schedule("StepLR", {"step_size": "30%"}), "B": schedule("StepLR", {"step_size": "30%"}, search={})}
+    assert in_short([], steps) == "epochs, some arguments of 1 scheduler"
 
 
 @pytest.mark.parametrize(

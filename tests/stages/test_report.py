@@ -21,7 +21,8 @@ from optuna.distributions import FloatDistribution, distribution_to_json
 
 from pipeline.analysis.assembled import assemble
 from pipeline.analysis.choice import last
-from pipeline.analysis.configurations import configuration, snippet_of
+from pipeline.analysis.configurations import configuration
+from pipeline.analysis.snippet import snippet
 from pipeline.analysis.statistics import CRITERION
 from pipeline.analysis.tables import recommendations
 from pipeline.catalogue import CATALOGUE
@@ -902,10 +903,10 @@ def test_every_scheduler_has_a_file_and_a_snippet(reported: Path, tuned_reposito
         for label in problem.labels:
             text = (folder / f"{label}.py").read_text(encoding="utf-8")
             (lr,) = re.findall(r"^LR = (\S+)  # the peak, for batches of", text, re.MULTILINE)
-            lines = snippet_of(params, problem, chosen, label)
-            assert f"EPOCHS, LR = 100, {lr}  # for batches of" in lines
             of_run = configuration(params, problem, chosen, label)
             assert of_run is not None
+            lines = snippet(problem.params, of_run.run, problem.batches, of_run.warmup)
+            assert f"EPOCHS, LR = 100, {lr}  # for batches of" in lines
             assert of_run.run["variant"] == "recommended"
             assert float(lr) == pytest.approx(of_run.run["lr"], rel=1e-15)
             is_recommended = label == last(chosen).scheduler

@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +15,11 @@ import psutil
 import pytest
 
 from pipeline.catalogue import CATALOGUE
+from pipeline.commands import check as look
+from pipeline.commands import schedulers
 from pipeline.config.errors import PipelineError
 from pipeline.config.params import load_params
-from pipeline.config.problem_params import ProblemParams, Script
-from pipeline.config.schedules import Schedule
+from pipeline.config.problem_params import Script
 from pipeline.problems.loading import load_problem
 from pipeline.problems.scripts import digests
 from pipeline.schedulers.replay import trace
@@ -140,7 +141,7 @@ def test_a_script_goes_from_params_to_a_report_and_trains_no_run_twice(
 
     # What was used is what is replayed for all other problems, and what the stages ask for is what is reported.
     params = load_params(CATALOGUE)
-    problem = load_problem("toy", params.problem("toy"), params.schedules("toy"))
+    problem = load_problem(params, "toy")
     curves = pd.read_parquet(study.folder / "results/toy/train/curves.parquet")
     for label, schedule in problem.schedules.items():
         expected = trace(schedule, problem.optimizers_for(schedule), problem.lr, problem.budget()).lr[::2]
@@ -230,6 +231,28 @@ def test_what_is_wrong_with_a_script_is_told_before_anything_is_spent(study: Stu
     assert not list((study.folder / "results").rglob("*"))
 
 
+def test_a_script_that_is_a_part_of_a_package_is_told_how_it_can_be_one(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And is, once that is done."""
+    monkeypatch.delenv("PYTHONWARNINGS", raising=False)  # else Python's warning of it comes first, as an error
+    package = study.folder / "inputs/package"
+    package.mkdir()
+    for name in ("train.py", "part.py"):
+        (study.folder / "inputs" / name).rename(package / name)
+    (package / "train.py").write_text(SCRIPT.replace("import part", "from . import part"), "utf-8")
+    study.write(PARAMS.replace("train.py", "package/train.py"))
+    line = failure(study)
+    assert "ImportError: attempted relative import with no known parent package" in line
+    told = re.search(r"(runpy\.run_module\(.*\)), let script.path name that one, and script.inputs (\w+)$", line)
+    assert told, line
+    (study.folder / "inputs/start.py").write_text(f"import runpy\n\n{told[1]}\n", "utf-8")
+    study.write(PARAMS.replace("train.py", "start.py").replace("[table.csv]", f"[table.csv, {told[2]}]"))
+    assert study.run() == {"": 1}
+
+    shutil.copy(package / "train.py", study.folder / "inputs/train.py")
+    study.write(PARAMS)
+    assert failure(study).endswith("; it stands in no package: leave the dots out of what it imports")
+
+
 @pytest.mark.parametrize(("more", "told"), [(-1, 2), (1, 4)])
 def test_a_run_of_another_length_than_asked_for_is_none(study: Study, more: int, told: int) -> None:
     study.write(here=f"asked['rates'] *= 2\nasked['epochs'] += {more} if asked['label'] else 0\n")
@@ -288,21 +311,16 @@ def test_what_splits_have_in_common_is_said_in_params(study: Study, capsys: pyte
     study.write(resampled)
     study.run()
     assert "have in common is not known" in capsys.readouterr().err
-    plain = load_problem("toy", *of_toy())
+    plain = load_problem(load_params(CATALOGUE), "toy")
     study.write(resampled.replace("timeout: 20", "timeout: 20, overlap: 25%"))
     study.run()
     assert "in common" not in capsys.readouterr().err
-    declared = load_problem("toy", *of_toy())
+    declared = load_problem(load_params(CATALOGUE), "toy")
     assert (plain.overlap["validation"], declared.overlap["validation"]) == (0.0, 0.25)
     assert plain.fingerprint == declared.fingerprint
     assert "has a script.overlap, and all seeds have one split" in refused(
         study, [("timeout: 20", "timeout: 20, overlap: 25%")]
     )
-
-
-def of_toy() -> tuple[ProblemParams, Mapping[str, Schedule]]:
-    params = load_params(CATALOGUE)
-    return params.problem("toy"), params.schedules("toy")
 
 
 def refused(study: Study, changes: Sequence[tuple[str, str]]) -> str:
@@ -333,6 +351,15 @@ def test_a_mistake_in_params_is_told_with_its_place(study: Study, old: str, new:
     line = refused(study, [(old, new)])
     assert line.startswith("params.yaml:")
     assert words in line
+
+
+def test_commands_look_at_its_schedules_before_any_stage_has_run(study: Study, capsys: pytest.CaptureFixture[str]) -> None:
+    schedulers.main([])
+    assert "toy: 3 epochs of 2 batches, learning rate 0.1" in capsys.readouterr().out
+    study.write(PARAMS.replace("args: {step_size: 50%}", "name: ReduceLROnPlateau"))
+    with pytest.raises(PipelineError, match="is handed all rates before it begins"):
+        look.main()
+    assert not list(study.folder.glob("data/*"))
 
 
 def test_arguments_and_environment_are_what_a_script_expects(study: Study) -> None:

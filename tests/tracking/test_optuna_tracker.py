@@ -164,7 +164,7 @@ def test_what_a_user_adds_to_a_study_stays(tuned: Path, here: Path, trials: pd.D
 
 def report(root: Path, verdict: str) -> None:
     """What a report has of the problem, of which a note is made."""
-    answer = {"problem": "tiny", "variant": "tuned", "scheduler": "StepLR", "lines": [f"StepLR, {verdict}", "", ""]}
+    answer = {"problem": "tiny", "variant": "tuned", "scheduler": "StepLR", "titled": [("use", f"StepLR, {verdict}")]}
     (root / "reports").mkdir(exist_ok=True)
     (root / "reports/answer.json").write_text(json.dumps({"problems": [answer]}), encoding="utf-8")
     row = {"problem": "tiny", "variant": "tuned", "in_set": True, "regret": 0.01, "regret_bound": 0.0194, "verdict": "better"}

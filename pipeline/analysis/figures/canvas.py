@@ -82,16 +82,16 @@ def thinned(length: int, most: int = POINTS) -> npt.NDArray[np.int64]:
     return np.unique(np.linspace(0, length - 1, min(length, most)).round().astype(np.int64))
 
 
-def near_the_lowest(values: Floats, times: float = 3.0) -> Scale:
-    """Linear from the lowest value up to ``times`` as much; what lies far above leaves the panel.
+def near_the_lowest(values: Floats) -> Scale:
+    """Linear from the lowest value up to thrice as much; what lies far above leaves the panel.
 
-    Where not all values are positive, to ``times`` as far above the lowest as the median lies.
+    Where not all values are positive, to thrice as far above the lowest as the median lies.
     """
     known = values[np.isfinite(values)]
     if not known.size:
         return Scale(0, 1, False)
     low, high = float(known.min()), float(known.max())
-    reach = (times - 1) * low if low > 0 else times * (float(np.median(known)) - low)
+    reach = 2 * low if low > 0 else 3 * (float(np.median(known)) - low)
     top = min(high, low + reach) if reach > 0 else high
     room = 0.05 * (top - low) or 0.05 * abs(top) or 1.0
     return Scale(low - room, top + room, False)

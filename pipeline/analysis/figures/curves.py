@@ -38,14 +38,12 @@ def loss_curves(name: str, curves: pd.DataFrame, metric: str, title: str, style:
     ]
 
 
-def learning_rate_gallery(
-    name: str, curves: pd.DataFrame, style: Styles, highlight: Mapping[str, str] | None = None
-) -> list[Panel]:
+def learning_rate_gallery(name: str, curves: pd.DataFrame, style: Styles, highlight: Mapping[str, str]) -> list[Panel]:
     """One small chart per scheduler: single seeds thin; thick the run that ``highlight`` names, else the median over seeds."""
     scale = _rate_scale(curves["lr"].to_numpy(float))
     labels = list(dict.fromkeys(curves["scheduler"]))
     return [
-        Panel(variant, _gallery(f"{name}-lr-{variant}", labels, rows, scale, style, highlight or {}))
+        Panel(variant, _gallery(f"{name}-lr-{variant}", labels, rows, scale, style, highlight))
         for variant, rows in variants(curves)
     ]
 

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.analysis.constant import constant
 from pipeline.config.components import Component
-from pipeline.problems.constant import constant
 from pipeline.problems.problem import Problem
 from tests.engine.helpers import SMALL, Builder
 
