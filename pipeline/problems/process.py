@@ -71,7 +71,7 @@ def lines_of(problem: str, script: Script, asked: Mapping[str, Any], folder: Pat
         output.close()
     is_of_all = says_it_itself = bool(_wrong_use(told)[0])
     if not wrong:
-        wrong, right, is_of_all = _failure(told, process.returncode, asked["epochs"])
+        wrong, right, is_of_all = _failure(told, process.returncode, asked["epochs"], output.text)
         if wrong and not is_of_all and _is_from_outside(process.returncode, output.text):
             is_from_outside, right = True, f"{right}; {AGAIN}"
     if wrong:
@@ -175,13 +175,34 @@ def _wrong_use(told: list[Line]) -> tuple[str, str]:
     return wrong, right or "see docs/own-training.md"
 
 
-def _failure(told: list[Line], code: int, budget: int) -> tuple[str, str, bool]:
+REMEDIES = tuple(
+    (re.compile(rf"{words}[^\n]*\s*$"), right)
+    for words, right in (
+        (
+            "ImportError: attempted relative import|ModuleNotFoundError: No module named '__main__",
+            "put a script above its package that says `from PACKAGE import train; train.main()`, and write that as script.path",
+        ),
+        (
+            r"FileNotFoundError: .*: '(?!/)",
+            "name it as it is seen from inputs/, where scripts are run, or as Path(__file__).parent / NAME beside the script",
+        ),
+        (
+            "AttributeError: 'Scheduler' object has no attribute 'step_",
+            "call scheduler.step() once behind every optimizer.step() instead, and nothing at the end of an epoch",
+        ),
+    )
+)
+"""What would help, where a script's last line is of such words, which do not say it."""
+
+
+def _failure(told: list[Line], code: int, budget: int, text: str) -> tuple[str, str, bool]:
     """What is wrong with a run that has ended, what would help, and whether no other run can be better."""
     epochs = sum("epoch" in line for line in told)
     if killed := _signal(code):
         return f"was killed ({killed}) in epoch {epochs + 1}", "the system may have lacked memory", False
     if code:
-        return f"ended with exit code {code} in epoch {epochs + 1}", "mend what its last words say", False
+        right = next((right for words, right in REMEDIES if words.search(text)), "mend what its last words say")
+        return f"ended with exit code {code} in epoch {epochs + 1}", right, False
     has_finished = any("finish" in line for line in told)
     if not any("probe" in line for line in told) and (not has_finished or epochs != budget):
         wrong = f"ended after figures of {epochs} of {budget} epochs{'' if has_finished else ', and without trial.finish'}"
