@@ -11,7 +11,7 @@ from pipeline.problems.loading import load_problem
 from pipeline.problems.problem import Problem
 from pipeline.problems.scripts import ScriptError, ScriptProblem, placed
 from pipeline.runs.executor import executor
-from pipeline.runs.inspection import absent_classes, inspect, seeds_change_nothing
+from pipeline.runs.inspection import absent_classes, inspect, nothing_holds, seeds_change_nothing
 from pipeline.runs.results import findings_file
 from pipeline.runs.traps import Finding, findings
 from pipeline.runs.wanted import as_written
@@ -31,7 +31,10 @@ def main(problem_name: str) -> None:
         found = warned(params, problem)
         runs = as_written(problem, params.seed_range.least, params.report.at)
         beside = {"findings.json": findings_file(problem_name, [finding.as_dict() for finding in found])}
-        told = seeds_change_nothing(record(problem, "train", runs, device, workers, shown, lambda: beside))
+        history = record(problem, "train", runs, device, workers, shown, lambda: beside)
+        if warning := nothing_holds(problem, history):
+            terminal.tell(f"train@{problem_name}: warning: {warning}")
+        told = seeds_change_nothing(history)
         if told and isinstance(problem, ScriptProblem):
             raise ScriptError(placed(problem_name, problem.params.script, told, "seed every generator with trial.seed"))
         if told:

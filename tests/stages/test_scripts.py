@@ -264,6 +264,17 @@ def test_a_script_with_a_rate_of_its_own_shows_in_its_first_run(study: Study) ->
     assert load_problem("toy", *of_toy()).lr == 0.1
 
 
+def test_that_all_runs_diverged_is_told_behind_the_first(study: Study, capsys: pytest.CaptureFixture[str]) -> None:
+    """A weight of its loss that grows, as in a VAE, and its training loss rises however well it trains."""
+    (study.folder / "inputs/train.py").write_text(SCRIPT.replace("train_loss=loss", "train_loss=9 * epoch + loss"), "utf-8")
+    study.run(train)
+    said = capsys.readouterr().err
+    assert (
+        "train@toy: warning: all 8 runs diverged (a loss is not finite, or the training loss ends more than 10% above" in said
+    )
+    assert "report a train_loss that falls as the training goes well" in said
+
+
 def test_one_configurations_failure_costs_no_other_run(study: Study, caplog: pytest.LogCaptureFixture) -> None:
     """One dies, one tells of nothing that is finite; where all die the stage ends with a line, after three."""
     bad = "if asked['label'] == 'StepLR' and asked['number'] == 1:\n    sys.exit('out of luck')\n"
