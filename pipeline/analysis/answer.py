@@ -94,7 +94,7 @@ class Answer:
     def lines(self) -> list[str]:
         """What to use; what it may cost; how wrong the rate may be, and what else costs."""
         if self.scheduler is None:
-            return [self.use, "lower the rates in params.yaml", MISSING]
+            return [self.use, "lower the rates in params.yaml; a script's train_loss must not rise as it trains well", MISSING]
         instead = f"; instead: {self.instead}" if self.alternatives else ""
         return [self.use, "; ".join(filter(None, [self.cost, self.turned])), f"{self.rate}{instead}"]
 

@@ -126,6 +126,7 @@ def test_where_nothing_finished_it_says_so(answer: Callable[..., Answer]) -> Non
     found = answer({("default", "base"): [NAN, NAN], ("default", "A"): [NAN, NAN]})
     assert found.scheduler is None
     assert found.lines[0] == "No run finished: every scheduler diverged on every seed."
+    assert found.lines[1] == "lower the rates in params.yaml; a script's train_loss must not rise as it trains well"
     assert next_steps([found], {}) == []
 
 
