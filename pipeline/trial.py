@@ -158,7 +158,10 @@ class Trial:
             raise self.wrong(f"trial.finish takes test_loss and test_metric, and no {unknown[0]}; leave that out")
         if self._epoch != self.budget:
             told = f"trial.finish is called after {self._epoch} reports, and the run has {self.budget} epochs"
-            right = "call trial.report(…) at the end of each of trial.budget epochs; end none early but by sys.exit('diverged')"
+            right = (
+                "call trial.report(…) at the end of each of trial.budget epochs; end none early but by sys.exit('diverged'): "
+                "whom early stopping gave the best epoch writes `report: {at: best}` in params.yaml"
+            )
             raise self.wrong(f"{told}; {right}")
         self._tell({"finish": {name: self._number(name, value) for name, value in figures.items()}})
 
@@ -326,8 +329,8 @@ class Scheduler(LRScheduler):
         if len(tried) == len(self._shares) and not any(map(_is_near, self._shares, tried)):
             rates = ", ".join(f"{rate:g}" for rate in self.base_lrs)
             raise self._trial.wrong(
-                f"the optimizer is built at a rate of {rates}, which does not go by trial.lr ({self._trial.lr:g} in this run); "
-                "build it with lr=trial.lr, or a multiple of that"
+                f"the optimizer is built at a rate of {rates}, which does not go by trial.lr ({self._trial.lr:g} in this run, "
+                "and another when it was tried out); build it with lr=trial.lr, or a multiple of that"
             )
 
     def _refuse_wrong_use(self, epoch: int) -> None:

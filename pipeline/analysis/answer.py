@@ -109,7 +109,8 @@ class Answer:
         Where nothing is learned, that stands behind the first.
         """
         if self.scheduler is None:
-            return [("use", self.use), ("cost", "lower the rates in params.yaml"), ("rate", MISSING)]
+            remedy = "lower the rates in params.yaml; a script's train_loss must not rise as it trains well"
+            return [("use", self.use), ("cost", remedy), ("rate", MISSING)]
         but = [("but", self.learned)] if self.learned else []
         cost = "; ".join(filter(None, [self.cost, self.turned]))
         instead = f"; instead: {self.instead}" if self.alternatives else ""

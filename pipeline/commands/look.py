@@ -6,7 +6,7 @@ Several files of the same columns are one table.
 import argparse
 import tempfile
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from pipeline.data.mistakes import DatasetError, names_of
 from pipeline.data.proposal import Proposal, proposed
 from pipeline.data.reading import INPUTS
 from pipeline.data.tables import described
+from pipeline.problems.dataset import bare
 from pipeline.problems.encoding import Column, category_texts
 
 WIDTH = 100
@@ -92,8 +93,9 @@ def seen(proposal: Proposal, file: str) -> Iterator[str]:
     yield from _wrapped(f"target: {target}, {proposal.chosen or 'as asked'}")
     yield ""
     yield _row(*HEADINGS)
+    features = {column["name"]: Column.from_dict(column) for column in proposal.data.attrs["columns"]}
     for name in table.columns:
-        yield _of_column(proposal, str(name))
+        yield _of_column(proposal, str(name), features)
     yield ""
     for name in proposal.entry.get("drop", ()):
         if len(why := proposal.why.get(name, "")) > WIDTH - START:
@@ -119,9 +121,8 @@ def _cut(text: str, width: int) -> str:
     return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
-def _of_column(proposal: Proposal, name: str) -> str:
+def _of_column(proposal: Proposal, name: str, features: Mapping[str, Column]) -> str:
     entry, raw = proposal.entry, proposal.table[name]
-    features = {column["name"]: Column.from_dict(column) for column in proposal.data.attrs["columns"]}
     is_category = name in features and bool(features[name].categories)
     as_kind: Kind = "category" if is_category else "number" if name in features else "auto"
     decimal = proposal.table.attrs.get("decimal", ".")
@@ -207,7 +208,8 @@ def size_for(data: pd.DataFrame) -> dict[str, int]:
 def hints(proposal: Proposal) -> Iterator[str]:
     """What could be written besides, if it is so."""
     entry, data = proposal.entry, proposal.data
-    columns = [Column.from_dict(column) for column in data.attrs["columns"]]
+    columns, classes = [Column.from_dict(column) for column in data.attrs["columns"]], data.attrs.get("classes", ())
+    data = bare(data)
     numbers = {f"x{place}": c.name for place, c in enumerate(columns) if not c.categories and c.name in proposal.table}
     if days := [name for place, name in numbers.items() if _may_be_days(data[place])]:
         yield _cut(
@@ -220,7 +222,7 @@ def hints(proposal: Proposal) -> Iterator[str]:
         yield _cut(f"missing_values: [{', '.join(texts)}]  # where it stands for missing, as in {few(marks)}", WIDTH - 8)
     if amounts := [c.name for c in columns if c.categories and c.name in proposal.table and _are_codes(proposal.table[c.name])]:
         yield _cut(f"numeric: {as_yaml(amounts)}  # where their leading zeros mean nothing", WIDTH - 8)
-    y, classes = data["y"], data.attrs.get("classes", ())
+    y = data["y"]
     if len(classes) > 2 and all(name.isdecimal() for name in classes):
         yield f"task: regression  # where {entry['target']} is an amount: {classes[0]} < {classes[1]} < {classes[2]}"
     if len(classes) == 2 and y.mean() > UNEVEN:

@@ -3,7 +3,7 @@
 import difflib
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -102,6 +102,29 @@ GONE = {
 """What to write for keys of earlier versions."""
 
 
+PLACES = {
+    "problems.NAME": ("dataset", "script", "model", "optimizer", "loss", "metric", "epochs", "batch_size", "clip", "resample"),
+    "schedulers.LABEL": ("warmup", "interval", "average", "search"),
+    "tune": ("trials", "sampler"),
+    "sweep": ("points", "budgets"),
+    "report": ("baseline", "matters", "every"),
+}
+"""Where keys stand that are often written in another place."""
+OF_OPTIMIZERS = ("lr", "weight_decay", "momentum")
+
+
+def _elsewhere(key: str, known: Collection[str]) -> str:
+    """What to write for a key of the file, a problem or a schedule that is right in another place; nothing of any other."""
+    if not {"problems", "dataset", "args"} & {*known}:
+        return ""
+    if "optimizer" in known and key in OF_OPTIMIZERS:
+        return "write it under `optimizer`"
+    if place := next((place for place, keys in PLACES.items() if key in keys), ""):
+        return f"write it under `{place}`"
+    said = suggestion(key, known)
+    return f"{said}; what is the scheduler's own stands under `args`" if "args" in known and said.startswith("write") else ""
+
+
 _WITHOUT = {
     "sweep": "write none, or what is to be swept: {points: 10, budgets: [25%, 50%]}",
     "tune": "tuning cannot be left out; write {trials: 1} for the least of it",
@@ -116,7 +139,8 @@ def in_words(error: ErrorDetails, known: Iterable[str]) -> PydanticCustomError:
     if kind == "missing":
         return mistake("is missing", f"add `{last}:`")
     if kind == "extra_forbidden":
-        return mistake("is not known here", GONE.get(last) or suggestion(last, known), key=True)
+        names = list(known)
+        return mistake("is not known here", GONE.get(last) or _elsewhere(last, names) or suggestion(last, names), key=True)
     if kind == "literal_error":
         return mistake("is not one of the choices", suggestion(str(error["input"]), _choices(context)))
     if kind in _BOUNDS:

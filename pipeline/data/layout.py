@@ -2,9 +2,11 @@
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import count, islice
 from pathlib import Path
+from typing import Any
 
 from pipeline.data.cells import MARKS
 from pipeline.data.mistakes import DatasetError, entries, names_of, with_entries
@@ -14,6 +16,8 @@ SAMPLE = 20
 """Rows that a delimiter is recognised by."""
 BELOW = 500
 """Rows that a header is told by."""
+NEARLY_ALL = 0.9
+"""The share of the rows below a header that are as wide as it."""
 YEARS = range(1900, 2101)
 
 
@@ -39,14 +43,43 @@ class Cells:
 
 
 def delimiter_of(cells: Cells) -> str:
-    """A comma, or what parts the first lines into more cells than commas do, all in as many."""
-    header = next(iter(cells.widths(",")), 0)
+    """A comma, or what parts the first lines into more cells than commas do, all in as many.
+
+    Where commas part nothing, it may be the lines below a title that are so.
+    """
+    by_comma = cells.widths(",")
+    header = next(iter(by_comma), 0)
     for mark in ";\t|":
         own = cells.widths(mark)
         if len(own) > 1 and own[0] > header and own[1] >= own[0] and not (mark == "\t" and _holds_rows(cells)):
             return mark
     blanks = cells.widths(WHITESPACE)
-    return WHITESPACE if header == 1 < blanks[0] and len(set(blanks)) == 1 < len(blanks) else ","
+    if header == 1 < blanks[0] and len(set(blanks)) == 1 < len(blanks):
+        return WHITESPACE
+    if set(by_comma) == {1}:
+        for mark in ";\t|":
+            if lines_above(cells, mark):
+                return mark
+    return ","
+
+
+def lines_above(cells: Cells, sep: str) -> int:
+    """Lines above the header: the first with as many cells as the rows below, and no number above their numbers."""
+    rows = list(islice(cells.by(sep), BELOW))
+    widths = [_filled(row) for _, row in rows]
+    width = Counter(widths).most_common(1)[0][0]
+    place = widths.index(width)
+    first, below = rows[place][1], [row for _, row in rows[place + 1 :]]
+    alike = [row for row in below if len(row) == len(first)]
+    if width == 1 or not place or len(alike) < max(1, NEARLY_ALL * len(below)) or _is_data(first, alike):
+        return 0
+    columns = ([cell for cell in column if _says(cell)] for column in zip(*alike, strict=True))
+    return rows[place - 1][0] if any(column and all(map(_is_number, column)) for column in columns) else 0
+
+
+def _filled(row: Sequence[str]) -> int:
+    """Cells up to the last that is not empty: a spreadsheet fills its lines up with empty ones."""
+    return max((place for place, cell in enumerate(row, 1) if cell), default=0)
 
 
 def _holds_rows(cells: Cells) -> bool:
@@ -62,6 +95,13 @@ def header_of(cells: Cells, sep: str, file: Path, target: str | None) -> tuple[l
     line, first = next(islice(rows, place or 0, None), (0, []))
     if not first:
         raise DatasetError("path", f"{file} is empty", "give it a header and one line per sample")
+    if (
+        reading.header == "infer"
+        and not reading.names
+        and _filled(first) == 1 < len(first)
+        and (above := lines_above(cells, sep))
+    ):
+        raise DatasetError("read", f"{file} has {first[0]!r} above its header", *_without_title(reading, above))
     names = reading.names or (first if place is not None else [str(number) for number in range(len(first))])
     if place is None:
         line, rows = 0, cells.by(sep)
@@ -71,7 +111,7 @@ def header_of(cells: Cells, sep: str, file: Path, target: str | None) -> tuple[l
         and _is_data(first, [row for _, row in islice(cells.by(sep), 1, BELOW)])
     ):
         raise _no_header(first, reading, file, target)
-    return _wide_enough(clean_names(names, file, reading), (row for _, row in rows), file, cells), line
+    return _wide_enough(clean_names(names, file, reading), (row for _, row in rows), file, cells, sep), line
 
 
 def clean_names(names: Sequence[str], file: Path, reading: Reading | None = None) -> list[str]:
@@ -146,14 +186,20 @@ def _no_header(first: Sequence[str], reading: Reading, file: Path, target: str |
     return DatasetError("read", what, right, mending)
 
 
-def _wide_enough(names: list[str], rows: Iterator[list[str]], file: Path, text: Cells) -> list[str]:
+def _without_title(reading: Reading, above: int) -> tuple[str, dict[str, Any]]:
+    """The remedy for lines above a header, in words and as what mends it."""
+    mending = {"read": {**reading.given, "skiprows": reading.skiprows + above}}
+    return f"leave out the lines above the header: {entries(mending)}", mending
+
+
+def _wide_enough(names: list[str], rows: Iterator[list[str]], file: Path, text: Cells, sep: str) -> list[str]:
     """A name for each cell of the widest row: cells beyond the header's must be empty."""
     widest = len(names)
     for number, cells in enumerate(rows, 1):
         if len(cells) > len(names):  # pandas would take the first for the row's name, and move all others by one column
             if any(cells[len(names) :]):
                 are_named = _is_row_name(cells[0]) and all(len(others) == len(cells) for others in rows)
-                raise _too_wide(names, number, len(cells), file, text, are_named)
+                raise _too_wide(names, number, len(cells), file, text, are_named, lines_above(text, sep))
             widest = max(widest, len(cells))
     return [*names, *(f"Unnamed: {place}" for place in range(len(names), widest))]
 
@@ -163,17 +209,14 @@ def _is_row_name(cell: str) -> bool:
     return cell in ("0", "1") or not _is_number(cell)
 
 
-def _too_wide(names: list[str], row: int, cells: int, file: Path, text: Cells, are_named: bool) -> DatasetError:
+def _too_wide(names: list[str], row: int, cells: int, file: Path, text: Cells, are_named: bool, above: int) -> DatasetError:
     reading = text.reading
     what = f"{file} has {cells} cells in row {row} under the {len(names)} names of its header"
     right, mending = "name every column, and put a text that holds a comma in quotes", None
-    if len(names) == 1:
-        above = reading.skiprows + next(
-            (n for n, line in enumerate(text.text.split("\n")) if any(c in line for c in ",;\t|")), 0
-        )
-        if above > reading.skiprows:
-            mending = {"read": {**reading.given, "skiprows": above}}
-            right = f"leave out the lines above the header: {entries(mending)}"
+    if len(names) == 1 and not above:
+        above = next((n for n, line in enumerate(text.text.split("\n")) if any(c in line for c in ",;\t|")), 0)
+    if above and not (len(names) > 1 and are_named):
+        right, mending = _without_title(reading, above)
     elif row == 1 and cells == len(names) + 1 and are_named:
         mending = {"read": {**reading.given, "header": 0, "names": ["row", *names]}}
         right = f"{right}; if each row begins with its own name, as R writes it, {entries(mending)}"

@@ -23,7 +23,7 @@ from pipeline.data.features import MISSING
 from pipeline.data.mistakes import more, names_of
 from pipeline.data.reading import is_of_arrays
 from pipeline.data.splits import SplitError, together
-from pipeline.problems.dataset import PARTS, inputs_of, targets_of, values_of
+from pipeline.problems.dataset import PARTS, bare, inputs_of, targets_of, values_of
 from pipeline.problems.encoding import Column
 
 FEWEST = 30
@@ -53,7 +53,7 @@ def leaks(data: pd.DataFrame, trusted: Sequence[str] = (), *, is_in_order: bool 
     if not columns:
         return
     made_of = _made_of(data, [column for column in columns if column.name not in trusted])
-    amounts = data.attrs.get("amounts", ())
+    amounts, data = data.attrs.get("amounts", ()), bare(data)
     targets = [_Target.of(data[name].to_numpy()) for name in targets_of(data)]
     for number, column in enumerate(columns):
         if column.name in trusted:
@@ -130,6 +130,7 @@ def _made_of(data: pd.DataFrame, columns: Sequence[Column]) -> dict[str, str]:
     if len(data) < FEWEST:
         return {}
     places = {column["name"]: place for place, column in enumerate(data.attrs.get("columns", ()))}
+    data = bare(data)
     numbers = {column.name: data[f"x{places[column.name]}"].to_numpy() for column in columns if not column.categories}
     found: dict[str, str] = {}
     for target in targets_of(data):

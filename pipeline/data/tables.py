@@ -265,7 +265,11 @@ def _chosen(table: pd.DataFrame, options: Options, remarks: Remarks) -> list[str
                 left.remove(name)
                 remarks.add("left out", f"{name} ({why})")
     if not left:
-        raise DatasetError("features" if options.features else "target", "leaves no feature", "give the table more columns")
+        what = "leaves no feature" + f", for {names_of(options.drop)} stands under `drop`" * bool(options.drop)
+        right = (
+            "give the table columns of numbers or categories; sentences are learnt as token ids (an .npz file), or by a script"
+        )
+        raise DatasetError("features" if options.features else "target", what, right)
     return left
 
 

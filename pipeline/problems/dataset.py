@@ -81,6 +81,13 @@ def values_of(data: pd.DataFrame) -> npt.NDArray[Any]:
     return y.reshape(len(y), *data.attrs.get(SHAPED, y.shape[1:]))
 
 
+def bare(data: pd.DataFrame) -> pd.DataFrame:
+    """The frame without its ``attrs``, which pandas copies with every column that is taken: minutes of thousands."""
+    found = data.copy(deep=False)
+    found.attrs.clear()
+    return found
+
+
 def strata_of(y: npt.NDArray[Any]) -> npt.NDArray[np.integer] | None:
     """What samples are dealt out by: their classes, where each has one."""
     return y if np.issubdtype(y.dtype, np.integer) and y.ndim == 1 else None

@@ -15,6 +15,8 @@ from pipeline.problems.process import Line, lines_of
 from pipeline.problems.scripts import INPUTS, Made, ScriptError, digests, placed, texts_in, told_optimizer
 
 NEEDED = ("train_loss", "validation_loss")
+AT = 0.9
+"""The rate that a script is tried out at, as a share of the problem's: the first run shows whether it goes by that."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,11 @@ def probe(name: str, params: ScriptParams, device: str) -> Probe:
     script, begun = params.script, time.time()
     parts, lr = digests(name, script), float(params.optimizer.args["lr"])
     asked: dict[str, Any] = {
-        "problem": name, "label": "", "number": 0, "seed": 0, "split": 0, "epochs": params.epochs, "lr": lr,
+        "problem": name, "label": "", "number": 0, "seed": 0, "split": 0, "epochs": params.epochs, "lr": AT * lr,
         "device": device, "search": False, "args": script.args, "probe": True,
     }  # fmt: skip
     if script.steps_per_epoch:
-        asked |= {"steps_per_epoch": script.steps_per_epoch, "rates": [lr] * script.steps_per_epoch * params.epochs}
+        asked |= {"steps_per_epoch": script.steps_per_epoch, "rates": [AT * lr] * script.steps_per_epoch * params.epochs}
     start: Line = {"steps_per_epoch": script.steps_per_epoch}
     times: Line = {"steps": [begun], "end": begun}
     figures: tuple[str, ...] = ()

@@ -175,6 +175,22 @@ def _wrong_use(told: list[Line]) -> tuple[str, str]:
     return wrong, right or "see docs/own-training.md"
 
 
+REMEDIES = tuple(
+    (re.compile(rf"{words}[^\n]*\s*$"), right)
+    for words, right in (
+        (
+            r"FileNotFoundError: .*: '(?!/)",
+            "name it as it is seen from inputs/, where scripts are run, or as Path(__file__).parent / NAME beside the script",
+        ),
+        (
+            "AttributeError: 'Scheduler' object has no attribute 'step_",
+            "call scheduler.step() once behind every optimizer.step() instead, and nothing at the end of an epoch",
+        ),
+    )
+)
+"""What would help, where a script's last line is of such words, which do not say it."""
+
+
 def _failure(script: Script, told: list[Line], code: int, budget: int, text: str) -> tuple[str, str, bool]:
     """What is wrong with a run that has ended, what would help, and whether no other run can be better."""
     epochs = sum("epoch" in line for line in told)
@@ -195,7 +211,7 @@ def _failure(script: Script, told: list[Line], code: int, budget: int, text: str
 def _mending(script: Script, text: str) -> str:
     """What helps a script that failed by itself."""
     if "attempted relative import with no known parent package" not in text:
-        return "mend what its last words say"
+        return next((right for words, right in REMEDIES if words.search(text)), "mend what its last words say")
     module = ".".join(Path(script.path).with_suffix("").parts)
     package, _, inside = module.partition(".")
     if not inside:

@@ -79,6 +79,17 @@ def seeds_change_nothing(problem: Problem, history: History) -> Iterator[str]:
         yield f"{told}, and no interval says anything"
 
 
+def nothing_holds(problem: Problem, history: History) -> str:
+    """That all runs diverged, and what would help; mostly nothing."""
+    if not history.diverged.all():
+        return ""
+    told = f"all {len(history.runs)} runs diverged"
+    if not problem.has_samples:
+        why = "a loss is not finite, or the training loss ends more than 10% above that of the first epoch"
+        return f"{told} ({why}); lower optimizer.lr, or report a train_loss that falls as the training goes well"
+    return f"{told} (a loss is not finite, or the training loss ends above where it began); lower optimizer.lr"
+
+
 def absent_classes(problem: Problem, seeds: int) -> Iterator[str]:
     """What the headline metric makes of classes that the validation or the test part of some seed lacks; a line each."""
     data = problem.data

@@ -127,6 +127,7 @@ def test_where_nothing_finished_it_says_so(answer: Callable[..., Answer]) -> Non
     found = answer({("default", "base"): [NAN, NAN], ("default", "A"): [NAN, NAN]})
     assert found.scheduler is None
     assert found.titled[0] == ("use", "No run finished: every scheduler diverged on every seed.")
+    assert found.titled[1] == ("cost", "lower the rates in params.yaml; a script's train_loss must not rise as it trains well")
     assert next_steps([found], {}) == []
 
 

@@ -1,5 +1,6 @@
 """What is told of a table, and that what is printed to be pasted loads."""
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,17 @@ def test_tables_as_they_are_published(name: str, tmp_path: Path, repository: Pat
     hints = " ".join(look.hints(proposal))
     assert ("positive: ja" in hints) == (name == "customers")
     assert ("{name: tabular" in hints) == (name in ("clicks", "cars"))
+
+
+def test_a_wide_table_takes_a_time_that_grows_with_its_columns(repository: Path) -> None:
+    """Of genes there are thousands: pandas would copy what is said of all columns with each that is taken."""
+    columns = {f"G{n}": np.random.default_rng(n).normal(size=60) for n in range(600)}
+    (repository / "inputs").mkdir(exist_ok=True)
+    pd.DataFrame(columns | {"type": np.resize(["ALL", "AML"], 60)}).to_csv("inputs/genes.csv", index=False)
+    proposal = look.looked_at([Path("inputs/genes.csv")], None)
+    begun = time.process_time()
+    assert len([*look.seen(proposal, "genes.csv"), *look.hints(proposal)]) > len(columns)
+    assert time.process_time() - begun < 15  # about 2 s; 100 s when it grew with the square
 
 
 def test_a_number_that_may_stand_for_missing_is_hinted_at(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:

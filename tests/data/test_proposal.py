@@ -62,6 +62,11 @@ LOADS: dict[str, Content] = {
 PROPOSED: dict[str, tuple[Content, set[str]]] = {
     "iris: no header": (csv(header=False), {"read"}),
     "airports: title above the header": ("Flights of 2021\n\n" + csv(), {"read"}),
+    "spectrometer: several lines above the header": (
+        f"# by X\n# on\ta day\nhere\n\n{csv(sep=chr(9))}",
+        {"read"},
+    ),
+    "excel: a title, filled up": (f"Prices 2024;;;\n;;;\n{csv(sep=';')}", {"read"}),
     "R: row names without a heading": (BASE.to_csv().lstrip(","), {"read", "drop"}),
     "export: names twice": (csv(put(x=A, z=B).rename(columns={"x": "size"})), {"read"}),
     "titanic: names, tickets, gaps": (csv(put(name=[f"Mr. {n}" for n in range(N)], age=[np.nan, *A[1:]])), {"drop", "missing"}),
@@ -84,7 +89,10 @@ REFUSED: dict[str, tuple[Content, str]] = {
     "imdb: commas escaped by backslashes": (csv().replace("red", "red\\, dark"), r"has 5 cells in row \d+ .*in quotes"),
     "one row": ("size,price\n1,2\n", "no column can be predicted in 1 row; give the table"),
     "a picture": (b"\x89PNG\0\0\0", "is no text in utf-16-le; save it as CSV"),
-    "notes": (csv(BASE[["price"]].assign(note=[f"text {n}" for n in range(N)])), "leaves no feature"),
+    "notes": (
+        csv(BASE[["price"]].assign(note=[f"text {n}" for n in range(N)])),
+        "no feature, for 'note' stands under .*token ids",
+    ),
 }
 
 

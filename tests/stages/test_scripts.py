@@ -210,6 +210,14 @@ def test_what_a_script_reads_and_nobody_named_is_told(study: Study, capsys: pyte
     ("beside", "words"),
     [
         ("raise ValueError('no such table')", "ended with exit code 1 in epoch 1; its last words: .*ValueError: no such table"),
+        (
+            "open('beside.bin')",
+            r"ended with .* such file .*; name it as it is seen from inputs/, .*Path\(__file__\).parent / NAME",
+        ),
+        (
+            "class Scheduler: pass\nScheduler().step_update(1)",
+            "ended with .* no attribute 'step_update' .*; call scheduler.step.. once behind every optimizer.step",
+        ),
         ("os.kill(os.getpid(), 9)", r"was killed \(SIGKILL\) in epoch 1; it printed nothing"),
         ("sys.exit()", r"ended after figures of 0 of 3 epochs, and without trial.finish"),
         ("tell(epoch=1, train_loss=1.0)", "tells no validation_loss of an epoch"),
@@ -265,6 +273,25 @@ def test_seeds_that_change_nothing_are_told_after_the_first_runs(study: Study) -
     line = failure(study, train)
     assert "params.yaml:6:13: problems.toy.script: all 4 runs of a scheduler came out the same to the last digit" in line
     assert line.endswith("; seed every generator with trial.seed")
+
+
+def test_a_script_with_a_rate_of_its_own_shows_in_its_first_run(study: Study) -> None:
+    """It was tried out at another rate than any run's, so that not a whole stage is trained before one has another."""
+    study.run()
+    asked = json.loads((study.folder / ".state/probes/toy/run.json").read_bytes())
+    assert [asked["lr"], *asked["rates"]] == pytest.approx([0.09] * 7)
+    assert load_problem("toy", *of_toy()).lr == 0.1
+
+
+def test_that_all_runs_diverged_is_told_behind_the_first(study: Study, capsys: pytest.CaptureFixture[str]) -> None:
+    """A weight of its loss that grows, as in a VAE, and its training loss rises however well it trains."""
+    (study.folder / "inputs/train.py").write_text(SCRIPT.replace("train_loss=loss", "train_loss=9 * epoch + loss"), "utf-8")
+    study.run(train)
+    said = capsys.readouterr().err
+    assert (
+        "train@toy: warning: all 8 runs diverged (a loss is not finite, or the training loss ends more than 10% above" in said
+    )
+    assert "report a train_loss that falls as the training goes well" in said
 
 
 def test_one_configurations_failure_costs_no_other_run(study: Study, caplog: pytest.LogCaptureFixture) -> None:
