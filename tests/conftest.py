@@ -1,5 +1,6 @@
 """What the tests of all parts share."""
 
+import gc
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -46,6 +47,17 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # in a shell's background
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first, so that two workers end together."""
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Nobody looks for garbage in what is imported: a million objects, which stay, would be looked through again and again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture(scope="session")
