@@ -221,20 +221,20 @@ CYCLED = ("SGD", "SGD-decay", "SGD-momentum", "SGD-dampening", "SGD-nesterov", "
           "Adam-betas", "NAdam", "NAdam-decay", "RMSprop", "RMSprop-centered-momentum")  # fmt: skip
 
 
-@pytest.mark.parametrize("interval", ["batch", "epoch"])
 @pytest.mark.parametrize("optimizer", CYCLED)
-def test_cycled_momentum(new_problem: Builder, optimizer: str, interval: str) -> None:
+def test_cycled_momentum(new_problem: Builder, optimizer: str) -> None:
     """CyclicLR switches momentum (or beta1) on, also where the optimizer was given none, off at the top, and on again."""
-    cycled = {"Cycled": {"name": "CyclicLR", "args": CYCLED_MOMENTUM, "interval": interval}}
+    cycled = {each: {"name": "CyclicLR", "args": CYCLED_MOMENTUM, "interval": each} for each in ("batch", "epoch")}
     problem = new_problem(cycled, optimizer=OPTIMIZERS[optimizer], model=MLP, epochs=6)
-    twin = Twin(problem, [run_of(problem, "Baseline"), run_of(problem, "Cycled"), run_of(problem, "Cycled", seed=1)])
+    runs = [run_of(problem, interval, seed) for interval in cycled for seed in range(2)]
+    twin = Twin(problem, [run_of(problem, "Baseline"), *runs])
     for name in ("CyclicLR", "ConstantLR"):
         twin.assert_same_rates(name)
         twin.assert_same_training(name, tolerance=1e-10)
-    momentum = twin.stacked.momentum[:, 1]
-    assert momentum[0] == 0.9  # max_momentum, whatever the optimizer was given
-    assert (momentum == 0).any()  # base_momentum, at the highest rate
-    assert momentum[-1] > 0
+    for momentum in twin.stacked.momentum.T[1:]:
+        assert momentum[0] == 0.9  # max_momentum, whatever the optimizer was given
+        assert (momentum == 0).any()  # base_momentum, at the highest rate
+        assert momentum[-1] > 0
     given = OPTIMIZERS[optimizer]
     own = given.get("betas", [0.9])[0] if "Adam" in given["name"] else given.get("momentum", 0.0)
     assert (twin.stacked.momentum[:, 0] == own).all()  # the neighbour keeps its own
