@@ -1,8 +1,9 @@
 """What the tests of all parts share."""
 
+import gc
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -27,8 +28,8 @@ ROOT = Path(__file__).parent.parent
 LONGEST = (
     "test_repro.py", "test_cluster.py", "test_mirror.py", "test_own_training.py", "test_twin.py", "test_report.py",
     "test_mend.py", "test_trackers.py", "test_program.py", "test_stackable.py", "test_scripts.py", "test_beginning.py",
-    "test_edits.py", "test_resume.py", "test_champion.py", "test_translate.py", "test_custom_module.py", "test_tune.py",
-    "test_docs.py",
+    "test_components.py", "test_edits.py", "test_resume.py", "test_champion.py", "test_translate.py",
+    "test_custom_module.py", "test_tune.py", "test_docs.py", "test_comparison.py", "test_forecast.py",
 )  # fmt: skip
 # As pyproject.toml has it for the tests themselves; what is said inside MLflow and inside DVC is let pass.
 WARNINGS_IN_PROCESSES = (
@@ -46,6 +47,17 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # in a shell's background
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first, so that two workers end together."""
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Nobody looks for garbage in what is imported: a million objects, which stay, would be looked through again and again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+from dvc.dvcfile import Lockfile
+from dvc.repo import Repo
 
 from scripts import mend
 from tests.conftest import ROOT
@@ -56,13 +58,18 @@ def test_a_whole_clone_is_left_alone(clone: Path) -> None:
     assert repro().returncode == 0
 
 
-@pytest.mark.parametrize("share", [0, 0.2, 0.5, 0.9])
-def test_what_was_cut_off_is_set_aside_and_the_next_run_works(clone: Path, share: float) -> None:
-    """The half that a killed DVC wrote; where that is whole by chance, DVC can read it."""
+def cut_off(share: float) -> None:
+    """Leave that much of what DVC writes in place."""
     RWLOCK.write_text('{"read": {"given": [{"pid": 1, "cmd": "dvc repro"}]}, "write": {}}', encoding="utf-8")
     for path in (RWLOCK, LOCKFILE):
         text = path.read_text("utf-8")
         path.write_text(text[: int(share * len(text))], encoding="utf-8")
+
+
+@pytest.mark.parametrize("share", [0, 0.5])
+def test_what_was_cut_off_is_set_aside_and_the_next_run_works(clone: Path, share: float) -> None:
+    """The half that a killed DVC wrote; where that is whole by chance, DVC can read it."""
+    cut_off(share)
     Path("given").write_text("2", encoding="utf-8")
     ended = repro()
     assert ended.returncode == 0, ended.stderr
@@ -70,6 +77,15 @@ def test_what_was_cut_off_is_set_aside_and_the_next_run_works(clone: Path, share
     assert f"{RWLOCK}: DVC was stopped while it wrote this; it is set aside as rwlock.broken" in ended.stderr
     assert ("dvc.lock: DVC was stopped while it wrote this" in ended.stderr) == Path("dvc.lock.broken").exists()
     assert repro().returncode == 0
+
+
+@pytest.mark.parametrize("share", [0.1, 0.2, 0.3, 0.4, 0.6, 0.7, 0.8, 0.9])
+def test_wherever_it_was_cut_off_dvc_can_read_what_is_left(clone: Path, share: float) -> None:
+    """As DVC itself reads it, in this process."""
+    cut_off(share)
+    assert mend.main() == 0
+    assert not RWLOCK.exists()
+    assert Lockfile(Repo(), "dvc.lock").load().get("stages", {}).keys() <= {"copy"}
 
 
 def test_bytecode_that_a_full_disk_cut_off_is_made_anew(clone: Path) -> None:

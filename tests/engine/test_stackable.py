@@ -264,7 +264,7 @@ def test_an_obstacle_is_told_and_the_runs_train_as_by_hand(
     def odd(inputs: int, outputs: int) -> nn.Module:
         return builder(inputs, outputs)
 
-    problem = new_problem(SCHEDULES, model={"name": "odd"})
+    problem = new_problem(SCHEDULES, model={"name": "odd"}, epochs=2)
     runs = [run_of(problem, label, seed) for label in problem.schedules for seed in range(2)]
     with pytest.raises(
         stacked.StackError, match=rf"problem small cannot be stacked: .*the model odd .*{words}.*`engine: auto`"
@@ -420,7 +420,8 @@ def test_batches_and_random_numbers_of_a_stack_are_those_of_the_loop(
 @pytest.mark.parametrize("name", [each.name for each in optimizers if each.name not in STACKED])
 def test_any_other_optimizer_of_torch_trains_run_by_run(new_problem: Builder, name: str) -> None:
     """SparseAdam and Muon refuse this model, as they do by hand."""
-    problem = new_problem(SCHEDULES, optimizer={"name": name, "lr": 0.05}, model=MLP, epochs=4)
+    shorter = {"max_iter": 2} if name == "LBFGS" else {}  # of the twenty evaluations that it makes of every batch
+    problem = new_problem(SCHEDULES, optimizer={"name": name, "lr": 0.05, **shorter}, model=MLP, epochs=4)
     assert f"the optimizer {name} has no stacked form" in str(obstacle(problem, problem.params.optimizer))
     runs = [run_of(problem, label, seed) for label in problem.schedules for seed in range(2)]
     if name in ("SparseAdam", "Muon"):

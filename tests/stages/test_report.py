@@ -1,6 +1,7 @@
 """The report stage, on made-up results of realistic shape: seven schedulers, ten seeds, two problems, a hundred epochs."""
 
 import contextlib
+import functools
 import itertools
 import json
 import os
@@ -22,6 +23,7 @@ from optuna.distributions import FloatDistribution, distribution_to_json
 from pipeline.analysis.assembled import assemble
 from pipeline.analysis.choice import last
 from pipeline.analysis.configurations import configuration
+from pipeline.analysis.page import Report
 from pipeline.analysis.snippet import snippet
 from pipeline.analysis.statistics import CRITERION
 from pipeline.analysis.tables import recommendations
@@ -237,8 +239,9 @@ def dataset() -> pd.DataFrame:
     return pd.DataFrame({"split": split, "y": np.arange(len(split)) % 2, "x0": np.float32(0.5)})
 
 
+@functools.cache
 def digest(problem: str) -> str:
-    """The written dataset's."""
+    """The written dataset's, which is the same wherever it is written."""
     return Dataset.of(problem, files.read_dataset(problem), splits_of(files.read_splits(problem))).digest
 
 
@@ -259,13 +262,26 @@ def results_of_both(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def reported(results_of_both: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository with its report; not to be changed."""
+def made(results_of_both: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Report]:
+    """A repository with its report, and the report itself."""
     path = shutil.copytree(results_of_both, tmp_path_factory.mktemp("reported"), dirs_exist_ok=True)
+    found: list[Report] = []
+
+    def noted(*given: Any) -> Report:
+        found.append(assemble(*given))
+        return found[0]
+
     with contextlib.chdir(path), pytest.MonkeyPatch.context() as patch:
         patch.setattr(trackers, "TRACKERS", {})  # MLflow takes seconds
+        patch.setattr(report, "assemble", noted)
         report.main()
-    return path
+    return path, found[0]
+
+
+@pytest.fixture(scope="module")
+def reported(made: tuple[Path, Report]) -> Path:
+    """A repository with its report; not to be changed."""
+    return made[0]
 
 
 @pytest.fixture
@@ -318,6 +334,7 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
+@pytest.mark.usefixtures("few_draws")
 def test_before_tuning_the_report_shows_the_default_variant_alone(repository: Path) -> None:
     """What an earlier report had of a problem that is no more goes."""
     earlier = repository / "reports/best/gone.py"
@@ -539,6 +556,7 @@ def test_every_table_is_a_csv_and_a_markdown_file(reported: Path) -> None:
     assert set(pd.read_csv(folder / "traps.csv")["trap"]) == {"momentum"}
 
 
+@pytest.mark.usefixtures("few_draws")
 def test_what_is_judged_is_the_epoch_that_was_asked_for(tuned_repository: Path) -> None:
     """Its figures are those of the table of both, and so are its verdicts; the test part is not looked at again."""
     asked = (tuned_repository / "params.yaml").read_text()
@@ -559,6 +577,7 @@ def test_what_is_judged_is_the_epoch_that_was_asked_for(tuned_repository: Path) 
     pd.testing.assert_frame_equal(found["last"].evidence["last_or_best"], by_best.drop(columns="verdict_test"))
 
 
+@pytest.mark.usefixtures("few_draws")
 def test_intervals_of_means_take_the_overlap_and_those_of_differences_do_not(tuned_repository: Path) -> None:
     """Without resampling there is none, and they are narrower by √(1/10 / (1/10 + 1/19)), the overlap being a twentieth."""
     names = {"area": "area", "sensitivity": CRITERION, "budgets": CRITERION, "winners": "behind", "gains": CRITERION}
@@ -637,11 +656,11 @@ def browser() -> Iterator[Any]:
 SIZES = {"desktop": (1280, 900), "tablet": (768, 1024), "phone": (390, 844)}
 
 
-@pytest.fixture(params=list(itertools.product(SIZES.values(), ("light", "dark"))), ids=[
+@pytest.fixture(scope="module", params=list(itertools.product(SIZES.values(), ("light", "dark"))), ids=[
     f"{name} {scheme}" for name, scheme in itertools.product(SIZES, ("light", "dark"))
 ])  # fmt: skip
-def opened(request: pytest.FixtureRequest, browser: Any, reported: Path) -> Iterator[Any]:
-    """The report in a tab of its own, with the network off; any error on its console fails the test."""
+def screen(request: pytest.FixtureRequest, browser: Any, reported: Path) -> Iterator[tuple[Any, list[str]]]:
+    """The report in a tab of its own, with the network off, and the errors on its console."""
     (width, height), scheme = request.param
     context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, offline=True)
     tab = context.new_page()
@@ -650,8 +669,16 @@ def opened(request: pytest.FixtureRequest, browser: Any, reported: Path) -> Iter
     tab.on("pageerror", lambda error: wrong.append(str(error)))
     tab.on("requestfailed", lambda asked: wrong.append(asked.url))
     tab.goto((reported / "reports/report.html").as_uri())
-    yield tab
+    yield tab, wrong
     context.close()
+
+
+@pytest.fixture
+def opened(screen: tuple[Any, list[str]]) -> Iterator[Any]:
+    """The tab as it was opened; any error on its console fails the test."""
+    tab, wrong = screen
+    yield tab
+    tab.evaluate("document.querySelectorAll('details').forEach(d => { d.open = false; })")
     assert not wrong
 
 
@@ -892,12 +919,11 @@ def test_it_can_be_printed(desktop: Any) -> None:
     assert [int(part) for part in re.findall(r"\d+", ink)[:3]] < [80, 80, 80]
 
 
-def test_every_scheduler_has_a_file_and_a_snippet(reported: Path, tuned_repository: Path) -> None:
+def test_every_scheduler_has_a_file_and_a_snippet(made: tuple[Path, Report]) -> None:
     """With the numbers of its recommended configuration; the recommended scheduler's is that of the problem, and says so."""
-    params = load_params(CATALOGUE)
-    problems = [report.read(params, name) for name in params.problems]
-    found = assemble(params, problems)
-    for problem in problems:
+    reported, found = made
+    params = found.params
+    for problem in found.problems:
         chosen = found.choices[problem.name]
         folder = reported / "reports/best" / problem.name
         for label in problem.labels:

@@ -81,6 +81,7 @@ def test_a_verdict_is_read_off_the_intervals() -> None:
     assert (table["low"] >= -0.1).tolist() == [False, True, False, True, False, False]
 
 
+@pytest.mark.usefixtures("few_draws")
 def test_at_its_margin_a_pair_is_called_no_worse_in_one_of_forty() -> None:
     rng, times = np.random.default_rng(11), 400
     draws = [losses(rng, 2, 10, overlap=0, effects=[0, 0.1], spread=0.3) for _ in range(times)]

@@ -121,12 +121,20 @@ def _train_until_killed(root: Path) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+@pytest.fixture
+def told_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trackers are told in this process: one of their own takes seconds to begin."""
+    monkeypatch.setattr(telling, "Processes", lambda count: Here())
+    monkeypatch.setattr(telling, "_trackers", {})
+
+
 def _fail() -> None:
     with trackers() as told:
         told.begin("digits", "train", describe())
         raise ZeroDivisionError
 
 
+@pytest.mark.usefixtures("told_here")
 def test_runs_of_a_failing_stage_are_marked(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(ZeroDivisionError):
         _fail()
@@ -173,6 +181,7 @@ def test_a_mirror_that_hangs_is_given_up(root: Path, caplog: pytest.LogCaptureFi
     assert "was not done" in record.message
 
 
+@pytest.mark.usefixtures("told_here")
 def test_what_is_done_at_once_is_told_once(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     told: list[int] = []
 
@@ -181,9 +190,7 @@ def test_what_is_done_at_once_is_told_once(monkeypatch: pytest.MonkeyPatch, capl
             told.extend(block.first_epoch for block, _ in blocks)
 
     monkeypatch.setattr(telling, "TRACKERS", {"noting": "noting"})
-    monkeypatch.setattr(telling, "Processes", lambda count: Here())
     monkeypatch.setattr(telling, "made", lambda place: Noting())
-    monkeypatch.setattr(telling, "_trackers", {})
     with trackers() as shown:
         for block in train()[0]:
             shown.log([0], block)
