@@ -295,8 +295,14 @@ def _begin(told: Any) -> None:
     """What each process does first."""
     tell_by(told)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is for the stage, which ends its processes
+    signal.signal(signal.SIGTERM, _end)
     torch.set_num_threads(1)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end(number: int, frame: object) -> None:
+    """End what is being done, and the process without a word: it is the stage that tells."""
+    sys.exit(128 + number)
 
 
 def _end_with_parent() -> None:

@@ -174,6 +174,24 @@ def test_processes_end_with_a_killed_stage(begin: Callable[[], object]) -> None:
     until(lambda: not any(map(is_running, asked)), "they have ended")
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are copied where they can be")
+def test_a_process_that_is_asked_to_end_says_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    """As by ``timeout``, which asks all processes of a stage; that has a handler, which they would inherit."""
+
+    def terminated(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, terminated)
+    try:
+        with Processes(2) as workers:
+            process_id = workers.submit(os.getpid).result()
+            os.kill(process_id, signal.SIGTERM)
+            until(lambda: not is_running(process_id), "it has ended")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert capfd.readouterr().err == ""
+
+
 def is_running(number: int) -> bool:
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"

@@ -280,7 +280,7 @@ def test_a_script_with_a_rate_of_its_own_shows_in_its_first_run(study: Study) ->
     study.run()
     asked = json.loads((study.folder / ".state/probes/toy/run.json").read_bytes())
     assert [asked["lr"], *asked["rates"]] == pytest.approx([0.09] * 7)
-    assert load_problem("toy", *of_toy()).lr == 0.1
+    assert load_problem(load_params(CATALOGUE), "toy").lr == 0.1
 
 
 def test_that_all_runs_diverged_is_told_behind_the_first(study: Study, capsys: pytest.CaptureFixture[str]) -> None:
