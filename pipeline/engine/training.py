@@ -16,7 +16,7 @@ from pipeline.engine import loop, script, stacked
 from pipeline.engine.compiler import NoCompilerError, identity
 from pipeline.engine.compiling import is_to_be_compiled
 from pipeline.engine.lanes.program import LaneProgram
-from pipeline.engine.lanes.values import UntranslatableError
+from pipeline.engine.lanes.values import UnsuitedError, UntranslatableError
 from pipeline.engine.memory import fitting
 from pipeline.engine.merging import in_turns, merged
 from pipeline.engine.stackable import by_optimizer, obstacle
@@ -137,8 +137,8 @@ def _compiled(problem: Problem, runs: Sequence[Run], *, device: torch.device, dt
         name = problem.params.model.name
         if problem.params.engine == "compiled":
             raise WayError(f"problem {problem.name} cannot be compiled: {error}. Write `engine: auto`") from error
-        words = f"problem {problem.name}: training the model {name} without compiled code, which is slower: {error}"
-        raise WayError(words) from error
+        slower = "" if isinstance(error, UnsuitedError) else ", which is slower"
+        raise WayError(f"problem {problem.name}: training the model {name} without compiled code{slower}: {error}") from error
 
 
 def _as_tensors(problem: Problem, runs: Sequence[Run], *, device: torch.device, dtype: torch.dtype, search: bool) -> Training:

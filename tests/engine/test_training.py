@@ -125,6 +125,32 @@ def test_a_model_that_cannot_be_compiled_trains_as_tensors(
     assert record.getMessage().endswith("of the operation aten.sort in the model Sorted")
 
 
+@pytest.mark.usefixtures("always", "own_registries")
+def test_a_model_whose_samples_are_too_large_to_stay_near_a_core_is_not_compiled(
+    new_problem: Builder, makes: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Side by side they go to memory and back; run by run their operations are large enough."""
+
+    class Wide(nn.Module):
+        def __init__(self, inputs: int, outputs: int) -> None:
+            super().__init__()
+            self.convolution, self.head = nn.Conv1d(1, 4096, 3, padding=1), nn.Linear(4096, outputs)
+
+        def forward(self, x: Tensor) -> Tensor:
+            found: Tensor = self.head(self.convolution(x.unsqueeze(1)).relu().mean(dim=2))
+            return found
+
+    register_model("wide")(Wide)
+    problem = new_problem(SCHEDULES, model={"name": "wide"})
+    with caplog.at_level(logging.WARNING):
+        trained(problem)
+    assert "LaneProgram" not in makes
+    (record,) = caplog.records
+    told = record.getMessage()
+    assert "training the model wide without compiled code: of one sample it keeps " in told
+    assert told.endswith("more than stay near a core; run by run is as fast")
+
+
 @pytest.mark.usefixtures("always")
 def test_a_model_that_is_compiled_wrongly_trains_as_tensors(
     new_problem: Builder, makes: list[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Any

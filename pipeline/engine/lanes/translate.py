@@ -82,6 +82,8 @@ class Translator:
         self._lines: list[str] = []
         self._scratch: list[str] = []
         self._elements = {True: 0, False: 0}
+        self.sizes: set[int] = set()
+        """Elements of each tensor that differs between runs and is kept between operations."""
         self._constants: list[str] = []
         self._registers, self._precision = here.registers, precision
         self._exactly, self.terms = exactly, 0
@@ -388,6 +390,7 @@ class Translator:
 
     def _allocated(self, shape: Sequence[int], kind: Kind, varying: bool) -> Value:
         self._elements[varying] += prod(shape)
+        self.sizes |= {prod(shape)} if varying else set()
         name, lanes = f"t{len(self._scratch)}", " * LANES" if varying else ""
         self._scratch.append(f"{C_TYPES[kind]} {name}[{prod(shape)}{lanes}] __attribute__((aligned(64)));")
         return stored(name, shape, kind, varying)

@@ -23,6 +23,10 @@ class UntranslatableError(Exception):
     """The function has an operation that has no translation; the message names it."""
 
 
+class UnsuitedError(UntranslatableError):
+    """The function has a translation, and is trained as fast without; the message says why."""
+
+
 class MistranslatedError(UntranslatableError):
     """The function was translated, and its translation computes something else; the message names what differs."""
 
