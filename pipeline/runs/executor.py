@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import AbstractContextManager, suppress
+from multiprocessing.connection import wait
 from typing import Any, Protocol, Self, TypeVar
 
 import torch
@@ -182,10 +183,13 @@ class Processes(_Local, ProcessPoolExecutor):
         super().shutdown(wait, cancel_futures=cancel_futures)
 
     def _stop_sending(self) -> None:
-        """Before 3.11.5, Python waits for ever for processes that are gone to read what they are sent (gh-94777)."""
-        if sys.version_info < (3, 11, 5) and (calls := vars(self)["_call_queue"]) is not None:
+        """Read what processes that are gone were sent: Python waits until somebody has (gh-94777).
+
+        To close the pipe, as it does since 3.11.5, is not enough: processes that began later, as copies, hold it open.
+        """
+        if (calls := vars(self)["_call_queue"]) is not None:
             with suppress(OSError):  # the thread that sends has just closed it
-                calls._reader.close()  # as Python does since
+                threading.Thread(target=_read_all, args=(os.dup(calls._reader.fileno()), calls._thread), daemon=True).start()
 
     def __enter__(self) -> Self:
         return self
@@ -252,6 +256,14 @@ def _begin_threads(count: int) -> None:
         is_over.set()
         for thread in begun:
             thread.join()
+
+
+def _read_all(pipe: int, sender: threading.Thread | None) -> None:
+    """Read until nothing more is sent."""
+    while sender is not None and sender.is_alive():
+        if wait([pipe], timeout=0.1):
+            os.read(pipe, 2**16)
+    os.close(pipe)
 
 
 def _is_foreign(thread: threading.Thread) -> bool:

@@ -192,6 +192,18 @@ def test_a_process_that_is_asked_to_end_says_nothing(capfd: pytest.CaptureFixtur
     assert capfd.readouterr().err == ""
 
 
+def test_processes_that_are_gone_need_not_read_what_they_were_sent() -> None:
+    """Those that began later are copies, which hold the pipe open: the thread that sends waited for ever."""
+    with Processes(1) as slow:
+        slow.submit(time.sleep, 3600)
+        sent = [slow.submit(len, bytes(2**20)) for _ in range(3)]
+        with Processes(1) as later:
+            assert later.submit(square, 3).result() == 9
+            slow.kill()
+            slow.shutdown()
+        assert all(isinstance(call.exception(), BrokenProcessPool) for call in sent)
+
+
 def is_running(number: int) -> bool:
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
