@@ -154,6 +154,16 @@ LAYERS: dict[str, Step] = {
     "gradient by both": lambda s, x, y, w: _gradient(
         lambda s: f.conv2d(s.reshape(3, 2, 2, 1), s.reshape(2, 2, 3, 1), padding=(1, 0), stride=2)
     )(s),
+    "gradient by pixels that few taps reach, or none": lambda s, x, y, w: _gradient(
+        lambda s: torch.cat([
+            f.conv1d(s.reshape(1, 1, 12), s.flatten()[:2].reshape(1, 1, 2), stride=3).flatten(),
+            f.conv1d(s.reshape(1, 1, 12), s.flatten()[:3].reshape(1, 1, 3), stride=2, dilation=2, padding=1).flatten(),
+            f.conv1d(s.reshape(1, 1, 12), s.flatten()[:3].reshape(1, 1, 3), stride=2, dilation=3, padding=2).flatten(),
+            f.conv1d(s.reshape(1, 1, 12), s.flatten()[:3].reshape(1, 1, 3), stride=4, dilation=2).flatten(),
+            f.conv2d(s.reshape(1, 2, 3, 2), s.flatten()[:8].reshape(2, 1, 2, 2), stride=(2, 1), padding=1, groups=2).flatten(),
+            f.conv3d(s.reshape(1, 1, 3, 2, 2), s.flatten()[:8].reshape(1, 1, 2, 2, 2), stride=2, padding=1).flatten(),
+        ])
+    )(s),
     "group norm": lambda s, x, y, w: f.group_norm(s.reshape(1, 4, 3, 1), 2, s[0], s[1]).reshape(3, 4),
     "gradient of group norm": lambda s, x, y, w: _gradient(
         lambda s: f.group_norm(s.reshape(1, 4, 3, 1), 2, s[0], s[1]).exp()
