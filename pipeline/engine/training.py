@@ -16,12 +16,13 @@ from pipeline.engine import loop, script, stacked
 from pipeline.engine.compiler import NoCompilerError, identity
 from pipeline.engine.compiling import is_to_be_compiled
 from pipeline.engine.lanes.program import LaneProgram
-from pipeline.engine.lanes.values import UnsuitedError, UntranslatableError
+from pipeline.engine.lanes.values import UntranslatableError
 from pipeline.engine.memory import fitting
 from pipeline.engine.merging import in_turns, merged
 from pipeline.engine.stackable import by_optimizer, obstacle
 from pipeline.engine.stacked import StackError, WayError
 from pipeline.engine.tensors import EVALUATED_AT_ONCE
+from pipeline.engine.work import multiplications
 from pipeline.problems.problem import Problem
 from pipeline.problems.run import Outcome, Run, Training
 from pipeline.problems.scripts import ScriptProblem
@@ -35,6 +36,12 @@ WORTH_COMPILING = 100
 """Optimizer steps of a run from which two seconds for compiling are earned back; it is done once and kept."""
 SIDE_BY_SIDE = 16
 """Runs that have to fit into memory together, for them to be faster than one after the other: as many as a block has."""
+LARGEST_PRODUCT = 1e6
+"""Multiplications in a product of a step, for each lane of the processor's vectors, from which the plain loop, a run on each
+core, is as fast as blocks of runs."""
+LANES = {"AVX512": 16, "AVX2": 8}
+"""Of numbers in single precision, by torch's name of the processor's kind; others have 4."""
+LARGE = "its model is large enough to keep a core busy by itself"
 _log = logging.getLogger(__name__)
 
 
@@ -47,19 +54,29 @@ def ways(problem: Problem, optimizer: Component, device: torch.device) -> tuple[
     if isinstance(problem, ScriptProblem):
         return ("script",)
     asked = problem.params.engine
-    wrong = obstacle(problem, optimizer) if asked == "auto" else None
-    if wrong:
-        tell(f"problem {problem.name}: training run by run, which is slower: {wrong}")
-    if wrong or asked in ("loop", "compiled-loop"):
+    why = why_one_by_one(problem, optimizer, device)
+    if why:
+        tell(f"problem {problem.name}: training run by run, which is {'as fast' if why == LARGE else 'slower'}: {why}")
+    if why or asked in ("loop", "compiled-loop"):
         return ("loop",)
     first: tuple[Way, ...] = ("compiled",) if device.type == "cpu" and is_to_be_compiled(problem, WORTH_COMPILING) else ()
     if asked != "auto":
         return first or ("tensors",)
-    return (*(way for way in (*first, "tensors") if device.type != "cpu" or _pays(way, problem, optimizer)), "loop")
+    return (*(way for way in (*first, "tensors") if device.type != "cpu" or _fits(way, problem, optimizer)), "loop")
 
 
-def _pays(way: Way, problem: Problem, optimizer: Component) -> bool:
-    """Whether runs are faster side by side on the CPU: those of a model that is large enough keep it busy one by one."""
+def why_one_by_one(problem: Problem, optimizer: Component, device: torch.device) -> str:
+    """Why `engine: auto` trains runs by themselves; empty where it tries to train them side by side, or is not asked for."""
+    if problem.params.engine != "auto" or isinstance(problem, ScriptProblem):
+        return ""
+    largest = LARGEST_PRODUCT * LANES.get(torch.backends.cpu.get_cpu_capability(), 4)
+    if device.type == "cpu" and multiplications(problem) > largest:
+        return LARGE
+    return obstacle(problem, optimizer) or ""
+
+
+def _fits(way: Way, problem: Problem, optimizer: Component) -> bool:
+    """Whether so many runs fit into memory side by side that they are faster so, on the CPU."""
     samples = max(problem.params.batch_size, EVALUATED_AT_ONCE) if way == "tensors" else 0
     return fitting(problem, optimizer, torch.float32, samples) >= SIDE_BY_SIDE
 
@@ -137,8 +154,8 @@ def _compiled(problem: Problem, runs: Sequence[Run], *, device: torch.device, dt
         name = problem.params.model.name
         if problem.params.engine == "compiled":
             raise WayError(f"problem {problem.name} cannot be compiled: {error}. Write `engine: auto`") from error
-        slower = "" if isinstance(error, UnsuitedError) else ", which is slower"
-        raise WayError(f"problem {problem.name}: training the model {name} without compiled code{slower}: {error}") from error
+        slower = f"training the model {name} without compiled code, which is slower"
+        raise WayError(f"problem {problem.name}: {slower}: {error}") from error
 
 
 def _as_tensors(problem: Problem, runs: Sequence[Run], *, device: torch.device, dtype: torch.dtype, search: bool) -> Training:

@@ -16,9 +16,9 @@ from pipeline.config.errors import PipelineError
 from pipeline.config.params import FRESH
 from pipeline.engine.code import code_fingerprint
 from pipeline.engine.rates import Rates
-from pipeline.engine.stackable import by_optimizer, obstacle
+from pipeline.engine.stackable import by_optimizer
 from pipeline.engine.stacked import WayError
-from pipeline.engine.training import Way, train_by, ways
+from pipeline.engine.training import Way, train_by, ways, why_one_by_one
 from pipeline.problems.dataset import Split
 from pipeline.problems.probe import seconds_of
 from pipeline.problems.problem import Problem
@@ -98,8 +98,8 @@ def _measured(problem: Problem, device: torch.device, processes: int) -> Cost:
 
 
 def _of_a_group(problem: Problem, component: Component, runs: Sequence[Run], device: torch.device, processes: int) -> Cost:
-    why = obstacle(problem, component) if problem.params.engine == "auto" else ""
-    for way in (possible := ("loop",) if why else ways(problem, component, device)):
+    why = why_one_by_one(problem, component, device)
+    for way in (possible := ways(problem, component, device)):
         at_once = processes if way == "loop" or (way == "tensors" and device.type == "cpu") else 1
         try:
             step, validated = (_step(problem, way, runs, device, search=search) / at_once for search in (True, False))
@@ -108,7 +108,7 @@ def _of_a_group(problem: Problem, component: Component, runs: Sequence[Run], dev
                 raise
             why = str(error).partition("which is slower: ")[2] or str(error)
             continue
-        return Cost(way, (why or "") if way == "loop" else "", step, validated, _schedule(problem, runs))
+        return Cost(way, why if way == "loop" else "", step, validated, _schedule(problem, runs))
     raise AssertionError("there is always a way")
 
 

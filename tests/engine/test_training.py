@@ -125,30 +125,20 @@ def test_a_model_that_cannot_be_compiled_trains_as_tensors(
     assert record.getMessage().endswith("of the operation aten.sort in the model Sorted")
 
 
+@pytest.mark.parametrize(("width", "one_by_one"), [(200, False), (2000, True)])
 @pytest.mark.usefixtures("always", "own_registries")
-def test_a_model_whose_samples_are_too_large_to_stay_near_a_core_is_not_compiled(
-    new_problem: Builder, makes: list[str], caplog: pytest.LogCaptureFixture
+def test_a_model_whose_products_are_large_trains_run_by_run(
+    new_problem: Builder, makes: list[str], caplog: pytest.LogCaptureFixture, width: int, one_by_one: bool
 ) -> None:
-    """Side by side they go to memory and back; run by run their operations are large enough."""
-
-    class Wide(nn.Module):
-        def __init__(self, inputs: int, outputs: int) -> None:
-            super().__init__()
-            self.convolution, self.head = nn.Conv1d(1, 4096, 3, padding=1), nn.Linear(4096, outputs)
-
-        def forward(self, x: Tensor) -> Tensor:
-            found: Tensor = self.head(self.convolution(x.unsqueeze(1)).relu().mean(dim=2))
-            return found
-
-    register_model("wide")(Wide)
-    problem = new_problem(SCHEDULES, model={"name": "wide"})
+    """In a step of 16 samples a product of such a width takes 0.6 or 64 million multiplications."""
+    register_model("wide")(lambda inputs, outputs: nn.Sequential(nn.LazyLinear(width), nn.Linear(width, width), nn.ReLU()))
+    problem = new_problem(SCHEDULES, model={"name": "wide"}, batch_size=16, epochs=1)
     with caplog.at_level(logging.WARNING):
         trained(problem)
-    assert "LaneProgram" not in makes
-    (record,) = caplog.records
-    told = record.getMessage()
-    assert "training the model wide without compiled code: of one sample it keeps " in told
-    assert told.endswith("more than stay near a core; run by run is as fast")
+    assert makes == [] if one_by_one else ["LaneProgram"]
+    told = [record.getMessage() for record in caplog.records]
+    line = "problem small: training run by run, which is as fast: its model is large enough to keep a core busy by itself"
+    assert told == [line] * one_by_one
 
 
 @pytest.mark.usefixtures("always")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise, product
 from math import prod
 
-from pipeline.engine.lanes.values import Index, Joined, Product, Value, permute
+from pipeline.engine.lanes.values import Index, Joined, Product, Value, loop_over, permute
 
 LARGEST = 12
 """Rows and columns of a block at the most."""
@@ -41,7 +41,7 @@ class _Axis:
     @property
     def loops(self) -> list[str]:
         """All of them."""
-        return [_loop(f"{self.name}{place}", size) for place, size in enumerate(self.sizes)]
+        return [loop_over(f"{self.name}{place}", size) for place, size in enumerate(self.sizes)]
 
     def cuts(self, block: int) -> list[tuple[list[str], int]]:
         """The loops, the innermost over whole blocks and over the rest, each with its block's size."""
@@ -56,10 +56,6 @@ class _Axis:
     @property
     def _innermost(self) -> str:
         return f"{self.name}{max(len(self.sizes) - 1, 0)}"
-
-
-def _loop(index: str, size: int) -> str:
-    return f"for (long {index} = 0; {index} < {size}; {index}++)"
 
 
 def multiplied(target: Value, value: Value, factors: Product, registers: int, *, exactly: bool = False) -> list[str]:
@@ -78,8 +74,10 @@ def multiplied(target: Value, value: Value, factors: Product, registers: int, *,
     is_shared = left.at((*outer, "i", "k")) == left.at((*("0" for _ in batch), "i", "k"))  # as weights are by all samples
     lines = ["{"]
     for (over_rows, a), (over_columns, b) in product(rows.cuts(high), columns.cuts(wide)):
-        loops = [*over_rows, *over_batch] if left.varying and is_shared else [*over_batch, *over_rows]
-        lines += [*loops, *over_columns] if left.varying else [*over_batch, *over_columns, *over_rows]
+        if not left.varying:
+            lines += [*over_batch, *over_columns, *over_rows]
+        else:
+            lines += [*(over_rows + over_batch if is_shared else over_batch + over_rows), *over_columns]
         places = [rows.at(place) for place in range(a)], [columns.at(place) for place in range(b)]
         lines += _block(target, value, factors, outer, *places, inner, exactly=exactly)
     return [*lines, "}"]
@@ -151,9 +149,7 @@ def _block(
     ]
 
 
-def _one_by_one(
-    left: Sequence[str], right: Sequence[str], write: Callable[[int, int], str]
-) -> Iterator[str]:  # fmt: skip
+def _one_by_one(left: Sequence[str], right: Sequence[str], write: Callable[[int, int], str]) -> Iterator[str]:
     """Read the shorter side, then each of the other where it is multiplied: so that no more than one of these is at hand."""
     is_left_first = len(left) < len(right)
     first, other = (left, right) if is_left_first else (right, left)
@@ -187,7 +183,7 @@ def multiplied_alone(target: Value, value: Value, factors: Product, registers: i
     high = min(rows, LARGEST, (registers - 2) // across - 1)
     high = -(-rows // -(-rows // high))  # blocks of one height, as near as can be
     outer = tuple(f"n{axis}" for axis in range(len(batch)))
-    lines = ["{ const int l = 0;", *(f"for (long {i} = 0; {i} < {size}; {i}++)" for i, size in zip(outer, batch, strict=True))]
+    lines = ["{ const int l = 0;", *map(loop_over, outer, batch)]
     lines.append("{")
     for over_columns, count in cuts("j", columns, min(across * wide, columns)):
         vectors = -(-count // wide)
@@ -210,8 +206,8 @@ def _panel(right: Value, outer: Index, count: int, wide: int) -> list[str]:
         return [f"const real *side = {right.name} + j; const long stride = {columns};"]
     return [
         f"const real *side = panel; const long stride = {wide};",
-        f"for (long k = 0; k < {depth}; k++) {{",
-        f"for (long q = 0; q < {count}; q++) panel[k * stride + q] = {right.at((*outer, 'k', '(j + q)'))};",
+        f"{loop_over('k', depth)} {{",
+        f"{loop_over('q', count)} panel[k * stride + q] = {right.at((*outer, 'k', '(j + q)'))};",
         f"for (long q = {count}; q < {wide}; q++) panel[k * stride + q] = 0;",
         "}",
     ]
@@ -236,7 +232,7 @@ def _rows_alone(
     return [
         "{",
         " ".join(f"row c{a}_{b} = {{0}};" for a in tall for b in vectors),
-        f"for (long k = 0; k < {left.shape[-1]}; k++) {{",
+        f"{loop_over('k', left.shape[-1])} {{",
         *(f"const row b{b} = *(row *)(side + k * stride + {b * wide});" for b in vectors),
         *map(multiplied_by, tall),
         "}",

@@ -18,7 +18,7 @@ from pipeline.engine.functions import Functions, State
 from pipeline.engine.lanes.decompositions import DECOMPOSITIONS
 from pipeline.engine.lanes.layers import named_layers
 from pipeline.engine.lanes.translate import KNOWN, WHOLE, Translator
-from pipeline.engine.lanes.values import UnsuitedError, UntranslatableError, Value, stored
+from pipeline.engine.lanes.values import UntranslatableError, Value, stored
 from pipeline.engine.program import Runs
 
 Function = Callable[..., tuple[Tensor, ...]]
@@ -155,7 +155,6 @@ def _body(steps: Sequence[Translator], tile: int, traced: Traced, here: Machine)
     if len(steps) == 1:
         return _Body("", _fitting(steps[0], traced, here).code(), steps[0].scratch)
     gradients, update = steps
-    _refuse_unsuited(gradients, tile, traced, here)
     functions = Template(_text("tiles.c")).substitute(
         tile=tile,
         parameters=_size(traced.parameters),
@@ -175,21 +174,6 @@ def _fitting(translated: Translator, traced: Traced, here: Machine) -> Translato
     if needed > LARGEST_BLOCK:
         raise UntranslatableError(f"{lanes} runs side by side need {needed / 2**30:.1f} GiB")
     return translated
-
-
-def _refuse_unsuited(gradients: Translator, tile: int, traced: Traced, here: Machine) -> None:
-    """Raise that of a model of which not even one tensor of one sample stays near a core, whatever is cut in tiles.
-
-    A run by itself has that many times fewer numbers there, and work enough in each operation.
-    """
-    dtype = traced.state[0].dtype
-    lanes, weights = lanes_of(dtype, here), {values.numel() for values in traced.parameters}
-    largest = max(gradients.sizes - weights, default=0) // tile
-    if largest * lanes * dtype.itemsize > IN_CACHE:
-        raise UnsuitedError(
-            f"of one sample it keeps {largest:,} numbers at a time, which for {lanes} runs side by side are more than stay "
-            "near a core; run by run is as fast"
-        )
 
 
 def _evaluation(traced: Traced, here: Machine) -> tuple[_Part, int]:

@@ -31,6 +31,7 @@ from pipeline.engine.lanes.values import (
     computed,
     converted,
     linear,
+    loop_over,
     reshape,
     stored,
 )
@@ -82,8 +83,6 @@ class Translator:
         self._lines: list[str] = []
         self._scratch: list[str] = []
         self._elements = {True: 0, False: 0}
-        self.sizes: set[int] = set()
-        """Elements of each tensor that differs between runs and is kept between operations."""
         self._constants: list[str] = []
         self._registers, self._precision = here.registers, precision
         self._exactly, self.terms = exactly, 0
@@ -295,7 +294,7 @@ class Translator:
             *loops,
             f"{{ {C_TYPES[kind]} total[LANES];",
             _lanes(source, f"total[l] = {operation.starts[kind]};"),
-            *(_for(f"i{axis}", source.shape[axis]) for axis in reduced),
+            *(loop_over(f"i{axis}", source.shape[axis]) for axis in reduced),
             _lanes(source, f"total[l] = {write('total[l]', source.at(_index(source)))};"),
             _lanes(source, f"{target_at} = total[l]{share};"),
             "}",
@@ -309,7 +308,7 @@ class Translator:
         result, kept, reduced = axes
         along = max(kept, key=lambda axis: (source.shape[axis] > 1, axis))
         index, lines = list(_index(source)), ["{ const int l = 0;"]
-        lines += [_for(index[axis], source.shape[axis]) for axis in kept if axis != along]
+        lines += [loop_over(index[axis], source.shape[axis]) for axis in kept if axis != along]
         lines.append("{")
         for loop, count in cuts(index[along], source.shape[along], min(source.shape[along], SUMS)):
             places = [(*index[:along], f"({index[along]} + {n})", *index[along + 1 :]) for n in range(count)]
@@ -317,7 +316,7 @@ class Translator:
             lines += [
                 f"{loop} {{",
                 *(f"{C_TYPES[kind]} total{n} = {operation.starts[kind]};" for n in range(count)),
-                *(_for(index[axis], source.shape[axis]) for axis in reduced),
+                *(loop_over(index[axis], source.shape[axis]) for axis in reduced),
                 "{",
                 *(f"total{n} = {write(f'total{n}', source.at(i))};" for n, i in enumerate(places)),
                 "}",
@@ -331,7 +330,7 @@ class Translator:
         result, index = self._allocated(shape, kind, source.varying), _index(source)
         place = linear(tuple(index[axis] for axis in kept), [source.shape[axis] for axis in kept])
         element = f"{result.name}[({place}) * LANES + l]" if source.varying else f"{result.name}[{place}]"
-        return result, element, [_for(index[axis], source.shape[axis]) for axis in kept]
+        return result, element, [loop_over(index[axis], source.shape[axis]) for axis in kept]
 
     def _variance(self, args: list[Any], shape: Shape) -> Value:
         """The mean first, then the squares of the differences."""
@@ -359,7 +358,7 @@ class Translator:
             *loops,
             f"{{ int64_t best[LANES]; {C_TYPES[source.kind]} value[LANES];",
             _lanes(source, f"best[l] = 0; value[l] = {source.at((*index[:axis], '0', *index[axis + 1 :]))};"),
-            _for(index[axis], source.shape[axis]),
+            loop_over(index[axis], source.shape[axis]),
             _lanes(
                 source,
                 f"const {C_TYPES[source.kind]} here = {source.at(index)}; const int is_better = {name}(here, value[l]); "
@@ -390,7 +389,6 @@ class Translator:
 
     def _allocated(self, shape: Sequence[int], kind: Kind, varying: bool) -> Value:
         self._elements[varying] += prod(shape)
-        self.sizes |= {prod(shape)} if varying else set()
         name, lanes = f"t{len(self._scratch)}", " * LANES" if varying else ""
         self._scratch.append(f"{C_TYPES[kind]} {name}[{prod(shape)}{lanes}] __attribute__((aligned(64)));")
         return stored(name, shape, kind, varying)
@@ -405,7 +403,7 @@ class Translator:
                 self._lines += multiplied(target, value, value.product, self._registers, exactly=self._exactly)
             return
         index = _index(value)
-        loops = [_for(i, size) for i, size in zip(index, value.shape, strict=True)]
+        loops = [loop_over(i, size) for i, size in zip(index, value.shape, strict=True)]
         self._lines += [*loops, _lanes(target, f"{target.at(index)} = {value.at(index)};")]
 
 
@@ -505,10 +503,6 @@ def _consumers(graph: fx.Graph) -> dict[fx.Node, list[fx.Node]]:
 
 def _part(whole: Value, shape: Shape, axis: int, first: int) -> Value:
     return whole.view(shape, lambda i: (*i[:axis], f"({i[axis]} + {first})", *i[axis + 1 :]))
-
-
-def _for(index: str, size: int) -> str:
-    return f"for (long {index} = 0; {index} < {size}; {index}++)"
 
 
 def _lanes(value: Value, statement: str) -> str:

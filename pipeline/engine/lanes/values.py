@@ -23,10 +23,6 @@ class UntranslatableError(Exception):
     """The function has an operation that has no translation; the message names it."""
 
 
-class UnsuitedError(UntranslatableError):
-    """The function has a translation, and is trained as fast without; the message says why."""
-
-
 class MistranslatedError(UntranslatableError):
     """The function was translated, and its translation computes something else; the message names what differs."""
 
@@ -171,6 +167,11 @@ def parts_of(index: str, size: int) -> tuple[Part, ...]:
 def linear(index: Index, shape: Sequence[int]) -> str:
     """The number of the element at ``index`` in a tensor stored row by row."""
     return Joined.of(zip(index, shape, strict=True))
+
+
+def loop_over(index: str, size: int) -> str:
+    """The head of a loop of C's."""
+    return f"for (long {index} = 0; {index} < {size}; {index}++)"
 
 
 def broadcast(value: Value, shape: Sequence[int]) -> Value:
