@@ -3,8 +3,9 @@
 import ast
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +56,13 @@ class Made:
     figures: tuple[str, ...]
     shares: tuple[float, ...] = ()
     """The ratios of its parameter groups' rates to the peak rate."""
+    others: Mapping[str, Any] = field(default_factory=dict)
+    """The peak rate of the probe, ``lr``, and the ``rates`` of the groups of each other optimizer in it, at its first step."""
 
     def table(self) -> pd.DataFrame:
         """As ``data/P.parquet`` holds it."""
         told = {"steps_per_epoch": self.steps_per_epoch, "figures": list(self.figures), "shares": list(self.shares)}
+        told["others"] = dict(self.others)
         told["optimizer"] = {"name": self.optimizer.name, "args": dict(self.optimizer.args)}
         table = pd.DataFrame({"part": list(self.parts), "version": list(self.parts.values())})
         table.attrs["script"] = told
@@ -69,9 +73,8 @@ class Made:
         """What :meth:`table` gave."""
         told = table.attrs["script"]
         parts = dict(zip(table["part"], table["version"], strict=True))
-        return cls(
-            name, parts, told["steps_per_epoch"], Component(**told["optimizer"]), tuple(told["figures"]), tuple(told["shares"])
-        )
+        optimizer, others = Component(**told["optimizer"]), told.get("others", {})
+        return cls(name, parts, told["steps_per_epoch"], optimizer, tuple(told["figures"]), tuple(told["shares"]), others)
 
     @cached_property
     def digest(self) -> str:
@@ -142,6 +145,7 @@ class ScriptProblem(Problem):
             "split": self.split(run.seed), "epochs": run.epochs, "lr": lr, "device": str(device), "search": search,
             "at": run.at, "args": self.params.script.args, "steps_per_epoch": self.data.steps_per_epoch,
             "schedule": run.schedule.model_dump(mode="json"), "base_lr": self.lr, "shares": list(self.data.shares),
+            "others": dict(self.data.others),
         }  # fmt: skip
         if schedulers[run.schedule.name].live:
             return asked

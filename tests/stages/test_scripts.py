@@ -283,6 +283,40 @@ def test_a_script_with_a_rate_of_its_own_shows_in_its_first_run(study: Study) ->
     assert load_problem(load_params(CATALOGUE), "toy").lr == 0.1
 
 
+TORCHS = """
+import torch
+from torch.optim import SGD
+from pipeline.trial import trial
+
+model, head, mean = (torch.nn.Linear(1, 1) for _ in range(3))
+optimizer, second = SGD(model.parameters(), lr=trial.lr), SGD(head.parameters(), lr=SECOND)
+scheduler = trial.scheduler(optimizer, steps_per_epoch=1)
+for _ in trial.epochs(model=model, head=head, optimizer=optimizer, MORE):
+    head(model(torch.ones(1, 1))).sum().backward()
+    for each in (optimizer, second, scheduler):
+        each.step()
+    mean.weight.data += 1
+    trial.report(train_loss=1.0, validation_loss=1.0)
+trial.finish()
+"""
+
+
+def test_what_a_killed_run_would_lose_and_rates_that_are_fixed_are_told(
+    study: Study, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where the script is tried out the first, in the first run the second, for that has another peak rate."""
+    study.write(PARAMS.replace("steps_per_epoch: 2, ", "").replace("timeout: 20", "timeout: 300"))
+    script = study.folder / "inputs/train.py"
+    script.write_text(TORCHS.replace("MORE", "").replace("SECOND", "0.05"), "utf-8")
+    line = failure(study, train)
+    assert "trial.epochs is not handed mean (Linear), second (SGD); hand over all that has a state" in capsys.readouterr().err
+    assert "the optimizer SGD is built at a rate of 0.05, which does not go by trial.lr (0.1 in this run" in line
+    assert line.endswith("; build it with a multiple of that, such as lr=trial.lr * 0.5")
+    script.write_text(TORCHS.replace("MORE", "mean=mean, second=second").replace("SECOND", "trial.lr / 2"), "utf-8")
+    study.run()
+    assert "is not handed" not in capsys.readouterr().err
+
+
 def test_that_all_runs_diverged_is_told_behind_the_first(study: Study, capsys: pytest.CaptureFixture[str]) -> None:
     """A weight of its loss that grows, as in a VAE, and its training loss rises however well it trains."""
     (study.folder / "inputs/train.py").write_text(SCRIPT.replace("train_loss=loss", "train_loss=9 * epoch + loss"), "utf-8")
