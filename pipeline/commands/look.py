@@ -203,7 +203,7 @@ def pasteable(proposal: Proposal) -> Iterator[str]:
 def size_for(data: pd.DataFrame) -> dict[str, int]:
     """Epochs and batches for so many training samples as a dataset has."""
     samples = int((data["split"] == "train").sum())
-    return {"epochs": max(3, min(LONGEST, SAMPLES // samples)), "batch_size": 32 if samples < 3_000 else 128}
+    return {"epochs": max(3, min(LONGEST, SAMPLES // samples)), "batch_size": min(32, samples) if samples < 3_000 else 128}
 
 
 def tell_hints(proposal: Proposal, command: str) -> None:
