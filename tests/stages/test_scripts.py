@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -250,11 +251,18 @@ def test_a_script_that_is_a_part_of_a_package_is_told_how_it_can_be_one(study: S
     study.write(PARAMS.replace("train.py", "package/train.py"))
     line = failure(study)
     assert "ImportError: attempted relative import with no known parent package" in line
-    told = re.search(r"(runpy\.run_module\(.*\)), let script.path name that one, and script.inputs (\w+)$", line)
-    assert told, line
-    (study.folder / "inputs/start.py").write_text(f"import runpy\n\n{told[1]}\n", "utf-8")
-    study.write(PARAMS.replace("train.py", "start.py").replace("[table.csv]", f"[table.csv, {told[2]}]"))
+    assert line.endswith('and not as a part of package: write `launcher: [python, "-m"]` beside it in `script`')
+    (package / "__init__.py").touch()
+    as_module = PARAMS.replace("path: train.py", f"path: package/train.py, launcher: [{sys.executable}, -m]")
+    study.write(as_module)
     assert study.run() == {"": 1}
+    known = load_problem(load_params(CATALOGUE), "toy").data.parts
+    assert {"package/train.py", "package/part.py", "package/__init__.py"} <= known.keys()
+
+    study.write(as_module.replace("-m]", "-m, package.train]"))
+    line = failure(study)
+    assert "problems.toy.script.launcher: starts package.train, and hands the script's path to that" in line
+    assert line.endswith('"-m"]` and `path: package/train.py`')
 
     shutil.copy(package / "train.py", study.folder / "inputs/train.py")
     study.write(PARAMS)
@@ -402,6 +410,11 @@ def refused(study: Study, changes: Sequence[tuple[str, str]]) -> str:
         ("inputs: [table.csv]", "inputs: [images]", "problems.toy.script.inputs: is not there: inputs/images"),
         ("    epochs: 3", "    epochs: 3\n    batch_size: 3", "problems.toy.batch_size: is settled by the script"),
         ("timeout: 20", "time: 20", "problems.toy.script.time: is not known here"),
+        (
+            "timeout: 20",
+            "launcher: [python, train.py]",
+            "problems.toy.script.launcher: starts train.py, and hands",
+        ),
         ("{lr: 0.1}", "{name: SGD, lr: 0.1}", "problems.toy.optimizer.name"),
         ("args: {step_size: 50%}", "name: ScheduleFree", "brings an optimizer of its own, and train.py has one already"),
         ("args: {step_size: 50%}", "name: ReduceLROnPlateau", "is handed all rates before it begins"),
