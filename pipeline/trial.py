@@ -11,7 +11,7 @@ import os
 import random
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from pipeline.config.checkpoints import Checkpoint
+from pipeline.config.states import States, alive, others_than, state_of
 
 VARIABLE = "PIPELINE_TRIAL"
 """Names the JSON file that asks for a run."""
@@ -49,6 +50,13 @@ class Trial:
         self._step_times: list[float] = []
         self._beat = -math.inf
         self._opened: set[str] = set()
+        self._are_others_followed = False
+        self._stepped: list[Optimizer] = []
+        """The other optimizers in the order of their first steps, and their rates there."""
+        self._rates: list[list[float]] = []
+        self._states: States | None = None
+        self._is_whole: bool | None = None
+        """Whether a run may go on from what it keeps; known once its first epoch has shown what there is."""
         if VARIABLE in os.environ and self._asked.get("probe"):
             sys.addaudithook(self._hear)
 
@@ -127,9 +135,17 @@ class Trial:
 
         Started again, the run goes on behind the last one that was kept.
         """
+        for name, part in parts.items():
+            if not hasattr(part, "state_dict") and not isinstance(part, torch.Generator):
+                raise self.wrong(
+                    f"trial.epochs is handed {name}, a {type(part).__name__}, which has no state_dict; leave it out"
+                )
         if self._scheduler is not None:
             parts = {**parts, "scheduler": self._scheduler}
         self._restore(parts)
+        if "lines" in self._asked:
+            self._states = States(parts, things := alive())
+            self.follow_others(things)
         while self._epoch < self.budget:
             epoch = self._epoch
             yield epoch
@@ -192,11 +208,44 @@ class Trial:
             self._beat = now
             os.utime(self._asked["lines"])
 
+    def follow_others(self, things: Sequence[Any] | None = None) -> None:
+        """The other optimizers that there are as the training begins may have no rates of their own."""
+        if self._scheduler is not None and not self._are_others_followed:
+            self._are_others_followed = True
+            for other in others_than(self._scheduler.optimizer, alive() if things is None else things):
+                other.register_step_pre_hook(self._before_another_steps)
+
+    def _before_another_steps(self, optimizer: Optimizer, *_: Any) -> None:
+        """Its first step: a rate that it had when it was tried out, too, does not go by trial.lr."""
+        if any(optimizer is other for other in self._stepped):
+            return
+        tried = self._asked.get("others") or {"lr": self.lr, "rates": []}
+        before = next(iter(tried["rates"][len(self._stepped) :]), [])
+        rates = [float(group["lr"]) for group in optimizer.param_groups]
+        self._stepped.append(optimizer)
+        self._rates.append(rates)
+        fixed = [number for number, (rate, was) in enumerate(zip(rates, before, strict=False)) if rate and _is_near(rate, was)]
+        if fixed and not _is_near(self.lr, tried["lr"]):
+            raise self.fixed_rates(f"the optimizer {type(optimizer).__name__}", rates, fixed)
+
+    def fixed_rates(self, optimizer: str, rates: Sequence[float], fixed: Sequence[int]) -> TrialError:
+        """The error about an optimizer of which some parameter groups (from 0) are built at rates of their own."""
+        told, all_of_it = ", ".join(f"{rates[number]:g}" for number in fixed), len(fixed) == len(rates)
+        groups = f"parameter group{'s' * (len(fixed) > 1)} {', '.join(str(number + 1) for number in fixed)} of "
+        ratio = rates[fixed[0]] / float(self._asked.get("base_lr", self.lr))
+        return self.wrong(
+            f"{'' if all_of_it else groups}{optimizer} {'is' if all_of_it or len(fixed) == 1 else 'are'} built at a rate of "
+            f"{told}, which does not go by trial.lr ({self.lr:g} in this run, and another when it was tried out); "
+            f"build it with a multiple of that, such as lr=trial.lr{'' if _is_near(ratio, 1) else f' * {ratio:.3g}'}"
+        )
+
     def _end_probe(self) -> None:
         """What a probe is for is known: the process ends in the middle of its run."""
         files = {str(getattr(module, "__file__", None) or "") for module in list(sys.modules.values())} | self._opened
         opened = sorted({os.path.realpath(file) for file in files if not file.startswith((sys.prefix, sys.base_prefix))})
-        self._tell({"probe": {"steps": self._step_times, "end": time.time()}, "opened": opened})
+        found: dict[str, Any] = {"steps": self._step_times, "end": time.time(), "others": {"lr": self.lr, "rates": self._rates}}
+        found |= {"lost": self._states.lost(self._all_stepped())} if self._states else {}
+        self._tell({"probe": found, "opened": opened})
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)
@@ -229,17 +278,18 @@ class Trial:
         return Checkpoint(self.folder / "checkpoint.pt", every=0.0, share=SAVING)
 
     def _save(self, parts: Mapping[str, Any]) -> None:
-        """Not so often that it takes more than its share of the time."""
-        if "lines" in self._asked and self._checkpoint.is_due and _is_first() and self._are_enough(parts):
-            state = {"trial": self.state(), "parts": {name: _state_of(part) for name, part in parts.items()}}
+        """Not so often that it takes more than its share of the time, and only what nothing would be missing from."""
+        if self._states is None or not self._checkpoint.is_due or not _is_first():
+            return
+        if self._is_whole is None:
+            self._is_whole = not self._states.lost(self._all_stepped())
+        if self._is_whole:
+            state = {"trial": self.state(), "parts": {name: state_of(part) for name, part in parts.items()}}
             self._checkpoint.save(state | {"generators": _generators()})
 
-    def _are_enough(self, parts: Mapping[str, Any]) -> bool:
-        """Whether a run may go on from them: without the model or the optimizer it would begin anew in its midst."""
-        of_modules = {id(p) for part in parts.values() if isinstance(part, torch.nn.Module) for p in part.parameters()}
-        of_optimizers = {id(p) for part in parts.values() if isinstance(part, Optimizer) for p in _parameters(part)}
-        trained = {id(p) for p in _parameters(self._scheduler.optimizer)} if self._scheduler else set()
-        return trained <= of_modules and trained <= of_optimizers
+    def _all_stepped(self) -> list[Optimizer]:
+        own = [self._scheduler.optimizer] if self._scheduler else []
+        return [*own, *self._stepped]
 
     def _restore(self, parts: Mapping[str, Any]) -> None:
         kept = self._checkpoint.load() if "lines" in self._asked else None
@@ -326,12 +376,10 @@ class Scheduler(LRScheduler):
         if not any(self._shares):
             raise self._trial.wrong("the optimizer is built at a rate of 0, and would train nothing; build it with lr=trial.lr")
         tried = self._asked.get("shares") or []
-        if len(tried) == len(self._shares) and not any(map(_is_near, self._shares, tried)):
-            rates = ", ".join(f"{rate:g}" for rate in self.base_lrs)
-            raise self._trial.wrong(
-                f"the optimizer is built at a rate of {rates}, which does not go by trial.lr ({self._trial.lr:g} in this run, "
-                "and another when it was tried out); build it with lr=trial.lr, or a multiple of that"
-            )
+        if len(tried) == len(self._shares):
+            fixed = [number for number, share in enumerate(self._shares) if not _is_near(share, tried[number])]
+            if fixed:
+                raise self._trial.fixed_rates("the optimizer", self.base_lrs, fixed)
 
     def _refuse_wrong_use(self, epoch: int) -> None:
         wrong, made = "", self.last_epoch - (epoch - 1) * self.steps_per_epoch
@@ -362,6 +410,7 @@ class Scheduler(LRScheduler):
             )
         self._singles += self._steps > 0 and self._between == 1
         self._steps, self._between = self._steps + 1, 0
+        self._trial.follow_others()
         self._join()
         group: dict[str, Any] = optimizer.param_groups[0]
         for number, share in enumerate(self._shares):
@@ -450,10 +499,6 @@ def _is_near(rate: float, other: float) -> bool:
     return abs(rate - other) <= 1e-6 * abs(other)
 
 
-def _parameters(optimizer: Optimizer) -> Iterator[torch.Tensor]:
-    return (parameter for group in optimizer.param_groups for parameter in group["params"])
-
-
 def _is_first() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
@@ -469,10 +514,6 @@ def _versions() -> dict[str, str]:
     loaded = {name: vars(module).get("__version__") for name, module in list(sys.modules.items()) if "." not in name}
     known = {name: str(version) for name, version in loaded.items() if version and name not in sys.stdlib_module_names}
     return dict(sorted(known.items()))
-
-
-def _state_of(part: Any) -> Any:
-    return part.get_state() if isinstance(part, torch.Generator) else part.state_dict()
 
 
 def _load(part: Any, state: Any) -> None:

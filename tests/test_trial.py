@@ -1,5 +1,8 @@
 """The object that a user's training script imports: what it hands over, what it tells, and what it refuses."""
 
+import contextlib
+import copy
+import gc
 import json
 import subprocess
 import sys
@@ -9,7 +12,9 @@ from typing import Any
 
 import pytest
 import torch
+from torch.amp.grad_scaler import GradScaler
 from torch.optim import SGD, Adam, Optimizer
+from torch.optim.swa_utils import AveragedModel
 
 from pipeline.catalogue import CATALOGUE
 from pipeline.config.schedules import Schedule
@@ -234,14 +239,68 @@ def test_layers_that_are_unfrozen_later_keep_their_ratio_from_there_on(new: New)
 
 
 def test_an_optimizer_that_does_not_go_by_the_peak_rate_is_refused(new: New) -> None:
-    """It had other ratios when the script was tried out, at another rate; a group with a fixed rate beside others may be."""
+    """It had other ratios when the script was tried out, at another rate; and so had one of its groups."""
     rates = [0.1] * STEPS * EPOCHS
     trained(new(rates=rates, shares=[1.0, 0.1]))
-    trained(new(rates=rates, shares=[1.0, 0.5]))
+    fixed = (
+        r"parameter group 2 of the optimizer is built at a rate of 0\.01, which .* \(0\.1 in this run.*lr=trial\.lr \* 0\.05$"
+    )
+    with pytest.raises(TrialError, match=fixed):
+        trained(new(rates=rates, shares=[1.0, 0.11], base_lr=0.2))
     with pytest.raises(TrialError, match="built at a rate of 0, and would train nothing"):
         new(rates=rates).scheduler(SGD([torch.nn.Parameter(torch.ones(1))], lr=0.0), STEPS)
     with pytest.raises(TrialError, match=r"built at a rate of 0\.1, 0\.01, which does not go by trial\.lr \(0\.1 in this run"):
         trained(new(rates=rates, shares=[2.0, 0.2]))
+
+
+@pytest.mark.parametrize(
+    ("lr", "words"), [(0.05, "the optimizer Adam is built at a rate of 0.05, which does not go by"), (0.01, "")]
+)
+def test_another_optimizer_at_a_rate_of_its_own_is_refused(new: New, lr: float, words: str) -> None:
+    """It had the same rate when the script was tried out, at another peak rate; one within another is none."""
+    trial = new(rates=[0.1] * STEPS * EPOCHS, others={"lr": 0.09, "rates": [[0.05]]})
+    optimizer, inner = optimizer_of(trial), SGD([torch.nn.Parameter(torch.ones(2))], lr=0.05)
+    other = Adam([torch.nn.Parameter(torch.ones(2))], lr=lr)
+    inner.param_groups = optimizer.param_groups
+    scheduler = trial.scheduler(optimizer, STEPS)
+    step(optimizer)
+    scheduler.step()
+    step(inner)
+    with pytest.raises(TrialError, match=words) if words else contextlib.nullcontext():
+        step(other)
+    step(other)
+
+
+@pytest.mark.parametrize(
+    "lacking", [[], ["ema"], ["average"], ["second"], ["scaler"], ["weight"], ["ema", "second"], ["model", "optimizer"]]
+)
+def test_a_run_goes_on_only_where_all_is_kept_that_its_first_epoch_changed(
+    new: New, tmp_path: Path, lacking: list[str]
+) -> None:
+    """A model that stays as it is need not be handed over."""
+    gc.collect()  # of other tests
+    trial = new(rates=[0.1] * STEPS * EPOCHS)
+    model, teacher, weight = (torch.nn.Linear(2, 1) for _ in range(3))
+    ema, average = copy.deepcopy(model), AveragedModel(model)
+    optimizer, second = SGD(model.parameters(), lr=trial.lr), SGD([{"params": weight.parameters()}], lr=trial.lr)
+    scheduler, scaler = trial.scheduler(optimizer, 1), GradScaler("cpu")
+    parts = {"model": model, "optimizer": optimizer, "ema": ema, "average": average}
+    parts |= {"second": second, "scaler": scaler, "weight": weight}
+    for epoch in trial.epochs(**{name: part for name, part in parts.items() if name not in lacking}):
+        step(optimizer)
+        step(second)
+        scheduler.step()
+        for mean, own in zip(ema.parameters(), model.parameters(), strict=True):
+            mean.data.lerp_(own.data, 0.1)
+        if epoch:
+            average.update_parameters(model)
+        trial.report(train_loss=teacher(torch.ones(2)), validation_loss=1.0)
+    assert (tmp_path / "checkpoint.pt").exists() == (not lacking)
+
+
+def test_what_has_no_state_is_told(new: New) -> None:
+    with pytest.raises(TrialError, match=r"handed data, a list, which has no state_dict; leave it out"):
+        next(new().epochs(data=[]))
 
 
 @pytest.mark.parametrize("handed", [(), ("model",), ("optimizer",), ("model", "optimizer")])

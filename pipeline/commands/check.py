@@ -1,4 +1,7 @@
-"""``python -m pipeline check``: whether params.yaml and the data and scripts that it names are right; a line where they are."""
+"""``python -m pipeline check``: whether params.yaml and the data and scripts that it names are right; a line where they are.
+
+What will hardly be meant, such as a length beyond the run, is a warning.
+"""
 
 import argparse
 from collections.abc import Sequence
@@ -7,9 +10,9 @@ from pipeline.catalogue import CATALOGUE
 from pipeline.config.params import Params, load_params
 from pipeline.config.stages import stage_names
 from pipeline.engine.device import find_device
-from pipeline.runs.inspection import inspect
 from pipeline.runs.unsearched import in_short, unsearched
 from pipeline.stages.dataset import problem_made
+from pipeline.stages.train import warned
 
 
 def main(words: Sequence[str] = ()) -> None:
@@ -20,7 +23,7 @@ def main(words: Sequence[str] = ()) -> None:
     params = load_params(CATALOGUE)
     find_device(params.device)
     for name in params.problems:
-        inspect(problem_made(params, name))
+        warned(params, problem_made(params, name), "check")
     print(f"params.yaml is right: {told(params)}")
     print(f"not searched, but as written: {left_as_written(params, whole=asked.all)}")
 

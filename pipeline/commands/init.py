@@ -105,6 +105,7 @@ def _write_for_table(name: str, proposal: Proposal) -> None:
     sizes = look.size_for(proposal.data)
     _write(name, TABLE.format(dataset=as_yaml(proposal.entry), **sizes), WHOLE)
     problem_made(load_params(CATALOGUE), name)  # says what there is to say about the file
+    look.tell_hints(proposal, "init")
 
 
 def _write(name: str, problem: str, study: Mapping[str, str]) -> None:

@@ -16,6 +16,7 @@ import pandas as pd
 from pipeline.commands import tables
 from pipeline.config.errors import PipelineError
 from pipeline.config.params import working_in
+from pipeline.config.terminal import tell
 from pipeline.config.wording import as_yaml, few
 from pipeline.data.cells import Kind, Remarks, are_codes, is_text, understood
 from pipeline.data.leaks import same_samples
@@ -101,7 +102,7 @@ def seen(proposal: Proposal, file: str) -> Iterator[str]:
         if len(why := proposal.why.get(name, "")) > WIDTH - START:
             yield from _wrapped(f"{name} {why}")
     yield from _wrapped(described(proposal.data))
-    if (number := same_samples(proposal.data)) is not None:
+    if "order" not in proposal.entry and (number := same_samples(proposal.data)) is not None:
         repeated = len(number) - len(set(number.tolist()))
         yield f"{repeated} rows repeat the features of an earlier one; they stay in one part with it"
 
@@ -193,7 +194,7 @@ def pasteable(proposal: Proposal) -> Iterator[str]:
     for key, value in entry.items():
         yield from _flow(f"      {key}: ", value, proposal.reasons.get(key, ""))
     for line in hints(proposal):
-        yield f"      # {line}"
+        yield from textwrap.wrap(line, WIDTH, initial_indent="      # ", subsequent_indent="      # ", break_on_hyphens=False)
     yield "    model: {name: mlp, hidden: [32, 32]}"
     yield "    optimizer: {name: AdamW, lr: 0.01}"
     yield from (f"    {key}: {value}" for key, value in size_for(proposal.data).items())
@@ -202,7 +203,13 @@ def pasteable(proposal: Proposal) -> Iterator[str]:
 def size_for(data: pd.DataFrame) -> dict[str, int]:
     """Epochs and batches for so many training samples as a dataset has."""
     samples = int((data["split"] == "train").sum())
-    return {"epochs": max(3, min(LONGEST, SAMPLES // samples)), "batch_size": 32 if samples < 3_000 else 128}
+    return {"epochs": max(3, min(LONGEST, SAMPLES // samples)), "batch_size": min(32, samples) if samples < 3_000 else 128}
+
+
+def tell_hints(proposal: Proposal, command: str) -> None:
+    """What only the table's owner knows, where nobody sees the comments in what is pasted."""
+    for line in hints(proposal):
+        tell(f"{command}: yours to decide: {line}")
 
 
 def hints(proposal: Proposal) -> Iterator[str]:
@@ -229,10 +236,20 @@ def hints(proposal: Proposal) -> Iterator[str]:
         yield f"positive: {as_yaml(classes[0])}  # the class that F1Score and AUROC are to look at; else it is {classes[1]}"
     if wide := [c.name for c in columns if len(c.categories) > WIDE]:
         yield _cut(f"many categories in {names_of(wide)}: {EMBEDDED} embeds them", WIDTH - 8)
-    if entry.get("dates"):
-        yield f"order: {as_yaml(next(iter(entry['dates'])))}  # if the rows are a series: the earliest train, the latest test"
+    yield from _of_a_series(proposal)
     if pd.api.types.is_integer_dtype(y) and (most := y.value_counts(normalize=True).max()) > UNEVEN:
         yield f"{most:.0%} are of one class; beside `dataset:` write `metric: {{name: BalancedAccuracy}}`"
+
+
+def _of_a_series(proposal: Proposal) -> Iterator[str]:
+    """How the parts are drawn where there are dates, and how they could be."""
+    order, dates = proposal.entry.get("order"), proposal.entry.get("dates")
+    if order:
+        undo = "take `order` out (quick: --unordered) to draw the parts at random"
+        yield f"the rows are a series, {proposal.apart} apart by {order}: the earliest train, the latest test; {undo}"
+    elif dates:
+        first = as_yaml(next(iter(dates)))
+        yield f"order: {first}  # if the rows are a series: the earliest train, the latest test; else at random"
 
 
 def _flow(key: str, value: Any, reason: str) -> Iterator[str]:

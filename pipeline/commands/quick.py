@@ -6,7 +6,6 @@ parameters that were used are written there, to be taken on from.
 
 import argparse
 import shutil
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from pipeline.commands import answer, look, tables
 from pipeline.comparing.compare import BASELINE, SCHEDULERS, small_study
 from pipeline.config.errors import PipelineError
 from pipeline.config.params import PARAMS_FILE, load_params, working_in
+from pipeline.config.terminal import tell
 from pipeline.config.wording import as_yaml
 from pipeline.stages import check, confirm, dataset, report, sweep, train, tune
 
@@ -28,7 +28,7 @@ def main(words: Sequence[str]) -> None:
     """Carry out the command; :class:`PipelineError` with what is wrong."""
     asked = _parser().parse_args(words)
     files = tables.named(asked.files)
-    name, entry = _of_params(asked.problem) if asked.problem else _of_table(files, asked.target)
+    name, entry = _of_params(asked.problem) if asked.problem else _of_table(files, asked.target, ordered=not asked.unordered)
     folder = asked.folder or Path("quick") / name
     folder.mkdir(parents=True, exist_ok=True)
     for file in files:
@@ -53,20 +53,24 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pipeline quick", description=__doc__)
     parser.add_argument("files", nargs="*", metavar="TABLE", help="CSV or Parquet, a row per sample; several, or a pattern")
     parser.add_argument("--target", metavar="COLUMN", help="what is to be predicted; proposed where it is left out")
+    parser.add_argument("--unordered", action="store_true", help="parts at random, though the rows look like a series in time")
     parser.add_argument("--problem", metavar="NAME", help="a problem of params.yaml in place of a table")
     parser.add_argument("--folder", type=Path, help="where everything goes; quick/NAME if left out")
     return parser
 
 
-def _of_table(files: Sequence[Path], target: str | None) -> tuple[str, dict[str, Any]]:
+def _of_table(files: Sequence[Path], target: str | None, *, ordered: bool) -> tuple[str, dict[str, Any]]:
     """A small network for the table."""
     if not files:
         raise PipelineError("quick needs a table, perhaps with --target COLUMN, or --problem NAME")
     proposal = look.looked_at(files, target)
+    if not ordered:
+        proposal.entry.pop("order", None)
     if proposal.chosen:
-        print(f"quick: predicting {proposal.entry['target']}, {proposal.chosen}", file=sys.stderr, flush=True)
+        tell(f"quick: predicting {proposal.entry['target']}, {proposal.chosen}")
     for key, value in list(proposal.entry.items())[2:]:
-        print(f"quick: took {key}: {as_yaml(value)}, as `python -m pipeline look` tells", file=sys.stderr, flush=True)
+        tell(f"quick: took {key}: {as_yaml(value)}, as `python -m pipeline look` tells")
+    look.tell_hints(proposal, "quick")
     model = {"model": {"name": "mlp", "hidden": [32]}, "optimizer": {"name": "AdamW", "lr": 0.01}}
     data = {"dataset": {"name": "file", **proposal.entry}}
     return tables.name_for(proposal.entry["path"]), {**data, **model, **look.size_for(proposal.data)}

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
@@ -161,13 +162,18 @@ class Script(BaseModel):
     inputs: list[Annotated[str, AfterValidator(_is_below)]] = Field(default_factory=list)
     """Files and folders under `inputs/` that it reads: a run is another one where they have changed."""
     launcher: Annotated[list[str] | None, BeforeValidator(as_list)] = None
-    """What starts it, such as another Python, or `[torchrun, --nproc-per-node, "2"]`."""
+    """What starts it, such as another Python, or `[torchrun, --nproc-per-node, "2"]`; behind a last `-m`, as a module."""
     steps_per_epoch: int | None = Field(default=None, ge=1, le=10_000_000)
     """Optimizer steps in an epoch, where the script does not tell them itself: it is not written in Python, say."""
     timeout: float = Field(default=1800.0, gt=0, le=1e7)
     """Seconds without an optimizer step or a figure after which a run hangs, and is ended."""
     overlap: Percentage | None = None
     """With `resample: true` the share that a validation part is of all it is drawn from: what two seeds' have in common."""
+
+    @property
+    def module(self) -> str:
+        """The script as a module of its package, ``package.train``, where the launcher takes one; else nothing."""
+        return ".".join(PurePosixPath(self.path).with_suffix("").parts) if (self.launcher or [""])[-1] == "-m" else ""
 
 
 class ReportedMetric(BaseModel):

@@ -58,12 +58,14 @@ def mistake(wrong: str, right: str, *, key: bool = False) -> PydanticCustomError
     return PydanticCustomError("mistake", "{wrong}", {"wrong": wrong, "right": right, "key": key})
 
 
-def suggestion(given: str, known: Iterable[str]) -> str:
-    """What would be right instead of the unknown name ``given``."""
+def suggestion(given: str, known: Iterable[str], most: int = MOST_NAMED) -> str:
+    """What would be right instead of the unknown name ``given``: all that is known, or the ``most`` that are near it."""
     names = list(known)
     if not names:
         return "remove it; nothing is allowed here"
-    choice = f"one of {few(names, MOST_NAMED)}" if len(names) > 1 else names[0]
+    if len(names) > most:
+        names.sort(key=lambda name: -difflib.SequenceMatcher(None, given.lower(), name.lower()).ratio())
+    choice = f"one of {few(names, most)}" if len(names) > 1 else names[0]
     folded = {name.lower(): name for name in names}
     near = difflib.get_close_matches(given.lower(), folded, n=1, cutoff=0.6)
     if not near:

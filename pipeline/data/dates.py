@@ -54,6 +54,29 @@ def in_several_forms(values: "pd.Series[Any]") -> list[str]:
     return [str(some.iloc[0]) for some in each] if all(as_dates(some, dayfirst=True) is not None for some in each) else []
 
 
+def apart(dates: "pd.Series[pd.Timestamp]") -> pd.Timedelta | None:
+    """How far the dates of a series lie apart: all are there and different, and most lie as far from the last."""
+    steps = dates.sort_values().diff()[1:]
+    if dates.isna().any() or len(steps) < 2 or steps.min() <= pd.Timedelta(0):
+        return None
+    usual = pd.Timedelta(steps.median())
+    return usual if ((steps - usual).abs() <= UNEVEN * usual).mean() >= MOSTLY else None
+
+
+UNEVEN = 0.1
+"""Share by which steps may differ from the usual one: months have 28 to 31 days."""
+MOSTLY = 0.75
+"""The share of steps that have to be such: working days have a weekend in one of five."""
+
+
+def in_words(time: pd.Timedelta) -> str:
+    """``1 hour``, ``30 days``."""
+    units = {"day": 86_400, "hour": 3_600, "minute": 60, "second": 1}
+    seconds = time.total_seconds()
+    unit, length = next(((unit, length) for unit, length in units.items() if seconds >= length), ("second", 1))
+    return f"{(count := seconds / length):.3g} {unit}{'s' * (count != 1)}"
+
+
 def _read(texts: "pd.Series[str]", dayfirst: bool | None) -> "pd.Series[pd.Timestamp] | None":
     iso = _by(texts, "ISO8601")
     if iso is not None:

@@ -8,8 +8,9 @@ import pandas as pd
 
 from pipeline.config.registry import folded
 from pipeline.config.wording import few
-from pipeline.data.cells import Remarks
+from pipeline.data.cells import Remarks, understood
 from pipeline.data.datasets import datasets
+from pipeline.data.dates import apart, as_dates, in_words
 from pipeline.data.leaks import leaks
 from pipeline.data.mistakes import DatasetError, all_of
 from pipeline.data.options import Options, Reading
@@ -61,6 +62,8 @@ class Proposal:
     reasons: dict[str, str] = field(default_factory=dict)
     chosen: str = ""
     """Why this target; empty where it was asked for."""
+    apart: str = ""
+    """How far the rows of a series lie apart, such as ``1 day``; empty where they are none."""
 
 
 def proposed(path: Paths, target: str | None = None) -> Proposal:
@@ -72,7 +75,7 @@ def proposed(path: Paths, target: str | None = None) -> Proposal:
     proposal = Proposal({"path": path, "target": target} | ({"read": read} if read else {}), table, table, chosen=chosen)
     for _ in range(MOST):
         try:
-            data: pd.DataFrame = datasets["file"].function(**datasets["file"].complete(proposal.entry))
+            data = _loaded(proposal.entry)
         except DatasetError as error:
             _mend(proposal, error)
             continue
@@ -80,8 +83,33 @@ def proposed(path: Paths, target: str | None = None) -> Proposal:
             proposal.data = data
             if (found := proposal.entry.get("read", {})) != read:  # its own columns said more
                 proposal.table = read_table(path, Reading.model_validate(found), target)
+            _put_in_order(proposal)
             return proposal
     raise AssertionError(f"{proposal.entry} is mended again and again")
+
+
+def _loaded(entry: Mapping[str, Any]) -> pd.DataFrame:
+    data: pd.DataFrame = datasets["file"].function(**datasets["file"].complete(dict(entry)))
+    return data
+
+
+def _put_in_order(proposal: Proposal) -> None:
+    """Where the rows are plainly a series the earliest train: drawn at random, each would be told by those around it."""
+    entry, table = proposal.entry, proposal.table
+    decimal, marks = table.attrs.get("decimal", "."), entry.get("missing_values", ())
+    options = Options(entry["target"], unlabelled="drop", missing_values=marks, decimal=decimal)
+    rows = labelled(table, options, Remarks()) if entry.get("dates") else None
+    for name in entry.get("dates", ()):
+        cells = understood(table[name][rows], name, marks, decimal, "auto", Remarks())
+        dates = as_dates(cells, entry.get("read", {}).get("dayfirst"))
+        if dates is None or (step := apart(dates)) is None:
+            continue
+        try:
+            proposal.data = _loaded(entry | {"order": name})
+        except DatasetError:  # too few rows, say
+            continue
+        entry["order"], proposal.apart = name, in_words(step)
+        return
 
 
 def _reading(path: Paths, target: str | None) -> Mapping[str, Any]:

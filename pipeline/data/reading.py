@@ -169,7 +169,7 @@ def _found(path: Paths) -> list[Path]:
             there = (
                 sorted(p.relative_to(INPUTS).as_posix() for p in INPUTS.rglob("*") if p.is_file()) if INPUTS.is_dir() else []
             )
-            near = suggestion(each, there) if there else "the folder is empty"
+            near = suggestion(each, there, most=SHOWN) if there else "the folder is empty"
             raise DatasetError("path", f"there is no file {(INPUTS / each).as_posix()}", f"put it there; {near}")
     return files_of(path)
 

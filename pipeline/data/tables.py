@@ -256,7 +256,8 @@ def _refuse_unknown(table: pd.DataFrame, options: Options) -> None:
 
 def _chosen(table: pd.DataFrame, options: Options, remarks: Remarks) -> list[str]:
     """The columns to learn from: those named, else all but those that have no name and nothing to say."""
-    taken = {*options.taken, *options.drop}
+    beside = [name for name in options.taken if name != options.order or name not in options.dates]
+    taken = {*beside, *options.drop}
     left = [name for name in (options.features or table.columns) if name not in taken]
     if options.features is None:
         named = {*options.categorical, *options.dates}

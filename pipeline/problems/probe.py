@@ -42,6 +42,8 @@ class Probe:
     epochs: int
     unnamed: tuple[str, ...] = ()
     """Files under ``inputs/`` that it read, and that no run follows from."""
+    lost: tuple[str, ...] = ()
+    """What has a state that ``trial.epochs`` was not handed."""
 
     def __str__(self) -> str:
         """One line."""
@@ -82,9 +84,17 @@ def probe(name: str, params: ScriptParams, device: str) -> Probe:
         right = "call trial.scheduler(optimizer, steps_per_epoch=…), or write script.steps_per_epoch"
         raise ScriptError(placed(name, script, "tells nobody how many steps an epoch has", right))
     parts |= {f"package {package}": version for package, version in start.get("versions", {}).items()}
-    made = Made(name, parts, int(start["steps_per_epoch"]), told_optimizer(start, lr), figures, tuple(start.get("shares", ())))
+    made = Made(
+        name,
+        parts,
+        int(start["steps_per_epoch"]),
+        told_optimizer(start, lr),
+        figures,
+        tuple(start.get("shares", ())),
+        times.get("others", {}),
+    )
     unnamed = tuple(_unnamed(start.get("opened", ()), parts))
-    found = Probe(script.path, made, _seconds(times, begun, made), params.epochs, unnamed)
+    found = Probe(script.path, made, _seconds(times, begun, made), params.epochs, unnamed, tuple(times.get("lost", ())))
     write_files([(_place(name), json_file(vars(found.seconds)))])
     return found
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from pipeline.config.problem_params import Script
 from pipeline.config.user_code import PACKAGE
+from pipeline.config.wording import as_yaml
 from pipeline.problems.scripts import INPUTS, ScriptError, placed
 
 VARIABLE = "PIPELINE_TRIAL"
@@ -136,7 +137,7 @@ def command(script: Script) -> list[str]:
     path = (INPUTS / script.path).resolve()
     usual = [sys.executable] if path.suffix == ".py" else []
     tied = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
-    return [*tied, *(script.launcher or usual), str(path), *_arguments(script.args)]
+    return [*tied, *(script.launcher or usual), script.module or str(path), *_arguments(script.args)]
 
 
 def _arguments(args: Mapping[str, Any]) -> Iterator[str]:
@@ -216,10 +217,8 @@ def _mending(script: Script, text: str) -> str:
     package, _, inside = module.partition(".")
     if not inside:
         return "it stands in no package: leave the dots out of what it imports"
-    return (
-        f"it is started by its path, and not as a part of {package}: write a script under inputs/ that calls "
-        f'runpy.run_module("{module}", run_name="__main__"), let script.path name that one, and script.inputs {package}'
-    )
+    as_module = as_yaml([*(script.launcher or ["python"]), "-m"])
+    return f"it is started by its path, and not as a part of {package}: write `launcher: {as_module}` beside it in `script`"
 
 
 def _signal(code: int) -> str:

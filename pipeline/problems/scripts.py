@@ -3,7 +3,7 @@
 import ast
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from pipeline.config.params import Params, placed_in
 from pipeline.config.problem_params import ITS_OWN, Script, ScriptParams
 from pipeline.config.schedules import Schedule
 from pipeline.config.units import share_of
+from pipeline.config.wording import as_yaml
 from pipeline.problems.optimizers import optimizers
 from pipeline.problems.problem import Problem, directed
 from pipeline.problems.run import Run
@@ -55,10 +56,13 @@ class Made:
     figures: tuple[str, ...]
     shares: tuple[float, ...] = ()
     """The ratios of its parameter groups' rates to the peak rate."""
+    others: Mapping[str, Any] = field(default_factory=dict)
+    """The peak rate of the probe, ``lr``, and the ``rates`` of the groups of each other optimizer in it, at its first step."""
 
     def table(self) -> pd.DataFrame:
         """As ``data/P.parquet`` holds it."""
         told = {"steps_per_epoch": self.steps_per_epoch, "figures": list(self.figures), "shares": list(self.shares)}
+        told["others"] = dict(self.others)
         told["optimizer"] = {"name": self.optimizer.name, "args": dict(self.optimizer.args)}
         table = pd.DataFrame({"part": list(self.parts), "version": list(self.parts.values())})
         table.attrs["script"] = told
@@ -69,9 +73,8 @@ class Made:
         """What :meth:`table` gave."""
         told = table.attrs["script"]
         parts = dict(zip(table["part"], table["version"], strict=True))
-        return cls(
-            name, parts, told["steps_per_epoch"], Component(**told["optimizer"]), tuple(told["figures"]), tuple(told["shares"])
-        )
+        optimizer, others = Component(**told["optimizer"]), told.get("others", {})
+        return cls(name, parts, told["steps_per_epoch"], optimizer, tuple(told["figures"]), tuple(told["shares"]), others)
 
     @cached_property
     def digest(self) -> str:
@@ -142,6 +145,7 @@ class ScriptProblem(Problem):
             "split": self.split(run.seed), "epochs": run.epochs, "lr": lr, "device": str(device), "search": search,
             "at": run.at, "args": self.params.script.args, "steps_per_epoch": self.data.steps_per_epoch,
             "schedule": run.schedule.model_dump(mode="json"), "base_lr": self.lr, "shares": list(self.data.shares),
+            "others": dict(self.data.others),
         }  # fmt: skip
         if schedulers[run.schedule.name].live:
             return asked
@@ -228,12 +232,24 @@ def digests(problem: str, script: Script) -> dict[str, str]:
         if not (INPUTS / place).exists():
             loc = ("problems", problem, "script", key)
             mistakes.append((loc, place, f"is not there: {(INPUTS / place).as_posix()}", "put it there, or correct its path"))
+    mistakes += _launched_twice(problem, script)
     if mistakes:
         raise placed_in(mistakes)
-    found = {
-        file.relative_to(INPUTS).as_posix(): _digest(file) for file in (_sources(path) if path.suffix == ".py" else [path])
-    }
+    files = _sources(path, of_packages=bool(script.module)) if path.suffix == ".py" else [path]
+    found = {file.relative_to(INPUTS).as_posix(): _digest(file) for file in files}
     return found | {each: _digest(INPUTS / each) for each in script.inputs}
+
+
+def _launched_twice(problem: str, script: Script) -> Iterator[tuple[tuple[str, ...], Any, str, str]]:
+    """A launcher that names the script, or a module under ``inputs/``, in place of which stands what is added behind it."""
+    words = script.launcher or []
+    for number, word in enumerate(words):
+        names = [f"{word.replace('.', '/')}{end}" for end in (".py", "/__main__.py")] * ("-m" in words[number - 1 : number])
+        path = next((name for name in names if (INPUTS / name).is_file()), "")
+        if path or word in (script.path, (INPUTS / script.path).as_posix()):
+            right = f"write `launcher: {as_yaml(words[:number])}` and `path: {path}`" if path else f"leave {word} out"
+            wrong = f"starts {word}, and hands the script's path to that: it is added behind the launcher"
+            yield ("problems", problem, "script", "launcher"), words, wrong, right
 
 
 def _digest(place: Path) -> str:
@@ -245,14 +261,15 @@ def _digest(place: Path) -> str:
     return fingerprint([(file.relative_to(place).as_posix(), _digest(file)) for file in inside])
 
 
-def _sources(script: Path) -> list[Path]:
+def _sources(script: Path, *, of_packages: bool) -> list[Path]:
     """The script, and the modules beside it that it and they import, wherever in a file that is.
 
-    So are those above it, up to ``inputs/``: many a script in a folder of its own adds the one above to Python's path.
+    So are those above it, up to ``inputs/``: many a script in a folder of its own adds the one above to Python's path. As a
+    module it is a part ``of_packages`` that are imported before it.
     """
     found: dict[Path, None] = {}
     roots = [script.parent, *(folder for folder in script.parent.parents if folder.is_relative_to(INPUTS))]
-    ahead = [script]
+    ahead = [script, *(file for root in roots if of_packages and (file := root / "__init__.py").is_file())]
     while ahead:
         file = ahead.pop()
         if file not in found:

@@ -13,8 +13,9 @@ from torch.optim import Optimizer
 
 from pipeline.config.components import NO_DECAY
 from pipeline.config.document import Loc
-from pipeline.config.params import placed_in
+from pipeline.config.params import SweepParams, placed_in
 from pipeline.config.registry import Registry
+from pipeline.config.units import percent
 from pipeline.config.user_code import beginning_of, place_of
 from pipeline.config.wording import few
 from pipeline.problems.chance import Chance
@@ -111,6 +112,24 @@ def absent_classes(problem: Problem, seeds: int) -> Iterator[str]:
             f"{alone} of the {len(parts)} validation and test parts of {seeds} seeds have samples of one class only; there, "
             f"{metric.name} compares nothing and is left empty"
         )
+
+
+def larger_than_the_whole(problem: Problem, sweep: SweepParams | None) -> Iterator[str]:
+    """Numbers that are more than there is of what they are taken from; a line each. Schedules have traps of their own."""
+    given, place, epochs = problem.params, f"problems.{problem.name}", problem.params.epochs
+    if problem.has_samples:
+        samples = problem.data.train_size
+        batches = -(-samples // given.batch_size)
+        if given.batch_size > samples:
+            told = f"{place}.batch_size is {given.batch_size}, and the training part has {samples} samples"
+            yield f"{told}: one batch is all of it, and an epoch a single step; write {max(1, samples // 10)}, say"
+        if (given.accumulate or 1) > batches:
+            told = f"{place}.accumulate is {given.accumulate}, and an epoch has {batches} batch{'es' * (batches > 1)}"
+            yield f"{told}: an epoch is a single step; write less, or leave it out"
+    for budget in sweep.budgets if sweep else ():
+        if budget >= epochs if isinstance(budget, int) else (percent(budget) or 0) >= 100:
+            told = f"sweep.budgets holds {budget}, and a run of {problem.name} has {epochs} epochs"
+            yield f"{told}: no shorter run is that, and it is left out; write a share below 100%"
 
 
 @functools.singledispatch

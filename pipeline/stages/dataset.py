@@ -63,6 +63,11 @@ def _probed(params: Params, problem_name: str, problem: ScriptParams, say: Tell)
             f"warning: {found.path} reads {few(found.unnamed)}, and a change of it would train nothing anew; name it in "
             "script.inputs, or a folder it lies in"
         )
+    if found.lost:
+        say(
+            f"warning: a run of {found.path} that is killed begins anew, unless it keeps itself: trial.epochs is not handed "
+            f"{few(found.lost)}; hand over all that has a state, trial.epochs(model=model, optimizer=optimizer, …)"
+        )
     if problem.resample and problem.script.overlap is None:
         say(
             f"what the splits of two seeds have in common is not known and taken as nothing; if {found.path} draws them from "

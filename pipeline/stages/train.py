@@ -10,7 +10,7 @@ from pipeline.engine.device import find_device
 from pipeline.problems.loading import load_problem
 from pipeline.problems.problem import Problem
 from pipeline.runs.executor import executor
-from pipeline.runs.inspection import absent_classes, inspect, nothing_holds, seeds_change_nothing
+from pipeline.runs.inspection import absent_classes, inspect, larger_than_the_whole, nothing_holds, seeds_change_nothing
 from pipeline.runs.results import findings_file
 from pipeline.runs.traps import Finding, findings
 from pipeline.runs.wanted import as_written
@@ -36,13 +36,14 @@ def main(problem_name: str) -> None:
             terminal.tell(f"train@{problem_name}: warning: {warning}")
 
 
-def warned(params: Params, problem: Problem) -> list[Finding]:
+def warned(params: Params, problem: Problem, who: str = "train") -> list[Finding]:
     """The traps in the problem's schedules; they, and all else that is odd about the problem, are told on standard error."""
     for line in told(read(PARAMS_FILE)[1], problem.name):
-        terminal.tell(f"train@{problem.name}: {line}")
+        terminal.tell(f"{who}@{problem.name}: {line}")
     found = [finding for followed in inspect(problem) for finding in findings(followed, params.report.baseline)]
-    for warning in [*found, *absent_classes(problem, params.seed_range.least)]:
-        terminal.tell(f"train@{problem.name}: warning: {warning}")
+    beside = *larger_than_the_whole(problem, params.sweep), *absent_classes(problem, params.seed_range.least)
+    for warning in [*found, *beside]:
+        terminal.tell(f"{who}@{problem.name}: warning: {warning}")
     return found
 
 

@@ -103,6 +103,19 @@ def test_a_table_without_a_target_has_one_proposed(table: Path) -> None:
     assert load_params(CATALOGUE).problem("houses_2024").dataset.args["target"] == "asking: price"
 
 
+def test_what_only_the_owner_knows_is_said(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """That the rows are a series, and how that is undone; or that they may be one."""
+    hours = pd.date_range("2024-01-01", periods=90, freq="h").strftime("%Y-%m-%d %H:%M")
+    pd.read_csv(table).assign(hour=hours).to_csv("series.csv", index=False)
+    pd.read_csv(table).assign(hour=np.resize(hours, 30).repeat(3)).to_csv("perhaps.csv", index=False)
+    init.main(["series.csv", "--target", "size"])
+    assert load_params(CATALOGUE).problem("series").dataset.args["order"] == "hour"
+    assert "init: yours to decide: the rows are a series, 1 hour apart by hour: the earliest train" in capsys.readouterr().err
+    init.main(["perhaps.csv", "--target", "size", "--replace"])
+    assert load_params(CATALOGUE).problem("perhaps").dataset.args["order"] is None
+    assert "init: yours to decide: order: hour  # if the rows are a series" in capsys.readouterr().err
+
+
 def test_a_script(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("train.py").write_text("print()\n", encoding="utf-8")
     init.main(["train.py"])

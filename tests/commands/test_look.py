@@ -62,7 +62,8 @@ def test_a_look_tells_all_columns_and_what_to_paste(table: Path, capsys: pytest.
     assert "follows the target in every row" in seen
     assert "\nname has 199 different texts in 199 rows, as an identifier has ('n0', 'n1', " in seen  # more than the row holds
     assert "# categorical: [code]  # where their numbers are codes" in pasted
-    assert "# order: when  # if the rows are a series" in pasted
+    assert "      order: when\n" in pasted
+    assert "# the rows are a series, 1 day apart by when: the earliest train, the latest test; take" in pasted
 
     params = YAML(typ="safe").load(Path("params.yaml"))
     params["problems"] = YAML(typ="safe").load(pasted)["problems"]
@@ -82,6 +83,7 @@ def test_tables_as_they_are_published(name: str, tmp_path: Path, repository: Pat
     hints = " ".join(look.hints(proposal))
     assert ("positive: ja" in hints) == (name == "customers")
     assert ("{name: tabular" in hints) == (name in ("clicks", "cars"))
+    assert ("# if the rows are a series: the earliest train" in hints) == ("dates" in entry)
 
 
 def test_a_wide_table_takes_a_time_that_grows_with_its_columns(repository: Path) -> None:

@@ -70,6 +70,26 @@ def test_tables_as_they_are_published_have_an_answer(
     assert Path("tried/reports/report.html").is_file()
 
 
+@pytest.mark.parametrize(("words", "order"), [([], "day"), (["--unordered"], None)])
+def test_a_series_is_taken_in_order_unless_it_is_asked_not_to(
+    words: list[str], order: str | None, table: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    days = pd.date_range("2024-01-01", periods=120).strftime("%Y-%m-%d")
+    pd.read_csv(table).assign(day=days).to_csv(table, index=False)
+
+    def enough(name: str) -> None:
+        raise PipelineError(name)
+
+    monkeypatch.setattr(quick.dataset, "main", enough)
+    with pytest.raises(PipelineError, match="my_houses_2024"):
+        quick.main([str(table), "--target", "price", *words])
+    asked = YAML(typ="safe").load(Path("quick/my_houses_2024/params.yaml"))
+    assert asked["problems"]["my_houses_2024"]["dataset"].get("order") == order
+    said = capsys.readouterr().err
+    assert ("quick: took order: day" in said) == ("--unordered) to draw the parts at random" in said) == bool(order)
+    assert ("quick: yours to decide: order: day  # if the rows are a series" in said) == (not order)
+
+
 def test_a_problem_of_params_is_taken_as_it_is(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = (repository / "params.yaml").read_text("utf-8").replace("epochs: 40", "epochs: 2")
     (repository / "params.yaml").write_text(text, encoding="utf-8")

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config import document
-from pipeline.config.wording import as_yaml, in_bytes
+from pipeline.config.wording import as_yaml, in_bytes, suggestion
 
 NAMES = st.one_of(
     st.text(min_size=1), st.sampled_from(["Unnamed: 3", "a, b", "#x", "[", "{", "*c", "7", "1e3", "yes", "null", "''"])
@@ -47,3 +47,12 @@ def test_plain_words_stay_plain() -> None:
 )
 def test_bytes_have_three_digits_in_the_unit_that_suits(size: float, said: str) -> None:
     assert in_bytes(size) == said
+
+
+def test_of_many_names_the_nearest_are_told() -> None:
+    names = [f"part-{number}.csv" for number in range(40)] + ["houses-2023.csv", "houses-2024.csv"]
+    assert suggestion("houses-2025.csv", names[-2:], most=3).endswith("(one of houses-2023.csv, houses-2024.csv)")
+    told = suggestion("houses-2025.csv", names, most=3)
+    assert told.startswith("did you mean houses-202")
+    assert "(one of houses-2023.csv, houses-2024.csv, part-" in told
+    assert told.endswith(" and 39 more)")

@@ -71,9 +71,9 @@ PROPOSED: dict[str, tuple[Content, set[str]]] = {
     "export: names twice": (csv(put(x=A, z=B).rename(columns={"x": "size"})), {"read"}),
     "titanic: names, tickets, gaps": (csv(put(name=[f"Mr. {n}" for n in range(N)], age=[np.nan, *A[1:]])), {"drop", "missing"}),
     "census: ? for missing": (csv(with_cells("rooms", "?", "?")), {"missing"}),
-    "weather: dates": (csv(put(day=DAYS.dt.strftime("%Y-%m-%d"))), {"dates"}),
+    "weather: dates": (csv(put(day=DAYS.dt.strftime("%Y-%m-%d"))), {"dates", "order"}),
     "usa: month first, ambiguous": (csv(put(day=np.resize(["01/02/2021", "03/04/2021"], N))), {"dates", "read"}),
-    "taxi: timestamps": (csv(put(at=DAYS.dt.strftime("%Y-%m-%d 13:30:00"))), {"dates"}),
+    "taxi: timestamps": (csv(put(at=DAYS.dt.strftime("%Y-%m-%d 13:30:00"))), {"dates", "order"}),
     "sensor: an error among numbers": (csv(with_cells("rooms", "ERR", "ERR")), {"missing_values", "missing"}),
     "survey: an empty column": (csv(put(note=np.nan)), {"drop"}),
     "customers: counted from 1000": (csv(put(customer=np.arange(N) + 1000)), {"drop"}),
@@ -145,3 +145,40 @@ def test_the_target_is_named_or_the_last_that_can_be(written: Written, table: pd
 def test_a_single_feature_that_tells_the_target_stays(written: Written) -> None:
     proposal = proposed(written(pd.DataFrame({"a": Y, "price": Y * 2 + 1})))
     assert proposal.entry["trusted"] == ["a"]
+
+
+def of_dates(dates: Any) -> pd.DataFrame:
+    return put(day=pd.Series(dates).dt.strftime("%Y-%m-%d %H:%M"))
+
+
+SERIES: dict[str, tuple[Any, str]] = {
+    "hours": (pd.date_range("2021-01-10", periods=N, freq="h"), "1 hour"),
+    "working days, some of them off": (pd.bdate_range("2021-01-10", periods=N + 4).delete([7, 20, 21, 50]), "1 day"),
+    "ends of months": (pd.date_range("2001-01-31", periods=N, freq="ME"), "31 days"),
+    "quarters": (pd.date_range("2001-01-01", periods=N, freq="QS"), "91 days"),
+    "quarters of an hour, the last first": (pd.date_range("2021-01-10", periods=N, freq="15min")[::-1], "15 minutes"),
+}
+NO_SERIES = {
+    "births": pd.Timestamp("1950-01-01") + pd.to_timedelta(draw.choice(20_000, N, replace=False), unit="D"),
+    "several rows a day": pd.date_range("2021-01-10", periods=N // 2).repeat(2),
+    "days, and one of them missing": pd.date_range("2021-01-10", periods=N).where(np.arange(N) != 5),
+}
+
+
+@pytest.mark.parametrize("kind", SERIES)
+def test_rows_that_are_plainly_a_series_are_put_in_order(written: Written, kind: str) -> None:
+    """The earliest train, the latest test; and from the parts of the dates is learnt, too."""
+    dates, apart = SERIES[kind]
+    proposal = proposed(written(of_dates(dates)))
+    assert (proposal.entry["order"], proposal.apart) == ("day", apart)
+    assert "day (month)" in [column["name"] for column in proposal.data.attrs["columns"]]
+    parts = proposal.data["split"].to_numpy()[np.argsort(dates)]
+    assert parts.tolist() == ["train"] * 36 + ["validation"] * 12 + ["test"] * 12
+
+
+@pytest.mark.parametrize("kind", NO_SERIES)
+def test_rows_that_may_be_no_series_are_drawn_at_random(written: Written, kind: str) -> None:
+    proposal = proposed(written(of_dates(NO_SERIES[kind])))
+    assert "order" not in proposal.entry
+    assert not proposal.apart
+    assert proposal.entry["dates"]

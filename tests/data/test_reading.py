@@ -336,6 +336,13 @@ def test_files_that_are_not_there_or_no_tables(path: str | list[str], said: str,
         written.dataset(a_table(), "price", "a.csv", path=path)
 
 
+def test_of_many_files_the_nearest_are_named(written: Written) -> None:
+    for number in range(20):
+        written(b"", f"part-{number}.bin")
+    with pytest.raises(DatasetError, match=r"did you mean houses\.csv\? \(one of houses\.csv(, part-\S+){4} and 16 more\)$"):
+        written.dataset(a_table(), "price", "houses.csv", path="house.csv")
+
+
 PLACES = ["00501", "02139", "10001", None] * (ROWS // 4)
 
 

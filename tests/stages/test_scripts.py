@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -250,11 +251,18 @@ def test_a_script_that_is_a_part_of_a_package_is_told_how_it_can_be_one(study: S
     study.write(PARAMS.replace("train.py", "package/train.py"))
     line = failure(study)
     assert "ImportError: attempted relative import with no known parent package" in line
-    told = re.search(r"(runpy\.run_module\(.*\)), let script.path name that one, and script.inputs (\w+)$", line)
-    assert told, line
-    (study.folder / "inputs/start.py").write_text(f"import runpy\n\n{told[1]}\n", "utf-8")
-    study.write(PARAMS.replace("train.py", "start.py").replace("[table.csv]", f"[table.csv, {told[2]}]"))
+    assert line.endswith('and not as a part of package: write `launcher: [python, "-m"]` beside it in `script`')
+    (package / "__init__.py").touch()
+    as_module = PARAMS.replace("path: train.py", f"path: package/train.py, launcher: [{sys.executable}, -m]")
+    study.write(as_module)
     assert study.run() == {"": 1}
+    known = load_problem(load_params(CATALOGUE), "toy").data.parts
+    assert {"package/train.py", "package/part.py", "package/__init__.py"} <= known.keys()
+
+    study.write(as_module.replace("-m]", "-m, package.train]"))
+    line = failure(study)
+    assert "problems.toy.script.launcher: starts package.train, and hands the script's path to that" in line
+    assert line.endswith('"-m"]` and `path: package/train.py`')
 
     shutil.copy(package / "train.py", study.folder / "inputs/train.py")
     study.write(PARAMS)
@@ -281,6 +289,40 @@ def test_a_script_with_a_rate_of_its_own_shows_in_its_first_run(study: Study) ->
     asked = json.loads((study.folder / ".state/probes/toy/run.json").read_bytes())
     assert [asked["lr"], *asked["rates"]] == pytest.approx([0.09] * 7)
     assert load_problem(load_params(CATALOGUE), "toy").lr == 0.1
+
+
+TORCHS = """
+import torch
+from torch.optim import SGD
+from pipeline.trial import trial
+
+model, head, mean = (torch.nn.Linear(1, 1) for _ in range(3))
+optimizer, second = SGD(model.parameters(), lr=trial.lr), SGD(head.parameters(), lr=SECOND)
+scheduler = trial.scheduler(optimizer, steps_per_epoch=1)
+for _ in trial.epochs(model=model, head=head, optimizer=optimizer, MORE):
+    head(model(torch.ones(1, 1))).sum().backward()
+    for each in (optimizer, second, scheduler):
+        each.step()
+    mean.weight.data += 1
+    trial.report(train_loss=1.0, validation_loss=1.0)
+trial.finish()
+"""
+
+
+def test_what_a_killed_run_would_lose_and_rates_that_are_fixed_are_told(
+    study: Study, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where the script is tried out the first, in the first run the second, for that has another peak rate."""
+    study.write(PARAMS.replace("steps_per_epoch: 2, ", "").replace("timeout: 20", "timeout: 300"))
+    script = study.folder / "inputs/train.py"
+    script.write_text(TORCHS.replace("MORE", "").replace("SECOND", "0.05"), "utf-8")
+    line = failure(study, train)
+    assert "trial.epochs is not handed mean (Linear), second (SGD); hand over all that has a state" in capsys.readouterr().err
+    assert "the optimizer SGD is built at a rate of 0.05, which does not go by trial.lr (0.1 in this run" in line
+    assert line.endswith("; build it with a multiple of that, such as lr=trial.lr * 0.5")
+    script.write_text(TORCHS.replace("MORE", "mean=mean, second=second").replace("SECOND", "trial.lr / 2"), "utf-8")
+    study.run()
+    assert "is not handed" not in capsys.readouterr().err
 
 
 def test_that_all_runs_diverged_is_told_behind_the_first(study: Study, capsys: pytest.CaptureFixture[str]) -> None:
@@ -368,6 +410,11 @@ def refused(study: Study, changes: Sequence[tuple[str, str]]) -> str:
         ("inputs: [table.csv]", "inputs: [images]", "problems.toy.script.inputs: is not there: inputs/images"),
         ("    epochs: 3", "    epochs: 3\n    batch_size: 3", "problems.toy.batch_size: is settled by the script"),
         ("timeout: 20", "time: 20", "problems.toy.script.time: is not known here"),
+        (
+            "timeout: 20",
+            "launcher: [python, train.py]",
+            "problems.toy.script.launcher: starts train.py, and hands",
+        ),
         ("{lr: 0.1}", "{name: SGD, lr: 0.1}", "problems.toy.optimizer.name"),
         ("args: {step_size: 50%}", "name: ScheduleFree", "brings an optimizer of its own, and train.py has one already"),
         ("args: {step_size: 50%}", "name: ReduceLROnPlateau", "is handed all rates before it begins"),
