@@ -86,9 +86,9 @@ class Trial:
         return device if device != "auto" else "cuda:0" if torch.cuda.is_available() else "cpu"
 
     @property
-    def args(self) -> dict[str, Any]:
-        """``script.args`` of params.yaml, which are on the command line, too."""
-        return dict(self._asked["args"])
+    def args(self) -> Any:
+        """``script.args`` of params.yaml, a mapping or a list; they are on the command line, too."""
+        return self._asked["args"]
 
     @property
     def at(self) -> str:

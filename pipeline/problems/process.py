@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +139,10 @@ def command(script: Script) -> list[str]:
     return [*tied, *(script.launcher or usual), str(path), *_arguments(script.args)]
 
 
-def _arguments(args: Mapping[str, Any]) -> Iterator[str]:
+def _arguments(args: Mapping[str, Any] | Sequence[Any]) -> Iterator[str]:
+    if not isinstance(args, Mapping):
+        yield from map(str, args)
+        return
     for key, value in args.items():
         if value is not False and value is not None:
             yield f"--{key}"

@@ -367,6 +367,11 @@ def refused(study: Study, changes: Sequence[tuple[str, str]]) -> str:
         ("path: train.py", f"path: {'x' * 256}.py", "problems.toy.script.path: has a name of more than 255 bytes"),
         ("inputs: [table.csv]", "inputs: [images]", "problems.toy.script.inputs: is not there: inputs/images"),
         ("    epochs: 3", "    epochs: 3\n    batch_size: 3", "problems.toy.batch_size: is settled by the script"),
+        (
+            "args: {width: 8, deep: true, sizes: [1, 2]}",
+            "args: [--deep, true]",
+            "script.args: are neither named nor a list",
+        ),
         ("timeout: 20", "time: 20", "problems.toy.script.time: is not known here"),
         ("{lr: 0.1}", "{name: SGD, lr: 0.1}", "problems.toy.optimizer.name"),
         ("args: {step_size: 50%}", "name: ScheduleFree", "brings an optimizer of its own, and train.py has one already"),
@@ -400,6 +405,9 @@ def test_arguments_and_environment_are_what_a_script_expects(study: Study) -> No
     assert (threads, table) == (os.environ.get("OMP_NUM_THREADS", "1"), "1\n")
     assert not (study.folder / "best.pt").exists()
     assert not (study.folder / "inputs/best.pt").exists()
+    study.write(PARAMS.replace("args: {width: 8, deep: true, sizes: [1, 2]}", "args: [images, -b, 64, width=0.5]"))
+    study.run()
+    assert json.loads((study.folder / "noted.txt.json").read_text("utf-8"))[0] == ["images", "-b", "64", "width=0.5"]
 
 
 def test_a_killed_stage_takes_its_script_along_and_a_run_that_ended_is_not_begun_again(study: Study) -> None:
