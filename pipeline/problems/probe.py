@@ -12,7 +12,7 @@ from typing import Any
 from pipeline.config.files import STATE, json_file, store_root, write_files
 from pipeline.config.problem_params import ScriptParams
 from pipeline.problems.process import Line, lines_of
-from pipeline.problems.scripts import INPUTS, Made, ScriptError, digests, placed, texts_in, told_optimizer
+from pipeline.problems.scripts import INPUTS, Made, ScriptError, digests, placed, refuse_deaf, texts_in, told_optimizer
 
 NEEDED = ("train_loss", "validation_loss")
 AT = 0.9
@@ -57,6 +57,7 @@ def probe(name: str, params: ScriptParams, device: str) -> Probe:
     """Start the script, let it make a few steps, and end it. What is wrong with it is told here, by a placed line."""
     script, begun = params.script, time.time()
     parts, lr = digests(name, script), float(params.optimizer.args["lr"])
+    refuse_deaf(name, script, parts)
     asked: dict[str, Any] = {
         "problem": name, "label": "", "number": 0, "seed": 0, "split": 0, "epochs": params.epochs, "lr": AT * lr,
         "device": device, "search": False, "args": script.args, "probe": True,

@@ -2,7 +2,8 @@
 
 import ast
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -274,6 +275,20 @@ def _imports(file: Path) -> Iterator[str]:
             module = "." * node.level + (node.module or "")
             yield module
             yield from (f"{(module.rstrip('.') and module + '.') or module}{alias.name}" for alias in node.names)
+
+
+ASKS = re.compile(rb"pipeline\.trial|pipeline import trial|PIPELINE_TRIAL")
+"""What a script in Python holds, or a module of its own, that asks which run it is to do."""
+
+
+def refuse_deaf(problem: str, script: Script, parts: Iterable[str]) -> None:
+    """Raise where nothing in a script asks for its run: it would train as ever, to the end, before anybody told."""
+    places = [INPUTS / part for part in parts]
+    files = (file for place in places for file in (place, *place.rglob("*.py")) if file.suffix == ".py" and file.is_file())
+    if script.path.endswith(".py") and not any(ASKS.search(file.read_bytes()) for file in files):
+        wrong = "does not ask which run it is to do: neither it nor a module of its own has `from pipeline.trial import trial`"
+        right = "let it take its rates from there, as docs/own-training.md says, or name in script.inputs the file that does"
+        raise ScriptError(placed(problem, script, wrong, right))
 
 
 def texts_in(file: Path) -> Iterator[str]:

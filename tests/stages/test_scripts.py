@@ -239,6 +239,20 @@ def test_what_is_wrong_with_a_script_is_told_before_anything_is_spent(study: Stu
     assert not list((study.folder / "results").rglob("*"))
 
 
+def test_a_script_that_asks_for_no_run_is_told_before_it_trains(study: Study) -> None:
+    """It would train as it always did, perhaps for days; a module that asks may be in a folder that is named."""
+    mute = "import runpy\nrunpy.run_module('package.train', run_name='__main__')\n"
+    (study.folder / "inputs/start.py").write_text(mute, "utf-8")
+    study.write(PARAMS.replace("train.py", "start.py"))
+    assert "does not ask which run it is to do" in failure(study)
+    assert not (study.folder / "noted.txt").read_text("utf-8")
+    package = study.folder / "inputs/package"
+    package.mkdir()
+    shutil.copy(study.folder / "inputs/train.py", package)
+    study.write(PARAMS.replace("train.py", "start.py").replace("[table.csv]", "[package]"))
+    assert study.run() == {"": 1}
+
+
 def test_a_script_that_is_a_part_of_a_package_is_told_how_it_can_be_one(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     """And is, once that is done."""
     monkeypatch.delenv("PYTHONWARNINGS", raising=False)  # else Python's warning of it comes first, as an error
