@@ -73,6 +73,11 @@ sweep: {points: 2, budgets: [50%]}
 report: {every: 1, baseline: ConstantLR}
 """
 STAGES = (train, tune, confirm, sweep)
+BARS = (
+    r"\r 17%|#7  | 8/48 [00:02<00:11,  3.48it/s]\n\x1b[A\n 0%|   | 0/4 [00:00<?, ?it/s]\n"
+    r"8it [01:02, 3.48s/it]\n1/3 ━━ 0:00:01\n"
+)
+"""As tqdm and rich draw them once more where a script ends in their midst."""
 
 
 class Study:
@@ -218,10 +223,18 @@ def test_what_a_script_reads_and_nobody_named_is_told(study: Study, capsys: pyte
             "class Scheduler: pass\nScheduler().step_update(1)",
             "ended with .* no attribute 'step_update' .*; call scheduler.step.. once behind every optimizer.step",
         ),
+        (
+            "import argparse\nparser = argparse.ArgumentParser()\nparser.add_argument('data')\nparser.parse_args([])",
+            r"ended with exit code 2 .* arguments are required: data .*; its command line is script.args: .* a list of words",
+        ),
         ("os.kill(os.getpid(), 9)", r"was killed \(SIGKILL\) in epoch 1; it printed nothing"),
         ("sys.exit()", r"ended after figures of 0 of 3 epochs, and without trial.finish"),
         ("tell(epoch=1, train_loss=1.0)", "tells no validation_loss of an epoch"),
         ("print('x' * 10**7)\nprint('the end')\nsys.exit(3)", "ended with exit code 3 in epoch 1; its last words: .*the end"),
+        (
+            f"print('No such table\\n{BARS}')\nsys.exit(3)",
+            r"ended with exit code 3 in epoch 1; its last words: No such table \(",
+        ),
         ("time.sleep(60)", "was ended after 0.5 seconds without a step or a figure"),
         ("tell(epoch=1, train_loss=1, validation_loss=1)  # untold", "tells nobody how many steps an epoch has"),
         (
@@ -334,6 +347,7 @@ def test_one_configurations_failure_costs_no_other_run(study: Study, caplog: pyt
         ("sys.exit(137)", r"was killed \(SIGKILL\) in epoch 1"),
         ("raise OSError(28, 'No space left on device')", "ended with exit code 1 in epoch 1; .*OSError: "),
         ("raise RuntimeError('CUDA out of memory. Tried to allocate 2 GiB')", "ended with exit code 1 in epoch 1; .*memory"),
+        (f"print('CUDA out of memory.\\n{BARS}')\n    sys.exit(1)", "ended with exit code 1 in epoch 1; .*memory"),
     ],
 )
 def test_what_failed_for_a_reason_outside_the_run_is_tried_again(study: Study, end: str, words: str) -> None:
