@@ -1,6 +1,7 @@
 """The object that a user's training script imports: what it hands over, what it tells, and what it refuses."""
 
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Callable
@@ -135,6 +136,10 @@ def misused(name: str, trial: Trial) -> None:  # noqa: C901  # a case each
             for _ in range(STEPS):
                 step(optimizer)
             scheduler.step()
+        case "once more at the end":
+            epoch()
+            scheduler.step()
+            trial.report(**figures)
         case "other number of steps":
             epoch(STEPS + 1)
             trial.report(**figures)
@@ -182,6 +187,7 @@ def misused(name: str, trial: Trial) -> None:  # noqa: C901  # a case each
         ("stepped twice", "called twice for an optimizer step"),
         ("stepped before", "called before the first optimizer step"),
         ("stepped per epoch", "not called behind the last optimizer step"),
+        ("once more at the end", "called once more at epoch 1"),
         ("other number of steps", "epoch 1 had 5 scheduler steps, and trial.scheduler was told of 4"),
         ("other optimizer", "made no step"),
         ("rate by hand", "was made at a rate of 3, and the schedule's is 0.1"),
@@ -242,6 +248,14 @@ def test_an_optimizer_that_does_not_go_by_the_peak_rate_is_refused(new: New) -> 
         new(rates=rates).scheduler(SGD([torch.nn.Parameter(torch.ones(1))], lr=0.0), STEPS)
     with pytest.raises(TrialError, match=r"built at a rate of 0\.1, 0\.01, which does not go by trial\.lr \(0\.1 in this run"):
         trained(new(rates=rates, shares=[2.0, 0.2]))
+
+
+@pytest.mark.parametrize("steps", [0, -1, 2.5, math.inf, math.nan, None])
+def test_what_is_no_number_of_steps_is_refused(new: New, steps: Any) -> None:
+    """Lightning's own number of batches is infinite until it has the data; a batch larger than the data gives none."""
+    trial = new(rates=[0.1] * STEPS * EPOCHS)
+    with pytest.raises(TrialError, match=rf"{steps}.* no number.*; "):
+        trial.scheduler(optimizer_of(trial), steps)
 
 
 @pytest.mark.parametrize("handed", [(), ("model",), ("optimizer",), ("model", "optimizer")])
