@@ -349,6 +349,8 @@ class Scheduler(LRScheduler):
             )
         elif self._wrong_rate:
             wrong = self._wrong_rate
+        elif hasattr(self.optimizer.step, "_wrapped_by_lr_sched"):  # as torch's own leave it; they may move the rate much later
+            wrong = "a second scheduler is built on the optimizer of trial.scheduler, whose rates it would change; leave it out"
         elif not self._between:
             wrong = "scheduler.step() is called before optimizer.step(), or not at all behind the last; call it behind each"
         elif made == self.steps_per_epoch + 1 and self._between > 1:

@@ -136,6 +136,10 @@ def misused(name: str, trial: Trial) -> None:  # noqa: C901  # a case each
             for _ in range(STEPS):
                 step(optimizer)
             scheduler.step()
+        case "second scheduler":
+            torch.optim.lr_scheduler.StepLR(optimizer, step_size=30)
+            epoch()
+            trial.report(**figures)
         case "once more at the end":
             epoch()
             scheduler.step()
@@ -187,6 +191,7 @@ def misused(name: str, trial: Trial) -> None:  # noqa: C901  # a case each
         ("stepped twice", "called twice for an optimizer step"),
         ("stepped before", "called before the first optimizer step"),
         ("stepped per epoch", "not called behind the last optimizer step"),
+        ("second scheduler", "a second scheduler is built on the optimizer"),
         ("once more at the end", "called once more at epoch 1"),
         ("other number of steps", "epoch 1 had 5 scheduler steps, and trial.scheduler was told of 4"),
         ("other optimizer", "made no step"),

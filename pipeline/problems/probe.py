@@ -42,6 +42,8 @@ class Probe:
     epochs: int
     unnamed: tuple[str, ...] = ()
     """Files under ``inputs/`` that it read, and that no run follows from."""
+    written: tuple[str, ...] = ()
+    """What it wrote there."""
 
     def __str__(self) -> str:
         """One line."""
@@ -58,6 +60,7 @@ def probe(name: str, params: ScriptParams, device: str) -> Probe:
     script, begun = params.script, time.time()
     parts, lr = digests(name, script), float(params.optimizer.args["lr"])
     refuse_deaf(name, script, parts)
+    known = _beside(script.path)
     asked: dict[str, Any] = {
         "problem": name, "label": "", "number": 0, "seed": 0, "split": 0, "epochs": params.epochs, "lr": AT * lr,
         "device": device, "search": False, "args": script.args, "probe": True,
@@ -84,8 +87,10 @@ def probe(name: str, params: ScriptParams, device: str) -> Probe:
         raise ScriptError(placed(name, script, "tells nobody how many steps an epoch has", right))
     parts |= {f"package {package}": version for package, version in start.get("versions", {}).items()}
     made = Made(name, parts, int(start["steps_per_epoch"]), told_optimizer(start, lr), figures, tuple(start.get("shares", ())))
-    unnamed = tuple(_unnamed(start.get("opened", ()), parts))
-    found = Probe(script.path, made, _seconds(times, begun, made), params.epochs, unnamed)
+    beside = _beside(script.path)
+    written = tuple(sorted(place for place in beside if place not in known or _has_changed(beside[place], begun)))
+    unnamed = tuple(place for place in _unnamed(start.get("opened", ()), parts) if place not in written)
+    found = Probe(script.path, made, _seconds(times, begun, made), params.epochs, unnamed, written)
     write_files([(_place(name), json_file(vars(found.seconds)))])
     return found
 
@@ -100,6 +105,18 @@ def _unnamed(opened: Sequence[str], parts: Mapping[str, str]) -> list[str]:
         if own.parts and not is_known and "__pycache__" not in own.parts:
             found.add(own.as_posix())
     return sorted(found)
+
+
+def _beside(script: str) -> dict[str, Path]:
+    """What lies where a script does, and in the folders above it up to ``inputs/``, by its name there."""
+    near = (place for folder in Path(script).parents for place in (INPUTS / folder).iterdir())
+    return {place.relative_to(INPUTS).as_posix(): place for place in near if place.name != "__pycache__"}
+
+
+def _has_changed(place: Path, begun: float) -> bool:
+    """Whether it is a file that was written since then, or a folder of one: that of a folder's own hangs on Python's cache."""
+    files = (file for file in (place, *(place.iterdir() if place.is_dir() else ())) if file.is_file())
+    return any(file.stat().st_mtime > begun for file in files)
 
 
 def _mentioned(parts: Iterable[str]) -> Iterator[Path]:

@@ -63,6 +63,11 @@ def _probed(params: Params, problem_name: str, problem: ScriptParams, say: Tell)
             f"warning: {found.path} reads {few(found.unnamed)}, and a change of it would train nothing anew; name it in "
             "script.inputs, or a folder it lies in"
         )
+    if found.written:
+        say(
+            f"warning: {found.path} writes {few(found.written)} under inputs/, where one run overwrites another's, and DVC "
+            "sees a change; let it write into trial.folder, or by a plain name: each run works in a folder of its own"
+        )
     if problem.resample and problem.script.overlap is None:
         say(
             f"what the splits of two seeds have in common is not known and taken as nothing; if {found.path} draws them from "

@@ -211,6 +211,19 @@ def test_what_a_script_reads_and_nobody_named_is_told(study: Study, capsys: pyte
     assert "train.py reads late.py, more.json, and a change" in capsys.readouterr().err
 
 
+def test_what_a_script_writes_under_inputs_is_told(study: Study, capsys: pytest.CaptureFixture[str]) -> None:
+    """Runs would overwrite each other's. It is no input, whatever texts the script has, and told each time it is written."""
+    (study.folder / "inputs/package").mkdir()
+    (study.folder / "inputs/package/__init__.py").write_text("", "utf-8")
+    written = "(out := Path(__file__).parent / 'out').mkdir(exist_ok=True); (out / 'w.pt').write_text('1')"
+    study.write(here=f"import package; {written}")
+    for _ in range(2):
+        study.run()
+        told = capsys.readouterr().err
+        assert "warning: train.py writes out under inputs/, where one run overwrites another's" in told
+        assert "train.py reads" not in told
+
+
 @pytest.mark.parametrize(
     ("beside", "words"),
     [
