@@ -334,6 +334,20 @@ def test_that_all_runs_diverged_is_told_behind_the_first(study: Study, capsys: p
     assert "report a train_loss that falls as the training goes well" in said
 
 
+def test_an_accuracy_that_is_told_as_a_loss_is_doubted_behind_the_first_runs(
+    study: Study, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The worst configuration would be recommended."""
+    study.run(train)
+    assert "validation_loss ends" not in capsys.readouterr().err
+    told = SCRIPT.replace("validation_loss=loss + noise", "validation_loss=1 - loss")
+    (study.folder / "inputs/train.py").write_text(told, "utf-8")
+    study.run(train)
+    said = capsys.readouterr().err
+    assert "train@toy: warning: in 8 of 8 runs validation_loss ends higher than it began, while train_loss falls" in said
+    assert "is it an accuracy, report that as validation_metric" in said
+
+
 def test_one_configurations_failure_costs_no_other_run(study: Study, caplog: pytest.LogCaptureFixture) -> None:
     """One dies, one tells of nothing that is finite; where all die the stage ends with a line, after three."""
     bad = "if asked['label'] == 'StepLR' and asked['number'] == 1:\n    sys.exit('out of luck')\n"
