@@ -282,13 +282,20 @@ ASKS = re.compile(rb"pipeline\.trial|pipeline import trial|PIPELINE_TRIAL")
 
 
 def refuse_deaf(problem: str, script: Script, parts: Iterable[str]) -> None:
-    """Raise where nothing in a script asks for its run: it would train as ever, to the end, before anybody told."""
+    """Raise where nothing in a script asks for its run, or ends it: it would train to the end before anybody told."""
+    if not script.path.endswith(".py"):
+        return
     places = [INPUTS / part for part in parts]
     files = (file for place in places for file in (place, *place.rglob("*.py")) if file.suffix == ".py" and file.is_file())
-    if script.path.endswith(".py") and not any(ASKS.search(file.read_bytes()) for file in files):
-        wrong = "does not ask which run it is to do: neither it nor a module of its own has `from pipeline.trial import trial`"
-        right = "let it take its rates from there, as docs/own-training.md says, or name in script.inputs the file that does"
-        raise ScriptError(placed(problem, script, wrong, right))
+    text = b"\n".join(file.read_bytes() for file in files)
+    neither = "neither it nor a module of its own has"
+    right = "if another file does, name it in script.inputs"
+    if not ASKS.search(text):
+        wrong = f"does not ask which run it is to do: {neither} `from pipeline.trial import trial`"
+        raise ScriptError(placed(problem, script, wrong, f"let it take its rates from there (docs/own-training.md); {right}"))
+    if b"finish" not in text:
+        wrong = f"never ends its run: {neither} `trial.finish(…)`"
+        raise ScriptError(placed(problem, script, wrong, f"call it once, behind the last epoch; {right}"))
 
 
 def texts_in(file: Path) -> Iterator[str]:

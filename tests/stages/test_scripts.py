@@ -242,6 +242,7 @@ def test_what_a_script_writes_under_inputs_is_told(study: Study, capsys: pytest.
         ),
         ("os.kill(os.getpid(), 9)", r"was killed \(SIGKILL\) in epoch 1; it printed nothing"),
         ("sys.exit()", r"ended after figures of 0 of 3 epochs, and without trial.finish"),
+        ("# endless", r"never ends its run: neither it .* has `trial.finish\(…\)`.*; call it once, behind the last epoch"),
         ("tell(epoch=1, train_loss=1.0)", "tells no validation_loss of an epoch"),
         ("print('x' * 10**7)\nprint('the end')\nsys.exit(3)", "ended with exit code 3 in epoch 1; its last words: .*the end"),
         (
@@ -259,6 +260,9 @@ def test_what_a_script_writes_under_inputs_is_told(study: Study, capsys: pytest.
 def test_what_is_wrong_with_a_script_is_told_before_anything_is_spent(study: Study, beside: str, words: str) -> None:
     params = PARAMS.replace("timeout: 20", "timeout: 0.5") if "sleep" in beside else PARAMS
     study.write(params.replace("steps_per_epoch: 2, ", "") if "# untold" in beside else params, beside)
+    if "# endless" in beside:
+        script = study.folder / "inputs/train.py"
+        script.write_text(script.read_text("utf-8").replace('tell(finish={"test_loss": loss})', ""), "utf-8")
     line = failure(study)
     assert re.match(r"params.yaml:6:13: problems.toy.script: .*" + words, line), line
     assert len(line) < 1500
