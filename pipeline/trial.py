@@ -94,9 +94,9 @@ class Trial:
         return device if device != "auto" else "cuda:0" if torch.cuda.is_available() else "cpu"
 
     @property
-    def args(self) -> dict[str, Any]:
-        """``script.args`` of params.yaml, which are on the command line, too."""
-        return dict(self._asked["args"])
+    def args(self) -> Any:
+        """``script.args`` of params.yaml, a mapping or a list; they are on the command line, too."""
+        return self._asked["args"]
 
     @property
     def at(self) -> str:
@@ -119,6 +119,13 @@ class Trial:
             raise self.wrong(
                 "trial.scheduler is asked for twice; build optimizer and scheduler once in a run, and give a second optimizer "
                 '(a GAN\'s) its rate by hand, group["lr"] = ratio * scheduler.get_last_lr()[0], behind each scheduler.step()'
+            )
+        steps = self._number("steps_per_epoch", steps_per_epoch)
+        if not 1 <= steps < math.inf or steps % 1:
+            raise self.wrong(
+                f"trial.scheduler is told of {steps_per_epoch} steps in an epoch, and that is no number of them from 1 up; "
+                "tell how many optimizer steps an epoch has: len(loader), or len(loader) // k where k batches make a step, or "
+                "Lightning's trainer.estimated_stepping_batches // trainer.max_epochs"
             )
         known = self._asked.get("steps_per_epoch")
         if known and steps_per_epoch != known:
@@ -390,8 +397,15 @@ class Scheduler(LRScheduler):
             )
         elif self._wrong_rate:
             wrong = self._wrong_rate
+        elif hasattr(self.optimizer.step, "_wrapped_by_lr_sched"):  # as torch's own leave it; they may move the rate much later
+            wrong = "a second scheduler is built on the optimizer of trial.scheduler, whose rates it would change; leave it out"
         elif not self._between:
             wrong = "scheduler.step() is called before optimizer.step(), or not at all behind the last; call it behind each"
+        elif made == self.steps_per_epoch + 1 and self._between > 1:
+            wrong = (
+                f"scheduler.step() is called once more at epoch {epoch}'s end, behind no optimizer step; leave that one out: "
+                "it is due behind every optimizer.step(), and nowhere else"
+            )
         elif made != self.steps_per_epoch:
             wrong = (
                 f"epoch {epoch} had {made} scheduler steps, and trial.scheduler was told of {self.steps_per_epoch}; "

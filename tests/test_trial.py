@@ -4,6 +4,7 @@ import contextlib
 import copy
 import gc
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Callable
@@ -140,6 +141,14 @@ def misused(name: str, trial: Trial) -> None:  # noqa: C901  # a case each
             for _ in range(STEPS):
                 step(optimizer)
             scheduler.step()
+        case "second scheduler":
+            torch.optim.lr_scheduler.StepLR(optimizer, step_size=30)
+            epoch()
+            trial.report(**figures)
+        case "once more at the end":
+            epoch()
+            scheduler.step()
+            trial.report(**figures)
         case "other number of steps":
             epoch(STEPS + 1)
             trial.report(**figures)
@@ -187,6 +196,8 @@ def misused(name: str, trial: Trial) -> None:  # noqa: C901  # a case each
         ("stepped twice", "called twice for an optimizer step"),
         ("stepped before", "called before the first optimizer step"),
         ("stepped per epoch", "not called behind the last optimizer step"),
+        ("second scheduler", "a second scheduler is built on the optimizer"),
+        ("once more at the end", "called once more at epoch 1"),
         ("other number of steps", "epoch 1 had 5 scheduler steps, and trial.scheduler was told of 4"),
         ("other optimizer", "made no step"),
         ("rate by hand", "was made at a rate of 3, and the schedule's is 0.1"),
@@ -301,6 +312,14 @@ def test_a_run_goes_on_only_where_all_is_kept_that_its_first_epoch_changed(
 def test_what_has_no_state_is_told(new: New) -> None:
     with pytest.raises(TrialError, match=r"handed data, a list, which has no state_dict; leave it out"):
         next(new().epochs(data=[]))
+
+
+@pytest.mark.parametrize("steps", [0, -1, 2.5, math.inf, math.nan, None])
+def test_what_is_no_number_of_steps_is_refused(new: New, steps: Any) -> None:
+    """Lightning's own number of batches is infinite until it has the data; a batch larger than the data gives none."""
+    trial = new(rates=[0.1] * STEPS * EPOCHS)
+    with pytest.raises(TrialError, match=rf"{steps}.* no number.*; "):
+        trial.scheduler(optimizer_of(trial), steps)
 
 
 @pytest.mark.parametrize("handed", [(), ("model",), ("optimizer",), ("model", "optimizer")])

@@ -150,6 +150,15 @@ class ProblemParams(BaseModel):
         return fixed is None if resample is None else resample
 
 
+def _words(args: Any) -> Any:
+    """Arguments by name, or the words of a command line as they stand."""
+    if isinstance(args, dict):
+        return args
+    if not isinstance(args, list) or not all(type(word) in (str, int, float) for word in args):
+        raise mistake("are neither named nor a list of words", "write {width: 32, amp: true}, or [--width, 32, --amp]")
+    return [str(word) for word in args]
+
+
 class Script(BaseModel):
     """``script``: a training script of your own, under `inputs/`; each run is a process of it."""
 
@@ -157,8 +166,8 @@ class Script(BaseModel):
 
     path: Annotated[str, AfterValidator(_is_below)]
     """The script, under `inputs/`: one that ends in `.py` is started by this Python, any other by itself."""
-    args: dict[str, Any] = Field(default_factory=dict)
-    """What is handed over on its command line, as `--key value`; `true` as `--key` alone."""
+    args: Annotated[dict[str, Any] | list[str], BeforeValidator(_words)] = Field(default_factory=dict)
+    """What is handed over on its command line, as `--key value`, `true` as `--key` alone; or its words, as a list."""
     inputs: list[Annotated[str, AfterValidator(_is_below)]] = Field(default_factory=list)
     """Files and folders under `inputs/` that it reads: a run is another one where they have changed."""
     launcher: Annotated[list[str] | None, BeforeValidator(as_list)] = None
@@ -255,8 +264,9 @@ class ScriptParams(ProblemParams):
         script = _by_path(entry["script"])
         if not isinstance(script, dict):
             return entry
-        data = Component("script", {**script, "resample": entry.get("resample", False)})
-        return {**entry, "script": script, "dataset": data, "model": Component(str(script.get("path")), script.get("args", {}))}
+        data, args = Component("script", {**script, "resample": entry.get("resample", False)}), script.get("args", {})
+        model = Component(str(script.get("path")), args if isinstance(args, dict) else {"args": args})
+        return {**entry, "script": script, "dataset": data, "model": model}
 
 
 def problem_params(value: Any, info: ValidationInfo) -> ProblemParams:

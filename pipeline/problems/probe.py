@@ -12,7 +12,7 @@ from typing import Any
 from pipeline.config.files import STATE, json_file, store_root, write_files
 from pipeline.config.problem_params import ScriptParams
 from pipeline.problems.process import Line, lines_of
-from pipeline.problems.scripts import INPUTS, Made, ScriptError, digests, placed, texts_in, told_optimizer
+from pipeline.problems.scripts import INPUTS, Made, ScriptError, digests, placed, refuse_deaf, texts_in, told_optimizer
 
 NEEDED = ("train_loss", "validation_loss")
 AT = 0.9
@@ -44,6 +44,8 @@ class Probe:
     """Files under ``inputs/`` that it read, and that no run follows from."""
     lost: tuple[str, ...] = ()
     """What has a state that ``trial.epochs`` was not handed."""
+    written: tuple[str, ...] = ()
+    """What it wrote there."""
 
     def __str__(self) -> str:
         """One line."""
@@ -59,6 +61,8 @@ def probe(name: str, params: ScriptParams, device: str) -> Probe:
     """Start the script, let it make a few steps, and end it. What is wrong with it is told here, by a placed line."""
     script, begun = params.script, time.time()
     parts, lr = digests(name, script), float(params.optimizer.args["lr"])
+    refuse_deaf(name, script, parts)
+    known = _beside(script.path)
     asked: dict[str, Any] = {
         "problem": name, "label": "", "number": 0, "seed": 0, "split": 0, "epochs": params.epochs, "lr": AT * lr,
         "device": device, "search": False, "args": script.args, "probe": True,
@@ -93,8 +97,11 @@ def probe(name: str, params: ScriptParams, device: str) -> Probe:
         tuple(start.get("shares", ())),
         times.get("others", {}),
     )
-    unnamed = tuple(_unnamed(start.get("opened", ()), parts))
-    found = Probe(script.path, made, _seconds(times, begun, made), params.epochs, unnamed, tuple(times.get("lost", ())))
+    beside = _beside(script.path)
+    written = tuple(sorted(place for place in beside if place not in known or _has_changed(beside[place], begun)))
+    unnamed = tuple(place for place in _unnamed(start.get("opened", ()), parts) if place not in written)
+    lost = tuple(times.get("lost", ()))
+    found = Probe(script.path, made, _seconds(times, begun, made), params.epochs, unnamed, lost, written)
     write_files([(_place(name), json_file(vars(found.seconds)))])
     return found
 
@@ -109,6 +116,18 @@ def _unnamed(opened: Sequence[str], parts: Mapping[str, str]) -> list[str]:
         if own.parts and not is_known and "__pycache__" not in own.parts:
             found.add(own.as_posix())
     return sorted(found)
+
+
+def _beside(script: str) -> dict[str, Path]:
+    """What lies where a script does, and in the folders above it up to ``inputs/``, by its name there."""
+    near = (place for folder in Path(script).parents for place in (INPUTS / folder).iterdir())
+    return {place.relative_to(INPUTS).as_posix(): place for place in near if place.name != "__pycache__"}
+
+
+def _has_changed(place: Path, begun: float) -> bool:
+    """Whether it is a file that was written since then, or a folder of one: that of a folder's own hangs on Python's cache."""
+    files = (file for file in (place, *(place.iterdir() if place.is_dir() else ())) if file.is_file())
+    return any(file.stat().st_mtime > begun for file in files)
 
 
 def _mentioned(parts: Iterable[str]) -> Iterator[Path]:

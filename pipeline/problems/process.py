@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,10 @@ OUTPUT_KEPT = 2**16
 """Bytes of a script's output, the last, that are kept."""
 LAST_WORDS = 3
 """Lines of its output that an error tells."""
+CONTROL = re.compile(r"\x1b\[[\d;?]*[A-Za-z]")
+"""What moves or colours a terminal."""
+BAR = re.compile(r"\d%\|.*\||━|\[\d+:\d\d(?:<[\d:?]+)?, .*\S/\S")
+"""A progress bar, of tqdm or rich: it is drawn once more behind the error that ends a script."""
 SETTLED = {"OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
 """Environment that numbers may hang on, the same however many runs train side by side, unless the user's says otherwise."""
 AGAIN = "what is finished is kept, and the next `dvc repro` tries this run again"
@@ -140,7 +144,10 @@ def command(script: Script) -> list[str]:
     return [*tied, *(script.launcher or usual), script.module or str(path), *_arguments(script.args)]
 
 
-def _arguments(args: Mapping[str, Any]) -> Iterator[str]:
+def _arguments(args: Mapping[str, Any] | Sequence[Any]) -> Iterator[str]:
+    if not isinstance(args, Mapping):
+        yield from map(str, args)
+        return
     for key, value in args.items():
         if value is not False and value is not None:
             yield f"--{key}"
@@ -177,7 +184,7 @@ def _wrong_use(told: list[Line]) -> tuple[str, str]:
 
 
 REMEDIES = tuple(
-    (re.compile(rf"{words}[^\n]*\s*$"), right)
+    (re.compile(words), right)
     for words, right in (
         (
             r"FileNotFoundError: .*: '(?!/)",
@@ -187,9 +194,19 @@ REMEDIES = tuple(
             "AttributeError: 'Scheduler' object has no attribute 'step_",
             "call scheduler.step() once behind every optimizer.step() instead, and nothing at the end of an epoch",
         ),
+        (
+            "error: (?:the following arguments are required|unrecognized arguments|argument )",
+            "its command line is script.args: {width: 32, amp: true}, or a list of words as they stand, [--width, 32, --amp]",
+        ),
     )
 )
 """What would help, where a script's last line is of such words, which do not say it."""
+
+
+def _words(text: str) -> list[str]:
+    """The lines that a script printed, progress bars and blank ones apart."""
+    lines = (" ".join(CONTROL.sub("", line).split()) for line in text.splitlines())
+    return [line for line in lines if line and not BAR.search(line)]
 
 
 def _failure(script: Script, told: list[Line], code: int, budget: int, text: str) -> tuple[str, str, bool]:
@@ -212,7 +229,8 @@ def _failure(script: Script, told: list[Line], code: int, budget: int, text: str
 def _mending(script: Script, text: str) -> str:
     """What helps a script that failed by itself."""
     if "attempted relative import with no known parent package" not in text:
-        return next((right for words, right in REMEDIES if words.search(text)), "mend what its last words say")
+        said = "".join(_words(text)[-1:])
+        return next((right for words, right in REMEDIES if words.search(said)), "mend what its last words say")
     module = ".".join(Path(script.path).with_suffix("").parts)
     package, _, inside = module.partition(".")
     if not inside:
@@ -243,14 +261,14 @@ OUTSIDE = re.compile(
 
 
 def _is_from_outside(code: int, text: str) -> bool:
-    return bool(_signal(code) or OUTSIDE.search("\n".join(text.splitlines()[-LAST_WORDS:])))
+    return bool(_signal(code) or OUTSIDE.search("\n".join(_words(text)[-LAST_WORDS:])))
 
 
 def _about(
     problem: str, script: Script, asked: Mapping[str, Any], folder: Path, text: str, last_words: int, wrong: str, right: str
 ) -> str:
     """One line: where it stands in params.yaml, which run it is, what is wrong, and the last it said; all of that is kept."""
-    words = [line for line in (" ".join(each.split()) for each in text.splitlines()) if line]
+    words = _words(text)
     kept = folder.parents[1] / "failed" / f"{folder.name}.txt"
     kept.parent.mkdir(exist_ok=True)
     kept.write_text(text, "utf-8")

@@ -2,7 +2,8 @@
 
 import ast
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -291,6 +292,27 @@ def _imports(file: Path) -> Iterator[str]:
             module = "." * node.level + (node.module or "")
             yield module
             yield from (f"{(module.rstrip('.') and module + '.') or module}{alias.name}" for alias in node.names)
+
+
+ASKS = re.compile(rb"pipeline\.trial|pipeline import trial|PIPELINE_TRIAL")
+"""What a script in Python holds, or a module of its own, that asks which run it is to do."""
+
+
+def refuse_deaf(problem: str, script: Script, parts: Iterable[str]) -> None:
+    """Raise where nothing in a script asks for its run, or ends it: it would train to the end before anybody told."""
+    if not script.path.endswith(".py"):
+        return
+    places = [INPUTS / part for part in parts]
+    files = (file for place in places for file in (place, *place.rglob("*.py")) if file.suffix == ".py" and file.is_file())
+    text = b"\n".join(file.read_bytes() for file in files)
+    neither = "neither it nor a module of its own has"
+    right = "if another file does, name it in script.inputs"
+    if not ASKS.search(text):
+        wrong = f"does not ask which run it is to do: {neither} `from pipeline.trial import trial`"
+        raise ScriptError(placed(problem, script, wrong, f"let it take its rates from there (docs/own-training.md); {right}"))
+    if b"finish" not in text:
+        wrong = f"never ends its run: {neither} `trial.finish(…)`"
+        raise ScriptError(placed(problem, script, wrong, f"call it once, behind the last epoch; {right}"))
 
 
 def texts_in(file: Path) -> Iterator[str]:

@@ -91,6 +91,25 @@ def nothing_holds(problem: Problem, history: History) -> str:
     return f"{told} (a loss is not finite, or the training loss ends above where it began); lower optimizer.lr"
 
 
+MOST = 0.75
+"""Share of the runs in which one curve has to do what no curve of its kind should, to be told."""
+
+
+def validation_rises(problem: Problem, history: History) -> str:
+    """That what a script tells as its validation loss rises as its training goes well, as an accuracy does; mostly nothing."""
+    if problem.has_samples:  # then it is a loss
+        return ""
+    curves = history.curves
+    rise = (curves.train_loss[-1] < curves.train_loss[0]) & (curves.validation_loss[-1] > curves.validation_loss[0])
+    if rise.mean() <= MOST:
+        return ""
+    return (
+        f"in {rise.sum()} of {len(rise)} runs validation_loss ends higher than it began, while train_loss falls, and the "
+        "lowest is taken for the best; is it an accuracy, report that as validation_metric and a loss beside it, if need be "
+        "1 - accuracy; is it a loss, these runs overfit: train for fewer epochs, or write `report: {at: best}`"
+    )
+
+
 def absent_classes(problem: Problem, seeds: int) -> Iterator[str]:
     """What the headline metric makes of classes that the validation or the test part of some seed lacks; a line each."""
     data = problem.data

@@ -68,6 +68,11 @@ def _probed(params: Params, problem_name: str, problem: ScriptParams, say: Tell)
             f"warning: a run of {found.path} that is killed begins anew, unless it keeps itself: trial.epochs is not handed "
             f"{few(found.lost)}; hand over all that has a state, trial.epochs(model=model, optimizer=optimizer, …)"
         )
+    if found.written:
+        say(
+            f"warning: {found.path} writes {few(found.written)} under inputs/, where one run overwrites another's, and DVC "
+            "sees a change; let it write into trial.folder, or by a plain name: each run works in a folder of its own"
+        )
     if problem.resample and problem.script.overlap is None:
         say(
             f"what the splits of two seeds have in common is not known and taken as nothing; if {found.path} draws them from "

@@ -1,5 +1,7 @@
 """Stage ``train@P``: train every scheduler as written in params.yaml, for every seed (variant ``default``)."""
 
+from itertools import chain
+
 from pipeline import cli
 from pipeline.catalogue import CATALOGUE
 from pipeline.config import terminal
@@ -10,7 +12,14 @@ from pipeline.engine.device import find_device
 from pipeline.problems.loading import load_problem
 from pipeline.problems.problem import Problem
 from pipeline.runs.executor import executor
-from pipeline.runs.inspection import absent_classes, inspect, larger_than_the_whole, nothing_holds, seeds_change_nothing
+from pipeline.runs.inspection import (
+    absent_classes,
+    inspect,
+    larger_than_the_whole,
+    nothing_holds,
+    seeds_change_nothing,
+    validation_rises,
+)
 from pipeline.runs.results import findings_file
 from pipeline.runs.traps import Finding, findings
 from pipeline.runs.wanted import as_written
@@ -30,9 +39,8 @@ def main(problem_name: str) -> None:
         runs = as_written(problem, params.seed_range.least, params.report.at)
         beside = {"findings.json": findings_file(problem_name, [finding.as_dict() for finding in found])}
         history = record(problem, "train", runs, device, workers, shown, lambda: beside)
-        if warning := nothing_holds(problem, history):
-            terminal.tell(f"train@{problem_name}: warning: {warning}")
-        for warning in seeds_change_nothing(problem, history):
+        odd = filter(None, (nothing_holds(problem, history), validation_rises(problem, history)))
+        for warning in chain(odd, seeds_change_nothing(problem, history)):
             terminal.tell(f"train@{problem_name}: warning: {warning}")
 
 

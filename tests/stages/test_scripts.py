@@ -74,6 +74,11 @@ sweep: {points: 2, budgets: [50%]}
 report: {every: 1, baseline: ConstantLR}
 """
 STAGES = (train, tune, confirm, sweep)
+BARS = (
+    r"\r 17%|#7  | 8/48 [00:02<00:11,  3.48it/s]\n\x1b[A\n 0%|   | 0/4 [00:00<?, ?it/s]\n"
+    r"8it [01:02, 3.48s/it]\n1/3 ━━ 0:00:01\n"
+)
+"""As tqdm and rich draw them once more where a script ends in their midst."""
 
 
 class Study:
@@ -207,6 +212,19 @@ def test_what_a_script_reads_and_nobody_named_is_told(study: Study, capsys: pyte
     assert "train.py reads late.py, more.json, and a change" in capsys.readouterr().err
 
 
+def test_what_a_script_writes_under_inputs_is_told(study: Study, capsys: pytest.CaptureFixture[str]) -> None:
+    """Runs would overwrite each other's. It is no input, whatever texts the script has, and told each time it is written."""
+    (study.folder / "inputs/package").mkdir()
+    (study.folder / "inputs/package/__init__.py").write_text("", "utf-8")
+    written = "(out := Path(__file__).parent / 'out').mkdir(exist_ok=True); (out / 'w.pt').write_text('1')"
+    study.write(here=f"import package; {written}")
+    for _ in range(2):
+        study.run()
+        told = capsys.readouterr().err
+        assert "warning: train.py writes out under inputs/, where one run overwrites another's" in told
+        assert "train.py reads" not in told
+
+
 @pytest.mark.parametrize(
     ("beside", "words"),
     [
@@ -219,10 +237,19 @@ def test_what_a_script_reads_and_nobody_named_is_told(study: Study, capsys: pyte
             "class Scheduler: pass\nScheduler().step_update(1)",
             "ended with .* no attribute 'step_update' .*; call scheduler.step.. once behind every optimizer.step",
         ),
+        (
+            "import argparse\nparser = argparse.ArgumentParser()\nparser.add_argument('data')\nparser.parse_args([])",
+            r"ended with exit code 2 .* arguments are required: data .*; its command line is script.args: .* a list of words",
+        ),
         ("os.kill(os.getpid(), 9)", r"was killed \(SIGKILL\) in epoch 1; it printed nothing"),
         ("sys.exit()", r"ended after figures of 0 of 3 epochs, and without trial.finish"),
+        ("# endless", r"never ends its run: neither it .* has `trial.finish\(…\)`.*; call it once, behind the last epoch"),
         ("tell(epoch=1, train_loss=1.0)", "tells no validation_loss of an epoch"),
         ("print('x' * 10**7)\nprint('the end')\nsys.exit(3)", "ended with exit code 3 in epoch 1; its last words: .*the end"),
+        (
+            f"print('No such table\\n{BARS}')\nsys.exit(3)",
+            r"ended with exit code 3 in epoch 1; its last words: No such table \(",
+        ),
         ("time.sleep(60)", "was ended after 0.5 seconds without a step or a figure"),
         ("tell(epoch=1, train_loss=1, validation_loss=1)  # untold", "tells nobody how many steps an epoch has"),
         (
@@ -234,10 +261,27 @@ def test_what_a_script_reads_and_nobody_named_is_told(study: Study, capsys: pyte
 def test_what_is_wrong_with_a_script_is_told_before_anything_is_spent(study: Study, beside: str, words: str) -> None:
     params = PARAMS.replace("timeout: 20", "timeout: 0.5") if "sleep" in beside else PARAMS
     study.write(params.replace("steps_per_epoch: 2, ", "") if "# untold" in beside else params, beside)
+    if "# endless" in beside:
+        script = study.folder / "inputs/train.py"
+        script.write_text(script.read_text("utf-8").replace('tell(finish={"test_loss": loss})', ""), "utf-8")
     line = failure(study)
     assert re.match(r"params.yaml:6:13: problems.toy.script: .*" + words, line), line
     assert len(line) < 1500
     assert not list((study.folder / "results").rglob("*"))
+
+
+def test_a_script_that_asks_for_no_run_is_told_before_it_trains(study: Study) -> None:
+    """It would train as it always did, perhaps for days; a module that asks may be in a folder that is named."""
+    mute = "import runpy\nrunpy.run_module('package.train', run_name='__main__')\n"
+    (study.folder / "inputs/start.py").write_text(mute, "utf-8")
+    study.write(PARAMS.replace("train.py", "start.py"))
+    assert "does not ask which run it is to do" in failure(study)
+    assert not (study.folder / "noted.txt").read_text("utf-8")
+    package = study.folder / "inputs/package"
+    package.mkdir()
+    shutil.copy(study.folder / "inputs/train.py", package)
+    study.write(PARAMS.replace("train.py", "start.py").replace("[table.csv]", "[package]"))
+    assert study.run() == {"": 1}
 
 
 def test_a_script_that_is_a_part_of_a_package_is_told_how_it_can_be_one(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -336,6 +380,20 @@ def test_that_all_runs_diverged_is_told_behind_the_first(study: Study, capsys: p
     assert "report a train_loss that falls as the training goes well" in said
 
 
+def test_an_accuracy_that_is_told_as_a_loss_is_doubted_behind_the_first_runs(
+    study: Study, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The worst configuration would be recommended."""
+    study.run(train)
+    assert "validation_loss ends" not in capsys.readouterr().err
+    told = SCRIPT.replace("validation_loss=loss + noise", "validation_loss=1 - loss")
+    (study.folder / "inputs/train.py").write_text(told, "utf-8")
+    study.run(train)
+    said = capsys.readouterr().err
+    assert "train@toy: warning: in 8 of 8 runs validation_loss ends higher than it began, while train_loss falls" in said
+    assert "is it an accuracy, report that as validation_metric" in said
+
+
 def test_one_configurations_failure_costs_no_other_run(study: Study, caplog: pytest.LogCaptureFixture) -> None:
     """One dies, one tells of nothing that is finite; where all die the stage ends with a line, after three."""
     bad = "if asked['label'] == 'StepLR' and asked['number'] == 1:\n    sys.exit('out of luck')\n"
@@ -362,6 +420,7 @@ def test_one_configurations_failure_costs_no_other_run(study: Study, caplog: pyt
         ("sys.exit(137)", r"was killed \(SIGKILL\) in epoch 1"),
         ("raise OSError(28, 'No space left on device')", "ended with exit code 1 in epoch 1; .*OSError: "),
         ("raise RuntimeError('CUDA out of memory. Tried to allocate 2 GiB')", "ended with exit code 1 in epoch 1; .*memory"),
+        (f"print('CUDA out of memory.\\n{BARS}')\n    sys.exit(1)", "ended with exit code 1 in epoch 1; .*memory"),
     ],
 )
 def test_what_failed_for_a_reason_outside_the_run_is_tried_again(study: Study, end: str, words: str) -> None:
@@ -409,6 +468,11 @@ def refused(study: Study, changes: Sequence[tuple[str, str]]) -> str:
         ("path: train.py", f"path: {'x' * 256}.py", "problems.toy.script.path: has a name of more than 255 bytes"),
         ("inputs: [table.csv]", "inputs: [images]", "problems.toy.script.inputs: is not there: inputs/images"),
         ("    epochs: 3", "    epochs: 3\n    batch_size: 3", "problems.toy.batch_size: is settled by the script"),
+        (
+            "args: {width: 8, deep: true, sizes: [1, 2]}",
+            "args: [--deep, true]",
+            "script.args: are neither named nor a list",
+        ),
         ("timeout: 20", "time: 20", "problems.toy.script.time: is not known here"),
         (
             "timeout: 20",
@@ -447,6 +511,9 @@ def test_arguments_and_environment_are_what_a_script_expects(study: Study) -> No
     assert (threads, table) == (os.environ.get("OMP_NUM_THREADS", "1"), "1\n")
     assert not (study.folder / "best.pt").exists()
     assert not (study.folder / "inputs/best.pt").exists()
+    study.write(PARAMS.replace("args: {width: 8, deep: true, sizes: [1, 2]}", "args: [images, -b, 64, width=0.5]"))
+    study.run()
+    assert json.loads((study.folder / "noted.txt.json").read_text("utf-8"))[0] == ["images", "-b", "64", "width=0.5"]
 
 
 def test_a_killed_stage_takes_its_script_along_and_a_run_that_ended_is_not_begun_again(study: Study) -> None:
