@@ -25,6 +25,7 @@ from tests.repeated import by_chance, repeated
 from tests.statistics.nested import Floats
 from tests.statistics.nested import losses as losses_of
 
+pytestmark = pytest.mark.usefixtures("few_draws")
 NAN = float("nan")
 Losses = dict[tuple[str, str], Sequence[float | tuple[float, ...]]]
 MakeRuns = Callable[[Losses], pd.DataFrame]
@@ -272,7 +273,6 @@ def test_the_other_metrics_have_their_differences_to_the_baseline(make_runs: Mak
     assert row["like_these_high"] - row["difference"] == pytest.approx(wider * half)
 
 
-@pytest.mark.usefixtures("few_draws")
 def test_what_was_raced_is_judged_at_its_look_and_nothing_else_is() -> None:
     of = losses_of(np.random.default_rng(1), 3, 15, effects=[0, 0.6, -0.6])
     runs, plan, overlap = frame(of), Plan(6, 40), Overlap(0.2, 0.2)
@@ -298,7 +298,6 @@ def test_what_was_raced_is_judged_at_its_look_and_nothing_else_is() -> None:
     pd.testing.assert_frame_equal(compare(written, "S00", overlap, 0.01, plan=plan), compare(written, "S00", overlap, 0.01))
 
 
-@pytest.mark.usefixtures("few_draws")
 @repeated(8, 30)
 def test_equals_that_were_raced_raise_a_false_alarm_in_one_of_twenty_studies(times: int) -> None:
     """From the first look to the table: verdicts, intervals and bounds, wherever the race ended."""
@@ -338,7 +337,6 @@ def test_tuning_gain_is_paired_and_needs_both_variants(make_runs: MakeRuns) -> N
     assert tuning_gain(runs[runs["variant"] == "default"]).empty
 
 
-@pytest.mark.usefixtures("few_draws")
 @settings(max_examples=10)
 @given(losses)
 def test_what_is_better_one_way_is_worse_the_other(pairs: list[tuple[float, float]]) -> None:
@@ -350,7 +348,6 @@ def test_what_is_better_one_way_is_worse_the_other(pairs: list[tuple[float, floa
     assert (back["difference"], back["difference_low"]) == (-there["difference"], -there["difference_high"])
 
 
-@pytest.mark.usefixtures("few_draws")
 @settings(max_examples=8)
 @given(losses, st.integers(-20, 20))
 def test_scales_change_no_verdict(pairs: list[tuple[float, float]], power: int) -> None:
