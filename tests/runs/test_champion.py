@@ -373,6 +373,7 @@ def loaded(problem: str) -> Any:
     return mlflow.pyfunc.load_model(f"models:/{problem}@champion")
 
 
+@pytest.mark.usefixtures("told_here")
 def test_a_server_that_is_not_there_costs_one_warning(
     repository: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
