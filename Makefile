@@ -12,7 +12,8 @@
 
 PYTHON ?= python3
 WORKERS ?= auto
-PYTEST = OMP_NUM_THREADS=1 python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+# Bytecode is kept, also where the environment says otherwise: many processes would compile all modules anew.
+PYTEST = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 MLFLOW_PORT ?= 5000
 OPTUNA_PORT ?= 8080
 export PATH := $(CURDIR)/.venv/bin:$(PATH)

@@ -18,6 +18,7 @@ from pipeline.problems.losses import losses
 from pipeline.problems.metrics import metrics
 from pipeline.problems.models import models
 from pipeline.problems.optimizers import optimizers
+from pipeline.runs.executor import Here
 from pipeline.schedulers.registry import schedulers
 from pipeline.statistics import comparison
 from pipeline.tracking import trackers
@@ -26,10 +27,11 @@ from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).parent.parent
 LONGEST = (
-    "test_repro.py", "test_cluster.py", "test_mirror.py", "test_own_training.py", "test_twin.py", "test_report.py",
-    "test_mend.py", "test_trackers.py", "test_program.py", "test_stackable.py", "test_scripts.py", "test_beginning.py",
-    "test_components.py", "test_edits.py", "test_resume.py", "test_champion.py", "test_translate.py",
-    "test_custom_module.py", "test_tune.py", "test_docs.py", "test_comparison.py", "test_forecast.py",
+    "test_script.py", "test_report.py", "test_stackable.py", "test_twin.py", "test_beginning.py", "test_edits.py",
+    "test_repro.py", "test_cluster.py", "test_own_training.py", "test_study.py", "test_trackers.py", "test_scripts.py",
+    "test_translate.py", "test_optuna_tracker.py", "test_averaging.py", "test_docs.py", "test_cli.py", "test_program.py",
+    "test_one_configuration.py", "test_compare.py", "test_tables.py", "test_space.py", "test_page.py", "test_champion.py",
+    "test_resume.py", "test_tune.py", "test_custom_module.py", "test_train.py", "test_mend.py", "test_components.py",
 )  # fmt: skip
 # As pyproject.toml has it for the tests themselves; what is said inside MLflow and inside DVC is let pass.
 WARNINGS_IN_PROCESSES = (
@@ -37,7 +39,12 @@ WARNINGS_IN_PROCESSES = (
     ",ignore:_NoneStep.value will soon raise:DeprecationWarning"
 )
 settings.register_profile(
-    "repeatable", derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    "repeatable",
+    max_examples=40,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("repeatable")
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # in a shell's background job, and so in all that the tests begin
@@ -105,6 +112,13 @@ def patient() -> Iterator[None]:
         patch.setattr(trackers, "PATIENCE", PATIENCE)
         patch.setattr(trackers, "PATIENCE_KILLED", PATIENCE)
         yield
+
+
+@pytest.fixture
+def told_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trackers are told in this process: one of their own takes seconds to begin."""
+    monkeypatch.setattr(trackers, "Processes", lambda count: Here())
+    monkeypatch.setattr(trackers, "_trackers", {})
 
 
 @pytest.fixture(autouse=True, scope="session")

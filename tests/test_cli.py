@@ -133,25 +133,30 @@ def test_a_mistake_ends_the_process_and_leaves_the_last_data(repository: Path) -
     assert [(path.name, path.read_bytes()) for path in (repository / "data").iterdir()] == [("synthetic.parquet", b"earlier")]
 
 
+ENDINGS = [
+    ("well", 0, ""),
+    ("refused", 1, "no"),
+    ("broken", 1, "ZeroDivisionError"),
+    ("lost", 1, "stage@lost: a process that helped is gone, "),
+    ("interrupted", 130, "stage: interrupted; "),
+    ("terminated", 143, "stage: terminated; "),
+    ("full", 1, "stage@full: results/runs.parquet: No space left on device; make room on that disk, then call it again: "),
+    (
+        "large",
+        1,
+        "stage@large: results/runs.parquet: File too large; allow larger files (`ulimit -f`), then call it again: ",
+    ),
+    ("memory", 1, "stage@memory: the machine is short of memory ([enforce fail] DefaultCPUAllocator: can't allocate"),
+    ("threads", 1, "stage@threads: the machine is short of processes or threads (can't start new thread); end other"),
+    ("own words", 1, "enough"),
+]
+AT_ONCE = ("well", "broken", "terminated", "full")
+"""Each is a process of its own: the others are tried by `make test-slow`."""
+
+
 @pytest.mark.parametrize(
     ("word", "code", "error"),
-    [
-        ("well", 0, ""),
-        ("refused", 1, "no"),
-        ("broken", 1, "ZeroDivisionError"),
-        ("lost", 1, "stage@lost: a process that helped is gone, "),
-        ("interrupted", 130, "stage: interrupted; "),
-        ("terminated", 143, "stage: terminated; "),
-        ("full", 1, "stage@full: results/runs.parquet: No space left on device; make room on that disk, then call it again: "),
-        (
-            "large",
-            1,
-            "stage@large: results/runs.parquet: File too large; allow larger files (`ulimit -f`), then call it again: ",
-        ),
-        ("memory", 1, "stage@memory: the machine is short of memory ([enforce fail] DefaultCPUAllocator: can't allocate"),
-        ("threads", 1, "stage@threads: the machine is short of processes or threads (can't start new thread); end other"),
-        ("own words", 1, "enough"),
-    ],
+    [pytest.param(*each, marks=[] if each[0] in AT_ONCE else [pytest.mark.slow]) for each in ENDINGS],
 )
 def test_a_command_ends_at_once_and_loses_nothing(word: str, code: int, error: str, repository: Path) -> None:
     command = [sys.executable, "-c", ENDING, word]
@@ -213,11 +218,13 @@ def test_a_second_process_waits_and_then_does_its_work(start: Start) -> None:
     assert second.returncode == 0
 
 
+@pytest.mark.slow
 def test_stages_of_other_problems_do_not_wait(start: Start) -> None:
     first, second = start("p"), start("q")
     assert says(first) == says(second) == "in"
 
 
+@pytest.mark.slow
 def test_a_killed_process_lets_go_of_the_lock(start: Start) -> None:
     first = start("p")
     assert says(first) == "in"

@@ -66,7 +66,7 @@ def cut_off(share: float) -> None:
         path.write_text(text[: int(share * len(text))], encoding="utf-8")
 
 
-@pytest.mark.parametrize("share", [0, 0.5])
+@pytest.mark.parametrize("share", [pytest.param(0, marks=pytest.mark.slow), 0.5])
 def test_what_was_cut_off_is_set_aside_and_the_next_run_works(clone: Path, share: float) -> None:
     """The half that a killed DVC wrote; where that is whole by chance, DVC can read it."""
     cut_off(share)
@@ -88,6 +88,7 @@ def test_wherever_it_was_cut_off_dvc_can_read_what_is_left(clone: Path, share: f
     assert Lockfile(Repo(), "dvc.lock").load().get("stages", {}).keys() <= {"copy"}
 
 
+@pytest.mark.slow
 def test_bytecode_that_a_full_disk_cut_off_is_made_anew(clone: Path) -> None:
     """Python itself says only that its marshal data are too short, at every import."""
     module = clone / "pipeline/stage.py"
@@ -109,9 +110,8 @@ def held_by(pid: int) -> None:
     RWLOCK.write_text(json.dumps({"read": {given: [holder]}, "write": {made: holder}}), encoding="utf-8")
 
 
-def test_what_a_killed_dvc_held_is_free_again_and_one_at_work_is_waited_for(
-    clone: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.slow
+def test_what_a_killed_dvc_held_is_free_again(clone: Path) -> None:
     """Its number is that of a zombie, where nobody buries processes, or of somebody else, after a restart."""
     Path("given").write_text("2", encoding="utf-8")
     with subprocess.Popen(["sleep", "3600"]) as other:
@@ -125,6 +125,9 @@ def test_what_a_killed_dvc_held_is_free_again_and_one_at_work_is_waited_for(
         held_by(other.pid)
         assert repro().returncode == 0
         assert Path("made").read_text("utf-8") == "3"
+
+
+def test_a_dvc_that_holds_something_is_waited_for(clone: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)", "dvc"]) as dvc:
         held_by(dvc.pid)
         with ThreadPoolExecutor(1) as pool:

@@ -21,9 +21,11 @@ from pipeline.analysis.statistics import (
 )
 from pipeline.statistics.comparison import against, best
 from pipeline.statistics.sequential import Plan, looks
+from tests.repeated import by_chance, repeated
 from tests.statistics.nested import Floats
 from tests.statistics.nested import losses as losses_of
 
+pytestmark = pytest.mark.usefixtures("few_draws")
 NAN = float("nan")
 Losses = dict[tuple[str, str], Sequence[float | tuple[float, ...]]]
 MakeRuns = Callable[[Losses], pd.DataFrame]
@@ -144,6 +146,7 @@ def test_a_diverged_run_with_a_finite_loss_stays_out_of_the_means(make_runs: Mak
     assert compare(runs, "A").loc[0, "validation_loss"] == pytest.approx(0.3)
 
 
+@settings(max_examples=6)
 @given(st.permutations([0.1, 0.2, 0.3, 0.4]))
 def test_test_figures_enter_no_rank(test_losses: list[float]) -> None:
     frame = pd.DataFrame({"scheduler": list("ABCD"), "variant": "default", "seed": 0, "stream": 1, "diverged": False})
@@ -295,10 +298,10 @@ def test_what_was_raced_is_judged_at_its_look_and_nothing_else_is() -> None:
     pd.testing.assert_frame_equal(compare(written, "S00", overlap, 0.01, plan=plan), compare(written, "S00", overlap, 0.01))
 
 
-@pytest.mark.usefixtures("few_draws")
-def test_equals_that_were_raced_raise_a_false_alarm_in_one_of_twenty_studies() -> None:
+@repeated(8, 30)
+def test_equals_that_were_raced_raise_a_false_alarm_in_one_of_twenty_studies(times: int) -> None:
     """From the first look to the table: verdicts, intervals and bounds, wherever the race ended."""
-    rng, plan, times, overlap = np.random.default_rng(7), Plan(4, 12), 30, Overlap(0.2, 0.2)
+    rng, plan, overlap = np.random.default_rng(7), Plan(4, 12), Overlap(0.2, 0.2)
     alarms = missed = 0
     for _ in range(times):
         of = losses_of(rng, 3, 12, 0.3, overlap=0)
@@ -307,7 +310,7 @@ def test_equals_that_were_raced_raise_a_false_alarm_in_one_of_twenty_studies() -
         table = compare(frame(so_far), "S00", overlap, 0.02, plan=plan)
         alarms += bool(table["verdict"].isin(["better", "worse"]).any())
         missed += not table["in_set"].all()
-    allowed = 0.05 * times + 2 * np.sqrt(0.05 * 0.95 * times)
+    allowed = times * (0.05 + by_chance(0.05, times))
     assert alarms <= allowed
     assert missed <= 3 * allowed  # each of the three is in the set with 95%
 
@@ -334,8 +337,7 @@ def test_tuning_gain_is_paired_and_needs_both_variants(make_runs: MakeRuns) -> N
     assert tuning_gain(runs[runs["variant"] == "default"]).empty
 
 
-@pytest.mark.usefixtures("few_draws")
-@settings(max_examples=30)
+@settings(max_examples=10)
 @given(losses)
 def test_what_is_better_one_way_is_worse_the_other(pairs: list[tuple[float, float]]) -> None:
     runs = two([a for a, _ in pairs], [b for _, b in pairs])
@@ -346,8 +348,7 @@ def test_what_is_better_one_way_is_worse_the_other(pairs: list[tuple[float, floa
     assert (back["difference"], back["difference_low"]) == (-there["difference"], -there["difference_high"])
 
 
-@pytest.mark.usefixtures("few_draws")
-@settings(max_examples=20)
+@settings(max_examples=8)
 @given(losses, st.integers(-20, 20))
 def test_scales_change_no_verdict(pairs: list[tuple[float, float]], power: int) -> None:
     a, b = np.array(pairs).T

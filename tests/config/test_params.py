@@ -565,19 +565,19 @@ YAMLISH = st.lists(
 ).map("".join)  # fmt: skip
 
 
-@settings(max_examples=60)
+@settings(max_examples=20)
 @given(st.one_of(st.text(max_size=60), YAMLISH))
 def test_any_text(tmp_path: Path, text: str) -> None:
     survives(tmp_path / "params.yaml", text)
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(st.binary(max_size=40))
 def test_any_bytes(tmp_path: Path, content: bytes) -> None:
     survives(tmp_path / "params.yaml", content)
 
 
-@settings(max_examples=60)
+@settings(max_examples=20)
 @given(st.integers(0, len(DEFAULT)), st.integers(0, 30), YAMLISH)
 def test_any_cut_and_paste_in_the_default_file(tmp_path: Path, at: int, cut: int, paste: str) -> None:
     survives(tmp_path / "params.yaml", DEFAULT[:at] + paste + DEFAULT[at + cut :])
@@ -597,7 +597,7 @@ STRANGE = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=60)
+@settings(max_examples=20)
 @given(st.integers(0, len(VALUES) - 1), STRANGE)
 def test_any_value_in_place_of_any_value(tmp_path: Path, which: int, value: str) -> None:
     spans = [match.span() for match in re.finditer(r"(?<=: )[^\s,{}\[\]]+", DEFAULT)]

@@ -36,7 +36,7 @@ WRITTEN: dict[str, Callable[[int], str]] = {
 
 @pytest.mark.parametrize("how", WRITTEN)
 @given(numbers=NUMBERS)
-@settings(max_examples=30)
+@settings(max_examples=12)
 def test_numbers_are_numbers_however_people_write_them(how: str, numbers: list[int]) -> None:
     found, told = read([WRITTEN[how](number) for number in numbers])
     assert found.tolist() == numbers
@@ -106,7 +106,7 @@ def test_what_may_be_another_number_stays_text(cells: list[str]) -> None:
     numbers=st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=9),
     marks=st.lists(st.sampled_from(MARKS), min_size=1, max_size=9),
 )
-@settings(max_examples=30)
+@settings(max_examples=12)
 def test_among_numbers_the_usual_marks_are_missing_and_that_is_said(numbers: list[float], marks: list[str]) -> None:
     found, told = read([*map(repr, numbers), *(mark.upper() for mark in marks)])
     assert found[: len(numbers)].tolist() == numbers

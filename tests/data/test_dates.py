@@ -19,7 +19,7 @@ CLEAR = dt.datetime(2024, 3, 31, 17, 30)
 
 @pytest.mark.parametrize("form", FORMS)
 @given(days=st.lists(st.integers(0, 5000), max_size=9), gap=st.booleans())
-@settings(max_examples=20)
+@settings(max_examples=8)
 def test_dates_are_read_in_every_form(form: str, days: list[int], gap: bool) -> None:
     moments = [CLEAR, *(CLEAR - dt.timedelta(days=day) for day in days)]
     texts = pd.Series([moment.strftime(form) for moment in moments] + [None] * gap)

@@ -75,7 +75,7 @@ def test_where_a_number_is_missing_can_be_learnt_from() -> None:
 
 
 @given(most=st.integers(1, 12), cells=st.lists(st.sampled_from("abcdefghij"), min_size=ROWS, max_size=ROWS))
-@settings(max_examples=30)
+@settings(max_examples=12)
 def test_the_most_frequent_categories_are_kept_and_the_others_pooled(most: int, cells: list[str]) -> None:
     counts = pd.Series(cells).value_counts()
     columns, x = feature(cells, most_categories=most, categorical=["c"])
@@ -185,7 +185,7 @@ def test_unknown_names_are_told_at_once() -> None:
 
 
 @given(names=st.lists(STRANGE, min_size=1, max_size=4, unique=True), dropped=st.booleans())
-@settings(max_examples=30)
+@settings(max_examples=12)
 def test_a_remedy_can_be_pasted_whatever_columns_are_called_and_keeps_what_is_there(names: list[str], dropped: bool) -> None:
     table = a_table().assign(**{name: [f"id{number}" for number in range(ROWS)] for name in names})
     drop = ["size"] * dropped

@@ -260,7 +260,7 @@ def test_a_dataset_of_ones_own_is_told_of_and_never_refused(run: Run, capsys: py
     classes=st.integers(1, 3),
     seed=st.integers(0, 2**16),
 )
-@settings(max_examples=60)
+@settings(max_examples=20)
 def test_no_seed_tears_equal_samples_and_all_seeds_have_the_same_sizes(copies: list[int], classes: int, seed: int) -> None:
     from pipeline.data import splits
 

@@ -103,7 +103,7 @@ def test_names_are_those_that_can_be_seen(written: Written, content: str, names:
     cells=st.lists(st.lists(st.integers(-99, 99), min_size=3, max_size=3), min_size=2, max_size=9),
     sep=st.sampled_from(",;|\t "),
 )
-@settings(max_examples=30)
+@settings(max_examples=12)
 def test_numbers_come_out_as_they_were_written(written: Written, cells: list[list[int]], sep: str) -> None:
     lines: list[list[Any]] = [["a", "b", "y"], *cells]
     table = read_table(written("\n".join(f"{sep} ".join(map(str, line)) for line in lines)))

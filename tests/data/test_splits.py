@@ -134,7 +134,7 @@ def test_a_group_larger_than_its_part_is_cut_and_never_torn() -> None:
     counts=st.lists(st.integers(5, 60), min_size=2, max_size=4).filter(lambda counts: sum(counts) >= 60),
     seed=st.integers(0, 99),
 )
-@settings(max_examples=50)
+@settings(max_examples=25)
 def test_classes_keep_their_shares_and_no_sample_is_in_two_parts(counts: list[int], seed: int) -> None:
     """Samples beyond the sizes are left out."""
     y = np.repeat(np.arange(len(counts)), counts)
@@ -152,7 +152,7 @@ def test_classes_keep_their_shares_and_no_sample_is_in_two_parts(counts: list[in
     seed=st.integers(0, 99),
     has_classes=st.booleans(),
 )
-@settings(max_examples=100)
+@settings(max_examples=40)
 def test_a_split_at_random_is_scikit_learns(counts: list[int], seed: int, has_classes: bool) -> None:
     y = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(counts)), counts))
     everything, strata = np.arange(len(y)), y if has_classes else None
@@ -196,7 +196,7 @@ def test_a_class_of_one_sample_cannot_be_in_every_part() -> None:
 
 
 @given(groups=st.lists(st.integers(0, 8), min_size=12, max_size=80), seed=st.integers(0, 2**16))
-@settings(max_examples=100)
+@settings(max_examples=40)
 def test_a_group_is_in_one_part_and_none_is_empty(groups: list[int], seed: int) -> None:
     names = np.array(groups)
     if len(np.unique(names)) < 3:

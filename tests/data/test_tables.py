@@ -139,7 +139,7 @@ WRITTEN: dict[str, Callable[[pd.Series], Any]] = {
 
 @pytest.mark.parametrize("kind", WRITTEN)
 @given(steps=st.lists(st.integers(0, 60), min_size=20, max_size=20).filter(lambda steps: len(set(steps)) > 2))
-@settings(max_examples=20)
+@settings(max_examples=8)
 def test_a_series_is_in_order_however_its_time_is_written(kind: str, steps: list[int]) -> None:
     when = pd.Series(steps)
     data = dataset_of(a_table(20, when=WRITTEN[kind](when)), "price", order="when")

@@ -46,8 +46,9 @@ def assert_as_in_the_loop(problem: Problem, runs: list[Run], make: stacked.Make 
 
 @pytest.mark.parametrize(
     "optimizer",
-    ["SGD", "SGD-momentum-decay", "SGD-dampening", "SGD-nesterov", "AdamW-amsgrad", "Adam", "NAdam-decay",
-     "RMSprop-centered-momentum", "Adagrad-decay"],
+    ["SGD-dampening", "AdamW-amsgrad", "NAdam-decay", "RMSprop-centered-momentum",
+     *(pytest.param(name, marks=pytest.mark.slow)
+       for name in ("SGD", "SGD-momentum-decay", "SGD-nesterov", "Adam", "Adagrad-decay"))],
 )  # fmt: skip
 def test_every_optimizer_averages_as_in_the_loop(new_problem: Builder, optimizer: str) -> None:
     """After every epoch: losses, metric, and in the end the weights."""
@@ -63,6 +64,7 @@ MORE: Mapping[str, Mapping[str, Any]] = {
 
 
 @pytest.mark.parametrize(("given", "make"), [*((given, None) for given in MORE), ("dropout", LaneProgram)])
+@pytest.mark.usefixtures("flags")
 def test_with_all_else_that_a_problem_may_ask_for(new_problem: Builder, given: str, make: stacked.Make | None) -> None:
     problem = new_problem(AVERAGED, **{"model": MLP, **MORE[given]})
     assert_as_in_the_loop(problem, [run_of(problem, label, seed=n % 2) for n, label in enumerate(AVERAGED)], make)
@@ -71,6 +73,7 @@ def test_with_all_else_that_a_problem_may_ask_for(new_problem: Builder, given: s
 @pytest.mark.parametrize(
     ("optimizer", "make"), [("SGD", None), ("SGD-dampening", None), ("AdamW-betas", None), ("AdamW-betas", LaneProgram)]
 )
+@pytest.mark.usefixtures("flags")
 def test_with_cycled_momentum(new_problem: Builder, optimizer: str, make: stacked.Make | None) -> None:
     cycled = {
         label: {"name": "CyclicLR", "args": CYCLED_MOMENTUM, "average": average}

@@ -99,10 +99,16 @@ def trained(problem: Problem, seeds: int = 4) -> History:
     return collect(runs, merged([by_itself(run) for run in runs], range(seeds)))
 
 
-@pytest.mark.parametrize("kind", HEALTHY)
-@pytest.mark.parametrize("tiny", [False, True])
+SLOWLY = ("dropout", "one epoch", "nothing to learn", "regression", "tokens")
+"""Those that are tried at a tiny rate, too; the others so by `make test-slow` alone."""
+
+
+@pytest.mark.parametrize(("kind", "tiny"), [
+    pytest.param(kind, tiny, marks=[pytest.mark.slow] if tiny and kind not in SLOWLY else [])
+    for kind in HEALTHY for tiny in (False, True)
+])  # fmt: skip
 def test_a_healthy_run_has_not_diverged_however_slow(new_problem: Builder, kind: str, tiny: bool) -> None:
-    for optimizer in OPTIMIZERS[:2] if tiny or kind in ("tokens", "normed") else OPTIMIZERS:
+    for optimizer in OPTIMIZERS if kind in ("dropout", "label noise", "regression") and not tiny else OPTIMIZERS[:2]:
         rate = 1e-6 if tiny else optimizer["lr"] / (10 if HEALTHY[kind].get("batch_size") == 1 else 1)
         history = trained(new_problem(NONE, optimizer={**optimizer, "lr": rate}, **HEALTHY[kind]))
         assert not history.diverged.any(), optimizer
@@ -115,7 +121,7 @@ def test_a_run_that_explodes_has_diverged_though_its_loss_stays_finite(new_probl
         assert history.diverged.all(), (optimizer, history.outcome)
 
 
-@pytest.mark.parametrize("search", [False, True])
+@pytest.mark.parametrize("search", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_what_dropout_costs_in_training_is_no_divergence(new_problem: Builder, search: bool) -> None:
     """At so low a rate the training loss of many runs ends above their first evaluation, though both fall."""
     params: dict[str, Any] = {"dataset": {"name": "breast_cancer"}, "model": DROPPING, "epochs": 3, "batch_size": 128}

@@ -22,6 +22,7 @@ def best_epochs(history: History) -> list[int]:
 
 
 @pytest.mark.parametrize("make", [None, LaneProgram], ids=["tensors", "compiled"])
+@pytest.mark.usefixtures("flags")
 def test_it_is_tested_and_kept_as_a_run_that_ends_there(new_problem: Builder, make: Make | None) -> None:
     problem = new_problem({}, model=MLP, optimizer=STEEP, epochs=12)
     runs = [run_of(problem, "Baseline", seed, at="best") for seed in range(2)]

@@ -44,6 +44,7 @@ def test_without_a_compiler_the_plain_function_answers(
     assert "training without torch.compile, which is slower: no g++ found (it needs" in record.getMessage()
 
 
+@pytest.mark.slow
 def test_compiled_training_equals_the_plain_one(
     new_problem: Builder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch._inductor.exc import InvalidCxxCompiler
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
@@ -246,6 +245,8 @@ def test_compiled_by_torch_when_asked(new_problem: Builder, monkeypatch: pytest.
     assert ways(compiled, compiled.params.optimizer, CPU) == ("loop",)
     one, other = looped(plain, run), looped(compiled, run)
     assert_same_history(one, 0, other, tolerance=1e-5)
+
+    from torch._inductor.exc import InvalidCxxCompiler  # late: seconds, for which every worker would wait
 
     def missing(model: nn.Module) -> Any:
         raise InvalidCxxCompiler

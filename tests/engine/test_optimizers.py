@@ -62,40 +62,40 @@ def epochs_of_rates(draw: st.DrawFn) -> list[tuple[Floats, Floats]]:
 
 
 @given(arguments=st.one_of(PLAIN_SGD, NESTEROV), epochs=epochs_of_rates(), seed=st.integers(0, 2**16))
-@settings(max_examples=60)
+@settings(max_examples=20)
 def test_sgd(arguments: dict[str, Any], epochs: list[tuple[Floats, Floats]], seed: int) -> None:
     step_side_by_side("SGD", arguments, epochs, seed)
 
 
 @given(arguments=PLAIN_SGD, epochs=epochs_of_rates(), seed=st.integers(0, 2**16))
-@settings(max_examples=20)
+@settings(max_examples=10)
 def test_sgd_without_any_momentum(arguments: dict[str, Any], epochs: list[tuple[Floats, Floats]], seed: int) -> None:
     """Then no buffer is kept at all."""
     step_side_by_side("SGD", arguments, [(lr, np.zeros_like(lr)) for lr, _ in epochs], seed)
 
 
 @given(arguments=COUPLED_OR_NOT, epochs=epochs_of_rates(), seed=st.integers(0, 2**16))
-@settings(max_examples=60)
+@settings(max_examples=20)
 def test_adam(arguments: dict[str, Any], epochs: list[tuple[Floats, Floats]], seed: int) -> None:
     """The weights decay with the gradient's own, or apart from it."""
     step_side_by_side("Adam", arguments, epochs, seed)
 
 
 @given(arguments=ADAMW, epochs=epochs_of_rates(), seed=st.integers(0, 2**16))
-@settings(max_examples=60)
+@settings(max_examples=20)
 def test_adamw(arguments: dict[str, Any], epochs: list[tuple[Floats, Floats]], seed: int) -> None:
     step_side_by_side("AdamW", arguments, epochs, seed)
 
 
 @given(arguments=NADAM, epochs=epochs_of_rates(), seed=st.integers(0, 2**16))
-@settings(max_examples=60)
+@settings(max_examples=20)
 def test_nadam(arguments: dict[str, Any], epochs: list[tuple[Floats, Floats]], seed: int) -> None:
     """Its product of all momenta so far is of every beta1 that the run has had, in single precision as torch's is."""
     step_side_by_side("NAdam", arguments, epochs, seed)
 
 
 @given(arguments=RMSPROP, epochs=epochs_of_rates(), seed=st.integers(0, 2**16))
-@settings(max_examples=60)
+@settings(max_examples=20)
 def test_rmsprop(arguments: dict[str, Any], epochs: list[tuple[Floats, Floats]], seed: int) -> None:
     """Runs that begin without momentum never have any, for torch makes the buffer at the first step or not at all."""
     has_buffer = epochs[0][1][0] > 0
@@ -103,7 +103,7 @@ def test_rmsprop(arguments: dict[str, Any], epochs: list[tuple[Floats, Floats]],
 
 
 @given(arguments=RMSPROP, epochs=epochs_of_rates(), seed=st.integers(0, 2**16))
-@settings(max_examples=20)
+@settings(max_examples=10)
 def test_rmsprop_without_any_momentum(arguments: dict[str, Any], epochs: list[tuple[Floats, Floats]], seed: int) -> None:
     """Then no buffer is kept at all."""
     step_side_by_side("RMSprop", arguments, [(lr, np.zeros_like(lr)) for lr, _ in epochs], seed)
@@ -132,7 +132,7 @@ def new_rmsprop(runs: int) -> StackedOptimizer:
 
 
 @given(arguments=ADAGRAD, epochs=epochs_of_rates(), seed=st.integers(0, 2**16))
-@settings(max_examples=60)
+@settings(max_examples=20)
 def test_adagrad(arguments: dict[str, Any], epochs: list[tuple[Floats, Floats]], seed: int) -> None:
     """It has no momentum; what is there for its neighbours is nothing to it."""
     step_side_by_side("Adagrad", arguments, epochs, seed)
@@ -157,7 +157,7 @@ OWN_MOMENTUM = st.sampled_from([0.5, 0.9, 0.98])
 
 
 @given(arguments=AVERAGING, momentum=OWN_MOMENTUM, epochs=epochs_of_rates(), seed=st.integers(0, 2**16))
-@settings(max_examples=60)
+@settings(max_examples=20)
 def test_sgd_schedule_free(arguments: dict[str, Any], momentum: float, epochs: list[tuple[Floats, Floats]], seed: int) -> None:
     """Rates of 0 among them, which the mean leaves out."""
     kept = [(lr, np.full_like(lr, momentum)) for lr, _ in epochs]
@@ -165,7 +165,7 @@ def test_sgd_schedule_free(arguments: dict[str, Any], momentum: float, epochs: l
 
 
 @given(arguments=AVERAGING, momentum=OWN_MOMENTUM, epochs=epochs_of_rates(), seed=st.integers(0, 2**16))
-@settings(max_examples=60)
+@settings(max_examples=20)
 def test_adamw_schedule_free(
     arguments: dict[str, Any], momentum: float, epochs: list[tuple[Floats, Floats]], seed: int
 ) -> None:

@@ -80,6 +80,7 @@ LABELS = {label.replace(" ", "_"): entry for label, entry in WATCHING.items()}
 @pytest.mark.parametrize("metric", ["Accuracy", "AUROC"])
 @pytest.mark.parametrize("search", [False, True])
 @pytest.mark.parametrize("make", [None, LaneProgram], ids=["tensors", "compiled"])
+@pytest.mark.usefixtures("flags")
 def test_both_engines_tell_a_schedule_what_it_watches(
     new_problem: Builder, make: stacked.Make | None, search: bool, metric: str
 ) -> None:

@@ -31,6 +31,7 @@ SCHEDULES: dict[str, dict[str, Any]] = {
     "StepLR": {"args": {"step_size": "30%"}},
     "ReduceLROnPlateau": {"args": {"patience": 0}},
 }
+ENGINES = ("tensors", "compiled")
 
 
 class Branching(nn.Linear):
@@ -394,7 +395,7 @@ MIXING: list[Callable[[int, int], nn.Module]] = [Normed, Drawing, DroppingInside
 
 @pytest.mark.parametrize("compiled", [False, True], ids=["tensors", "compiled"])
 @pytest.mark.parametrize("builder", MIXING, ids=lambda builder: builder.__name__)
-@pytest.mark.usefixtures("own_registries")
+@pytest.mark.usefixtures("own_registries", "flags")
 def test_batches_and_random_numbers_of_a_stack_are_those_of_the_loop(
     new_problem: Builder, builder: Callable[[int, int], nn.Module], compiled: bool
 ) -> None:
@@ -600,7 +601,7 @@ def test_models_with_constant_buffers_are_stacked(new_problem: Builder) -> None:
 
 
 @pytest.mark.parametrize("dropout", [nn.Dropout, nn.Dropout1d], ids=lambda kind: kind.__name__)
-@pytest.mark.usefixtures("own_registries")
+@pytest.mark.usefixtures("own_registries", "flags")
 def test_dropout_in_a_stack_is_that_of_the_loop(new_problem: Builder, dropout: type[nn.Module]) -> None:
     """The same masks, also in the last batch, which a stack fills up."""
 
@@ -623,18 +624,26 @@ def test_dropout_in_a_stack_is_that_of_the_loop(new_problem: Builder, dropout: t
     assert_as_in_the_loop(*(new_problem(SCHEDULES, engine=engine, **given) for engine in ENGINES))
 
 
-def test_dropout_masks_differ_between_runs_and_repeat_in_any_process(new_problem: Builder) -> None:
-    """Equal schedules under two labels share split, weights and order, and part by their masks alone."""
-    twice = {label: {"name": "StepLR", "args": {"step_size": "30%"}} for label in ("One", "Other")}
-    model = {"name": "mlp", "hidden": [16], "dropout": 0.5}
+TWICE = {label: {"name": "StepLR", "args": {"step_size": "30%"}} for label in ("One", "Other")}
+"""Equal schedules under two labels share split, weights and order, and part by their masks alone."""
+HALVED = {"name": "mlp", "hidden": [16], "dropout": 0.5}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_dropout_masks_differ_between_runs(new_problem: Builder, engine: str) -> None:
+    problem = new_problem(TWICE, model=HALVED, engine=engine)
+    history = as_the_stages_do(problem, [run_of(problem, label) for label in TWICE])
+    assert history.outcome.initial_loss[0] == history.outcome.initial_loss[1]
+    assert (history.curves.train_loss[:, 0] != history.curves.train_loss[:, 1]).all()
+
+
+@pytest.mark.slow
+def test_dropout_masks_repeat_in_any_process(new_problem: Builder) -> None:
     with ProcessPoolExecutor(1, get_context("spawn")) as elsewhere:
-        for compiled in (False, True):
-            problem = new_problem(twice, model=model, engine="compiled" if compiled else "tensors")
-            runs = [run_of(problem, label) for label in twice]
-            first, second = as_the_stages_do(problem, runs), elsewhere.submit(as_the_stages_do, problem, runs).result()
-            assert_same_bits(first, second)
-            assert first.outcome.initial_loss[0] == first.outcome.initial_loss[1]
-            assert (first.curves.train_loss[:, 0] != first.curves.train_loss[:, 1]).all()
+        for engine in ENGINES:
+            problem = new_problem(TWICE, model=HALVED, engine=engine)
+            runs = [run_of(problem, label) for label in TWICE]
+            assert_same_bits(as_the_stages_do(problem, runs), elsewhere.submit(as_the_stages_do, problem, runs).result())
 
 
 def as_the_stages_do(problem: Problem, runs: Sequence[Run]) -> History:
@@ -669,8 +678,11 @@ MODELS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("given", MODELS.values(), ids=MODELS)
-@pytest.mark.usefixtures("own_registries")
+@pytest.mark.parametrize("given", [
+    pytest.param(given, id=name, marks=[pytest.mark.slow] if name == "transformer on images" else [])
+    for name, given in MODELS.items()
+])  # fmt: skip
+@pytest.mark.usefixtures("own_registries", "flags")
 def test_every_model_in_a_stack_is_that_of_the_loop(
     new_problem: Builder, given: Mapping[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -685,6 +697,7 @@ def test_every_model_in_a_stack_is_that_of_the_loop(
 
 
 @pytest.mark.parametrize("clip", [{"norm": 0.05}, {"value": 0.01}, {"norm": 1e6}], ids=str)
+@pytest.mark.usefixtures("flags")
 def test_clipped_gradients_are_torchs(new_problem: Builder, clip: dict[str, float]) -> None:
     problem, compiled = (new_problem(SCHEDULES, model=MLP, clip=clip, engine=engine) for engine in ENGINES)
     assert_as_in_the_loop(problem, compiled)
@@ -711,6 +724,7 @@ class Counted:
     [{"name": "SGD", "lr": 0.5, "momentum": 0.9, "weight_decay": 0.01}, {"name": "AdamW", "lr": 0.02, "weight_decay": 0.1}],
     ids=lambda given: str(given["name"]),
 )
+@pytest.mark.usefixtures("flags")
 def test_schedule_free_competitors_beside_schedules(
     new_problem: Builder, optimizer: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -729,9 +743,6 @@ def test_schedule_free_competitors_beside_schedules(
     assert component.name == f"{optimizer['name']}ScheduleFree"
     kept = {"lr": optimizer["lr"], "weight_decay": optimizer["weight_decay"]}
     assert {key: component.args[key] for key in kept} == kept
-
-
-ENGINES = ("tensors", "compiled")
 
 
 def assert_as_in_the_loop(*problems: Problem) -> None:

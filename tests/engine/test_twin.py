@@ -57,7 +57,7 @@ OPTIMIZERS: Mapping[str, Mapping[str, Any]] = {
 REGRESSION: Mapping[str, Any] = {"name": "a line"}
 MODELS: Mapping[str, Mapping[str, Any]] = {"linear": {"name": "linear"}, "mlp": MLP}
 STACKS = [("linear", "SGD"), ("mlp", "SGD-momentum-decay"), ("mlp", "SGD-nesterov"), ("mlp", "AdamW-betas")]
-"""Those that are trained with every example of every scheduler."""
+"""Those that are trained with every example of every scheduler; but for those in :data:`COMPILED` by `make test-slow` alone."""
 COMPILED = [("mlp", "SGD-momentum-decay"), ("mlp", "AdamW-betas")]
 """Stacks that are also trained in compiled code."""
 ON_FIRST = [("linear", "AdamW"), *(("mlp", name) for name in OPTIMIZERS if ("mlp", name) not in STACKS)]
@@ -143,8 +143,11 @@ def entries(names: Sequence[str] = SCHEDULERS, warmed_up: Sequence[str] = PEAK_F
     } | {f"{name}-warmup": {"name": name, "args": EXAMPLES[name][0], "warmup": "20%"} for name in warmed_up}
 
 
-@pytest.fixture(scope="module", params=STACKS, ids="-".join)
-def twin(request: pytest.FixtureRequest, new_problem: Builder) -> Twin:
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(each, id="-".join(each), marks=[] if each in COMPILED else [pytest.mark.slow]) for each in STACKS],
+)
+def twin(request: pytest.FixtureRequest, new_problem: Builder, flags: None) -> Twin:
     """Every example of every scheduler on one optimizer and model, seeds alternating."""
     model, optimizer = request.param
     problem = new_problem(entries(), optimizer=OPTIMIZERS[optimizer], model=MODELS[model], epochs=5)
@@ -289,7 +292,7 @@ LOSSES: Mapping[str, Mapping[str, Any]] = {
 
 
 @pytest.mark.parametrize("given", LOSSES.values(), ids=LOSSES)
-@pytest.mark.usefixtures("own_registries")
+@pytest.mark.usefixtures("own_registries", "flags")
 def test_every_loss_and_metric_as_in_the_loop(new_problem: Builder, given: Mapping[str, Any]) -> None:
     """As a stack and in compiled code; open loop alone, so that blocks hold several epochs, and two seeds in the stack."""
     register_dataset("a line")(a_line)
@@ -344,13 +347,13 @@ DECAYED = {name: {**given, "weight_decay": 0.3} for name, given in OPTIMIZERS.it
 
 
 @pytest.mark.parametrize("name", DECAYED)
-@pytest.mark.usefixtures("own_registries")
+@pytest.mark.usefixtures("own_registries", "flags")
 def test_parameters_without_weight_decay(new_problem: Builder, name: str) -> None:
     """As a stack, in compiled code and by torch's own parameter groups, averaged or not; and it makes a difference."""
     register_model("normed")(Normed)
     given: dict[str, Any] = {"model": {"name": "normed"}, "epochs": 3}
     averaged = {"name": "StepLR", "args": {"step_size": "30%"}, "average": {"ema": 0.9}}
-    schedules = {"StepLR": {"args": {"step_size": "30%"}}} | ({} if "Free" in name else {"Averaged": averaged})
+    schedules = {"StepLR": {"args": {"step_size": "30%"}}} | ({"Averaged": averaged} if name in ("SGD", "AdamW") else {})
     spared = {**DECAYED[name], "no_decay": ["bias", "norm"]}
     problem = new_problem(schedules, optimizer=spared, **given)
     plain = new_problem(schedules, optimizer=DECAYED[name], **given)

@@ -57,18 +57,28 @@ def trained(folder: Path, executor: str, *names: str) -> None:
             train.main(name)
 
 
+@pytest.mark.slow
 def test_every_way_of_training_gives_the_bytes_that_it_gives_here(
-    tmp_path: Path, dask: Dask, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, dask: Dask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dealing, "WORTH_SENDING", 0)
-    here = study(tmp_path / "here", *ALL)
-    there = tmp_path / "there"
+    assert_same_bytes(tmp_path, dask, ALL)
+
+
+def test_a_worker_gives_the_bytes_that_are_given_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dealing, "WORTH_SENDING", 0)
+    with clusters.dask(tmp_path, workers=1) as one:
+        assert_same_bytes(tmp_path, one, ("tensors",))
+
+
+def assert_same_bytes(folder: Path, dask: Dask, ways: tuple[str, ...]) -> None:
+    here = study(folder / "here", *ways)
+    there = folder / "there"
     shutil.copytree(here, there)
-    trained(here, "local:1", *ALL)
-    capfd.readouterr()
-    trained(there, f"dask:{dask.address}", *ALL)
+    trained(here, "local:1", *ways)
+    trained(there, f"dask:{dask.address}", *ways)
     assert results(there) == results(here)
-    assert len(results(here)) == 4 * len(ALL)
+    assert len(results(here)) == 4 * len(ways)
 
 
 @pytest.mark.parametrize("is_there", [False, True])
@@ -407,7 +417,7 @@ def test_jobs_of_submitit_give_the_same_bytes_and_end_with_whoever_asked(tmp_pat
     [
         ("partition", "has 'partition'; write name=value"),
         ("time=soon", "has 'time=soon'; write name=value"),
-        ("cluster=local,nonsense=1,time=5", "does not do: "),
+        pytest.param("cluster=local,nonsense=1,time=5", "does not do: ", marks=pytest.mark.slow),
         ("time=5", "does not do: "),
     ],
 )

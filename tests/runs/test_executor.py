@@ -59,7 +59,7 @@ def told(number: int) -> int:
     return torch.get_num_threads()
 
 
-@pytest.fixture(params=[1, 2])
+@pytest.fixture(params=[1, pytest.param(2, marks=pytest.mark.slow)])
 def some(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workers]:
     monkeypatch.setenv("PIPELINE_EXECUTOR", f"local:{request.param}")
     with executor() as workers:
@@ -102,6 +102,7 @@ def end_with(content: bytes) -> None:
     end()
 
 
+@pytest.mark.slow
 def test_nobody_waits_to_send_to_processes_that_are_gone() -> None:
     """More than a pipe holds is on its way to them."""
     with Processes(2) as workers:
@@ -162,6 +163,7 @@ def another_thread() -> None:
 
 
 @pytest.mark.parametrize("begin", [int, another_thread], ids=["copies", "from nothing"])
+@pytest.mark.slow
 def test_processes_end_with_a_killed_stage(begin: Callable[[], object]) -> None:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
@@ -192,6 +194,7 @@ def test_a_process_that_is_asked_to_end_says_nothing(capfd: pytest.CaptureFixtur
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.slow
 def test_processes_that_are_gone_need_not_read_what_they_were_sent() -> None:
     """Those that began later are copies, which hold the pipe open: the thread that sends waited for ever."""
     with Processes(1) as slow:

@@ -149,6 +149,7 @@ def test_two_processes_write_at_once(path: Path) -> None:
     assert Store(path).known(names, whole=True).keys() == set(names)
 
 
+@pytest.mark.slow
 def test_what_was_kept_before_a_kill_is_there_after_it(path: Path) -> None:
     for attempt in range(3):
         process = writer(path, str(attempt), 10_000)
@@ -201,6 +202,7 @@ def test_what_nobody_asked_for_since_long_is_forgotten_and_told_before(
     assert store.known(["a", "b"], whole=True).keys() == {"a"}
 
 
+@pytest.mark.slow
 def test_processes_that_make_the_file_at_once(path: Path) -> None:
     with multiprocessing.get_context("spawn").Pool(3) as pool:
         pool.map(_keep_one, [(path, str(number)) for number in range(6)])

@@ -123,7 +123,7 @@ def test_every_open_loop_scheduler_has_a_shape() -> None:
 
 
 @pytest.mark.parametrize("name", SHAPES)
-@settings(max_examples=20)
+@settings(max_examples=6)
 @given(data=st.data())
 def test_one_shape_at_every_budget(name: str, data: st.DataObject) -> None:
     """Tenths of a run are whole numbers of epochs at each of the budgets: the curves agree where they meet."""
@@ -157,7 +157,7 @@ RELATIVE: dict[str, st.SearchStrategy[dict[str, Any]]] = SHAPES | {
 
 
 @pytest.mark.parametrize("name", [entry.name for entry in schedulers])
-@settings(max_examples=10)
+@settings(max_examples=5)
 @given(data=st.data(), lr=st.floats(1e-6, 1e3))
 def test_every_rate_is_relative_to_the_peak(name: str, data: st.DataObject, lr: float) -> None:
     """At another learning rate the same curve, that many times as high; a live one on a loss that never falls."""
@@ -237,7 +237,7 @@ SHARES = st.integers(100, 450).map(lambda share: share / 1000)  # at least one o
 
 
 @pytest.mark.parametrize("case", ROUNDED)
-@settings(max_examples=30)
+@settings(max_examples=10)
 @given(share=SHARES, epochs=st.sampled_from(BUDGETS[:2]))
 def test_what_rounding_leaves_of_any_length(case: str, share: float, epochs: int) -> None:
     """A length is rounded by half a step at the most, a share of 0.5 / n of the run; and k lengths one after another by k.

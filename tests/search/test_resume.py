@@ -19,6 +19,7 @@ from tests.search import helpers
 from tests.search.helpers import Workshop
 from tests.waiting import until
 
+pytestmark = pytest.mark.slow  # processes that are killed
 KILLS = 20
 PHASES = {"the store": ".state/runs.sqlite", "the results": "results/", "the journal": "optuna.journal"}
 
@@ -61,7 +62,6 @@ def moments(changes: list[str], phase: str) -> list[int]:
     return [number for number, change in enumerate(changes, 1) if f" {phase}" in change]
 
 
-@pytest.mark.slow
 def test_killed_at_any_moment_and_run_again_it_writes_the_same_bytes(
     inputs: Path, workshop: Workshop, uninterrupted: tuple[Path, list[str], float], tmp_path: Path
 ) -> None:
@@ -135,7 +135,6 @@ def dvc(root: Path, *words: str, environment: dict[str, str] | None = None) -> s
         )
 
 
-@pytest.mark.slow
 def test_dvc_killed_alone_and_repeated(repository: Path, uninterrupted: tuple[Path, list[str], float]) -> None:
     """The stage goes on without dvc and may still write while the next one begins: they take turns."""
     killed = dvc(repository, "repro", "--single-item", "tune@tiny")
@@ -145,7 +144,6 @@ def test_dvc_killed_alone_and_repeated(repository: Path, uninterrupted: tuple[Pa
     repeat(repository, uninterrupted[0])
 
 
-@pytest.mark.slow
 def test_dvc_killed_with_all_its_descendants_and_repeated(
     repository: Path, uninterrupted: tuple[Path, list[str], float]
 ) -> None:

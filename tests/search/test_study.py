@@ -26,6 +26,8 @@ from tests.search.helpers import Edit
 
 CPU = torch.device("cpu")
 SAMPLERS = get_args(SamplerName)
+WHOLE = [pytest.param(name, marks=[] if name == "tpe" else [pytest.mark.slow]) for name in SAMPLERS]
+"""For whole stages, to which all samplers are one: what each suggests is tried by itself."""
 TRIALS = "trials: 12, batch: 4"
 SAMPLER = "sampler: tpe"
 
@@ -128,7 +130,7 @@ def stop_before(round_number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rounds, "evaluate", counted)
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("sampler", WHOLE)
 def test_a_search_that_was_interrupted_is_the_same_search(sampler: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     only = [("  ReduceLROnPlateau: {args: {factor: 0.1, patience: 10%}}\n", ""), ("baseline: ConstantLR", "baseline: StepLR")]
     only += [("  ConstantLR: {args: {factor: 1.0}}\n", ""), (TRIALS, "trials: 18, batch: 6")]
@@ -171,7 +173,7 @@ def asked_again(*_: Any, **__: Any) -> Round:
     raise AssertionError("it was asked before")
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("sampler", WHOLE)
 def test_what_was_asked_is_not_asked_again(sampler: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     edit = ("sampler: tpe", f"sampler: {sampler}")
     helpers.run_tune(edit)

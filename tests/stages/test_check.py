@@ -91,6 +91,7 @@ def project(repository: Path) -> Path:
     return repository
 
 
+@pytest.mark.slow
 def test_nothing_in_a_name_runs(project: Path) -> None:
     """Neither in a whole run nor in a stage by itself, which `check` does not stand before."""
     there = {path.name for path in project.iterdir()}

@@ -35,9 +35,10 @@ from pipeline.problems.dataset import Dataset, splits_of, table_of
 from pipeline.runs import results
 from pipeline.runs.results import CURVE_COLUMNS, RERUN_COLUMNS, RUN_COLUMNS, SWEEP_COLUMNS, TRIAL_COLUMNS
 from pipeline.stages import report
+from pipeline.statistics import comparison as judged
 from pipeline.tracking import trackers
 
-EPOCHS, SEEDS = 100, 10
+EPOCHS, SEEDS, DRAWS = 100, 10, 2_500  # a quarter of the draws of the null distribution, which takes a quarter of the time
 STAGES = (("train", "default"), ("tune", "tuned"), ("confirm", "recommended"))
 PARAMS = """\
 seeds: 10
@@ -274,6 +275,7 @@ def made(results_of_both: Path, tmp_path_factory: pytest.TempPathFactory) -> tup
     with contextlib.chdir(path), pytest.MonkeyPatch.context() as patch:
         patch.setattr(trackers, "TRACKERS", {})  # MLflow takes seconds
         patch.setattr(report, "assemble", noted)
+        patch.setattr(judged, "DRAWS", DRAWS)
         report.main()
     return path, found[0]
 
@@ -337,27 +339,30 @@ class Page(HTMLParser):
 @pytest.mark.usefixtures("few_draws")
 def test_before_tuning_the_report_shows_the_default_variant_alone(repository: Path) -> None:
     """What an earlier report had of a problem that is no more goes."""
-    earlier = repository / "reports/best/gone.py"
-    for path in (earlier, repository / "reports/best/gone/StepLR.py", repository / "reports/best/digits/Gone.py"):
+    alone = re.sub(r"  digits:\n(    .*\n)+", "", PARAMS).replace(", target: {digits: 0.125}", "")
+    (repository / "params.yaml").write_text(alone)
+    earlier = repository / "reports/best/digits.py"
+    for path in (earlier, repository / "reports/best/digits/StepLR.py", repository / "reports/best/synthetic/Gone.py"):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("print()")
     notes = repository / "reports/notes.txt"
     notes.write_text("the user's own")
     report.main()
     assert notes.read_text() == "the user's own"
-    assert sorted(path.name for path in earlier.parent.iterdir()) == ["digits", "digits.py", "synthetic", "synthetic.py"]
-    assert sorted(path.stem for path in (earlier.parent / "digits").iterdir()) == sorted(ARGS)
+    assert sorted(path.name for path in earlier.parent.iterdir()) == ["synthetic", "synthetic.py"]
+    assert sorted(path.stem for path in (earlier.parent / "synthetic").iterdir()) == sorted(ARGS)
     table = comparison(repository)
     assert list(table.columns) == COMPARISON
     assert set(table["variant"]) == {"default"}
-    assert list(table.loc[table["problem"] == "synthetic", "scheduler"]) == list(ARGS)
+    assert list(table["scheduler"]) == list(ARGS)
     assert "Tuned " not in (repository / "reports" / "report.html").read_text().partition("How to read")[0]
 
 
 @pytest.mark.slow
 def test_a_second_run_writes_the_same_bytes(tuned_repository: Path, reported: Path) -> None:
     # Another process: nothing may hang on its hash seed.
-    script = "from pipeline.tracking import trackers; trackers.TRACKERS = {}; from pipeline.stages import report; report.main()"
+    script = "from pipeline.tracking import trackers; trackers.TRACKERS = {}; from pipeline.statistics import comparison; "
+    script += f"comparison.DRAWS = {DRAWS}; from pipeline.stages import report; report.main()"
     environment = {**os.environ, "PYTHONPATH": str(Path(report.__file__).parents[2]), "PYTHONHASHSEED": "7"}
     subprocess.run([sys.executable, "-W", "error", "-c", script], check=True, cwd=tuned_repository, env=environment)
     first = outputs(reported)
@@ -557,41 +562,44 @@ def test_every_table_is_a_csv_and_a_markdown_file(reported: Path) -> None:
 
 
 @pytest.mark.usefixtures("few_draws")
-def test_what_is_judged_is_the_epoch_that_was_asked_for(tuned_repository: Path) -> None:
+def test_what_is_judged_is_the_epoch_that_was_asked_for(tuned_repository: Path, made: tuple[Path, Report]) -> None:
     """Its figures are those of the table of both, and so are its verdicts; the test part is not looked at again."""
-    asked = (tuned_repository / "params.yaml").read_text()
-    found = {}
-    for at in ("last", "best"):
-        Path("params.yaml").write_text(asked.replace("report: {", f"report: {{at: {at}, "))
-        params = load_params(CATALOGUE)
-        found[at] = assemble(params, [report.read(params, "digits")])
-        table, both = found[at].tables["comparison"], found[at].evidence["last_or_best"]
-        np.testing.assert_array_equal(table[CRITERION], both[at])
-        assert list(table["verdict"]) == list(both[f"verdict_{at}"])
-    last, best = found["last"].tables["comparison"], found["best"].tables["comparison"]
+    Path("params.yaml").write_text(PARAMS.replace("report: {", "report: {at: best, "))
+    params = load_params(CATALOGUE)
+    assert (made[1].params.report.at, params.report.at) == ("last", "best")
+    found = {"last": made[1], "best": assemble(params, [report.read(params, "digits")])}
+    tables = {at: of_digits(each.tables["comparison"]) for at, each in found.items()}
+    both = {at: of_digits(each.evidence["last_or_best"]) for at, each in found.items()}
+    for at, table in tables.items():
+        np.testing.assert_array_equal(table[CRITERION], both[at][at])
+        assert list(table["verdict"]) == list(both[at][f"verdict_{at}"])
+    last, best = tables["last"], tables["best"]
     assert (best[CRITERION] <= last[CRITERION]).all()
     assert (best[CRITERION] < last[CRITERION]).any()
     assert (best["verdict"] != last["verdict"]).any()
     pd.testing.assert_series_equal(best["test_loss"], last["test_loss"])
-    by_best = found["best"].evidence["last_or_best"]
-    pd.testing.assert_frame_equal(found["last"].evidence["last_or_best"], by_best.drop(columns="verdict_test"))
+    pd.testing.assert_frame_equal(both["last"], both["best"].drop(columns="verdict_test"))
+
+
+def of_digits(table: pd.DataFrame) -> pd.DataFrame:
+    return table[table["problem"] == "digits"].reset_index(drop=True)
 
 
 @pytest.mark.usefixtures("few_draws")
-def test_intervals_of_means_take_the_overlap_and_those_of_differences_do_not(tuned_repository: Path) -> None:
+def test_intervals_of_means_take_the_overlap_and_those_of_differences_do_not(
+    tuned_repository: Path, made: tuple[Path, Report]
+) -> None:
     """Without resampling there is none, and they are narrower by √(1/10 / (1/10 + 1/19)), the overlap being a twentieth."""
     names = {"area": "area", "sensitivity": CRITERION, "budgets": CRITERION, "winners": "behind", "gains": CRITERION}
     highs, of_differences = {"winners": "behind_high", "gains": f"{CRITERION}_high"}, ("winners", "gains")
 
-    def halves() -> dict[str, float]:
-        params = load_params(CATALOGUE)
-        tables = assemble(params, [report.read(params, "digits")]).evidence
-        first = {name: tables[name].iloc[0] for name in names}
+    def halves(found: Report) -> dict[str, float]:
+        first = {name: of_digits(found.evidence[name]).iloc[0] for name in names}
         return {name: row[highs.get(name, "high")] - row[names[name]] for name, row in first.items()}
 
-    wide = halves()
     Path("params.yaml").write_text(PARAMS.replace("    epochs: 100", "    resample: false\n    epochs: 100"))
-    narrow = halves()
+    params = load_params(CATALOGUE)
+    wide, narrow = halves(made[1]), halves(assemble(params, [report.read(params, "digits")]))
     stretched = {name: wide[name] / narrow[name] for name in names}
     # differences speak of these data
     assert [stretched.pop(name) for name in of_differences] == [1, 1]
@@ -656,9 +664,14 @@ def browser() -> Iterator[Any]:
 SIZES = {"desktop": (1280, 900), "tablet": (768, 1024), "phone": (390, 844)}
 
 
-@pytest.fixture(scope="module", params=list(itertools.product(SIZES.values(), ("light", "dark"))), ids=[
-    f"{name} {scheme}" for name, scheme in itertools.product(SIZES, ("light", "dark"))
-])  # fmt: skip
+SCREENS = [
+    pytest.param((size, scheme), id=f"{name} {scheme}", marks=[] if name in at_once else [pytest.mark.slow])
+    for scheme, at_once in (("light", ("desktop", "phone")), ("dark", ("tablet",)))
+    for name, size in SIZES.items()
+]
+
+
+@pytest.fixture(scope="module", params=SCREENS)
 def screen(request: pytest.FixtureRequest, browser: Any, reported: Path) -> Iterator[tuple[Any, list[str]]]:
     """The report in a tab of its own, with the network off, and the errors on its console."""
     (width, height), scheme = request.param

@@ -127,9 +127,7 @@ def failure(study: Study, *stages: object) -> str:
     return line
 
 
-def test_a_script_goes_from_params_to_a_report_and_trains_no_run_twice(
-    study: Study, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_script_goes_from_params_to_a_report(study: Study, capsys: pytest.CaptureFixture[str]) -> None:
     begun = study.run(*STAGES)
     assert (
         "dataset@toy: train.py: the script's own, 2 steps in an epoch, train_loss, validation_loss" in capsys.readouterr().err
@@ -157,7 +155,11 @@ def test_a_script_goes_from_params_to_a_report_and_trains_no_run_twice(
     assert np.isfinite(runs[["train_loss", "validation_loss", "validation_metric", "test_loss"]].to_numpy(float)).all()
     assert set(runs["metric"]) == {"minus the loss"}
 
-    # Nothing is trained twice: not by a second call, not in other processes; what is new is trained alone.
+
+@pytest.mark.slow
+def test_no_run_of_a_script_is_trained_twice(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not by a second call, not in other processes; what is new is trained alone."""
+    study.run(*STAGES)
     before = {path: path.read_bytes() for path in (study.folder / "results").rglob("*.parquet")}
     of_train = {path: content for path, content in before.items() if path.parent.name == "train"}
     assert study.run(*STAGES) == {"": 1}

@@ -4,8 +4,6 @@ import contextlib
 import itertools
 import json
 import multiprocessing
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -38,15 +36,12 @@ CONTRACT = ["scheduler", "seed", "number", "state", "value", "lr", "args"]
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory in which the stage ran as a process of its own."""
+    """A directory in which the stage has run."""
     root = tmp_path_factory.mktemp("tune")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
-        helpers.problem()
-    command = [sys.executable, "-m", "pipeline.stages.tune", "tiny"]
-    env = helpers.environment(root)
-    ended = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr
+        patch.delenv("DVC_ROOT", raising=False)
+        helpers.run_tune()
     return root
 
 
@@ -281,6 +276,7 @@ def run_processes(root: Path, *names: str) -> None:
         assert process.exitcode == 0
 
 
+@pytest.mark.slow
 def test_two_searches_at_once_share_one_storage(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Two problems' stages, in processes that write at the same moments: studies and results are as alone."""
     shared, alone = two_problems(tmp_path / "shared"), two_problems(tmp_path / "alone")

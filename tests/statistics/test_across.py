@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.statistics.across import ENOUGH, across, holds_on
+from tests.repeated import by_chance, repeated
 from tests.statistics.nested import Floats, losses
 
 NAN = float("nan")
@@ -42,14 +43,14 @@ def test_few_problems_are_counted_all_the_same(count: int) -> None:
 
 
 @pytest.mark.usefixtures("few_draws")
+@repeated(20, 60)
 @pytest.mark.parametrize("count", [5, 12])
-def test_the_mean_over_problems_is_covered(count: int) -> None:
-    rng = np.random.default_rng(count)
-    covered, times = [], 60
+def test_the_mean_over_problems_is_covered(count: int, times: int) -> None:
+    rng, covered = np.random.default_rng(count), []
     for _ in range(times):
         row = across(problems(rng, count, 0.2), "S00").table.loc["S01"]
         covered.append(row["low"] <= 0.02 <= row["high"])
-    assert np.mean(covered) >= 0.95 - 2.5 * np.sqrt(0.05 * 0.95 / times)
+    assert np.mean(covered) >= 0.95 - by_chance(0.95, times, 2.5)
 
 
 def test_a_clear_effect_is_found_with_its_set_and_counts() -> None:

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.statistics.comparison import Null, Reason, against, best, null, recommendation
+from tests.repeated import by_chance, repeated
 from tests.statistics.nested import Floats, losses
 
 NAN = float("nan")
@@ -82,12 +83,13 @@ def test_a_verdict_is_read_off_the_intervals() -> None:
 
 
 @pytest.mark.usefixtures("few_draws")
-def test_at_its_margin_a_pair_is_called_no_worse_in_one_of_forty() -> None:
-    rng, times = np.random.default_rng(11), 400
+@repeated(100, 400)
+def test_at_its_margin_a_pair_is_called_no_worse_in_one_of_forty(times: int) -> None:
+    rng = np.random.default_rng(11)
     draws = [losses(rng, 2, 10, overlap=0, effects=[0, 0.1], spread=0.3) for _ in range(times)]
     said = [str(against(of, "S00").loc["S01", "verdict"]) for of in draws]
     called = np.mean([word in ("no worse", "practically equal", "better") for word in said])
-    assert 0.005 < called < 0.025 + 2 * np.sqrt(0.025 * 0.975 / times)
+    assert called == pytest.approx(0.025, abs=by_chance(0.025, times))
 
 
 def test_what_does_not_matter_is_equal_even_if_it_is_sure() -> None:
@@ -179,38 +181,39 @@ def test_where_all_diverged_none_is_recommended() -> None:
 
 
 @pytest.mark.usefixtures("few_draws")
+@repeated(30, 60)
 @pytest.mark.parametrize("splits", [6, 10])
 @pytest.mark.parametrize("share", [0.0, 0.4])
-def test_equals_raise_a_false_alarm_in_one_of_twenty_families(splits: int, share: float) -> None:
+def test_equals_raise_a_false_alarm_in_one_of_twenty_families(splits: int, share: float, times: int) -> None:
     rng = np.random.default_rng(splits)
-    times = 60
     alarms = [
         against(losses(rng, 8, splits, share), "S00", 0.2, 0)["verdict"].isin(["better", "worse"]).any() for _ in range(times)
     ]
-    assert np.mean(alarms) <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / times)
+    assert np.mean(alarms) <= 0.05 + by_chance(0.05, times)
 
 
 @pytest.mark.usefixtures("few_draws")
+@repeated(20, 60)
 @pytest.mark.parametrize("splits", [6, 10])
-def test_the_best_is_in_the_set_and_regrets_are_bounded(splits: int) -> None:
-    rng = np.random.default_rng(splits)
-    times, effects = 60, np.linspace(0, 1, 6)
+def test_the_best_is_in_the_set_and_regrets_are_bounded(splits: int, times: int) -> None:
+    rng, effects = np.random.default_rng(splits), np.linspace(0, 1, 6)
     held = []
     for _ in range(times):
         table = best(losses(rng, 6, splits, effects=effects), 0.2)
         held.append(bool(table["in_set"].iloc[0]) and bool((table["bound"].to_numpy(float) >= effects).all()))
-    assert np.mean(held) >= 0.95 - 2 * np.sqrt(0.05 * 0.95 / times)
+    assert np.mean(held) >= 0.95 - by_chance(0.95, times)
 
 
 @pytest.mark.usefixtures("few_draws")
-def test_power_is_several_times_that_of_the_full_correction() -> None:
+@repeated(10, 25)
+def test_power_is_several_times_that_of_the_full_correction(times: int) -> None:
     """One of twelve worse by 2.5 standard deviations of a label's split mean, ten seeds: Bonferroni with φ = 1 finds few."""
     rng = np.random.default_rng(8)
     found = [
         against(losses(rng, 12, 10, 0.15, effects=[0, 2.5] + [0] * 10), "S00", 0.2, 0)["verdict"].eq("worse").iloc[1]
-        for _ in range(25)
+        for _ in range(times)
     ]
-    assert sum(found) > 15
+    assert sum(found) > 0.6 * times
 
 
 figures = st.lists(st.integers(1, 1000).map(lambda x: x / 8), min_size=30, max_size=30).map(lambda x: np.reshape(x, (3, 5, 2)))

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from pipeline.statistics.components import Estimate, differences
 from pipeline.statistics.sequential import Plan, Race, boundaries, chance, looks, nominal_levels, race, spent
+from tests.repeated import by_chance, repeated
 from tests.statistics.nested import Floats, losses
 
 # Lan and DeMets' spending of O'Brien and Fleming's type, 5% two-sided, equal looks, as ldbounds and gsDesign document it.
@@ -73,7 +74,7 @@ def test_a_greater_most_keeps_the_looks_and_adds_some(least: int, more: int, sti
         assert short.level(seeds) == short.levels()[short.look(seeds)]
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(st.sampled_from(Plan(6, 40).looks), st.floats(1e-7, 0.9), st.floats(0.001, 0.5))
 def test_the_ps_of_a_sequence_say_what_its_levels_say(seeds: int, p: float, alpha: float) -> None:
     plan = Plan(6, 40)
@@ -91,14 +92,15 @@ def test_ps_that_say_nothing_stay_that() -> None:
     assert Plan(6, 40).repeated(0.3, 6) == 1.0
 
 
-def test_t_tests_at_nominal_levels_keep_the_level_of_the_sequence() -> None:
-    rng, plan, times = np.random.default_rng(2), Plan(6, 24), 200
+@repeated(50, 200)
+def test_t_tests_at_nominal_levels_keep_the_level_of_the_sequence(times: int) -> None:
+    rng, plan = np.random.default_rng(2), Plan(6, 24)
     alarms = []
     for _ in range(times):
         of = losses(rng, 6, 24, 0.3, overlap=0)
         looks = (differences({name: y[:n] for name, y in of.items()})["S00", "S01"].p < a for n, a in plan.levels().items())
         alarms.append(any(looks))
-    assert 0.02 < np.mean(alarms) < 0.05 + 2 * np.sqrt(0.05 * 0.95 / times)
+    assert np.mean(alarms) == pytest.approx(0.05, abs=by_chance(0.05, times))
 
 
 def run(of: dict[str, Floats], plan: Plan, matters: float = 0.01) -> Race:
@@ -108,11 +110,12 @@ def run(of: dict[str, Floats], plan: Plan, matters: float = 0.01) -> Race:
 
 
 @pytest.mark.usefixtures("few_draws")
-def test_equals_raise_a_false_alarm_in_one_of_twenty_races() -> None:
-    rng, plan, times = np.random.default_rng(3), Plan(6, 20), 25
+@repeated(8, 25)
+def test_equals_raise_a_false_alarm_in_one_of_twenty_races(times: int) -> None:
+    rng, plan = np.random.default_rng(3), Plan(6, 20)
     ended = [run(losses(rng, 5, 20, 0.15, overlap=0), plan, 0.0) for _ in range(times)]
     alarms = [bool({"better", "worse"} & set(state.to_baseline.values())) for state in ended]
-    assert np.mean(alarms) <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / times)
+    assert np.mean(alarms) <= 0.05 + by_chance(0.05, times)
 
 
 def test_a_race_ends_early_where_all_is_settled() -> None:

@@ -21,7 +21,7 @@ def execute(path: Path, script: str) -> None:
         connection.executescript(script)
 
 
-@pytest.mark.parametrize("script", BEGUN)
+@pytest.mark.parametrize("script", [pytest.param(BEGUN[0], marks=pytest.mark.slow), BEGUN[1]])
 def test_one_that_was_begun_is_set_aside_and_made_anew(script: str, written: Path, caplog: pytest.LogCaptureFixture) -> None:
     """As a process leaves it that is killed in the seconds that MLflow takes for its tables."""
     path = written / "mlflow.db"

@@ -525,6 +525,7 @@ def ask(url: str) -> Any:
     return until(answer, "the dashboard answers")
 
 
+@pytest.mark.slow
 def test_the_dashboard_shows_every_study_and_trial(dashboard: str, trials: pd.DataFrame) -> None:
     studies = {study["study_name"]: study for study in ask(f"{dashboard}/api/studies")["study_summaries"]}
     assert sorted(studies) == sorted(STUDIES)

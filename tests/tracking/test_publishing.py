@@ -44,9 +44,8 @@ def test_the_report_is_a_run_that_links_its_inputs(written: Path) -> None:
     assert len(client.search_runs([experiment.experiment_id])) == 2
 
 
-def test_a_report_that_cannot_be_published_is_one_warning(
-    written: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+@pytest.mark.usefixtures("told_here")
+def test_a_report_that_cannot_be_published_is_one_warning(written: Path, caplog: pytest.LogCaptureFixture) -> None:
     (written / "mlflow.db").write_text("no database, and long enough to tell")
     (written / "reports").mkdir()
     with trackers() as told:

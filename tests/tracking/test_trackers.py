@@ -17,7 +17,6 @@ import pytest
 
 from pipeline.problems.run import Block
 from pipeline.runs import results
-from pipeline.runs.executor import Here
 from pipeline.tracking import trackers as telling
 from pipeline.tracking.recorder import SHOWN_AS
 from pipeline.tracking.tracker import Places, Tracker
@@ -97,6 +96,7 @@ def test_live_mirror_shows_everything_and_equals_the_rebuilt_one(
         assert not {"git", "mlflow.source.git.commit", "dvc_experiment"} & set(run["tags"])
 
 
+@pytest.mark.slow
 def test_half_logged_runs_are_completed(written: Path, empty_database: Path) -> None:
     rebuild()
     whole = contents()
@@ -119,13 +119,6 @@ def _train_until_killed(root: Path) -> None:
         told.log(list(range(4)), train()[0][0])
         until(lambda: rows(root)[1], "figures are written")
         os.kill(os.getpid(), signal.SIGKILL)
-
-
-@pytest.fixture
-def told_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trackers are told in this process: one of their own takes seconds to begin."""
-    monkeypatch.setattr(telling, "Processes", lambda count: Here())
-    monkeypatch.setattr(telling, "_trackers", {})
 
 
 def _fail() -> None:

@@ -34,6 +34,7 @@ LINEAR, GELU, TANH = {"name": "linear"}, {**MLP, "hidden": [7, 5], "activation":
 
 @pytest.mark.parametrize(("model", "dtype"), [*((model, torch.float32) for model in (LINEAR, MLP, GELU, TANH)),
                                               *((model, torch.float64) for model in (LINEAR, GELU))], ids=str)  # fmt: skip
+@pytest.mark.usefixtures("flags")
 def test_every_model_trains_as_with_tensors(new_problem: Builder, model: dict[str, Any], dtype: torch.dtype) -> None:
     """In float32 for one epoch: rounding parts them later on."""
     problem = new_problem(SCHEDULES, model=model)
@@ -48,7 +49,15 @@ FEWER = ("SGD-decay", "SGD-momentum", "SGD-dampening", "SGD-nesterov", "AdamW-be
 """All that they compute is computed by another of their kind, too."""
 
 
-@pytest.mark.parametrize("optimizer", [name for name in OPTIMIZERS if name not in FEWER])
+LIKE_OTHERS = ("SGD", "SGD-dampening-decay", "AdamW", "Adam-betas", "Adam-decoupled", "NAdam-decoupled", "RMSprop-momentum")
+"""All that they compute is computed by another in part, and by the rest of it: `make test-slow` tries them."""
+
+
+@pytest.mark.parametrize("optimizer", [
+    pytest.param(name, marks=[pytest.mark.slow] if name in LIKE_OTHERS else [])
+    for name in OPTIMIZERS if name not in FEWER
+])  # fmt: skip
+@pytest.mark.usefixtures("flags")
 def test_every_optimizer_trains_as_with_tensors(new_problem: Builder, optimizer: str) -> None:
     problem = new_problem(SCHEDULES, model={"name": "linear"}, optimizer=OPTIMIZERS[optimizer])
     runs = [run_of(problem, label, seed) for label in GOOD for seed in range(2)]
@@ -65,7 +74,7 @@ def test_a_search_trains_the_same(new_problem: Builder) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
-@pytest.mark.parametrize("seeds", [1, 2, 7])
+@pytest.mark.parametrize("seeds", [1, pytest.param(2, marks=pytest.mark.slow), 7])
 def test_no_run_hangs_on_those_beside_it(new_problem: Builder, seeds: int, dtype: torch.dtype) -> None:
     """To the last bit, at sizes that are no multiple of anything, and when a neighbour diverges and leaves."""
     problem = new_problem(SCHEDULES, model={"name": "mlp", "hidden": [7, 5]})
@@ -85,7 +94,7 @@ ALONE: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("kind", ALONE)
+@pytest.mark.parametrize("kind", ["mlp", pytest.param("cnn", marks=pytest.mark.slow)])
 def test_a_run_alone_computes_what_it_does_in_a_lane(
     new_problem: Builder, monkeypatch: pytest.MonkeyPatch, tmp_path: Any, kind: str
 ) -> None:
