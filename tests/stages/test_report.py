@@ -498,6 +498,13 @@ def test_results_of_another_dataset_are_not_believed(tuned_repository: Path, pla
         report.main()
 
 
+def test_the_first_screen_says_what_its_figures_are_of(page: Page) -> None:
+    opening = page.text.partition("How do all schedulers compare?")[0]
+    assert "100 epochs, batches of 32, 10 seeds" in opening
+    assert "how much more validation loss, after the last epoch, each scheduler has than the best" in opening
+    assert "95% confidence" in opening
+
+
 def test_the_conditions_are_said_where_somebody_asks_how_sure_it_is(page: Page) -> None:
     """And no test's name, and no p, stands before that."""
     opening, _, sure = page.text.partition("How sure is that?")
