@@ -218,7 +218,7 @@ class Trial:
         if any(optimizer is other for other in self._stepped):
             return
         tried = self._asked.get("others") or {"lr": self.lr, "rates": []}
-        before = next(iter(tried["rates"][len(self._stepped) :]), [])
+        before: list[float] = next(iter(tried["rates"][len(self._stepped) :]), [])
         rates = [float(group["lr"]) for group in optimizer.param_groups]
         self._stepped.append(optimizer)
         self._rates.append(rates)
@@ -375,7 +375,7 @@ class Scheduler(LRScheduler):
         if len(tried) == len(self._shares):
             fixed = [number for number, share in enumerate(self._shares) if not _is_near(share, tried[number])]
             if fixed:
-                raise self._trial.fixed_rates("the optimizer", self.base_lrs, fixed)
+                raise self._trial.fixed_rates("the optimizer", [float(rate) for rate in self.base_lrs], fixed)
 
     def _refuse_wrong_use(self, epoch: int) -> None:
         wrong, made = "", self.last_epoch - (epoch - 1) * self.steps_per_epoch
