@@ -55,8 +55,6 @@ class Trial:
         """The other optimizers in the order of their first steps, and their rates there."""
         self._rates: list[list[float]] = []
         self._states: States | None = None
-        self._is_whole: bool | None = None
-        """Whether a run may go on from what it keeps; known once its first epoch has shown what there is."""
         if VARIABLE in os.environ and self._asked.get("probe"):
             sys.addaudithook(self._hear)
 
@@ -227,7 +225,7 @@ class Trial:
         if any(optimizer is other for other in self._stepped):
             return
         tried = self._asked.get("others") or {"lr": self.lr, "rates": []}
-        before = next(iter(tried["rates"][len(self._stepped) :]), [])
+        before: list[float] = next(iter(tried["rates"][len(self._stepped) :]), [])
         rates = [float(group["lr"]) for group in optimizer.param_groups]
         self._stepped.append(optimizer)
         self._rates.append(rates)
@@ -288,9 +286,7 @@ class Trial:
         """Not so often that it takes more than its share of the time, and only what nothing would be missing from."""
         if self._states is None or not self._checkpoint.is_due or not _is_first():
             return
-        if self._is_whole is None:
-            self._is_whole = not self._states.lost(self._all_stepped())
-        if self._is_whole:
+        if not self._states.lost(self._all_stepped()):  # some change later: what was kept before is whole, and stays
             state = {"trial": self.state(), "parts": {name: state_of(part) for name, part in parts.items()}}
             self._checkpoint.save(state | {"generators": _generators()})
 
@@ -386,7 +382,7 @@ class Scheduler(LRScheduler):
         if len(tried) == len(self._shares):
             fixed = [number for number, share in enumerate(self._shares) if not _is_near(share, tried[number])]
             if fixed:
-                raise self._trial.fixed_rates("the optimizer", self.base_lrs, fixed)
+                raise self._trial.fixed_rates("the optimizer", [float(rate) for rate in self.base_lrs], fixed)
 
     def _refuse_wrong_use(self, epoch: int) -> None:
         wrong, made = "", self.last_epoch - (epoch - 1) * self.steps_per_epoch

@@ -7,6 +7,7 @@ import json
 import math
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ New = Callable[..., Trial]
 @pytest.fixture
 def new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> New:
     """A trial as the pipeline asks for one; the process that goes on with it is another one each time."""
+    gc.collect()  # what has a state in it is nothing of other tests
 
     def make(schedule: dict[str, Any] | None = None, **more: Any) -> Trial:
         lines = tmp_path / "lines.jsonl"
@@ -289,7 +291,6 @@ def test_a_run_goes_on_only_where_all_is_kept_that_its_first_epoch_changed(
     new: New, tmp_path: Path, lacking: list[str]
 ) -> None:
     """A model that stays as it is need not be handed over."""
-    gc.collect()  # of other tests
     trial = new(rates=[0.1] * STEPS * EPOCHS)
     model, teacher, weight = (torch.nn.Linear(2, 1) for _ in range(3))
     ema, average = copy.deepcopy(model), AveragedModel(model)
@@ -307,6 +308,24 @@ def test_a_run_goes_on_only_where_all_is_kept_that_its_first_epoch_changed(
             average.update_parameters(model)
         trial.report(train_loss=teacher(torch.ones(2)), validation_loss=1.0)
     assert (tmp_path / "checkpoint.pt").exists() == (not lacking)
+
+
+def test_what_begins_to_change_later_leaves_what_was_kept_before(new: New, tmp_path: Path) -> None:
+    """As layers that are unfrozen do, which nobody handed over."""
+    trial = new(rates=[0.1] * EPOCHS)
+    head, layers, kept = torch.nn.Linear(2, 1), torch.nn.Linear(2, 1), []
+    optimizer = SGD(head.parameters(), lr=trial.lr)
+    scheduler = trial.scheduler(optimizer, 1)
+    for epoch in trial.epochs(head=head, optimizer=optimizer):
+        kept.append((tmp_path / "checkpoint.pt").read_bytes() if epoch else b"")
+        time.sleep(1)  # so that the next checkpoint is due
+        if epoch:
+            layers.weight.data += 1
+        step(optimizer)
+        scheduler.step()
+        trial.report(train_loss=1.0, validation_loss=1.0)
+    assert kept[1]
+    assert kept[1:] == [(tmp_path / "checkpoint.pt").read_bytes()] * (EPOCHS - 1)
 
 
 def test_what_has_no_state_is_told(new: New) -> None:

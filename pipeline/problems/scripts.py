@@ -226,9 +226,14 @@ def by_hand(params: Params, script: Path) -> dict[str, Any]:
 # What a script is made of
 
 
+Mistake = tuple[tuple[str, ...], Any, str, str]
+"""Place in params.yaml, what is given there, what is wrong with it, what would be right."""
+
+
 def digests(problem: str, script: Script) -> dict[str, str]:
     """A digest for the script, for each module of its own that it imports, and for each of its inputs."""
-    path, mistakes = INPUTS / script.path, []
+    path = INPUTS / script.path
+    mistakes: list[Mistake] = []
     for key, place in [("path", script.path), *(("inputs", each) for each in script.inputs)]:
         if not (INPUTS / place).exists():
             loc = ("problems", problem, "script", key)
@@ -241,7 +246,7 @@ def digests(problem: str, script: Script) -> dict[str, str]:
     return found | {each: _digest(INPUTS / each) for each in script.inputs}
 
 
-def _launched_twice(problem: str, script: Script) -> Iterator[tuple[tuple[str, ...], Any, str, str]]:
+def _launched_twice(problem: str, script: Script) -> Iterator[Mistake]:
     """A launcher that names the script, or a module under ``inputs/``, in place of which stands what is added behind it."""
     words = script.launcher or []
     for number, word in enumerate(words):
