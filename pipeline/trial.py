@@ -180,8 +180,8 @@ class Trial:
         if self._epoch != self.budget:
             told = f"trial.finish is called after {self._epoch} reports, and the run has {self.budget} epochs"
             right = (
-                "call trial.report(…) at the end of each of trial.budget epochs; end none early but by sys.exit('diverged'): "
-                "whom early stopping gave the best epoch writes `report: {at: best}` in params.yaml"
+                "call trial.report(…) at the end of each of trial.budget epochs, and take early stopping out: "
+                "`report: {at: best}` in params.yaml takes the best epoch; a run that is lost may end by sys.exit('diverged')"
             )
             raise self.wrong(f"{told}; {right}")
         self._tell({"finish": {name: self._number(name, value) for name, value in figures.items()}})
