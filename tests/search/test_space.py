@@ -29,7 +29,7 @@ BUDGET = Budget(epochs=20, steps_per_epoch=3)
 BUDGETS = {"small": BUDGET, "large": Budget(epochs=70, steps_per_epoch=11)}
 LR = 0.5
 RATES = PeakRates()
-SAMPLES = 200
+SAMPLES = 100
 
 
 def new_optimizer(parameters: list[torch.Tensor], lr: float) -> SGD:
