@@ -356,7 +356,7 @@ def test_a_narrow_range_near_one_keeps_its_values_apart_and_within() -> None:
     narrow = {"low": 0.999, "high": 0.99999}
     space = space_of(searching("ExponentialLR", {"gamma": 0.9995}, {"gamma": narrow}))
     found = [schedule.args["gamma"] for _, schedule in sampled(space)]
-    assert len(set(found)) > 150
+    assert len(set(found)) > 0.75 * SAMPLES
     assert all(0.999 <= gamma <= 0.99999 for gamma in found)
 
 
