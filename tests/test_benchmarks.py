@@ -66,6 +66,7 @@ def test_intervals_hold_the_truth_in_fresh_pools(tmp_path: Path) -> None:
     assert found["half"].mul(2).div(errors).median() < 20  # and say something
 
 
+@pytest.mark.slow
 def test_calibration_fails_in_both_directions() -> None:
     """What is alike is rarely told apart, and what was made worse is found the more often the worse it was made."""
     rng = np.random.default_rng(0)

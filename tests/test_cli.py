@@ -150,7 +150,7 @@ ENDINGS = [
     ("threads", 1, "stage@threads: the machine is short of processes or threads (can't start new thread); end other"),
     ("own words", 1, "enough"),
 ]
-AT_ONCE = ("well", "broken", "terminated", "full")
+AT_ONCE = ("broken", "terminated")
 """Each is a process of its own: the others are tried by `make test-slow`."""
 
 

@@ -154,6 +154,7 @@ def test_the_targets_of_make_are_there() -> None:
 # Code and params
 
 
+@pytest.mark.slow
 def test_a_scheduler_a_dataset_and_models_of_ones_own_train(tmp_path: Path) -> None:
     examples = [block for block in (*blocks(OWN, "python"), *blocks(README, "python")) if "@register" in block]
     assert len(examples) == 7

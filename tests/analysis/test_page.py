@@ -206,6 +206,7 @@ def test_where_nothing_is_learned_the_file_to_take_says_so_at_its_head(
 
 @pytest.mark.usefixtures("few_draws")
 @pytest.mark.usefixtures("few_draws")
+@pytest.mark.slow
 def test_the_test_across_problems_is_told_for_every_variant(
     params: Params, make_runs: MakeRuns, make_curves: MakeCurves
 ) -> None:

@@ -158,6 +158,7 @@ WRONG = [
 ]
 
 
+@pytest.mark.slow
 def test_a_package_of_ones_own_is_imported_and_a_mistake_ends_with_its_place(clone: Path) -> None:
     (clone / "mypackage").mkdir()
     (clone / "pipeline/custom.py").write_text("", encoding="utf-8")

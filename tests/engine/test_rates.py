@@ -77,8 +77,14 @@ WATCHING: dict[str, dict[str, Any]] = {
 LABELS = {label.replace(" ", "_"): entry for label, entry in WATCHING.items()}
 
 
-@pytest.mark.parametrize("metric", ["Accuracy", "AUROC"])
-@pytest.mark.parametrize("search", [False, True])
+@pytest.mark.parametrize(
+    ("metric", "search"),
+    [
+        ("Accuracy", True),
+        ("AUROC", False),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in [("Accuracy", False), ("AUROC", True)]),
+    ],
+)
 @pytest.mark.parametrize("make", [None, LaneProgram], ids=["tensors", "compiled"])
 @pytest.mark.usefixtures("flags")
 def test_both_engines_tell_a_schedule_what_it_watches(

@@ -105,7 +105,7 @@ def test_its_best_epoch_so_far_goes_on(new_problem: Builder, tmp_path: Path, tra
     assert_goes_on(problem, run_of(problem, "Baseline", at="best"), tmp_path / "run.pt", trained)
 
 
-@pytest.mark.parametrize("search", [False, True])
+@pytest.mark.parametrize("search", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("label", SCHEDULES)
 def test_every_kind_of_schedule_goes_on(
     new_problem: Builder, tmp_path: Path, trained: list[int], label: str, search: bool

@@ -679,7 +679,7 @@ MODELS: Mapping[str, Mapping[str, Any]] = {
 
 
 @pytest.mark.parametrize("given", [
-    pytest.param(given, id=name, marks=[pytest.mark.slow] if name == "transformer on images" else [])
+    pytest.param(given, id=name, marks=[] if name in ("transformer on tokens", "mlp") else [pytest.mark.slow])
     for name, given in MODELS.items()
 ])  # fmt: skip
 @pytest.mark.usefixtures("own_registries", "flags")

@@ -63,6 +63,17 @@ COMPILED = [("mlp", "SGD-momentum-decay"), ("mlp", "AdamW-betas")]
 ON_FIRST = [("linear", "AdamW"), *(("mlp", name) for name in OPTIMIZERS if ("mlp", name) not in STACKS)]
 """Those that are trained with one schedule of each kind alone."""
 SINGLE = [("linear", "SGD"), *(("mlp", optimizer) for optimizer in OPTIMIZERS)]
+OF_EACH_KIND = ("SGD-dampening", "SGD-dampening-decay", "SGD-nesterov-decay", "AdamW", "AdamW-beta1-0", "AdamW-amsgrad",
+                "Adam-betas", "NAdam-decay", "RMSprop-centered-momentum", "Adagrad-decay",
+                "SGDScheduleFree", "AdamWScheduleFree")  # fmt: skip
+"""Optimizers that are tried at once; what the others compute is a part of what these do, and waits for `make test-slow`."""
+
+
+def few(cases: Sequence[tuple[str, ...]]) -> list[Any]:
+    """The cases, whose last is an optimizer."""
+    return [pytest.param(*case, marks=[] if case[-1] in OF_EACH_KIND else [pytest.mark.slow]) for case in cases]
+
+
 SCHEDULERS = [scheduler.name for scheduler in schedulers if not scheduler.schedule_free]
 """Those that a problem's own optimizer is trained with; the others, with one of theirs, are a stack by themselves."""
 FREE = [scheduler.name for scheduler in schedulers if scheduler.schedule_free]
@@ -187,7 +198,7 @@ An optimizer is handed numbers, whichever scheduler they are of; tests/engine/te
 """
 
 
-@pytest.mark.parametrize(("model", "optimizer"), ON_FIRST)
+@pytest.mark.parametrize(("model", "optimizer"), few(ON_FIRST))
 def test_other_optimizers_equal_the_loop(new_problem: Builder, model: str, optimizer: str) -> None:
     """On a schedule of each kind."""
     problem = new_problem(KINDS, optimizer=OPTIMIZERS[optimizer], model=MODELS[model], epochs=4)
@@ -211,7 +222,7 @@ def test_the_examples_move_the_rate(new_problem: Builder) -> None:
     assert {label.split("-")[0] for label in moving} == set(SCHEDULERS)
 
 
-@pytest.mark.parametrize(("model", "optimizer"), SINGLE)
+@pytest.mark.parametrize(("model", "optimizer"), few(SINGLE))
 def test_one_epoch_in_single_precision(new_problem: Builder, model: str, optimizer: str) -> None:
     problem = new_problem(KINDS, optimizer=OPTIMIZERS[optimizer], model=MODELS[model], epochs=1)
     twin = Twin(problem, [run_of(problem, label) for label in KINDS], torch.float32)
@@ -224,7 +235,7 @@ CYCLED = ("SGD", "SGD-decay", "SGD-momentum", "SGD-dampening", "SGD-nesterov", "
           "Adam-betas", "NAdam", "NAdam-decay", "RMSprop", "RMSprop-centered-momentum")  # fmt: skip
 
 
-@pytest.mark.parametrize("optimizer", CYCLED)
+@pytest.mark.parametrize("optimizer", few([(optimizer,) for optimizer in CYCLED]))
 def test_cycled_momentum(new_problem: Builder, optimizer: str) -> None:
     """CyclicLR switches momentum (or beta1) on, also where the optimizer was given none, off at the top, and on again."""
     cycled = {each: {"name": "CyclicLR", "args": CYCLED_MOMENTUM, "interval": each} for each in ("batch", "epoch")}

@@ -75,6 +75,7 @@ def test_the_same_bytes_in_two_processes_as_in_one(new_problem: Builder, two: Pr
     assert epochs.tolist() == [problem.params.epochs] * len(runs), "each epoch of each run is told once"
 
 
+@pytest.mark.slow
 def test_an_error_of_training_is_raised_here(new_problem: Builder, two: Processes) -> None:
     problem = new_problem({"StepLR": SCHEDULES["StepLR"]}, optimizer={"name": "SparseAdam", "lr": 0.1}, model=MLP, epochs=2)
     with pytest.raises(RuntimeError, match="dense gradients"):

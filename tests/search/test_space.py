@@ -29,7 +29,7 @@ BUDGET = Budget(epochs=20, steps_per_epoch=3)
 BUDGETS = {"small": BUDGET, "large": Budget(epochs=70, steps_per_epoch=11)}
 LR = 0.5
 RATES = PeakRates()
-SAMPLES = 200
+SAMPLES = 100
 
 
 def new_optimizer(parameters: list[torch.Tensor], lr: float) -> SGD:
@@ -356,7 +356,7 @@ def test_a_narrow_range_near_one_keeps_its_values_apart_and_within() -> None:
     narrow = {"low": 0.999, "high": 0.99999}
     space = space_of(searching("ExponentialLR", {"gamma": 0.9995}, {"gamma": narrow}))
     found = [schedule.args["gamma"] for _, schedule in sampled(space)]
-    assert len(set(found)) > 150
+    assert len(set(found)) > 0.75 * SAMPLES
     assert all(0.999 <= gamma <= 0.99999 for gamma in found)
 
 

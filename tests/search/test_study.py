@@ -209,6 +209,7 @@ def test_raising_trials_goes_on(here: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert helpers.contents(here) == from_scratch
 
 
+@pytest.mark.slow
 def test_lowering_trials_and_raising_them_again(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     helpers.run_tune()
     before = helpers.contents(here)
@@ -221,6 +222,7 @@ def test_lowering_trials_and_raising_them_again(here: Path, monkeypatch: pytest.
     assert sum(sizes) <= 2 * (AGAIN + CANDIDATES)  # no round, and other leaders and winners than before
 
 
+@pytest.mark.slow
 def test_raising_seeds_keeps_the_earlier_studies(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     two = helpers.run_tune()
     sizes = trained(monkeypatch)

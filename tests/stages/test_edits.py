@@ -163,8 +163,11 @@ def trained_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("damage", "is_told"),
     [
-        (of_another_version, True), (garbage, True), (with_other_numbers, False), (page_by_page, False),
-        *(pytest.param(*case, marks=pytest.mark.slow) for case in [(cut_off, True), (empty, False), (deleted, False)]),
+        (of_another_version, True), (with_other_numbers, False),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in [(cut_off, True), (garbage, True), (empty, False), (deleted, False), (page_by_page, False)]
+        ),
     ],
 )  # fmt: skip
 def test_a_store_that_is_damaged_or_of_another_version_changes_no_result(

@@ -86,6 +86,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_what_cannot_be_stacked_writes_the_same_files(trained: Path) -> None:
     """All files, their columns and rows; what differs is the figures, and the statistics among the weights."""
     looped, stacked = (trained / "2" / problem for problem in ("looped", "stacked"))
@@ -103,6 +104,7 @@ def test_what_cannot_be_stacked_writes_the_same_files(trained: Path) -> None:
 
 
 @pytest.mark.parametrize("problem", ["looped", "stacked"])
+@pytest.mark.slow
 def test_the_number_of_processes_changes_no_byte(trained: Path, problem: str) -> None:
     for path in (trained / "1" / problem).iterdir():
         assert path.read_bytes() == (trained / "2" / problem / path.name).read_bytes(), path.name

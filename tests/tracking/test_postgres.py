@@ -76,6 +76,7 @@ def test_mlflow_in_postgresql(
     assert len(results.read_runs("third", "train")[0]) == len(describe())
 
 
+@pytest.mark.slow
 def test_optuna_in_postgresql(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
