@@ -10,6 +10,7 @@ from ruamel.yaml import YAML
 from pipeline.commands import look, quick, tables
 from pipeline.comparing.compare import SCHEDULERS
 from pipeline.config.errors import PipelineError
+from pipeline.stages import dataset
 from tests.commands.published import PUBLISHED
 
 
@@ -80,7 +81,7 @@ def test_a_series_is_taken_in_order_unless_it_is_asked_not_to(
     def enough(name: str) -> None:
         raise PipelineError(name)
 
-    monkeypatch.setattr(quick.dataset, "main", enough)
+    monkeypatch.setattr(dataset, "main", enough)
     with pytest.raises(PipelineError, match="my_houses_2024"):
         quick.main([str(table), "--target", "price", *words])
     asked = YAML(typ="safe").load(Path("quick/my_houses_2024/params.yaml"))

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,10 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 
+from pipeline.stages import dataset, train
 from tests.conftest import ROOT
 from tests.search import helpers
 from tests.waiting import until
+
+BY_HAND = pytest.mark.skipif("CI" in os.environ, reason="on a busy machine one run may be hit more often than it is begun")
+"""Minutes of kills at random and of jobs that wait: `python -m pytest -m slow tests/runs` does them."""
 
 PROBLEM = """\
   {name}:
@@ -58,6 +64,44 @@ def problems(*engines: str, epochs: int = 5, script: bool = False) -> str:
     schedulers = rest.partition("    schedulers: {}\n")[2]
     plateau = "ReduceLROnPlateau: {args: {factor: 0.1, patience: 10%}}"  # a script that imports nothing cannot follow it
     return f"{head}problems:\n{text}{schedulers.replace(plateau, 'ExponentialLR: {args: {gamma: 0.9}}')}"
+
+
+def study(folder: Path, *names: str, epochs: int = 5) -> Path:
+    """A new study with its data."""
+    (folder / "inputs").mkdir(parents=True)
+    (folder / "inputs/train.py").write_text(TRAIN, encoding="utf-8")
+    engines = [name for name in names if name != "script"]
+    (folder / "params.yaml").write_text(problems(*engines, epochs=epochs, script="script" in names), encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for name in names:
+            dataset.main(name)
+    return folder
+
+
+def trained(folder: Path, executor: str, *names: str) -> None:
+    """The stage ``train`` of these problems, in the tests' process."""
+    with pytest.MonkeyPatch.context() as patch, helpers.shown_here():
+        patch.chdir(folder)
+        patch.setenv("PIPELINE_EXECUTOR", executor)
+        for name in names:
+            train.main(name)
+
+
+def waiting(folder: Path, seconds: float, more: str = "timeout: 3600") -> None:
+    """Each epoch of the script takes so long; the script has one more key."""
+    params = folder / "params.yaml"
+    text = params.read_text(encoding="utf-8")
+    params.write_text(
+        text.replace("steps_per_epoch: 4}", f"steps_per_epoch: 4, {more}, args: {{wait: {seconds}}}}}"), encoding="utf-8"
+    )
+
+
+def of_few(folder: Path) -> None:
+    """The study has less schedulers."""
+    params = folder / "params.yaml"
+    few = re.sub(r"^  (StepLR|ExponentialLR):.*\n", "", params.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    params.write_text(few, encoding="utf-8")
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -177,13 +221,13 @@ def family(pid: int) -> list[psutil.Process]:
 
 def agents(pid: int) -> list[psutil.Process]:
     """The processes with the pipeline's code that a worker has."""
-    return [each for each in family(pid) if is_alive(each) and "pipeline.runs.cluster.process" in _words(each)]
+    return [each for each in family(pid) if is_alive(each) and "pipeline.runs.cluster.process" in words_of(each)]
 
 
 def scripts(of: "Dask | int") -> list[psutil.Process]:
     """Those of training scripts that are at work."""
     pids = [of] if isinstance(of, int) else [worker.pid for worker in of.workers]
-    return [each for pid in pids for each in family(pid) if is_alive(each) and "train.py" in " ".join(_words(each))]
+    return [each for pid in pids for each in family(pid) if is_alive(each) and "train.py" in " ".join(words_of(each))]
 
 
 def is_alive(process: psutil.Process) -> bool:
@@ -192,7 +236,8 @@ def is_alive(process: psutil.Process) -> bool:
     return False
 
 
-def _words(process: psutil.Process) -> list[str]:
+def words_of(process: psutil.Process) -> list[str]:
+    """Its command; nothing once it has ended."""
     with contextlib.suppress(psutil.NoSuchProcess):
         return list(process.cmdline())
     return []

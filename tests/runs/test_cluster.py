@@ -3,9 +3,7 @@
 Its workers have what requirements.txt names and Dask, and neither the pipeline nor the study's folder to work in.
 """
 
-import os
 import random
-import re
 import shutil
 import signal
 import time
@@ -17,14 +15,10 @@ import pytest
 
 from pipeline.runs import dealing
 from pipeline.runs.executor import ExecutorError
-from pipeline.stages import dataset, train
+from pipeline.stages import dataset
 from tests.runs import clusters
-from tests.runs.clusters import Dask, interrupted, results, stage, told
-from tests.search import helpers
+from tests.runs.clusters import BY_HAND, Dask, interrupted, of_few, results, stage, study, told, trained, waiting
 from tests.waiting import until
-
-BY_HAND = pytest.mark.skipif("CI" in os.environ, reason="on a busy machine one run may be hit more often than it is begun")
-"""Minutes of kills at random and of jobs that wait: `python -m pytest -m slow tests/runs/test_cluster.py` does them."""
 
 ALL = ("tensors", "compiled", "loop", "script")
 
@@ -33,28 +27,6 @@ ALL = ("tensors", "compiled", "loop", "script")
 def dask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dask]:
     with clusters.dask(tmp_path_factory.mktemp("dask")) as found:
         yield found
-
-
-def study(folder: Path, *names: str, epochs: int = 5) -> Path:
-    """A new study with its data."""
-    (folder / "inputs").mkdir(parents=True)
-    (folder / "inputs/train.py").write_text(clusters.TRAIN, encoding="utf-8")
-    engines = [name for name in names if name != "script"]
-    (folder / "params.yaml").write_text(clusters.problems(*engines, epochs=epochs, script="script" in names), encoding="utf-8")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        for name in names:
-            dataset.main(name)
-    return folder
-
-
-def trained(folder: Path, executor: str, *names: str) -> None:
-    """The stage ``train`` of these problems, in the tests' process."""
-    with pytest.MonkeyPatch.context() as patch, helpers.shown_here():
-        patch.chdir(folder)
-        patch.setenv("PIPELINE_EXECUTOR", executor)
-        for name in names:
-            train.main(name)
 
 
 @pytest.mark.slow
@@ -177,22 +149,6 @@ def test_two_studies_share_a_cluster_and_an_edit_of_their_code_counts_at_once(tm
     shutil.rmtree(folders["False"] / ".state")
     told(stage(folders["False"], "train", "loop", "local:1"))
     assert results(folders["False"]) == first["False"]
-
-
-def waiting(folder: Path, seconds: float, more: str = "timeout: 3600") -> None:
-    """Each epoch of the script takes so long; the script has one more key."""
-    params = folder / "params.yaml"
-    text = params.read_text(encoding="utf-8")
-    params.write_text(
-        text.replace("steps_per_epoch: 4}", f"steps_per_epoch: 4, {more}, args: {{wait: {seconds}}}}}"), encoding="utf-8"
-    )
-
-
-def of_few(folder: Path) -> None:
-    """The study has less schedulers."""
-    params = folder / "params.yaml"
-    few = re.sub(r"^  (StepLR|ExponentialLR):.*\n", "", params.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    params.write_text(few, encoding="utf-8")
 
 
 def needing(folder: Path, resources: str) -> None:
@@ -388,40 +344,3 @@ class Own(nn.Linear):
         return super().forward(x)
 """
 """A model that is killed on a cluster, as for its memory."""
-
-
-@BY_HAND
-@pytest.mark.slow
-def test_jobs_of_submitit_give_the_same_bytes_and_end_with_whoever_asked(tmp_path: Path) -> None:
-    here = study(tmp_path / "here", "tensors", "script")
-    of_few(here)
-    there = tmp_path / "there"
-    shutil.copytree(here, there)
-    slurm = "slurm:cluster=local,jobs=6,time=5,partition=none"
-    for name in ("tensors", "script"):
-        told(stage(there, "train", name, slurm))
-        told(stage(here, "train", name, "local:2"))
-    assert results(there) == results(here)
-    waiting(there, 3600)
-    told(stage(there, "dataset", "script", slurm))
-    process = stage(there, "train", "script", slurm)
-    until(lambda: clusters.scripts(process.pid), "jobs are at it")
-    interrupted(process)
-    family = clusters.family(process.pid)
-    told(process, 130)
-    until(lambda: not any(clusters.is_alive(each) for each in family), "nothing is left")
-
-
-@pytest.mark.parametrize(
-    ("words", "wrong"),
-    [
-        ("partition", "has 'partition'; write name=value"),
-        ("time=soon", "has 'time=soon'; write name=value"),
-        pytest.param("cluster=local,nonsense=1,time=5", "does not do: ", marks=pytest.mark.slow),
-        ("time=5", "does not do: "),
-    ],
-)
-def test_what_slurm_does_not_take_is_told(tmp_path: Path, words: str, wrong: str) -> None:
-    folder = study(tmp_path / "study", "tensors")
-    with pytest.raises(ExecutorError, match=re.escape(f"PIPELINE_EXECUTOR=slurm:{words} {wrong}")):
-        trained(folder, f"slurm:{words}", "tensors")

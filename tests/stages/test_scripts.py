@@ -22,7 +22,7 @@ from pipeline.config.errors import PipelineError
 from pipeline.config.params import load_params
 from pipeline.config.problem_params import Script
 from pipeline.problems.loading import load_problem
-from pipeline.problems.scripts import digests
+from pipeline.problems.scripts import ScriptProblem, digests
 from pipeline.schedulers.replay import trace
 from pipeline.stages import check, confirm, dataset, report, sweep, train, tune
 from tests.conftest import ROOT
@@ -302,8 +302,9 @@ def test_a_script_that_is_a_part_of_a_package_is_told_how_it_can_be_one(study: S
     as_module = PARAMS.replace("path: train.py", f"path: package/train.py, launcher: [{sys.executable}, -m]")
     study.write(as_module)
     assert study.run() == {"": 1}
-    known = load_problem(load_params(CATALOGUE), "toy").data.parts
-    assert {"package/train.py", "package/part.py", "package/__init__.py"} <= known.keys()
+    problem = load_problem(load_params(CATALOGUE), "toy")
+    assert isinstance(problem, ScriptProblem)
+    assert {"package/train.py", "package/part.py", "package/__init__.py"} <= problem.data.parts.keys()
 
     study.write(as_module.replace("-m]", "-m, package.train]"))
     line = failure(study)

@@ -4,6 +4,7 @@ What calls have in common, and what they tell, are files: Slurm's machines share
 """
 
 import contextlib
+import io
 import logging
 import re
 from collections.abc import Iterable, Iterator
@@ -19,6 +20,9 @@ from pipeline.runs.executor import VARIABLE, ExecutorError
 try:
     import cloudpickle
     import submitit
+    from submitit.core.utils import FailedJobError
+
+    from pipeline.runs.cluster.slurm_queue import LOOK, Queue
 except ImportError:
     raise ExecutorError(f"{VARIABLE}=slurm:… needs submitit: pip install -r requirements-slurm.txt") from None
 
@@ -26,15 +30,17 @@ JOBS = 16
 """Jobs that are queued or run at a time, unless ``jobs=`` says otherwise."""
 MINUTES = 60
 NUMBERS = {"time": MINUTES, "jobs": JOBS, "cpus": 1, "gpus": 0}
+submitit.SlurmJob.watcher = Queue(LOOK)
 
 
 class Slurm:
-    """Jobs of Slurm; ``cluster=local`` runs them on this machine by submitit's own executor, as it is tested."""
+    """Jobs of Slurm; ``cluster=local`` runs them on this machine by submitit's own executor, to try it."""
 
     shares_files = True
 
     def __init__(self, words: str, folder: Path, ended: Any) -> None:
-        self._folder, self._ended = folder, ended
+        self._words, self._folder, self._ended = words, folder, ended
+        self._was_taken = False
         self._jobs: dict[str, Any] = {}
         self._read: dict[str, int] = {}
         given = dict(_pairs(words))
@@ -70,7 +76,16 @@ class Slurm:
             **({"slurm_mem": memory or self._memory} if memory or self._memory else {}),
         )  # fmt: skip
         self._read[call.key] = 0
-        self._jobs[call.key] = self._executor.submit(run, call.asked, self._folder, call.content, call.request, _told(call.key))
+        asked = call.asked, self._folder, call.content, call.request, _told(call.key)
+        try:
+            with contextlib.redirect_stderr(io.StringIO()):  # what sbatch says comes with the error
+                self._jobs[call.key] = self._executor.submit(run, *asked)
+        except FailedJobError as error:
+            words = " ".join(str(error).replace("sbatch: error: ", "").split())
+            if self._was_taken:
+                raise OSError(words) from None  # the controller may be away for a while
+            raise ExecutorError(f"{VARIABLE}=slurm:{self._words} is refused by sbatch: {words}") from None
+        self._was_taken = True
 
     def cancel(self, keys: Iterable[str]) -> None:
         """Also those that are still queued."""
@@ -84,8 +99,11 @@ class Slurm:
             is_done = job.done()
             yield from ((key, blocks) for blocks in self._new(key))
             if is_done:
-                del self._jobs[key]
-                self._ended(key, *_result(job))
+                kind, content = _result(job)
+                if kind == LOST:  # Slurm may have queued it again
+                    self.cancel([key])
+                self._jobs.pop(key, None)
+                self._ended(key, kind, content)
 
     def close(self) -> None:
         """End all that is still queued or runs."""
