@@ -40,7 +40,7 @@ def test_whatever_becomes_of_jobs_their_bytes_are_those_of_here(tmp_path: Path, 
     cluster.kill(first)
     assert cluster("scontrol", "requeue", second) == ""
     until(lambda: not {first, second} & {*cluster.jobs()}, "both are gone")
-    cluster.controller.kill()
+    cluster.controller.terminate()
     cluster.controller.wait()
     cluster.begin_controller()
     said = told(process)
