@@ -88,8 +88,11 @@ def _tensors(module: nn.Module) -> Iterator[Tensor]:
 
 
 def _sum(tensor: Tensor) -> str:
+    numbers = torch.view_as_real(tensor.detach()) if tensor.is_complex() else tensor.detach()
     try:
-        return str(float(tensor.detach().sum(dtype=torch.float64)))
+        return str(
+            float(numbers.sum(dtype=torch.float32 if tensor.device.type == "mps" else torch.float64))
+        )  # which has no more
     except Exception:  # noqa: BLE001  # of tensors without numbers: on no device, not initialised
         return ""
 
