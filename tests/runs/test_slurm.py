@@ -65,6 +65,19 @@ def test_jobs_end_with_whoever_asked(tmp_path: Path, cluster: Slurm) -> None:
 
 @REAL
 @pytest.mark.slow
+def test_why_a_job_waits_is_told_where_it_is_not_for_its_turn(tmp_path: Path, cluster: Slurm) -> None:
+    """The partition gives an hour."""
+    process = stage(study(tmp_path / "study", "tensors"), "train", "tensors", "slurm:time=90", **cluster.environment)
+    assert process.stdout
+    told_first = process.stdout.readline()
+    assert re.fullmatch(r"a job of Slurm waits: Partition\w+ \(`scontrol show job \d+` says more\)\n", told_first), told_first
+    interrupted(process)
+    told(process, 130)
+    until(lambda: not cluster.jobs("all"), "nothing is left")
+
+
+@REAL
+@pytest.mark.slow
 def test_what_a_cluster_refuses_is_told_in_a_line(tmp_path: Path, cluster: Slurm) -> None:
     folder = study(tmp_path / "study", "tensors")
 
