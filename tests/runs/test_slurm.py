@@ -107,7 +107,6 @@ def test_jobs_of_submitit_give_the_same_bytes_and_end_with_whoever_asked(tmp_pat
         told(stage(here, "train", name, "local:2"))
     assert results(there) == results(here)
     waiting(there, 3600)
-    told(stage(there, "dataset", "script", HERE))
     process = stage(there, "train", "script", HERE)
     until(lambda: clusters.scripts(process.pid), "jobs are at it")
     interrupted(process)
