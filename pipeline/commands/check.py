@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from pipeline.catalogue import CATALOGUE
 from pipeline.config.params import Params, load_params
 from pipeline.config.stages import stage_names
+from pipeline.config.terminal import tell
 from pipeline.engine.device import find_device
+from pipeline.runs.inspection import no_shorter
 from pipeline.runs.unsearched import in_short, unsearched
 from pipeline.stages.dataset import problem_made
 from pipeline.stages.train import warned
@@ -23,7 +25,9 @@ def main(words: Sequence[str] = ()) -> None:
     params = load_params(CATALOGUE)
     find_device(params.device)
     for name in params.problems:
-        warned(params, problem_made(params, name), "check")
+        warned(params, problem := problem_made(params, name), "check")
+        for warning in no_shorter(problem, params.sweep):
+            tell(f"check@{name}: warning: {warning}")
     print(f"params.yaml is right: {told(params)}")
     print(f"not searched, but as written: {left_as_written(params, whole=asked.all)}")
 

@@ -133,9 +133,9 @@ def absent_classes(problem: Problem, seeds: int) -> Iterator[str]:
         )
 
 
-def larger_than_the_whole(problem: Problem, sweep: SweepParams | None) -> Iterator[str]:
+def larger_than_the_whole(problem: Problem) -> Iterator[str]:
     """Numbers that are more than there is of what they are taken from; a line each. Schedules have traps of their own."""
-    given, place, epochs = problem.params, f"problems.{problem.name}", problem.params.epochs
+    given, place = problem.params, f"problems.{problem.name}"
     if problem.has_samples:
         samples = problem.data.train_size
         batches = -(-samples // given.batch_size)
@@ -145,6 +145,11 @@ def larger_than_the_whole(problem: Problem, sweep: SweepParams | None) -> Iterat
         if (given.accumulate or 1) > batches:
             told = f"{place}.accumulate is {given.accumulate}, and an epoch has {batches} batch{'es' * (batches > 1)}"
             yield f"{told}: an epoch is a single step; write less, or leave it out"
+
+
+def no_shorter(problem: Problem, sweep: SweepParams | None) -> Iterator[str]:
+    """Budgets of a sweep that are none of the problem's; a line each."""
+    epochs = problem.params.epochs
     for budget in sweep.budgets if sweep else ():
         if budget >= epochs if isinstance(budget, int) else (percent(budget) or 0) >= 100:
             told = f"sweep.budgets holds {budget}, and a run of {problem.name} has {epochs} epochs"

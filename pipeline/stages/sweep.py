@@ -12,6 +12,7 @@ from pipeline.problems.loading import load_problem
 from pipeline.problems.problem import Problem
 from pipeline.runs import results
 from pipeline.runs.executor import Workers, executor
+from pipeline.runs.inspection import no_shorter
 from pipeline.runs.results import SWEEP_COLUMNS
 from pipeline.search.sweeps import Sweep, said, seeds_by_budget
 
@@ -30,6 +31,8 @@ def main(problem_name: str) -> None:
 
 def swept(params: Params, asked: SweepParams, problem: Problem, workers: Workers) -> pd.DataFrame:
     """A row for each run: over peak rates at every budget and at the recommended ones, then at the shorter budgets."""
+    for warning in no_shorter(problem, asked):
+        terminal.tell(f"sweep@{problem.name}: warning: {warning}")
     best = results.read_schedules(problem.name)
     epochs, seeds = problem.params.epochs, range(params.seed_range.least)
     by_budget = seeds_by_budget(asked, epochs, seeds)

@@ -49,7 +49,7 @@ def warned(params: Params, problem: Problem, who: str = "train") -> list[Finding
     for line in told(read(PARAMS_FILE)[1], problem.name):
         terminal.tell(f"{who}@{problem.name}: {line}")
     found = [finding for followed in inspect(problem) for finding in findings(followed, params.report.baseline)]
-    beside = *larger_than_the_whole(problem, params.sweep), *absent_classes(problem, params.seed_range.least)
+    beside = *larger_than_the_whole(problem), *absent_classes(problem, params.seed_range.least)
     for warning in [*found, *beside]:
         terminal.tell(f"{who}@{problem.name}: warning: {warning}")
     return found
