@@ -58,11 +58,12 @@ def test_compiled_training_equals_the_plain_one(
     good = [run_of(problem, "Cycled"), run_of(problem, "Plateau"), run_of(problem, "Cycled", seed=1)]
     runs = [*good[:1], run_of(problem, "Bad"), *good[1:]]
     plain = train(problem, good)
-    monkeypatch.setattr("torch._inductor.config.compile_threads", 1)  # no processes that import torch first
+    from torch._inductor import config  # late: seconds, for which every worker would wait
+
     monkeypatch.setattr(
         stacked, "TensorProgram", lambda runs, run_steps, is_compiled: TensorProgram(runs, run_steps, is_compiled=True)
     )
-    with caplog.at_level(logging.WARNING):
+    with config.patch(compile_threads=1), caplog.at_level(logging.WARNING):  # no processes that import torch first
         fast = train(problem, runs)
     if caplog.records:
         pytest.skip(f"nothing was compiled: {caplog.records[0].getMessage()}")
