@@ -1,10 +1,10 @@
 """How many runs fit into memory side by side: estimated from the problem alone, so that all machines cut alike."""
 
 import torch
-from torch import Tensor, nn
 
 from pipeline.config.components import Component
 from pipeline.engine.optimizers import STACKED
+from pipeline.engine.work import activations
 from pipeline.problems.problem import Problem
 
 IN_MEMORY = 2**31
@@ -27,19 +27,3 @@ def numbers_of_state(problem: Problem, optimizer: Component, *, is_averaged: boo
     parameters = sum(parameter.numel() for parameter in problem.new_model(0, "final").parameters())
     kept = len(STACKED[optimizer.name](optimizer.args, 1, has_momentum=True).starts) if optimizer.name in STACKED else 2
     return parameters * (1 + is_averaged + kept)
-
-
-def activations(problem: Problem) -> int:
-    """Numbers that the model's layers put out for one sample, the sample itself included."""
-    x = torch.tensor(problem.data.samples([0]).x[:2])  # two: of one there are no statistics
-    model, found = problem.new_model(0, "final").eval(), [x.numel()]
-
-    def count(layer: nn.Module, given: object, output: object) -> None:
-        found.append(output.numel() if isinstance(output, Tensor) else 0)
-
-    for layer in model.modules():
-        if not any(True for _ in layer.children()):
-            layer.register_forward_hook(count)
-    with torch.no_grad():
-        model(x)
-    return sum(found) // len(x)

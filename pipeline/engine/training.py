@@ -40,7 +40,7 @@ LARGEST_PRODUCT = 1e6
 """Multiplications in a product of a step, for each lane of the processor's vectors, from which the plain loop, a run on each
 core, is as fast as blocks of runs."""
 LANES = {"AVX512": 16, "AVX2": 8}
-"""Of numbers in single precision, by torch's name of the processor's kind; others have 4."""
+"""Of numbers in single precision, by torch's name of the processor's kind, known without a compiler, too; others have 4."""
 LARGE = "its model is large enough to keep a core busy by itself"
 _log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ def ways(problem: Problem, optimizer: Component, device: torch.device) -> tuple[
 
 def why_one_by_one(problem: Problem, optimizer: Component, device: torch.device) -> str:
     """Why `engine: auto` trains runs by themselves; empty where it tries to train them side by side, or is not asked for."""
-    if problem.params.engine != "auto" or isinstance(problem, ScriptProblem):
+    if problem.params.engine != "auto":
         return ""
     largest = LARGEST_PRODUCT * LANES.get(torch.backends.cpu.get_cpu_capability(), 4)
     if device.type == "cpu" and multiplications(problem) > largest:

@@ -1,25 +1,44 @@
-"""How much a model computes at a time: much of it keeps a core busy, however few runs are trained."""
+"""How much a model keeps and computes, as it is seen where it is applied to a few samples."""
 
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from pipeline.problems.problem import Problem
 
-SAMPLES = 2
-"""Samples that the model is applied to: of one there are no statistics."""
+
+def activations(problem: Problem) -> int:
+    """Numbers that the model's layers put out for one sample, the sample itself included."""
+    model, x = _model_and_samples(problem)
+    found = [x.numel()]
+
+    def count(layer: nn.Module, given: object, output: object) -> None:
+        found.append(output.numel() if isinstance(output, Tensor) else 0)
+
+    for layer in model.modules():
+        if not any(True for _ in layer.children()):
+            layer.register_forward_hook(count)
+    with torch.no_grad():
+        model(x)
+    return sum(found) // len(x)
 
 
 def multiplications(problem: Problem) -> float:
     """Multiplications in one matrix product, or convolution, of the model's forward for a batch: their mean."""
-    model, x = problem.new_model(0, "final").eval(), torch.tensor(problem.data.samples([0]).x[:SAMPLES])
+    model, x = _model_and_samples(problem)
     with _Products() as products:  # gradients are on, or torch takes an encoder's layer as a whole
         model(x)
     found = products.multiplications
     mean: float = sum(found) / max(len(found), 1)
     return mean * problem.params.batch_size / len(x)
+
+
+def _model_and_samples(problem: Problem) -> tuple[nn.Module, Tensor]:
+    """Two samples: of one there are no statistics."""
+    return problem.new_model(0, "final").eval(), torch.tensor(problem.data.samples([0]).x[:2])
 
 
 class _Products(TorchDispatchMode):  # type: ignore[no-untyped-call]

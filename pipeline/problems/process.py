@@ -144,9 +144,9 @@ def command(script: Script) -> list[str]:
     return [*tied, *(script.launcher or usual), script.module or str(path), *_arguments(script.args)]
 
 
-def _arguments(args: Mapping[str, Any] | Sequence[Any]) -> Iterator[str]:
+def _arguments(args: Mapping[str, Any] | Sequence[str]) -> Iterator[str]:
     if not isinstance(args, Mapping):
-        yield from map(str, args)
+        yield from args
         return
     for key, value in args.items():
         if value is not False and value is not None:

@@ -99,7 +99,7 @@ def _measured(problem: Problem, device: torch.device, processes: int) -> Cost:
 
 def _of_a_group(problem: Problem, component: Component, runs: Sequence[Run], device: torch.device, processes: int) -> Cost:
     why = why_one_by_one(problem, component, device)
-    for way in (possible := ways(problem, component, device)):
+    for way in (possible := ("loop",) if why else ways(problem, component, device)):
         at_once = processes if way == "loop" or (way == "tensors" and device.type == "cpu") else 1
         try:
             step, validated = (_step(problem, way, runs, device, search=search) / at_once for search in (True, False))

@@ -8,7 +8,7 @@ import torch
 
 from pipeline.engine import memory, training
 from pipeline.problems.run import collect
-from tests.engine.helpers import CPU, MLP, Builder, numbers_of, run_of
+from tests.engine.helpers import CPU, Builder, numbers_of, run_of
 
 SCHEDULES: dict[str, dict[str, Any]] = {
     "StepLR": {"args": {"step_size": "30%"}},
@@ -43,15 +43,3 @@ def test_what_fits_follows_from_parameters_optimizer_and_samples(new_problem: Bu
     assert averaged == 10_000 // (memory.COPIES * 4 * parameters * 4)
     with_samples = memory.fitting(problem, problem.params.optimizer, torch.float32, samples=100)
     assert 1 <= with_samples < memory.fitting(problem, problem.params.optimizer, torch.float32)
-
-
-def test_activations_are_those_of_every_layer(new_problem: Builder) -> None:
-    problem = new_problem(SCHEDULES, model=MLP)
-    model = problem.new_model(0, "final")
-    layers = [m for m in model.modules() if not list(m.children())]
-    x = torch.tensor(problem.data.x[:1])
-    expected = x.numel()
-    for layer in layers:
-        x = layer(x)
-        expected += x.numel()
-    assert memory.activations(problem) == expected

@@ -1,13 +1,14 @@
-"""What a model's products take, by torch's own count, is what pencil and paper say: of 5 features and 3 classes."""
+"""What a model keeps and computes, by torch's own count, is what pencil and paper say: of 5 features and 3 classes."""
 
 from typing import Any
 
 import pytest
+import torch
 from torch import Tensor, nn
 
-from pipeline.engine.work import multiplications
+from pipeline.engine.work import activations, multiplications
 from pipeline.problems.models import register
-from tests.engine.helpers import Builder
+from tests.engine.helpers import MLP, Builder
 
 SCHEDULES: dict[str, dict[str, Any]] = {"StepLR": {"args": {"step_size": "30%"}}}
 BATCH = 10
@@ -54,3 +55,15 @@ def test_multiplications_of_a_product(new_problem: Builder, name: str) -> None:
     build, expected = MODELS[name]
     register(name)(build)
     assert multiplications(new_problem(SCHEDULES, model={"name": name}, batch_size=BATCH)) == BATCH * expected
+
+
+def test_activations_are_those_of_every_layer(new_problem: Builder) -> None:
+    problem = new_problem(SCHEDULES, model=MLP)
+    model = problem.new_model(0, "final")
+    layers = [m for m in model.modules() if not list(m.children())]
+    x = torch.tensor(problem.data.x[:1])
+    expected = x.numel()
+    for layer in layers:
+        x = layer(x)
+        expected += x.numel()
+    assert activations(problem) == expected

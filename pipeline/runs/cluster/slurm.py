@@ -40,7 +40,6 @@ class Slurm:
 
     def __init__(self, words: str, folder: Path, ended: Any) -> None:
         self._words, self._folder, self._ended = words, folder, ended
-        self._was_taken = False
         self._jobs: dict[str, Any] = {}
         self._read: dict[str, int] = {}
         given = dict(_pairs(words))
@@ -75,17 +74,16 @@ class Slurm:
             cpus_per_task=max(own.cpus, self._numbers["cpus"]), gpus_per_node=own.gpus or self._numbers["gpus"],
             **({"slurm_mem": memory or self._memory} if memory or self._memory else {}),
         )  # fmt: skip
-        self._read[call.key] = 0
         asked = call.asked, self._folder, call.content, call.request, _told(call.key)
         try:
             with contextlib.redirect_stderr(io.StringIO()):  # what sbatch says comes with the error
                 self._jobs[call.key] = self._executor.submit(run, *asked)
         except FailedJobError as error:
             words = " ".join(str(error).replace("sbatch: error: ", "").split())
-            if self._was_taken:
+            if self._read:  # it has taken others
                 raise OSError(words) from None  # the controller may be away for a while
             raise ExecutorError(f"{VARIABLE}=slurm:{self._words} is refused by sbatch: {words}") from None
-        self._was_taken = True
+        self._read[call.key] = 0
 
     def cancel(self, keys: Iterable[str]) -> None:
         """Also those that are still queued."""
