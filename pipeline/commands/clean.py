@@ -198,7 +198,8 @@ def _data(scope: Scope) -> list[Path]:
     """What stages wrote under ``data/``: ``P.parquet``, ``P.splits.parquet``; no problem's name has a dot in it."""
     written = [path for path in _in(DATA) if path.suffix == ".parquet" and path.name[0] != "."]
     gone = [path for path in written if path.name.partition(".")[0] not in scope.problems and not _is_folder(path)]
-    return gone + [path for path in [DATA / "params.json"] if scope.whole_store and path.is_file() and _is_inside(DATA)]
+    said = [DATA / "digests.json", DATA / "params.json"]
+    return gone + [path for path in said if scope.whole_store and path.is_file() and _is_inside(DATA)]
 
 
 def _reports(scope: Scope) -> list[Path]:

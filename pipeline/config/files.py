@@ -124,9 +124,9 @@ def stage_path(problem: str, stage: str, name: str) -> Path:
     return RESULTS / problem / stage / name
 
 
-def write_params(params: Mapping[str, Any]) -> None:
-    """Write ``data/params.json``: everything that params.yaml says or leaves to its defaults."""
-    write_files([(DATA / "params.json", json_file(params))])
+def write_params(params: Mapping[str, Any], digests: Mapping[str, str]) -> None:
+    """Write what params.yaml says or leaves to its defaults, and the problems' ``digests``."""
+    write_files([(DATA / "params.json", json_file(params)), (DATA / "digests.json", json_file(digests))])
 
 
 def write_dataset(problem: str, frame: pd.DataFrame, splits: pd.DataFrame) -> None:

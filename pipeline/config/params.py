@@ -29,6 +29,7 @@ from pipeline.config.components import Catalogue, as_list
 from pipeline.config.custom_module import MODULE
 from pipeline.config.document import Loc, Mistake
 from pipeline.config.errors import ParamsError
+from pipeline.config.fingerprints import fingerprint
 from pipeline.config.problem_params import Clipping, ProblemParams, Resources, Script, ScriptParams, problem_params
 from pipeline.config.registry import STRICT
 from pipeline.config.schedules import Average, Label, Schedule, Schedules
@@ -230,6 +231,11 @@ class Params(BaseModel):
     def schedules(self, problem: str) -> dict[str, Schedule]:
         """The schedules of a problem by label: the common ones, with the problem's own in place of or after them."""
         return self.schedulers | self.problems[problem].schedulers
+
+    def digest(self, problem: str) -> str:
+        """A name for all that is said of a problem, its schedules included."""
+        schedules = {label: schedule.model_dump(mode="json") for label, schedule in self.schedules(problem).items()}
+        return fingerprint(self.problems[problem].model_dump(mode="json"), schedules)
 
 
 def load_params(catalogue: Catalogue, path: Path = PARAMS_FILE) -> Params:

@@ -33,7 +33,7 @@ def code_of(problem: Problem) -> str:
     """A name for the code that a problem's runs follow from."""
     if not isinstance(problem, ScriptProblem):
         return code_fingerprint()
-    return fingerprint(_sources(OF_SCRIPTS), torch.__version__, *_where())
+    return _named(OF_SCRIPTS, (torch.__version__, *_where()))
 
 
 def code_fingerprint(*more: str) -> str:
@@ -41,7 +41,7 @@ def code_fingerprint(*more: str) -> str:
 
     ``more`` names further files and folders of the package, for results that depend on them too.
     """
-    return fingerprint(_sources((*DEFINING, *more)), torch.__version__, *_where(compiler.identity()), *_versions())
+    return _named((*DEFINING, *more), (torch.__version__, *_where(compiler.identity()), *_versions()))
 
 
 def _where(*more: str) -> tuple[str, ...]:
@@ -67,13 +67,19 @@ def _versions() -> tuple[str, ...]:
 
 
 @functools.cache
-def _sources(parts: tuple[str, ...]) -> dict[str, str]:
-    """A name for what each file in these parts of the package does, read once: it is the code that is running."""
+def _named(parts: tuple[str, ...], kind: tuple[str, ...]) -> str:
+    """A name for these parts of the package on a kind of machine; thousands of runs ask for it."""
     package = Path(__file__).parents[1]
     folders = [package / part for part in parts if not Path(part).suffix]
     files = [package / part for part in parts if Path(part).suffix]
-    files += [f for folder in folders for kind in ("*.py", "*.c") for f in sorted(folder.rglob(kind))]
-    return {str(f.relative_to(package)): hashlib.sha256(_meaning(f).encode()).hexdigest() for f in files}
+    files += [f for folder in folders for pattern in ("*.py", "*.c") for f in sorted(folder.rglob(pattern))]
+    return fingerprint({str(f.relative_to(package)): _digest(f) for f in files}, *kind)
+
+
+@functools.cache
+def _digest(path: Path) -> str:
+    """A name for what a file does, which is read once: it is the code that is running."""
+    return hashlib.sha256(_meaning(path).encode()).hexdigest()
 
 
 def _meaning(path: Path) -> str:

@@ -29,10 +29,11 @@ Betas = Annotated[list[Share], Field(min_length=2, max_length=2)]
 
 optimizers: Registry[Registered] = Registry("optimizer")
 
-# To mark this method as one that is not to be compiled (`torch._disable_dynamo`), torch imports its compiler when a first
-# optimizer is built, which takes a second. Nothing here is compiled by it: the method itself stands for the marked one.
-if (_method := getattr(Optimizer.add_param_group, "__wrapped__", None)) is not None:
-    vars(_method).setdefault("__dynamo_disable", _method)
+# To mark these methods as ones that are not to be compiled (`torch._disable_dynamo`), torch imports its compiler when one is
+# first called, which takes seconds. Nothing here is compiled by it: the methods themselves stand for the marked ones.
+for _marked in (Optimizer.add_param_group, Optimizer.zero_grad, Optimizer.state_dict, Optimizer.load_state_dict):
+    if (_method := getattr(_marked, "__wrapped__", None)) is not None:
+        vars(_method).setdefault("__dynamo_disable", _method)
 
 
 def register(name: str) -> Callable[[Builder], Builder]:

@@ -63,27 +63,7 @@ def probe(name: str, params: ScriptParams, device: str) -> Probe:
     parts, lr = digests(name, script), float(params.optimizer.args["lr"])
     refuse_deaf(name, script, parts)
     known = _beside(script.path)
-    asked: dict[str, Any] = {
-        "problem": name, "label": "", "number": 0, "seed": 0, "split": 0, "epochs": params.epochs, "lr": AT * lr,
-        "device": device, "search": False, "args": script.args, "probe": True,
-    }  # fmt: skip
-    if script.steps_per_epoch:
-        asked |= {"steps_per_epoch": script.steps_per_epoch, "rates": [AT * lr] * script.steps_per_epoch * params.epochs}
-    start: Line = {"steps_per_epoch": script.steps_per_epoch}
-    times: Line = {"steps": [begun], "end": begun}
-    figures: tuple[str, ...] = ()
-    for line in lines_of(name, script, asked, _place(name).with_suffix("")):
-        start = {**start, **line.get("start", {})}
-        times = line.get("probe", times)
-        start |= {"opened": line.get("opened", ())}
-        if "epoch" in line:
-            figures = tuple(key for key in line if key.startswith(("train_", "validation_")))
-            if missing := [key for key in NEEDED if key not in figures]:
-                right = f"every epoch needs {' and '.join(NEEDED)}"
-                raise ScriptError(placed(name, script, f"tells no {missing[0]} of an epoch", right))
-            if "start" not in start and "probe" not in line and start.get("optimizer") is None:
-                times = {"steps": [begun], "end": time.time()}
-                break  # in a language that knows no `trial`, which would end the process here
+    start, times, figures = _tried(name, params, device, AT * lr, begun)
     if not start["steps_per_epoch"]:
         right = "call trial.scheduler(optimizer, steps_per_epoch=…), or write script.steps_per_epoch"
         raise ScriptError(placed(name, script, "tells nobody how many steps an epoch has", right))
@@ -104,6 +84,31 @@ def probe(name: str, params: ScriptParams, device: str) -> Probe:
     found = Probe(script.path, made, _seconds(times, begun, made), params.epochs, unnamed, lost, written)
     write_files([(_place(name), json_file(vars(found.seconds)))])
     return found
+
+
+def _tried(name: str, params: ScriptParams, device: str, lr: float, begun: float) -> tuple[Line, Line, tuple[str, ...]]:
+    """What the script tells of itself and when it made its steps, as ``pipeline.trial`` says both; the names of its figures."""
+    script, steps = params.script, params.script.steps_per_epoch
+    asked: dict[str, Any] = {
+        "problem": name, "label": "", "number": 0, "seed": 0, "split": 0, "epochs": params.epochs, "lr": lr,
+        "device": device, "search": False, "args": script.args, "probe": True,
+    }  # fmt: skip
+    if steps:
+        asked |= {"steps_per_epoch": steps, "rates": [lr] * steps * params.epochs}
+    start: Line = {"steps_per_epoch": steps}
+    times: Line = {"steps": [begun], "end": begun}
+    figures: tuple[str, ...] = ()
+    for line in lines_of(name, script, asked, _place(name).with_suffix("")):
+        start = {**start, **line.get("start", {}), "opened": line.get("opened", ())}
+        times = line.get("probe", times)
+        if "epoch" in line:
+            figures = tuple(key for key in line if key.startswith(("train_", "validation_")))
+            if missing := [key for key in NEEDED if key not in figures]:
+                right = f"every epoch needs {' and '.join(NEEDED)}"
+                raise ScriptError(placed(name, script, f"tells no {missing[0]} of an epoch", right))
+            if "probe" not in line and start.get("optimizer") is None:
+                return start, {"steps": [begun], "end": time.time()}, figures  # a language without `trial`, which ends itself
+    return start, times, figures
 
 
 def _unnamed(opened: Sequence[str], parts: Mapping[str, str]) -> list[str]:

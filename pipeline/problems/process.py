@@ -10,7 +10,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -56,34 +57,42 @@ def lines_of(problem: str, script: Script, asked: Mapping[str, Any], folder: Pat
         why = f"cannot be started ({error.strerror})"
         raise ScriptError(placed(problem, script, why, "make it executable, or write a script.launcher")) from None
     output, told = Output(process), list[Line]()
-    wrong, right, is_from_outside = "", "", False
+    failure: _Failure | None = None
     try:
-        while not wrong:
+        while not failure:
             has_ended = output.has_ended_after(POLL)
             seen, told = len(told), _read(lines)
-            wrong, right = _wrong_use(told)
-            if not wrong:
+            failure = _wrong_use(told)
+            if not failure:
                 yield from told[seen:]
             if has_ended:
                 break
-            if not wrong and time.time() - lines.stat().st_mtime > script.timeout:
-                wrong = f"was ended after {script.timeout:g} seconds without a step or a figure"
-                right, is_from_outside = f"mend what hangs, or raise script.timeout; {AGAIN}", True
+            if not failure and time.time() - lines.stat().st_mtime > script.timeout:
+                hangs = f"was ended after {script.timeout:g} seconds without a step or a figure"
+                right = f"mend what hangs, or raise script.timeout; {AGAIN}"
+                failure = _Failure(wrong=hangs, right=right, is_from_outside=True)
     finally:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)  # what it began ends with it
         process.wait()
         output.close()
-    is_of_all = says_it_itself = bool(_wrong_use(told)[0])
-    if not wrong:
-        wrong, right, is_of_all = _failure(script, told, process.returncode, asked["epochs"], output.text)
-        if wrong and not is_of_all and _is_from_outside(process.returncode, output.text):
-            is_from_outside, right = True, f"{right}; {AGAIN}"
-    if wrong:
-        last_words = 0 if says_it_itself else LAST_WORDS  # they would say the same
-        failure = ScriptError(_about(problem, script, asked, folder, output.text, last_words, wrong, right))
-        failure.is_of_all, failure.is_from_outside = is_of_all, is_from_outside
-        raise failure
+    failure = failure or _failure(script, told, process.returncode, asked["epochs"], output.text)
+    if failure:
+        told_error = ScriptError(_about(problem, script, asked, folder, output.text, failure))
+        told_error.is_of_all, told_error.is_from_outside = failure.is_of_all, failure.is_from_outside
+        raise told_error
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Failure:
+    """What is wrong with a run, what would help, and whether no other run can be better, or has to be worse for it."""
+
+    wrong: str
+    right: str
+    is_of_all: bool = False
+    is_from_outside: bool = False
+    last_words: int = LAST_WORDS
+    """Lines of the script's own that tell more."""
 
 
 class Output:
@@ -176,31 +185,37 @@ def _read(lines: Path) -> list[Line]:
     return found
 
 
-def _wrong_use(told: list[Line]) -> tuple[str, str]:
-    """What the script itself says that it does wrong, and the remedy; nothing where it does not."""
-    said = next((str(line["wrong"]) for line in told if "wrong" in line), "")
-    wrong, _, right = said.partition("; ")
-    return wrong, right or "see docs/own-training.md"
+def _wrong_use(told: list[Line]) -> _Failure | None:
+    """What the script itself says that it does wrong; its last words would say the same."""
+    for line in told:
+        if "wrong" in line:
+            wrong, _, right = str(line["wrong"]).partition("; ")
+            return _Failure(wrong=wrong, right=right or "see docs/own-training.md", is_of_all=True, last_words=0)
+    return None
 
 
-REMEDIES = tuple(
-    (re.compile(words), right)
-    for words, right in (
-        (
-            r"FileNotFoundError: .*: '(?!/)",
-            "name it as it is seen from inputs/, where scripts are run, or as Path(__file__).parent / NAME beside the script",
-        ),
-        (
-            "AttributeError: 'Scheduler' object has no attribute 'step_",
-            "call scheduler.step() once behind every optimizer.step() instead, and nothing at the end of an epoch",
-        ),
-        (
-            "error: (?:the following arguments are required|unrecognized arguments|argument )",
-            "its command line is script.args: {width: 32, amp: true}, or a list of words as they stand, [--width, 32, --amp]",
-        ),
-    )
-)
-"""What would help, where a script's last line is of such words, which do not say it."""
+def _as_module(script: Script) -> str:
+    """What helps a script that is a part of a package, and is started as if it were none."""
+    package, _, inside = ".".join(Path(script.path).with_suffix("").parts).partition(".")
+    if not inside:
+        return "it stands in no package: leave the dots out of what it imports"
+    launcher = as_yaml([*(script.launcher or ["python"]), "-m"])
+    return f"it is started by its path, and not as a part of {package}: write `launcher: {launcher}` beside it in `script`"
+
+
+REMEDIES: Mapping[str, Callable[[Script], str]] = {
+    r"FileNotFoundError: .*: '(?!/)": lambda script: (
+        "name it as it is seen from inputs/, where scripts are run, or as Path(__file__).parent / NAME beside the script"
+    ),
+    "AttributeError: 'Scheduler' object has no attribute 'step_": lambda script: (
+        "call scheduler.step() once behind every optimizer.step() instead, and nothing at the end of an epoch"
+    ),
+    "error: (?:the following arguments are required|unrecognized arguments|argument )": lambda script: (
+        "its command line is script.args: {width: 32, amp: true}, or a list of words as they stand, [--width, 32, --amp]"
+    ),
+    "attempted relative import with no known parent package": _as_module,
+}
+"""What would help, where the last line of a script is of such words, which do not say it."""
 
 
 def _words(text: str) -> list[str]:
@@ -209,34 +224,25 @@ def _words(text: str) -> list[str]:
     return [line for line in lines if line and not BAR.search(line)]
 
 
-def _failure(script: Script, told: list[Line], code: int, budget: int, text: str) -> tuple[str, str, bool]:
-    """What is wrong with a run that has ended, what would help, and whether no other run can be better."""
+def _failure(script: Script, told: list[Line], code: int, budget: int, text: str) -> _Failure | None:
+    """What is wrong with a run that has ended; nothing where it went well."""
     epochs = sum("epoch" in line for line in told)
-    if killed := _signal(code):
-        return f"was killed ({killed}) in epoch {epochs + 1}", "the system may have lacked memory", False
     if code:
-        return f"ended with exit code {code} in epoch {epochs + 1}", _mending(script, text), False
+        killed, last = _signal(code), "".join(_words(text)[-1:])
+        wrong = f"was killed ({killed})" if killed else f"ended with exit code {code}"
+        remedies = (remedy(script) for words, remedy in REMEDIES.items() if re.search(words, last))
+        right = "the system may have lacked memory" if killed else next(remedies, "mend what its last words say")
+        is_from_outside = _is_from_outside(code, text)
+        right = f"{right}; {AGAIN}" if is_from_outside else right
+        return _Failure(wrong=f"{wrong} in epoch {epochs + 1}", right=right, is_from_outside=is_from_outside)
     has_finished = any("finish" in line for line in told)
     if not any("probe" in line for line in told) and (not has_finished or epochs != budget):
         wrong = f"ended after figures of {epochs} of {budget} epochs{'' if has_finished else ', and without trial.finish'}"
         right = (
             "stop none early: call trial.report(…) at the end of each of trial.budget epochs, and trial.finish(…) at the end"
         )
-        return wrong, right, True
-    return "", "", False
-
-
-def _mending(script: Script, text: str) -> str:
-    """What helps a script that failed by itself."""
-    if "attempted relative import with no known parent package" not in text:
-        said = "".join(_words(text)[-1:])
-        return next((right for words, right in REMEDIES if words.search(said)), "mend what its last words say")
-    module = ".".join(Path(script.path).with_suffix("").parts)
-    package, _, inside = module.partition(".")
-    if not inside:
-        return "it stands in no package: leave the dots out of what it imports"
-    as_module = as_yaml([*(script.launcher or ["python"]), "-m"])
-    return f"it is started by its path, and not as a part of {package}: write `launcher: {as_module}` beside it in `script`"
+        return _Failure(wrong=wrong, right=right, is_of_all=True)
+    return None
 
 
 def _signal(code: int) -> str:
@@ -264,18 +270,16 @@ def _is_from_outside(code: int, text: str) -> bool:
     return bool(_signal(code) or OUTSIDE.search("\n".join(_words(text)[-LAST_WORDS:])))
 
 
-def _about(
-    problem: str, script: Script, asked: Mapping[str, Any], folder: Path, text: str, last_words: int, wrong: str, right: str
-) -> str:
+def _about(problem: str, script: Script, asked: Mapping[str, Any], folder: Path, text: str, failure: _Failure) -> str:
     """One line: where it stands in params.yaml, which run it is, what is wrong, and the last it said; all of that is kept."""
     words = _words(text)
     kept = folder.parents[1] / "failed" / f"{folder.name}.txt"
     kept.parent.mkdir(exist_ok=True)
     kept.write_text(text, "utf-8")
-    last = " | ".join(line[-200:] for line in words[-last_words:]) if last_words else ""
+    last = " | ".join(line[-200:] for line in words[-failure.last_words :]) if failure.last_words else ""
     which = f"{asked['label']}, seed {asked['number']}: " if asked.get("label") else ""
     said = f"its last words: {last} (all in {_shown(kept)})" if last else f"what it printed is in {_shown(kept)}"
-    return placed(problem, script, f"{which}{wrong}; {said if words else 'it printed nothing'}", right)
+    return placed(problem, script, f"{which}{failure.wrong}; {said if words else 'it printed nothing'}", failure.right)
 
 
 def _shown(path: Path) -> str:

@@ -87,11 +87,13 @@ def at_best_rates(table: pd.DataFrame, best: Schedules, budgets: Sequence[int], 
 
     Best is the lowest mean loss of those rates at which the fewest runs diverged.
     """
-    for epochs, label, seed in product(budgets, best, seeds):
+    seeds = list(seeds)
+    for epochs, label in product(budgets, best):
         rates = table[(table["kind"] == "rate") & (table["epochs"] == epochs) & (table["scheduler"] == label)]
         if len(rates):
             schedule = at_rate(best[label], _best_rate(rates))
-            yield from (Probe("budget", run) for run in Run(label, schedule, seed, epochs, variant="recommended").draws)
+            runs = [Run(label, schedule, seed, epochs, variant="recommended") for seed in seeds]
+            yield from (Probe("budget", draw) for run in runs for draw in run.draws)
 
 
 def at_rate(schedule: Schedule, rate: float | str) -> Schedule:

@@ -8,10 +8,14 @@ from pipeline.data.sizes import refuse_too_large
 
 
 def main() -> None:
-    """Write ``data/params.json``: params.yaml with all its defaults, which is what DVC compares for the other stages."""
+    """Write ``data/params.json``, params.yaml with all its defaults, and a digest of each problem: DVC compares them.
+
+    In place of a digest each stage would have all of its problem and schedulers in dvc.lock, which DVC reads and writes anew
+    behind every stage.
+    """
     params = load_params(CATALOGUE)
     refuse_too_large(params)
-    files.write_params(params.model_dump(mode="json"))
+    files.write_params(params.model_dump(mode="json"), {name: params.digest(name) for name in params.problems})
 
 
 if __name__ == "__main__":

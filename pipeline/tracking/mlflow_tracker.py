@@ -22,6 +22,7 @@ class MLflowTracker(Tracker):
 
     def __init__(self) -> None:
         self._recorder: Recorder | None = None
+        self._ids: publishing.Ids = {}
 
     def prepare(self) -> None:
         """Import MLflow, and what connects to a database, which takes half of the time to do so."""
@@ -53,11 +54,11 @@ class MLflowTracker(Tracker):
     def complete(self, problem: str) -> None:
         """The runs of every stage whose results are there."""
         for stage in results.STAGES:
-            _complete(problem, stage)
+            self._complete(problem, stage)
 
     def publish(self, folder: Path, inputs: Sequence[tuple[str, str]], origin: Mapping[str, str]) -> None:
         """The report as artifacts of a run, with links to the runs of its inputs."""
-        publishing.publish(folder, inputs, origin)
+        publishing.publish(folder, inputs, origin, self._ids)
 
     def register(self, problem: str) -> None:
         """A model of the problem's name with the alias ``champion``."""
@@ -69,26 +70,26 @@ class MLflowTracker(Tracker):
         paths = sorted(path for path in files.RESULTS.glob("*/*/curves.parquet") if path.parts[-2] in results.STAGES)
         for path in paths:
             problem, stage = path.parts[-3:-1]
-            yield f"{problem}, {stage}: {_complete(problem, stage)} runs"
+            yield f"{problem}, {stage}: {self._complete(problem, stage)} runs"
         if (files.REPORTS / "report.html").exists():
-            publishing.publish(files.REPORTS, [(path.parts[-3], path.parts[-2]) for path in paths], REBUILT)
+            self.publish(files.REPORTS, [(path.parts[-3], path.parts[-2]) for path in paths], REBUILT)
             yield "the report"
         for path in sorted((files.REPORTS / "best").glob("*.safetensors")):
             publishing.register(path.stem)
             yield f"{path.stem}: the champion"
 
-
-def _complete(problem: str, stage: str) -> int:
-    """Show the runs of a stage that MLflow lacks or has not whole, from its results; how many runs it has."""
-    if not files.stage_path(problem, stage, "runs.parquet").exists():
-        return 0
-    runs, curves = results.read_runs(problem, stage)
-    described: list[Description] = runs.to_dict("records")  # type: ignore[assignment]
-    recorder = Recorder(problem, stage, described, REBUILT)
-    if not recorder.is_complete:
-        recorder.log([(_whole(runs, curves), list(range(len(runs))))])
-        recorder.finish(runs)
-    return len(runs)
+    def _complete(self, problem: str, stage: str) -> int:
+        """Show the runs of a stage that MLflow lacks or has not whole, from its results; how many runs it has."""
+        if not files.stage_path(problem, stage, "runs.parquet").exists():
+            return 0
+        runs, curves = results.read_runs(problem, stage)
+        described: list[Description] = runs.to_dict("records")  # type: ignore[assignment]
+        recorder = Recorder(problem, stage, described, REBUILT)
+        self._ids[problem, stage] = recorder.ids
+        if not recorder.is_complete:
+            recorder.log([(_whole(runs, curves), list(range(len(runs))))])
+            recorder.finish(runs)
+        return len(runs)
 
 
 def _whole(runs: pd.DataFrame, curves: pd.DataFrame) -> Block:

@@ -87,15 +87,13 @@ def write(trials: pd.DataFrame, *, is_all: bool = True) -> None:
 
     So is one with more trials than there are, if those given are all: a search that is followed again begins with few.
     """
-    studies: dict[str, list[FrozenTrial]] = {}
-    attributes: dict[str, dict[str, Any]] = {}
-    for row in trials.to_dict("records"):  # all, before any is written
-        studies.setdefault(row["study"], []).append(_trial_of(row))
-        attributes.setdefault(row["study"], _attributes(row["study"], row))
+    studies: dict[str, list[Row]] = {}
+    for row in trials.to_dict("records"):
+        studies.setdefault(row["study"], []).append(row)
     with _storage() as storage:
         known = {study.study_name: study for study in storage.get_all_studies()}
         for name, rows in studies.items():
-            _write_study(storage, name, attributes[name], rows, known.get(name), is_all=is_all)
+            _write_study(storage, name, rows, known.get(name), is_all=is_all)
 
 
 def annotate(notes: Mapping[str, str]) -> None:
@@ -119,16 +117,16 @@ def _note_on(storage: BaseStorage, known: Any) -> str:
     return "".join(attributes[f"{NOTE}{place}"] for place in places)
 
 
-def _write_study(
-    storage: BaseStorage, name: str, attributes: dict[str, Any], rows: list[FrozenTrial], known: Any, *, is_all: bool
-) -> None:
+def _write_study(storage: BaseStorage, name: str, rows: list[Row], known: Any, *, is_all: bool) -> None:
+    attributes = _attributes(name, rows[0])
     there = 0 if known is None else storage.get_n_trials(known._study_id)  # BaseStorage speaks of studies by this id only
     if known is not None and not (attributes.items() <= known.user_attrs.items() and (there <= len(rows) or not is_all)):
         optuna.delete_study(study_name=name, storage=storage)
         known, there = None, 0
+    new = [_trial_of(row) for row in rows[there:]]  # all, before any is written
     study = _created(storage, name, attributes) if known is None else optuna.load_study(study_name=name, storage=storage)
-    for row in rows[there:]:
-        study.add_trial(row)
+    for trial in new:
+        study.add_trial(trial)
 
 
 def _created(storage: BaseStorage, name: str, attributes: dict[str, Any]) -> optuna.Study:

@@ -21,17 +21,20 @@ if TYPE_CHECKING:
 REPORT = "report"
 """The name of the report's experiment and runs."""
 SERVED_WITH = ("mlflow", "numpy", "pandas", "pydantic", "ruamel.yaml", "safetensors", "scikit-learn", "torch")
-Links = tuple[list[str], dict[str, str]]
-"""A Markdown line for each input, and its runs: fingerprint → MLflow's run id."""
+Ids = dict[tuple[str, str], dict[str, str]]
+"""(problem, stage) → fingerprint → MLflow's run id."""
 
 
-def publish(folder: Path, inputs: Sequence[tuple[str, str]], origin: Mapping[str, str]) -> None:
-    """Keep the files in ``folder`` as artifacts of a run; the same files again add nothing."""
+def publish(folder: Path, inputs: Sequence[tuple[str, str]], origin: Mapping[str, str], ids: Ids) -> None:
+    """Keep the files in ``folder`` as artifacts of a run; the same files again add nothing.
+
+    ``ids`` are those of the runs that were just shown; what else it is made of, MLflow is asked for.
+    """
     digest = _digest(folder)
     client, experiment, _ = connect(REPORT)
     if client.search_runs([experiment], f"tags.fingerprint = '{digest}' and attributes.status = 'FINISHED'", max_results=1):
         return
-    lines, known = _links(inputs)
+    lines, known = _links(inputs, ids)
     tags = {"fingerprint": digest, "mlflow.note.content": "\n".join(lines), **origin}
     run_id = client.create_run(experiment, run_name=REPORT, tags=tags).info.run_id
     client.log_dict(run_id, known, "inputs.json")
@@ -111,8 +114,8 @@ def _digest(folder: Path) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
-def _links(inputs: Sequence[tuple[str, str]]) -> Links:
-    """Those of the inputs that MLflow has runs of."""
+def _links(inputs: Sequence[tuple[str, str]], ids: Ids) -> tuple[list[str], dict[str, str]]:
+    """Of the inputs that MLflow has runs of, a Markdown line for each, and all runs: fingerprint → MLflow's run id."""
     client, _, _ = connect(REPORT)
     lines: list[str] = []
     known: dict[str, str] = {}
@@ -120,9 +123,12 @@ def _links(inputs: Sequence[tuple[str, str]]) -> Links:
         experiment = client.get_experiment_by_name(named(problem))
         if experiment is None:
             continue
-        of_stage = runs_of(client, experiment.experiment_id, stage)
-        known |= {fingerprint: str(run.info.run_id) for fingerprint, run in of_stage.items()}
+        own = ids.get((problem, stage))
+        if own is None:
+            found = runs_of(client, experiment.experiment_id, stage)
+            own = {fingerprint: str(run.info.run_id) for fingerprint, run in found.items()}
+        known |= own
         query = quote(f'tags.stage = "{stage}"')
         where = f"#/experiments/{experiment.experiment_id}/runs?searchFilter={query}"
-        lines.append(f"- [{problem}, {stage}: {len(of_stage)} runs]({where})")
+        lines.append(f"- [{problem}, {stage}: {len(own)} runs]({where})")
     return lines, known

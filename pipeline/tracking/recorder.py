@@ -51,6 +51,9 @@ class Recorder:
                 self._open[row["run"]] = (place, self._resumed(row, run))
         created = self._store.create(self._experiment, [self._as_new(row) for _, row in new])
         self._open |= {row["run"]: (place, run_id) for (place, row), run_id in zip(new, created, strict=True)}
+        self.ids = {fingerprint: str(run.info.run_id) for fingerprint, run in known.items()}
+        """MLflow's ids of all runs of the stage, by fingerprint."""
+        self.ids |= {fingerprint: run_id for fingerprint, (_, run_id) in self._open.items()}
         self._epochs = {row["run"]: int(row["epochs"]) for row in described}
 
     @property

@@ -27,8 +27,14 @@ NOT_DEFINING = {
 
 def fingerprint() -> str:
     """That of the code as another process would have it."""
-    code._sources.cache_clear()
+    forget()
     return code.code_fingerprint()
+
+
+def forget() -> None:
+    """What was read of the code."""
+    code._named.cache_clear()
+    code._digest.cache_clear()
 
 
 @pytest.fixture
@@ -39,7 +45,7 @@ def package(tmp_path: Path) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(code, "__file__", str(copy / "engine/code.py"))
         yield copy
-    code._sources.cache_clear()  # what was read of the copy is remembered
+    forget()  # the copy
 
 
 @pytest.mark.slow
