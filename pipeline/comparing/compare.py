@@ -152,14 +152,7 @@ def compare(
     some class) are not kept. Raises :class:`pipeline.config.errors.PipelineError`, which names the argument.
     """
     entries = _entries(schedulers)
-    if isinstance(model_fn, nn.Module):
-        raise CompareError("model_fn is a model, and every run needs a new one; write lambda: Net(…), or its class")
-    if not takes_no_arguments(model_fn):
-        raise CompareError("model_fn cannot be called without arguments; write lambda: Net(…)")
-    if not isinstance(seeds, int) or not 2 <= seeds <= FRESH:
-        raise CompareError(f"seeds is {seeds!r}; write a whole number from 2 to {FRESH}")
-    if not isinstance(trials, int) or trials < 0:
-        raise CompareError(f"trials is {trials!r}; write a whole number, 0 for no tuning")
+    _refuse_mistaken(model_fn, seeds, trials)
     drawn = [*range(seeds), *range(FRESH, FRESH + seeds)]
     parts = {"train": train, "validation": validation, "test": test}
     data = dataset_of(name, parts, model_fn, drawn, resample=resample)
@@ -177,6 +170,18 @@ def compare(
             )
         with _inside(None if found.unnamed else folder, track=track), held(data):
             return _compared(asked, name, trials, names)
+
+
+def _refuse_mistaken(model_fn: Any, seeds: Any, trials: Any) -> None:
+    """Raise what is wrong with these, which params.yaml would not say in a caller's words."""
+    if isinstance(model_fn, nn.Module):
+        raise CompareError("model_fn is a model, and every run needs a new one; write lambda: Net(…), or its class")
+    if not takes_no_arguments(model_fn):
+        raise CompareError("model_fn cannot be called without arguments; write lambda: Net(…)")
+    if not isinstance(seeds, int) or not 2 <= seeds <= FRESH:
+        raise CompareError(f"seeds is {seeds!r}; write a whole number from 2 to {FRESH}")
+    if not isinstance(trials, int) or trials < 0:
+        raise CompareError(f"trials is {trials!r}; write a whole number, 0 for no tuning")
 
 
 def _entries(schedulers: Mapping[str, Any] | Sequence[Any] | None) -> dict[str, Any]:

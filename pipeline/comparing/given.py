@@ -251,9 +251,9 @@ def registered(
     kinds: tuple[Registry[Any], ...] = (
         CATALOGUE.datasets, CATALOGUE.models, CATALOGUE.optimizers, CATALOGUE.losses, CATALOGUE.metrics, CATALOGUE.schedulers,
     )  # fmt: skip
-    with ExitStack() as lent:
+    with ExitStack() as block:
         for kind in kinds:
-            lent.enter_context(kind.lent())
+            block.enter_context(kind.restored())
         datasets.register(NAME)(_given)
         found = Registered({}, [])
         found.entries["model"] = _model(model_fn, found)

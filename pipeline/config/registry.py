@@ -94,8 +94,8 @@ class Registry(Generic[E]):
         self._entries[entry.name] = entry
 
     @contextlib.contextmanager
-    def lent(self) -> Iterator[None]:
-        """What is added in the block is there no more after it."""
+    def restored(self) -> Iterator[None]:
+        """After the block the entries are those of before it."""
         before = dict(self._entries)
         try:
             yield

@@ -123,11 +123,11 @@ class LaneProgram:
                 setattr(job, name, values.ctypes.data)
             jobs.append((library, job, len(counts), ctypes.c_int64(0)))
 
-        def lend_a_hand(_: int) -> bool:
+        def compute(_: int) -> bool:
             return any(library.run(ctypes.byref(job), count, ctypes.byref(begun)) for library, job, count, begun in jobs)
 
-        hands = min(cores(), sum(count for _, _, count, _ in jobs))
-        if any(_threads().map(lend_a_hand, range(hands))):
+        threads = min(cores(), sum(count for _, _, count, _ in jobs))
+        if any(_threads().map(compute, range(threads))):
             raise MemoryError("no memory for a block of runs")
         loss, measured = sums / rows.shape[1]
         return loss, measured
@@ -164,7 +164,7 @@ def checked_alone(runs: Runs, library: ctypes.CDLL) -> ctypes.CDLL | None:
 def blocks(replicate: npt.NDArray[np.int64], lanes: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Runs of one replicate side by side: the runs in each block, (blocks, lanes), and how many they are, (blocks,).
 
-    A lane that is left over repeats the block's first run. The longest blocks come first, for equal hands.
+    A lane that is left over repeats the block's first run. The longest blocks come first, so that all threads end together.
     """
     groups: list[npt.NDArray[np.int64]] = []
     for number in np.unique(replicate):
