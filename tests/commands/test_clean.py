@@ -46,7 +46,8 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         write(f"reports/best/{problem}.py", f"reports/best/{problem}.safetensors", f"reports/figures/{problem}-importances.svg")
         write(f"reports/best/{problem}/StepLR.py")
     write(
-        "data/params.json", "reports/report.html", "reports/comparison.csv", "reports/figures/all-profiles-tuned.svg",
+        "data/params.json", "data/digests.json", "reports/report.html", "reports/comparison.csv",
+        "reports/figures/all-profiles-tuned.svg",
         "reports/evidence/ends.csv", ".state/check.lock", "mlflow.db", "optuna.journal", "inputs/old.csv", "data/notes.txt",
         "results/notes.txt",
     )  # fmt: skip

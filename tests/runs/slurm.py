@@ -1,4 +1,4 @@
-"""Debian's Slurm, started by tests: a controller and this machine as its only node, which keeps no accounts of its jobs."""
+"""Debian's Slurm, started by tests: a controller and two nodes, which share this machine; it keeps no accounts of its jobs."""
 
 import contextlib
 import getpass
@@ -21,35 +21,37 @@ CONF = """\
 ClusterName=here
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={controller}
-SlurmdPort={node}
 AuthInfo=socket={folder}/munge.socket
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SlurmUser={user}
 SlurmdUser={user}
 StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool
+SlurmdSpoolDir={folder}/spool-%n
 SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
+SlurmdPidFile={folder}/slurmd-%n.pid
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 SlurmctldTimeout=600
+SlurmdTimeout=10
 KillWait=2
 MinJobAge=2
-NodeName={host} NodeAddr=127.0.0.1 CPUs={cores}
-PartitionName=main Nodes={host} Default=YES MaxTime=60
+NodeName=one NodeHostname={host} NodeAddr=127.0.0.1 Port={one} CPUs={cores}
+NodeName=two NodeHostname={host} NodeAddr=127.0.0.1 Port={two} CPUs={cores}
+PartitionName=main Nodes=one,two Default=YES MaxTime=60
 """
+NODES = ("one", "two")
 
 
 class Slurm:
     """The commands that a user has."""
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
-        for name in ("state", "spool"):
+        for name in ("state", *(f"spool-{node}" for node in NODES)):
             (folder / name).mkdir()
-        ports = [_free() for _ in range(2)]
-        host, cores = socket.gethostname().partition(".")[0], os.cpu_count()
-        text = CONF.format(host=host, controller=ports[0], node=ports[1], folder=folder, user=getpass.getuser(), cores=cores)
+        ports = {name: _free() for name in ("controller", *NODES)}
+        host, cores = socket.gethostname().partition(".")[0], max(1, (os.cpu_count() or 1) // len(NODES))
+        text = CONF.format(host=host, **ports, folder=folder, user=getpass.getuser(), cores=cores)
         (folder / "slurm.conf").write_text(text, encoding="utf-8")
         self.environment = {"SLURM_CONF": str(folder / "slurm.conf"), "PATH": f"{os.environ['PATH']}:/usr/sbin"}
         self._folder, self._stack = folder, stack
@@ -59,8 +61,8 @@ class Slurm:
         self._begin("munged", "--foreground", "--force", f"--socket={folder}/munge.socket", *words)
         until((folder / "munge.socket").exists, "munged is there")
         self.begin_controller()
-        self._begin("slurmd", "-D")
-        until(lambda: "idle" in self("sinfo", "--noheader", "--format=%T"), "the node is there")
+        self.nodes = {node: self._begin("slurmd", "-D", "-N", node) for node in NODES}
+        until(lambda: self("sinfo", "--noheader", "--format=%T %D").split() == ["idle", "2"], "both nodes are there")
         stack.callback(lambda: _kill(_with("SLURM_CONF", self.environment["SLURM_CONF"])))
 
     def __call__(self, *words: str) -> str:
@@ -83,6 +85,12 @@ class Slurm:
     def kill(self, job: str) -> None:
         """End all processes of a job at once, as for their memory."""
         _kill(self.processes(job))
+
+    def lose(self, node: str) -> None:
+        """As if its power were cut: its daemon, and all processes of its jobs."""
+        jobs = _with("SLURMD_NODENAME", node)
+        self.nodes[node].kill()
+        _kill([parent for each in jobs if (parent := each.parent()) and parent.name() == "slurmstepd"] + jobs)
 
     def at_work(self) -> list[str]:
         """The numbers of jobs whose training script is at work."""

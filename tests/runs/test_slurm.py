@@ -53,6 +53,23 @@ def test_whatever_becomes_of_jobs_their_bytes_are_those_of_here(tmp_path: Path, 
 
 @REAL
 @pytest.mark.slow
+def test_what_ran_on_a_lost_node_is_done_on_another(tmp_path: Path, cluster: Slurm) -> None:
+    here, there = study(tmp_path / "here", "script"), tmp_path / "there"
+    of_few(here)
+    waiting(here, 3.0)
+    shutil.copytree(here, there)
+    process = stage(there, "train", "script", THERE, **cluster.environment)
+    until(lambda: len(cluster.at_work()) == 2, "a job is at it on either node")
+    cluster.lose("two")
+    said = told(process)
+    assert all(line.startswith("train@script: 4 runs, ") for line in said.splitlines()), said
+    until(lambda: not cluster.jobs("pending,running"), "none is queued again")
+    told(stage(here, "train", "script", "local:2"))
+    assert results(there) == results(here)
+
+
+@REAL
+@pytest.mark.slow
 def test_jobs_end_with_whoever_asked(tmp_path: Path, cluster: Slurm) -> None:
     folder = study(tmp_path / "study", "script")
     waiting(folder, 3600)

@@ -61,6 +61,26 @@ def test_a_comment_changes_nothing(repository: Path) -> None:
     assert Path("data/params.json").read_bytes() == before
 
 
+def digests() -> dict[str, str]:
+    check.main()
+    found: dict[str, str] = json.loads(Path("data/digests.json").read_bytes())
+    return found
+
+
+def test_a_problem_is_another_where_something_is_said_of_it_or_of_its_schedules(repository: Path) -> None:
+    """DVC compares its digest in place of all that."""
+    before = digests()
+    assert list(before) == sorted(load_params(CATALOGUE).problems)
+    replaced("epochs: 50", "epochs: 51")
+    assert {name for name, digest in digests().items() if digest != before[name]} == {"digits"}
+    before = digests()
+    replaced("schedulers: {}", "schedulers: {StepLR: {args: {step_size: 10%}}}")
+    assert {name for name, digest in digests().items() if digest != before[name]} == {"synthetic"}
+    before = digests()
+    replaced("{args: {step_size: 30%, gamma: 0.1}}", "{args: {step_size: 20%, gamma: 0.1}}")  # which synthetic has of its own
+    assert {name for name, digest in digests().items() if digest != before[name]} == {"digits", "diabetes", "images"}
+
+
 def test_a_mistake_leaves_the_last_one(repository: Path) -> None:
     check.main()
     before = Path("data/params.json").read_bytes()

@@ -58,21 +58,33 @@ def _of_pixels(
     counts = [-(-size // step) for size, step in zip(x.shape[2:], stride, strict=True)]
     parts = []
     for first in product(*map(range, stride)):
-        taps, seen, kernel, gaps = turned, gradient, [], []
-        for axis, (at, size, step, p, d) in enumerate(zip(first, counts, stride, padding, dilation, strict=True), start=2):
-            mine = [tap for tap in range(weight.shape[axis]) if (at + p - tap * d) % step == 0]
-            if not mine:
-                break
-            ahead = [(tap * d - at - p) // step for tap in mine]  # of a pixel, among its own, is the place it is seen from
-            every, apart = (mine[1] - mine[0], ahead[1] - ahead[0]) if len(mine) > 1 else (1, 1)
-            taps = aten.slice(taps, axis, mine[0], mine[-1] + 1, every).flip(axis)
-            seen = _padded(seen, axis, ahead[-1], size - ahead[0] - gradient.shape[axis])
-            kernel.append(len(mine))
-            gaps.append(apart)
-        is_reached = len(kernel) == len(counts)
-        under = _seen(seen, kernel, [1] * len(kernel), gaps) if is_reached else None
-        parts.append(x.new_zeros(*x.shape[:2], *counts) if under is None else _multiplied(taps, under, groups))
+        axes = zip(first, weight.shape[2:], stride, padding, dilation, strict=True)
+        reaching = [_reaching(*of_axis) for of_axis in axes]
+        nothing = x.new_zeros(*x.shape[:2], *counts)
+        parts.append(_reached(gradient, turned, reaching, counts, groups) if all(reaching) else nothing)
     return _interleaved(parts, counts, stride, x)
+
+
+def _reaching(first: int, taps: int, stride: int, padding: int, dilation: int) -> list[tuple[int, int]]:
+    """Along an axis, the taps that reach every ``stride``-th pixel from the ``first`` on.
+
+    Beside each, how far ahead of a pixel, among these, the place lies that it is seen from.
+    """
+    ahead = ((tap, tap * dilation - first - padding) for tap in range(taps))
+    return [(tap, distance // stride) for tap, distance in ahead if distance % stride == 0]
+
+
+def _reached(gradient: Tensor, taps: Tensor, reaching: Sequence[list[tuple[int, int]]], counts: Ints, groups: int) -> Tensor:
+    """The gradient of the pixels that these taps reach along each axis; ``counts`` says how many they are."""
+    kernel, gaps = [], []
+    for axis, (own, count) in enumerate(zip(reaching, counts, strict=True), start=2):
+        (tap, ahead), (last_tap, farthest) = own[0], own[-1]
+        every, apart = (own[1][0] - tap, own[1][1] - ahead) if len(own) > 1 else (1, 1)
+        taps = aten.slice(taps, axis, tap, last_tap + 1, every).flip(axis)
+        gradient = _padded(gradient, axis, farthest, count - ahead - gradient.shape[axis])
+        kernel.append(len(own))
+        gaps.append(apart)
+    return _multiplied(taps, _seen(gradient, kernel, [1] * len(kernel), gaps), groups)
 
 
 def _interleaved(parts: Sequence[Tensor], counts: Ints, stride: Ints, x: Tensor) -> Tensor:
