@@ -18,6 +18,7 @@ from pipeline.catalogue import CATALOGUE
 from pipeline.commands import answer, look
 from pipeline.config.errors import ParamsError
 from pipeline.config.params import Params, load_params
+from pipeline.config.wording import raised
 from pipeline.runs import results
 from pipeline.runs.champion import Champion
 from pipeline.stages import check, confirm, dataset, report, sweep, train, tune
@@ -281,3 +282,4 @@ def test_the_default_studys_tables_have_its_problems_and_schedulers() -> None:
     assert re.findall(r"^\| `(\w+)` \|", found, re.MULTILINE) == list(params.schedules("digits")) * len(params.problems)
     for metrics in json.loads((ROOT / "reports/metrics.json").read_bytes()).values():
         assert f"| {metrics['validation_loss']:.4f} (" in found
+        assert f"| {raised(metrics['regret_bound']):.1%} |" in found, "no bound is told lower than it is"

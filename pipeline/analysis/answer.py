@@ -104,7 +104,7 @@ class Answer:
     @property
     def instead(self) -> str:
         """What the obvious alternatives cost, in a line."""
-        return f"{COSTS}: " + ", ".join(f"{other.scheduler} ({other.what}) {other.words}" for other in self.alternatives)
+        return f"{COSTS}: " + "; ".join(f"{other.scheduler} ({other.what}) {other.words}" for other in self.alternatives)
 
     @property
     def titled(self) -> list[tuple[str, str]]:

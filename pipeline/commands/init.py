@@ -96,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     told = "a table (CSV or Parquet, a row per sample; several files or a pattern make one), or a script; copied into inputs/"
     parser.add_argument("files", nargs="+", metavar="TABLE_OR_SCRIPT", help=told)
     parser.add_argument("--target", metavar="COLUMN", help="the column of a table to predict; left out, one is proposed")
-    parser.add_argument("--replace", action="store_true", help="overwrite the params.yaml that is there")
+    parser.add_argument("--replace", action="store_true", help="set aside the params.yaml that is there, as params.yaml.old")
     return parser
 
 
