@@ -176,14 +176,15 @@ def one_for_all(answers: Sequence[Answer], comparison: pd.DataFrame, asked: Repo
     bounds = comparison.merge(judged).pivot(index="scheduler", columns="problem", values="regret_bound").astype(float)
     worst = bounds.max(axis="columns", skipna=False)
     worst = worst[np.isfinite(worst)]  # what a problem lacks is NaN
+    tuned = "" if any(answer.variant == "default" for answer in answers) else " (tuned for each)"
     one = f"no one scheduler surely does for all {len(answers)} problems"
     if worst.empty:
         return f"{one}: what each costs is not known on some of them"
     label = asked.baseline if worst.get(asked.baseline, math.inf) <= asked.margin else str(worst.idxmin())
     most, where = at_most(float(worst[label])), bounds.loc[label].idxmax()
     if worst[label] <= asked.margin:
-        return f"{label}, tuned for each, does for all {len(answers)} problems: at most {most} more loss than the best of any"
-    return f"{one}; the safest is {label}, tuned for each: at most {most} more loss than the best (on {where})"
+        return f"{label}{tuned} does for all {len(answers)} problems: at most {most} more loss than the best of any"
+    return f"{one}; the safest is {label}{tuned}: at most {most} more loss than the best (on {where})"
 
 
 NARROWED_BY = {

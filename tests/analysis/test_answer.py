@@ -160,11 +160,11 @@ def test_the_bound_to_go_by_on_other_data_is_named(answer: Callable[..., Answer]
     ("bounds", "said"),
     [
         # the baseline costs more than A on both, but too little to matter
-        ({"P": {"base": 0.008, "A": 0.0}, "Q": {"base": 0.009, "A": 0.002}}, "base, tuned for each, does for all 2"),
-        ({"P": {"base": 0.3, "A": 0.001}, "Q": {"base": 0.0, "A": 0.002}}, "A, tuned for each, does for all 2"),
+        ({"P": {"base": 0.008, "A": 0.0}, "Q": {"base": 0.009, "A": 0.002}}, "base (tuned for each) does for all 2"),
+        ({"P": {"base": 0.3, "A": 0.001}, "Q": {"base": 0.0, "A": 0.002}}, "A (tuned for each) does for all 2"),
         (
             {"P": {"base": 0.3, "A": 0.02, "B": 0.0}, "Q": {"base": 0.0, "A": 0.1}},  # B is of P alone
-            "no one scheduler surely does for all 2 problems; the safest is A, tuned for each: at most 10.0% more",
+            "no one scheduler surely does for all 2 problems; the safest is A (tuned for each): at most 10.0% more",
         ),
         ({"P": {"base": 0.3, "A": np.inf}, "Q": {"base": np.inf, "A": 0.1}}, "no one scheduler surely does for all 2"),
         ({"P": {"base": 0.3, "A": 0.0}}, ""),
