@@ -7,16 +7,16 @@ import sys
 from pipeline.config.errors import PipelineError, not_installed
 
 COMMANDS = {
-    "answer": "what to use, in three lines a problem; without any command, too",
-    "init": "write a small params.yaml for a table or a script of your own, with a word on each key",
-    "check": "whether params.yaml and its data are right, and its scripts run",
+    "answer": "what to use, what it may cost, and how sure that is",
+    "init": "write a small params.yaml for your table or training script, with a comment on each key",
+    "check": "check params.yaml, its data, and whether its scripts run",
     "plan": "what `make repro` would train, how long that takes, and how to make it less",
-    "quick": "an answer within about a minute: a table or one problem, five schedulers",
-    "look": "what is in a table, and the entry of params.yaml that it loads with",
-    "schedulers": "draw every configured schedule and name the traps in it",
-    "verdict": "judge runs from anywhere: a table, an export, an MLflow experiment",
+    "quick": "an answer within about a minute, for a table or one problem: five schedulers, a small search",
+    "look": "show what is in a table, and the entry of params.yaml to load it with",
+    "schedulers": "draw every schedule in params.yaml and name the traps in it",
+    "verdict": "judge runs you already have: a table, an export, an MLflow experiment",
     "mirror": "rebuild MLflow's and Optuna's stores from the results",
-    "clean": "take away what nobody needs any more, or everything; says first what goes",
+    "clean": "delete what nobody needs any more, or everything, after saying what",
 }
 
 
@@ -24,7 +24,10 @@ def main() -> None:
     """Carry out the command; without one, print the answer."""
     words = sys.argv[1:] or ["answer"]
     if words[0] not in COMMANDS:
-        lines = ["usage: python -m pipeline [COMMAND] [--help]", *(f"  {name:12}{told}" for name, told in COMMANDS.items())]
+        lines = [
+            "usage: python -m pipeline [COMMAND] [--help]; without a command, `answer`",
+            *(f"  {name:12}{told}" for name, told in COMMANDS.items()),
+        ]
         is_asked = words in (["-h"], ["--help"])
         if not is_asked:
             lines.append(f"there is no command {words[0]}")

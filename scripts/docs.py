@@ -33,6 +33,7 @@ from pipeline.config.registry import Registered, Registry
 from pipeline.config.schedules import Schedule
 from pipeline.config.spaces import EndUnit, Range
 from pipeline.config.units import ShareUnit, is_length, is_rate
+from pipeline.config.wording import raised
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -239,7 +240,7 @@ def _table(problem: str, own: pd.DataFrame) -> Iterator[str]:
     for label, rows in own.groupby("scheduler", sort=False):
         by = {str(row["variant"]): row for _, row in rows.iterrows()}
         last = by.get("recommended", pd.Series(dtype=object))
-        bound = f"{100 * last['regret_bound']:.1f}%" if pd.notna(last.get("regret_bound")) else "–"
+        bound = f"{raised(last['regret_bound']):.1%}" if pd.notna(last.get("regret_bound")) else "–"
         best = {"True": "yes", "False": "no"}.get(str(last.get("in_set")), "–")
         yield _row(f"`{label}`", *(_figure(by.get(variant)) for variant in VARIANTS), bound, best)
 

@@ -18,6 +18,7 @@ from pipeline.catalogue import CATALOGUE
 from pipeline.commands import answer, look
 from pipeline.config.errors import ParamsError
 from pipeline.config.params import Params, load_params
+from pipeline.config.wording import raised
 from pipeline.runs import results
 from pipeline.runs.champion import Champion
 from pipeline.stages import check, confirm, dataset, report, sweep, train, tune
@@ -136,7 +137,8 @@ def test_a_table_goes_from_a_file_to_an_answer(
     assert all(f"| {label} |" in table for label in params.schedulers)
     page = (repository / "reports/report.html").read_text(encoding="utf-8")
     assert re.search(
-        r'id="deliveries-title">deliveries <small>.*</h2>\n<p class="use">(Take|Keep) <strong>\w+</strong>, peak', page
+        r'id="deliveries-title">deliveries <small>.*</h2>\n<p class="use">[\w ]+,? <strong>\w+</strong>, peak',
+        page,
     )
     assert (repository / "reports/best/deliveries.py").exists()
 
@@ -280,3 +282,4 @@ def test_the_default_studys_tables_have_its_problems_and_schedulers() -> None:
     assert re.findall(r"^\| `(\w+)` \|", found, re.MULTILINE) == list(params.schedules("digits")) * len(params.problems)
     for metrics in json.loads((ROOT / "reports/metrics.json").read_bytes()).values():
         assert f"| {metrics['validation_loss']:.4f} (" in found
+        assert f"| {raised(metrics['regret_bound']):.1%} |" in found, "no bound is told lower than it is"

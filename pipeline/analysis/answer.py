@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
 import pandas as pd
 
 from pipeline.analysis.choice import Choice, simplest_first
@@ -31,6 +32,7 @@ from pipeline.analysis.summary import (
     unusual,
 )
 from pipeline.analysis.tables import ProblemResults, Row, records
+from pipeline.config.params import ReportParams
 from pipeline.config.schedules import Schedule
 from pipeline.config.wording import listing
 from pipeline.schedulers.registry import schedulers
@@ -39,8 +41,10 @@ from pipeline.statistics import unpaired
 from pipeline.statistics.comparison import Reason
 from pipeline.statistics.components import level
 
-CLOSEST = "the runner-up"
+CLOSEST = "the safest of the others"
 SIMPLEST = "the simplest other scheduler"
+COSTS = "on these data, at 95%"
+"""What the costs of the alternatives speak of."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,7 @@ class Answer:
     @property
     def instead(self) -> str:
         """What the obvious alternatives cost, in a line."""
-        return ", ".join(f"{other.scheduler} ({other.what}) {other.words}" for other in self.alternatives)
+        return f"{COSTS}: " + "; ".join(f"{other.scheduler} ({other.what}) {other.words}" for other in self.alternatives)
 
     @property
     def titled(self) -> list[tuple[str, str]]:
@@ -113,8 +117,8 @@ class Answer:
             return [("use", self.use), ("cost", remedy), ("rate", MISSING)]
         but = [("but", self.learned)] if self.learned else []
         cost = "; ".join(filter(None, [self.cost, self.turned]))
-        instead = f"; instead: {self.instead}" if self.alternatives else ""
-        return [("use", self.use), *but, ("cost", cost), ("rate", f"{self.rate}{instead}")]
+        instead = [("instead", self.instead)] if self.alternatives else []
+        return [("use", self.use), *but, ("cost", cost), ("rate", self.rate), *instead]
 
     def as_json(self) -> dict[str, Any]:
         """All of it, to be written to a file."""
@@ -153,12 +157,34 @@ def answer_to(
         lowest_lr=lowest,
         highest_lr=highest,
         alternatives=tuple(_alternatives(results, compared, rows, others, chosen, baseline)),
-        cost=_cost(chosen, rows[chosen.scheduler], len(rows)),
+        cost=_cost(chosen, rows),
         turned=turned,
         rate=_rate(chosen, (lowest, highest), widths),
         caution=warning(ends(results.trials)),
         learned=learned(results, chosen.variant, chosen.scheduler),
     )
+
+
+def one_for_all(answers: Sequence[Answer], comparison: pd.DataFrame, asked: ReportParams) -> str:
+    """Whether one scheduler does for all problems, tuned for each: the baseline if it does, else what costs least at worst.
+
+    Nothing where there is one problem, or one without an answer.
+    """
+    if len(answers) < 2 or any(answer.scheduler is None for answer in answers):
+        return ""
+    judged = pd.DataFrame([(answer.problem, answer.variant) for answer in answers], columns=["problem", "variant"])
+    bounds = comparison.merge(judged).pivot(index="scheduler", columns="problem", values="regret_bound").astype(float)
+    worst = bounds.max(axis="columns", skipna=False)
+    worst = worst[np.isfinite(worst)]  # what a problem lacks is NaN
+    tuned = "" if any(answer.variant == "default" for answer in answers) else " (tuned for each)"
+    one = f"no one scheduler surely does for all {len(answers)} problems"
+    if worst.empty:
+        return f"{one}: what each costs is not known on some of them"
+    label = asked.baseline if worst.get(asked.baseline, math.inf) <= asked.margin else str(worst.idxmin())
+    most, where = at_most(float(worst[label])), bounds.loc[label].idxmax()
+    if worst[label] <= asked.margin:
+        return f"{label}{tuned} does for all {len(answers)} problems: at most {most} more loss than the best of any"
+    return f"{one}; the safest is {label}{tuned}: at most {most} more loss than the best (on {where})"
 
 
 NARROWED_BY = {
@@ -217,20 +243,24 @@ def _optimizer(results: ProblemResults, run: Row) -> str:
     return ", ".join(words)
 
 
-def _cost(chosen: Choice, row: Row, compared: int) -> str:
-    """What it may cost to choose one of so many schedulers, and how often it diverged."""
+def _cost(chosen: Choice, rows: Mapping[str, Row]) -> str:
+    """How close it is, what it may cost to choose this one of the schedulers, and how often it diverged."""
+    row = rows[str(chosen.scheduler)]
     failed = f"; it diverged in {row['diverged']} of {count(int(row['runs']), 'run')}" if row["diverged"] else ""
     if chosen.reason is Reason.LOWEST_LOSS:
-        return f"{UNBOUNDED}{failed}"
+        return f"not settled: {UNBOUNDED}{failed}"
     if at_most(chosen.bound) == "0.0%":
-        return f"{'nothing: no other scheduler is better' if compared > 1 else 'there is no other'}{failed}"
+        return f"{'nothing: no other scheduler is better' if len(rows) > 1 else 'there is no other'}{failed}"
     if chosen.is_bounded:
-        why = "; it is the simplest of those that cost too little to matter"
+        how, why = "near tie", "the simplest of those that cost too little to matter"
     elif float(row["regret"]) == 0:
-        why = ": its loss was the lowest, but another may really be better by that"
+        how, why = "not settled", "its mean is the lowest, but another may be better by as much as that"
     else:
-        why = "; for every other scheduler it may be more"
-    return f"at most {at_most(chosen.bound)} more loss than the best of {compared}{elsewhere(chosen)}{why}{failed}"
+        how, why = "not settled", "every other scheduler may cost more"
+    able = sum(bool(other["in_set"]) for other in rows.values())
+    said = f"{able} of {count(len(rows), 'scheduler')} may be the best" if row["in_set"] else "another is better"
+    most = f"at most {at_most(chosen.bound)} more loss than the best{elsewhere(chosen)}"
+    return f"{how} ({said}): at 95%, {most}; {why}{failed}"
 
 
 def _forgiven(widths: pd.DataFrame, chosen: Choice) -> tuple[float, float]:
@@ -325,5 +355,9 @@ def _diverged(row: Row) -> str:
 
 def _more(cost: float, bound: float) -> str:
     if math.isfinite(bound):
-        return f"at most {at_most(bound)} more"
-    return f"about {share(cost) if cost < 0.1 else f'{cost:.0%}'} more" if math.isfinite(cost) else "is not comparable"
+        return f"at most {at_most(bound)} more than the best"
+    return (
+        f"about {share(cost) if cost < 0.1 else f'{cost:.0%}'} more than the best"
+        if math.isfinite(cost)
+        else "is not comparable"
+    )

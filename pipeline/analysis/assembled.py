@@ -10,7 +10,7 @@ import pandas as pd
 
 from pipeline.analysis import choice, evidence, figures, noise, page, racing, summary, tables
 from pipeline.analysis.across import average_ranks, combined, friedman
-from pipeline.analysis.answer import NARROWED_BY, Answer, answer_to, next_steps
+from pipeline.analysis.answer import NARROWED_BY, Answer, answer_to, next_steps, one_for_all
 from pipeline.analysis.choice import Choices, choices, last
 from pipeline.analysis.configurations import Configuration, configuration
 from pipeline.analysis.ends import ends
@@ -138,11 +138,12 @@ def report_files(report: Report, workers: Workers = HERE) -> dict[str, bytes]:
 
 
 def answers_of(report: Report) -> dict[str, Any]:
-    """What ``reports/answer.json`` holds: each problem's answer, and what to try next."""
+    """What ``reports/answer.json`` holds: each problem's answer, what holds for all together, and what to try next."""
     found, settle = list(report.answers.values()), report.evidence.get("settle", pd.DataFrame())
     due_to = {row["problem"]: row["settled_by"] for row in tables.records(settle) if row["settled_by"] in NARROWED_BY}
     own = {problem.name for problem in report.problems if problem.data.has_own_loop}
-    return {"problems": [answer.as_json() for answer in found], "next": next_steps(found, due_to, own)}
+    together = one_for_all(found, report.tables["comparison"], report.params.report)
+    return {"problems": [answer.as_json() for answer in found], "together": together, "next": next_steps(found, due_to, own)}
 
 
 def figures_of(report: Report) -> dict[str, tuple[str, str | None, dict[str, float]]]:

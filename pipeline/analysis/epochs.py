@@ -76,7 +76,7 @@ def turned(table: pd.DataFrame, asked: ReportParams, variant: str, scheduler: st
         return ""
     able = table[(table["variant"] == variant) & table[f"in_set_{there}"]]
     best = able.sort_values(there, kind="stable")["scheduler"].iloc[0]
-    return f"whoever takes each run's {there} epoch, not its {here}, does better with {best}, by {at_most(bound)} at most"
+    return f"if you keep each run's {there} epoch, not its {here}, take {best}: this one then loses up to {at_most(bound)}"
 
 
 def _turned(table: pd.DataFrame, here: str, there: str) -> str:

@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 
 from pipeline.analysis import epochs, figures, racing, summary
 from pipeline.analysis.across import MANY, Friedman, friedman
-from pipeline.analysis.answer import Answer
+from pipeline.analysis.answer import COSTS, Answer, one_for_all
 from pipeline.analysis.choice import Choices
 from pipeline.analysis.configurations import configuration
 from pipeline.analysis.ends import budget_warning
@@ -86,6 +86,8 @@ def render(report: Report, workers: Workers) -> tuple[str, dict[str, Markup]]:
         across=across,
         many=MANY,
         at_once=multiplicity(params, report.problems),
+        together=one_for_all(list(report.answers.values()), report.tables["comparison"], params.report),
+        costs=COSTS,
         matters=params.report.matters.loss,
         style=style,
         palettes=[figures.palette(theme) for theme in (0, 1)],

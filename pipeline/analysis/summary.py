@@ -168,9 +168,9 @@ def _headline(row: Mapping[str, Any], baseline: str, chosen: Choice) -> str:
 
 
 def elsewhere(chosen: Choice) -> str:
-    """What the choice may cost on data like these, where that is not the same."""
+    """What the choice may cost on other data like these, where that is not the same."""
     known = math.isfinite(chosen.like_these) and at_most(chosen.like_these) != at_most(chosen.bound)
-    return f" on these data ({at_most(chosen.like_these)} on data like these)" if known else ""
+    return f" on these data (go by {at_most(chosen.like_these)} for other data from the same source)" if known else ""
 
 
 def _loss(row: Mapping[str, Any]) -> str:

@@ -1,12 +1,13 @@
-"""``python -m pipeline check``: whether params.yaml and the data and scripts that it names are right; a line where they are.
+"""``python -m pipeline check``: check params.yaml, the data that it names, and whether its scripts run.
 
-What will hardly be meant, such as a length beyond the run, is a warning.
+Each mistake is told with its place and a remedy; what is allowed but hardly meant, such as a length beyond the run, is a
+warning. Nothing is trained but a few steps of a script.
 """
 
-import argparse
 from collections.abc import Sequence
 
 from pipeline.catalogue import CATALOGUE
+from pipeline.commands import arguments
 from pipeline.config.params import Params, load_params
 from pipeline.config.stages import stage_names
 from pipeline.config.terminal import tell
@@ -19,8 +20,8 @@ from pipeline.stages.train import warned
 
 def main(words: Sequence[str] = ()) -> None:
     """Say that all is right; a mistake is told with its place and its remedy, as the stages tell it."""
-    parser = argparse.ArgumentParser("python -m pipeline check", description=__doc__)
-    parser.add_argument("--all", action="store_true", help="name every argument that is not searched")
+    parser = arguments("check", __doc__)
+    parser.add_argument("--all", action="store_true", help="name every argument that tuning leaves as it is written")
     asked = parser.parse_args(words)
     params = load_params(CATALOGUE)
     find_device(params.device)

@@ -73,23 +73,23 @@ def _help() -> str:
     return f"""\
 What goes:
   - results, data, report files and locks of problems that are no longer in params.yaml;
-  - finished runs in .state/runs.sqlite that nobody asked for in {UNASKED / cache.DAY:.0f} days, and the oldest beyond its size;
-  - checkpoints of runs in progress that nobody went on with in {UNTOUCHED / 3600:.0f} hours;
+  - finished runs in .state/runs.sqlite not asked for in {UNASKED / cache.DAY:.0f} days, and the oldest beyond its size;
+  - checkpoints of runs in progress that were not continued for {UNTOUCHED / 3600:.0f} hours;
   - what broke or was left over: *.broken in the root and in .state, .NAME.tmp of killed stages;
   - compiled code in {cache.user_folder()} that was not used in {cache.UNUSED / cache.DAY:.0f} days.
-What is not in params.yaml today and is wanted again is in the store of finished runs: `dvc repro` brings it back in seconds.
+Finished runs stay in the store: a problem that comes back into params.yaml is there in seconds, by `dvc repro`.
 Nothing else outside the repository is touched; DVC's own cache is emptied by `dvc gc --workspace`.
 """
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
-        prog="python -m pipeline clean", description="Take away what nobody needs any more; says first what.", epilog=_help(),
+        prog="python -m pipeline clean", description="Delete what nobody needs any more; says first what.", epilog=_help(),
         allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("--dry-run", action="store_true", help="say what would go, and change nothing")
-    parser.add_argument("--cache", action="store_true", help="all compiled code too; it is compiled again when it is needed")
-    parser.add_argument("--all", action="store_true", help="everything that was made or trained here, of all problems")
+    parser.add_argument("--cache", action="store_true", help="all compiled code, too; it is compiled again when needed")
+    parser.add_argument("--all", action="store_true", help="everything that was made or trained here, finished runs included")
     return parser
 
 

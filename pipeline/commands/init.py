@@ -1,11 +1,11 @@
-"""``python -m pipeline init``: a small params.yaml for one's own table or script, with a word on each key, in this clone."""
+"""``python -m pipeline init``: write a small params.yaml for your table or training script, with a comment on each key."""
 
 import argparse
 from collections.abc import Mapping, Sequence
 
 from pipeline.catalogue import CATALOGUE
 from pipeline.cli import UsageError
-from pipeline.commands import check, look, tables
+from pipeline.commands import arguments, check, look, tables
 from pipeline.config.files import write_files
 from pipeline.config.locks import free_name
 from pipeline.config.params import PARAMS_FILE, load_params
@@ -92,11 +92,11 @@ FOR_A_SCRIPT = "next:  fill in what says TODO, and do what docs/own-training.md 
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("python -m pipeline init", description=__doc__)
-    told = "CSV or Parquet, a row per sample; several, or a pattern; or a training script; copied into inputs/"
+    parser = arguments("init", __doc__)
+    told = "a table (CSV or Parquet, a row per sample; several files or a pattern make one), or a script; copied into inputs/"
     parser.add_argument("files", nargs="+", metavar="TABLE_OR_SCRIPT", help=told)
-    parser.add_argument("--target", metavar="COLUMN", help="what is to be predicted of a table; proposed where it is left out")
-    parser.add_argument("--replace", action="store_true", help="in place of the params.yaml that is there")
+    parser.add_argument("--target", metavar="COLUMN", help="the column of a table to predict; left out, one is proposed")
+    parser.add_argument("--replace", action="store_true", help="set aside the params.yaml that is there, as params.yaml.old")
     return parser
 
 

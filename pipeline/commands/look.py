@@ -1,6 +1,6 @@
-"""``python -m pipeline look TABLE…``: what is in a table, column by column, and the entry of params.yaml that it loads with.
+"""``python -m pipeline look``: show what is in a table, column by column, and the entry of params.yaml to load it with.
 
-Several files of the same columns are one table.
+Nothing is written.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.commands import tables
+from pipeline.commands import arguments, tables
 from pipeline.config.errors import PipelineError
 from pipeline.config.params import working_in
 from pipeline.config.terminal import tell
@@ -59,9 +59,11 @@ def main(words: Sequence[str]) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m pipeline look", description=__doc__)
-    parser.add_argument("files", nargs="+", metavar="TABLE", help="CSV or Parquet, a row per sample; several, or a pattern")
-    parser.add_argument("--target", metavar="COLUMN", help="what is to be predicted; proposed where it is left out")
+    parser = arguments("look", __doc__)
+    parser.add_argument(
+        "files", nargs="+", metavar="TABLE", help="CSV or Parquet, a row per sample; several files or a pattern make one table"
+    )
+    parser.add_argument("--target", metavar="COLUMN", help="the column to predict; left out, one is proposed")
     return parser
 
 

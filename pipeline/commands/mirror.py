@@ -1,10 +1,10 @@
 """``python -m pipeline mirror``: rebuild what MLflow and Optuna's storage show from the files under ``results/``."""
 
-import argparse
 import logging
 import sys
 from collections.abc import Sequence
 
+from pipeline.commands import arguments
 from pipeline.config import files
 from pipeline.tracking.messages import one_line
 from pipeline.tracking.trackers import TRACKERS, made
@@ -12,7 +12,7 @@ from pipeline.tracking.trackers import TRACKERS, made
 
 def main(words: Sequence[str]) -> None:
     """Rebuild each, whether or not the others can be."""
-    argparse.ArgumentParser(prog="python -m pipeline mirror", description=(__doc__ or "").strip()).parse_args(words)
+    arguments("mirror", __doc__).parse_args(words)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     if not any(files.RESULTS.glob("*/*/runs.parquet")):
         print("there are no results to show; `dvc repro` writes them")

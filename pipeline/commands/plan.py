@@ -1,16 +1,16 @@
 """``python -m pipeline plan``: what ``make repro`` would do, how long that takes, and how to make it less.
 
-What is to be trained is asked of the stages' own functions and looked up in the store; what it costs is measured by a probe of
-about a second a problem, once. What follows from runs that are not there yet is a range.
+Runs that were finished before cost nothing. Times are measured by training a few runs of each problem for about a second, once.
+What depends on runs still to come, such as when a race for seeds stops, is told as a range.
 """
 
-import argparse
 import json
 import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 
+from pipeline.commands import arguments
 from pipeline.commands.answer import wrapped
 
 WHOLE = 10_000
@@ -19,7 +19,7 @@ WHOLE = 10_000
 
 def main(words: Sequence[str]) -> None:
     """Print the plan; a mistake in params.yaml is told as the stages tell it."""
-    argparse.ArgumentParser("python -m pipeline plan", description=__doc__).parse_args(words)
+    arguments("plan", __doc__).parse_args(words)
     stale = changed()
     if stale == set():
         print("plan: nothing to do, all stages are up to date")

@@ -1,7 +1,7 @@
 """``python -m pipeline quick``: an answer within about a minute for one table, or one problem of params.yaml.
 
-Five schedulers, five seeds and a small search, in a folder of their own, through the same stages as a whole study. The
-parameters that were used are written there, to be taken on from.
+Five schedulers, five seeds and a small search, through the same stages as a whole study, in a folder of its own. The
+params.yaml that it writes there is a good one to go on from.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from pipeline.catalogue import CATALOGUE
-from pipeline.commands import answer, look, tables
+from pipeline.commands import answer, arguments, look, tables
 from pipeline.comparing.compare import BASELINE, SCHEDULERS, small_study
 from pipeline.config.errors import PipelineError
 from pipeline.config.params import PARAMS_FILE, load_params, working_in
@@ -50,12 +50,16 @@ def main(words: Sequence[str]) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m pipeline quick", description=__doc__)
-    parser.add_argument("files", nargs="*", metavar="TABLE", help="CSV or Parquet, a row per sample; several, or a pattern")
-    parser.add_argument("--target", metavar="COLUMN", help="what is to be predicted; proposed where it is left out")
-    parser.add_argument("--unordered", action="store_true", help="parts at random, though the rows look like a series in time")
-    parser.add_argument("--problem", metavar="NAME", help="a problem of params.yaml in place of a table")
-    parser.add_argument("--folder", type=Path, help="where everything goes; quick/NAME if left out")
+    parser = arguments("quick", __doc__)
+    parser.add_argument(
+        "files", nargs="*", metavar="TABLE", help="CSV or Parquet, a row per sample; several files or a pattern make one table"
+    )
+    parser.add_argument("--target", metavar="COLUMN", help="the column to predict; left out, one is proposed")
+    parser.add_argument(
+        "--unordered", action="store_true", help="split at random, even where the rows look like a series in time"
+    )
+    parser.add_argument("--problem", metavar="NAME", help="a problem of params.yaml instead of a table")
+    parser.add_argument("--folder", type=Path, help="where everything goes; left out, quick/NAME")
     return parser
 
 

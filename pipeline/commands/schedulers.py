@@ -1,9 +1,8 @@
-"""The gallery: ``python -m pipeline schedulers [PROBLEM]`` draws every configured schedule and names the traps in it.
+"""``python -m pipeline schedulers``: draw every schedule in params.yaml and name the traps in it.
 
-Nothing is trained. ``--table`` prints a table of all registered schedulers, as docs/schedulers.md has it.
+Nothing is trained.
 """
 
-import argparse
 import json
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.catalogue import CATALOGUE
+from pipeline.commands import arguments
 from pipeline.commands.gallery import table
 from pipeline.config.arrays import Floats
 from pipeline.config.document import read
@@ -30,9 +30,11 @@ BARS = " ▁▂▃▄▅▆▇█"
 
 def main(words: Sequence[str]) -> None:
     """Print the gallery of one problem, or of all."""
-    parser = argparse.ArgumentParser(prog="python -m pipeline schedulers", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("problem", nargs="?", help="one of those in params.yaml; all where it is left out")
-    parser.add_argument("--table", action="store_true", help="all registered schedulers as a table instead")
+    parser = arguments("schedulers", __doc__)
+    parser.add_argument("problem", nargs="?", help="one of those in params.yaml; left out, all")
+    parser.add_argument(
+        "--table", action="store_true", help="list all registered schedulers instead, as docs/schedulers.md does"
+    )
     asked = parser.parse_args(words)
     lines = table() if asked.table else _galleries(load_params(CATALOGUE), asked.problem)
     for line in lines:

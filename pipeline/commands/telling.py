@@ -70,7 +70,7 @@ def _table(document: Document, number: _Format) -> list[str]:
     rows, baseline = document["labels"], document["baseline"]["label"]
     kept = {baseline, document["recommended"]["label"]}
     shown = [row for place, row in enumerate(rows) if place < ROWS - 2 or row["label"] in kept]
-    cells: list[tuple[str, ...]] = [("", "mean", f"less {_short(baseline)}", "95%, all at once", "verdict", "loses at most")]
+    cells: list[tuple[str, ...]] = [("", "mean", f"minus {_short(baseline)}", "95%, all at once", "verdict", "loses at most")]
     cells += [_cells(row, number) for row in shown]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = []

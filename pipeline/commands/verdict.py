@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.commands import arguments
 from pipeline.commands.replicates import Asked, Replicates, TableError, read_table, replicates
 from pipeline.commands.telling import Document, told
 from pipeline.config.files import json_file, write_files
@@ -49,29 +50,34 @@ def main(words: Sequence[str]) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m pipeline verdict", description=(__doc__ or "").partition(": ")[2])
+    parser = arguments("verdict", __doc__)
     parser.add_argument("file", nargs="?", metavar="FILE", help="CSV, Parquet or JSON, one row per run")
     parser.add_argument("--mlflow", metavar="EXPERIMENT", help="read this experiment at MLFLOW_TRACKING_URI instead")
     parser.add_argument(
-        "--label", "--by", action="append", default=[], metavar="COLUMN", help="what is compared; may be repeated"
+        "--label",
+        "--by",
+        action="append",
+        default=[],
+        metavar="COLUMN",
+        help="what is compared; give it several times to compare combinations",
     )
-    parser.add_argument("--seed", metavar="COLUMN", help="what the runs of a label are repeated over; '' for none")
+    parser.add_argument("--seed", metavar="COLUMN", help="tells the repeated runs of a label apart; '' for none")
     parser.add_argument("--fold", metavar="COLUMN", help="folds of a cross-validation; '' for none")
-    parser.add_argument("--value", "--metric", metavar="COLUMN", help="what is judged")
+    parser.add_argument("--value", "--metric", metavar="COLUMN", help="the figure to judge by")
     parser.add_argument(
         "--where", action="append", default=[], metavar="COLUMN=VALUE", help="only these rows; also COLUMN!=VALUE"
     )
-    parser.add_argument("--missing", choices=("diverged", "drop"), help="what became of runs without a final value")
+    parser.add_argument("--missing", choices=("diverged", "drop"), help="how to take runs without a final value")
     way = parser.add_mutually_exclusive_group()
     way.add_argument("--higher-is-better", dest="higher", action="store_true", default=None)
     way.add_argument("--lower-is-better", dest="higher", action="store_false")
-    parser.add_argument("--baseline", metavar="LABEL", help="what differences are taken to")
+    parser.add_argument("--baseline", metavar="LABEL", help="the label that the others are compared with")
     parser.add_argument("--matters", default="1%", metavar="SIZE", help="the smallest difference of interest: 1%%, or 0.002")
     parser.add_argument(
-        "--overlap", metavar="SHARE", help="of the evaluated samples that two seeds have in common, such as 20%%"
+        "--overlap", metavar="SHARE", help="of the evaluated samples, the share that two seeds have in common, such as 20%%"
     )
-    parser.add_argument("--unpaired", action="store_true", help="seeds of the same number have nothing in common")
-    parser.add_argument("--json", metavar="FILE", help="write everything there too; - for JSON alone on standard output")
+    parser.add_argument("--unpaired", action="store_true", help="runs with the same seed have nothing in common")
+    parser.add_argument("--json", metavar="FILE", help="also write all figures to FILE; - prints JSON alone")
     return parser
 
 

@@ -91,7 +91,7 @@ class Comparison:
 
     def __repr__(self) -> str:
         """The answer, and the table as a person reads it."""
-        lines = [f"  {name:6}{line}" for name, line in self.answer.titled]
+        lines = [f"  {name:8}{line}" for name, line in self.answer.titled]
         return "\n".join([self.name, *lines, "", markdown(_readable(self.table))])
 
     def _repr_html_(self) -> str:

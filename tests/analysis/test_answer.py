@@ -2,18 +2,21 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.analysis.answer import Answer, answer_to, best_file, next_steps
-from pipeline.analysis.choice import choices, last
+from pipeline.analysis.answer import Answer, answer_to, best_file, next_steps, one_for_all
+from pipeline.analysis.choice import Choice, choices, last
 from pipeline.analysis.statistics import compare
-from pipeline.analysis.summary import at_most, factor, rounded
+from pipeline.analysis.summary import at_most, elsewhere, factor, rounded
 from pipeline.analysis.tables import gather
+from pipeline.config.params import ReportParams
 from pipeline.config.problem_params import Clipping, ProblemParams
+from pipeline.statistics.comparison import Reason
 
 MakeRuns = Callable[[dict[tuple[str, str], list[float]]], pd.DataFrame]
 MakeCurves = Callable[[pd.DataFrame, int], pd.DataFrame]
@@ -57,15 +60,15 @@ def test_it_says_what_to_use_what_it_costs_and_what_else_does(answer: Callable[.
     told = [(other.scheduler, other.what) for other in found.alternatives]
     assert told == [
         ("base", "the baseline"),
-        ("B", "the runner-up"),
+        ("B", "the safest of the others"),
         ("A", "untuned, as params.yaml has it at peak rate 0.5"),
     ]
     # on other seeds: (1.05 - 0.65 ± 2.447 · 0.129 · √(2 / 4)) / 0.65, 2.447 of Student's t at 6 degrees of freedom
     assert found.alternatives[2].words == "27% to 96% more than tuned"
     assert found.alternatives[2].cost == pytest.approx(0.4 / 0.65)
-    assert found.alternatives[0].words == f"at most {100 * found.alternatives[0].bound:.1f}% more"
-    rate = f"{found.rate}; instead: {found.instead}"
-    assert found.titled == [("use", found.use), ("cost", found.cost), ("rate", rate)]
+    assert found.alternatives[0].words == f"at most {100 * found.alternatives[0].bound:.1f}% more than the best"
+    assert found.titled == [("use", found.use), ("cost", found.cost), ("rate", found.rate), ("instead", found.instead)]
+    assert found.instead.startswith("on these data, at 95%: base (the baseline) at most ")
 
 
 @pytest.mark.parametrize(
@@ -86,7 +89,7 @@ def test_what_is_no_better_than_the_same_answer_for_every_sample_is_told(
     found = answer(constant=same)
     assert found.learned.startswith(said)
     assert bool(found.learned) == bool(said)
-    assert [name for name, _ in found.titled] == ["use", *(["but"] if said else []), "cost", "rate"]
+    assert [name for name, _ in found.titled] == ["use", *(["but"] if said else []), "cost", "rate", "instead"]
 
 
 def test_arguments_that_are_torchs_defaults_are_left_out(answer: Callable[..., Answer]) -> None:
@@ -129,6 +132,53 @@ def test_where_nothing_finished_it_says_so(answer: Callable[..., Answer]) -> Non
     assert found.titled[0] == ("use", "No run finished: every scheduler diverged on every seed.")
     assert found.titled[1] == ("cost", "lower the rates in params.yaml; a script's train_loss must not rise as it trains well")
     assert next_steps([found], {}) == []
+
+
+def test_a_near_tie_is_not_told_as_what_is_settled_or_open(answer: Callable[..., Answer]) -> None:
+    close = {"base": [0.501, 0.6012, 0.701, 0.8011], "A": [0.5, 0.6, 0.7, 0.8], "B": [0.9, 1.0, 1.1, 1.2]}
+    tie = answer({("default", label): losses for label, losses in close.items()})
+    assert (tie.scheduler, tie.is_bounded) == ("base", True)
+    assert tie.cost == (
+        "near tie (another is better): at 95%, at most 0.2% more loss than the best; "
+        "the simplest of those that cost too little to matter"
+    )
+    # 0.05 below, ± 2.353 · 0.1 / √4, one-sided, of 0.6
+    unsure = answer({("default", "base"): [0.5, 0.6, 0.7, 0.8], ("default", "A"): [0.6, 0.5, 0.6, 0.7]})
+    assert unsure.cost == (
+        "not settled (2 of 2 schedulers may be the best): at 95%, at most 11.3% more loss than the best; "
+        "its mean is the lowest, but another may be better by as much as that"
+    )
+
+
+def test_the_bound_to_go_by_on_other_data_is_named(answer: Callable[..., Answer]) -> None:
+    chosen = Choice("default", "A", Reason.PREFERRED, 0.003, 0.0042, None)
+    assert elsewhere(chosen) == " on these data (go by 0.5% for other data from the same source)"
+    assert not elsewhere(replace(chosen, like_these=0.003))
+
+
+@pytest.mark.parametrize(
+    ("bounds", "said"),
+    [
+        # the baseline costs more than A on both, but too little to matter
+        ({"P": {"base": 0.008, "A": 0.0}, "Q": {"base": 0.009, "A": 0.002}}, "base (tuned for each) does for all 2"),
+        ({"P": {"base": 0.3, "A": 0.001}, "Q": {"base": 0.0, "A": 0.002}}, "A (tuned for each) does for all 2"),
+        (
+            {"P": {"base": 0.3, "A": 0.02, "B": 0.0}, "Q": {"base": 0.0, "A": 0.1}},  # B is of P alone
+            "no one scheduler surely does for all 2 problems; the safest is A (tuned for each): at most 10.0% more",
+        ),
+        ({"P": {"base": 0.3, "A": np.inf}, "Q": {"base": np.inf, "A": 0.1}}, "no one scheduler surely does for all 2"),
+        ({"P": {"base": 0.3, "A": 0.0}}, ""),
+    ],
+)  # fmt: skip
+def test_several_problems_are_told_whether_one_scheduler_does(bounds: dict[str, dict[str, float]], said: str) -> None:
+    answers = [Answer(problem=name, variant="tuned", scheduler="A", bound=0, like_these=0, is_bounded=True) for name in bounds]
+    rows = [(name, "tuned", label, bound) for name, own in bounds.items() for label, bound in own.items()]
+    earlier = [(name, "default", "base", 0.0) for name in bounds]
+    comparison = pd.DataFrame(rows + earlier, columns=["problem", "variant", "scheduler", "regret_bound"])
+    told = one_for_all(answers, comparison, ReportParams(baseline="base"))
+    assert told.startswith(said)
+    assert bool(told) == bool(said)
+    assert not one_for_all([*answers, replace(answers[0], scheduler=None)], comparison, ReportParams(baseline="base"))
 
 
 def test_what_diverged_is_said(answer: Callable[..., Answer]) -> None:

@@ -71,7 +71,7 @@ def test_a_table_and_a_sentence_say_where_the_verdict_would_turn(results: Proble
     assert not sentence(table[table["scheduler"] != "noisy"], "last")
     by_best, by_last = (ASKED.model_copy(update={"at": at}) for at in ("best", "last"))
     bound = table.set_index("scheduler")["bound_last"].to_dict()["noisy"]
-    told = f"whoever takes each run's last epoch, not its best, does better with base, by {at_most(bound)} at most"
+    told = f"if you keep each run's last epoch, not its best, take base: this one then loses up to {at_most(bound)}"
     assert turned(table, by_best, "default", "noisy") == told
     assert not turned(table.assign(bound_last=0.009), by_best, "default", "noisy"), "less than what matters"
     assert not turned(table, by_last, "default", "noisy")

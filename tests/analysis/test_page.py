@@ -189,6 +189,18 @@ def test_without_a_sweep_its_tables_are_there_and_empty(params: Params, make_run
         assert len(table.columns) > 5
 
 
+def test_on_several_problems_page_and_answer_say_whether_one_scheduler_does(
+    params: Params, make_runs: MakeRuns, make_curves: MakeCurves
+) -> None:
+    runs = make_runs({("default", "base"): [0.5, 0.6, 0.7], ("default", "A"): [0.5, 0.601, 0.7]})
+    both = [gather(name, params.problems["P"], ["base", "A"], [(runs, make_curves(runs, 2))]) for name in ("P", "Q")]
+    said = "base does for all 2 problems: at most "
+    for number, problems in enumerate([both[:1], both], 1):
+        written = report_files(assemble(called(params, *(problem.name for problem in problems)), problems))
+        assert json.loads(written["answer.json"])["together"].startswith(said) == (number == 2)
+        assert (said[1:] in written["report.html"].decode()) == (number == 2)
+
+
 @pytest.mark.parametrize(("has_own_loop", "following"), [(False, "try it: python"), (True, "paste it:")])
 def test_where_nothing_is_learned_the_file_to_take_says_so_at_its_head(
     params: Params, make_runs: MakeRuns, make_curves: MakeCurves, has_own_loop: bool, following: str

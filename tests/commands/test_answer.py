@@ -11,15 +11,17 @@ from pipeline.commands import answer
 FOUND = {
     "problems": [
         {"problem": "digits", "titled": [
-            ("use", "StepLR with SGD, peak rate 0.85"), ("cost", "at most 5.2% more loss"), ("rate", "any " * 60)]},
+            ("use", "StepLR with SGD, peak rate 0.85"), ("cost", "at most 5.2% more loss"), ("rate", "any " * 60),
+            ("instead", "on these data, at 95%: base (the baseline) at most 9% more than the best")]},
         {"problem": "houses", "titled": [("use", "No run finished"), ("cost", "lower the rates"), ("rate", "-")]},
     ],
+    "together": "REX does for all 2 problems",
     "next": ["try it: python reports/best/digits.py"],
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("words", [[], ["answer"]])
-def test_it_prints_three_lines_for_each_problem(
+def test_it_prints_each_answer_and_what_holds_for_all(
     words: list[str], here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (here / "reports").mkdir()
@@ -30,12 +32,14 @@ def test_it_prints_three_lines_for_each_problem(
     lines = capsys.readouterr().out.splitlines()
     assert lines[:3] == [
         "digits",
-        "  use   StepLR with SGD, peak rate 0.85",
-        "  cost  at most 5.2% more loss",
+        "  use     StepLR with SGD, peak rate 0.85",
+        "  cost    at most 5.2% more loss",
     ]
-    assert lines[3].startswith("  rate  any any")
-    assert lines[4].startswith("        any any")
+    assert lines[3].startswith("  rate    any any")
+    assert lines[4].startswith("          any any")
+    assert "  instead on these data, at 95%: base (the baseline) at most 9% more than the best" in lines
     assert max(map(len, lines)) <= 120
+    assert lines[-3] == "all:    REX does for all 2 problems"
     assert lines[-2:] == ["report: reports/report.html", "next:   try it: python reports/best/digits.py"]
 
 
