@@ -284,6 +284,30 @@ def test_arguments_for_other_files_are_refused(
 # Several files
 
 
+@pytest.mark.parametrize(
+    ("index", "columns"),
+    [
+        (pd.date_range("2024-01-01", periods=4), ["Unnamed: 0", "x"]),
+        (pd.date_range("2024-01-01", periods=4, name="day"), ["day", "x"]),
+        (pd.MultiIndex.from_product([["a", "b"], [1, 2]], names=["station", None]), ["station", "Unnamed: 1", "x"]),
+        (pd.Index([3, 5, 1, 0]), ["x"]),
+        (pd.Index([4, 5, 6, 7], name="x"), ["x"]),
+    ],
+)
+def test_an_index_of_a_parquet_file_is_no_less_than_its_columns(
+    index: "pd.Index[Any]", columns: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it has a name or not; row numbers of what was shuffled are left out with a word."""
+    monkeypatch.chdir(tmp_path)
+    Path("inputs").mkdir()
+    pd.DataFrame({"x": [4, 5, 6, 7]}, index=index).to_parquet("inputs/t.parquet")
+    table = read_table("t.parquet")
+    assert list(table.columns) == columns
+    assert table["x"].tolist() == [4, 5, 6, 7]
+    is_of_rows = index.name is None and index.dtype.kind == "i"
+    assert table.attrs["remarks"] == (["left out: row numbers (3, 5, 1, …)"] if is_of_rows else [])
+
+
 def test_several_files_are_one_table(written: Written) -> None:
     whole = a_table()
     written(whole[:25], "sales-1.csv")
