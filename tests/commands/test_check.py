@@ -42,8 +42,8 @@ WARNED = (
     "sweep.budgets holds 90, and a run of few has 60 epochs: no shorter run is that, and it is left out",
 )
 REMEDIED = {
-    "64": "10", "accumulate: 2": "accumulate: 3", "1000": "60", "500": "20", "700": "50", "80": "50", "2000": "10", "patience: 100":
-    "patience: 5", "90]": "45]",
+    "64": "10", "accumulate: 2": "accumulate: 3", "1000": "60", "500": "20", "700": "50", "80": "50", "2000": "10",
+    "patience: 100": "patience: 5", "90]": "45]",
 }  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import gzip
 import io
 import lzma
 import re
+from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
 
@@ -154,6 +155,19 @@ def test_what_is_told_of_a_file_is_heeded(written: Written, content: str, read: 
 def test_a_point_can_part_thousands(written: Written) -> None:
     data = written.dataset("a;y\n" + "".join(f"{i};1.{i:03}\n" for i in range(30)), read={"thousands": ".", "decimal": ","})
     assert data["y"].tolist() == list(range(1000, 1030))
+
+
+def test_a_slip_among_thousands_makes_no_decimals_of_them(written: Written) -> None:
+    """Neither of a feature nor of a target; where the user says so it does."""
+    cells = [f"{n:,}" for n in range(900, 900 + 20 * ROWS, 20)]
+    slip = "12,34"
+    table = pd.DataFrame({"a": [*cells[:-1], slip], "b": range(ROWS), "y": [0.5, 1.5] * (ROWS // 2)})
+    for target in ("y", "a"):
+        with pytest.raises(
+            DatasetError, match=rf"the column a holds '12,34' in row {ROWS}, and thousands with a comma, '1,000', "
+        ):
+            written.dataset(table.to_csv(index=False), target=target)
+    assert written.dataset(table.to_csv(index=False), target="y", read={"decimal": ","}, drop=["b"])["x0"].max() == 980
 
 
 @pytest.mark.parametrize("shown", ["1.713.318", "4.377,70 €", "12,5 %", "3,14"])
