@@ -4,6 +4,7 @@ Nothing is written.
 """
 
 import argparse
+import re
 import tempfile
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,12 +20,12 @@ from pipeline.config.params import working_in
 from pipeline.config.terminal import tell
 from pipeline.config.wording import as_yaml, few
 from pipeline.data.cells import Kind, Remarks, are_codes, is_text, understood
-from pipeline.data.leaks import same_samples
-from pipeline.data.mistakes import DatasetError, names_of
+from pipeline.data.leaks import leaks, same_samples
+from pipeline.data.mistakes import DatasetError, all_of, names_of
 from pipeline.data.proposal import Proposal, proposed
 from pipeline.data.reading import INPUTS
 from pipeline.data.tables import described
-from pipeline.problems.dataset import bare
+from pipeline.problems.dataset import PARTS, bare
 from pipeline.problems.encoding import Column, category_texts
 
 WIDTH = 100
@@ -238,9 +239,33 @@ def hints(proposal: Proposal) -> Iterator[str]:
         yield f"positive: {as_yaml(classes[0])}  # the class that F1Score and AUROC are to look at; else it is {classes[1]}"
     if wide := [c.name for c in columns if len(c.categories) > WIDE]:
         yield _cut(f"many categories in {names_of(wide)}: {EMBEDDED} embeds them", WIDTH - 8)
+    yield from _of_rows(proposal)
     yield from _of_a_series(proposal)
+    for leak in (each for each in leaks(proposal.data, entry.get("trusted", ())) if each.is_near):
+        drop = as_yaml(all_of(entry.get("drop", ()), [leak.column]))
+        yield f"drop: {drop}  # where {leak.column} is known no earlier than the target: it {leak.wrong}"
     if pd.api.types.is_integer_dtype(y) and (most := y.value_counts(normalize=True).max()) > UNEVEN:
-        yield f"{most:.0%} are of one class; beside `dataset:` write `metric: {{name: BalancedAccuracy}}`"
+        yield f"{100 * most:.3g}% are of one class; beside `dataset:` write `metric: {{name: BalancedAccuracy}}`"
+
+
+def _of_rows(proposal: Proposal) -> Iterator[str]:
+    """Columns that may say something of a row, and are learnt from: its owner, its weight, its part."""
+    features = [column["name"] for column in proposal.data.attrs["columns"] if column["name"] in proposal.table]
+    for name in features:
+        words = set(re.findall("[a-z]+", re.sub("(?<=[a-z])(?=[A-Z])", " ", name).lower()))
+        different = (cells := proposal.table[name].dropna()).nunique()
+        if different and set(cells.astype("string").str.lower()) <= {*PARTS, "val", "valid"} and "order" not in proposal.entry:
+            yield f"split: {as_yaml(name)}  # if it says which part a row is in: train, validation or test"
+        elif words & OWNERS and WIDE <= different <= len(cells) / 2 and "order" not in proposal.entry:
+            yield f"group: {as_yaml(name)}  # if rows of one {name} belong together: they are kept in one part, not torn apart"
+        elif words & WEIGHTS and pd.api.types.is_numeric_dtype(cells) and different > WIDE and cells.min() > 0:
+            yield f"weight: {as_yaml(name)}  # if it says how much a row counts"
+
+
+_OWNERS = "id ids uid uuid customer client user patient subject participant person household family session device account"
+OWNERS = set(_OWNERS.split())
+"""Words in the names of what several rows may be of."""
+WEIGHTS = {"weight", "weights", "wt", "wgt", "fnlwgt", "pweight"}
 
 
 def _of_a_series(proposal: Proposal) -> Iterator[str]:

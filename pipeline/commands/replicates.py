@@ -7,6 +7,7 @@ told. Cells are texts and numbers; nothing in a file is ever run.
 
 import json
 import re
+import shlex
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,12 +18,15 @@ import pandas as pd
 
 from pipeline.config.errors import PipelineError
 from pipeline.config.wording import few, suggestion
+from pipeline.data.cells import THOUSANDS
+from pipeline.data.reading import with_index
 
 if TYPE_CHECKING:
     Cells = pd.Series[Any]
 
 # Names in small letters, the likelier first.
-_LABELS = """label scheduler lr_scheduler lr_scheduler_type schedule lr_schedule method algorithm algo arm treatment condition
+_LABELS = """label scheduler lr_scheduler lr_scheduler_type scheduler_name scheduler_type sched schedule
+lr_schedule method algorithm algo arm treatment condition
 variant config configuration setup model model_name architecture optimizer optim group name run_name mlflow_run_name run"""
 _SEEDS = """seed random_seed random_state rng_seed model_seed init_seed run_seed replicate replication rep repeat repetition"""
 _LOWER = """loss error err mse rmse mae mape smape mase nll perplexity ppl wer cer eer fid kid bpb bpc brier ece regret entropy
@@ -42,6 +46,14 @@ STEPS = ["epoch", "step", "iteration", "iter", "global_step", "trainer_global_st
 SETTINGS = {"lr", "learning_rate", "batch_size", "weight_decay", "momentum", "dropout", "epochs"}
 CHANGES = {"change", "decrease", "delta", "diff", "difference", "drop", "gain", "improvement", "increase", "minus", "reduction"}
 """Words of what is taken from a metric, which may go either way."""
+NO_FINAL = {"std", "sem", "rank", "best", "min", "max", "lowest", "highest"}
+"""Words of what is no run's final figure: the best of many epochs is chosen by itself."""
+NAMELESS = ["", "unnamed_0", "index"]
+_SUMMARIES = "mean avg average median std stdev sd sem se min max var all total overall summary"
+SUMMARIES = _SUMMARIES.split()
+"""What people write in place of a seed below the runs."""
+FACTORS = {*LABELS[: LABELS.index("group")], "dataset", "data", "task"}
+"""What else may have been varied."""
 GENERIC = {"value", "objective", "metric", "result", "fitness"}
 VALIDATION, TEST, TRAINING = {"val", "valid", "validation", "eval", "dev"}, {"test"}, {"train", "training"}
 NOT_FINITE = ["nan", "inf", "-inf", "+inf", "infinity", "-infinity"]
@@ -93,7 +105,7 @@ def read_table(path: Path) -> pd.DataFrame:
         raise TableError(f"{path}: there is no such file; give the path of a CSV or Parquet file")
     try:
         if path.suffix in {".parquet", ".pq"}:
-            return pd.read_parquet(path)
+            return with_index(pd.read_parquet(path))[0]
         if path.suffix in {".json", ".jsonl"}:
             return pd.json_normalize(_records(path.read_text("utf-8-sig")))
         with path.open(encoding="utf-8-sig", errors="replace") as file:
@@ -127,6 +139,7 @@ def replicates(table: pd.DataFrame, asked: Asked) -> Replicates:
         what = "this is the curve of one run, as TensorBoard exports it"
         raise TableError(f"{what}; write a table with a row per run: its label, its seed, and the last Value of its curve")
     table = _chosen(table.apply(_texts).dropna(how="all"), asked.where)
+    _refuse_summaries(table)
     remarks: list[str] = []
     table = _as_long(table, asked, remarks)
     if table.empty:
@@ -138,7 +151,7 @@ def replicates(table: pd.DataFrame, asked: Asked) -> Replicates:
     frame["unit"] = _units(table, frame["label"], took)
     frame, table = frame[~is_left_out], table[~is_left_out]
     _refuse_copies(table, frame, took)
-    if tuned := _settings_within(table, frame["label"], took):
+    if tuned := _settings_within(table, frame["label"], took, FACTORS):
         remarks.append(f"{few(tuned)} varies within a label, so a part of its noise is that")
     found = {str(label): rows.set_index("unit")["value"] for label, rows in frame.groupby("label", sort=False)}
     return Replicates(found, took, higher, table[took["fold"][0]].nunique() if took["fold"] else 0, remarks)
@@ -227,7 +240,7 @@ def _has_band(table: pd.DataFrame, name: str) -> bool:
 
 def _sheet(table: pd.DataFrame) -> list[str]:
     """The columns of numbers, where nothing else but seeds and folds stands in a table, and no name tells of a metric."""
-    columns = [name for name in table.columns if _bare(name) not in [*SEEDS, *FOLDS, "", "unnamed_0", "index"]]
+    columns = [name for name in table.columns if _bare(name) not in [*SEEDS, *FOLDS, *NAMELESS]]
     known = {*LABELS, *SETTINGS, *LOWER, *HIGHER, *GENERIC, *VALIDATION, *TEST, *TRAINING}
     words = {word for name in columns for word in (_bare(name), *_bare(name).split("_"))}
     found = {name: _numbers_and_slips(table[name]) for name in columns}
@@ -270,7 +283,7 @@ def _metrics(table: pd.DataFrame) -> list[str]:
         words = set(_bare(name).split("_"))
         part = 0 if words & VALIDATION else 1 if words & TEST else 2
         kind = 0 if "loss" in words else 1 if words & (LOWER | HIGHER) else 2
-        is_one = words & (LOWER | HIGHER | GENERIC) and not words & (TRAINING | {"std", "best", "rank"})
+        is_one = words & (LOWER | HIGHER | GENERIC) and not words & (TRAINING | NO_FINAL)
         if is_one and _numbers(table[name]).notna().any():
             ranked.append((kind == 2, part, kind, place, name))
     return [name for *_, name in sorted(ranked)]
@@ -321,11 +334,20 @@ def _units(table: pd.DataFrame, labels: "Cells", took: dict[str, list[str]]) -> 
     return labels.groupby(labels).cumcount()
 
 
-def _settings_within(table: pd.DataFrame, labels: "Cells", took: dict[str, list[str]]) -> list[str]:
-    """Columns of hyperparameters that vary within a label."""
+def _settings_within(table: pd.DataFrame, labels: "Cells", took: dict[str, list[str]], known: Iterable[str] = ()) -> list[str]:
+    """Columns of hyperparameters, and of what else is ``known``, that vary within a label."""
     used = {name for names in took.values() for name in names}
-    settings = [n for n in table.columns if n not in used and (re.match("(params?|config)[._/]", n) or _bare(n) in SETTINGS)]
+    others, known = [name for name in table.columns if name not in used], {*SETTINGS, *known}
+    settings = [name for name in others if re.match("(params?|config)[._/]", name) or _bare(name) in known]
     return [n for n in settings if _bare(n) not in SEEDS + FOLDS and table.groupby(labels)[n].nunique().max() > 1]
+
+
+def _refuse_summaries(table: pd.DataFrame) -> None:
+    """Means and the like in a row below the runs."""
+    for name in (each for each in table.columns if _bare(each) in [*SEEDS, *FOLDS, *NAMELESS]):
+        if (found := table[name][table[name].str.lower().isin(SUMMARIES)]).size:
+            what = f"is {found.iloc[0]} in {_lines(found[:1])}, which is no run"
+            raise TableError(f"{name}: {what}; leave such rows out: --where {shlex.quote(f'{name}!={found.iloc[0]}')}")
 
 
 def _refuse_empty(cells: "Cells") -> None:
@@ -341,6 +363,7 @@ def _values(table: pd.DataFrame, name: str, missing: str | None, remarks: list[s
     if wrong.any():
         what = f"{texts[wrong].iloc[0][:30]!r} in {_lines(texts[wrong])} is no number"
         raise TableError(f"{name}: {what}; write one, or nan for a run that diverged")
+    _refuse_unclear_commas(texts)
     gone, why = texts.isna(), f"{name}: is empty in"
     for column in (n for n in table.columns if _bare(n) in {"state", "status"}):
         states = table[column].str.lower().str.split(".").str[-1]
@@ -359,6 +382,14 @@ def _values(table: pd.DataFrame, name: str, missing: str | None, remarks: list[s
     _refuse_two_units(name, values)
     flags = [table[n].str.lower().isin(["true", "1"]) for n in table.columns if _bare(n) == "diverged"]
     return values.where(~gone & ~(flags[0] if flags else False) & (values.abs() < FARTHEST)), gone & (missing == "drop")
+
+
+def _refuse_unclear_commas(texts: "Cells") -> None:
+    """1,234 beside 987: the one or the thousand."""
+    commas = texts[texts.str.contains(",", regex=False).fillna(False).astype(bool)]
+    if len(commas) and commas.str.removesuffix("%").str.fullmatch(THOUSANDS).all():
+        what = f"is {commas.iloc[0]} in {_lines(commas[:1])}, and a comma may part decimals or thousands"
+        raise TableError(f"{texts.name}: {what}; write the numbers of this column with points, or without any mark")
 
 
 def _refuse_two_units(name: str, values: "Cells") -> None:

@@ -152,7 +152,7 @@ def compare(
     some class) are not kept. Raises :class:`pipeline.config.errors.PipelineError`, which names the argument.
     """
     entries = _entries(schedulers)
-    _refuse_mistaken(model_fn, seeds, trials)
+    _refuse_mistaken(model_fn, seeds, trials, folder)
     drawn = [*range(seeds), *range(FRESH, FRESH + seeds)]
     parts = {"train": train, "validation": validation, "test": test}
     data = dataset_of(name, parts, model_fn, drawn, resample=resample)
@@ -172,7 +172,7 @@ def compare(
             return _compared(asked, name, trials, names)
 
 
-def _refuse_mistaken(model_fn: Any, seeds: Any, trials: Any) -> None:
+def _refuse_mistaken(model_fn: Any, seeds: Any, trials: Any, folder: Any) -> None:
     """Raise what is wrong with these, which params.yaml would not say in a caller's words."""
     if isinstance(model_fn, nn.Module):
         raise CompareError("model_fn is a model, and every run needs a new one; write lambda: Net(…), or its class")
@@ -180,8 +180,10 @@ def _refuse_mistaken(model_fn: Any, seeds: Any, trials: Any) -> None:
         raise CompareError("model_fn cannot be called without arguments; write lambda: Net(…)")
     if not isinstance(seeds, int) or not 2 <= seeds <= FRESH:
         raise CompareError(f"seeds is {seeds!r}; write a whole number from 2 to {FRESH}")
-    if not isinstance(trials, int) or trials < 0:
+    if not isinstance(trials, int) or isinstance(trials, bool) or trials < 0:
         raise CompareError(f"trials is {trials!r}; write a whole number, 0 for no tuning")
+    if not isinstance(folder, str | Path | None):
+        raise CompareError(f"folder is {folder!r}; write a path, or None to keep nothing")
 
 
 def _entries(schedulers: Mapping[str, Any] | Sequence[Any] | None) -> dict[str, Any]:
@@ -190,6 +192,8 @@ def _entries(schedulers: Mapping[str, Any] | Sequence[Any] | None) -> dict[str, 
         return dict(SCHEDULERS)
     if isinstance(schedulers, str):
         schedulers = [schedulers]
+    if not isinstance(schedulers, Mapping | Sequence):
+        raise CompareError(f"schedulers is a {type(schedulers).__name__}; write a list of names, or entries by label")
     if not isinstance(schedulers, Mapping):
         schedulers = {each if isinstance(each, str) else called(each): each for each in schedulers}
     if not schedulers:

@@ -193,6 +193,13 @@ def without(values: "pd.Series[Any]", missing_values: Sequence[str | float]) -> 
     return values.mask(values.astype("string").str.strip().isin([str(mark) for mark in missing_values]))
 
 
+def without_thousands(texts: "pd.Series[str]") -> "pd.Series[bool]":
+    """Where the few commas are, if any, that part no thousands among many that may: 12,34 beside 1,000 and 2,450."""
+    commas = texts.str.contains(",", regex=False).fillna(value=False).astype(bool)
+    odd = commas & ~texts.str.fullmatch(THOUSANDS).fillna(value=False).astype(bool)
+    return odd & bool(odd.sum() <= (1 - MOSTLY) * commas.sum())
+
+
 def shows_decimal_commas(texts: "pd.Series[str]") -> bool:
     """Whether all are numbers, with a sign or marks between thousands perhaps, and some show that commas part decimals."""
     known = texts[~texts.str.lower().isin(MARKS)]

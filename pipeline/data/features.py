@@ -7,7 +7,17 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pipeline.data.cells import DECIMAL_COMMA, THOUSANDS, Kind, Remarks, are_codes, like_numbers, mixed_decimals, understood
+from pipeline.data.cells import (
+    DECIMAL_COMMA,
+    THOUSANDS,
+    Kind,
+    Remarks,
+    are_codes,
+    like_numbers,
+    mixed_decimals,
+    understood,
+    without_thousands,
+)
 from pipeline.data.dates import PARTS_OF_DATES, AmbiguousDatesError, as_dates, in_several_forms
 from pipeline.data.mistakes import (
     SHOWN,
@@ -16,6 +26,7 @@ from pipeline.data.mistakes import (
     entries,
     entry,
     missing_in,
+    mixed_commas,
     mixed_marks,
     more,
     names_of,
@@ -146,6 +157,8 @@ def _refuse_other_than_categories(values: "pd.Series[Any]", texts: "pd.Series[st
     known = texts.dropna()
     different = known.nunique()
     are_too_many = different > max(len(known) / 2, 1)
+    if known.str.fullmatch(DECIMAL_COMMA).all() and (odd := without_thousands(texts)).any():
+        raise ColumnError("path", name, *mixed_commas(texts, odd, options.read))
     if known.str.fullmatch(DECIMAL_COMMA).all() and not known.str.fullmatch(THOUSANDS).all():
         raise ColumnError("read", name, f"holds numbers with decimal commas ({names_of(known.unique())})", kind="decimal")
     if slips := slips_of(texts, MOST_SLIPS if are_too_many else FEW_SLIPS):

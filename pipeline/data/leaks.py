@@ -6,6 +6,7 @@ file's order.
 """
 
 import operator
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, islice
@@ -32,16 +33,22 @@ MOSTLY = 0.5
 """The share of its cells that a column has to have; what gives the target away in those does so."""
 EXACT = 1e-9
 """The share of a target's variance that a straight line may leave unexplained, and is the target still: rounding."""
+NEARLY = 0.005
+"""The share from which on down it may be the target with noise, or a forecast of it."""
 Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Leak:
-    """A column that tells the target or the row. One that does nothing else is an ``error``; others may be meant so."""
+    """A column that tells the target or the row. One that does nothing else is an ``error``; others may be meant so.
+
+    What is only near the target ``is_near``: as a good feature may be, too.
+    """
 
     column: str
     wrong: str
     is_error: bool
+    is_near: bool = False
 
 
 def leaks(data: pd.DataFrame, trusted: Sequence[str] = (), *, is_in_order: bool = False) -> Iterator[Leak]:
@@ -64,13 +71,15 @@ def leaks(data: pd.DataFrame, trusted: Sequence[str] = (), *, is_in_order: bool 
             found = found or _of_target(x, target, column)
         if found or column.name in made_of:
             yield Leak(column.name, *(found or (made_of[column.name], False)))
+        elif not column.categories and (share := max((_explained(x, target.y) for target in targets), default=0)) > 1 - NEARLY:
+            yield Leak(column.name, f"explains {share:.1%} of the target by a straight line, as a noisy copy does", False, True)
 
 
 def _of_rows(x: Floats, name: str) -> tuple[str, bool] | None:
     """Whether it names the row and not what is in it."""
     if not np.array_equal(x, np.round(x)):
         return None
-    if not name.strip() or name.startswith("Unnamed: "):
+    if not name.strip() or re.fullmatch(r"Unnamed: \d+", name):  # and no part of a date without a name
         return "has no name, as the row numbers have that pandas writes beside a table", True
     if len(x) < FEWEST:
         return None
@@ -120,7 +129,7 @@ def _of_target(x: Floats, target: _Target, column: Column) -> tuple[str, bool] |
         are_apart = (high[by_size][:-1] < low[by_size][1:]).all()
         return ("tells the classes apart without a mistake by its size alone", False) if are_apart else None
     goes = np.sign(np.diff(low))
-    if (is_one and abs(goes.sum()) == len(goes)) or _is_straight(x, target.y):
+    if (is_one and abs(goes.sum()) == len(goes)) or _explained(x, target.y) > 1 - EXACT:
         return "follows the target in every row, up or down, as the target in another unit does", False
     return None
 
@@ -163,9 +172,13 @@ def _is_exact(made: Floats, y: Floats) -> bool:
     return bool(np.ptp(y) > 0 and np.abs(made - y).max() <= EXACT * np.abs(y).max())
 
 
-def _is_straight(x: Floats, y: npt.NDArray[Any]) -> bool:
-    one, other = (values - np.median(values) for values in (x, y.astype(np.float64)))
-    return bool(1 - np.corrcoef(one, other)[0, 1] ** 2 < EXACT)
+def _explained(x: Floats, y: npt.NDArray[Any]) -> float:
+    """The share of the variance of numbers to be predicted that a straight line explains."""
+    known = np.isfinite(x)
+    if np.issubdtype(y.dtype, np.integer) or known.sum() < max(FEWEST, MOSTLY * len(x)) or not np.ptp(x[known]):
+        return 0.0
+    one, other = (values - np.median(values) for values in (x[known], y[known]))
+    return float(np.corrcoef(one, other)[0, 1] ** 2) if np.ptp(other) else 0.0
 
 
 def without_leaks(name: str, problem: ProblemParams, data: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:

@@ -150,7 +150,7 @@ def _shortly(error: DatasetError) -> str:
 def _without_leaks(proposal: Proposal, data: pd.DataFrame) -> bool:
     """Leave out what gives the target or the row away; whether there was such a column. The last feature stays, trusted."""
     trusted = proposal.entry.get("trusted", [])
-    found = {leak.column: leak.wrong for leak in leaks(data, trusted)}
+    found = {leak.column: leak.wrong for leak in leaks(data, trusted) if not leak.is_near}  # nears are hinted at
     own = {name: wrong for name, wrong in found.items() if name in proposal.table}
     dropped = list(own) if len(own) < len(data.attrs["columns"]) else []
     made = [name for name in found if name not in dropped]  # parts of dates

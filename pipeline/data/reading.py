@@ -175,15 +175,27 @@ def _found(path: Paths) -> list[Path]:
 
 
 def _read_parquet(file: Path) -> pd.DataFrame:
-    """Every column of the file, also one that was the frame's index; decimals as plain numbers."""
-    table = pd.read_parquet(file)
-    if table.index.name is not None:
-        table = table.reset_index()
+    """Every column of the file, also those that were the frame's index; decimals as plain numbers."""
+    table, remarks = with_index(pd.read_parquet(file))
     table.columns = pd.Index(clean_names([str(name) for name in table.columns], file))
     decimals = [name for name in table if pd.api.types.infer_dtype(table[name]) == "decimal"]
     table = table.astype(dict.fromkeys(decimals, float))
-    table.attrs = {}
+    table.attrs = {"remarks": remarks}
     return table
+
+
+def with_index(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """The frame with its index as columns, nameless ones called as in a CSV file, and a remark where row numbers are left out.
+
+    Numbers without a name are what pandas keeps of rows that were filtered or shuffled.
+    """
+    index = table.index
+    if index.names == [None] and pd.api.types.is_integer_dtype(index.dtype):
+        said = [] if isinstance(index, pd.RangeIndex) else [f"left out: row numbers ({', '.join(map(str, index[:3]))}, …)"]
+        return table.reset_index(drop=True), said
+    levels = {f"Unnamed: {n}" if name is None else str(name): index.get_level_values(n) for n, name in enumerate(index.names)}
+    new = {name: cells for name, cells in levels.items() if name not in table}  # set_index(…, drop=False) leaves a column
+    return pd.concat([pd.DataFrame(new), table.reset_index(drop=True)], axis=1), []
 
 
 def _read_text(file: Path, reading: Reading, target: str | None) -> pd.DataFrame:

@@ -8,13 +8,14 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline.config.wording import suggestion
-from pipeline.data.cells import DECIMAL_COMMA, Kind, Remarks, are_codes, mixed_decimals, understood
+from pipeline.data.cells import DECIMAL_COMMA, Kind, Remarks, are_codes, mixed_decimals, understood, without_thousands
 from pipeline.data.dates import AmbiguousDatesError, as_dates
 from pipeline.data.features import MOST_SLIPS, slips_of
 from pipeline.data.mistakes import (
     DatasetError,
     entries,
     missing_in,
+    mixed_commas,
     mixed_marks,
     names_of,
     refuse_nested,
@@ -142,6 +143,9 @@ def _instead(values: "pd.Series[Any]") -> tuple[str, dict[str, str] | None]:
 def _refuse_texts(values: "pd.Series[Any]", options: Options, up_to: float) -> None:
     """Refuse texts that are nearly numbers."""
     name, texts = options.target, values.astype("string")
+    if texts.str.fullmatch(DECIMAL_COMMA).all() and (odd := without_thousands(texts)).any():
+        wrong, (right,) = mixed_commas(texts, odd, options.read)
+        raise DatasetError("target", f"the column {name} {wrong}", right)
     if texts.str.fullmatch(DECIMAL_COMMA).all():
         mending = {"read": {**options.read, "decimal": ","}}
         what = f"the column {name} holds numbers with decimal commas ({names_of(texts.unique())})"

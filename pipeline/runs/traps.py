@@ -12,9 +12,10 @@ import numpy as np
 
 from pipeline.config.arrays import Floats
 from pipeline.config.schedules import Schedule
-from pipeline.config.units import is_length, marks_of, percent
+from pipeline.config.spaces import Range
+from pipeline.config.units import is_length, marks_of, percent, plain_length
 from pipeline.config.user_code import source_of
-from pipeline.schedulers.registry import schedulers
+from pipeline.schedulers.registry import schedulers, searched
 from pipeline.schedulers.replay import (
     Budget,
     NewOptimizer,
@@ -110,7 +111,7 @@ class Followed:
         for name, field in schedulers[self.schedule.name].arguments.model_fields.items():
             value = args[name]
             if value is not None and any(map(is_length, marks_of(field))):
-                for each in value if isinstance(value, list) else [value]:
+                for each in _each(value):
                     yield name, each
 
 
@@ -192,6 +193,26 @@ def _lies_beyond(s: Followed) -> Iterator[Finding]:
             what = f"{name} is {length} {s.unit}, and the schedule has {steps}"
             change = f"write {name} as a share of the run, {'below' if is_moment else 'at most'} 100%"
             yield s.found("beyond the run", len(s.rates) - 1, what, "what should happen then never does", change)
+
+
+def _searches_beyond(s: Followed) -> Iterator[Finding]:
+    """Lengths that a study would try and that are longer than the run."""
+    entry, steps = schedulers[s.schedule.name], s.budget.steps_of(s.schedule).main
+    for name, tried in searched(s.schedule, is_warmed_up=bool(s.resolved.warmup)).items():
+        if not any(map(is_length, marks_of(entry.arguments.model_fields[name]))):
+            continue
+        given: list[Any] = (
+            [tried.high] if isinstance(tried, Range) else [each for own in tried for each in _each(own) if each is not None]
+        )
+        longest = max(given, key=lambda each: plain_length(each, steps))
+        if plain_length(longest, steps) > steps:
+            what = f"search.{name} goes up to {longest}, and the schedule has {steps} {s.unit}"
+            change = f"write search.{name} as shares of the run, at most 100%"
+            yield s.found("searched beyond the run", len(s.rates) - 1, what, "trials go to lengths that none reaches", change)
+
+
+def _each(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def _is_shorter_than_a_step(s: Followed) -> Iterator[Finding]:
@@ -382,6 +403,7 @@ TRAPS: tuple[Trap, ...] = (
     _never_changes,
     _rises_at_the_end,
     _lies_beyond,
+    _searches_beyond,
     _is_shorter_than_a_step,
     _has_phases_shorter_than_a_step,
     _rises_in_one_step,

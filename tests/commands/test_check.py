@@ -22,7 +22,7 @@ problems:
 schedulers:
   ConstantLR: {args: {factor: 1.0}}
   CosineAnnealingLR: {args: {T_max: 1000}}
-  StepLR: {args: {step_size: 500}}
+  StepLR: {args: {step_size: 500}, search: {step_size: {low: 5, high: 700}}}
   MultiStepLR: {args: {milestones: [30, 80]}}
   CyclicLR: {args: {base_lr: 1%, max_lr: 100%, step_size_up: 2000, cycle_momentum: false}}
   ReduceLROnPlateau: {args: {patience: 100}}
@@ -33,6 +33,7 @@ WARNED = (
     "CosineAnnealingLR, epoch 60: T_max is 1000 epochs, and the schedule has 60",
     "StepLR, epoch 60: step_size is 500 epochs, and the schedule has 60; what should happen then never does",
     "StepLR, epoch 1: the rate is 0.1 from the first step to the last",
+    "StepLR, epoch 60: search.step_size goes up to 700, and the schedule has 60 epochs; trials go to lengths that none reaches",
     "MultiStepLR, epoch 60: milestones is 80 epochs, and the schedule has 60",
     "CyclicLR, epoch 60: step_size_up is 2000 batches, and the schedule has 60",
     "ReduceLROnPlateau, epoch 60: the rate cannot be lowered within 60 epochs",
@@ -41,8 +42,8 @@ WARNED = (
     "sweep.budgets holds 90, and a run of few has 60 epochs: no shorter run is that, and it is left out",
 )
 REMEDIED = {
-    "64": "10", "accumulate: 2": "accumulate: 3", "1000": "60", "500": "20", "80": "50", "2000": "10", "patience: 100":
-    "patience: 5", "90]": "45]",
+    "64": "10", "accumulate: 2": "accumulate: 3", "1000": "60", "500": "20", "700": "50", "80": "50", "2000": "10",
+    "patience: 100": "patience: 5", "90]": "45]",
 }  # fmt: skip
 
 

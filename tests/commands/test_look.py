@@ -112,6 +112,25 @@ def test_a_number_that_may_stand_for_missing_is_hinted_at(repository: Path, caps
     assert "# missing_values: [-200]  # where it stands for missing, as in CO(GT)\n" in capsys.readouterr().out
 
 
+def test_what_a_column_may_say_of_a_row_is_asked(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whose it is, how much it counts, its part; and whether a near copy of the target is known before it."""
+    draw = np.random.default_rng(0)
+    y = draw.normal(size=300)
+    table = {
+        "patientId": np.repeat(np.arange(100), 3),
+        "fnlwgt": draw.gamma(5, 9, 300),
+        "set": np.resize(["train", "test"], 300),
+    }
+    (repository / "inputs").mkdir(exist_ok=True)
+    pd.DataFrame({**table, "forecast": y + 0.02 * draw.normal(size=300), "y": y}).to_csv("inputs/visits.csv", index=False)
+    look.main(["inputs/visits.csv"])
+    said = " ".join(capsys.readouterr().out.replace("#", "").split())
+    assert "group: patientId if rows of one patientId belong together" in said
+    assert "weight: fnlwgt if it says how much a row counts" in said
+    assert "split: set if it says which part a row is in" in said
+    assert "drop: [forecast] where forecast is known no earlier than the target: it explains" in said
+
+
 def test_whole_numbers_that_are_classes_may_be_amounts(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (repository / "inputs").mkdir(exist_ok=True)
     frame = pd.DataFrame({"a": np.random.default_rng(0).normal(size=100), "quality": np.resize([5, 6, 7], 100)})

@@ -86,6 +86,7 @@ def test_direction_is_in_the_name(metric: str, higher: bool | None) -> None:
         (["test_acc", "val_acc"], "val_acc"),
         (["train_loss", "test_acc"], "test_acc"),
         (["value", "loss"], "loss"),
+        (["min_val_loss", "val_loss"], "val_loss"),
         (["std_score", "eval_runtime", "score"], "score"),
     ],
 )
@@ -161,6 +162,21 @@ def test_what_aim_and_neptune_put_before_a_name_is_left_out() -> None:
     assert len(of(failed, missing="drop").values["constant"]) == 5
 
 
+@pytest.mark.parametrize("name", ["model", "dataset"])
+def test_what_else_varies_is_noted(name: str) -> None:
+    found = of([row | {name: "ab"[row["seed"] > 2]} for row in ROWS])  # type: ignore[operator]
+    assert found.remarks == [f"{name} varies within a label, so a part of its noise is that"]
+
+
+def test_the_index_of_a_parquet_file_is_read(tmp_path: Path) -> None:
+    """As groupby leaves labels and seeds there."""
+    frame = pd.DataFrame(ROWS)
+    frame.set_index(["scheduler", "seed"]).to_parquet(tmp_path / "runs.parquet")
+    found = read(tmp_path / "runs.parquet")
+    assert (found.took["label"], found.took["seed"]) == (["scheduler"], ["seed"])
+    assert found.values["step"].tolist() == frame[frame.scheduler == "step"].val_loss.tolist()
+
+
 def test_several_columns_make_a_label() -> None:
     rows = [row | {"optimizer": name} for row in ROWS for name in ("sgd", "adam")]
     found = of(rows, label=["scheduler", "optimizer"])
@@ -228,6 +244,16 @@ def test_hyperparameters_that_vary_are_noted() -> None:
         ),
         ([*ROWS, {"scheduler": "a", "val_loss": 1.0}], {}, "seed: is empty in line 26; fill it"),
         ([*ROWS, {"seed": 1, "val_loss": 1.0}], {}, "scheduler: is empty in line 26; fill it"),
+        (
+            [{"seed": s, "a": 0.1, "b": 0.2} for s in (0, 1, "mean", "std")],
+            {"higher": False},
+            "seed: is mean in line 4, which is no run; leave such rows out: --where 'seed!=mean'",
+        ),
+        (
+            [{"scheduler": m, "seed": s, "perplexity": x} for m in "ab" for s, x in enumerate(("987", "1,005"))],
+            {},
+            "perplexity: is 1,005 in line 3, and a comma may part decimals or thousands; write the numbers",
+        ),
         ([*ROWS, {"scheduler": "a", "seed": 1}], {}, "val_loss: is empty in line 26; say what became of these runs"),
         (
             [{"model": "a", "split0_test_f1": 1.0, "split0_test_acc": 1.0}],

@@ -6,6 +6,7 @@ import gzip
 import io
 import lzma
 import re
+from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
 
@@ -156,6 +157,19 @@ def test_a_point_can_part_thousands(written: Written) -> None:
     assert data["y"].tolist() == list(range(1000, 1030))
 
 
+def test_a_slip_among_thousands_makes_no_decimals_of_them(written: Written) -> None:
+    """Neither of a feature nor of a target; where the user says so it does."""
+    cells = [f"{n:,}" for n in range(900, 900 + 20 * ROWS, 20)]
+    slip = "12,34"
+    table = pd.DataFrame({"a": [*cells[:-1], slip], "b": range(ROWS), "y": [0.5, 1.5] * (ROWS // 2)})
+    for target in ("y", "a"):
+        with pytest.raises(
+            DatasetError, match=rf"the column a holds '12,34' in row {ROWS}, and thousands with a comma, '1,000', "
+        ):
+            written.dataset(table.to_csv(index=False), target=target)
+    assert written.dataset(table.to_csv(index=False), target="y", read={"decimal": ","}, drop=["b"])["x0"].max() == 980
+
+
 @pytest.mark.parametrize("shown", ["1.713.318", "4.377,70 €", "12,5 %", "3,14"])
 def test_amounts_show_the_decimal_commas_of_a_file(written: Written, shown: str) -> None:
     """Where they do, 83.510 is no 83.51 in any column; where others have decimal points, they do not."""
@@ -282,6 +296,30 @@ def test_arguments_for_other_files_are_refused(
 
 
 # Several files
+
+
+@pytest.mark.parametrize(
+    ("index", "columns"),
+    [
+        (pd.date_range("2024-01-01", periods=4), ["Unnamed: 0", "x"]),
+        (pd.date_range("2024-01-01", periods=4, name="day"), ["day", "x"]),
+        (pd.MultiIndex.from_product([["a", "b"], [1, 2]], names=["station", None]), ["station", "Unnamed: 1", "x"]),
+        (pd.Index([3, 5, 1, 0]), ["x"]),
+        (pd.Index([4, 5, 6, 7], name="x"), ["x"]),
+    ],
+)
+def test_an_index_of_a_parquet_file_is_no_less_than_its_columns(
+    index: "pd.Index[Any]", columns: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it has a name or not; row numbers of what was shuffled are left out with a word."""
+    monkeypatch.chdir(tmp_path)
+    Path("inputs").mkdir()
+    pd.DataFrame({"x": [4, 5, 6, 7]}, index=index).to_parquet("inputs/t.parquet")
+    table = read_table("t.parquet")
+    assert list(table.columns) == columns
+    assert table["x"].tolist() == [4, 5, 6, 7]
+    is_of_rows = index.name is None and index.dtype.kind == "i"
+    assert table.attrs["remarks"] == (["left out: row numbers (3, 5, 1, …)"] if is_of_rows else [])
 
 
 def test_several_files_are_one_table(written: Written) -> None:
