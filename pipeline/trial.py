@@ -379,8 +379,9 @@ class Scheduler(LRScheduler):
         return [float(group["lr"]) for group in self.optimizer.param_groups]
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the schedule and its trial are."""
-        return {"last_epoch": self.last_epoch, "steps": self._steps, "fed": self._fed, "trial": self._trial.state()}
+        """Where the schedule and its trial are, and the generators: Lightning's checkpoints lack them."""
+        where = {"last_epoch": self.last_epoch, "steps": self._steps, "fed": self._fed}
+        return {**where, "trial": self._trial.state(), "generators": _generators()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from there, the trial too."""
@@ -390,6 +391,7 @@ class Scheduler(LRScheduler):
         for figures in state_dict["fed"]:
             self._feed(figures)
         self._apply()
+        _set_generators(state_dict["generators"])
 
     def end_epoch(self, epoch: int, figures: Mapping[str, float]) -> dict[str, float]:
         """Rate and momentum of the epoch's first step; raises where it was not trained by the schedule."""

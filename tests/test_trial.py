@@ -338,7 +338,7 @@ def test_an_optimizer_that_is_built_later_leaves_what_was_kept_before(new: New, 
     trial = new(rates=[0.1] * EPOCHS)
     torch.manual_seed(trial.seed)
     model, head, kept = torch.nn.Linear(2, 1), torch.nn.Linear(2, 1), []
-    optimizer, late = SGD(model.parameters(), lr=trial.lr), []
+    optimizer, late = SGD(model.parameters(), lr=trial.lr), list[Optimizer]()
     scheduler = trial.scheduler(optimizer, 1)
     for epoch in trial.epochs(model=model, head=head, optimizer=optimizer):
         kept.append((tmp_path / "checkpoint.pt").read_bytes() if epoch else b"")
@@ -438,11 +438,12 @@ def test_a_framework_that_keeps_the_schedulers_state_goes_on_with_it(new: New, t
     undisturbed = told(tmp_path)
     before = new(schedule)
     trained(before, epochs=2)
-    state = json.loads(json.dumps(before._scheduler.state_dict() if before._scheduler else {}))
+    state, draws = before._scheduler.state_dict() if before._scheduler else {}, torch.rand(3)
     after = new(schedule)
     optimizer = optimizer_of(after)
     scheduler: Scheduler = after.scheduler(optimizer, STEPS)
     scheduler.load_state_dict(state)
+    assert torch.equal(torch.rand(3), draws)
     for _ in range(STEPS):
         step(optimizer)
         scheduler.step()
