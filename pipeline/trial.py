@@ -445,8 +445,8 @@ class Scheduler(LRScheduler):
             when = "not called behind" if self._steps else "called before"
             told = f"scheduler.step() is {when} the {'last' if self._steps else 'first'} optimizer step"
             raise self._trial.wrong(
-                f"{told}; call it once behind every optimizer.step(), batch by batch, whatever the schedule is (where Lightning "
-                'does: "interval": "step")'
+                f"{told}; call it once behind every optimizer.step(), batch by batch, whatever the schedule is (in Lightning, "
+                '"interval": "step")'
             )
         if not self._steps:
             self._trial.refuse_without_seed()
