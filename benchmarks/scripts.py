@@ -35,7 +35,7 @@ import sys
 import torch
 from torch import nn
 {imports}
-torch.manual_seed(0)
+torch.manual_seed({seed})
 model = nn.Sequential(nn.Linear(64, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 10))
 x, y = torch.rand({samples}, 64), torch.randint(10, ({samples},))
 optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
@@ -52,6 +52,7 @@ for epoch in {epochs}:
 """
 PLAIN = {
     "imports": "",
+    "seed": "0",
     "scheduler": "scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, {steps} * {epochs})",
     "epochs": "range({epochs})",
     "report": "print(loss.item())",
@@ -59,6 +60,7 @@ PLAIN = {
 }
 WITH_TRIAL = {
     "imports": "from pipeline.trial import trial",
+    "seed": "trial.seed",
     "scheduler": "scheduler = trial.scheduler(optimizer, {steps})",
     "epochs": "trial.epochs(model=model, optimizer=optimizer)",
     "report": "trial.report(train_loss=loss, validation_loss=loss)",
@@ -112,7 +114,7 @@ x, y = torch.rand(64, 64), torch.randint(10, (64,))
 
 
 def side(own):
-    torch.manual_seed(0)
+    torch.manual_seed(trial.seed)
     model = nn.Sequential(nn.Linear(64, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 10))
     optimizer = torch.optim.AdamW(model.parameters(), lr=trial.lr)
     steps = len(trial._asked["rates"]) // trial.budget

@@ -7,10 +7,12 @@ but torch is imported; the pipeline itself only where a schedule has to be follo
 
 import json
 import math
+import multiprocessing
 import os
 import random
 import sys
 import time
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -19,9 +21,10 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from pipeline.config.checkpoints import Checkpoint
-from pipeline.config.states import States, alive, others_than, state_of
+from pipeline.config.states import States, alive, others_than, parameters_of, state_of
 
 VARIABLE = "PIPELINE_TRIAL"
 """Names the JSON file that asks for a run."""
@@ -50,10 +53,13 @@ class Trial:
         self._step_times: list[float] = []
         self._beat = -math.inf
         self._opened: set[str] = set()
+        self._is_seed_read = False
         self._are_others_followed = False
         self._stepped: list[Optimizer] = []
         """The other optimizers in the order of their first steps, and their rates there."""
         self._rates: list[list[float]] = []
+        self._all_stepped = weakref.WeakSet[Optimizer]()
+        """Those that were built later, too, as long as they are there."""
         self._states: States | None = None
         if VARIABLE in os.environ and self._asked.get("probe"):
             sys.addaudithook(self._hear)
@@ -68,6 +74,7 @@ class Trial:
     @property
     def seed(self) -> int:
         """What to seed every generator with: initial weights and data order are the same for all schedulers."""
+        self._is_seed_read = True
         return int(self._asked["seed"])
 
     @property
@@ -117,6 +124,11 @@ class Trial:
             raise self.wrong(
                 "trial.scheduler is asked for twice; build optimizer and scheduler once in a run, and give a second optimizer "
                 '(a GAN\'s) its rate by hand, group["lr"] = ratio * scheduler.get_last_lr()[0], behind each scheduler.step()'
+            )
+        if getattr(multiprocessing.current_process(), "_inheriting", False):  # as multiprocessing itself finds it out
+            raise self.wrong(
+                "a worker that the script starts (spawn, forkserver) imports the script, and would train, too; put all but "
+                'imports, functions and classes under `if __name__ == "__main__":`'
             )
         steps = self._number("steps_per_epoch", steps_per_epoch)
         if not 1 <= steps < math.inf or steps % 1:
@@ -219,6 +231,8 @@ class Trial:
             self._are_others_followed = True
             for other in others_than(self._scheduler.optimizer, alive() if things is None else things):
                 other.register_step_pre_hook(self._before_another_steps)
+            seen = self._all_stepped  # torch keeps the hook for ever, which shall not keep this trial
+            register_optimizer_step_pre_hook(lambda optimizer, *_: seen.add(optimizer))
 
     def _before_another_steps(self, optimizer: Optimizer, *_: Any) -> None:
         """Its first step: a rate that it had when it was tried out, too, does not go by trial.lr."""
@@ -244,12 +258,20 @@ class Trial:
             f"build it with a multiple of that, such as lr=trial.lr{'' if _is_near(ratio, 1) else f' * {ratio:.3g}'}"
         )
 
+    def refuse_without_seed(self) -> None:
+        """Weights and the first batch are drawn now; a process that another one began may have got its seed from that."""
+        if not self._is_seed_read and multiprocessing.parent_process() is None:
+            raise self.wrong(
+                "trial.seed is not asked for before the first optimizer step, so that seeds are none of a run's; seed every "
+                "generator with it, torch.manual_seed(trial.seed), ahead of the model and the data"
+            )
+
     def _end_probe(self) -> None:
         """What a probe is for is known: the process ends in the middle of its run."""
         files = {str(getattr(module, "__file__", None) or "") for module in list(sys.modules.values())} | self._opened
         opened = sorted({os.path.realpath(file) for file in files if not file.startswith((sys.prefix, sys.base_prefix))})
         found: dict[str, Any] = {"steps": self._step_times, "end": time.time(), "others": {"lr": self.lr, "rates": self._rates}}
-        found |= {"lost": self._states.lost(self._all_stepped())} if self._states else {}
+        found |= {"lost": self._lost()} if self._states else {}
         self._tell({"probe": found, "opened": opened})
         sys.stdout.flush()
         sys.stderr.flush()
@@ -286,13 +308,16 @@ class Trial:
         """Not so often that it takes more than its share of the time, and only what nothing would be missing from."""
         if self._states is None or not self._checkpoint.is_due or not _is_first():
             return
-        if not self._states.lost(self._all_stepped()):  # some change later: what was kept before is whole, and stays
-            state = {"trial": self.state(), "parts": {name: state_of(part) for name, part in parts.items()}}
+        if not self._lost():  # some change later: what was kept before is whole, and stays
+            state: dict[str, Any] = {"trial": self.state(), "parts": {name: state_of(part) for name, part in parts.items()}}
+            state["gradients"] = [each.grad for each in _parameters(parts)]
             self._checkpoint.save(state | {"generators": _generators()})
 
-    def _all_stepped(self) -> list[Optimizer]:
+    def _lost(self) -> list[str]:
+        """What a checkpoint would lack, by name."""
         own = [self._scheduler.optimizer] if self._scheduler else []
-        return [*own, *self._stepped]
+        stepped = [*own, *(other for each in own for other in others_than(each, self._all_stepped))]
+        return sorted(self._states.lost(stepped)) if self._states else []
 
     def _restore(self, parts: Mapping[str, Any]) -> None:
         kept = self._checkpoint.load() if "lines" in self._asked else None
@@ -303,6 +328,8 @@ class Trial:
             raise self.wrong(f"{self._checkpoint.path} holds {held}, and trial.epochs is given {given}; delete it")
         for name, part in parts.items():
             _load(part, kept["parts"][name])
+        for parameter, gradient in zip(_parameters(parts), kept["gradients"], strict=True):
+            parameter.grad = None if gradient is None else gradient.to(parameter)
         self.restore(kept["trial"])
         _set_generators(kept["generators"])
 
@@ -352,8 +379,9 @@ class Scheduler(LRScheduler):
         return [float(group["lr"]) for group in self.optimizer.param_groups]
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the schedule and its trial are."""
-        return {"last_epoch": self.last_epoch, "steps": self._steps, "fed": self._fed, "trial": self._trial.state()}
+        """Where the schedule and its trial are, and the generators: Lightning's checkpoints lack them."""
+        where = {"last_epoch": self.last_epoch, "steps": self._steps, "fed": self._fed}
+        return {**where, "trial": self._trial.state(), "generators": _generators()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from there, the trial too."""
@@ -363,6 +391,7 @@ class Scheduler(LRScheduler):
         for figures in state_dict["fed"]:
             self._feed(figures)
         self._apply()
+        _set_generators(state_dict["generators"])
 
     def end_epoch(self, epoch: int, figures: Mapping[str, float]) -> dict[str, float]:
         """Rate and momentum of the epoch's first step; raises where it was not trained by the schedule."""
@@ -416,8 +445,11 @@ class Scheduler(LRScheduler):
             when = "not called behind" if self._steps else "called before"
             told = f"scheduler.step() is {when} the {'last' if self._steps else 'first'} optimizer step"
             raise self._trial.wrong(
-                f"{told}; call it once behind every optimizer.step(), batch by batch, whatever the schedule is"
+                f"{told}; call it once behind every optimizer.step(), batch by batch, whatever the schedule is (in Lightning, "
+                '"interval": "step")'
             )
+        if not self._steps:
+            self._trial.refuse_without_seed()
         self._singles += self._steps > 0 and self._between == 1
         self._steps, self._between = self._steps + 1, 0
         self._trial.follow_others()
@@ -531,6 +563,12 @@ def _load(part: Any, state: Any) -> None:
         part.set_state(state)
     else:
         part.load_state_dict(state)
+
+
+def _parameters(parts: Mapping[str, Any]) -> list[torch.Tensor]:
+    """Those of the modules and optimizers: batches left over at an epoch's end leave gradients behind for the next step."""
+    found = [each.parameters() if isinstance(each, torch.nn.Module) else parameters_of(each) for each in parts.values()]
+    return list(dict.fromkeys(parameter for each in found for parameter in each))
 
 
 def _generators() -> dict[str, Any]:

@@ -5,6 +5,7 @@ import copy
 import gc
 import json
 import math
+import multiprocessing
 import subprocess
 import sys
 import time
@@ -56,6 +57,7 @@ def written(name: str, **entry: Any) -> dict[str, Any]:
 
 
 def optimizer_of(trial: Trial) -> Optimizer:
+    torch.manual_seed(trial.seed)
     weights = torch.nn.Parameter(torch.ones(2)), torch.nn.Parameter(torch.ones(2))
     groups: list[dict[str, Any]] = [{"params": [weights[0]]}, {"params": [weights[1]], "lr": trial.lr / 10}]
     return SGD(groups, lr=trial.lr, momentum=0.9)
@@ -236,6 +238,7 @@ def test_a_step_that_mixed_precision_leaves_out_is_no_wrong_use(new: New) -> Non
 
 def test_layers_that_are_unfrozen_later_keep_their_ratio_from_there_on(new: New) -> None:
     trial = new(rates=[0.1, 0.08, 0.06, 0.04, 0.02, 0.01], epochs=2)
+    torch.manual_seed(trial.seed)
     optimizer = SGD([torch.nn.Parameter(torch.ones(2))], lr=trial.lr)
     scheduler, used = trial.scheduler(optimizer, 3), []
     for _ in trial.epochs():
@@ -292,6 +295,7 @@ def test_a_run_goes_on_only_where_all_is_kept_that_its_first_epoch_changed(
 ) -> None:
     """A model that stays as it is need not be handed over."""
     trial = new(rates=[0.1] * STEPS * EPOCHS)
+    torch.manual_seed(trial.seed)
     model, teacher, weight = (torch.nn.Linear(2, 1) for _ in range(3))
     ema, average = copy.deepcopy(model), AveragedModel(model)
     optimizer, second = SGD(model.parameters(), lr=trial.lr), SGD([{"params": weight.parameters()}], lr=trial.lr)
@@ -313,6 +317,7 @@ def test_a_run_goes_on_only_where_all_is_kept_that_its_first_epoch_changed(
 def test_what_begins_to_change_later_leaves_what_was_kept_before(new: New, tmp_path: Path) -> None:
     """As layers that are unfrozen do, which nobody handed over."""
     trial = new(rates=[0.1] * EPOCHS)
+    torch.manual_seed(trial.seed)
     head, layers, kept = torch.nn.Linear(2, 1), torch.nn.Linear(2, 1), []
     optimizer = SGD(head.parameters(), lr=trial.lr)
     scheduler = trial.scheduler(optimizer, 1)
@@ -326,6 +331,43 @@ def test_what_begins_to_change_later_leaves_what_was_kept_before(new: New, tmp_p
         trial.report(train_loss=1.0, validation_loss=1.0)
     assert kept[1]
     assert kept[1:] == [(tmp_path / "checkpoint.pt").read_bytes()] * (EPOCHS - 1)
+
+
+def test_an_optimizer_that_is_built_later_leaves_what_was_kept_before(new: New, tmp_path: Path) -> None:
+    """It cannot be handed over any more; one that is gone as the epoch ends is not missed."""
+    trial = new(rates=[0.1] * EPOCHS)
+    torch.manual_seed(trial.seed)
+    model, head, kept = torch.nn.Linear(2, 1), torch.nn.Linear(2, 1), []
+    optimizer, late = SGD(model.parameters(), lr=trial.lr), list[Optimizer]()
+    scheduler = trial.scheduler(optimizer, 1)
+    for epoch in trial.epochs(model=model, head=head, optimizer=optimizer):
+        kept.append((tmp_path / "checkpoint.pt").read_bytes() if epoch else b"")
+        time.sleep(1)  # so that the next checkpoint is due
+        step(optimizer)
+        scheduler.step()
+        step(Adam(head.parameters()))
+        if epoch:
+            late = late or [Adam(head.parameters())]
+            step(late[0])
+        trial.report(train_loss=1.0, validation_loss=1.0)
+    assert kept[1]
+    assert kept[1:] == [(tmp_path / "checkpoint.pt").read_bytes()] * (EPOCHS - 1)
+
+
+def test_a_seed_that_nobody_asks_for_is_told_before_the_first_step(new: New) -> None:
+    """Runs would be repeated by none, or all be one."""
+    trial = new(rates=[0.1] * STEPS * EPOCHS)
+    optimizer = SGD([torch.nn.Parameter(torch.ones(1))], lr=trial.lr)
+    trial.scheduler(optimizer, STEPS)
+    with pytest.raises(TrialError, match=r"trial\.seed is not asked for .*; seed every generator with it"):
+        step(optimizer)
+
+
+def test_a_worker_that_imports_the_script_once_more_trains_nothing(new: New, monkeypatch: pytest.MonkeyPatch) -> None:
+    trial = new(rates=[0.1] * STEPS * EPOCHS)
+    monkeypatch.setattr(multiprocessing.current_process(), "_inheriting", True, raising=False)
+    with pytest.raises(TrialError, match=r'; put all but .* under `if __name__ == "__main__":`'):
+        trial.scheduler(optimizer_of(trial), STEPS)
 
 
 def test_what_has_no_state_is_told(new: New) -> None:
@@ -345,6 +387,7 @@ def test_what_is_no_number_of_steps_is_refused(new: New, steps: Any) -> None:
 def test_a_run_goes_on_only_from_its_model_and_its_optimizer(new: New, tmp_path: Path, handed: tuple[str, ...]) -> None:
     """Without one of them its first epochs would be those of a run, and the others of a model that is new."""
     trial = new(rates=[0.1] * STEPS * EPOCHS)
+    torch.manual_seed(trial.seed)
     model = torch.nn.Linear(2, 1)
     optimizer = SGD(model.parameters(), lr=trial.lr)
     scheduler, parts = trial.scheduler(optimizer, 1), {"model": model, "optimizer": optimizer}
@@ -363,11 +406,12 @@ def drawn(trial: Trial, stop_after: int | None = None) -> list[torch.Tensor]:
     scheduler, own = trial.scheduler(optimizer, 2), torch.Generator().manual_seed(3)
     for epoch in trial.epochs(model=model, optimizer=optimizer, draws=own):
         for _ in range(2):
-            optimizer.zero_grad()
             loss = (model(torch.rand(5, 3) + torch.rand(5, 3, generator=own)) ** 2).mean()
             loss.backward()
             optimizer.step()
             scheduler.step()
+            optimizer.zero_grad()
+        (model(torch.rand(5, 3)) ** 2).mean().backward()  # a batch too few for a step, which goes into the next
         trial.report(train_loss=loss, validation_loss=loss)
         if epoch + 1 == stop_after:
             break
@@ -394,11 +438,12 @@ def test_a_framework_that_keeps_the_schedulers_state_goes_on_with_it(new: New, t
     undisturbed = told(tmp_path)
     before = new(schedule)
     trained(before, epochs=2)
-    state = json.loads(json.dumps(before._scheduler.state_dict() if before._scheduler else {}))
+    state, draws = before._scheduler.state_dict() if before._scheduler else {}, torch.rand(3)
     after = new(schedule)
     optimizer = optimizer_of(after)
     scheduler: Scheduler = after.scheduler(optimizer, STEPS)
     scheduler.load_state_dict(state)
+    assert torch.equal(torch.rand(3), draws)
     for _ in range(STEPS):
         step(optimizer)
         scheduler.step()

@@ -69,7 +69,7 @@ def lines_of(problem: str, script: Script, asked: Mapping[str, Any], folder: Pat
                 break
             if not failure and time.time() - lines.stat().st_mtime > script.timeout:
                 hangs = f"was ended after {script.timeout:g} seconds without a step or a figure"
-                right = f"mend what hangs, or raise script.timeout; {AGAIN}"
+                right = "mend what hangs, or raise script.timeout"
                 failure = _Failure(wrong=hangs, right=right, is_from_outside=True)
     finally:
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -205,7 +205,16 @@ def _as_module(script: Script) -> str:
 
 REMEDIES: Mapping[str, Callable[[Script], str]] = {
     r"FileNotFoundError: .*: '(?!/)": lambda script: (
-        "name it as it is seen from inputs/, where scripts are run, or as Path(__file__).parent / NAME beside the script"
+        "put it under inputs/ and name it as it is seen from there, where scripts are run, or as Path(__file__).parent / NAME "
+        "beside the script; a folder that it writes to it makes itself"
+    ),
+    r"FileNotFoundError: .*: '/": lambda script: "put it there, or correct its path",
+    "Parent directory .* does not exist": lambda script: (
+        "let the script make that folder, os.makedirs(…, exist_ok=True), or write into trial.folder: each run begins without it"
+    ),
+    "ModuleNotFoundError: No module named": lambda script: (
+        f"install it for {(script.launcher or [sys.executable])[0]}, or name a Python that has it, script.launcher: "
+        "[/path/to/python]; a module of your own lies beside the script, or in a folder that it adds to sys.path"
     ),
     "AttributeError: 'Scheduler' object has no attribute 'step_": lambda script: (
         "call scheduler.step() once behind every optimizer.step() instead, and nothing at the end of an epoch"
@@ -232,9 +241,8 @@ def _failure(script: Script, told: list[Line], code: int, budget: int, text: str
         wrong = f"was killed ({killed})" if killed else f"ended with exit code {code}"
         remedies = (remedy(script) for words, remedy in REMEDIES.items() if re.search(words, last))
         right = "the system may have lacked memory" if killed else next(remedies, "mend what its last words say")
-        is_from_outside = _is_from_outside(code, text)
-        right = f"{right}; {AGAIN}" if is_from_outside else right
-        return _Failure(wrong=f"{wrong} in epoch {epochs + 1}", right=right, is_from_outside=is_from_outside)
+        when = f"in epoch {epochs + 1}" if epochs < budget else "behind its last epoch"
+        return _Failure(wrong=f"{wrong} {when}", right=right, is_from_outside=_is_from_outside(code, text))
     has_finished = any("finish" in line for line in told)
     if not any("probe" in line for line in told) and (not has_finished or epochs != budget):
         wrong = f"ended after figures of {epochs} of {budget} epochs{'' if has_finished else ', and without trial.finish'}"
@@ -279,7 +287,8 @@ def _about(problem: str, script: Script, asked: Mapping[str, Any], folder: Path,
     last = " | ".join(line[-200:] for line in words[-failure.last_words :]) if failure.last_words else ""
     which = f"{asked['label']}, seed {asked['number']}: " if asked.get("label") else ""
     said = f"its last words: {last} (all in {_shown(kept)})" if last else f"what it printed is in {_shown(kept)}"
-    return placed(problem, script, f"{which}{failure.wrong}; {said if words else 'it printed nothing'}", failure.right)
+    right = f"{failure.right}; {AGAIN}" if failure.is_from_outside and not asked.get("probe") else failure.right
+    return placed(problem, script, f"{which}{failure.wrong}; {said if words else 'it printed nothing'}", right)
 
 
 def _shown(path: Path) -> str:

@@ -233,8 +233,14 @@ def test_what_a_script_writes_under_inputs_is_told(study: Study, capsys: pytest.
         ("raise ValueError('no such table')", "ended with exit code 1 in epoch 1; its last words: .*ValueError: no such table"),
         (
             "open('beside.bin')",
-            r"ended with .* such file .*; name it as it is seen from inputs/, .*Path\(__file__\).parent / NAME",
+            r"ended with .* such file .*; put it under inputs/ and name it as .*Path\(__file__\).parent .* makes itself$",
         ),
+        ("open('/beside.bin')", r"ended with .* such file .*; put it there, or correct its path$"),
+        (
+            "raise RuntimeError('Parent directory out does not exist.')",
+            r"ended with .*; let the script make that folder, os.makedirs\(…, exist_ok=True\), or write into trial.folder",
+        ),
+        ("import not_here", rf"ended with .*named 'not_here' .*; install it for {sys.executable}, or name a Python"),
         (
             "class Scheduler: pass\nScheduler().step_update(1)",
             "ended with .* no attribute 'step_update' .*; call scheduler.step.. once behind every optimizer.step",
@@ -343,6 +349,7 @@ import torch
 from torch.optim import SGD
 from pipeline.trial import trial
 
+torch.manual_seed(trial.seed)
 model, head, mean = (torch.nn.Linear(1, 1) for _ in range(3))
 optimizer, second = SGD(model.parameters(), lr=trial.lr), SGD(head.parameters(), lr=SECOND)
 scheduler = trial.scheduler(optimizer, steps_per_epoch=1)
@@ -413,6 +420,8 @@ def test_one_configurations_failure_costs_no_other_run(study: Study, caplog: pyt
 
     study.write(here="if asked['label']:\n    sys.exit('never')\n")
     assert "its last words: never" in failure(study, train)
+    (study.folder / "inputs/train.py").write_text(SCRIPT + "if asked['label']:\n    sys.exit('no plot')\n", "utf-8")
+    assert "ended with exit code 1 behind its last epoch; its last words: no plot" in failure(study, train)
     assert begun == {"": 1, "ConstantLR": 4, "StepLR": 4}
 
 
