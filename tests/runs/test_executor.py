@@ -187,6 +187,7 @@ def test_a_process_that_is_asked_to_end_says_nothing(capfd: pytest.CaptureFixtur
     try:
         with Processes(2) as workers:
             process_id = workers.submit(os.getpid).result()
+            until(lambda: state(process_id) == "S", "it waits for more")  # Python notices late what comes just before a read
             os.kill(process_id, signal.SIGTERM)
             until(lambda: not is_running(process_id), "it has ended")
     finally:
@@ -208,9 +209,14 @@ def test_processes_that_are_gone_need_not_read_what_they_were_sent() -> None:
 
 
 def is_running(number: int) -> bool:
+    return state(number) not in "ZX"
+
+
+def state(number: int) -> str:
+    """Of a process: R as it runs, S as it sleeps, Z or X where it has ended."""
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    return False
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0]
+    return "X"
 
 
 def test_processes_for_which_there_are_no_threads_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
