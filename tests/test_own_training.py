@@ -67,7 +67,7 @@ def test_the_page_goes_from_a_script_to_an_answer(
         report.main()
     capfd.readouterr()
     answer.main()
-    assert capfd.readouterr().out.startswith("moons\n  use   ConstantLR with SGD (momentum 0.9)")
+    assert capfd.readouterr().out.startswith("moons\n  use     ConstantLR with SGD (momentum 0.9)")
     runs = pd.read_parquet("results/moons/train/runs.parquet")
     assert runs["validation_loss"].between(0.3, 0.8).all()
     assert json.loads(runs["optimizer"].iloc[0])["args"]["momentum"] == 0.9
