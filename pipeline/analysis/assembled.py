@@ -10,7 +10,7 @@ import pandas as pd
 
 from pipeline.analysis import choice, evidence, figures, noise, page, racing, summary, tables
 from pipeline.analysis.across import average_ranks, combined, friedman
-from pipeline.analysis.answer import NARROWED_BY, Answer, answer_to, next_steps, one_for_all
+from pipeline.analysis.answer import NARROWED_BY, Answer, answer_to, next_steps
 from pipeline.analysis.choice import Choices, choices, last
 from pipeline.analysis.configurations import Configuration, configuration
 from pipeline.analysis.ends import ends
@@ -142,8 +142,8 @@ def answers_of(report: Report) -> dict[str, Any]:
     found, settle = list(report.answers.values()), report.evidence.get("settle", pd.DataFrame())
     due_to = {row["problem"]: row["settled_by"] for row in tables.records(settle) if row["settled_by"] in NARROWED_BY}
     own = {problem.name for problem in report.problems if problem.data.has_own_loop}
-    together = one_for_all(found, report.tables["comparison"], report.params.report)
-    return {"problems": [answer.as_json() for answer in found], "together": together, "next": next_steps(found, due_to, own)}
+    problems = [answer.as_json() for answer in found]
+    return {"problems": problems, "together": report.together, "next": next_steps(found, due_to, own)}
 
 
 def figures_of(report: Report) -> dict[str, tuple[str, str | None, dict[str, float]]]:

@@ -60,7 +60,7 @@ def _descended(problem: Problem, start: Tensor, y: Tensor) -> Tensor:
     search = torch.optim.LBFGS([outputs], max_iter=STEPS, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
-        outputs.grad = None
+        search.zero_grad()
         loss = problem.loss.mean(_same(problem, outputs, y), y)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss

@@ -54,6 +54,11 @@ class Report:
     choices: Mapping[str, Choices]
     answers: Mapping[str, Answer]
 
+    @property
+    def together(self) -> str:
+        """Whether one scheduler does for all problems, in words."""
+        return one_for_all(list(self.answers.values()), self.tables["comparison"], self.params.report)
+
 
 @dataclass(frozen=True)
 class Across:
@@ -86,7 +91,7 @@ def render(report: Report, workers: Workers) -> tuple[str, dict[str, Markup]]:
         across=across,
         many=MANY,
         at_once=multiplicity(params, report.problems),
-        together=one_for_all(list(report.answers.values()), report.tables["comparison"], params.report),
+        together=report.together,
         costs=COSTS,
         matters=params.report.matters.loss,
         style=style,
