@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from scipy.stats import trim_mean
 
@@ -90,22 +91,23 @@ def matrices(runs: pd.DataFrame, metric: str = CRITERION, by: str = "scheduler")
     ``by`` is the column that tells whose a run is, one run each of a seed and a stream (the first, where there is no such
     column).
     """
-    rows = np.unique(runs["seed"], return_inverse=True)[1]
-    streams = runs["stream"].to_numpy() if "stream" in runs else np.ones(len(runs), dtype=int)
-    columns = np.unique(streams, return_inverse=True)[1]
-    values = np.where(runs["diverged"].astype(bool), np.nan, runs[metric].to_numpy(float))
-    found = {}
-    for label in runs[by].unique():
-        own = (runs[by] == label).to_numpy()
-        found[label] = np.full((rows.max() + 1, columns.max() + 1), np.nan)
-        found[label][rows[own], columns[own]] = values[own]
-    return found
+    whose, labels = pd.factorize(runs[by])
+    return dict(zip(labels, _grids(runs, metric, whose, len(labels)), strict=True))
 
 
 def mean_interval(runs: pd.DataFrame, metric: str = CRITERION, overlap: float = 0.0) -> Interval:
     """The mean of some runs over seeds; unknown where none finished."""
-    (values,) = matrices(runs.assign(all=0), metric, "all").values()
-    return Interval.of(level(values, overlap))
+    return Interval.of(level(_grids(runs, metric, np.zeros(len(runs), dtype=np.intp), 1)[0], overlap))
+
+
+def _grids(runs: pd.DataFrame, metric: str, whose: npt.NDArray[np.intp], labels: int) -> Floats:
+    """The metric, (labels, seeds, streams), NaN where there is none; ``whose`` is the number of each run's label."""
+    rows = np.unique(runs["seed"].to_numpy(), return_inverse=True)[1]
+    streams = runs["stream"].to_numpy() if "stream" in runs else np.ones(len(runs), dtype=int)
+    columns = np.unique(streams, return_inverse=True)[1]
+    found = np.full((labels, rows.max() + 1, columns.max() + 1), np.nan)
+    found[whose, rows, columns] = np.where(runs["diverged"].to_numpy(bool), np.nan, runs[metric].to_numpy(float))
+    return found
 
 
 HEADLINE = "validation_metric"

@@ -25,6 +25,7 @@ diverged least often may be the best; the regret of the others has no bound.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -239,25 +240,39 @@ def _nulls(losses: Losses, families: Mapping[str, Sequence[Pair]], sides: Litera
     labels = sorted({label for pairs in families.values() for pair in pairs for label in pair})
     if not labels:
         return {}
-    factor, splits = _factor([losses[label] for label in labels])
     place = {label: n for n, label in enumerate(labels)}
-    rng = np.random.default_rng([len(labels), splits])
-    drawn: dict[str, list[Floats]] = {name: [] for name in families}
+    contrasts = tuple(tuple((place[x], place[y]) for x, y in pairs) for pairs in families.values())
+    means = tuple(tuple(split_means(losses[label])) for label in labels)
+    return dict(zip(families, _drawn(means, contrasts, sides), strict=True))
+
+
+@lru_cache(maxsize=32)
+def _drawn(
+    means_of: tuple[tuple[float, ...], ...], families: tuple[tuple[tuple[int, int], ...], ...], sides: Literal[1, 2]
+) -> list[Null]:
+    """That of each family, from the labels' means over splits.
+
+    They are asked for again: whatever splits have in common, t is the same.
+    """
+    factor, splits = _factor(means_of)
+    rng = np.random.default_rng([len(means_of), splits])
+    drawn: list[list[Floats]] = [[] for _ in families]
     for _ in range(0, DRAWS, _BLOCK):
-        draws = rng.standard_normal((_BLOCK, splits, len(labels))) @ factor
+        draws = rng.standard_normal((_BLOCK, splits, len(means_of))) @ factor
         means = draws.mean(axis=1)
         draws -= means[:, None]
         covariance = draws.transpose(0, 2, 1) @ draws / (splits - 1) / splits
-        for name, pairs in families.items():
-            a, b = np.array([[place[x], place[y]] for x, y in pairs]).T
+        for of_family, pairs in zip(drawn, families, strict=True):
+            a, b = np.array(pairs).T
             t = (means[:, a] - means[:, b]) / np.sqrt(covariance[:, a, a] + covariance[:, b, b] - 2 * covariance[:, a, b])
-            drawn[name].append((np.abs(t) if sides == 2 else t).max(axis=1))
-    return {n: Null(np.sort(np.concatenate(t).round(9)), splits - 1, len(families[n]), sides) for n, t in drawn.items()}
+            of_family.append((np.abs(t) if sides == 2 else t).max(axis=1))
+    nulls = zip(drawn, families, strict=True)
+    return [Null(np.sort(np.concatenate(t).round(9)), splits - 1, len(pairs), sides) for t, pairs in nulls]
 
 
-def _factor(losses: Sequence[Floats]) -> tuple[Floats, int]:
+def _factor(means_of: Sequence[Sequence[float]]) -> tuple[Floats, int]:
     """A matrix F with FᵀF the labels' covariance over splits, without what all have in common, and the number of splits."""
-    means = pd.DataFrame([split_means(values) for values in losses]).T
+    means = pd.DataFrame(means_of).T
     means -= means.mean(axis=1).to_numpy()[:, None]
     splits = int(means.notna().sum().max())
     covariance = means.cov(min_periods=3)
