@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
@@ -188,14 +189,21 @@ def one_for_all(answers: Sequence[Answer], comparison: pd.DataFrame, asked: Repo
 
 
 NARROWED_BY = {
-    "seeds": "raise seeds in params.yaml, then make repro",
+    "seeds": "raise seeds in params.yaml{enough}, then make repro",
     "trials": "raise tune.trials in params.yaml, then make repro",
 }
 """What makes a bound narrower, by what the noise is mostly due to."""
 
 
-def next_steps(answers: Sequence[Answer], due_to: Mapping[str, str], to_paste: Collection[str] = ()) -> list[str]:
+def next_steps(
+    answers: Sequence[Answer],
+    due_to: Mapping[str, str],
+    to_paste: Collection[str] = (),
+    enough: Mapping[str, tuple[float, float]] = MappingProxyType({}),
+) -> list[str]:
     """What to try next, a line each; ``due_to`` is problem → a key of :data:`NARROWED_BY`, seeds where it does not say.
+
+    ``enough`` is problem → from how many to how many seeds find what matters; of several problems, what all of them need.
 
     What is recommended for the problems ``to_paste`` belongs into a script of the user's own.
     """
@@ -208,7 +216,11 @@ def next_steps(answers: Sequence[Answer], due_to: Mapping[str, str], to_paste: C
         f"{'paste it:' if answer.problem in to_paste else 'try it: python'} reports/{best_file(answer.problem)}"
         for answer in known[:1]
     ]
-    steps += [f"narrow what {listing(own)} may cost: {NARROWED_BY[what]}" for what, own in unsure.items()]
+    for what, own in unsure.items():
+        low, high = np.max([enough.get(name, (math.nan, math.nan)) for name in own], axis=0)
+        told = f" ({low:.0f} {f'to {high:.0f}' if math.isfinite(high) else 'or more'} would find what matters)"
+        by = NARROWED_BY[what].format(enough=told if math.isfinite(low) else "")
+        steps.append(f"narrow what {listing(own)} may cost: {by}")
     return steps + [f"{answer.problem}: {answer.caution}" for answer in known if answer.caution]
 
 

@@ -199,6 +199,9 @@ def test_next_is_to_try_it_and_to_narrow_what_is_not_sure(answer: Callable[..., 
     assert not unsure.is_bounded
     assert [step.partition(":")[0] for step in next_steps([unsure], {})] == ["try it", "narrow what P may cost"]
     assert "raise seeds" in next_steps([unsure], {})[1]
+    few = "narrow what P may cost: raise seeds in params.yaml (12 to 70 would find what matters), then make repro"
+    assert next_steps([unsure], {}, enough={"P": (12.0, 70.0)})[1] == few
+    assert "(12 or more would find" in next_steps([unsure], {}, enough={"P": (12.0, float("inf"))})[1]
     assert "raise tune.trials" in next_steps([unsure], {"P": "trials"})[1]
     assert [step.partition(":")[0] for step in next_steps([answer()], {})] == ["try it"]
 
