@@ -144,7 +144,7 @@ def answers_of(report: Report) -> dict[str, Any]:
     enough = {row["problem"]: (row["enough_low"], row["enough_high"]) for row in tables.records(settle)}
     own = {problem.name for problem in report.problems if problem.data.has_own_loop}
     problems = [answer.as_json() for answer in found]
-    return {"problems": problems, "together": report.together, "next": next_steps(found, due_to, own, enough)}
+    return {"problems": problems, "together": report.together, "next": next_steps(found, due_to, enough, own)}
 
 
 def figures_of(report: Report) -> dict[str, tuple[str, str | None, dict[str, float]]]:

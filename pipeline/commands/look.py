@@ -9,6 +9,7 @@ import tempfile
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from string import digits
 from typing import Any
 
 import numpy as np
@@ -175,11 +176,6 @@ def _marks_in(cells: "pd.Series[Any]") -> list[float]:
     return [float(end) for end in usual if (cells == end).sum() >= OFTEN]
 
 
-def _stem(name: str) -> str:
-    """A column's name without a number behind it: y of y1 and Y_2."""
-    return folded(name).rstrip("0123456789")
-
-
 def _may_be_days(cells: "pd.Series[Any]") -> bool:
     """Whether all are dates without a mark between year, month and day."""
     known = cells.dropna()
@@ -253,7 +249,7 @@ def hints(proposal: Proposal) -> Iterator[str]:
 
 def _of_target(target: str, y: "pd.Series[Any]", classes: Sequence[str], numbers: Sequence[str]) -> Iterator[str]:
     """How else it could be predicted, or judged."""
-    if not classes and (more := [name for name in numbers if _stem(name) == _stem(target) in USUAL]):
+    if not classes and (more := [n for n in numbers if folded(n).rstrip(digits) == folded(target).rstrip(digits) in USUAL]):
         yield _cut(f"target: {as_yaml([*more, target])}  # if all are to be predicted, and none learnt from", WIDTH - 8)
     if len(classes) > 2 and all(name.isdecimal() for name in classes):
         yield f"task: regression  # where {target} is an amount: {classes[0]} < {classes[1]} < {classes[2]}"

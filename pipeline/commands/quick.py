@@ -46,9 +46,7 @@ def main(words: Sequence[str]) -> None:
             stage.main(name)
         report.main()
         answer.main()
-    print(
-        f"all in {folder}/: cd there to try it; its params.yaml and inputs/, copied here, are what to go on from by make repro"
-    )
+    print(f"all in {folder}/: cd there to try it; copy its params.yaml and inputs/ here to go on from them by make repro")
 
 
 def _parser() -> argparse.ArgumentParser:

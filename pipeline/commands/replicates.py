@@ -27,9 +27,8 @@ if TYPE_CHECKING:
 
 # Names in small letters, the likelier first.
 _LABELS = """label scheduler lr_scheduler lr_scheduler_type scheduler_name scheduler_type sched schedule
-lr_schedule method algorithm algo arm treatment condition
-variant config configuration setup model model_name architecture optimizer optim group name run_name mlflow_run_name
-dir_name run"""
+lr_schedule method algorithm algo arm treatment condition variant
+config configuration setup model model_name architecture optimizer optim group name run_name mlflow_run_name dir_name run"""
 _SEEDS = """seed random_seed random_state rng_seed model_seed init_seed run_seed replicate replication rep repeat repetition"""
 _LOWER = """loss error err mse rmse mae mape smape mase nll perplexity ppl wer cer eer fid kid bpb bpc brier ece regret entropy
 crossentropy bce logloss deviance distance cost"""
@@ -44,8 +43,6 @@ LABELS, SEEDS, LOWER, HIGHER = _LABELS.split(), _SEEDS.split(), set(_LOWER.split
 NAMES = LABELS[-5:]
 """Of runs; label and seed are taken out of those that occur once and end with a number."""
 FOLDS = ["fold", "split", "cv_fold", "cv_split", "k_fold", "kfold", "outer_fold"]
-MOST_FOLDS = 10
-"""Of one cross-validation, mostly."""
 STEPS = ["epoch", "step", "iteration", "iter", "global_step", "trainer_global_step", "round"]
 SETTINGS = {"lr", "learning_rate", "batch_size", "weight_decay", "momentum", "dropout", "epochs"}
 CHANGES = {"change", "decrease", "delta", "diff", "difference", "drop", "gain", "improvement", "increase", "minus", "reduction"}
@@ -56,8 +53,6 @@ NAMELESS = ["", "unnamed_0", "index"]
 _SUMMARIES = "mean avg average median std stdev sd sem se min max var all total overall summary"
 SUMMARIES = _SUMMARIES.split()
 """What people write in place of a seed below the runs, in English; among numbers, any text is such."""
-ODD = 0.5
-"""The share of seeds that are whole numbers from which on others are none."""
 FACTORS = {*LABELS[: LABELS.index("group")], "dataset", "data", "task"}
 """What else may have been varied."""
 GENERIC = {"value", "objective", "metric", "result", "fitness"}
@@ -122,27 +117,21 @@ def read_table(path: Path) -> pd.DataFrame:
         sep = max(",;\t", key=header.count)
         names = next(csv.reader([header], delimiter=sep), [])
         if twice := [name for name in dict.fromkeys(names) if name and names.count(name) > 1]:
-            raise ValueError(
-                f"its header has {few(twice)} more than once" + "; export without multi_index" * ("params" in twice)
-            )
+            remedy = "; export without multi_index" * ("params" in twice)
+            raise ValueError(f"its header has {few(twice)} more than once{remedy}")
         with warnings.catch_warnings(action="error", category=pd.errors.ParserWarning):  # of rows longer than the header
             return pd.read_csv(path, sep=sep, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False)
     except (ValueError, OSError, EOFError, pd.errors.ParserWarning) as error:
-        is_long = isinstance(error, pd.errors.ParserWarning)
-        line = (
-            "a row has more cells than the header"
-            if is_long
-            else (str(error).strip().splitlines() or [type(error).__name__])[0]
-        )
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        line = "a row has more cells than the header" if isinstance(error, pd.errors.ParserWarning) else first
         raise TableError(f"{path}: cannot be read ({line}); write it anew as CSV with a header, or as Parquet") from None
 
 
 def _records(text: str) -> list[dict[str, Any]]:
     """The objects of a JSON array, or of one JSON value a line."""
     is_array = text.lstrip().startswith("[")
-    texts = [text] if is_array else filter(str.strip, text.splitlines())
-    found = [json.loads(each, parse_constant=str) for each in texts]  # NaN is no empty cell
-    found = found[0] if is_array else found
+    whole = text if is_array else f"[{','.join(filter(str.strip, text.splitlines()))}]"
+    found = json.loads(whole, parse_constant=str)  # NaN is no empty cell
     if not all(isinstance(row, dict) for row in found):
         raise ValueError("a run is no object with names and values")
     return list(found)
@@ -166,11 +155,13 @@ def replicates(table: pd.DataFrame, asked: Asked) -> Replicates:
     frame = pd.DataFrame({"label": _labels(table, took), "value": values})
     frame["unit"] = _units(table, frame["label"], took)
     frame, table = frame[~is_left_out], table[~is_left_out]
-    _refuse_copies(table, frame, took)
     if tuned := _settings_within(table, frame["label"], took, FACTORS):
         remarks.append(f"{few(tuned)} varies within a label, so a part of its noise is that")
+    if {"variant", "stream"} <= set(table):  # this pipeline's own runs: two draws of weights and order a seed
+        frame = frame.groupby(["label", "unit"], sort=False, as_index=False)["value"].mean(skipna=False)
+    _refuse_copies(table, frame, took)
     found = {str(label): rows.set_index("unit")["value"] for label, rows in frame.groupby("label", sort=False)}
-    if (folds := table[took["fold"][0]].nunique() if took["fold"] else 0) > MOST_FOLDS:
+    if (folds := table[took["fold"][0]].nunique() if took["fold"] else 0) > 10:
         remarks.append(f"{folds} folds are taken for one cross-validation's; of K repeated ones say --overlap 1/K (5: 20%)")
     return Replicates(found, took, higher, folds, remarks)
 
@@ -235,9 +226,7 @@ def _as_long(table: pd.DataFrame, asked: Asked, remarks: list[str]) -> pd.DataFr
     curves = [found for found in map(_CURVE.fullmatch, names[1:]) if found and not re.search("__(MIN|MAX)$", found[2])]
     is_chart = len(names) > 1 and all(map(_CURVE.fullmatch, names[1:]))
     if is_chart and (means := [part[1] for part in curves if ": " in part[1] and _has_band(table, part[0])]):
-        what = (
-            f"{few(means)} {'is no run' if len(means) == 1 else 'are no runs'} but means of several, as the chart groups them"
-        )
+        what = f"{few(means)} {'is no run' if len(means) == 1 else 'are no runs'} but means of several, as the chart has them"
         raise TableError(f"{what}; ungroup the runs and export the chart again, or export the table of runs")
     if not (splits or is_chart):
         return table
@@ -318,9 +307,8 @@ def _higher(metric: str) -> bool:
     first, *more = _bare(metric).split("_")
     words = {first, *more}
     if not words & (LOWER | HIGHER) or words & CHANGES:
-        raise TableError(
-            f"{metric}: the name does not say which way is better; say it: --lower-is-better or --higher-is-better"
-        )
+        what = "the name does not say which way is better"
+        raise TableError(f"{metric}: {what}; say it: --lower-is-better or --higher-is-better")
     is_turned = bool(words & {"neg", "negative"}) or (first == "1" and bool(more))
     return (not words & LOWER) != is_turned
 
@@ -370,7 +358,7 @@ def _refuse_summaries(table: pd.DataFrame) -> None:
     """Means and the like in a row below the runs."""
     for name in (each for each in table.columns if _bare(each) in [*SEEDS, *FOLDS, *NAMELESS]):
         cells = table[name].dropna()
-        is_odd = ~cells.str.isdecimal() if cells.str.isdecimal().mean() > ODD else cells.str.lower().isin(SUMMARIES)
+        is_odd = ~cells.str.isdecimal() if cells.str.isdecimal().mean() > 0.5 else cells.str.lower().isin(SUMMARIES)
         if (found := cells[is_odd]).size:
             what = f"is {found.iloc[0]} in {_lines(found[:1])}, which is no run"
             raise TableError(f"{name}: {what}; leave such rows out: --where {shlex.quote(f'{name}!={found.iloc[0]}')}")
@@ -459,12 +447,8 @@ def _refuse_copies(table: pd.DataFrame, frame: pd.DataFrame, took: dict[str, lis
     if not apart:
         raise TableError(f"{what}; keep one of them, or number the seeds anew")
     one = f"--where {apart[0]}={same[apart[0]].iloc[-1]}"
-    both = (
-        ""
-        if _bare(apart[0]) in STEPS
-        else f", or compare them too: {' '.join(f'--label {n}' for n in [*took['label'], apart[0]])}"
-    )
-    raise TableError(f"{what}, and {apart[0]} differs; choose one: {one}{both}")
+    both = f", or compare them too: {' '.join(f'--label {n}' for n in [*took['label'], apart[0]])}"
+    raise TableError(f"{what}, and {apart[0]} differs; choose one: {one}{both * (_bare(apart[0]) not in STEPS)}")
 
 
 def _lines(rows: "Cells | pd.DataFrame") -> str:

@@ -166,14 +166,8 @@ def _refuse_other_than_categories(values: "pd.Series[Any]", texts: "pd.Series[st
         what = f"holds numbers and something beside them, not all the same ({names_of(known.unique())})"
         raise ColumnError("drop", name, what, [name], "like")
     if are_too_many:
-        is_of_codes = are_codes(known)
-        kind = (
-            "codes"
-            if is_of_codes
-            else "numbers among texts"
-            if pd.to_numeric(known, errors="coerce").notna().any()
-            else "texts"
-        )
+        is_of_codes, some = are_codes(known), pd.to_numeric(known, errors="coerce").notna().any()
+        kind = "codes" if is_of_codes else "numbers among texts" if some else "texts"
         what = f"has {different} different {kind} in {len(known)} rows, as an identifier has ({names_of(known.unique())})"
         raise ColumnError("drop", name, what, [name], "codes" if is_of_codes else "identifier")
 

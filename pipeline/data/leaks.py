@@ -36,8 +36,6 @@ EXACT = 1e-9
 NEARLY = 0.005
 """The share from which on down it may be the target with noise, or a forecast of it."""
 Floats = npt.NDArray[np.float64]
-
-
 Severity = Literal["error", "warning", "hint"]
 
 

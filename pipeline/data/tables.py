@@ -214,9 +214,7 @@ def described(data: pd.DataFrame) -> str:
     if classes := data.attrs.get("classes"):
         counts = np.bincount(data["y"], minlength=len(classes))
         if rare := [f"{name!r} ({count})" for name, count in zip(classes, counts, strict=True) if count < FEWEST]:
-            said.append(
-                f"warning: few samples of {few(rare)}, perhaps none in some part; merge classes, or leave these rows out"
-            )
+            said.append(f"warning: few samples of {few(rare)}, perhaps none in a part; merge classes or leave the rows out")
     return "; ".join(said)
 
 
