@@ -158,7 +158,7 @@ def replicates(table: pd.DataFrame, asked: Asked) -> Replicates:
     if tuned := _settings_within(table, frame["label"], took, FACTORS):
         remarks.append(f"{few(tuned)} varies within a label, so a part of its noise is that")
     if {"variant", "stream"} <= set(table):  # this pipeline's own runs: two draws of weights and order a seed
-        frame = frame.groupby(["label", "unit"], sort=False, as_index=False)["value"].mean(skipna=False)
+        frame = frame.groupby(["label", "unit"], sort=False)["value"].mean(skipna=False).reset_index()
     _refuse_copies(table, frame, took)
     found = {str(label): rows.set_index("unit")["value"] for label, rows in frame.groupby("label", sort=False)}
     if (folds := table[took["fold"][0]].nunique() if took["fold"] else 0) > 10:
@@ -226,7 +226,8 @@ def _as_long(table: pd.DataFrame, asked: Asked, remarks: list[str]) -> pd.DataFr
     curves = [found for found in map(_CURVE.fullmatch, names[1:]) if found and not re.search("__(MIN|MAX)$", found[2])]
     is_chart = len(names) > 1 and all(map(_CURVE.fullmatch, names[1:]))
     if is_chart and (means := [part[1] for part in curves if ": " in part[1] and _has_band(table, part[0])]):
-        what = f"{few(means)} {'is no run' if len(means) == 1 else 'are no runs'} but means of several, as the chart has them"
+        are = "is no run" if len(means) == 1 else "are no runs"
+        what = f"{few(means)} {are} but means of several, as the chart groups them"
         raise TableError(f"{what}; ungroup the runs and export the chart again, or export the table of runs")
     if not (splits or is_chart):
         return table
