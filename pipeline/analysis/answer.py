@@ -187,15 +187,20 @@ def one_for_all(answers: Sequence[Answer], comparison: pd.DataFrame, asked: Repo
     return f"{one}; the safest is {label}{tuned}: at most {most} more loss than the best (on {where})"
 
 
+Range = tuple[float, float]
 NARROWED_BY = {
-    "seeds": "raise seeds in params.yaml, then make repro",
+    "seeds": "raise seeds in params.yaml{enough}, then make repro",
     "trials": "raise tune.trials in params.yaml, then make repro",
 }
 """What makes a bound narrower, by what the noise is mostly due to."""
 
 
-def next_steps(answers: Sequence[Answer], due_to: Mapping[str, str], to_paste: Collection[str] = ()) -> list[str]:
+def next_steps(
+    answers: Sequence[Answer], due_to: Mapping[str, str], enough: Mapping[str, Range], to_paste: Collection[str] = ()
+) -> list[str]:
     """What to try next, a line each; ``due_to`` is problem → a key of :data:`NARROWED_BY`, seeds where it does not say.
+
+    ``enough`` is problem → from how many to how many seeds find what matters; of several problems, what all of them need.
 
     What is recommended for the problems ``to_paste`` belongs into a script of the user's own.
     """
@@ -208,7 +213,10 @@ def next_steps(answers: Sequence[Answer], due_to: Mapping[str, str], to_paste: C
         f"{'paste it:' if answer.problem in to_paste else 'try it: python'} reports/{best_file(answer.problem)}"
         for answer in known[:1]
     ]
-    steps += [f"narrow what {listing(own)} may cost: {NARROWED_BY[what]}" for what, own in unsure.items()]
+    for what, own in unsure.items():
+        low, high = np.max([enough.get(name, (math.nan, math.nan)) for name in own], axis=0)
+        told = f" ({low:.0f} {f'to {high:.0f}' if math.isfinite(high) else 'or more'} would find what matters)"
+        steps.append(f"narrow what {listing(own)} may cost: {NARROWED_BY[what].format(enough=told * math.isfinite(low))}")
     return steps + [f"{answer.problem}: {answer.caution}" for answer in known if answer.caution]
 
 
@@ -356,8 +364,5 @@ def _diverged(row: Row) -> str:
 def _more(cost: float, bound: float) -> str:
     if math.isfinite(bound):
         return f"at most {at_most(bound)} more than the best"
-    return (
-        f"about {share(cost) if cost < 0.1 else f'{cost:.0%}'} more than the best"
-        if math.isfinite(cost)
-        else "is not comparable"
-    )
+    about = share(cost) if cost < 0.1 else f"{cost:.0%}"
+    return f"about {about} more than the best" if math.isfinite(cost) else "is not comparable"

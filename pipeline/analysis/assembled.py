@@ -141,9 +141,10 @@ def answers_of(report: Report) -> dict[str, Any]:
     """What ``reports/answer.json`` holds: each problem's answer, what holds for all together, and what to try next."""
     found, settle = list(report.answers.values()), report.evidence.get("settle", pd.DataFrame())
     due_to = {row["problem"]: row["settled_by"] for row in tables.records(settle) if row["settled_by"] in NARROWED_BY}
+    enough = {row["problem"]: (row["enough_low"], row["enough_high"]) for row in tables.records(settle)}
     own = {problem.name for problem in report.problems if problem.data.has_own_loop}
     problems = [answer.as_json() for answer in found]
-    return {"problems": problems, "together": report.together, "next": next_steps(found, due_to, own)}
+    return {"problems": problems, "together": report.together, "next": next_steps(found, due_to, enough, own)}
 
 
 def figures_of(report: Report) -> dict[str, tuple[str, str | None, dict[str, float]]]:

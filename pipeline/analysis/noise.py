@@ -11,9 +11,11 @@ from pipeline.analysis.tables import ProblemResults
 from pipeline.statistics import components
 from pipeline.statistics.components import LEVEL, NOISE, Estimate, Losses, differences, remedy, with_tuning
 from pipeline.statistics.forecast import MOST_SEEDS, detectable, seeds_needed
+from pipeline.statistics.judgement import more_seeds
 
 SETTLE = (
-    "variant", "open", "settled_by", "seeds_low", "seeds_high", "found", "found_by_fourfold", "like_these", "sentence",
+    "variant", "open", "settled_by", "seeds_low", "seeds_high", "found", "found_by_fourfold", "like_these", "enough_low",
+    "enough_high", "sentence",
 )  # fmt: skip
 """Columns of :func:`settle`."""
 
@@ -42,7 +44,8 @@ def settle(results: ProblemResults, compared: pd.DataFrame, chosen: Choice, base
     pair: ``found`` and ``found_by_fourfold`` are the smallest differences, as shares of the baseline's loss, that four times
     in five are found on these data by as many seeds as there are, and by four times as many; from ``seeds_low`` to
     ``seeds_high`` seeds find one that matters, over the 80% interval of the spread. ``like_these`` is the smallest that any
-    number of seeds finds for data like these: beyond that it takes other samples.
+    number of seeds finds for data like these: beyond that it takes other samples. From ``enough_low`` to ``enough_high`` seeds
+    find what matters between the recommended scheduler and all others that may be the best, where its cost is not bounded.
     """
     rows = compared[compared["variant"] == chosen.variant]
     is_open = rows.loc[rows["verdict"] == "open", "scheduler"].tolist()
@@ -65,6 +68,11 @@ def settle(results: ProblemResults, compared: pd.DataFrame, chosen: Choice, base
         least = _smallest([wide[pair] for pair in pairs], own, MOST_SEEDS) / scale
         more = f" For data like these no number of seeds finds one below {least:.1%}." if least > matters else ""
         found |= {"like_these": least, "sentence": found["sentence"] + more}
+    losses = _losses(results)[chosen.variant]
+    if not chosen.is_bounded and len(losses) > 1:
+        table, margin = rows.set_index("scheduler"), matters * abs(rows[CRITERION].min())
+        enough = more_seeds(differences(losses), table, chosen.scheduler, margin, LEVEL / (len(losses) - 1))
+        found |= dict(zip(("enough_low", "enough_high"), enough, strict=True))
     return pd.DataFrame([found], columns=list(SETTLE))
 
 

@@ -14,6 +14,7 @@ from pipeline.analysis.statistics import CRITERION, NO_OVERLAP, Overlap
 from pipeline.config.fingerprints import as_json
 from pipeline.config.problem_params import ProblemParams, ReportedMetric
 from pipeline.config.units import plain_rate
+from pipeline.config.wording import raised
 from pipeline.problems.metrics import metrics as headline
 from pipeline.runs.results import IMPORTANCE_COLUMNS, RERUN_COLUMNS, SWEEP_COLUMNS, TRIAL_COLUMNS
 from pipeline.schedulers.registry import schedulers
@@ -191,13 +192,17 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
 def readable(comparison: pd.DataFrame) -> pd.DataFrame:
     """What of the comparison a person reads: of all its columns those that fit beside each other in 120 characters."""
     half = (comparison[f"{CRITERION}_high"] - comparison[f"{CRITERION}_low"]) / 2
-    shown = {"validation loss": comparison[CRITERION], "±": half, "at most": comparison["regret_bound"]}
+    shown = {"validation loss": comparison[CRITERION], "±": half}
     shown |= {
-        "like these": comparison["like_these_bound"],
-        "verdict": comparison["verdict"],
-        "diverged": comparison["diverged"],
+        name: comparison[of].map(_bound) for name, of in (("at most", "regret_bound"), ("like these", "like_these_bound"))
     }
+    shown |= {name: comparison[name] for name in ("verdict", "diverged")}
     return comparison[["problem", "variant", "scheduler"]].assign(**shown)
+
+
+def _bound(value: float) -> str:
+    """A share in percent, rounded up: what is told holds, too."""
+    return f"{raised(value):.1%}" if np.isfinite(value) else "none"
 
 
 def metrics(comparison: pd.DataFrame, chosen: Mapping[str, tuple[str, str | None, Mapping[str, float]]]) -> dict[str, Any]:
@@ -217,7 +222,8 @@ def metrics(comparison: pd.DataFrame, chosen: Mapping[str, tuple[str, str | None
 def markdown(table: pd.DataFrame) -> str:
     """A table in GitHub's Markdown, numbers to five digits and aligned to the right."""
     head = f"| {' | '.join(table.columns)} |"
-    rule = f"|{'|'.join(' ---: ' if pd.api.types.is_numeric_dtype(table[c]) else ' --- ' for c in table)}|"
+    are = {c: pd.api.types.is_numeric_dtype(table[c]) or table[c].astype(str).str.endswith("%").any() for c in table}
+    rule = f"|{'|'.join(' ---: ' if are[c] else ' --- ' for c in table)}|"
     rows = [f"| {' | '.join(_cell(value) for value in row)} |" for row in table.itertuples(index=False)]
     return "\n".join([head, rule, *rows]) + "\n"
 

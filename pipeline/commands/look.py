@@ -9,6 +9,7 @@ import tempfile
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from string import digits
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,13 @@ import pandas as pd
 from pipeline.commands import arguments, tables
 from pipeline.config.errors import PipelineError
 from pipeline.config.params import working_in
+from pipeline.config.registry import folded
 from pipeline.config.terminal import tell
 from pipeline.config.wording import as_yaml, few
 from pipeline.data.cells import Kind, Remarks, are_codes, is_text, understood
 from pipeline.data.leaks import leaks, same_samples
 from pipeline.data.mistakes import DatasetError, all_of, names_of
-from pipeline.data.proposal import Proposal, proposed
+from pipeline.data.proposal import USUAL, Proposal, proposed
 from pipeline.data.reading import INPUTS
 from pipeline.data.tables import described
 from pipeline.problems.dataset import PARTS, bare
@@ -32,7 +34,7 @@ WIDTH = 100
 CODES = range(3, 21)
 """So many different whole numbers may be codes."""
 MOST_CODES, OFTEN = 10, 5
-"""Of fewer different numbers none stands out; one that is met so often is no outlier."""
+"""Of fewer different numbers none but nines stands out; one that is met so often is no outlier."""
 WIDE = 50
 """So many categories are better embedded."""
 EMBEDDED = "`model: {name: tabular, hidden: [32, 32]}`"
@@ -166,18 +168,20 @@ def _may_be_codes(cells: "pd.Series[Any]") -> bool:
 def _marks_in(cells: "pd.Series[Any]") -> list[float]:
     """Numbers that may stand for missing: an end that is met often, and is farther from all others than these lie apart."""
     known = np.unique(cells.dropna())
-    if len(known) < MOST_CODES:
+    if len(known) < 3:
         return []
     ends = ((known[0], known[1], known[-1]), (known[-1], known[-2], known[0]))
     far = [end for end, near, other in ends if abs(end - near) > abs(near - other) and end != 0]
-    return [float(end) for end in far if (cells == end).sum() >= OFTEN]
+    usual = far if len(known) >= MOST_CODES else [end for end in far if re.fullmatch("-9|-?99+", f"{end:g}")]
+    return [float(end) for end in usual if (cells == end).sum() >= OFTEN]
 
 
 def _may_be_days(cells: "pd.Series[Any]") -> bool:
     """Whether all are dates without a mark between year, month and day."""
     known = cells.dropna()
-    texts = known[known.between(1900_01_01, 2100_12_31)].astype("int64").astype("string")
-    return len(texts) == len(known) and bool(pd.to_datetime(texts, format="%Y%m%d", errors="coerce").notna().all())
+    if not known.between(1900_01_01, 2100_12_31).all():
+        return False
+    return bool(pd.to_datetime(known.astype("int64").astype("string"), format="%Y%m%d", errors="coerce").notna().all())
 
 
 def _are_codes(cells: "pd.Series[Any]") -> bool:
@@ -227,23 +231,30 @@ def hints(proposal: Proposal) -> Iterator[str]:
         )
     if codes := [name for place, name in numbers.items() if _may_be_codes(data[place])]:
         yield _cut(f"categorical: {as_yaml(codes)}  # where their numbers are codes", WIDTH - 8)
-    if marks := {name: some for place, name in numbers.items() if (some := _marks_in(data[place]))}:
+    told: dict[str, str] = numbers if classes else {**numbers, "y": entry["target"]}
+    if marks := {name: some for place, name in told.items() if (some := _marks_in(data[place]))}:
         texts = sorted({f"{mark:g}" for found in marks.values() for mark in found})
         yield _cut(f"missing_values: [{', '.join(texts)}]  # where it stands for missing, as in {few(marks)}", WIDTH - 8)
     if amounts := [c.name for c in columns if c.categories and c.name in proposal.table and _are_codes(proposal.table[c.name])]:
         yield _cut(f"numeric: {as_yaml(amounts)}  # where their leading zeros mean nothing", WIDTH - 8)
-    y = data["y"]
-    if len(classes) > 2 and all(name.isdecimal() for name in classes):
-        yield f"task: regression  # where {entry['target']} is an amount: {classes[0]} < {classes[1]} < {classes[2]}"
-    if len(classes) == 2 and y.mean() > UNEVEN:
-        yield f"positive: {as_yaml(classes[0])}  # the class that F1Score and AUROC are to look at; else it is {classes[1]}"
     if wide := [c.name for c in columns if len(c.categories) > WIDE]:
         yield _cut(f"many categories in {names_of(wide)}: {EMBEDDED} embeds them", WIDTH - 8)
     yield from _of_rows(proposal)
     yield from _of_a_series(proposal)
-    for leak in (each for each in leaks(proposal.data, entry.get("trusted", ())) if each.is_near):
+    for leak in (each for each in leaks(proposal.data, entry.get("trusted", ())) if each.severity == "hint"):
         drop = as_yaml(all_of(entry.get("drop", ()), [leak.column]))
         yield f"drop: {drop}  # where {leak.column} is known no earlier than the target: it {leak.wrong}"
+    yield from _of_target(entry["target"], data["y"], classes, list(numbers.values()))
+
+
+def _of_target(target: str, y: "pd.Series[Any]", classes: Sequence[str], numbers: Sequence[str]) -> Iterator[str]:
+    """How else it could be predicted, or judged."""
+    if not classes and (more := [n for n in numbers if folded(n).rstrip(digits) == folded(target).rstrip(digits) in USUAL]):
+        yield _cut(f"target: {as_yaml([*more, target])}  # if all are to be predicted, and none learnt from", WIDTH - 8)
+    if len(classes) > 2 and all(name.isdecimal() for name in classes):
+        yield f"task: regression  # where {target} is an amount: {classes[0]} < {classes[1]} < {classes[2]}"
+    if len(classes) == 2 and y.mean() > UNEVEN:
+        yield f"positive: {as_yaml(classes[0])}  # the class that F1Score and AUROC are to look at; else it is {classes[1]}"
     if pd.api.types.is_integer_dtype(y) and (most := y.value_counts(normalize=True).max()) > UNEVEN:
         yield f"{100 * most:.3g}% are of one class; beside `dataset:` write `metric: {{name: BalancedAccuracy}}`"
 
@@ -254,7 +265,8 @@ def _of_rows(proposal: Proposal) -> Iterator[str]:
     for name in features:
         words = set(re.findall("[a-z]+", re.sub("(?<=[a-z])(?=[A-Z])", " ", name).lower()))
         different = (cells := proposal.table[name].dropna()).nunique()
-        if different and set(cells.astype("string").str.lower()) <= {*PARTS, "val", "valid"} and "order" not in proposal.entry:
+        names = set(cells.astype("string").str.lower()) if different <= 5 else {""}
+        if names and names <= {*PARTS, "val", "valid"} and "order" not in proposal.entry:
             yield f"split: {as_yaml(name)}  # if it says which part a row is in: train, validation or test"
         elif words & OWNERS and WIDE <= different <= len(cells) / 2 and "order" not in proposal.entry:
             yield f"group: {as_yaml(name)}  # if rows of one {name} belong together: they are kept in one part, not torn apart"

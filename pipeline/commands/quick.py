@@ -46,7 +46,7 @@ def main(words: Sequence[str]) -> None:
             stage.main(name)
         report.main()
         answer.main()
-    print(f"all in {folder}/; its params.yaml is what was asked, to go on from")
+    print(f"all in {folder}/: cd there to try it; copy its params.yaml and inputs/ here to go on from them by make repro")
 
 
 def _parser() -> argparse.ArgumentParser:

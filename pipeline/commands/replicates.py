@@ -5,6 +5,7 @@ Files of one's own, Weights & Biases' exports (of the runs, and of a chart), MLf
 told. Cells are texts and numbers; nothing in a file is ever run.
 """
 
+import csv
 import json
 import re
 import shlex
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 
 # Names in small letters, the likelier first.
 _LABELS = """label scheduler lr_scheduler lr_scheduler_type scheduler_name scheduler_type sched schedule
-lr_schedule method algorithm algo arm treatment condition
-variant config configuration setup model model_name architecture optimizer optim group name run_name mlflow_run_name run"""
+lr_schedule method algorithm algo arm treatment condition variant
+config configuration setup model model_name architecture optimizer optim group name run_name mlflow_run_name dir_name run"""
 _SEEDS = """seed random_seed random_state rng_seed model_seed init_seed run_seed replicate replication rep repeat repetition"""
 _LOWER = """loss error err mse rmse mae mape smape mase nll perplexity ppl wer cer eer fid kid bpb bpc brier ece regret entropy
 crossentropy bce logloss deviance distance cost"""
@@ -39,7 +40,7 @@ specificity wer cer"""
 _DONE = "finished complete completed success succeeded done ok"
 _NOT_DONE = "failed fail crashed killed running pruned scheduled waiting pending error preempted canceled"
 LABELS, SEEDS, LOWER, HIGHER = _LABELS.split(), _SEEDS.split(), set(_LOWER.split()), set(_HIGHER.split())
-NAMES = LABELS[-4:]
+NAMES = LABELS[-5:]
 """Of runs; label and seed are taken out of those that occur once and end with a number."""
 FOLDS = ["fold", "split", "cv_fold", "cv_split", "k_fold", "kfold", "outer_fold"]
 STEPS = ["epoch", "step", "iteration", "iter", "global_step", "trainer_global_step", "round"]
@@ -51,7 +52,7 @@ NO_FINAL = {"std", "sem", "rank", "best", "min", "max", "lowest", "highest"}
 NAMELESS = ["", "unnamed_0", "index"]
 _SUMMARIES = "mean avg average median std stdev sd sem se min max var all total overall summary"
 SUMMARIES = _SUMMARIES.split()
-"""What people write in place of a seed below the runs."""
+"""What people write in place of a seed below the runs, in English; among numbers, any text is such."""
 FACTORS = {*LABELS[: LABELS.index("group")], "dataset", "data", "task"}
 """What else may have been varied."""
 GENERIC = {"value", "objective", "metric", "result", "fitness"}
@@ -65,6 +66,7 @@ SHARES = set(_SHARES.split())
 _PREFIX = re.compile(
     r"^(params|param|parameters|hparams|hparam|hyperparameters|metrics|config|summary|tags|user_attrs|attributes|sys)[._/]"
 )
+_REPEAT = re.compile(rf"(({'|'.join([*SEEDS, *FOLDS, 'run'])})_?)?\d+")
 _SPLIT, _CURVE = re.compile(r"split(\d+)_test_(.+)"), re.compile(r"(.+) - (.+)")
 _RUN_NAME = re.compile(r"(.+?)(?:[\s_/.,(-]+(?:seed|run|rep|s)?[\s_=:-]*|seed[_=:]?)(\d+)\)?", re.IGNORECASE)
 
@@ -105,28 +107,31 @@ def read_table(path: Path) -> pd.DataFrame:
         raise TableError(f"{path}: there is no such file; give the path of a CSV or Parquet file")
     try:
         if path.suffix in {".parquet", ".pq"}:
-            return with_index(pd.read_parquet(path))[0]
+            table = pd.read_parquet(path)
+            table.columns = pd.Index(["_".join(filter(None, n)) if isinstance(n, tuple) else n for n in table.columns])
+            return with_index(table)[0]
         if path.suffix in {".json", ".jsonl"}:
             return pd.json_normalize(_records(path.read_text("utf-8-sig")))
         with path.open(encoding="utf-8-sig", errors="replace") as file:
             header = file.readline()
         sep = max(",;\t", key=header.count)
+        names = next(csv.reader([header], delimiter=sep), [])
+        if twice := [name for name in dict.fromkeys(names) if name and names.count(name) > 1]:
+            remedy = "; export without multi_index" * ("params" in twice)
+            raise ValueError(f"its header has {few(twice)} more than once{remedy}")
         with warnings.catch_warnings(action="error", category=pd.errors.ParserWarning):  # of rows longer than the header
             return pd.read_csv(path, sep=sep, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False)
     except (ValueError, OSError, EOFError, pd.errors.ParserWarning) as error:
-        is_long = isinstance(error, pd.errors.ParserWarning)
-        line = (
-            "a row has more cells than the header"
-            if is_long
-            else (str(error).strip().splitlines() or [type(error).__name__])[0]
-        )
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        line = "a row has more cells than the header" if isinstance(error, pd.errors.ParserWarning) else first
         raise TableError(f"{path}: cannot be read ({line}); write it anew as CSV with a header, or as Parquet") from None
 
 
 def _records(text: str) -> list[dict[str, Any]]:
     """The objects of a JSON array, or of one JSON value a line."""
     is_array = text.lstrip().startswith("[")
-    found = json.loads(text) if is_array else [json.loads(line) for line in text.splitlines() if line.strip()]
+    whole = text if is_array else f"[{','.join(filter(str.strip, text.splitlines()))}]"
+    found = json.loads(whole, parse_constant=str)  # NaN is no empty cell
     if not all(isinstance(row, dict) for row in found):
         raise ValueError("a run is no object with names and values")
     return list(found)
@@ -150,11 +155,15 @@ def replicates(table: pd.DataFrame, asked: Asked) -> Replicates:
     frame = pd.DataFrame({"label": _labels(table, took), "value": values})
     frame["unit"] = _units(table, frame["label"], took)
     frame, table = frame[~is_left_out], table[~is_left_out]
-    _refuse_copies(table, frame, took)
     if tuned := _settings_within(table, frame["label"], took, FACTORS):
         remarks.append(f"{few(tuned)} varies within a label, so a part of its noise is that")
+    if {"variant", "stream"} <= set(table):  # this pipeline's own runs: two draws of weights and order a seed
+        frame = frame.groupby(["label", "unit"], sort=False)["value"].mean(skipna=False).reset_index()
+    _refuse_copies(table, frame, took)
     found = {str(label): rows.set_index("unit")["value"] for label, rows in frame.groupby("label", sort=False)}
-    return Replicates(found, took, higher, table[took["fold"][0]].nunique() if took["fold"] else 0, remarks)
+    if (folds := table[took["fold"][0]].nunique() if took["fold"] else 0) > 10:
+        remarks.append(f"{folds} folds are taken for one cross-validation's; of K repeated ones say --overlap 1/K (5: 20%)")
+    return Replicates(found, took, higher, folds, remarks)
 
 
 def _texts(cells: "Cells") -> "Cells":
@@ -207,13 +216,18 @@ def _as_long(table: pd.DataFrame, asked: Asked, remarks: list[str]) -> pd.DataFr
         remarks.append(said)
         kept = [name for name in names if name not in columns]
         return table.melt(kept, columns, "label", value or "value", ignore_index=False).astype("string")
+    repeats = [name for name in names if _REPEAT.fullmatch(_bare(name))]
+    if len(repeats) > 1 and value not in names and not any(_numbers_and_slips(table[name])[1].any() for name in repeats):
+        role = "fold" if _bare(repeats[0]).startswith(tuple(FOLDS)) else "seed"
+        remarks.append(f"each column is taken for a {role} ({few(repeats, 6)})")
+        kept = [name for name in names if name not in repeats]
+        return table.melt(kept, repeats, role, value or "value", ignore_index=False).astype("string")
     splits = [found for found in map(_SPLIT.fullmatch, names) if found]
     curves = [found for found in map(_CURVE.fullmatch, names[1:]) if found and not re.search("__(MIN|MAX)$", found[2])]
     is_chart = len(names) > 1 and all(map(_CURVE.fullmatch, names[1:]))
     if is_chart and (means := [part[1] for part in curves if ": " in part[1] and _has_band(table, part[0])]):
-        what = (
-            f"{few(means)} {'is no run' if len(means) == 1 else 'are no runs'} but means of several, as the chart groups them"
-        )
+        are = "is no run" if len(means) == 1 else "are no runs"
+        what = f"{few(means)} {are} but means of several, as the chart groups them"
         raise TableError(f"{what}; ungroup the runs and export the chart again, or export the table of runs")
     if not (splits or is_chart):
         return table
@@ -284,8 +298,8 @@ def _metrics(table: pd.DataFrame) -> list[str]:
         part = 0 if words & VALIDATION else 1 if words & TEST else 2
         kind = 0 if "loss" in words else 1 if words & (LOWER | HIGHER) else 2
         is_one = words & (LOWER | HIGHER | GENERIC) and not words & (TRAINING | NO_FINAL)
-        if is_one and _numbers(table[name]).notna().any():
-            ranked.append((kind == 2, part, kind, place, name))
+        if is_one and table[name].notna().any():
+            ranked.append((not _numbers(table[name]).notna().any(), kind == 2, part, kind, place, name))
     return [name for *_, name in sorted(ranked)]
 
 
@@ -294,9 +308,8 @@ def _higher(metric: str) -> bool:
     first, *more = _bare(metric).split("_")
     words = {first, *more}
     if not words & (LOWER | HIGHER) or words & CHANGES:
-        raise TableError(
-            f"{metric}: the name does not say which way is better; say it: --lower-is-better or --higher-is-better"
-        )
+        what = "the name does not say which way is better"
+        raise TableError(f"{metric}: {what}; say it: --lower-is-better or --higher-is-better")
     is_turned = bool(words & {"neg", "negative"}) or (first == "1" and bool(more))
     return (not words & LOWER) != is_turned
 
@@ -345,7 +358,9 @@ def _settings_within(table: pd.DataFrame, labels: "Cells", took: dict[str, list[
 def _refuse_summaries(table: pd.DataFrame) -> None:
     """Means and the like in a row below the runs."""
     for name in (each for each in table.columns if _bare(each) in [*SEEDS, *FOLDS, *NAMELESS]):
-        if (found := table[name][table[name].str.lower().isin(SUMMARIES)]).size:
+        cells = table[name].dropna()
+        is_odd = ~cells.str.isdecimal() if cells.str.isdecimal().mean() > 0.5 else cells.str.lower().isin(SUMMARIES)
+        if (found := cells[is_odd]).size:
             what = f"is {found.iloc[0]} in {_lines(found[:1])}, which is no run"
             raise TableError(f"{name}: {what}; leave such rows out: --where {shlex.quote(f'{name}!={found.iloc[0]}')}")
 
@@ -433,12 +448,8 @@ def _refuse_copies(table: pd.DataFrame, frame: pd.DataFrame, took: dict[str, lis
     if not apart:
         raise TableError(f"{what}; keep one of them, or number the seeds anew")
     one = f"--where {apart[0]}={same[apart[0]].iloc[-1]}"
-    both = (
-        ""
-        if _bare(apart[0]) in STEPS
-        else f", or compare them too: {' '.join(f'--label {n}' for n in [*took['label'], apart[0]])}"
-    )
-    raise TableError(f"{what}, and {apart[0]} differs; choose one: {one}{both}")
+    both = f", or compare them too: {' '.join(f'--label {n}' for n in [*took['label'], apart[0]])}"
+    raise TableError(f"{what}, and {apart[0]} differs; choose one: {one}{both * (_bare(apart[0]) not in STEPS)}")
 
 
 def _lines(rows: "Cells | pd.DataFrame") -> str:

@@ -100,9 +100,8 @@ def _advice(document: Document, number: _Format) -> str:
         is_alone = document["may_be_best"] == [label]
         return f"{word} {_short(label)}: {'it is the best' if is_alone else f'it loses {bound} at most, within the {margin}'}."
     if chosen["reason"] == "lowest_bound":
-        return (
-            f"Which is the best is open. If it must be one now, {_short(label)}: it may lose {bound}, more than the {margin}."
-        )
+        now = f"If it must be one now, {_short(label)}: it may lose {bound}, more than the {margin}."
+        return f"Which is the best is open. {now}"
     if chosen["reason"] == "lowest_loss":
         return f"Nothing bounds what is lost; {_short(label)} has the best mean of those that diverged least often."
     return "Nothing can be recommended: no run finished."

@@ -1,7 +1,7 @@
 """What the texts in a table's cells mean: numbers as people write them, marks of missing values, yes and no."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -10,10 +10,10 @@ import pandas as pd
 
 from pipeline.config.wording import few
 from pipeline.data.dates import as_dates
-from pipeline.data.mistakes import SHOWN, names_of
+from pipeline.data.mistakes import SHOWN, names_of, rows_of, with_entries
 
-MARKS = ("na", "n/a", "#n/a", "#n/a n/a", "#na", "<na>", "nan", "-nan", "null", "none", "nil", "?", "-", "--", ".")
-"""What stands for a missing number, in small letters: what pandas knows, and what is often seen beside."""
+MARKS = ("na", "n/a", "#n/a", "#n/a n/a", "#na", "<na>", "nan", "-nan", "null", "\\n", "none", "nil", "?", "-", "--", ".")
+"""What stands for a missing number, in small letters: what pandas and databases know, and what is often seen beside."""
 Kind = Literal["auto", "number", "category"]
 """What a column is taken for; ``auto`` goes by its cells."""
 DECIMAL_COMMA = r"[+-]?\d*,\d+|[+-]?\d+"
@@ -160,20 +160,33 @@ def like_numbers(texts: "pd.Series[str]") -> float:
     return 0.0 if are_codes(texts) else float(texts.map(lambda text: _LIKE_NUMBER.fullmatch(text) is not None).mean())
 
 
-def mixed_decimals(values: "pd.Series[Any]", decimal: str) -> tuple["pd.Series[bool]", "pd.Series[bool]"] | None:
-    """Rows of numbers with a decimal comma and rows of those with a decimal point, where a column has both and means the same.
+def unclear_marks(values: "pd.Series[Any]", decimal: str, read: Mapping[str, Any]) -> tuple[str, str] | None:
+    """What is wrong with a column of numbers whose commas and points cannot all mean the same, and what would be right.
 
     ``decimal`` is the mark of the file's other columns: where that is a comma, ``1,459`` beside ``2.5`` is no thousand.
+    ``read`` is what is given of it.
     """
     if not is_text(values):
         return None
-    texts = values.astype("string").str.strip()
-    known = texts[texts.notna() & (texts != "") & ~texts.str.lower().isin(MARKS)]
-    commas, points = (texts.str.fullmatch(rf"[+-]?\d*{mark}\d+").fillna(value=False) for mark in (",", r"\."))
-    if not (commas.any() and points.any()) or known.str.fullmatch(_DECIMAL).mean() < MOSTLY:
+    texts = values.astype("string").str.strip().fillna("")
+    known = texts[(texts != "") & ~texts.str.lower().isin(MARKS)]
+    commas, points = (texts.str.fullmatch(rf"[+-]?\d*{mark}\d+").astype(bool) for mark in (",", r"\."))
+    if commas.any() and points.any() and known.str.fullmatch(_DECIMAL).mean() >= MOSTLY:
+        is_shown = decimal == "." or bool(known.str.fullmatch(_SHOW_COMMAS).any())
+        if is_shown and _as_numbers(known, decimal) is not None:
+            return None
+        rare, many = sorted([("commas", commas), ("points", points)], key=lambda mark: int(mark[1].sum()))
+        what = f"holds numbers with decimal {rare[0]} in {rows_of(rare[1])} and with decimal {many[0]} in {rows_of(many[1])}"
+        return what, "write one decimal mark in all rows"
+    thousands = texts.str.contains(",", regex=False) & texts.str.fullmatch(THOUSANDS).astype(bool)
+    odd = commas & ~thousands  # a few 12,34 beside many 1,000
+    if decimal == "," or not 0 < odd.sum() <= (1 - MOSTLY) * (odd | thousands).sum():
         return None
-    is_shown = decimal == "." or bool(known.str.fullmatch(_SHOW_COMMAS).any())
-    return None if is_shown and _as_numbers(known, decimal) is not None else (commas, points)
+    if not known.str.fullmatch(f"{DECIMAL_COMMA}|{THOUSANDS}").all():
+        return None
+    of = names_of(texts[thousands].unique()[:2])
+    what = f"holds {names_of(texts[odd].unique())} in {rows_of(odd)}, and thousands with a comma, {of}"
+    return what, f"correct these cells, or write {with_entries('read', read, decimal=',')} if all commas part decimals"
 
 
 def is_text(values: "pd.Series[Any]") -> bool:
@@ -191,13 +204,6 @@ def without(values: "pd.Series[Any]", missing_values: Sequence[str | float]) -> 
     if not is_text(values):
         return values
     return values.mask(values.astype("string").str.strip().isin([str(mark) for mark in missing_values]))
-
-
-def without_thousands(texts: "pd.Series[str]") -> "pd.Series[bool]":
-    """Where the few commas are, if any, that part no thousands among many that may: 12,34 beside 1,000 and 2,450."""
-    commas = texts.str.contains(",", regex=False).fillna(value=False).astype(bool)
-    odd = commas & ~texts.str.fullmatch(THOUSANDS).fillna(value=False).astype(bool)
-    return odd & bool(odd.sum() <= (1 - MOSTLY) * commas.sum())
 
 
 def shows_decimal_commas(texts: "pd.Series[str]") -> bool:

@@ -1,5 +1,6 @@
 """A table's columns as features: numbers, categories and parts of dates, with the troubles of all columns told at once."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,9 +15,8 @@ from pipeline.data.cells import (
     Remarks,
     are_codes,
     like_numbers,
-    mixed_decimals,
+    unclear_marks,
     understood,
-    without_thousands,
 )
 from pipeline.data.dates import PARTS_OF_DATES, AmbiguousDatesError, as_dates, in_several_forms
 from pipeline.data.mistakes import (
@@ -26,8 +26,6 @@ from pipeline.data.mistakes import (
     entries,
     entry,
     missing_in,
-    mixed_commas,
-    mixed_marks,
     more,
     names_of,
     refuse_nested,
@@ -46,6 +44,8 @@ MOSTLY_NUMBERS = 0.5
 """The share of a category's texts that look like numbers from which on it is told."""
 MOST_SLIPPED = 20
 """Different texts that are slips, at most."""
+_SOME_NUMBER = re.compile(r"[<>~\u2264\u2265]=? ?[\d.,]+|[\d.,]+ ?\+|[\d.,]+ ?[-\u2013] ?[\d.,]+")
+"""What stands for a number that is not known exactly, and so is not missing: <5, 3+, 5-10."""
 
 Feature = tuple[Column, npt.NDArray[np.float64]]
 
@@ -80,8 +80,8 @@ def _features(values: "pd.Series[Any]", name: str, options: Options, remarks: Re
         what = error.wrong.removeprefix(f"the column {name} ")
         raise ColumnError("drop", name, what, [name], "nested") from None
     kind: Kind = "category" if name in options.categorical else "number" if name in options.numeric else "auto"
-    if kind != "category" and (mixed := mixed_decimals(values, options.decimal)):
-        what, right = mixed_marks(*mixed)
+    if kind != "category" and (unclear := unclear_marks(values, options.decimal, options.read)):
+        what, right = unclear
         raise ColumnError("path", name, what, [f"{right}, or {more('drop', options.drop, [name])}"])
     cells = understood(values, name, options.missing_values, options.decimal, kind, remarks)
     if cells.isna().all():
@@ -157,24 +157,17 @@ def _refuse_other_than_categories(values: "pd.Series[Any]", texts: "pd.Series[st
     known = texts.dropna()
     different = known.nunique()
     are_too_many = different > max(len(known) / 2, 1)
-    if known.str.fullmatch(DECIMAL_COMMA).all() and (odd := without_thousands(texts)).any():
-        raise ColumnError("path", name, *mixed_commas(texts, odd, options.read))
     if known.str.fullmatch(DECIMAL_COMMA).all() and not known.str.fullmatch(THOUSANDS).all():
         raise ColumnError("read", name, f"holds numbers with decimal commas ({names_of(known.unique())})", kind="decimal")
-    if slips := slips_of(texts, MOST_SLIPS if are_too_many else FEW_SLIPS):
+    slips = slips_of(texts, MOST_SLIPS if are_too_many else FEW_SLIPS)
+    if slips and not any(map(_SOME_NUMBER.fullmatch, slips[1])):
         raise ColumnError("missing_values", name, f"holds numbers, but {slips[0]}", slips[1])
-    if are_too_many and like_numbers(known) == 1:
+    if (are_too_many and like_numbers(known) == 1) or (slips and different > MOST_SLIPPED):
         what = f"holds numbers and something beside them, not all the same ({names_of(known.unique())})"
         raise ColumnError("drop", name, what, [name], "like")
     if are_too_many:
-        is_of_codes = are_codes(known)
-        kind = (
-            "codes"
-            if is_of_codes
-            else "numbers among texts"
-            if pd.to_numeric(known, errors="coerce").notna().any()
-            else "texts"
-        )
+        is_of_codes, some = are_codes(known), pd.to_numeric(known, errors="coerce").notna().any()
+        kind = "codes" if is_of_codes else "numbers among texts" if some else "texts"
         what = f"has {different} different {kind} in {len(known)} rows, as an identifier has ({names_of(known.unique())})"
         raise ColumnError("drop", name, what, [name], "codes" if is_of_codes else "identifier")
 
@@ -245,7 +238,8 @@ def _remedy(key: str, held: list[Any], kinds: set[str], errors: Sequence[ColumnE
         case "missing":
             return f"complete these rows, take them out, or write {paste}"
         case "missing_values":
-            return f"correct these cells, or write {paste}, if nothing is known there"
+            texts = more("categorical", options.categorical, [error.column for error in errors])
+            return f"correct these cells, or write {paste}, if nothing is known there, or {texts} if they are categories"
         case "path":
             infinite = [f"correct these rows, or write {paste}"] * ("infinite" in kinds)
             return "; ".join(dict.fromkeys([*infinite, *held]))

@@ -54,7 +54,7 @@ def delimiter_of(cells: Cells) -> str:
         if len(own) > 1 and own[0] > header and own[1] >= own[0] and not (mark == "\t" and _holds_rows(cells)):
             return mark
     blanks = cells.widths(WHITESPACE)
-    if header == 1 < blanks[0] and len(set(blanks)) == 1 < len(blanks):
+    if header == 1 < blanks[0] and len(set(blanks[1:])) == 1 and blanks[1] - blanks[0] in (0, 1):  # R names its rows
         return WHITESPACE
     if set(by_comma) == {1}:
         for mark in ";\t|":

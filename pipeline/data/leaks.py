@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, islice
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -36,19 +36,19 @@ EXACT = 1e-9
 NEARLY = 0.005
 """The share from which on down it may be the target with noise, or a forecast of it."""
 Floats = npt.NDArray[np.float64]
+Severity = Literal["error", "warning", "hint"]
 
 
 @dataclass(frozen=True)
 class Leak:
-    """A column that tells the target or the row. One that does nothing else is an ``error``; others may be meant so.
+    """A column that tells the target or the row: an ``error`` where it does nothing else; others may be meant so.
 
-    What is only near the target ``is_near``: as a good feature may be, too.
+    What is only near the target is a ``hint``: so may a good feature be, too.
     """
 
     column: str
     wrong: str
-    is_error: bool
-    is_near: bool = False
+    severity: Severity
 
 
 def leaks(data: pd.DataFrame, trusted: Sequence[str] = (), *, is_in_order: bool = False) -> Iterator[Leak]:
@@ -70,24 +70,24 @@ def leaks(data: pd.DataFrame, trusted: Sequence[str] = (), *, is_in_order: bool 
         for target in targets if len(x) >= FEWEST else ():
             found = found or _of_target(x, target, column)
         if found or column.name in made_of:
-            yield Leak(column.name, *(found or (made_of[column.name], False)))
+            yield Leak(column.name, *(found or (made_of[column.name], "warning")))
         elif not column.categories and (share := max((_explained(x, target.y) for target in targets), default=0)) > 1 - NEARLY:
-            yield Leak(column.name, f"explains {share:.1%} of the target by a straight line, as a noisy copy does", False, True)
+            yield Leak(column.name, f"explains {share:.1%} of the target by a straight line, as a noisy copy does", "hint")
 
 
-def _of_rows(x: Floats, name: str) -> tuple[str, bool] | None:
+def _of_rows(x: Floats, name: str) -> tuple[str, Severity] | None:
     """Whether it names the row and not what is in it."""
     if not np.array_equal(x, np.round(x)):
         return None
     if not name.strip() or re.fullmatch(r"Unnamed: \d+", name):  # and no part of a date without a name
-        return "has no name, as the row numbers have that pandas writes beside a table", True
+        return "has no name, as the row numbers have that pandas writes beside a table", "error"
     if len(x) < FEWEST:
         return None
     steps = np.diff(x)
     if steps[0] != 0 and (steps == steps[0]).all():
-        return f"counts the rows ({x[0]:.0f}, {x[1]:.0f}, {x[2]:.0f}, …)", True
+        return f"counts the rows ({x[0]:.0f}, {x[1]:.0f}, {x[2]:.0f}, …)", "error"
     if len(np.unique(x)) == len(x):
-        return "has another whole number in every row, as an identifier or a time has", False
+        return "has another whole number in every row, as an identifier or a time has", "warning"
     return None
 
 
@@ -109,7 +109,7 @@ class _Target:
         return np.minimum.reduceat(x[self.order], self.begins), np.maximum.reduceat(x[self.order], self.begins)
 
 
-def _of_target(x: Floats, target: _Target, column: Column) -> tuple[str, bool] | None:
+def _of_target(x: Floats, target: _Target, column: Column) -> tuple[str, Severity] | None:
     """Whether it is the target in disguise."""
     is_classes = np.issubdtype(target.y.dtype, np.integer)
     if not (known := np.isfinite(x)).all():  # a copy with some empty cells gives it away in all other rows
@@ -121,16 +121,16 @@ def _of_target(x: Floats, target: _Target, column: Column) -> tuple[str, bool] |
     low, high = target.reach(x)
     is_one = bool((low == high).all())
     if is_one and len(low) <= len(x) / 2 and len(np.unique(low)) == len(low):
-        return "has a value of its own for each value of the target, as a copy of it has", is_classes
+        return "has a value of its own for each value of the target, as a copy of it has", "error" if is_classes else "warning"
     if column.categories:
         return None
     if is_classes:
         by_size = np.argsort(low)
         are_apart = (high[by_size][:-1] < low[by_size][1:]).all()
-        return ("tells the classes apart without a mistake by its size alone", False) if are_apart else None
+        return ("tells the classes apart without a mistake by its size alone", "warning") if are_apart else None
     goes = np.sign(np.diff(low))
     if (is_one and abs(goes.sum()) == len(goes)) or _explained(x, target.y) > 1 - EXACT:
-        return "follows the target in every row, up or down, as the target in another unit does", False
+        return "follows the target in every row, up or down, as the target in another unit does", "warning"
     return None
 
 
@@ -190,7 +190,7 @@ def without_leaks(name: str, problem: ProblemParams, data: pd.DataFrame) -> tupl
     trusted: Sequence[str] = given.get("trusted", ())
     mistakes = list(_unknown(trusted, data)) if "trusted" in given else []
     found = list(leaks(data, trusted, is_in_order=given.get("order") is not None))
-    serious = [leak.column for leak in found if leak.is_error and "trusted" in given]
+    serious = [leak.column for leak in found if leak.severity == "error" and "trusted" in given]
     for leak in found:
         if leak.column in serious:
             they = "it is" if len(serious) == 1 else "they are"

@@ -102,20 +102,6 @@ def missing_in(cells: "pd.Series[Any]", given: "pd.Series[Any]") -> str | None:
     return f"is empty in {rows}" if not len(marks) else f"is empty or holds {names_of(marks)} in {rows}"
 
 
-def mixed_marks(commas: "pd.Series[bool]", points: "pd.Series[bool]") -> tuple[str, str]:
-    """What is wrong with a column of numbers with both decimal marks, and what would be right: the rarer is the slip."""
-    few, many = sorted([("commas", commas), ("points", points)], key=lambda mark: int(mark[1].sum()))
-    what = f"holds numbers with decimal {few[0]} in {rows_of(few[1])} and with decimal {many[0]} in {rows_of(many[1])}"
-    return what, "write one decimal mark in all rows"
-
-
-def mixed_commas(texts: "pd.Series[str]", odd: "pd.Series[bool]", read: Mapping[str, Any]) -> tuple[str, list[str]]:
-    """The same of commas that are between thousands in most cells, and cannot be where they are ``odd``."""
-    many = texts[texts.str.contains(",", regex=False) & ~odd]
-    what = f"holds {names_of(texts[odd].unique())} in {rows_of(odd)}, and thousands with a comma, {names_of(many.unique()[:2])}"
-    return what, [f"correct these cells, or write {with_entries('read', read, decimal=',')} if all commas part decimals"]
-
-
 def refuse_nested(values: "pd.Series[Any]", name: str, key: str, right: str) -> None:
     """Refuse cells of several values."""
     if values.dtype == object and (rows := rows_of(values.map(pd.api.types.is_list_like))) is not None:

@@ -150,7 +150,7 @@ def _shortly(error: DatasetError) -> str:
 def _without_leaks(proposal: Proposal, data: pd.DataFrame) -> bool:
     """Leave out what gives the target or the row away; whether there was such a column. The last feature stays, trusted."""
     trusted = proposal.entry.get("trusted", [])
-    found = {leak.column: leak.wrong for leak in leaks(data, trusted) if not leak.is_near}  # nears are hinted at
+    found = {leak.column: leak.wrong for leak in leaks(data, trusted) if leak.severity != "hint"}  # those are told as such
     own = {name: wrong for name, wrong in found.items() if name in proposal.table}
     dropped = list(own) if len(own) < len(data.attrs["columns"]) else []
     made = [name for name in found if name not in dropped]  # parts of dates
@@ -169,8 +169,8 @@ def candidates(table: pd.DataFrame) -> dict[str, str]:
             options = Options(str(name), unlabelled="drop", decimal=table.attrs.get("decimal", "."))
             values = table[name][labelled(table, options, Remarks())]
             classes = target_of(values.reset_index(drop=True), options, Remarks())[1] if len(values) else None
-        except DatasetError:
-            continue
+        except DatasetError as error:  # a number, but for some cells
+            classes = [] if "missing_values" in (error.mending or {}) else None
         are_few = classes is not None and len(classes) <= max(MOST_CLASSES * len(table), 2)
         if classes is not None and are_few and not str(name).startswith("Unnamed: "):
             found[str(name)] = f"{len(classes)} classes" if classes else "a number"

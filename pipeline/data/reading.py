@@ -30,20 +30,20 @@ UNREADABLE = (ValueError, OSError, EOFError, csv.Error, lzma.LZMAError, BadZipFi
 READ = (".csv", ".tsv", ".txt", ".parquet", ".pq", ".npz", ".gz", ".bz2", ".xz", ".zip")
 """What the names of files end in that are read."""
 FOREIGN = {
-    ".xlsx": "read_excel",
-    ".xls": "read_excel",
-    ".ods": "read_excel",
-    ".json": "read_json",
-    ".jsonl": "read_json",
-    ".feather": "read_feather",
-    ".orc": "read_orc",
-    ".dta": "read_stata",
-    ".sav": "read_spss",
-    ".sas7bdat": "read_sas",
-    ".h5": "read_hdf",
-    ".pkl": "read_pickle",
+    ".xlsx": "read_excel({})",
+    ".xls": "read_excel({})",
+    ".ods": "read_excel({})",
+    ".json": "read_json({}, dtype=False)",
+    ".jsonl": "read_json({}, dtype=False, lines=True)",
+    ".feather": "read_feather({})",
+    ".orc": "read_orc({})",
+    ".dta": "read_stata({})",
+    ".sav": "read_spss({})",
+    ".sas7bdat": "read_sas({})",
+    ".h5": "read_hdf({})",
+    ".pkl": "read_pickle({})",
 }
-"""What other tables end in, and pandas' function that reads them."""
+"""What other tables end in, and the call of pandas that reads them."""
 BEGINNINGS = {
     b"PK\x03\x04": ("a workbook or a zip archive", "save its sheet as CSV, or name it .zip"),
     b"\xd0\xcf\x11\xe0": ("a workbook of Excel", "save its sheet as CSV"),
@@ -87,8 +87,9 @@ def read_table(path: Paths, reading: Reading | None = None, target: str | None =
 
 
 def _read(file: Path, reading: Reading, target: str | None) -> pd.DataFrame:
-    if function := FOREIGN.get(file.suffix.lower()):
-        right = f"save it as CSV, or by `pandas.{function}({file.name!r}).to_parquet({file.with_suffix('.parquet').name!r})`"
+    if call := FOREIGN.get(file.suffix.lower()):
+        read = call.format(repr(file.name))
+        right = f"save it as CSV, or by `pandas.{read}.to_parquet({file.with_suffix('.parquet').name!r})`"
         raise DatasetError("path", f"{file} is neither CSV nor Parquet", right)
     is_parquet = file.suffix in (".parquet", ".pq")
     if is_parquet and (useless := [key for key in reading.given if key != "dayfirst"]):

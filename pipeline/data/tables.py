@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pipeline.config.wording import suggestion
+from pipeline.config.wording import few, suggestion
 from pipeline.data.cells import Remarks
 from pipeline.data.features import features_of
 from pipeline.data.mistakes import SHOWN, DatasetError, names_of, rows_of
@@ -20,7 +20,7 @@ from pipeline.problems.dataset import targets_of as columns_of_targets
 from pipeline.problems.encoding import Column, lost_in_single_precision
 
 FEWEST = 10
-"""Samples of a part, below which its figures are chance."""
+"""Samples of a part, or of a class, below which its figures are chance."""
 
 
 def dataset_of(table: pd.DataFrame, target: str, **options: Any) -> pd.DataFrame:
@@ -211,6 +211,10 @@ def described(data: pd.DataFrame) -> str:
     if (fewest := int(sizes[list(PARTS)].min())) < FEWEST:
         some = f"{fewest} sample{'s' * (fewest > 1)}"
         said.append(f"warning: only {some} in a part, whose figures are chance; get more rows, or expect no answer")
+    if classes := data.attrs.get("classes"):
+        counts = np.bincount(data["y"], minlength=len(classes))
+        if rare := [f"{name!r} ({count})" for name, count in zip(classes, counts, strict=True) if count < FEWEST]:
+            said.append(f"warning: few samples of {few(rare)}, perhaps none in a part; merge classes or leave the rows out")
     return "; ".join(said)
 
 

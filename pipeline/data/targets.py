@@ -8,15 +8,14 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline.config.wording import suggestion
-from pipeline.data.cells import DECIMAL_COMMA, Kind, Remarks, are_codes, mixed_decimals, understood, without_thousands
+from pipeline.data.cells import DECIMAL_COMMA, Kind, Remarks, are_codes, unclear_marks, understood
 from pipeline.data.dates import AmbiguousDatesError, as_dates
-from pipeline.data.features import MOST_SLIPS, slips_of
+from pipeline.data.features import FEW_SLIPS, MOST_SLIPS, slips_of
 from pipeline.data.mistakes import (
     DatasetError,
+    all_of,
     entries,
     missing_in,
-    mixed_commas,
-    mixed_marks,
     names_of,
     refuse_nested,
     refuse_unusable,
@@ -71,8 +70,8 @@ def target_of(values: "pd.Series[Any]", options: Options, remarks: Remarks) -> T
     """Classes from 0 up and their names, in order, the positive one of two last; or the numbers to be predicted."""
     name = options.target
     refuse_nested(values, name, "target", "name another column")
-    if options.task != "classification" and (mixed := mixed_decimals(values, options.decimal)):
-        wrong, remedy = mixed_marks(*mixed)
+    if options.task != "classification" and (unclear := unclear_marks(values, options.decimal, options.read)):
+        wrong, remedy = unclear
         raise DatasetError("target", f"the column {name} {wrong}", remedy)
     kind: Kind = "number" if options.task == "regression" else "auto"
     given, values = values, understood(values, name, options.missing_values, options.decimal, kind, remarks)
@@ -143,15 +142,19 @@ def _instead(values: "pd.Series[Any]") -> tuple[str, dict[str, str] | None]:
 def _refuse_texts(values: "pd.Series[Any]", options: Options, up_to: float) -> None:
     """Refuse texts that are nearly numbers."""
     name, texts = options.target, values.astype("string")
-    if texts.str.fullmatch(DECIMAL_COMMA).all() and (odd := without_thousands(texts)).any():
-        wrong, (right,) = mixed_commas(texts, odd, options.read)
-        raise DatasetError("target", f"the column {name} {wrong}", right)
     if texts.str.fullmatch(DECIMAL_COMMA).all():
         mending = {"read": {**options.read, "decimal": ","}}
         what = f"the column {name} holds numbers with decimal commas ({names_of(texts.unique())})"
         raise DatasetError("read", what, f"write {entries(mending)}", mending)
+    _refuse_slips(texts, options, up_to)
+
+
+def _refuse_slips(texts: "pd.Series[str]", options: Options, up_to: float) -> None:
     if slips := slips_of(texts, up_to):
-        raise DatasetError("target", f"the column {name} holds numbers, but {slips[0]}", "correct these cells or take them out")
+        mending = {"missing_values": all_of(options.missing_values, slips[1]), "unlabelled": "drop"}
+        right = f"correct these cells, or write {entries(mending)} to leave their rows out"
+        right += ", or `task: classification` if all are classes" * (options.task == "auto")
+        raise DatasetError("target", f"the column {options.target} holds numbers, but {slips[0]}", right, mending)
 
 
 def _classes(values: "pd.Series[Any]", options: Options, is_number: bool) -> Target:
@@ -162,6 +165,9 @@ def _classes(values: "pd.Series[Any]", options: Options, is_number: bool) -> Tar
         raise DatasetError("target", f"{name} has one class only ({classes[0]})", "name a column with two classes or more")
     if len(classes) > len(values) / 2:
         raise _too_many(values, classes, options, is_number)
+    texts = values.astype("string")
+    if options.task == "auto" and pd.to_numeric(texts, errors="coerce").nunique() > FEW_NUMBERS and not are_codes(texts):
+        _refuse_slips(texts, options, FEW_SLIPS)
     if options.positive is None:
         return codes.astype(np.int64), classes
     return _with_positive_last(codes.astype(np.int64), classes, options)

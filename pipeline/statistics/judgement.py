@@ -79,7 +79,7 @@ def judge(
         margin,
         recommended,
         (min(found), max(found)),
-        None if recommended.bounded else _more(of, best, recommended.label, margin, level),
+        None if recommended.bounded else more_seeds(of, best, recommended.label, margin, level),
     )
 
 
@@ -106,7 +106,7 @@ def _pooled(variances: list[float]) -> float:
     return float(np.sqrt(np.mean(known))) if known else np.nan
 
 
-def _more(
+def more_seeds(
     of: Mapping[Pair, Estimate], best: pd.DataFrame, label: str | None, margin: float, level: float
 ) -> tuple[float, float]:
     """Seeds for every pair of the recommended label with another that may be the best."""

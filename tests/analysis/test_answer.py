@@ -131,7 +131,7 @@ def test_where_nothing_finished_it_says_so(answer: Callable[..., Answer]) -> Non
     assert found.scheduler is None
     assert found.titled[0] == ("use", "No run finished: every scheduler diverged on every seed.")
     assert found.titled[1] == ("cost", "lower the rates in params.yaml; a script's train_loss must not rise as it trains well")
-    assert next_steps([found], {}) == []
+    assert next_steps([found], {}, {}) == []
 
 
 def test_a_near_tie_is_not_told_as_what_is_settled_or_open(answer: Callable[..., Answer]) -> None:
@@ -197,10 +197,13 @@ def test_what_never_finished_is_nothing_to_take_instead(answer: Callable[..., An
 def test_next_is_to_try_it_and_to_narrow_what_is_not_sure(answer: Callable[..., Answer]) -> None:
     unsure = answer({("default", "base"): [0.5, 0.6, 0.7, 0.8], ("default", "A"): [0.6, 0.5, 0.6, 0.7]})
     assert not unsure.is_bounded
-    assert [step.partition(":")[0] for step in next_steps([unsure], {})] == ["try it", "narrow what P may cost"]
-    assert "raise seeds" in next_steps([unsure], {})[1]
-    assert "raise tune.trials" in next_steps([unsure], {"P": "trials"})[1]
-    assert [step.partition(":")[0] for step in next_steps([answer()], {})] == ["try it"]
+    assert [step.partition(":")[0] for step in next_steps([unsure], {}, {})] == ["try it", "narrow what P may cost"]
+    assert "raise seeds" in next_steps([unsure], {}, {})[1]
+    few = "narrow what P may cost: raise seeds in params.yaml (12 to 70 would find what matters), then make repro"
+    assert next_steps([unsure], {}, {"P": (12.0, 70.0)})[1] == few
+    assert "(12 or more would find" in next_steps([unsure], {}, {"P": (12.0, float("inf"))})[1]
+    assert "raise tune.trials" in next_steps([unsure], {"P": "trials"}, {})[1]
+    assert [step.partition(":")[0] for step in next_steps([answer()], {}, {})] == ["try it"]
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,14 @@ def settled(results: ProblemResults, bound: float = 1.0) -> dict[str, Any]:
     return {str(name): value for name, value in row.items()}
 
 
+def test_the_seeds_that_would_settle_what_to_take(make_results: Make) -> None:
+    """More of them the more the seeds differ, none where what it costs is known."""
+    little, much = (settled(make_results({"recommended": (sd, 0.02)})) for sd in (0.03, 0.12))
+    assert 2 <= little["enough_low"] < little["enough_high"]
+    assert 4 * little["enough_low"] < much["enough_low"]
+    assert np.isnan(settled(make_results({"recommended": (0.03, 0.02)}), bound=0.005)["enough_low"])
+
+
 def test_noise_is_the_recommendations_and_tuning_is_what_winners_vary_more(make_results: Make) -> None:
     table = noise(make_results({"tuned": (0.05, 0.02), "recommended": (0.03, 0.02)})).set_index("source")
     assert set(table["variant"]) == {"recommended"}

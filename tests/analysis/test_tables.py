@@ -103,6 +103,14 @@ def test_the_comparison_as_markdown_fits_a_terminal() -> None:
     assert "test" not in text
 
 
+def test_bounds_are_percentages_that_hold() -> None:
+    row = {"problem": "P", "variant": "tuned", "scheduler": "A", "verdict": "open", "diverged": 0, CRITERION: 1.0}
+    ends = {f"{CRITERION}_low": 0.5, f"{CRITERION}_high": 1.5, "like_these_bound": np.inf}
+    text = markdown(readable(pd.DataFrame([{**row, **ends, "regret_bound": 0.0201}, {**row, **ends, "regret_bound": 0.02}])))
+    assert "| 1 | 0.5 | 2.1% | none | open |" in text
+    assert "| 1 | 0.5 | 2.0% | none | open |" in text
+
+
 def test_tuned_rates_are_those_of_the_recommended_configuration(
     problem: ProblemParams, make_runs: MakeRuns, make_curves: MakeCurves
 ) -> None:

@@ -112,6 +112,19 @@ def test_a_number_that_may_stand_for_missing_is_hinted_at(repository: Path, caps
     assert "# missing_values: [-200]  # where it stands for missing, as in CO(GT)\n" in capsys.readouterr().out
 
 
+def test_nines_among_few_answers_and_marks_in_the_target_are_hinted_at(repository: Path) -> None:
+    """As surveys have them, and UCI's air quality where its CO is to be predicted; a second target, too."""
+    draw = np.random.default_rng(0)
+    answers = np.resize([1, 2, 3, 4, 5, 99], ROWS)
+    target = np.where(np.arange(ROWS) % 20 == 0, -200, draw.normal(5, 1, ROWS).round(2))
+    table = pd.DataFrame({"answer": answers, "y1": draw.normal(size=ROWS), "y2": target})
+    (repository / "inputs").mkdir(exist_ok=True)
+    table.to_csv(repository / "inputs" / "air.csv", index=False)
+    hints = list(look.hints(look.looked_at([Path("inputs/air.csv")], None)))
+    assert "missing_values: [-200, 99]  # where it stands for missing, as in answer, y2" in hints
+    assert "target: [y1, y2]  # if all are to be predicted, and none learnt from" in hints
+
+
 def test_what_a_column_may_say_of_a_row_is_asked(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Whose it is, how much it counts, its part; and whether a near copy of the target is known before it."""
     draw = np.random.default_rng(0)

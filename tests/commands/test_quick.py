@@ -44,7 +44,7 @@ def test_a_table_has_an_answer_and_the_params_it_came_from(table: Path, capsys: 
     folder = table.parent / "quick/my_houses_2024"
     assert said.startswith("my_houses_2024\n  use ")
     assert "\n  cost " in said
-    assert said.endswith(f"all in {Path('quick/my_houses_2024')}/; its params.yaml is what was asked, to go on from\n")
+    assert said.endswith("cd there to try it; copy its params.yaml and inputs/ here to go on from them by make repro\n")
     assert (folder / "reports/report.html").is_file()
     assert (folder / "reports/best/my_houses_2024.py").is_file()
     asked = YAML(typ="safe").load(folder / "params.yaml")

@@ -1,5 +1,6 @@
 """Tables of repeated runs: what foreign formats are taken for, and what is refused, with reason and remedy."""
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -185,6 +186,51 @@ def test_several_columns_make_a_label() -> None:
     assert set(of(rows, where=["optimizer=adam", "scheduler!=step"]).values) == {"constant", "cosine", "linear"}
 
 
+@pytest.mark.parametrize("name", ["seed_{}", "seed {}", "run{}", "{}"])
+def test_each_column_may_be_a_seed(name: str) -> None:
+    """A label a row, as papers print it."""
+    found = of([{"scheduler": m} | {name.format(s): s + (m == "b") * s for s in range(3)} for m in "ab"], higher=True)
+    assert found.values["b"].tolist() == [0, 2, 4]
+    assert found.took["seed"] == ["seed"]
+    assert of([{"method": m, "fold1": 1, "fold2": 2} for m in "ab"], higher=True).folds == 2
+
+
+def test_json_tells_what_diverged_from_what_is_empty(tmp_path: Path) -> None:
+    """NaN is no JSON, but Python writes it."""
+    rows = [row | {"val_loss": float("nan")} if n == 1 else row for n, row in enumerate(ROWS)]
+    (tmp_path / "runs.json").write_text(json.dumps(rows))
+    assert sum(own.isna().sum() for own in read(tmp_path / "runs.json").values.values()) == 1
+    (tmp_path / "runs.json").write_text(json.dumps(rows).replace("NaN", "null"))
+    with pytest.raises(TableError, match="val_loss: is empty in line 3; say what became of these runs"):
+        read(tmp_path / "runs.json")
+
+
+def test_both_runs_of_a_seed_of_this_pipeline_are_averaged() -> None:
+    """A seed whose one run diverged has no value."""
+    rows = [{"variant": "default", "scheduler": m, "seed": s, "stream": t, "validation_loss": s + t + (m == "a")}
+            for m in "ab" for s in range(3) for t in (1, 2)]  # fmt: skip
+    assert of(rows).values["a"].tolist() == [2.5, 3.5, 4.5]
+    diverged = {**rows[0], "validation_loss": float("inf")}
+    assert of([diverged, *rows[1:]]).values["a"].isna().tolist() == [True, False, False]
+
+
+def test_a_header_of_two_levels(tmp_path: Path) -> None:
+    """A CSV file's is refused, two columns of one name are; Parquet keeps both levels of each."""
+    levels = [("params", "scheduler"), ("params", "seed"), ("val_loss", "")]
+    frame = pd.DataFrame([list(row.values()) for row in ROWS], columns=pd.MultiIndex.from_tuples(levels))
+    frame.to_csv(tmp_path / "runs.csv", index=False)
+    with pytest.raises(TableError, match="its header has params more than once; export without multi_index"):
+        read(tmp_path / "runs.csv")
+    frame.to_parquet(tmp_path / "runs.parquet")
+    assert read(tmp_path / "runs.parquet").took["seed"] == ["params_seed"]
+
+
+def test_many_folds_may_be_repeated_ones() -> None:
+    rows = [{"method": m, "fold": fold, "accuracy": fold + (m == "a")} for m in "ab" for fold in range(15)]
+    assert of(rows).remarks == ["15 folds are taken for one cross-validation's; of K repeated ones say --overlap 1/K (5: 20%)"]
+    assert not of(rows[5:15] + rows[20:]).remarks
+
+
 def test_rows_without_seeds_are_repeats() -> None:
     found = of([{"method": m, "accuracy": x} for m in "ab" for x in (0.1, 0.2, 0.3)])
     assert found.took["seed"] == []
@@ -244,6 +290,16 @@ def test_hyperparameters_that_vary_are_noted() -> None:
         ),
         ([*ROWS, {"scheduler": "a", "val_loss": 1.0}], {}, "seed: is empty in line 26; fill it"),
         ([*ROWS, {"seed": 1, "val_loss": 1.0}], {}, "scheduler: is empty in line 26; fill it"),
+        (
+            [{"seed": s, "a": 0.1, "b": 0.2} for s in (0, 1, "MW")],
+            {"higher": False},
+            "seed: is MW in line 4, which is no run; leave such rows out: --where 'seed!=MW'",
+        ),
+        (
+            [{"method": m, "accuracy": "91.2 ± 0.3"} for m in "ab"],
+            {},
+            "accuracy: '91.2 ± 0.3' in lines 2, 3 is no number; write one",
+        ),
         (
             [{"seed": s, "a": 0.1, "b": 0.2} for s in (0, 1, "mean", "std")],
             {"higher": False},

@@ -115,6 +115,20 @@ def test_missing_dates_are_missing_numbers() -> None:
     np.testing.assert_array_equal(x.iloc[:3], [[3, 0], [np.nan, 1], [5, 0]])
 
 
+@pytest.mark.parametrize("open_ended", ["3+", ">= 3", "3-5"])
+def test_the_last_of_a_few_numbers_may_be_open(open_ended: str) -> None:
+    """As the number of dependants is: it is known, and not to be imputed."""
+    (column,), x = feature([*["0", "1", "2"] * 19, open_ended, open_ended, "0"])
+    assert open_ended in column["categories"]
+    assert x["x0"].nunique() == 4
+
+
+@pytest.mark.parametrize("mark", ["\\N", "NULL", "n/a"])
+def test_databases_and_people_mark_missing_numbers(mark: str) -> None:
+    _, x = feature([mark, *map(str, range(ROWS - 1))], missing="impute")
+    assert np.isnan(x["x0"].iloc[0])
+
+
 # Trouble
 
 TROUBLE: dict[str, tuple[list[Any], str]] = {
@@ -126,6 +140,14 @@ TROUBLE: dict[str, tuple[list[Any], str]] = {
     "slips": (
         ["oh", "oh, no", *map(str, range(ROWS - 2))],
         "missing_values: the column c holds numbers, but 'oh', 'oh, no'",
+    ),
+    "bounds": (
+        ["<0.5", *map(str, range(ROWS - 1))],
+        r"drop: the column c holds numbers and something beside them, not all the same .*, or write plain numbers",
+    ),
+    "one comma that parts no thousands": (
+        ["12,34", "1,000", *["1,000", "2,450"] * 29],
+        "path: the column c holds '12,34' in row 1, and thousands with a comma, '1,000', '2,450'; correct these cells",
     ),
     "infinite": ([np.inf, -np.inf, *range(ROWS - 2)], "path: the column c is infinite in rows 1, 2; correct these rows"),
     "dates": (

@@ -33,7 +33,7 @@ LABEL = np.repeat([0, 1, 2], ROWS // 3)
 def found(target: Any, column: Any, name: str = "c", **how: Any) -> list[tuple[str, bool]]:
     """What is said of that column beside a harmless one."""
     data = dataset_of(pd.DataFrame({name: column, "other": OTHER, "y": target}), "y", missing="impute")
-    return [(leak.wrong, leak.is_error) for leak in leaks(data, **how)]
+    return [(leak.wrong, leak.severity == "error") for leak in leaks(data, **how)]
 
 
 @pytest.mark.parametrize(

@@ -142,6 +142,22 @@ def test_the_target_is_named_or_the_last_that_can_be(written: Written, table: pd
     assert proposal.chosen
 
 
+def test_a_number_with_slips_is_the_target_without_their_rows(written: Written) -> None:
+    """It was 31 classes, without a word."""
+    points = [*map(str, np.arange(N - 3) % 30), "n.a.", "n.a.", "withdrawn"]
+    proposal = proposed(written(put(points=points)[["size", "points"]]))
+    assert proposal.entry["target"] == "points"
+    assert proposal.entry["missing_values"] == ["n.a.", "withdrawn"]
+    assert proposal.data["y"].tolist() == [float(point) for point in points[:-3]]
+
+
+def test_rows_that_r_has_named_are_read(written: Written) -> None:
+    rows = [f'"s{n}" {n % 7}.5 "{"ab"[n % 2]}" {n * n}' for n in range(N)]
+    proposal = proposed(written("\n".join(['"g1" "type" "price"', *rows]), "table.txt"))
+    assert proposal.table.columns.tolist() == ["row", "g1", "type", "price"]
+    assert proposal.data["y"].tolist() == [n * n for n in range(N)]
+
+
 def test_a_single_feature_that_tells_the_target_stays(written: Written) -> None:
     proposal = proposed(written(pd.DataFrame({"a": Y, "price": Y * 2 + 1})))
     assert proposal.entry["trusted"] == ["a"]

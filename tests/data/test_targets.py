@@ -33,6 +33,11 @@ def test_what_is_predicted_follows_from_the_target(target: Any, task: Any, kind:
         assert sorted(data["y"].unique()) == list(range(data["y"].nunique()))
 
 
+def test_classes_of_few_samples_are_told() -> None:
+    data = dataset_of(a_table(goal=["rare", "rare", *["no", "yes"] * 29]), "goal")
+    assert "; warning: few samples of 'rare' (2), perhaps none in a part; merge classes" in described(data)
+
+
 def test_blanks_are_no_part_of_a_class() -> None:
     data = dataset_of(a_table(sick=["no", " yes", "no ", "yes"] * 15), "sick")
     assert data.attrs["classes"] == ["no", "yes"]
