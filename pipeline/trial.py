@@ -53,7 +53,6 @@ class Trial:
         self._beat = -math.inf
         self._opened: set[str] = set()
         self._is_seed_read = self._is_folder_asked = False
-        self._are_others_followed = False
         self._stepped = weakref.WeakSet[Optimizer]()
         """The other optimizers, as long as they are there; and their rates at their first steps, in the order of these."""
         self._rates: list[list[float]] = []
@@ -143,6 +142,13 @@ class Trial:
             )
         self._scheduler = Scheduler(self, optimizer, int(steps_per_epoch), self._asked)
         self._tell({"start": self._scheduler.described()})
+        reference = weakref.ref(self)  # torch keeps the hook for ever, which shall not keep this trial
+
+        def follow(other: Optimizer, *_: Any) -> None:
+            if trial := reference():
+                trial._before_another_steps(other)
+
+        register_optimizer_step_pre_hook(follow)
         return self._scheduler
 
     def epochs(self, **parts: Any) -> Iterator[int]:
@@ -161,7 +167,6 @@ class Trial:
         self._restore(parts)
         if "lines" in self._asked:
             self._states = States(parts)
-            self.follow_others()
         while self._epoch < self.budget:
             epoch = self._epoch
             yield epoch
@@ -225,18 +230,6 @@ class Trial:
         elif now - self._beat > HEARTBEAT and "lines" in self._asked:
             self._beat = now
             os.utime(self._asked["lines"])
-
-    def follow_others(self) -> None:
-        """The other optimizers that step from now on, as the training begins, may have no rates of their own."""
-        if self._scheduler is not None and not self._are_others_followed:
-            self._are_others_followed = True
-            reference = weakref.ref(self)  # torch keeps the hook for ever, which shall not keep this trial
-
-            def follow(optimizer: Optimizer, *_: Any) -> None:
-                if trial := reference():
-                    trial._before_another_steps(optimizer)
-
-            register_optimizer_step_pre_hook(follow)
 
     def _before_another_steps(self, optimizer: Optimizer) -> None:
         """Its first step: a rate that it had when it was tried out, too, does not go by trial.lr."""
@@ -459,7 +452,6 @@ class Scheduler(LRScheduler):
             self._trial.refuse_without_seed()
         self._singles += self._steps > 0 and self._between == 1
         self._steps, self._between = self._steps + 1, 0
-        self._trial.follow_others()
         self._join()
         group: dict[str, Any] = optimizer.param_groups[0]
         for number, share in enumerate(self._shares):

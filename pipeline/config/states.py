@@ -52,9 +52,11 @@ def load(part: Any, state: Any) -> None:
     """Go on with what :func:`state_of` gave; a tensor goes where the one is that it replaces."""
     if isinstance(part, dict | list):
         now, then = (dict(each if isinstance(each, dict) else enumerate(each)) for each in (part, state))
-        moved = {key: value.to(now[key].device) for key, value in then.items() if _are_tensors([value, now.get(key)])}
+        for key, tensor in now.items():
+            if isinstance(tensor, Tensor) and isinstance(then.get(key), Tensor):
+                then[key] = then[key].to(tensor.device)
         part.clear()
-        part.update(then | moved) if isinstance(part, dict) else part.extend((then | moved).values())
+        part.update(then) if isinstance(part, dict) else part.extend(then.values())
     elif isinstance(part, torch.Generator):
         part.set_state(state)
     else:
@@ -99,7 +101,8 @@ class States:
         kept = self._kept()
         modules = [each for each in parts.values() if isinstance(each, nn.Module)]
         every = [weights for each in modules for weights in (list(_tensors(each)), trained([each]))]
-        self._shapes = {_shapes(each) for some in every for each in (some, [one for one in some if one.requires_grad])} - {()}
+        every += [[each for each in some if each.requires_grad] for some in every]
+        self._shapes = [[each.shape for each in some] for some in every if some]
         # With the things themselves: nothing that is made later has the id of one of them.
         self._before = {id(each): (each, _figures(each, kept)) for each in self._holders(_alive())}
 
@@ -126,7 +129,7 @@ class States:
         return [each for each in (*modules, *copies) if id(each) not in inner]
 
     def _is_copy(self, holder: Any) -> bool:
-        return _shapes(_tensors(holder)) in self._shapes
+        return [each.shape for each in _tensors(holder)] in self._shapes
 
     def _is_lost(self, holder: Any, kept: set[int]) -> bool:
         """An average of weights may begin to change late; of what is made later only copies of the model have a state."""
@@ -144,24 +147,13 @@ class States:
 def _alive() -> list[Any]:
     """All objects of the process that may have a state, by their class: asked themselves, some objects would do things."""
     gc.collect()
-    return [each for each in gc.get_objects() if issubclass(type(each), KINDS) or _holds_tensors(each)]
-
-
-def _holds_tensors(thing: Any) -> bool:
-    return type(thing) in CONTAINERS and bool(thing) and _are_tensors(_tensors(thing))
-
-
-def _are_tensors(things: Iterable[Any]) -> bool:
-    return all(issubclass(type(each), Tensor) for each in things)
+    found = (each for each in gc.get_objects() if issubclass(type(each), KINDS) or (type(each) in CONTAINERS and each))
+    return [each for each in found if type(each) not in CONTAINERS or all(issubclass(type(x), Tensor) for x in _tensors(each))]
 
 
 def _figures(holder: Any, kept: set[int]) -> list[str]:
     """What shows a change of its tensors, without those that are kept."""
     return [_sum(tensor) for tensor in _tensors(holder) if _place(tensor) not in kept]
-
-
-def _shapes(tensors: Iterable[Tensor]) -> tuple[torch.Size, ...]:
-    return tuple(each.shape for each in tensors)
 
 
 def _tensors(holder: Any) -> Iterator[Tensor]:
@@ -178,9 +170,7 @@ def _tensors(holder: Any) -> Iterator[Tensor]:
 def _sum(tensor: Tensor) -> str:
     numbers = torch.view_as_real(tensor.detach()) if tensor.is_complex() else tensor.detach()
     try:
-        return str(
-            float(numbers.sum(dtype=torch.float32 if tensor.device.type == "mps" else torch.float64))
-        )  # which has no more
+        return str(float(numbers.sum(dtype=torch.float32 if tensor.device.type == "mps" else torch.float64)))  # it has no more
     except Exception:  # noqa: BLE001  # of tensors without numbers: on no device, not initialised
         return ""
 
