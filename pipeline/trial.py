@@ -307,8 +307,8 @@ class Trial:
         if self._states is None or not self._checkpoint.is_due or not _is_first():
             return
         begun = time.monotonic()
-        if self._lost():  # what was kept before is whole, and stays
-            self._states = None
+        if self._lost():
+            self._states = None  # what was kept before is whole, and stays
             return
         state: dict[str, Any] = {"trial": self.state(), "parts": {name: state_of(part) for name, part in parts.items()}}
         state["gradients"] = [each.grad for each in trained(parts.values())]
