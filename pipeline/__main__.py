@@ -30,7 +30,9 @@ def main() -> None:
         ]
         is_asked = words in (["-h"], ["--help"])
         if not is_asked:
-            lines.append(f"there is no command {words[0]}")
+            from pipeline.config.wording import suggestion  # late: it takes pydantic along
+
+            lines.append(f"there is no command {words[0]}; {suggestion(words[0], COMMANDS, most=3)}")
         print("\n".join(lines), file=sys.stdout if is_asked else sys.stderr)
         sys.exit(0 if is_asked else 2)
     try:

@@ -66,10 +66,8 @@ def run(main: Callable[..., None]) -> None:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
     except BrokenExecutor:
-        lost = (
-            "a process that helped is gone, killed perhaps for the memory it took; what was trained is kept, so call it again"
-        )
-        print(f"{name}: {lost}, or with PIPELINE_EXECUTOR=local:1", file=sys.stderr)
+        lost = "a process that helped is gone, killed perhaps for the memory it took; what was trained is kept"
+        print(f"{name}: {lost}, so call it again, or with PIPELINE_EXECUTOR=local:1", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print(f"{stage}: interrupted; the last results stay", file=sys.stderr)
@@ -130,9 +128,8 @@ def _check_usage(stage: str, main: Callable[..., None], words: list[str]) -> Non
 def only_one(name: str) -> Iterator[None]:
     """Hold the lock of a stage: one that was left over by a killed ``dvc repro`` may still be writing."""
     STATE.mkdir(exist_ok=True)
-    lock = FileLock(
-        STATE / f"{re.sub('[^A-Za-z0-9_@-]', '_', name)[:200]}.lock"
-    )  # the name may be any word, and is not checked yet
+    safe = re.sub("[^A-Za-z0-9_@-]", "_", name)[:200]  # it may be any word, and is not checked yet
+    lock = FileLock(STATE / f"{safe}.lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:

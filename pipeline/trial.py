@@ -9,7 +9,6 @@ import json
 import math
 import multiprocessing
 import os
-import random
 import sys
 import time
 import weakref
@@ -24,7 +23,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from pipeline.config.checkpoints import Checkpoint
-from pipeline.config.states import States, alive, others_than, parameters_of, state_of
+from pipeline.config.states import States, generators, has_state, load, others_than, set_generators, state_of, trained
 
 VARIABLE = "PIPELINE_TRIAL"
 """Names the JSON file that asks for a run."""
@@ -53,13 +52,10 @@ class Trial:
         self._step_times: list[float] = []
         self._beat = -math.inf
         self._opened: set[str] = set()
-        self._is_seed_read = False
-        self._are_others_followed = False
-        self._stepped: list[Optimizer] = []
-        """The other optimizers in the order of their first steps, and their rates there."""
+        self._is_seed_read = self._is_folder_asked = False
+        self._stepped = weakref.WeakSet[Optimizer]()
+        """The other optimizers, as long as they are there; and their rates at their first steps, in the order of these."""
         self._rates: list[list[float]] = []
-        self._all_stepped = weakref.WeakSet[Optimizer]()
-        """Those that were built later, too, as long as they are there."""
         self._states: States | None = None
         if VARIABLE in os.environ and self._asked.get("probe"):
             sys.addaudithook(self._hear)
@@ -116,6 +112,7 @@ class Trial:
     @property
     def folder(self) -> Path:
         """A folder of the run's own, for a framework's checkpoints; it is removed once the run is kept."""
+        self._is_folder_asked = True
         return Path(self._asked.get("folder") or Path.cwd())
 
     def scheduler(self, optimizer: Optimizer, steps_per_epoch: int) -> "Scheduler":
@@ -145,6 +142,13 @@ class Trial:
             )
         self._scheduler = Scheduler(self, optimizer, int(steps_per_epoch), self._asked)
         self._tell({"start": self._scheduler.described()})
+        reference = weakref.ref(self)  # torch keeps the hook for ever, which shall not keep this trial
+
+        def follow(other: Optimizer, *_: Any) -> None:
+            if trial := reference():
+                trial._before_another_steps(other)
+
+        register_optimizer_step_pre_hook(follow)
         return self._scheduler
 
     def epochs(self, **parts: Any) -> Iterator[int]:
@@ -153,21 +157,23 @@ class Trial:
         Started again, the run goes on behind the last one that was kept.
         """
         for name, part in parts.items():
-            if not hasattr(part, "state_dict") and not isinstance(part, torch.Generator):
+            if not has_state(part):
                 raise self.wrong(
-                    f"trial.epochs is handed {name}, a {type(part).__name__}, which has no state_dict; leave it out"
+                    f"trial.epochs is handed {name}, a {type(part).__name__}, which lacks state_dict or load_state_dict; write "
+                    "both, or hand over a dictionary or list of what changes in it"
                 )
         if self._scheduler is not None:
             parts = {**parts, "scheduler": self._scheduler}
         self._restore(parts)
         if "lines" in self._asked:
-            self._states = States(parts, things := alive())
-            self.follow_others(things)
+            self._states = States(parts)
         while self._epoch < self.budget:
             epoch = self._epoch
             yield epoch
             if self._epoch != epoch + 1:
                 raise self.wrong(f"epoch {epoch + 1} ended without its figures; call trial.report(…) once, at its end")
+            if self._asked.get("probe"):
+                self._end_probe()
             self._save(parts)
 
     def report(self, **figures: Any) -> None:
@@ -182,7 +188,7 @@ class Trial:
         self._epoch += 1
         used = self._scheduler.end_epoch(self._epoch, values) if self._scheduler else {}
         self._tell({"epoch": self._epoch, **used, **values})
-        if self._asked.get("probe"):
+        if self._asked.get("probe") and self._states is None:  # trial.epochs sees what the script does behind it
             self._end_probe()
 
     def finish(self, **figures: Any) -> None:
@@ -225,23 +231,15 @@ class Trial:
             self._beat = now
             os.utime(self._asked["lines"])
 
-    def follow_others(self, things: Sequence[Any] | None = None) -> None:
-        """The other optimizers that there are as the training begins may have no rates of their own."""
-        if self._scheduler is not None and not self._are_others_followed:
-            self._are_others_followed = True
-            for other in others_than(self._scheduler.optimizer, alive() if things is None else things):
-                other.register_step_pre_hook(self._before_another_steps)
-            seen = self._all_stepped  # torch keeps the hook for ever, which shall not keep this trial
-            register_optimizer_step_pre_hook(lambda optimizer, *_: seen.add(optimizer))
-
-    def _before_another_steps(self, optimizer: Optimizer, *_: Any) -> None:
+    def _before_another_steps(self, optimizer: Optimizer) -> None:
         """Its first step: a rate that it had when it was tried out, too, does not go by trial.lr."""
-        if any(optimizer is other for other in self._stepped):
+        assert self._scheduler
+        if optimizer in self._stepped or not others_than(self._scheduler.optimizer, [optimizer]):
             return
         tried = self._asked.get("others") or {"lr": self.lr, "rates": []}
-        before: list[float] = next(iter(tried["rates"][len(self._stepped) :]), [])
+        before: list[float] = next(iter(tried["rates"][len(self._rates) :]), [])
         rates = [float(group["lr"]) for group in optimizer.param_groups]
-        self._stepped.append(optimizer)
+        self._stepped.add(optimizer)
         self._rates.append(rates)
         fixed = [number for number, (rate, was) in enumerate(zip(rates, before, strict=False)) if rate and _is_near(rate, was)]
         if fixed and not _is_near(self.lr, tried["lr"]):
@@ -271,7 +269,7 @@ class Trial:
         files = {str(getattr(module, "__file__", None) or "") for module in list(sys.modules.values())} | self._opened
         opened = sorted({os.path.realpath(file) for file in files if not file.startswith((sys.prefix, sys.base_prefix))})
         found: dict[str, Any] = {"steps": self._step_times, "end": time.time(), "others": {"lr": self.lr, "rates": self._rates}}
-        found |= {"lost": self._lost()} if self._states else {}
+        found["lost"] = self._lost() if self._states else [] if self._is_folder_asked else ["anything"]
         self._tell({"probe": found, "opened": opened})
         sys.stdout.flush()
         sys.stderr.flush()
@@ -308,16 +306,18 @@ class Trial:
         """Not so often that it takes more than its share of the time, and only what nothing would be missing from."""
         if self._states is None or not self._checkpoint.is_due or not _is_first():
             return
-        if not self._lost():  # some change later: what was kept before is whole, and stays
-            state: dict[str, Any] = {"trial": self.state(), "parts": {name: state_of(part) for name, part in parts.items()}}
-            state["gradients"] = [each.grad for each in _parameters(parts)]
-            self._checkpoint.save(state | {"generators": _generators()})
+        begun = time.monotonic()
+        if self._lost():
+            self._states = None  # what was kept before is whole, and stays
+            return
+        state: dict[str, Any] = {"trial": self.state(), "parts": {name: state_of(part) for name, part in parts.items()}}
+        state["gradients"] = [each.grad for each in trained(parts.values())]
+        self._checkpoint.save(state | {"generators": generators()}, begun)
 
     def _lost(self) -> list[str]:
         """What a checkpoint would lack, by name."""
         own = [self._scheduler.optimizer] if self._scheduler else []
-        stepped = [*own, *(other for each in own for other in others_than(each, self._all_stepped))]
-        return sorted(self._states.lost(stepped)) if self._states else []
+        return sorted(self._states.lost([*own, *self._stepped])) if self._states else []
 
     def _restore(self, parts: Mapping[str, Any]) -> None:
         kept = self._checkpoint.load() if "lines" in self._asked else None
@@ -327,11 +327,11 @@ class Trial:
             held, given = (", ".join(each) for each in (kept["parts"], parts))
             raise self.wrong(f"{self._checkpoint.path} holds {held}, and trial.epochs is given {given}; delete it")
         for name, part in parts.items():
-            _load(part, kept["parts"][name])
-        for parameter, gradient in zip(_parameters(parts), kept["gradients"], strict=True):
+            load(part, kept["parts"][name])
+        for parameter, gradient in zip(trained(parts.values()), kept["gradients"], strict=True):
             parameter.grad = None if gradient is None else gradient.to(parameter)
         self.restore(kept["trial"])
-        _set_generators(kept["generators"])
+        set_generators(kept["generators"])
 
 
 class Scheduler(LRScheduler):
@@ -381,7 +381,7 @@ class Scheduler(LRScheduler):
     def state_dict(self) -> dict[str, Any]:
         """Where the schedule and its trial are, and the generators: Lightning's checkpoints lack them."""
         where = {"last_epoch": self.last_epoch, "steps": self._steps, "fed": self._fed}
-        return {**where, "trial": self._trial.state(), "generators": _generators()}
+        return {**where, "trial": self._trial.state(), "generators": generators()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from there, the trial too."""
@@ -391,7 +391,7 @@ class Scheduler(LRScheduler):
         for figures in state_dict["fed"]:
             self._feed(figures)
         self._apply()
-        _set_generators(state_dict["generators"])
+        set_generators(state_dict["generators"])
 
     def end_epoch(self, epoch: int, figures: Mapping[str, float]) -> dict[str, float]:
         """Rate and momentum of the epoch's first step; raises where it was not trained by the schedule."""
@@ -452,7 +452,6 @@ class Scheduler(LRScheduler):
             self._trial.refuse_without_seed()
         self._singles += self._steps > 0 and self._between == 1
         self._steps, self._between = self._steps + 1, 0
-        self._trial.follow_others()
         self._join()
         group: dict[str, Any] = optimizer.param_groups[0]
         for number, share in enumerate(self._shares):
@@ -556,42 +555,6 @@ def _versions() -> dict[str, str]:
     loaded = {name: vars(module).get("__version__") for name, module in list(sys.modules.items()) if "." not in name}
     known = {name: str(version) for name, version in loaded.items() if version and name not in sys.stdlib_module_names}
     return dict(sorted(known.items()))
-
-
-def _load(part: Any, state: Any) -> None:
-    if isinstance(part, torch.Generator):
-        part.set_state(state)
-    else:
-        part.load_state_dict(state)
-
-
-def _parameters(parts: Mapping[str, Any]) -> list[torch.Tensor]:
-    """Those of the modules and optimizers: batches left over at an epoch's end leave gradients behind for the next step."""
-    found = [each.parameters() if isinstance(each, torch.nn.Module) else parameters_of(each) for each in parts.values()]
-    return list(dict.fromkeys(parameter for each in found for parameter in each))
-
-
-def _generators() -> dict[str, Any]:
-    """The states of torch's, numpy's and Python's own generators, as tensors and plain values."""
-    found: dict[str, Any] = {"torch": torch.get_rng_state(), "python": random.getstate()}
-    if torch.cuda.is_available():
-        found["cuda"] = torch.cuda.get_rng_state_all()
-    if "numpy" in sys.modules:
-        kind, keys, *rest = sys.modules["numpy"].random.get_state()
-        found["numpy"] = [kind, keys.tolist(), *rest]
-    return found
-
-
-def _set_generators(states: Mapping[str, Any]) -> None:
-    torch.set_rng_state(states["torch"])
-    version, keys, gauss = states["python"]
-    random.setstate((version, tuple(keys), gauss))
-    if "cuda" in states and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(states["cuda"])
-    if "numpy" in states:
-        import numpy as np
-
-        np.random.set_state(tuple(states["numpy"]))
 
 
 trial = Trial()

@@ -8,11 +8,11 @@ import math
 import multiprocessing
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.amp.grad_scaler import GradScaler
@@ -33,6 +33,7 @@ New = Callable[..., Trial]
 def new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> New:
     """A trial as the pipeline asks for one; the process that goes on with it is another one each time."""
     gc.collect()  # what has a state in it is nothing of other tests
+    monkeypatch.setattr("pipeline.trial.SAVING", math.inf)  # a checkpoint is due behind every epoch
 
     def make(schedule: dict[str, Any] | None = None, **more: Any) -> Trial:
         lines = tmp_path / "lines.jsonl"
@@ -287,6 +288,16 @@ def test_another_optimizer_at_a_rate_of_its_own_is_refused(new: New, lr: float, 
     step(other)
 
 
+def test_another_optimizer_is_refused_that_is_built_behind_the_first_step(new: New) -> None:
+    trial = new(rates=[0.1] * STEPS * EPOCHS, others={"lr": 0.09, "rates": [[0.05]]})
+    optimizer = optimizer_of(trial)
+    scheduler = trial.scheduler(optimizer, STEPS)
+    step(optimizer)
+    scheduler.step()
+    with pytest.raises(TrialError, match=r"the optimizer Adam is built at a rate of 0\.05, which"):
+        step(Adam([torch.nn.Parameter(torch.ones(2))], lr=0.05))
+
+
 @pytest.mark.parametrize(
     "lacking", [[], ["ema"], ["average"], ["second"], ["scaler"], ["weight"], ["ema", "second"], ["model", "optimizer"]]
 )
@@ -314,6 +325,51 @@ def test_a_run_goes_on_only_where_all_is_kept_that_its_first_epoch_changed(
     assert (tmp_path / "checkpoint.pt").exists() == (not lacking)
 
 
+class Shadow:
+    """An average of the weights as many scripts have it, without a state."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self.model, self.weights = model, {name: each.detach().clone() for name, each in model.named_parameters()}
+
+    def update(self) -> None:
+        for name, each in self.model.named_parameters():
+            self.weights[name] = self.weights[name].lerp(each.detach(), 0.1)
+
+
+def averaged(trial: Trial, handed: tuple[str, ...], stop_after: int | None = None) -> list[torch.Tensor]:
+    """The averages of a run's weights, and those of its best epoch, its second; killed after so many epochs."""
+    torch.manual_seed(trial.seed)
+    model = torch.nn.Linear(2, 1)
+    optimizer = SGD(model.parameters(), lr=trial.lr)
+    scheduler, shadow = trial.scheduler(optimizer, 1), Shadow(model)
+    best: dict[str, Any] = {"loss": np.float64(math.inf), "weights": {}}
+    states = {"shadow": shadow.weights, "best": best}
+    for epoch in trial.epochs(model=model, optimizer=optimizer, **{name: states[name] for name in handed}):
+        step(optimizer)
+        scheduler.step()
+        shadow.update()
+        loss = np.float64(abs(epoch - 1))
+        trial.report(train_loss=1.0, validation_loss=loss)
+        if loss < best["loss"]:
+            best |= {"loss": loss, "weights": copy.deepcopy(model.state_dict())}
+        if epoch + 1 == stop_after:
+            break
+    return [*shadow.weights.values(), *best["weights"].values()]
+
+
+@pytest.mark.parametrize("handed", [(), ("shadow",), ("best",), ("shadow", "best")])
+def test_copies_of_the_weights_in_dictionaries_are_kept_or_the_run_begins_anew(
+    new: New, tmp_path: Path, handed: tuple[str, ...]
+) -> None:
+    whole = averaged(new(rates=[0.1] * 4, epochs=4), handed)
+    (tmp_path / "checkpoint.pt").unlink(missing_ok=True)
+    averaged(new(rates=[0.1] * 4, epochs=4), handed, stop_after=4)
+    assert (tmp_path / "checkpoint.pt").exists() == (len(handed) == 2)
+    resumed = averaged(new(rates=[0.1] * 4, epochs=4), handed)
+    assert all(map(torch.equal, whole, resumed))
+    assert len(resumed) == 4
+
+
 def test_what_begins_to_change_later_leaves_what_was_kept_before(new: New, tmp_path: Path) -> None:
     """As layers that are unfrozen do, which nobody handed over."""
     trial = new(rates=[0.1] * EPOCHS)
@@ -323,7 +379,6 @@ def test_what_begins_to_change_later_leaves_what_was_kept_before(new: New, tmp_p
     scheduler = trial.scheduler(optimizer, 1)
     for epoch in trial.epochs(head=head, optimizer=optimizer):
         kept.append((tmp_path / "checkpoint.pt").read_bytes() if epoch else b"")
-        time.sleep(1)  # so that the next checkpoint is due
         if epoch:
             layers.weight.data += 1
         step(optimizer)
@@ -342,7 +397,6 @@ def test_an_optimizer_that_is_built_later_leaves_what_was_kept_before(new: New, 
     scheduler = trial.scheduler(optimizer, 1)
     for epoch in trial.epochs(model=model, head=head, optimizer=optimizer):
         kept.append((tmp_path / "checkpoint.pt").read_bytes() if epoch else b"")
-        time.sleep(1)  # so that the next checkpoint is due
         step(optimizer)
         scheduler.step()
         step(Adam(head.parameters()))
@@ -371,8 +425,8 @@ def test_a_worker_that_imports_the_script_once_more_trains_nothing(new: New, mon
 
 
 def test_what_has_no_state_is_told(new: New) -> None:
-    with pytest.raises(TrialError, match=r"handed data, a list, which has no state_dict; leave it out"):
-        next(new().epochs(data=[]))
+    with pytest.raises(TrialError, match=r"handed stopper, a set, which lacks state_dict or load_state_dict; write both"):
+        next(new().epochs(stopper=set()))
 
 
 @pytest.mark.parametrize("steps", [0, -1, 2.5, math.inf, math.nan, None])

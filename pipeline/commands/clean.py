@@ -13,12 +13,12 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 from filelock import FileLock, Timeout
 
 from pipeline.catalogue import CATALOGUE
 from pipeline.cli import UsageError, only_one
+from pipeline.commands import Arguments, arguments
 from pipeline.config.errors import PipelineError
 from pipeline.config.files import DATA, REPORTS, RESULTS, STATE, store_root
 from pipeline.config.params import PARAMS_FILE, RESERVED, load_params
@@ -82,20 +82,13 @@ Nothing else outside the repository is touched; DVC's own cache is emptied by `d
 """
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="python -m pipeline clean", description="Delete what nobody needs any more; says first what.", epilog=_help(),
-        allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+def _parser() -> Arguments:
+    told = "clean: Delete what nobody needs any more; says first what."
+    parser = arguments("clean", told, epilog=_help(), allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dry-run", action="store_true", help="say what would go, and change nothing")
     parser.add_argument("--cache", action="store_true", help="all compiled code, too; it is compiled again when needed")
     parser.add_argument("--all", action="store_true", help="everything that was made or trained here, finished runs included")
     return parser
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{self.prog}: {message}; `{self.prog} --help` says what there is")
 
 
 def of_problems(scope: Scope) -> Iterator[Waste]:

@@ -86,7 +86,8 @@ def looked_at(files: Sequence[Path], target: str | None) -> Proposal:
             with working_in(Path(folder)):
                 return proposed(path, target)
     except DatasetError as error:
-        raise PipelineError("\n".join(f"{few(files)}: {line}" for line in str(error).splitlines())) from None
+        said = str(error).replace(f"{INPUTS}/", f"{INPUTS}/" * tables.are_inside(files))  # another may have its name there
+        raise PipelineError("\n".join(f"{few(files)}: {line}" for line in said.splitlines())) from None
 
 
 # What is in the table

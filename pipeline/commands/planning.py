@@ -216,10 +216,8 @@ def _to_tell(params: Params, plan: ProblemPlan) -> str:
     if of_runs := power.measured(params, plan.problem.name, counts):
         found, unit = [f"{share:.1%}" for share in of_runs], "of its loss"
     else:
-        found, unit = (
-            [f"{each:.2g}" for each in power.assumed(labels, counts)],
-            "standard deviations over seeds, none being measured,",
-        )
+        found = [f"{each:.2g}" for each in power.assumed(labels, counts)]
+        unit = "standard deviations of that difference over seeds (unknown before the first runs)"
     fewer = [
         f"{effect} with {count} ({_duration(*[high * count / seeds] * 2)})"
         for count, effect in zip(counts[1:], found[1:], strict=True)

@@ -52,9 +52,9 @@ class Checkpoint:
         """Whether enough was trained since the last one."""
         return time.monotonic() >= self._due
 
-    def save(self, state: Mapping[str, Any]) -> None:
-        """Replace the file, whole or not at all."""
-        begun = time.monotonic()
+    def save(self, state: Mapping[str, Any], begun: float | None = None) -> None:
+        """Replace the file, whole or not at all; what was done for it since ``begun`` is a part of its share of the time."""
+        begun = begun or time.monotonic()
         packed = io.BytesIO()
         torch.save(dict(state), packed)
         content = packed.getvalue()

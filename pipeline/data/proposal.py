@@ -182,7 +182,7 @@ def _target_in(table: pd.DataFrame, *, are_own_names: bool) -> tuple[str, str]:
     able = candidates(table)
     if not able:
         rows = f"{len(table)} row{'s' * (len(table) > 1)}"
-        raise DatasetError("target", f"no column can be predicted in {rows}", "give the table a column of numbers or classes")
+        raise DatasetError("target", f"no column can be predicted in {rows}", "add rows, or a column of numbers or classes")
     named = [name for name in able if are_own_names and folded(name) in USUAL]
     name, why = (named[0], "by its name") if named else (next(iter(able)), "the last column that can be predicted")
     others = [f"{other} ({what})" for other, what in able.items() if other != name]

@@ -68,15 +68,8 @@ def probe(name: str, params: ScriptParams, device: str) -> Probe:
         right = "call trial.scheduler(optimizer, steps_per_epoch=…), or write script.steps_per_epoch"
         raise ScriptError(placed(name, script, "tells nobody how many steps an epoch has", right))
     parts |= {f"package {package}": version for package, version in start.get("versions", {}).items()}
-    made = Made(
-        name,
-        parts,
-        int(start["steps_per_epoch"]),
-        told_optimizer(start, lr),
-        figures,
-        tuple(start.get("shares", ())),
-        times.get("others", {}),
-    )
+    steps, shares = int(start["steps_per_epoch"]), tuple(start.get("shares", ()))
+    made = Made(name, parts, steps, told_optimizer(start, lr), figures, shares, times.get("others", {}))
     beside = _beside(script.path)
     written = tuple(sorted(place for place in beside if place not in known or _has_changed(beside[place], begun)))
     unnamed = tuple(place for place in _unnamed(start.get("opened", ()), parts) if place not in written)

@@ -246,9 +246,7 @@ def _failure(script: Script, told: list[Line], code: int, budget: int, text: str
     has_finished = any("finish" in line for line in told)
     if not any("probe" in line for line in told) and (not has_finished or epochs != budget):
         wrong = f"ended after figures of {epochs} of {budget} epochs{'' if has_finished else ', and without trial.finish'}"
-        right = (
-            "stop none early: call trial.report(…) at the end of each of trial.budget epochs, and trial.finish(…) at the end"
-        )
+        right = "stop none early: call trial.report(…) at each of trial.budget epochs' ends, and then trial.finish(…)"
         return _Failure(wrong=wrong, right=right, is_of_all=True)
     return None
 

@@ -1,12 +1,13 @@
 """What every command has: an entry in the list, and a help that a person reads."""
 
 import importlib
+import sys
 from pathlib import Path
 
 import pytest
 
 from pipeline import commands
-from pipeline.__main__ import COMMANDS
+from pipeline.__main__ import COMMANDS, main
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -18,6 +19,26 @@ def test_each_command_says_in_plain_text_what_it_does(name: str, capsys: pytest.
     assert usage.startswith(f"usage: python -m pipeline {name} [-h]")
     assert described[0].isupper()
     assert "``" not in described
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_wrong_option_is_told_in_a_line(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        importlib.import_module(f"pipeline.commands.{name}").main(["some.csv", "--nope"])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert ended.value.code == 2
+    assert line.startswith(f"python -m pipeline {name}: unrecognized arguments: ")
+    assert line.endswith(f"--nope; `python -m pipeline {name} --help` says what there is")
+
+
+def test_a_command_that_there_is_not_is_told_with_the_one_that_is_meant(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["pipeline", "chek"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert "there is no command chek; did you mean check? (" in capsys.readouterr().err
 
 
 def test_a_description_is_the_modules_own_words() -> None:

@@ -182,10 +182,12 @@ def test_several_files_are_looked_at_as_one(table: Path, tmp_path: Path, capsys:
             r"my houses.csv: target: there is no column 'prize'; did you mean price",
         ),
         (["inputs/my.npz"], "holds arrays, and look is for tables"),
+        (["uneven.csv"], "^uneven.csv: path: uneven.csv has 4 cells in row 2"),
     ],
 )
 def test_what_cannot_be_looked_at_is_told(table: Path, words: list[str], said: str) -> None:
     (table.parent / "my.npz").write_bytes(b"")
+    (table.parents[1] / "uneven.csv").write_text("a,b\n1,2\n1,2,3,4\n", "utf-8")
     with pytest.raises(PipelineError, match=said):
         look.main(words)
 

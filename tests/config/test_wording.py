@@ -6,9 +6,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from pipeline.config import document
-from pipeline.config.wording import as_yaml, in_bytes, suggestion
+from pipeline.config.params import ReportParams, SweepParams, TuneParams
+from pipeline.config.problem_params import ProblemParams, ScriptParams
+from pipeline.config.schedules import Schedule
+from pipeline.config.wording import PLACES, as_yaml, in_bytes, suggestion
 
 NAMES = st.one_of(
     st.text(min_size=1), st.sampled_from(["Unnamed: 3", "a, b", "#x", "[", "{", "*c", "7", "1e3", "yes", "null", "''"])
@@ -56,3 +60,16 @@ def test_of_many_names_the_nearest_are_told() -> None:
     assert told.startswith("did you mean houses-202")
     assert "(one of houses-2023.csv, houses-2024.csv, part-" in told
     assert told.endswith(" and 39 more)")
+
+
+def test_keys_that_are_named_with_their_place_stand_there() -> None:
+    models: dict[str, list[type[BaseModel]]] = {
+        "problems.NAME": [ProblemParams, ScriptParams],
+        "schedulers.LABEL": [Schedule],
+        "tune": [TuneParams],
+        "sweep": [SweepParams],
+        "report": [ReportParams],
+    }
+    assert models.keys() == PLACES.keys()
+    for place, keys in PLACES.items():
+        assert {*keys} <= {name for model in models[place] for name in model.model_fields}

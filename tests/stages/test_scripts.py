@@ -352,13 +352,14 @@ from pipeline.trial import trial
 torch.manual_seed(trial.seed)
 model, head, mean = (torch.nn.Linear(1, 1) for _ in range(3))
 optimizer, second = SGD(model.parameters(), lr=trial.lr), SGD(head.parameters(), lr=SECOND)
-scheduler = trial.scheduler(optimizer, steps_per_epoch=1)
+scheduler, best = trial.scheduler(optimizer, steps_per_epoch=1), {}
 for _ in trial.epochs(model=model, head=head, optimizer=optimizer, MORE):
     head(model(torch.ones(1, 1))).sum().backward()
     for each in (optimizer, second, scheduler):
         each.step()
     mean.weight.data += 1
     trial.report(train_loss=1.0, validation_loss=1.0)
+    best.update({name: weights.clone() for name, weights in model.state_dict().items()})
 trial.finish()
 """
 
@@ -371,12 +372,14 @@ def test_what_a_killed_run_would_lose_and_rates_that_are_fixed_are_told(
     script = study.folder / "inputs/train.py"
     script.write_text(TORCHS.replace("MORE", "").replace("SECOND", "0.05"), "utf-8")
     line = failure(study, train)
-    assert "trial.epochs is not handed mean (Linear), second (SGD); hand over all that has a state" in capsys.readouterr().err
+    assert "trial.epochs is not handed best (dict), mean (Linear), second (SGD); hand over all" in capsys.readouterr().err
     assert "the optimizer SGD is built at a rate of 0.05, which does not go by trial.lr (0.1 in this run" in line
     assert line.endswith("; build it with a multiple of that, such as lr=trial.lr * 0.5")
-    script.write_text(TORCHS.replace("MORE", "mean=mean, second=second").replace("SECOND", "trial.lr / 2"), "utf-8")
-    study.run()
-    assert "is not handed" not in capsys.readouterr().err
+    right = TORCHS.replace("MORE", "mean=mean, second=second, best=best").replace("SECOND", "trial.lr / 2")
+    for loop, told in {"trial.epochs(": False, "range(trial.budget) or (": True}.items():
+        script.write_text(right.replace("trial.epochs(", loop).replace("or (model=", "or dict(model="), "utf-8")
+        study.run()
+        assert ("trial.epochs is not handed anything; hand over all that has a state" in capsys.readouterr().err) == told
 
 
 def test_that_all_runs_diverged_is_told_behind_the_first(study: Study, capsys: pytest.CaptureFixture[str]) -> None:
