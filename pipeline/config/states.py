@@ -159,7 +159,7 @@ def _figures(holder: Any, kept: set[int]) -> list[str]:
 def _tensors(holder: Any) -> Iterator[Tensor]:
     """Those of its state."""
     if not isinstance(holder, nn.Module):
-        yield from holder.values() if isinstance(holder, dict) else holder
+        yield from list(holder.values() if isinstance(holder, dict) else holder)  # another thread may be at it
         return
     for each in holder.modules():
         yield from each.parameters(recurse=False)
