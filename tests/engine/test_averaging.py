@@ -63,7 +63,9 @@ MORE: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize(("given", "make"), [*((given, None) for given in MORE), ("dropout", LaneProgram)])
+@pytest.mark.parametrize(("given", "make"), [
+    *((given, None) for given in MORE), pytest.param("dropout", LaneProgram, marks=pytest.mark.slow),
+])  # fmt: skip
 @pytest.mark.usefixtures("flags")
 def test_with_all_else_that_a_problem_may_ask_for(new_problem: Builder, given: str, make: stacked.Make | None) -> None:
     problem = new_problem(AVERAGED, **{"model": MLP, **MORE[given]})

@@ -302,7 +302,13 @@ LOSSES: Mapping[str, Mapping[str, Any]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("given", LOSSES.values(), ids=LOSSES)
+LIKE_OTHERS = ("weighted", "squared", "absolute", "smooth", "two of weight")
+"""All that they compute is computed by others in part: `make test-slow` tries them."""
+
+
+@pytest.mark.parametrize("given", [
+    pytest.param(given, id=name, marks=[pytest.mark.slow] if name in LIKE_OTHERS else []) for name, given in LOSSES.items()
+])  # fmt: skip
 @pytest.mark.usefixtures("own_registries", "flags")
 def test_every_loss_and_metric_as_in_the_loop(new_problem: Builder, given: Mapping[str, Any]) -> None:
     """As a stack and in compiled code; open loop alone, so that blocks hold several epochs, and two seeds in the stack."""
@@ -357,7 +363,9 @@ DECAYED = {name: {**given, "weight_decay": 0.3} for name, given in OPTIMIZERS.it
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", DECAYED)
+@pytest.mark.parametrize("name", [
+    pytest.param(name, marks=[] if name in ("SGD", "AdamW", "RMSprop") else [pytest.mark.slow]) for name in DECAYED
+])  # fmt: skip
 @pytest.mark.usefixtures("own_registries", "flags")
 def test_parameters_without_weight_decay(new_problem: Builder, name: str) -> None:
     """As a stack, in compiled code and by torch's own parameter groups, averaged or not; and it makes a difference."""

@@ -118,7 +118,7 @@ def leave_by(error: type[BaseException]) -> None:
         raise error
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, pytest.param(ValueError, marks=pytest.mark.slow)])
 def test_an_error_waits_for_nobody(error: type[BaseException]) -> None:
     with pytest.raises(error):
         leave_by(error)
@@ -185,7 +185,7 @@ def test_a_process_that_is_asked_to_end_says_nothing(capfd: pytest.CaptureFixtur
 
     before = signal.signal(signal.SIGTERM, terminated)
     try:
-        with Processes(2) as workers:
+        with Processes(1) as workers:
             process_id = workers.submit(os.getpid).result()
             until(lambda: state(process_id) == "S", "it waits for more")  # Python notices late what comes just before a read
             os.kill(process_id, signal.SIGTERM)

@@ -674,7 +674,7 @@ SIZES = {"desktop": (1280, 900), "tablet": (768, 1024), "phone": (390, 844)}
 
 SCREENS = [
     pytest.param((size, scheme), id=f"{name} {scheme}", marks=[] if name in at_once else [pytest.mark.slow])
-    for scheme, at_once in (("light", ("desktop", "phone")), ("dark", ("tablet",)))
+    for scheme, at_once in (("light", ("desktop",)), ("dark", ("phone",)))
     for name, size in SIZES.items()
 ]
 

@@ -363,7 +363,15 @@ trial.finish()
 """
 
 
-def test_what_a_killed_run_would_lose_and_rates_that_are_fixed_are_told(
+def test_what_a_killed_run_would_lose_is_told(study: Study, capsys: pytest.CaptureFixture[str]) -> None:
+    ended = "{'steps': [time.time()] * 2, 'end': time.time(), 'lost': ['mean (Linear)', 'second (SGD)']}"
+    study.write(here=f"tell(epoch=1, train_loss=1, validation_loss=1, probe={ended})\nsys.exit()")
+    study.run()
+    assert "trial.epochs is not handed mean (Linear), second (SGD); hand over all that has a state" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_what_a_killed_run_would_lose_and_rates_that_are_fixed_are_told_by_torchs_own(
     study: Study, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Where the script is tried out the first, in the first run the second, for that has another peak rate."""

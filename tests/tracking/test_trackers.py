@@ -135,6 +135,7 @@ def test_runs_of_a_failing_stage_are_marked(root: Path, caplog: pytest.LogCaptur
     assert not caplog.records
 
 
+@pytest.mark.usefixtures("told_here")
 def test_an_unreachable_server_costs_one_warning(
     root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
