@@ -36,3 +36,4 @@ def pytest_collection() -> Generator[None, object, object]:
     finally:
         gc.freeze()
         gc.enable()
+        gc.set_threshold(100_000, 20, 20)  # what is traced leaves many objects, and few in cycles

@@ -132,14 +132,13 @@ def edit(repository: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new, 1), encoding="utf-8")
 
 
-def test_a_mistake_ends_the_process_and_leaves_the_last_data(repository: Path) -> None:
+def test_a_mistake_ends_the_process_and_leaves_the_last_data(stage: Stage, repository: Path) -> None:
     files.write_files([(repository / "data" / "synthetic.parquet", b"earlier")])
     edit(repository, "seeds: 10", "seeds: ten")
     edit(repository, "every: 10", "every: x")
-    command = [sys.executable, "-m", "pipeline.stages.dataset", "synthetic"]
-    failed = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
-    assert (failed.returncode, failed.stdout) == (2, "")
-    lines = failed.stderr.splitlines()
+    code, error = stage("synthetic")
+    assert code == 2
+    lines = error.splitlines()
     assert lines[0].startswith("params.yaml:4:8: seeds: is not a whole number (given: ten); ")
     assert ": report.every: is not a whole number (given: x); " in lines[1]
     assert len(lines) == 2

@@ -184,6 +184,7 @@ def unannotated(params: Any, lr) -> torch.optim.Optimizer:  # type: ignore[no-un
     return torch.optim.SGD(params, lr=lr)
 
 
+@pytest.mark.slow
 def test_numbers_of_other_libraries_and_lambdas_are_taken(capfd: pytest.CaptureFixture[str]) -> None:
     plain = pipeline.compare(Net, *CLASSES, **SMALL, folder=None)
     sizes = {"epochs": np.int64(2), "batch_size": torch.tensor(16)}

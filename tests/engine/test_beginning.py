@@ -19,6 +19,7 @@ from pipeline.problems.models import register
 from pipeline.problems.problem import Problem
 from pipeline.problems.run import BEYOND_NOISE, History, Run, collect
 from tests.engine.helpers import CPU, MLP, SMALL, Builder, run_of
+from tests.repeated import few
 
 NONE: dict[str, Any] = {}
 SGD: dict[str, Any] = {"name": "SGD", "lr": 0.02, "momentum": 0.5}
@@ -105,12 +106,13 @@ def trained(problem: Problem, seeds: int = 4) -> History:
     return collect(runs, merged([by_itself(run) for run in runs], range(seeds)))
 
 
-SLOWLY = ("dropout", "nothing to learn", "regression")
-"""Those that are tried at a tiny rate, too; the others so by `make test-slow` alone."""
+USUALLY = ("dropout", "label noise", "batches of one", "nothing to learn", "normed", "one output", "regression", "tokens")
+SLOWLY = ("dropout", "nothing to learn")
+"""Those that are tried at a usual and at a tiny rate; the others so by `make test-slow` alone."""
 
 
 @pytest.mark.parametrize(("kind", "tiny"), [
-    pytest.param(kind, tiny, marks=[pytest.mark.slow] if tiny and kind not in SLOWLY else [])
+    pytest.param(kind, tiny, marks=[pytest.mark.slow] if kind not in (SLOWLY if tiny else USUALLY) else [])
     for kind in HEALTHY for tiny in (False, True)
 ])  # fmt: skip
 def test_a_healthy_run_has_not_diverged_however_slow(new_problem: Builder, kind: str, tiny: bool) -> None:
@@ -120,7 +122,7 @@ def test_a_healthy_run_has_not_diverged_however_slow(new_problem: Builder, kind:
         assert not history.diverged.any(), optimizer
 
 
-@pytest.mark.parametrize("kind", RUINED)
+@pytest.mark.parametrize("kind", few(RUINED, "classes", "dropout", "batches of one", "normed", "regression"))
 def test_a_run_that_explodes_has_diverged_though_its_loss_stays_finite(new_problem: Builder, kind: str) -> None:
     for optimizer in ({"name": "SGD", "lr": 1e3}, {"name": "Adam", "lr": 1e2}):
         history = trained(new_problem(NONE, optimizer=optimizer, **RUINED[kind]))

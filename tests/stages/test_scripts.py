@@ -437,8 +437,12 @@ def test_one_configurations_failure_costs_no_other_run(study: Study, caplog: pyt
     ("end", "words"),
     [
         ("os.kill(os.getpid(), 9)", r"was killed \(SIGKILL\) in epoch 1"),
-        ("sys.exit(137)", r"was killed \(SIGKILL\) in epoch 1"),
-        ("raise OSError(28, 'No space left on device')", "ended with exit code 1 in epoch 1; .*OSError: "),
+        pytest.param("sys.exit(137)", r"was killed \(SIGKILL\) in epoch 1", marks=pytest.mark.slow),
+        pytest.param(
+            "raise OSError(28, 'No space left on device')",
+            "ended with exit code 1 in epoch 1; .*OSError: ",
+            marks=pytest.mark.slow,
+        ),
         ("raise RuntimeError('CUDA out of memory. Tried to allocate 2 GiB')", "ended with exit code 1 in epoch 1; .*memory"),
         (f"print('CUDA out of memory.\\n{BARS}')\n    sys.exit(1)", "ended with exit code 1 in epoch 1; .*memory"),
     ],

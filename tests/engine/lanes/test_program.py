@@ -55,6 +55,10 @@ FEWER = ("SGD-decay", "SGD-momentum", "SGD-dampening", "SGD-nesterov", "AdamW-be
 LIKE_OTHERS = (
     "SGD",
     "SGD-momentum-decay",
+    "AdamW-beta1-0",
+    "Adam-amsgrad",
+    "SGDScheduleFree",
+    "Adagrad-decay",
     "SGD-dampening-decay",
     "AdamW",
     "Adam-betas",
