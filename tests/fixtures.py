@@ -32,7 +32,7 @@ WARNINGS_IN_PROCESSES = (
 )
 settings.register_profile(
     "repeatable",
-    max_examples=25,
+    max_examples=20,
     derandomize=True,
     deadline=None,
     database=None,

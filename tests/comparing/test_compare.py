@@ -112,6 +112,7 @@ def test_a_comparison_says_what_the_report_says(trained: list[str], tmp_path: Pa
     assert len(trained) == before + 4  # two seeds, two draws each
 
 
+@pytest.mark.slow
 def test_samples_are_taken_as_they_are_from_whatever_holds_them() -> None:
     """Targets of a regression are not standardised, and need no test part."""
     pairs = pipeline.compare(lambda: Net(1), *NUMBERS, **SMALL)

@@ -91,6 +91,7 @@ def test_with_cycled_momentum(new_problem: Builder, optimizer: str, make: stacke
     assert_as_in_the_loop(problem, [run_of(problem, label) for label in cycled], make)
 
 
+@pytest.mark.slow
 def test_in_single_precision_a_mean_is_no_further_from_the_loop_than_its_weights(new_problem: Builder) -> None:
     """Of a slow mean of many steps: what one step rounds does not add up."""
     slow = {"Slow": {**COSINE, "average": {"ema": 0.999}}}

@@ -107,7 +107,7 @@ def test_its_best_epoch_so_far_goes_on(new_problem: Builder, tmp_path: Path, tra
 
 
 @pytest.mark.parametrize("search", [False, pytest.param(True, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("label", SCHEDULES)
+@pytest.mark.parametrize("label", few(SCHEDULES, "OneCycleLR", "GreedyLR", "SWALR", "ScheduleFree"))
 def test_every_kind_of_schedule_goes_on(
     new_problem: Builder, tmp_path: Path, trained: list[int], label: str, search: bool
 ) -> None:

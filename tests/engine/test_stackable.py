@@ -26,6 +26,7 @@ from pipeline.problems.problem import Problem
 from pipeline.problems.run import History, Run, collect
 from tests.engine.helpers import CPU, MLP, Builder, assert_same_bits, numbers_of, run_of
 from tests.engine.test_twin import assert_same_history
+from tests.repeated import few
 
 SCHEDULES: dict[str, dict[str, Any]] = {
     "StepLR": {"args": {"step_size": "30%"}},
@@ -254,7 +255,11 @@ def told_anew() -> None:
     training.tell.cache_clear()
 
 
-@pytest.mark.parametrize("kind", OBSTACLES)
+@pytest.mark.parametrize(
+    "kind",
+    few(OBSTACLES, "statistics of the batch", "control flow", "random numbers", "a buffer in place", "a frozen parameter",
+        "an idle parameter", "Python's random numbers", "a count of its own", "an operation on batches"),
+)  # fmt: skip
 @pytest.mark.usefixtures("own_registries")
 def test_an_obstacle_is_told_and_the_runs_train_as_by_hand(
     new_problem: Builder, kind: str, caplog: pytest.LogCaptureFixture
@@ -417,7 +422,7 @@ def test_batches_and_random_numbers_of_a_stack_are_those_of_the_loop(
     assert_as_in_the_loop(problem)
 
 
-@pytest.mark.parametrize("name", [each.name for each in optimizers if each.name not in STACKED])
+@pytest.mark.parametrize("name", few((each.name for each in optimizers if each.name not in STACKED), "LBFGS", "Muon", "RAdam"))
 def test_any_other_optimizer_of_torch_trains_run_by_run(new_problem: Builder, name: str) -> None:
     """SparseAdam and Muon refuse this model, as they do by hand."""
     shorter = {"max_iter": 2} if name == "LBFGS" else {}  # of the twenty evaluations that it makes of every batch
@@ -633,7 +638,7 @@ TWICE = {label: {"name": "StepLR", "args": {"step_size": "30%"}} for label in ("
 HALVED = {"name": "mlp", "hidden": [16], "dropout": 0.5}
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", few(ENGINES, "tensors"))
 def test_dropout_masks_differ_between_runs(new_problem: Builder, engine: str) -> None:
     problem = new_problem(TWICE, model=HALVED, engine=engine)
     history = as_the_stages_do(problem, [run_of(problem, label) for label in TWICE])
@@ -701,7 +706,9 @@ def test_every_model_in_a_stack_is_that_of_the_loop(
 
 
 @pytest.mark.parametrize(
-    "clip", [{"norm": 0.05}, {"value": 0.01}, pytest.param({"norm": 1e6}, marks=pytest.mark.slow)], ids=str
+    "clip",
+    [{"norm": 0.05}, *(pytest.param(clip, marks=pytest.mark.slow) for clip in ({"value": 0.01}, {"norm": 1e6}))],
+    ids=str,
 )
 @pytest.mark.usefixtures("flags")
 def test_clipped_gradients_are_torchs(new_problem: Builder, clip: dict[str, float]) -> None:

@@ -302,7 +302,7 @@ LOSSES: Mapping[str, Mapping[str, Any]] = {
 }  # fmt: skip
 
 
-LIKE_OTHERS = ("weighted", "squared", "absolute", "smooth", "two of weight", "huber", "two classes of weight")
+LIKE_OTHERS = ("weighted", "squared", "absolute", "smooth", "two of weight", "huber", "a logarithm", "two classes of weight")
 """All that they compute is computed by others in part: `make test-slow` tries them."""
 
 
@@ -364,7 +364,7 @@ DECAYED = {name: {**given, "weight_decay": 0.3} for name, given in OPTIMIZERS.it
 
 
 @pytest.mark.parametrize("name", [
-    pytest.param(name, marks=[] if name in ("SGD", "AdamW", "RMSprop") else [pytest.mark.slow]) for name in DECAYED
+    pytest.param(name, marks=[] if name in ("SGD", "RMSprop") else [pytest.mark.slow]) for name in DECAYED
 ])  # fmt: skip
 @pytest.mark.usefixtures("own_registries", "flags")
 def test_parameters_without_weight_decay(new_problem: Builder, name: str) -> None:

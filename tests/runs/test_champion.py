@@ -392,7 +392,9 @@ def test_a_server_that_is_not_there_costs_one_warning(
     ("metric", "theirs"),
     [
         pytest.param({"name": "MeanAbsoluteError"}, sklearn.metrics.mean_absolute_error, marks=pytest.mark.slow),
-        ({"name": "MeanSquaredError", "squared": False}, sklearn.metrics.root_mean_squared_error),
+        pytest.param(
+            {"name": "MeanSquaredError", "squared": False}, sklearn.metrics.root_mean_squared_error, marks=pytest.mark.slow
+        ),
         ({"name": "R2Score"}, sklearn.metrics.r2_score),
     ],
 )

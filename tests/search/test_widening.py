@@ -182,6 +182,7 @@ def test_what_the_last_round_leaves_at_an_end_is_told_too(here: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_study_grows_the_same_whatever_is_beside_it(here: Path) -> None:
     """Neither another seed nor another scheduler changes a study; stopped and gone on with, it is the same."""
     two = helpers.run_tune(LARGE, MANY)

@@ -568,6 +568,7 @@ def test_every_table_is_a_csv_and_a_markdown_file(reported: Path) -> None:
     assert set(pd.read_csv(folder / "traps.csv")["trap"]) == {"momentum"}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("few_draws")
 def test_what_is_judged_is_the_epoch_that_was_asked_for(tuned_repository: Path, made: tuple[Path, Report]) -> None:
     """Its figures are those of the table of both, and so are its verdicts; the test part is not looked at again."""
