@@ -16,7 +16,7 @@ from pipeline.problems.models import RegisteredModel, models
 from pipeline.problems.optimizers import optimizers
 from pipeline.schedulers.registry import Scheduler, schedulers
 
-custom_module.custom()  # registers the user's
+custom_module.modules()  # registers the user's
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,14 @@ import pytest
 from ruamel.yaml import YAML
 
 from pipeline.config.stages import stage_names
+from pipeline.engine.code import OF_STAGES, PINS
 from scripts.rooms import DRAWING, FLOORS, MODULES, ROOT, closure, drawing, imported, own, room_of, rooms_needed
 
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 STAGES = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
 DATA = {"data/${key}.parquet", "data/${key}.splits.parquet"}
-ALWAYS = {"requirements.txt", "constraints.txt", "pipeline/custom.py", "pipeline/trial.py"}
+CODE = {f"pipeline/{part}" for part in OF_STAGES} | {"pipeline/custom.py", *map(str, PINS)}
+"""What the digest ``code`` names."""
 
 
 def declared(stage: str) -> dict[str, list[str]]:
@@ -53,21 +55,9 @@ def test_packages_stay_in_their_room(package: str, home: tuple[str, ...]) -> Non
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_deps_are_the_rooms_that_a_stage_depends_on(stage: str) -> None:
+def test_deps_are_the_rooms_that_a_stage_depends_on_and_what_earlier_stages_write(stage: str) -> None:
     """Drift: a room that is used and not declared would leave stale results; one too many runs for nothing."""
-    code = {dep for dep in declared(stage)["deps"] if dep.startswith("pipeline")} - ALWAYS
-    if stage == "track":  # it writes no results, and has nothing to add where they are the same
-        assert code == {"pipeline/tracking"}
-        return
-    rooms = {f"pipeline/{room}" for room in rooms_needed(stage) if (ROOT / "pipeline" / room).is_dir()}
-    assert code == {f"pipeline/stages/{stage}.py"} | rooms
-    assert len(rooms) <= 7
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_deps_hold_the_pinned_requirements_and_what_earlier_stages_write(stage: str) -> None:
-    other = {dep for dep in declared(stage)["deps"] if not dep.startswith("pipeline/") or dep in ALWAYS}
-    inputs = {
+    made = {
         "check": {"params.yaml"},
         "dataset": {"inputs"},
         "train": DATA,
@@ -77,7 +67,18 @@ def test_deps_hold_the_pinned_requirements_and_what_earlier_stages_write(stage: 
         "report": {"results", "data"},
         "track": {"results", "reports"},
     }
-    assert other == inputs[stage] | (ALWAYS if stage != "track" else set())
+    rooms = {f"pipeline/{room}" for room in rooms_needed(stage) if (ROOT / "pipeline" / room).is_dir()}
+    code = CODE if stage == "check" else rooms - CODE
+    own = {"pipeline/tracking"} if stage == "track" else code | {f"pipeline/stages/{stage}.py"}  # which writes no results
+    assert set(declared(stage)["deps"]) == made[stage] | own
+    assert rooms <= CODE | own or stage == "track"
+
+
+def test_all_stages_but_that_of_the_trackers_depend_on_the_digest_of_the_code() -> None:
+    """The report by the folder that it is in."""
+    for stage in set(STAGES) - {"check", "report", "track"}:
+        (digests,) = (each["data/digests.json"] for each in declared(stage)["params"] if "data/digests.json" in each)  # type: ignore[index]
+        assert "code" in digests
 
 
 @pytest.mark.parametrize("stage", STAGES)

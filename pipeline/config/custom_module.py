@@ -20,14 +20,13 @@ PARAMS = Path("params.yaml")
 _CODE = re.compile(rb"^code\s*:", re.MULTILINE)
 
 
-def custom() -> ModuleType:
-    """The module ``custom.py``, once it and all that ``code:`` names are imported.
+def modules() -> list[ModuleType]:
+    """The user's own modules, imported: ``custom.py``, and all that ``code:`` names.
 
     A mistake in one of them is told on standard error, without a traceback, and ends the process like one in params.yaml: it
     is imported with nearly every other module, before there is anybody to hand an error to.
     """
-    found = [_imported(name) for name in ("pipeline.custom", *named_in(PARAMS))]
-    return found[0]
+    return [_imported(name) for name in ("pipeline.custom", *named_in(PARAMS))]
 
 
 def named_in(params: Path) -> list[str]:

@@ -124,8 +124,8 @@ def stage_path(problem: str, stage: str, name: str) -> Path:
     return RESULTS / problem / stage / name
 
 
-def write_params(params: Mapping[str, Any], digests: Mapping[str, str]) -> None:
-    """Write what params.yaml says or leaves to its defaults, and the problems' ``digests``."""
+def write_params(params: Mapping[str, Any], digests: Mapping[str, Any]) -> None:
+    """Write what params.yaml says or leaves to its defaults, and the ``digests`` that stages depend on."""
     write_files([(DATA / "params.json", json_file(params)), (DATA / "digests.json", json_file(digests))])
 
 

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import torch
 
+from pipeline.config import custom_module
 from pipeline.config.fingerprints import fingerprint
+from pipeline.config.user_code import source_of
 from pipeline.engine import compiler
 from pipeline.problems.problem import Problem
 from pipeline.problems.scripts import ScriptProblem
@@ -27,6 +29,17 @@ MIXED = "PIPELINE_EXECUTOR_MIXED"
 
 OF_SCRIPTS = ("config/units.py", "config/registry.py", "config/callables.py", "schedulers", "trial.py")
 """The same of a script's runs, whose training is the script's."""
+
+
+OF_STAGES = ("catalogue.py", "config", "data", "engine", "problems", "schedulers", "trial.py")
+"""What the files of every stage follow from, beside the user's own code and ``PINS``."""
+PINS = (Path("constraints.txt"), Path("requirements.txt"))
+
+
+def code_of_stages() -> str:
+    """A name for all of that, the same on every machine: DVC compares it in place of the files."""
+    pins = [path.read_text("utf-8") for path in PINS if path.is_file()]
+    return fingerprint(_named(OF_STAGES, ()), source_of(*custom_module.modules()), *pins)
 
 
 def code_of(problem: Problem) -> str:

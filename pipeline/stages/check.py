@@ -5,17 +5,15 @@ from pipeline.catalogue import CATALOGUE
 from pipeline.config import files
 from pipeline.config.params import load_params
 from pipeline.data.sizes import refuse_too_large
+from pipeline.engine.code import code_of_stages
 
 
 def main() -> None:
-    """Write ``data/params.json``, params.yaml with all its defaults, and a digest of each problem: DVC compares them.
-
-    In place of a digest each stage would have all of its problem and schedulers in dvc.lock, which DVC reads and writes anew
-    behind every stage.
-    """
+    """Write ``data/params.json``, params.yaml with all its defaults, and ``data/digests.json``, of problems and code."""
     params = load_params(CATALOGUE)
     refuse_too_large(params)
-    files.write_params(params.model_dump(mode="json"), {name: params.digest(name) for name in params.problems})
+    problems = {name: params.digest(name) for name in params.problems}
+    files.write_params(params.model_dump(mode="json"), {"code": code_of_stages(), "problems": problems})
 
 
 if __name__ == "__main__":

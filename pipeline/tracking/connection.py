@@ -4,7 +4,6 @@ import contextlib
 import importlib
 import os
 import sqlite3
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,6 @@ from pipeline.tracking.rows import LOCK_SECONDS, REVISION, SqliteStore, Store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
 
 MLFLOW_DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -142,15 +140,3 @@ def _client_and_experiment(uri: str, problem: str) -> tuple["MlflowClient", str]
     if experiment.lifecycle_stage == "deleted":
         client.restore_experiment(experiment.experiment_id)
     return client, str(experiment.experiment_id)
-
-
-def runs_of(client: "MlflowClient", experiment: str, stage: str) -> dict[str, "Run"]:
-    """The stage's runs that MLflow has, by fingerprint; of two with the same, the finished one."""
-    search = partial(client.search_runs, [experiment], f"tags.stage = '{stage}'", max_results=1000)
-    page = search()
-    found = list(page)
-    while page.token:
-        page = search(page_token=page.token)
-        found += page
-    found.sort(key=lambda run: run.info.status == "FINISHED")
-    return {run.data.tags["fingerprint"]: run for run in found if "fingerprint" in run.data.tags}

@@ -57,7 +57,10 @@ class MLflowTracker(Tracker):
             self._complete(problem, stage)
 
     def publish(self, folder: Path, inputs: Sequence[tuple[str, str]], origin: Mapping[str, str]) -> None:
-        """The report as artifacts of a run, with links to the runs of its inputs."""
+        """The report as artifacts of a run, with links to the runs of its inputs, which are shown before it."""
+        for problem, stage in inputs:
+            if (problem, stage) not in self._ids:
+                self._complete(problem, stage)
         publishing.publish(folder, inputs, origin, self._ids)
 
     def register(self, problem: str) -> None:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from pipeline.config import files
 from pipeline.runs import results
-from pipeline.tracking.connection import connect, named, runs_of, tracking_uri
+from pipeline.tracking.connection import connect, named, tracking_uri
 from pipeline.tracking.messages import TrackerError
 from pipeline.tracking.recorder import SHOWN_AS
 from pipeline.tracking.rows import milliseconds
@@ -28,7 +28,7 @@ Ids = dict[tuple[str, str], dict[str, str]]
 def publish(folder: Path, inputs: Sequence[tuple[str, str]], origin: Mapping[str, str], ids: Ids) -> None:
     """Keep the files in ``folder`` as artifacts of a run; the same files again add nothing.
 
-    ``ids`` are those of the runs that were just shown; what else it is made of, MLflow is asked for.
+    ``ids`` are those of the runs it is made of.
     """
     digest = _digest(folder)
     client, experiment, _ = connect(REPORT)
@@ -120,13 +120,9 @@ def _links(inputs: Sequence[tuple[str, str]], ids: Ids) -> tuple[list[str], dict
     lines: list[str] = []
     known: dict[str, str] = {}
     for problem, stage in inputs:
-        experiment = client.get_experiment_by_name(named(problem))
-        if experiment is None:
+        experiment, own = client.get_experiment_by_name(named(problem)), ids.get((problem, stage))
+        if experiment is None or own is None:
             continue
-        own = ids.get((problem, stage))
-        if own is None:
-            found = runs_of(client, experiment.experiment_id, stage)
-            own = {fingerprint: str(run.info.run_id) for fingerprint, run in found.items()}
         known |= own
         query = quote(f'tags.stage = "{stage}"')
         where = f"#/experiments/{experiment.experiment_id}/runs?searchFilter={query}"

@@ -9,12 +9,12 @@ import pandas as pd
 
 from pipeline.config import files
 from pipeline.problems.run import CURVES, Block
-from pipeline.tracking.connection import connect, runs_of
+from pipeline.tracking.connection import connect
 from pipeline.tracking.rows import NewRun, Tags, describe
 from pipeline.tracking.tracker import Description, Places
 
 if TYPE_CHECKING:
-    from mlflow.entities import DatasetInput, Run
+    from mlflow.entities import DatasetInput
 
 FIGURES = ("test_loss", "test_metric")
 SHOWN_AS = {
@@ -39,19 +39,20 @@ class Recorder:
         self._client, self._experiment, self._store = connect(problem)
         self._tags = {"problem": problem, "stage": stage, "diverged": "false", **origin}
         self._measured: set[str] = set()
-        known = runs_of(self._client, self._experiment, stage)
+        known = self._store.known(self._experiment, stage)
         # The runs to be written: fingerprint → (place in the stack, MLflow's run id)
         self._open: dict[str, tuple[int, str]] = {}
         new = []
         for place, row in enumerate(described):
-            run = known.get(row["run"])
-            if run is None:
+            run_id, is_finished = known.get(row["run"], ("", False))
+            if not run_id:
                 new.append((place, row))
-            elif run.info.status != "FINISHED":
-                self._open[row["run"]] = (place, self._resumed(row, run))
+            elif not is_finished:
+                self._open[row["run"]] = (place, run_id)
+                self._resume(row, run_id)
         created = self._store.create(self._experiment, [self._as_new(row) for _, row in new])
         self._open |= {row["run"]: (place, run_id) for (place, row), run_id in zip(new, created, strict=True)}
-        self.ids = {fingerprint: str(run.info.run_id) for fingerprint, run in known.items()}
+        self.ids = {fingerprint: run_id for fingerprint, (run_id, _) in known.items()}
         """MLflow's ids of all runs of the stage, by fingerprint."""
         self.ids |= {fingerprint: run_id for fingerprint, (_, run_id) in self._open.items()}
         self._epochs = {row["run"]: int(row["epochs"]) for row in described}
@@ -91,14 +92,12 @@ class Recorder:
         name = f"{row['scheduler']}/{row['variant']}/{row['seed']}" + (f"/{row['stream']}" if row["stream"] > 1 else "")
         return NewRun(name, self._tags | _tags(row), _params(row), _dataset(self._problem, row["dataset"]))
 
-    def _resumed(self, row: Description, run: "Run") -> str:
-        """The id of a run that is there and not finished; the params and inputs it lacks are added."""
-        run_id = str(run.info.run_id)
+    def _resume(self, row: Description, run_id: str) -> None:
+        """Go on with a run that is there and not finished; the params and inputs it lacks are added."""
         self._client.update_run(run_id, status="RUNNING")
-        described = self._as_new(row)
-        lacking = {name: value for name, value in described.params.items() if name not in run.data.params}
+        described, there = self._as_new(row), self._client.get_run(run_id).data.params
+        lacking = {name: value for name, value in described.params.items() if name not in there}
         describe(self._client, run_id, lacking, described.dataset)
-        return run_id
 
 
 def _points(block: Block, column: int, measured: Sequence[str]) -> list[tuple[str, float, int]]:

@@ -84,7 +84,7 @@ for name, text in eval(sys.stdin.read()).items():
     vars(sys.modules["pipeline"]).pop("custom", None)
     importlib.invalidate_caches()
     try:
-        custom_module.custom()
+        custom_module.modules()
     except SystemExit as end:
         assert end.code == 2
 """

@@ -1,11 +1,15 @@
 """The fingerprint of the code: another one exactly where numbers may be others."""
 
+import importlib
+import linecache
+import sys
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
+from pipeline.config import custom_module
 from pipeline.engine import code
 from scripts.rooms import MODULES, closure
 from tests.conftest import ROOT
@@ -99,3 +103,42 @@ def test_it_follows_what_it_runs_on(package: str, monkeypatch: pytest.MonkeyPatc
     after = code.code_fingerprint()
     code._versions.cache_clear()
     assert after != before
+
+
+@pytest.mark.parametrize(
+    ("file", "added", "is_another"),
+    [
+        ("pipeline/data/cells.py", "added = 1", True),
+        ("pipeline/engine/loop.py", "# words", False),
+        ("pipeline/analysis/page.py", "added = 1", False),  # a room of one stage, among its deps
+        ("requirements.txt", "torch==0", True),
+        ("mine/models.py", "added = 1", True),
+        ("mine/parts.py", "added = 1", True),
+    ],
+)
+def test_stages_follow_the_rooms_they_share_the_users_code_and_what_is_pinned(
+    package: Path, monkeypatch: pytest.MonkeyPatch, file: str, added: str, is_another: bool
+) -> None:
+    """The user's code: the modules that `code:` names, and what they import of the user's."""
+    root = package.parent
+    monkeypatch.chdir(root)
+    monkeypatch.syspath_prepend(str(root))
+    monkeypatch.setattr(custom_module, "modules", lambda: [importlib.import_module("mine.models")])
+    texts = {"requirements.txt": "", "mine/models.py": "from mine import parts\n", "mine/parts.py": "one = 1\n"}
+    (root / "mine").mkdir()
+    for name, text in texts.items():
+        (root / name).write_text(text, encoding="utf-8")
+    forget()
+    before = code.code_of_stages()
+    with (root / file).open("a", encoding="utf-8") as end:
+        end.write(f"{added}\n")
+    forget()
+    assert (code.code_of_stages() != before) == is_another
+
+
+@pytest.fixture(autouse=True)
+def _forget_the_users_modules() -> Iterator[None]:
+    yield
+    linecache.clearcache()
+    for name in ("mine", "mine.models", "mine.parts"):
+        sys.modules.pop(name, None)

@@ -72,7 +72,7 @@ def recording(value: Any, path: str = "") -> Any:
 def declared(stage: str) -> list[str]:
     """What it depends on; the digest of a problem stands for the problem and its schedules."""
     by_file = {file: names for each in STAGES[stage]["do"]["params"] for file, names in each.items()}
-    digest = ["problems.synthetic", "schedulers"] if by_file.get("data/digests.json") == ["${key}"] else []
+    digest = ["problems.synthetic", "schedulers"] if "problems.${key}" in by_file["data/digests.json"] else []
     return digest + [name.replace("${key}", "synthetic") for name in by_file["data/params.json"]]
 
 

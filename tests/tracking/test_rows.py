@@ -13,7 +13,7 @@ import pytest
 from pipeline.runs import results
 from pipeline.tracking import connection
 from pipeline.tracking.connection import connect
-from pipeline.tracking.rows import SqliteStore
+from pipeline.tracking.rows import SqliteStore, Store
 from tests.tracking.helpers import EPOCHS, rebuild, rows
 
 # SQLAlchemy 2.1 says so of a query inside MLflow.
@@ -111,3 +111,20 @@ def test_points_are_written_as_mlflow_writes_them(written: Path, monkeypatch: py
     inserted = rows(written)
     shutil.copy(written / "other.db", written / "mlflow.db")
     assert rows(written)[1:] == inserted[1:]
+
+
+def test_the_runs_that_are_there_are_those_that_mlflow_finds(written: Path) -> None:
+    """Without those that were deleted; of two with the same fingerprint, the finished one."""
+    rebuild()
+    client, experiment, store = connect("digits")
+    one, other, *_ = client.search_runs([experiment], "tags.stage = 'train'")
+    client.delete_run(one.info.run_id)
+    name = other.data.tags["fingerprint"]
+    for status in ("KILLED", "RUNNING"):
+        again = client.create_run(experiment, tags={"stage": "train", "fingerprint": name})
+        client.set_terminated(again.info.run_id, status)
+    known = store.known(experiment, "train")
+    assert known == Store(client).known(experiment, "train")
+    assert known[name] == (other.info.run_id, True)
+    assert len(known) == 3
+    assert not store.known(experiment, "tune")
