@@ -8,7 +8,7 @@
 # make quick TABLE=my.csv TARGET=price   or PROBLEM=digits: an answer within about a minute
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help repro plan quick test test-slow check ui mirror bench calibrate published faults audit docs clean constraints
+.PHONY: help repro plan quick test tests test-slow check style types ui mirror bench calibrate published faults audit docs clean constraints
 
 PYTHON ?= python3
 WORKERS ?= auto
@@ -43,15 +43,22 @@ plan: .venv/run.stamp
 quick: .venv/run.stamp
 	@python -m pipeline quick $(if $(TABLE),"$(TABLE)" $(if $(TARGET),--target "$(TARGET)"),--problem "$(or $(PROBLEM),digits)")
 
-test: check
+test: .venv/test.stamp style
+	@$(MAKE) --no-print-directory -j2 types tests # mypy, which takes minutes the first time, uses one core
+
+tests: .venv/test.stamp
 	$(PYTEST) -m "not slow"
 
 test-slow: .venv/test.stamp
 	$(PYTEST) -m slow
 
-check: .venv/test.stamp
+check: style types
+
+style: .venv/test.stamp
 	ruff check
 	ruff format --check
+
+types: .venv/test.stamp
 	mypy
 
 bench: .venv/run.stamp

@@ -84,6 +84,7 @@ def test_calibration_fails_in_both_directions() -> None:
     assert calibrate.mislabelled(tens[0]) < 0.15
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("few_draws")
 def test_forecasts_hold_about_as_often_as_is_said() -> None:
     noise = losses(np.random.default_rng(1), len(calibrate.LABELS), 40, share=0.2, overlap=0, spread=0.3)

@@ -1,6 +1,8 @@
 """A stage as a process: its exit code, what it says, and one at a time."""
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,8 +32,8 @@ cli.run(main)
 """
 
 
-ENDING = """\
-import atexit, errno, signal, sys
+ENDINGS = """\
+import atexit, errno, json, os, signal, sys
 from concurrent.futures.process import BrokenProcessPool
 from pipeline import cli
 from pipeline.config.errors import PipelineError
@@ -58,9 +60,20 @@ def main(word):
         raise RuntimeError("can't start new thread")
     if word == "own words":
         sys.exit("enough")
-sys.argv = ["stage.py", *sys.argv[1:]]
-cli.run(main)
+codes = {}
+for word in sys.argv[1:]:
+    pid = os.fork()
+    if not pid:
+        for stream, name in ((1, "out"), (2, "err")):
+            os.dup2(os.open(f"{word}.{name}", os.O_WRONLY | os.O_CREAT), stream)
+        sys.argv = ["stage.py", word]
+        cli.run(main)
+        break
+    codes[word] = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+else:
+    print(json.dumps(codes))
 """
+"""Each word is a process of its own: a copy of one that has imported everything."""
 
 
 class Ended(NamedTuple):
@@ -119,21 +132,20 @@ def edit(repository: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new, 1), encoding="utf-8")
 
 
-def test_a_mistake_ends_the_process_and_leaves_the_last_data(repository: Path) -> None:
+def test_a_mistake_ends_the_process_and_leaves_the_last_data(stage: Stage, repository: Path) -> None:
     files.write_files([(repository / "data" / "synthetic.parquet", b"earlier")])
     edit(repository, "seeds: 10", "seeds: ten")
     edit(repository, "every: 10", "every: x")
-    command = [sys.executable, "-m", "pipeline.stages.dataset", "synthetic"]
-    failed = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
-    assert (failed.returncode, failed.stdout) == (2, "")
-    lines = failed.stderr.splitlines()
+    code, error = stage("synthetic")
+    assert code == 2
+    lines = error.splitlines()
     assert lines[0].startswith("params.yaml:4:8: seeds: is not a whole number (given: ten); ")
     assert ": report.every: is not a whole number (given: x); " in lines[1]
     assert len(lines) == 2
     assert [(path.name, path.read_bytes()) for path in (repository / "data").iterdir()] == [("synthetic.parquet", b"earlier")]
 
 
-ENDINGS = [
+ENDED = [
     ("well", 0, ""),
     ("refused", 1, "no"),
     ("broken", 1, "ZeroDivisionError"),
@@ -150,20 +162,25 @@ ENDINGS = [
     ("threads", 1, "stage@threads: the machine is short of processes or threads (can't start new thread); end other"),
     ("own words", 1, "enough"),
 ]
-AT_ONCE = ("broken", "terminated")
-"""Each is a process of its own: the others are tried by `make test-slow`."""
 
 
-@pytest.mark.parametrize(
-    ("word", "code", "error"),
-    [pytest.param(*each, marks=[] if each[0] in AT_ONCE else [pytest.mark.slow]) for each in ENDINGS],
-)
-def test_a_command_ends_at_once_and_loses_nothing(word: str, code: int, error: str, repository: Path) -> None:
-    command = [sys.executable, "-c", ENDING, word]
-    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (code, "said cleared up\n")
-    assert (done.stderr.splitlines() or [""])[-1].startswith(error)
-    assert ("Traceback" in done.stderr) == (word == "broken")
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, int]]:
+    """A folder with what each command said, and their exit codes."""
+    folder = tmp_path_factory.mktemp("ended")
+    shutil.copy(ROOT / "params.yaml", folder)
+    command = [sys.executable, "-c", ENDINGS, *(word for word, *_ in ENDED)]
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=True, cwd=folder)
+    return folder, json.loads(done.stdout)
+
+
+@pytest.mark.parametrize(("word", "code", "error"), ENDED)
+def test_a_command_ends_at_once_and_loses_nothing(word: str, code: int, error: str, ended: tuple[Path, dict[str, int]]) -> None:
+    folder, codes = ended
+    assert (codes[word], (folder / f"{word}.out").read_text("utf-8")) == (code, "said cleared up\n")
+    said = (folder / f"{word}.err").read_text("utf-8")
+    assert (said.splitlines() or [""])[-1].startswith(error)
+    assert ("Traceback" in said) == (word == "broken")
 
 
 def test_a_stage_writes_its_data_and_nothing_else(stage: Stage, repository: Path) -> None:
@@ -204,7 +221,7 @@ def test_a_wrong_number_of_words(words: list[str], stage: Stage) -> None:
     assert stage(*words) == Ended(2, "usage: python -m pipeline.stages.dataset PROBLEM_NAME\n")
 
 
-def test_a_second_process_waits_and_then_does_its_work(start: Start) -> None:
+def test_a_second_process_waits_and_an_interrupt_is_told_in_a_line(start: Start) -> None:
     first = start("p")
     assert says(first) == "in"
     second = start("p")
@@ -214,8 +231,9 @@ def test_a_second_process_waits_and_then_does_its_work(start: Start) -> None:
     out, _ = first.communicate("\n")
     assert (out, first.returncode) == ("out\n", 0)
     assert says(second) == "in"
-    assert second.communicate("\n")[0] == "out\n"
-    assert second.returncode == 0
+    second.send_signal(signal.SIGINT)
+    assert second.communicate()[1] == "stage: interrupted; the last results stay\n"
+    assert second.returncode == 130
 
 
 @pytest.mark.slow
@@ -235,14 +253,6 @@ def test_a_killed_process_lets_go_of_the_lock(start: Start) -> None:
     assert second.communicate("\n")[1] == ""
 
 
-def test_an_interrupt_is_told_in_a_line(start: Start) -> None:
-    process = start("p")
-    assert says(process) == "in"
-    process.send_signal(signal.SIGINT)
-    assert process.communicate()[1] == "stage: interrupted; the last results stay\n"
-    assert process.returncode == 130
-
-
 def test_an_interrupt_before_the_stage_begins_is_told_in_a_line(repository: Path) -> None:
     """In the seconds that importing torch takes."""
     slow = repository / "torch"
@@ -256,15 +266,15 @@ def test_an_interrupt_before_the_stage_begins_is_told_in_a_line(repository: Path
     assert done.returncode != 0
 
 
-def test_a_state_that_is_no_folder_is_told_in_a_line(repository: Path) -> None:
+def test_a_state_that_is_no_folder_is_told_in_a_line(stage: Stage, repository: Path) -> None:
     (repository / ".state").write_text("", encoding="utf-8")
-    command = [sys.executable, "-m", "pipeline.stages.dataset", "synthetic"]
-    failed = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
-    assert failed.returncode == 1
-    assert failed.stderr.startswith("dataset@synthetic: .state: File exists; move that file away, then call it again")
-    assert len(failed.stderr.splitlines()) == 1
+    code, error = stage("synthetic")
+    assert code == 1
+    assert error.startswith("dataset@synthetic: .state: File exists; move that file away, then call it again")
+    assert len(error.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_reader_that_has_seen_enough_costs_no_traceback() -> None:
     words = [sys.executable, "-m", "pipeline", "schedulers", "--help"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as process:

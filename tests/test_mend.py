@@ -157,6 +157,7 @@ def test_a_dvc_at_work_is_left_alone(clone: Path) -> None:
     assert mend.main() == 0
 
 
+@pytest.mark.slow
 def test_a_stage_that_fails_of_itself_fails(clone: Path) -> None:
     Path("given").unlink()
     ended = repro()

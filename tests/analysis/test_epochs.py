@@ -13,7 +13,7 @@ from pipeline.analysis.summary import at_most
 from pipeline.analysis.tables import ProblemResults
 from pipeline.config.params import Epoch, ReportParams
 from pipeline.statistics.sequential import Plan
-from tests.conftest import Edited
+from tests.fixtures import Edited
 
 ASKED = ReportParams(baseline="base")
 MakeRuns = Callable[..., pd.DataFrame]

@@ -337,6 +337,7 @@ def test_evidence_is_small_described_and_has_ids_of_its_own(large: dict[str, lis
     assert len(ids) == len(set(ids))  # on one page, over all figures
 
 
+@pytest.mark.slow
 def test_evidence_is_the_same_bytes_every_time(large: dict[str, list[Panel]]) -> None:
     assert evidence(LABELS) == large
 

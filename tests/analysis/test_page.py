@@ -201,7 +201,9 @@ def test_on_several_problems_page_and_answer_say_whether_one_scheduler_does(
         assert (said[1:] in written["report.html"].decode()) == (number == 2)
 
 
-@pytest.mark.parametrize(("has_own_loop", "following"), [(False, "try it: python"), (True, "paste it:")])
+@pytest.mark.parametrize(
+    ("has_own_loop", "following"), [(False, "try it: python"), pytest.param(True, "paste it:", marks=pytest.mark.slow)]
+)
 def test_where_nothing_is_learned_the_file_to_take_says_so_at_its_head(
     params: Params, make_runs: MakeRuns, make_curves: MakeCurves, has_own_loop: bool, following: str
 ) -> None:

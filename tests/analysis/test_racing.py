@@ -10,7 +10,7 @@ from pipeline.analysis.racing import COLUMNS, looks, sentence
 from pipeline.analysis.tables import ProblemResults
 from pipeline.statistics.sequential import Plan
 from pipeline.statistics.sequential import looks as looks_at
-from tests.conftest import Edited
+from tests.fixtures import Edited
 from tests.statistics.nested import losses
 
 MakeRuns = Callable[..., pd.DataFrame]

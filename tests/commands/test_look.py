@@ -86,6 +86,7 @@ def test_tables_as_they_are_published(name: str, tmp_path: Path, repository: Pat
     assert ("# if the rows are a series: the earliest train" in hints) == ("dates" in entry)
 
 
+@pytest.mark.slow
 def test_a_wide_table_takes_a_time_that_grows_with_its_columns(repository: Path) -> None:
     """Of genes there are thousands: pandas would copy what is said of all columns with each that is taken."""
     columns = {f"G{n}": np.random.default_rng(n).normal(size=60) for n in range(600)}

@@ -35,7 +35,7 @@ def trained() -> int:
     return int(count)
 
 
-@pytest.mark.parametrize("seeds", [2, "{least: 2, most: 4}"])
+@pytest.mark.parametrize("seeds", [pytest.param(2, marks=pytest.mark.slow), "{least: 2, most: 4}"])
 def test_as_many_runs_are_trained_as_the_plan_says(here: Path, seeds: int | str) -> None:
     config = Config(schedulers=("StepLR", "Free"), seeds=seeds, trials=3)
     config.write()

@@ -9,7 +9,8 @@ import pytest
 from pipeline.__main__ import main
 from pipeline.catalogue import CATALOGUE
 from pipeline.commands import schedulers as gallery
-from tests.conftest import ROOT, Edited
+from tests.conftest import ROOT
+from tests.fixtures import Edited
 
 
 def printed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: str) -> str:

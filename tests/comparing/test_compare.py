@@ -112,6 +112,7 @@ def test_a_comparison_says_what_the_report_says(trained: list[str], tmp_path: Pa
     assert len(trained) == before + 4  # two seeds, two draws each
 
 
+@pytest.mark.slow
 def test_samples_are_taken_as_they_are_from_whatever_holds_them() -> None:
     """Targets of a regression are not standardised, and need no test part."""
     pairs = pipeline.compare(lambda: Net(1), *NUMBERS, **SMALL)
@@ -184,6 +185,7 @@ def unannotated(params: Any, lr) -> torch.optim.Optimizer:  # type: ignore[no-un
     return torch.optim.SGD(params, lr=lr)
 
 
+@pytest.mark.slow
 def test_numbers_of_other_libraries_and_lambdas_are_taken(capfd: pytest.CaptureFixture[str]) -> None:
     plain = pipeline.compare(Net, *CLASSES, **SMALL, folder=None)
     sizes = {"epochs": np.int64(2), "batch_size": torch.tensor(16)}

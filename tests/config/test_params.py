@@ -15,7 +15,8 @@ from pipeline.config.errors import ParamsError
 from pipeline.config.params import Params, ReportParams, SeedRange, load_params, placed_in
 from pipeline.config.problem_params import ProblemParams
 from pipeline.config.schedules import Schedule
-from tests.conftest import ROOT, Edited
+from tests.conftest import ROOT
+from tests.fixtures import Edited
 
 DEFAULT = (ROOT / "params.yaml").read_text(encoding="utf-8")
 FORM = re.compile(r"params\.yaml:[1-9]\d*:[1-9]\d*: [^\n]+? \(given: [^\n]+\); [^\n]+")

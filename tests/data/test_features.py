@@ -217,6 +217,7 @@ def test_a_remedy_can_be_pasted_whatever_columns_are_called_and_keeps_what_is_th
     assert len(dataset_of(table, "price", **pasted(told.value)).attrs["columns"]) == 3 - dropped
 
 
+@pytest.mark.slow
 def test_of_many_columns_the_first_are_shown_and_all_are_mended() -> None:
     names = [f"id{number}" for number in range(30)]
     table = a_table().assign(**{name: [f"{name}{number}" for number in range(ROWS)] for name in names})

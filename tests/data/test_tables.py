@@ -27,6 +27,7 @@ from pipeline.stages.dataset import main
 from tests.data.helpers import ROWS, Written, a_table, in_days
 from tests.engine.helpers import Builder, run_of, train
 from tests.problems.helpers import from_frame
+from tests.repeated import few
 
 # What becomes of a table
 
@@ -137,7 +138,7 @@ WRITTEN: dict[str, Callable[[pd.Series], Any]] = {
 }
 
 
-@pytest.mark.parametrize("kind", WRITTEN)
+@pytest.mark.parametrize("kind", few(WRITTEN, "numbers", "datetimes", "day first with a time"))
 @given(steps=st.lists(st.integers(0, 60), min_size=20, max_size=20).filter(lambda steps: len(set(steps)) > 2))
 @settings(max_examples=8)
 def test_a_series_is_in_order_however_its_time_is_written(kind: str, steps: list[int]) -> None:
@@ -254,6 +255,7 @@ def test_missing_values_are_imputed_when_asked() -> None:
     assert data["x0"].isna().sum() == 1
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_rows(written: Written, new_problem: Builder) -> None:
     written(a_table(100_000))
     problem = of_file(new_problem, "{path: my.csv, target: price}", batch_size=30_000)

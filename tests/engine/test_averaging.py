@@ -20,6 +20,7 @@ from pipeline.problems.problem import Problem
 from pipeline.problems.run import History, Run, collect
 from tests.engine.helpers import CPU, MLP, Builder, run_of, train
 from tests.engine.test_twin import OPTIMIZERS, assert_same_history
+from tests.repeated import few
 from tests.schedulers.examples import CYCLED_MOMENTUM
 
 COSINE: Mapping[str, Any] = {"name": "CosineAnnealingLR", "args": {"T_max": "100%"}}
@@ -46,9 +47,8 @@ def assert_as_in_the_loop(problem: Problem, runs: list[Run], make: stacked.Make 
 
 @pytest.mark.parametrize(
     "optimizer",
-    ["SGD-dampening", "AdamW-amsgrad", "NAdam-decay", "RMSprop-centered-momentum",
-     *(pytest.param(name, marks=pytest.mark.slow)
-       for name in ("SGD", "SGD-momentum-decay", "SGD-nesterov", "Adam", "Adagrad-decay"))],
+    few(["SGD-dampening", "AdamW-amsgrad", "NAdam-decay", "RMSprop-centered-momentum",
+         "SGD", "SGD-momentum-decay", "SGD-nesterov", "Adam", "Adagrad-decay"], "SGD-dampening", "AdamW-amsgrad"),
 )  # fmt: skip
 def test_every_optimizer_averages_as_in_the_loop(new_problem: Builder, optimizer: str) -> None:
     """After every epoch: losses, metric, and in the end the weights."""
@@ -63,7 +63,10 @@ MORE: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize(("given", "make"), [*((given, None) for given in MORE), ("dropout", LaneProgram)])
+@pytest.mark.parametrize(("given", "make"), [
+    ("dropout", None), *(pytest.param(given, None, marks=pytest.mark.slow) for given in MORE if given != "dropout"),
+    pytest.param("dropout", LaneProgram, marks=pytest.mark.slow),
+])  # fmt: skip
 @pytest.mark.usefixtures("flags")
 def test_with_all_else_that_a_problem_may_ask_for(new_problem: Builder, given: str, make: stacked.Make | None) -> None:
     problem = new_problem(AVERAGED, **{"model": MLP, **MORE[given]})
@@ -71,7 +74,12 @@ def test_with_all_else_that_a_problem_may_ask_for(new_problem: Builder, given: s
 
 
 @pytest.mark.parametrize(
-    ("optimizer", "make"), [("SGD", None), ("SGD-dampening", None), ("AdamW-betas", None), ("AdamW-betas", LaneProgram)]
+    ("optimizer", "make"),
+    [
+        ("SGD-dampening", None),
+        ("AdamW-betas", LaneProgram),
+        *(pytest.param(name, None, marks=pytest.mark.slow) for name in ("SGD", "AdamW-betas")),
+    ],
 )
 @pytest.mark.usefixtures("flags")
 def test_with_cycled_momentum(new_problem: Builder, optimizer: str, make: stacked.Make | None) -> None:
@@ -83,6 +91,7 @@ def test_with_cycled_momentum(new_problem: Builder, optimizer: str, make: stacke
     assert_as_in_the_loop(problem, [run_of(problem, label) for label in cycled], make)
 
 
+@pytest.mark.slow
 def test_in_single_precision_a_mean_is_no_further_from_the_loop_than_its_weights(new_problem: Builder) -> None:
     """Of a slow mean of many steps: what one step rounds does not add up."""
     slow = {"Slow": {**COSINE, "average": {"ema": 0.999}}}

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from pipeline.data.datasets import register as register_dataset
-from pipeline.engine import loop
+from pipeline.engine import compiler, loop
 from pipeline.engine.beginning import LEAST_SPREAD, beginning, mean_loss
 from pipeline.engine.merging import merged
 from pipeline.engine.training import train
@@ -19,6 +19,7 @@ from pipeline.problems.models import register
 from pipeline.problems.problem import Problem
 from pipeline.problems.run import BEYOND_NOISE, History, Run, collect
 from tests.engine.helpers import CPU, MLP, SMALL, Builder, run_of
+from tests.repeated import few
 
 NONE: dict[str, Any] = {}
 SGD: dict[str, Any] = {"name": "SGD", "lr": 0.02, "momentum": 0.5}
@@ -65,6 +66,12 @@ RUINED: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(autouse=True)
+def quickly_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing here hangs on the last bit."""
+    monkeypatch.setattr(compiler, "FLAGS", (*compiler.FLAGS, "-O0"))
+
+
+@pytest.fixture(autouse=True)
 def registered(own_registries: None) -> None:
     @register("normed")
     def normed(inputs: int, outputs: int) -> nn.Module:
@@ -99,29 +106,31 @@ def trained(problem: Problem, seeds: int = 4) -> History:
     return collect(runs, merged([by_itself(run) for run in runs], range(seeds)))
 
 
-SLOWLY = ("dropout", "one epoch", "nothing to learn", "regression", "tokens")
-"""Those that are tried at a tiny rate, too; the others so by `make test-slow` alone."""
+USUALLY = ("dropout", "label noise", "batches of one", "nothing to learn", "normed", "one output", "regression", "tokens")
+SLOWLY = ("dropout", "nothing to learn")
+"""Those that are tried at a usual and at a tiny rate; the others so by `make test-slow` alone."""
 
 
 @pytest.mark.parametrize(("kind", "tiny"), [
-    pytest.param(kind, tiny, marks=[pytest.mark.slow] if tiny and kind not in SLOWLY else [])
+    pytest.param(kind, tiny, marks=[pytest.mark.slow] if kind not in (SLOWLY if tiny else USUALLY) else [])
     for kind in HEALTHY for tiny in (False, True)
 ])  # fmt: skip
 def test_a_healthy_run_has_not_diverged_however_slow(new_problem: Builder, kind: str, tiny: bool) -> None:
-    for optimizer in OPTIMIZERS if kind in ("dropout", "label noise", "regression") and not tiny else OPTIMIZERS[:2]:
+    for optimizer in OPTIMIZERS if kind == "dropout" and not tiny else OPTIMIZERS[:2]:
         rate = 1e-6 if tiny else optimizer["lr"] / (10 if HEALTHY[kind].get("batch_size") == 1 else 1)
         history = trained(new_problem(NONE, optimizer={**optimizer, "lr": rate}, **HEALTHY[kind]))
         assert not history.diverged.any(), optimizer
 
 
-@pytest.mark.parametrize("kind", RUINED)
+@pytest.mark.parametrize("kind", few(RUINED, "classes", "dropout", "normed", "regression"))
 def test_a_run_that_explodes_has_diverged_though_its_loss_stays_finite(new_problem: Builder, kind: str) -> None:
     for optimizer in ({"name": "SGD", "lr": 1e3}, {"name": "Adam", "lr": 1e2}):
         history = trained(new_problem(NONE, optimizer=optimizer, **RUINED[kind]))
         assert history.diverged.all(), (optimizer, history.outcome)
 
 
-@pytest.mark.parametrize("search", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.slow
+@pytest.mark.parametrize("search", [False, True])
 def test_what_dropout_costs_in_training_is_no_divergence(new_problem: Builder, search: bool) -> None:
     """At so low a rate the training loss of many runs ends above their first evaluation, though both fall."""
     params: dict[str, Any] = {"dataset": {"name": "breast_cancer"}, "model": DROPPING, "epochs": 3, "batch_size": 128}

@@ -5,7 +5,7 @@ from pipeline import cli
 from pipeline.config.errors import ParamsError
 from pipeline.engine.device import available, find_device
 from pipeline.stages import train
-from tests.conftest import Edited
+from tests.fixtures import Edited
 
 
 @pytest.fixture

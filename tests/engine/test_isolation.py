@@ -11,6 +11,7 @@ from pipeline.problems.problem import Problem
 from pipeline.problems.run import Run, collect, select
 from pipeline.schedulers.registry import schedulers
 from tests.engine.helpers import CPU, MLP, Builder, assert_close, assert_same_bits, numbers_of, run_of, train, watch_loop
+from tests.repeated import few
 from tests.schedulers.examples import CYCLED_MOMENTUM, EXAMPLES, FLAT, NEVER_FLAT
 
 BAD: dict[str, dict[str, Any]] = {
@@ -43,7 +44,7 @@ def runs_of(problem: Problem, *labels: str) -> list[Run]:
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
-@pytest.mark.parametrize("bad", BAD)
+@pytest.mark.parametrize("bad", few(BAD, next(iter(BAD))))
 def test_a_run_gone_wrong_leaves_its_neighbours_alone(
     new_problem: Builder, bad: str, optimizer: dict[str, Any], dtype: torch.dtype
 ) -> None:
@@ -60,8 +61,8 @@ def test_a_run_gone_wrong_leaves_its_neighbours_alone(
     assert_same_bits(neighbours, train(problem, good, dtype))
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
+@pytest.mark.parametrize("dtype", few(DTYPES, torch.float32), ids=str)
+@pytest.mark.parametrize("optimizer", few(OPTIMIZERS, OPTIMIZERS[-1]), ids=str)
 @pytest.mark.parametrize("bad", BAD)
 def test_a_run_gone_wrong_does_no_more_than_a_healthy_one(
     new_problem: Builder, bad: str, optimizer: dict[str, Any], dtype: torch.dtype

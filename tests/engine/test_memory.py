@@ -9,6 +9,7 @@ import torch
 from pipeline.engine import memory, training
 from pipeline.problems.run import collect
 from tests.engine.helpers import CPU, Builder, numbers_of, run_of
+from tests.repeated import few
 
 SCHEDULES: dict[str, dict[str, Any]] = {
     "StepLR": {"args": {"step_size": "30%"}},
@@ -16,7 +17,7 @@ SCHEDULES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("search", [False, True])
+@pytest.mark.parametrize("search", few([False, True], False))
 @pytest.mark.parametrize("how", [{"engine": "loop"}, {"engine": "compiled"}, {"engine": "tensors"}], ids=str)
 def test_runs_that_do_not_fit_into_memory_together(
     new_problem: Builder, monkeypatch: pytest.MonkeyPatch, search: bool, how: dict[str, Any]

@@ -18,6 +18,7 @@ from pipeline.problems.run import Run, collect
 from pipeline.schedulers.registry import register as register_scheduler
 from tests.engine.helpers import CPU, Builder, assert_same_bits, run_of
 from tests.engine.test_loop import Deep
+from tests.repeated import few
 
 SCHEDULES: dict[str, dict[str, Any]] = {
     "OneCycleLR": {"args": {"max_lr": "100%"}, "lr": "50%"},
@@ -106,7 +107,7 @@ def test_its_best_epoch_so_far_goes_on(new_problem: Builder, tmp_path: Path, tra
 
 
 @pytest.mark.parametrize("search", [False, pytest.param(True, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("label", SCHEDULES)
+@pytest.mark.parametrize("label", few(SCHEDULES, "OneCycleLR", "GreedyLR", "SWALR", "ScheduleFree"))
 def test_every_kind_of_schedule_goes_on(
     new_problem: Builder, tmp_path: Path, trained: list[int], label: str, search: bool
 ) -> None:
@@ -117,7 +118,10 @@ def test_every_kind_of_schedule_goes_on(
 OTHERS = {"Muon": "takes matrices alone", "SparseAdam": "takes sparse gradients alone"}
 
 
-@pytest.mark.parametrize("name", [entry.name for entry in optimizers if entry.name not in OTHERS])
+@pytest.mark.parametrize(
+    "name",
+    few((entry.name for entry in optimizers if entry.name not in OTHERS), "SGD", "NAdam", "Adafactor", "AdamWScheduleFree"),
+)
 def test_every_optimizer_goes_on(new_problem: Builder, tmp_path: Path, trained: list[int], name: str) -> None:
     more = {"momentum": 0.9} if name in ("SGD", "RMSprop") else {}
     problem = new_problem({}, optimizer={"name": name, "lr": 0.01, **more}, model={"name": "deep"}, engine="loop")
@@ -170,7 +174,9 @@ class Boxed(torch.optim.SGD):
         return loss
 
 
-@pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "folder", "pickle", "another's", "an object's"])
+@pytest.mark.parametrize(
+    "damage", few(["cut", "flipped", "empty", "folder", "pickle", "another's", "an object's"], "flipped", "pickle", "another's")
+)
 def test_a_file_of_no_use_costs_time_alone(
     new_problem: Builder, tmp_path: Path, trained: list[int], caplog: pytest.LogCaptureFixture, damage: str
 ) -> None:

@@ -26,6 +26,7 @@ from pipeline.problems.problem import Problem
 from pipeline.problems.run import History, Run, collect
 from tests.engine.helpers import CPU, MLP, Builder, assert_same_bits, numbers_of, run_of
 from tests.engine.test_twin import assert_same_history
+from tests.repeated import few
 
 SCHEDULES: dict[str, dict[str, Any]] = {
     "StepLR": {"args": {"step_size": "30%"}},
@@ -254,7 +255,11 @@ def told_anew() -> None:
     training.tell.cache_clear()
 
 
-@pytest.mark.parametrize("kind", OBSTACLES)
+@pytest.mark.parametrize(
+    "kind",
+    few(OBSTACLES, "statistics of the batch", "control flow", "random numbers", "a buffer in place", "a frozen parameter",
+        "an idle parameter", "Python's random numbers", "a count of its own", "an operation on batches"),
+)  # fmt: skip
 @pytest.mark.usefixtures("own_registries")
 def test_an_obstacle_is_told_and_the_runs_train_as_by_hand(
     new_problem: Builder, kind: str, caplog: pytest.LogCaptureFixture
@@ -393,15 +398,14 @@ class DroppingInside(nn.Module):
 MIXING: list[Callable[[int, int], nn.Module]] = [Normed, Drawing, DroppingInside, untracked]
 
 
-@pytest.mark.parametrize("compiled", [False, True], ids=["tensors", "compiled"])
-@pytest.mark.parametrize("builder", MIXING, ids=lambda builder: builder.__name__)
+@pytest.mark.parametrize(("builder", "compiled"), [
+    *((builder, False) for builder in MIXING), (Normed, True), pytest.param(Drawing, True, marks=pytest.mark.slow),
+])  # fmt: skip
 @pytest.mark.usefixtures("own_registries", "flags")
 def test_batches_and_random_numbers_of_a_stack_are_those_of_the_loop(
     new_problem: Builder, builder: Callable[[int, int], nn.Module], compiled: bool
 ) -> None:
     """In the last batch, too, which a stack fills up; the weights with their statistics, and a run alone to the same bits."""
-    if compiled and builder in (untracked, DroppingInside):
-        pytest.skip("it is refused, or slow to compile")
 
     @register("own")
     def own(inputs: int, outputs: int) -> nn.Module:
@@ -418,7 +422,7 @@ def test_batches_and_random_numbers_of_a_stack_are_those_of_the_loop(
     assert_as_in_the_loop(problem)
 
 
-@pytest.mark.parametrize("name", [each.name for each in optimizers if each.name not in STACKED])
+@pytest.mark.parametrize("name", few((each.name for each in optimizers if each.name not in STACKED), "LBFGS", "Muon", "RAdam"))
 def test_any_other_optimizer_of_torch_trains_run_by_run(new_problem: Builder, name: str) -> None:
     """SparseAdam and Muon refuse this model, as they do by hand."""
     shorter = {"max_iter": 2} if name == "LBFGS" else {}  # of the twenty evaluations that it makes of every batch
@@ -535,7 +539,10 @@ STACK_AND_LOOP: tuple[training.Way, ...] = ("tensors", "loop")
 
 
 @pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
-@pytest.mark.parametrize("builder", STACKABLE, ids=lambda builder: builder.__name__)
+@pytest.mark.parametrize("builder", [
+    pytest.param(builder, id=builder.__name__, marks=[pytest.mark.slow] if builder is Recurrent else [])
+    for builder in STACKABLE
+])  # fmt: skip
 @pytest.mark.usefixtures("own_registries")
 def test_models_as_people_write_them_are_stacked(new_problem: Builder, builder: Callable[[int, int], nn.Module]) -> None:
     @register("own")
@@ -600,7 +607,9 @@ def test_models_with_constant_buffers_are_stacked(new_problem: Builder) -> None:
     assert_as_in_the_loop(new_problem(SCHEDULES, model={"name": "weighing"}))
 
 
-@pytest.mark.parametrize("dropout", [nn.Dropout, nn.Dropout1d], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize(
+    "dropout", [nn.Dropout, pytest.param(nn.Dropout1d, marks=pytest.mark.slow)], ids=lambda kind: kind.__name__
+)
 @pytest.mark.usefixtures("own_registries", "flags")
 def test_dropout_in_a_stack_is_that_of_the_loop(new_problem: Builder, dropout: type[nn.Module]) -> None:
     """The same masks, also in the last batch, which a stack fills up."""
@@ -629,7 +638,7 @@ TWICE = {label: {"name": "StepLR", "args": {"step_size": "30%"}} for label in ("
 HALVED = {"name": "mlp", "hidden": [16], "dropout": 0.5}
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", few(ENGINES, "tensors"))
 def test_dropout_masks_differ_between_runs(new_problem: Builder, engine: str) -> None:
     problem = new_problem(TWICE, model=HALVED, engine=engine)
     history = as_the_stages_do(problem, [run_of(problem, label) for label in TWICE])
@@ -679,7 +688,7 @@ MODELS: Mapping[str, Mapping[str, Any]] = {
 
 
 @pytest.mark.parametrize("given", [
-    pytest.param(given, id=name, marks=[] if name in ("transformer on tokens", "mlp") else [pytest.mark.slow])
+    pytest.param(given, id=name, marks=[] if name == "mlp" else [pytest.mark.slow])
     for name, given in MODELS.items()
 ])  # fmt: skip
 @pytest.mark.usefixtures("own_registries", "flags")
@@ -696,7 +705,11 @@ def test_every_model_in_a_stack_is_that_of_the_loop(
     assert not caplog.records, "none of them falls back"
 
 
-@pytest.mark.parametrize("clip", [{"norm": 0.05}, {"value": 0.01}, {"norm": 1e6}], ids=str)
+@pytest.mark.parametrize(
+    "clip",
+    [{"norm": 0.05}, *(pytest.param(clip, marks=pytest.mark.slow) for clip in ({"value": 0.01}, {"norm": 1e6}))],
+    ids=str,
+)
 @pytest.mark.usefixtures("flags")
 def test_clipped_gradients_are_torchs(new_problem: Builder, clip: dict[str, float]) -> None:
     problem, compiled = (new_problem(SCHEDULES, model=MLP, clip=clip, engine=engine) for engine in ENGINES)
@@ -721,7 +734,10 @@ class Counted:
 
 @pytest.mark.parametrize(
     "optimizer",
-    [{"name": "SGD", "lr": 0.5, "momentum": 0.9, "weight_decay": 0.01}, {"name": "AdamW", "lr": 0.02, "weight_decay": 0.1}],
+    [
+        pytest.param({"name": "SGD", "lr": 0.5, "momentum": 0.9, "weight_decay": 0.01}, marks=pytest.mark.slow),
+        {"name": "AdamW", "lr": 0.02, "weight_decay": 0.1},
+    ],
     ids=lambda given: str(given["name"]),
 )
 @pytest.mark.usefixtures("flags")

@@ -125,7 +125,7 @@ def test_a_model_that_cannot_be_compiled_trains_as_tensors(
     assert record.getMessage().endswith("of the operation aten.sort in the model Sorted")
 
 
-@pytest.mark.parametrize(("width", "one_by_one"), [(200, False), (2000, True)])
+@pytest.mark.parametrize(("width", "one_by_one"), [pytest.param(200, False, marks=pytest.mark.slow), (2000, True)])
 @pytest.mark.usefixtures("always", "own_registries")
 def test_a_model_whose_products_are_large_trains_run_by_run(
     new_problem: Builder, makes: list[str], caplog: pytest.LogCaptureFixture, width: int, one_by_one: bool

@@ -57,7 +57,7 @@ OPTIMIZERS: Mapping[str, Mapping[str, Any]] = {
 REGRESSION: Mapping[str, Any] = {"name": "a line"}
 MODELS: Mapping[str, Mapping[str, Any]] = {"linear": {"name": "linear"}, "mlp": MLP}
 STACKS = [("linear", "SGD"), ("mlp", "SGD-momentum-decay"), ("mlp", "SGD-nesterov"), ("mlp", "AdamW-betas")]
-"""Those that are trained with every example of every scheduler; but for those in :data:`COMPILED` by `make test-slow` alone."""
+"""Those that are trained with every example of every scheduler; all but one by `make test-slow` alone."""
 COMPILED = [("mlp", "SGD-momentum-decay"), ("mlp", "AdamW-betas")]
 """Stacks that are also trained in compiled code."""
 ON_FIRST = [("linear", "AdamW"), *(("mlp", name) for name in OPTIMIZERS if ("mlp", name) not in STACKS)]
@@ -156,7 +156,7 @@ def entries(names: Sequence[str] = SCHEDULERS, warmed_up: Sequence[str] = PEAK_F
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param(each, id="-".join(each), marks=[] if each in COMPILED else [pytest.mark.slow]) for each in STACKS],
+    params=[pytest.param(each, id="-".join(each), marks=[] if each == COMPILED[-1] else [pytest.mark.slow]) for each in STACKS],
 )
 def twin(request: pytest.FixtureRequest, new_problem: Builder, flags: None) -> Twin:
     """Every example of every scheduler on one optimizer and model, seeds alternating."""
@@ -302,7 +302,13 @@ LOSSES: Mapping[str, Mapping[str, Any]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("given", LOSSES.values(), ids=LOSSES)
+LIKE_OTHERS = ("weighted", "squared", "absolute", "smooth", "two of weight", "huber", "a logarithm", "two classes of weight")
+"""All that they compute is computed by others in part: `make test-slow` tries them."""
+
+
+@pytest.mark.parametrize("given", [
+    pytest.param(given, id=name, marks=[pytest.mark.slow] if name in LIKE_OTHERS else []) for name, given in LOSSES.items()
+])  # fmt: skip
 @pytest.mark.usefixtures("own_registries", "flags")
 def test_every_loss_and_metric_as_in_the_loop(new_problem: Builder, given: Mapping[str, Any]) -> None:
     """As a stack and in compiled code; open loop alone, so that blocks hold several epochs, and two seeds in the stack."""
@@ -357,7 +363,9 @@ DECAYED = {name: {**given, "weight_decay": 0.3} for name, given in OPTIMIZERS.it
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", DECAYED)
+@pytest.mark.parametrize("name", [
+    pytest.param(name, marks=[] if name in ("SGD", "RMSprop") else [pytest.mark.slow]) for name in DECAYED
+])  # fmt: skip
 @pytest.mark.usefixtures("own_registries", "flags")
 def test_parameters_without_weight_decay(new_problem: Builder, name: str) -> None:
     """As a stack, in compiled code and by torch's own parameter groups, averaged or not; and it makes a difference."""

@@ -19,6 +19,7 @@ from pipeline.problems.models import register
 from pipeline.problems.problem import Problem
 from pipeline.problems.run import History, collect
 from tests.engine.helpers import CPU, Builder, assert_close, numbers_of, run_of
+from tests.repeated import few
 
 
 def _drawing(inputs: tuple[int, int, int], outputs: int) -> nn.Module:
@@ -99,7 +100,7 @@ def assert_same(problem: Problem) -> None:
             assert_close(numbers_of(ours)[name], values, 1e-7)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", few(MODELS, *list(ZOO)[::3], "drawing", "everything"))
 def test_ordinary_models_train_as_in_the_loop(new_problem: Builder, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     problem = problem_of(new_problem, name, epochs=1)
     assert training.ways(problem, problem.params.optimizer, CPU)[0] == "tensors"

@@ -13,7 +13,7 @@ from pipeline.problems.problem import Problem
 from pipeline.problems.run import Run, Stream
 from pipeline.runs.names import describe
 from pipeline.runs.results import RUN_COLUMNS
-from tests.conftest import Edited
+from tests.fixtures import Edited
 from tests.problems.helpers import from_files, from_frame
 
 FRAME = synthetic(train=60, validation=30, test=45, features=4, classes=3, noise=0.2)

@@ -391,8 +391,10 @@ def test_a_server_that_is_not_there_costs_one_warning(
 @pytest.mark.parametrize(
     ("metric", "theirs"),
     [
-        ({"name": "MeanAbsoluteError"}, sklearn.metrics.mean_absolute_error),
-        ({"name": "MeanSquaredError", "squared": False}, sklearn.metrics.root_mean_squared_error),
+        pytest.param({"name": "MeanAbsoluteError"}, sklearn.metrics.mean_absolute_error, marks=pytest.mark.slow),
+        pytest.param(
+            {"name": "MeanSquaredError", "squared": False}, sklearn.metrics.root_mean_squared_error, marks=pytest.mark.slow
+        ),
         ({"name": "R2Score"}, sklearn.metrics.r2_score),
     ],
 )

@@ -158,11 +158,12 @@ def needing(folder: Path, resources: str) -> None:
     params.write_text(text.replace("    engine:", f"    resources: {resources}\n    engine:"), encoding="utf-8")
 
 
-def test_resources_that_no_worker_offers_are_told(tmp_path: Path, dask: Dask) -> None:
+def test_resources_that_no_worker_offers_are_told(tmp_path: Path) -> None:
     folder = study(tmp_path / "study", "loop")
     needing(folder, "{gpus: 1, cpus: 2}")
-    with pytest.raises(ExecutorError, match=r'no worker offers cpus=2 gpus=1; .* --resources "cpus=2 gpus=1"`'):
-        trained(folder, f"dask:{dask.address}", "loop")
+    wrong = r'no worker offers cpus=2 gpus=1; .* --resources "cpus=2 gpus=1"`'
+    with clusters.dask(tmp_path, workers=1) as one, pytest.raises(ExecutorError, match=wrong):
+        trained(folder, f"dask:{one.address}", "loop")
 
 
 @pytest.mark.slow

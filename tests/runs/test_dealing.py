@@ -27,7 +27,7 @@ SCHEDULES: dict[str, dict[str, Any]] = {
 
 @pytest.fixture
 def two() -> Iterator[Processes]:
-    with Processes(2) as workers:
+    with Processes(2, is_copied=True) as workers:  # from nothing, each would import torch
         yield workers
 
 

@@ -83,7 +83,7 @@ def test_an_error_is_raised_where_the_result_is_asked_for(some: Workers) -> None
 
 
 def test_all_processes_do_their_share_with_one_thread_each_and_tell_blocks() -> None:
-    with Processes(2) as two:
+    with Processes(2, is_copied=True) as two:
         assert len(set(both(two))) == 2
         assert list(two.map(told, [0, 1])) == [1, 1]
         heard = list(two.heard())
@@ -113,7 +113,7 @@ def test_nobody_waits_to_send_to_processes_that_are_gone() -> None:
 
 
 def leave_by(error: type[BaseException]) -> None:
-    with Processes(1) as one:
+    with Processes(1, is_copied=True) as one:
         one.submit(time.sleep, 3600)
         raise error
 
@@ -185,7 +185,7 @@ def test_a_process_that_is_asked_to_end_says_nothing(capfd: pytest.CaptureFixtur
 
     before = signal.signal(signal.SIGTERM, terminated)
     try:
-        with Processes(2) as workers:
+        with Processes(1, is_copied=True) as workers:
             process_id = workers.submit(os.getpid).result()
             until(lambda: state(process_id) == "S", "it waits for more")  # Python notices late what comes just before a read
             os.kill(process_id, signal.SIGTERM)

@@ -101,7 +101,7 @@ def test_only_what_is_new_is_trained(problem: Problem, trained: Trained) -> None
     assert trained == []
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(st.lists(st.lists(st.integers(0, 11), min_size=1, max_size=12), min_size=1, max_size=4))
 def test_whatever_is_asked_for_in_whatever_order_each_run_is_trained_once_and_is_the_same(
     problem: Problem, tmp_path_factory: pytest.TempPathFactory, orders: list[list[int]]

@@ -16,7 +16,7 @@ from pipeline.config.registry import folded
 from pipeline.config.schedules import Schedule
 from pipeline.schedulers.aliases import HINTS, HUGGING_FACE, TIMM, told
 from pipeline.schedulers.registry import schedulers
-from tests.conftest import Edited
+from tests.fixtures import Edited
 from tests.schedulers.known import of_ours, of_timm, of_transformers, timm, transformers
 
 STEPS, PEAK, WARMUP = 100, 0.3, 10

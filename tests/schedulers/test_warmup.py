@@ -73,7 +73,7 @@ def assert_begins_behind_its_warmup(name: str, args: Mapping[str, Any], warmup: 
 
 
 @pytest.mark.parametrize("name", [entry.name for entry in schedulers if not entry.live])
-@settings(max_examples=15)
+@settings(max_examples=6)
 @given(warmup=st.integers(1, STEPS - 12), which=st.integers(0, 5), new=st.sampled_from([sgd, adamw]))
 def test_any_registered_scheduler(name: str, warmup: int, which: int, new: NewOptimizer) -> None:
     """Unless it begins below its own peak, or has a warmup already: then a warmup is refused."""

@@ -21,6 +21,7 @@ from pipeline.search.rounds import search
 from pipeline.search.study import Round, Study, Trial
 from pipeline.search.table import rerun_table
 from tests.conftest import ROOT
+from tests.repeated import few
 from tests.search import helpers
 from tests.search.helpers import Edit
 
@@ -62,7 +63,7 @@ def outline(study: Study) -> list[Any]:
 # The sampler
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("sampler", few(SAMPLERS, *(each for each in SAMPLERS if each != "gp")))
 def test_a_study_read_back_after_every_round_suggests_the_same(sampler: str, here: Path) -> None:
     """Also where the sampler keeps notes of its own with the trials (CMA-ES) or the study (the Sobol sequence)."""
     for label in ("StepLR", "ConstantLR") if sampler != "gp" else ("StepLR",):  # it takes its time
@@ -173,7 +174,7 @@ def asked_again(*_: Any, **__: Any) -> Round:
     raise AssertionError("it was asked before")
 
 
-@pytest.mark.parametrize("sampler", WHOLE)
+@pytest.mark.parametrize("sampler", few(SAMPLERS))
 def test_what_was_asked_is_not_asked_again(sampler: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     edit = ("sampler: tpe", f"sampler: {sampler}")
     helpers.run_tune(edit)
@@ -237,6 +238,7 @@ def test_raising_seeds_keeps_the_earlier_studies(here: Path, monkeypatch: pytest
     pd.testing.assert_frame_equal(helpers.trials(), two)
 
 
+@pytest.mark.slow
 def test_another_scheduler_more_or_less_changes_no_study(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = helpers.run_tune()
     sizes = trained(monkeypatch)

@@ -20,6 +20,7 @@ from pipeline.search.study import Round, Study, Trial
 from pipeline.search.table import TrialTable, widened_ranges
 from pipeline.search.widening import TIMES, widened
 from pipeline.tracking.optuna_tracker import write
+from tests.repeated import few
 from tests.search import helpers
 from tests.search.test_study import fresh_study, new_studies, outline
 
@@ -110,7 +111,7 @@ def test_every_sampler_goes_on_in_the_wider_range(sampler: str, best: float, her
         assert len({trial.params["gamma"] for trial in study.trials}) == len(study.trials)
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("sampler", few(SAMPLERS, "tpe", "cmaes"))
 def test_a_study_begun_anew_after_every_round_grows_the_same(sampler: str, here: Path) -> None:
     fresh = fresh_study(sampler)
     study, count = fresh, 5 if sampler == "gp" else 12
@@ -181,6 +182,7 @@ def test_what_the_last_round_leaves_at_an_end_is_told_too(here: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_study_grows_the_same_whatever_is_beside_it(here: Path) -> None:
     """Neither another seed nor another scheduler changes a study; stopped and gone on with, it is the same."""
     two = helpers.run_tune(LARGE, MANY)

@@ -8,7 +8,7 @@ from pipeline.config import files
 from pipeline.config.errors import ParamsError
 from pipeline.problems.dataset import ProblemError
 from pipeline.stages import dataset
-from tests.conftest import Edited
+from tests.fixtures import Edited
 
 
 def test_it_writes_the_samples_of_its_problem_and_every_seeds_split(repository: Path) -> None:

@@ -96,7 +96,7 @@ def test_any_edits_end_in_the_bytes_of_a_study_from_nothing_and_train_each_run_o
 
 
 def test_there_and_back_trains_nothing(from_nothing: FromNothing) -> None:
-    here, there = Config(), Config(schedulers=("StepLR", "REX"), seeds=3, trials=4, points=3, problems=("first", "second"))
+    here, there = Config(), Config(schedulers=("StepLR", "REX"), seeds=3, trials=4)
     expected, noted = [from_nothing(here), from_nothing(there)], Noted()
     with watched(noted):
         study(here)
@@ -108,7 +108,7 @@ def test_there_and_back_trains_nothing(from_nothing: FromNothing) -> None:
         assert written(Path()) == expected[0]
         study(there)
     assert written(Path()) == expected[1]
-    assert noted.trained() == trained > 100
+    assert noted.trained() == trained > 50
 
 
 def of_another_version(path: Path) -> None:
@@ -163,10 +163,13 @@ def trained_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("damage", "is_told"),
     [
-        (of_another_version, True), (with_other_numbers, False),
+        (of_another_version, True),
         *(
             pytest.param(*case, marks=pytest.mark.slow)
-            for case in [(cut_off, True), (garbage, True), (empty, False), (deleted, False), (page_by_page, False)]
+            for case in [
+                (with_other_numbers, False), (cut_off, True), (garbage, True), (empty, False), (deleted, False),
+                (page_by_page, False),
+            ]
         ),
     ],
 )  # fmt: skip

@@ -29,12 +29,11 @@ STUDIES: dict[str, list[helpers.Edit]] = {
 }
 
 
-AT_ONCE = ("nothing is too large to be forgiven", "some diverge")
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "edits",
-    [pytest.param(edits, id=name, marks=[] if name in AT_ONCE else [pytest.mark.slow]) for name, edits in STUDIES.items()],
+    STUDIES.values(),
+    ids=STUDIES,
 )
 def test_all_speak_of_one_configuration(edits: list[helpers.Edit], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -364,7 +364,15 @@ trial.finish()
 """
 
 
-def test_what_a_killed_run_would_lose_and_rates_that_are_fixed_are_told(
+def test_what_a_killed_run_would_lose_is_told(study: Study, capsys: pytest.CaptureFixture[str]) -> None:
+    ended = "{'steps': [time.time()] * 2, 'end': time.time(), 'lost': ['mean (Linear)', 'second (SGD)']}"
+    study.write(here=f"tell(epoch=1, train_loss=1, validation_loss=1, probe={ended})\nsys.exit()")
+    study.run()
+    assert "trial.epochs is not handed mean (Linear), second (SGD); hand over all that has a state" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_what_a_killed_run_would_lose_and_rates_that_are_fixed_are_told_by_torchs_own(
     study: Study, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Where the script is tried out the first, in the first run the second, for that has another peak rate."""
@@ -432,8 +440,12 @@ def test_one_configurations_failure_costs_no_other_run(study: Study, caplog: pyt
     ("end", "words"),
     [
         ("os.kill(os.getpid(), 9)", r"was killed \(SIGKILL\) in epoch 1"),
-        ("sys.exit(137)", r"was killed \(SIGKILL\) in epoch 1"),
-        ("raise OSError(28, 'No space left on device')", "ended with exit code 1 in epoch 1; .*OSError: "),
+        pytest.param("sys.exit(137)", r"was killed \(SIGKILL\) in epoch 1", marks=pytest.mark.slow),
+        pytest.param(
+            "raise OSError(28, 'No space left on device')",
+            "ended with exit code 1 in epoch 1; .*OSError: ",
+            marks=pytest.mark.slow,
+        ),
         ("raise RuntimeError('CUDA out of memory. Tried to allocate 2 GiB')", "ended with exit code 1 in epoch 1; .*memory"),
         (f"print('CUDA out of memory.\\n{BARS}')\n    sys.exit(1)", "ended with exit code 1 in epoch 1; .*memory"),
     ],

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from pipeline.stages import check, dataset, train
 from tests.conftest import ROOT
+from tests.repeated import few
 from tests.search import helpers
 
 TRAPPED = ("step_size: 30%, gamma: 0.1", "step_size: 100%, gamma: 0.1")
@@ -146,7 +147,7 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", few(KINDS, "columns, several", "weighted numbers", "logarithm", "in groups"))
 def test_whatever_a_table_is_taken_for_is_trained(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)

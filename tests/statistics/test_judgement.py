@@ -45,7 +45,7 @@ def test_the_baseline_is_kept_where_nothing_that_matters_is_lost() -> None:
     assert judged(drawn(0, -0.001, own=1e-5), margin=1e-4).recommended.label == "S1"
 
 
-@repeated(50, 150)
+@repeated(25, 150)
 def test_open_labels_ask_for_a_range_of_seeds_that_holds_the_true_one(few_draws: None, times: int) -> None:
     """At 80% confidence; for 0.01 at a spread of differences of 0.1 √2, 1571 pairs do: (1.96 + 0.84)² × 200 + 2."""
     asked = [judged(drawn(0, 0, own=0.1, draw=draw), margin=0.01).more for draw in range(times)]
@@ -54,7 +54,7 @@ def test_open_labels_ask_for_a_range_of_seeds_that_holds_the_true_one(few_draws:
     assert np.mean([low <= 1571 <= high for low, high in ranges]) == pytest.approx(0.8, abs=by_chance(0.8, times, 3))
 
 
-@repeated(60, 300)
+@repeated(30, 300)
 def test_the_smallest_effect_is_found_four_times_in_five(few_draws: None, times: int) -> None:
     """On other draws than those that it was told from."""
     told = [judged(drawn(0, 0, draw=draw), margin=0.0).found[0] for draw in range(times)]

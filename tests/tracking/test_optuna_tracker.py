@@ -26,6 +26,7 @@ from sqlalchemy.pool import NullPool
 
 from pipeline.tracking.messages import TrackerError
 from pipeline.tracking.optuna_tracker import OptunaTracker, drop_torn_line, location, write
+from tests.repeated import few
 from tests.search import helpers
 from tests.waiting import until
 
@@ -327,7 +328,7 @@ BROKEN: dict[str, Callable[[Path, Path], str]] = {
 }
 
 
-@pytest.mark.parametrize("case", BROKEN)
+@pytest.mark.parametrize("case", few(BROKEN, "a corrupted journal", "a driver that is not installed"))
 def test_a_storage_that_fails_is_one_warning_and_no_result(
     case: str, tuned: Path, here: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -466,7 +467,7 @@ def write_by_rounds(rows: pd.DataFrame, together: Any) -> None:
         write(rows[rows["number"] < number])
 
 
-@pytest.mark.parametrize("kind", ["journal", "sqlite"])
+@pytest.mark.parametrize("kind", few(["journal", "sqlite"], "journal"))
 def test_writers_at_once_each_write_everything_once(
     kind: str, here: Path, trials: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,8 +32,11 @@ def assert_same_numbers(one: History, other: History, tolerance: float) -> None:
 LINEAR, GELU, TANH = {"name": "linear"}, {**MLP, "hidden": [7, 5], "activation": "gelu"}, {**MLP, "activation": "tanh"}
 
 
-@pytest.mark.parametrize(("model", "dtype"), [*((model, torch.float32) for model in (LINEAR, MLP, GELU, TANH)),
-                                              *((model, torch.float64) for model in (LINEAR, GELU))], ids=str)  # fmt: skip
+@pytest.mark.parametrize(("model", "dtype"), [
+    (MLP, torch.float32), (GELU, torch.float32), (LINEAR, torch.float64),
+    *(pytest.param(*case, marks=pytest.mark.slow)
+      for case in ((LINEAR, torch.float32), (TANH, torch.float32), (GELU, torch.float64))),
+], ids=str)  # fmt: skip
 @pytest.mark.usefixtures("flags")
 def test_every_model_trains_as_with_tensors(new_problem: Builder, model: dict[str, Any], dtype: torch.dtype) -> None:
     """In float32 for one epoch: rounding parts them later on."""
@@ -49,7 +52,20 @@ FEWER = ("SGD-decay", "SGD-momentum", "SGD-dampening", "SGD-nesterov", "AdamW-be
 """All that they compute is computed by another of their kind, too."""
 
 
-LIKE_OTHERS = ("SGD", "SGD-dampening-decay", "AdamW", "Adam-betas", "Adam-decoupled", "NAdam-decoupled", "RMSprop-momentum")
+LIKE_OTHERS = (
+    "SGD",
+    "SGD-momentum-decay",
+    "AdamW-beta1-0",
+    "Adam-amsgrad",
+    "SGDScheduleFree",
+    "Adagrad-decay",
+    "SGD-dampening-decay",
+    "AdamW",
+    "Adam-betas",
+    "Adam-decoupled",
+    "NAdam-decoupled",
+    "RMSprop-momentum",
+)
 """All that they compute is computed by another in part, and by the rest of it: `make test-slow` tries them."""
 
 
@@ -74,7 +90,7 @@ def test_a_search_trains_the_same(new_problem: Builder) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
-@pytest.mark.parametrize("seeds", [1, pytest.param(2, marks=pytest.mark.slow), 7])
+@pytest.mark.parametrize("seeds", [*(pytest.param(few, marks=pytest.mark.slow) for few in (1, 2)), 7])
 def test_no_run_hangs_on_those_beside_it(new_problem: Builder, seeds: int, dtype: torch.dtype) -> None:
     """To the last bit, at sizes that are no multiple of anything, and when a neighbour diverges and leaves."""
     problem = new_problem(SCHEDULES, model={"name": "mlp", "hidden": [7, 5]})

@@ -1,10 +1,12 @@
 """Each operation in C against torch's own: small functions, run as a program of tensors and as a compiled one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from torch import Tensor, nn
@@ -30,40 +32,39 @@ def quickly_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @dataclass(frozen=True)
-class OneFunction:
-    """A run with a state of one tensor, whose step is the function under test."""
+class Functions:
+    """A run with a tensor for each function under test, which a step gives it to: one program for them all."""
 
-    function: Step
-    names = ("only",)
+    functions: tuple[Step, ...]
+    names: tuple[str, ...]
     statistics = ()
     drawn = 0
     evaluates_together = False
     model = nn.Module()
 
     def step(self, state: list[Tensor], numbers: Tensor, x: Tensor, y: Tensor, weights: Tensor) -> tuple[Tensor, ...]:
-        new = self.function(state[0], x, y, weights)
-        return new.expand(state[0].shape), (new * numbers[0]).mean()
+        new = [function(of, x, y, weights).expand(of.shape) for function, of in zip(self.functions, state, strict=True)]
+        return *new, sum(((each * numbers[0]).mean() for each in new), torch.zeros((), dtype=x.dtype))
 
     @staticmethod
     def evaluated(state: list[Tensor]) -> list[Tensor]:
         return state
 
-    @staticmethod
-    def named(evaluated: list[Tensor]) -> dict[str, Tensor]:
-        return {"only": evaluated[0]}
+    def named(self, evaluated: list[Tensor]) -> dict[str, Tensor]:
+        return dict(zip(self.names, evaluated, strict=True))
 
     def evaluation(self, state: list[Tensor], x: Tensor, y: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         return (weights * (x @ state[0][0])).sum(), (weights * (y == 1)).sum()
 
 
-def runs_of(function: Step, key: str) -> Runs:
+def runs_of(functions: Mapping[str, Step], key: str) -> Runs:
     draw = torch.Generator().manual_seed(0)
     state = torch.randn((RUNS, 3, FEATURES), generator=draw, dtype=torch.float64)
     x = torch.randn((20, FEATURES), generator=draw, dtype=torch.float64)
     parts = {"validation": torch.arange(20).reshape(2, 10)}
     of_run, y = torch.tensor([0, 1, 0, 0, 1]), torch.randint(0, 3, (20,), generator=draw)
-    given: Any = OneFunction(function)
-    return Runs(given, x, y, parts, of_run, [state], SAMPLES, 1, f"{key} {code_fingerprint()}")
+    given: Any = Functions(tuple(functions.values()), tuple(functions))
+    return Runs(given, x, y, parts, of_run, [state.clone() for _ in functions], SAMPLES, 1, f"{key} {code_fingerprint()}")
 
 
 EPOCHS = Epochs(
@@ -75,16 +76,25 @@ EPOCHS = Epochs(
 )
 
 
-def assert_same(function: Step, name: str) -> None:
+def results_of(functions: Mapping[str, Step], key: str) -> list[dict[str, npt.NDArray[Any]]]:
+    """What a program of tensors and a compiled one make of them."""
     results = []
     for make in (lambda runs: TensorProgram(runs, 0), LaneProgram):
-        made = make(runs_of(function, f"test_translate {name}"))
+        made = make(runs_of(functions, f"test_translate {key}"))
         trained = made.train(EPOCHS)
-        results.append(
-            (trained.train_loss, trained.validation_loss, trained.validation_metric, made.parameters()["only"].numpy())
-        )
-    for ours, theirs in zip(results[1], results[0], strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-13)
+        curves = {each: getattr(trained, each) for each in ("train_loss", "validation_loss", "validation_metric")}
+        results.append(curves | {name: values.numpy() for name, values in made.parameters().items()})
+    return results
+
+
+@cache
+def results_of_group(group: str) -> list[dict[str, npt.NDArray[Any]]]:
+    return results_of(GROUPS[group], group)
+
+
+def assert_same(name: str, tensors: Mapping[str, npt.NDArray[Any]], compiled: Mapping[str, npt.NDArray[Any]]) -> None:
+    for each in (name, "train_loss", "validation_loss", "validation_metric"):
+        np.testing.assert_allclose(compiled[each], tensors[each], rtol=1e-12, atol=1e-13, err_msg=each)
 
 
 POINTWISE: dict[str, Step] = {
@@ -275,14 +285,19 @@ BY_TYPE: dict[str, Step] = {
 """Operations whose meaning hangs on the type of their operands, or on an argument that is seldom given."""
 
 
-@pytest.mark.parametrize("name", BY_TYPE)
-def test_types_and_arguments(name: str) -> None:
-    assert_same(BY_TYPE[name], f"by type {name}")
+GROUPS = {
+    "pointwise": POINTWISE,
+    "reductions": REDUCTIONS,
+    "products": PRODUCTS,
+    "views": VIEWS,
+    "layers": LAYERS,
+    "by type": BY_TYPE,
+}
 
 
-@pytest.mark.parametrize("name", LAYERS)
-def test_layers(name: str) -> None:
-    assert_same(LAYERS[name], f"layers {name}")
+@pytest.mark.parametrize(("group", "name"), [(group, name) for group, functions in GROUPS.items() for name in functions])
+def test_an_operation_computes_what_torchs_own_does(group: str, name: str) -> None:
+    assert_same(name, *results_of_group(group))
 
 
 def test_a_transposed_convolution_is_refused() -> None:
@@ -290,7 +305,7 @@ def test_a_transposed_convolution_is_refused() -> None:
         return s + f.conv_transpose1d(x.reshape(6, 2, 2), s.reshape(2, 3, 2)).sum()
 
     with pytest.raises(UntranslatableError, match="transposed convolution"):
-        LaneProgram(runs_of(transposed, "transposed"))
+        LaneProgram(runs_of({"transposed": transposed}, "transposed"))
 
 
 def test_a_part_changed_in_place_is_refused() -> None:
@@ -300,27 +315,7 @@ def test_a_part_changed_in_place_is_refused() -> None:
         return s * constant
 
     with pytest.raises(UntranslatableError, match=r"the operation aten\.copy"):
-        LaneProgram(runs_of(changing, "changed in place"))
-
-
-@pytest.mark.parametrize("name", POINTWISE)
-def test_pointwise(name: str) -> None:
-    assert_same(POINTWISE[name], f"pointwise {name}")
-
-
-@pytest.mark.parametrize("name", REDUCTIONS)
-def test_reductions(name: str) -> None:
-    assert_same(REDUCTIONS[name], f"reductions {name}")
-
-
-@pytest.mark.parametrize("name", PRODUCTS)
-def test_products(name: str) -> None:
-    assert_same(PRODUCTS[name], f"products {name}")
-
-
-@pytest.mark.parametrize("name", VIEWS)
-def test_views_and_choices(name: str) -> None:
-    assert_same(VIEWS[name], f"views {name}")
+        LaneProgram(runs_of({"changing": changing}, "changed in place"))
 
 
 def test_nan_spreads_as_in_torch() -> None:
@@ -334,7 +329,7 @@ def test_nan_spreads_as_in_torch() -> None:
             + bad.argmax(dim=1, keepdim=True)
         )
 
-    assert_same(poisoned, "nan")
+    assert_same("poisoned", *results_of({"poisoned": poisoned}, "nan"))
 
 
 def test_gradients() -> None:
@@ -348,7 +343,7 @@ def test_gradients() -> None:
         gradient: Tensor = torch.func.grad(loss)(s)
         return s - 0.1 * gradient
 
-    assert_same(descended, "gradients")
+    assert_same("descended", *results_of({"descended": descended}, "gradients"))
 
 
 @pytest.mark.parametrize(
@@ -370,7 +365,7 @@ def test_gradients() -> None:
 )  # fmt: skip
 def test_what_cannot_be_translated_is_named(function: Step, message: str) -> None:
     with pytest.raises(UntranslatableError, match=message):
-        LaneProgram(runs_of(function, f"refused {message}"))
+        LaneProgram(runs_of({"refused": function}, f"refused {message}"))
 
 
 @pytest.mark.parametrize(
@@ -382,7 +377,7 @@ def test_what_would_take_too_long_or_too_much_memory_is_refused(
 ) -> None:
     monkeypatch.setattr(source, limit, 2)
     with pytest.raises(UntranslatableError, match=message):
-        LaneProgram(runs_of(PRODUCTS["a linear layer"], f"refused by {limit}"))
+        LaneProgram(runs_of({"linear": PRODUCTS["a linear layer"]}, f"refused by {limit}"))
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(1, 1), (32, 2), (64, 32), (997, 13), (3, 1000)])
