@@ -87,7 +87,7 @@ REFUSED: dict[str, tuple[Content, str]] = {
     "nothing in it": ("", "is empty; give it a header"),
     "a header alone": ("size,price\n", "has no rows"),
     "imdb: commas escaped by backslashes": (csv().replace("red", "red\\, dark"), r"has 5 cells in row \d+ .*in quotes"),
-    "one row": ("size,price\n1,2\n", "no column can be predicted in 1 row; give the table"),
+    "one row": ("size,price\n1,2\n", "no column can be predicted in 1 row; add rows"),
     "a picture": (b"\x89PNG\0\0\0", "is no text in utf-16-le; save it as CSV"),
     "notes": (
         csv(BASE[["price"]].assign(note=[f"text {n}" for n in range(N)])),
