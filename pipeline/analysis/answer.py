@@ -193,6 +193,8 @@ NARROWED_BY = {
     "trials": "raise tune.trials in params.yaml, then make repro",
 }
 """What makes a bound narrower, by what the noise is mostly due to."""
+MOST_SEEDS = 100
+"""Beyond so many they are no advice."""
 
 
 def next_steps(
@@ -201,6 +203,7 @@ def next_steps(
     """What to try next, a line each; ``due_to`` is problem → a key of :data:`NARROWED_BY`, seeds where it does not say.
 
     ``enough`` is problem → from how many to how many seeds find what matters; of several problems, what all of them need.
+    Where that is more than anybody trains, what is named is as good as it gets.
 
     What is recommended for the problems ``to_paste`` belongs into a script of the user's own.
     """
@@ -214,9 +217,15 @@ def next_steps(
         for answer in known[:1]
     ]
     for what, own in unsure.items():
-        low, high = np.max([enough.get(name, (math.nan, math.nan)) for name in own], axis=0)
-        told = f" ({low:.0f} {f'to {high:.0f}' if math.isfinite(high) else 'or more'} would find what matters)"
-        steps.append(f"narrow what {listing(own)} may cost: {NARROWED_BY[what].format(enough=told * math.isfinite(low))}")
+        needed = {name: enough.get(name, (math.nan, math.nan)) for name in own}
+        far = [name for name in own if what == "seeds" and needed[name][0] > MOST_SEEDS]
+        if near := [name for name in own if name not in far]:
+            low, high = np.max([needed[name] for name in near], axis=0)
+            told = f" ({low:.0f} {f'to {high:.0f}' if math.isfinite(high) else 'or more'} would find what matters)"
+            steps.append(f"narrow what {listing(near)} may cost: {NARROWED_BY[what].format(enough=told * math.isfinite(low))}")
+        if far:
+            least = f"it takes {min(needed[name][0] for name in far):.0f} seeds or more to find what matters"
+            steps.append(f"take what is named for {listing(far)}: {least}, unless you write a larger report.matters")
     return steps + [f"{answer.problem}: {answer.caution}" for answer in known if answer.caution]
 
 

@@ -202,6 +202,10 @@ def test_next_is_to_try_it_and_to_narrow_what_is_not_sure(answer: Callable[..., 
     few = "narrow what P may cost: raise seeds in params.yaml (12 to 70 would find what matters), then make repro"
     assert next_steps([unsure], {}, {"P": (12.0, 70.0)})[1] == few
     assert "(12 or more would find" in next_steps([unsure], {}, {"P": (12.0, float("inf"))})[1]
+    other = replace(unsure, problem="Q")
+    both = next_steps([unsure, other], {}, {"P": (2224.0, 7824.0), "Q": (12.0, 70.0)})
+    take = "it takes 2224 seeds or more to find what matters, unless you write a larger report.matters"
+    assert both[1:] == [few.replace("P", "Q"), f"take what is named for P: {take}"]
     assert "raise tune.trials" in next_steps([unsure], {"P": "trials"}, {})[1]
     assert [step.partition(":")[0] for step in next_steps([answer()], {}, {})] == ["try it"]
 

@@ -85,7 +85,8 @@ def _rates(axes: Axes, curves: pd.DataFrame, style: Style, highlight: str | None
     """The lines of one scheduler; runs with the same rates are drawn once."""
     if curves.empty:
         return
-    table = curves.pivot(index="epoch", columns="run", values="lr").sort_index()
+    in_order = curves["run"].unique()  # by seed: by name they would change with the code
+    table = curves.pivot(index="epoch", columns="run", values="lr").sort_index()[in_order]
     table = table.iloc[thinned(len(table))]
     single = np.unique(table.to_numpy(float)[:, :SEEDS], axis=1)
     thick = table[highlight] if highlight in table else table.median(axis="columns")
