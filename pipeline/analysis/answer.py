@@ -193,8 +193,8 @@ NARROWED_BY = {
     "trials": "raise tune.trials in params.yaml, then make repro",
 }
 """What makes a bound narrower, by what the noise is mostly due to."""
-MOST_SEEDS = 100
-"""Beyond so many they are no advice."""
+MOST_ADVISED = 100
+"""Seeds; more are no advice."""
 
 
 def next_steps(
@@ -218,7 +218,7 @@ def next_steps(
     ]
     for what, own in unsure.items():
         needed = {name: enough.get(name, (math.nan, math.nan)) for name in own}
-        far = [name for name in own if what == "seeds" and needed[name][0] > MOST_SEEDS]
+        far = [name for name in own if what == "seeds" and needed[name][0] > MOST_ADVISED]
         if near := [name for name in own if name not in far]:
             low, high = np.max([needed[name] for name in near], axis=0)
             told = f" ({low:.0f} {f'to {high:.0f}' if math.isfinite(high) else 'or more'} would find what matters)"

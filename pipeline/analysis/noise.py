@@ -59,20 +59,21 @@ def settle(results: ProblemResults, compared: pd.DataFrame, chosen: Choice, base
         least = f"{chosen.scheduler} costs too little more than the best to matter"
         said = f"{_verdicts(len(is_open))} open, and nothing that matters hangs on it: {least}."
         found |= {"settled_by": "nothing that matters", "sentence": said}
-    elif is_open:
-        of, rho = _losses(results), results.overlap.of(CRITERION)
-        own, pairs = of[chosen.variant], [(label, baseline) for label in is_open]
-        scale, known = abs(rows.loc[rows["scheduler"] == baseline, CRITERION].item()), differences(own)
-        found |= _remedy(own, noise(results), [known[pair] for pair in pairs], scale, matters)
-        wide = differences(own, rho, of.get("recommended") if chosen.variant == "tuned" else None)
-        least = _smallest([wide[pair] for pair in pairs], own, MOST_SEEDS) / scale
-        more = f" For data like these no number of seeds finds one below {least:.1%}." if least > matters else ""
-        found |= {"like_these": least, "sentence": found["sentence"] + more}
-    losses = _losses(results)[chosen.variant]
-    if not chosen.is_bounded and len(losses) > 1:
-        table, margin = rows.set_index("scheduler"), matters * abs(rows[CRITERION].min())
-        enough = more_seeds(differences(losses), table, chosen.scheduler, margin, LEVEL / (len(losses) - 1))
-        found |= dict(zip(("enough_low", "enough_high"), enough, strict=True))
+    if not chosen.is_bounded:
+        of = _losses(results)
+        own, known = of[chosen.variant], differences(of[chosen.variant])
+        if is_open:
+            rho, pairs = results.overlap.of(CRITERION), [(label, baseline) for label in is_open]
+            scale = abs(rows.loc[rows["scheduler"] == baseline, CRITERION].item())
+            found |= _remedy(own, noise(results), [known[pair] for pair in pairs], scale, matters)
+            wide = differences(own, rho, of.get("recommended") if chosen.variant == "tuned" else None)
+            least = _smallest([wide[pair] for pair in pairs], own, MOST_SEEDS) / scale
+            more = f" For data like these no number of seeds finds one below {least:.1%}." if least > matters else ""
+            found |= {"like_these": least, "sentence": found["sentence"] + more}
+        if len(own) > 1:
+            table, margin = rows.set_index("scheduler"), matters * abs(rows[CRITERION].min())
+            enough = more_seeds(known, table, chosen.scheduler, margin, LEVEL / (len(own) - 1))
+            found |= dict(zip(("enough_low", "enough_high"), enough, strict=True))
     return pd.DataFrame([found], columns=list(SETTLE))
 
 

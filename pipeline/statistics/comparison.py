@@ -243,25 +243,25 @@ def _nulls(losses: Losses, families: Mapping[str, Sequence[Pair]], sides: Litera
     place = {label: n for n, label in enumerate(labels)}
     contrasts = tuple(tuple((place[x], place[y]) for x, y in pairs) for pairs in families.values())
     means = tuple(tuple(split_means(losses[label])) for label in labels)
-    return dict(zip(families, _drawn(means, contrasts, sides), strict=True))
+    return dict(zip(families, _drawn(means, contrasts, sides, DRAWS), strict=True))
 
 
 @lru_cache(maxsize=32)
 def _drawn(
-    means_of: tuple[tuple[float, ...], ...], families: tuple[tuple[tuple[int, int], ...], ...], sides: Literal[1, 2]
+    means_of: tuple[tuple[float, ...], ...], families: tuple[tuple[tuple[int, int], ...], ...], sides: Literal[1, 2], draws: int
 ) -> list[Null]:
-    """That of each family, from the labels' means over splits.
+    """That of each family, from so many draws with the labels' means over splits.
 
     They are asked for again: whatever splits have in common, t is the same.
     """
     factor, splits = _factor(means_of)
     rng = np.random.default_rng([len(means_of), splits])
     drawn: list[list[Floats]] = [[] for _ in families]
-    for _ in range(0, DRAWS, _BLOCK):
-        draws = rng.standard_normal((_BLOCK, splits, len(means_of))) @ factor
-        means = draws.mean(axis=1)
-        draws -= means[:, None]
-        covariance = draws.transpose(0, 2, 1) @ draws / (splits - 1) / splits
+    for _ in range(0, draws, _BLOCK):
+        block = rng.standard_normal((_BLOCK, splits, len(means_of))) @ factor
+        means = block.mean(axis=1)
+        block -= means[:, None]
+        covariance = block.transpose(0, 2, 1) @ block / (splits - 1) / splits
         for of_family, pairs in zip(drawn, families, strict=True):
             a, b = np.array(pairs).T
             t = (means[:, a] - means[:, b]) / np.sqrt(covariance[:, a, a] + covariance[:, b, b] - 2 * covariance[:, a, b])
