@@ -28,7 +28,7 @@ from pipeline.data.mistakes import (
     missing_in,
     more,
     names_of,
-    refuse_nested,
+    nested_in,
     rows_of,
     with_entries,
 )
@@ -74,11 +74,8 @@ def features_of(table: pd.DataFrame, names: Sequence[str], options: Options, rem
 
 def _features(values: "pd.Series[Any]", name: str, options: Options, remarks: Remarks) -> list[Feature]:
     """What one column becomes."""
-    try:
-        refuse_nested(values, name, "drop", "")
-    except DatasetError as error:
-        what = error.wrong.removeprefix(f"the column {name} ")
-        raise ColumnError("drop", name, what, [name], "nested") from None
+    if nested := nested_in(values):
+        raise ColumnError("drop", name, nested, [name], "nested")
     kind: Kind = "category" if name in options.categorical else "number" if name in options.numeric else "auto"
     if kind != "category" and (unclear := unclear_marks(values, options.decimal, options.read)):
         what, right = unclear
@@ -259,5 +256,4 @@ def _remedy(key: str, held: list[Any], kinds: set[str], errors: Sequence[ColumnE
             features = f"write {with_entries(key, options.dates, **dict(held))} to learn from their parts"
             series = f", {entry('order', errors[0].column)} for a series" * (options.order is None)
             drop = f", or {more('drop', options.drop, [error.column for error in errors])}"
-            by_day = f"{with_entries('read', options.read, dayfirst=True)}, or false where the month comes first"
-            return features + series + drop + f"; with the first two {by_day}" * ("ambiguous" in kinds)
+            return features + series + drop + f"; with the first two {options.by_day}" * ("ambiguous" in kinds)

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, Field, ModelWrapValidatorHandler
 from pipeline.config.registry import STRICT
 from pipeline.config.wording import mistake, reworded
 from pipeline.data.dates import DatePart
+from pipeline.data.mistakes import with_entries
 from pipeline.problems.encoding import Transform
 
 Task = Literal["auto", "classification", "regression"]
@@ -53,6 +54,11 @@ class Options:
     def dayfirst(self) -> bool | None:
         """Whether dates begin with the day, where that is said."""
         return self.read.get("dayfirst")
+
+    @property
+    def by_day(self) -> str:
+        """The remedy where that has to be said."""
+        return f"{with_entries('read', self.read, dayfirst=True)}, or false where the month comes first"
 
     @property
     def targets(self) -> list[str]:
@@ -112,6 +118,8 @@ class Reading(BaseModel):
     header: Annotated[Any, AfterValidator(_is_header)] = "infer"
     """The row of the header, from 0; null where there is none."""
     names: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)] | None = None
+    index_col: Literal[0] | None = Field(default=None, exclude_if=lambda given: given is None)  # what is dumped names data
+    """0 where rows begin with names of their own, and the header says nothing above these, as R does: the column ``row``."""
     encoding: Annotated[str, AfterValidator(_is_encoding)] | None = None
     skiprows: Annotated[int, Field(ge=0)] = 0
     """Lines at the beginning that are left out."""

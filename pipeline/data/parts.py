@@ -7,9 +7,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline.config.arrays import Indices
-from pipeline.data.cells import Remarks, understood
+from pipeline.data.cells import complete
 from pipeline.data.dates import AmbiguousDatesError, as_dates
-from pipeline.data.mistakes import DatasetError, names_of, refuse_unusable, rows_of, with_entries
+from pipeline.data.mistakes import DatasetError, names_of, rows_of
 from pipeline.data.options import Options
 from pipeline.data.splits import SplitError, at_random, by_group, in_order, sizes_of
 from pipeline.problems.dataset import PARTS, strata_of
@@ -36,10 +36,7 @@ def groups_of(table: pd.DataFrame, name: str) -> Indices:
 
 def _texts(values: "pd.Series[Any]", name: str, key: str) -> "pd.Series[Any]":
     """The column as it is, but for blanks around its texts; without empty cells."""
-    refuse_unusable(values, name, key)
-    values = understood(values, name, (), ".", "category", Remarks())
-    refuse_unusable(values, name, key)
-    return values
+    return complete(values, name, key, (), ".", "category")
 
 
 def _dealt(
@@ -72,9 +69,7 @@ def _dealt(
 
 def _steps(values: "pd.Series[Any]", name: str, options: Options) -> Indices:
     """The number of each row's time step. Numbers and dates follow one another in time; of texts, only dates do."""
-    refuse_unusable(values, name, "order")
-    values = understood(values, name, options.missing_values, options.decimal, "number", Remarks())
-    refuse_unusable(values, name, "order")
+    values = complete(values, name, "order", options.missing_values, options.decimal, "number")
     if values.dtype.kind not in "iuf":
         values = _moments(values, name, options)
     return pd.factorize(values, sort=True)[0].astype(np.int64)
@@ -84,8 +79,8 @@ def _moments(values: "pd.Series[Any]", name: str, options: Options) -> "pd.Serie
     try:
         dates = as_dates(values, options.dayfirst)
     except AmbiguousDatesError:
-        right = f"write {with_entries('read', options.read, dayfirst=True)}, or false where the month comes first"
-        raise DatasetError("read", f"the column {name} holds dates that begin with the day or with the month", right) from None
+        what = f"the column {name} holds dates that begin with the day or with the month"
+        raise DatasetError("read", what, f"write {options.by_day}") from None
     if dates is not None:
         return dates
     texts = values.astype("string")

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import terminal
+from pipeline.config.wording import listing
 from pipeline.problems.run import Block
 from pipeline.runs import executor
 from pipeline.runs.executor import HERE, Here, Processes
@@ -91,7 +92,8 @@ class Trackers:
 
     def close(self, patience: float) -> None:
         """Wait until all is told, and warn of what could not be."""
-        terminal.doing("waiting until the trackers know it")
+        if self._all:
+            terminal.doing(f"waiting until {listing([*TRACKERS])} know all of it")
         for told in self._all:
             told.close(patience)
 
