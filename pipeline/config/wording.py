@@ -169,14 +169,12 @@ def as_yaml(value: Any) -> str:
         case list() | tuple():
             return f"[{', '.join(map(as_yaml, value))}]"
         case str():
-            return value if _PLAIN.fullmatch(value) and value.lower() not in _WORDS_OF_YAML else _quoted(value)
+            if _PLAIN.fullmatch(value) and value.lower() not in _WORDS_OF_YAML:
+                return value
+            inner = value.replace("\\", "\\\\").replace('"', '\\"')
+            return f'"{visible(inner)}"'
         case _:
             return str(value)
-
-
-def _quoted(text: str) -> str:
-    inner = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{visible(inner)}"'
 
 
 def visible(text: str) -> str:
