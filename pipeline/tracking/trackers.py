@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -41,11 +40,8 @@ _log = logging.getLogger(__name__)
 def trackers(patience: float | None = None) -> Iterator["Trackers"]:
     """All trackers, in the block. Leaving it waits until they know all, ``patience`` seconds and a little more for each run.
 
-    ``patience`` is :data:`PATIENCE` unless it is given.
-
-    One that fails is one warning, here.
-
-    Runs whose stage raised are marked FAILED, those whose process was interrupted or killed KILLED.
+    ``patience`` is :data:`PATIENCE` unless it is given. One that fails is one warning, here. Runs whose stage raised are marked
+    FAILED, those whose process was interrupted or killed KILLED.
     """
     told, patience = Trackers(), PATIENCE if patience is None else patience
     try:
@@ -200,16 +196,13 @@ def _by_itself() -> None:
 
 
 def _killed() -> None:
-    """What is done when the stage is gone."""
-    threading.Thread(target=_give_up, daemon=True).start()
+    """What is done when the stage is gone, in a few seconds or not at all."""
+    giving_up = threading.Timer(PATIENCE_KILLED, os._exit, (1,))
+    giving_up.daemon = True
+    giving_up.start()
     with _one_at_a_time:
         for tracker in _trackers.values():
             tracker.abandon("KILLED")
-
-
-def _give_up() -> None:
-    time.sleep(PATIENCE_KILLED)
-    os._exit(1)
 
 
 def revision() -> dict[str, str]:
