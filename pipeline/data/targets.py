@@ -109,7 +109,10 @@ def _numbers(values: "pd.Series[Any]", options: Options, is_number: bool) -> npt
     name = options.target
     if not is_number:
         _refuse_texts(values, options, up_to=1.0)
-        raise DatasetError("target", f"{name} is no number, as a regression needs", *_instead(values))
+        may_be_classes = 1 < values.nunique() <= len(values) / 2
+        right = "write `task: classification`" if may_be_classes else "name another column"
+        mending = {"task": "classification"} if may_be_classes else None
+        raise DatasetError("target", f"{name} is no number, as a regression needs", right, mending)
     if (rows := rows_of(np.isinf(values.to_numpy(np.float64)))) is not None:
         raise DatasetError("target", f"the column {name} is infinite in {rows}", "correct these rows or take them out")
     if values.nunique() == 1:
@@ -128,13 +131,6 @@ def _refuse_without_logarithm(y: npt.NDArray[np.float64], options: Options) -> N
         what = f"{options.transform} takes numbers above {least:g}, and {options.target} is {y.min():.6g} at least, in {rows}"
         right = "write `target_transform: log1p`" if least == 0 and y.min() > -1 else "leave it out"
         raise DatasetError("target_transform", what, right)
-
-
-def _instead(values: "pd.Series[Any]") -> tuple[str, dict[str, str] | None]:
-    """What else to write of a target that is no number."""
-    if 1 < values.nunique() <= len(values) / 2:
-        return "write `task: classification`", {"task": "classification"}
-    return "name another column", None
 
 
 def _refuse_texts(values: "pd.Series[Any]", options: Options, up_to: float) -> None:

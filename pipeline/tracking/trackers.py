@@ -1,7 +1,6 @@
 """What a stage tells all trackers, each in a process of its own: training never waits for them, and no result hangs on them."""
 
 import contextlib
-import importlib
 import logging
 import multiprocessing
 import os
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import terminal
+from pipeline.config.callables import imported
 from pipeline.config.wording import listing
 from pipeline.problems.run import Block
 from pipeline.runs import executor
@@ -166,8 +166,7 @@ def _error_of(future: "Future[None]") -> BaseException | None:
 
 def made(place: str) -> Tracker:
     """The tracker whose class is at that place."""
-    module, _, name = place.partition(":")
-    found: Tracker = getattr(importlib.import_module(module), name)()
+    found: Tracker = imported(place)()
     return found
 
 
