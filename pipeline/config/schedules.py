@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     Field,
@@ -22,7 +21,7 @@ from pipeline.config.components import mapping_of
 from pipeline.config.registry import STRICT, Alias, _exactly
 from pipeline.config.spaces import SearchSpace, refuse_unfit
 from pipeline.config.units import LengthOrZero, OptionalLengthOrZero, PositiveRate, percent, plain_length
-from pipeline.config.wording import mistake
+from pipeline.config.wording import mistake, such_that
 
 Interval = Literal["epoch", "batch"]
 
@@ -162,12 +161,8 @@ def _named_after_label(value: Any) -> Any:
     return {label: {"name": label, **entry} if isinstance(entry, dict) else entry for label, entry in value.items()}
 
 
-def _is_label(label: str) -> str:
-    """Labels become file names, DVC stages, MLflow run names and study names; DVC reads a dot as a step into a mapping."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", label):
-        raise mistake("is not a usable name", "use up to 64 letters, digits, _ and -, beginning with a letter or digit")
-    return label
-
-
-Label = Annotated[str, AfterValidator(_is_label)]
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_USABLE = "use up to 64 letters, digits, _ and -, beginning with a letter or digit"
+Label = Annotated[str, such_that(_LABEL.fullmatch, "is not a usable name", _USABLE)]
+"""Labels become file names, DVC stages, MLflow run names and study names; DVC reads a dot as a step into a mapping."""
 Schedules = Annotated[dict[Label, Schedule], BeforeValidator(_named_after_label)]

@@ -3,10 +3,10 @@
 import difflib
 import math
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import AfterValidator, ValidationError
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 _BOUNDS = {
@@ -58,6 +58,17 @@ def mistake(wrong: str, right: str, *, key: bool = False) -> PydanticCustomError
     return PydanticCustomError("mistake", "{wrong}", {"wrong": wrong, "right": right, "key": key})
 
 
+def such_that(holds: Callable[[Any], object], wrong: str, right: str) -> AfterValidator:
+    """For ``Annotated``: refuses a value of which that does not hold."""
+
+    def validate(value: Any) -> Any:
+        if not holds(value):
+            raise mistake(wrong, right)
+        return value
+
+    return AfterValidator(validate)
+
+
 def suggestion(given: str, known: Iterable[str], most: int = MOST_NAMED) -> str:
     """What would be right instead of the unknown name ``given``: all that is known, or the ``most`` that are near it."""
     names = list(known)
@@ -97,10 +108,7 @@ def _places(error: ErrorDetails, given: Any) -> tuple[str | int, ...]:
     return tuple(places)
 
 
-GONE = {
-    "compile": "write `engine: compiled` or `engine: tensors`",
-    "models": "write `keep_model: true`, or leave it out",
-}
+GONE = {"compile": "write `engine: compiled` or `engine: tensors`", "models": "write `keep_model: true`, or leave it out"}
 """What to write for keys of earlier versions."""
 
 

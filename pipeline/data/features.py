@@ -8,29 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pipeline.data.cells import (
-    DECIMAL_COMMA,
-    THOUSANDS,
-    Kind,
-    Remarks,
-    are_codes,
-    like_numbers,
-    unclear_marks,
-    understood,
-)
+from pipeline.data.cells import DECIMAL_COMMA, THOUSANDS, Kind, Remarks, are_codes, like_numbers, unclear_marks, understood
 from pipeline.data.dates import PARTS_OF_DATES, AmbiguousDatesError, as_dates, in_several_forms
-from pipeline.data.mistakes import (
-    SHOWN,
-    DatasetError,
-    all_of,
-    entries,
-    entry,
-    missing_in,
-    more,
-    names_of,
-    nested_in,
-    rows_of,
-)
+from pipeline.data.mistakes import SHOWN, DatasetError, all_of, entries, entry, missing_in, more, names_of, nested_in, rows_of
 from pipeline.data.options import Options
 from pipeline.problems.encoding import Column, beyond_precision, category_texts
 

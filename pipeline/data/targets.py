@@ -8,16 +8,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline.config.wording import suggestion
-from pipeline.data.cells import (
-    DECIMAL_COMMA,
-    Kind,
-    Remarks,
-    are_codes,
-    complete,
-    like_numbers,
-    unclear_marks,
-    understood,
-)
+from pipeline.data.cells import DECIMAL_COMMA, Kind, Remarks, are_codes, complete, like_numbers, unclear_marks, understood
 from pipeline.data.dates import AmbiguousDatesError, as_dates
 from pipeline.data.features import FEW_SLIPS, MOST_SLIPS, MOSTLY_NUMBERS, slips_of
 from pipeline.data.mistakes import DatasetError, all_of, entries, missing_in, names_of, refuse_nested, rows_of
