@@ -254,6 +254,12 @@ def placed_in(mistakes: Iterable[tuple[Loc, Any, str, str]]) -> ParamsError:
     return file.error(Mistake(loc, wrong, right, given) for loc, given, wrong, right in mistakes)
 
 
+def refuse(mistakes: Iterable[tuple[Loc, Any, str, str]]) -> None:
+    """Raise it where there are some."""
+    if found := list(mistakes):
+        raise placed_in(found)
+
+
 def _baseline_is_missing(data: dict[str, Any]) -> Iterator[Mistake]:
     """Compared with the labels as written, so that it is told beside whatever else is wrong."""
     baseline = _entries(data.get("report")).get("baseline")

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline.config.arrays import Floats, Indices
-from pipeline.config.params import placed_in
+from pipeline.config.params import placed_in, refuse
 from pipeline.config.problem_params import FIXED_BY, ProblemParams
 from pipeline.config.wording import suggestion
 from pipeline.data.features import MISSING
@@ -175,29 +175,20 @@ def without_leaks(name: str, problem: ProblemParams, data: pd.DataFrame) -> tupl
 
     Raises :class:`pipeline.config.errors.ParamsError` with a placed line for every column that must not stay.
     """
-    given = problem.dataset.args
+    given, place = problem.dataset.args, ("problems", name, "dataset")
     trusted: Sequence[str] = given.get("trusted", ())
-    mistakes = list(_unknown(trusted, data)) if "trusted" in given else []
+    known = [column["name"] for column in data.attrs.get("columns", ())]
+    unknown = [column for column in trusted if column not in known]
+    mistakes = [((*place, "trusted"), trusted, f"there is no feature {each!r}", suggestion(each, known)) for each in unknown]
     found = list(leaks(data, trusted, is_in_order=given.get("order") is not None))
-    serious = [leak.column for leak in found if leak.severity == "error" and "trusted" in given]
-    for leak in found:
-        if leak.column in serious:
-            they = "it is" if len(serious) == 1 else "they are"
-            right = f"write {_remedy(given, serious)} if {they} known before the target is"
-            mistakes.append(("drop", f"the column {leak.column} {leak.wrong}", right))
-    if mistakes:
-        place = ("problems", name, "dataset")
-        raise placed_in([((*place, key), given.get(key), wrong, right) for key, wrong, right in mistakes])
+    serious = [leak for leak in found if leak.severity == "error" and "trusted" in given]
+    they = "it is" if len(serious) == 1 else "they are"
+    right = f"write {_remedy(given, [leak.column for leak in serious])} if {they} known before the target is"
+    drop, given_away = given.get("drop"), [f"the column {leak.column} {leak.wrong}" for leak in serious]
+    refuse([*mistakes, *(((*place, "drop"), drop, wrong, right) for wrong in given_away)])
     said = [f"warning: the column {leak.column} {leak.wrong}; {_advice(given, leak)}" for leak in found]
     kept, told = _with_equals_together(name, problem, data)
     return kept, said + told
-
-
-def _unknown(trusted: Sequence[str], data: pd.DataFrame) -> Iterator[tuple[str, str, str]]:
-    known = [column["name"] for column in data.attrs.get("columns", ())]
-    for column in trusted:
-        if column not in known:
-            yield "trusted", f"there is no feature {column!r}", suggestion(column, known)
 
 
 def _remedy(given: Mapping[str, Any], columns: Sequence[str]) -> str:

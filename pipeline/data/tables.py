@@ -13,7 +13,7 @@ from pipeline.data.cells import Remarks
 from pipeline.data.features import features_of
 from pipeline.data.mistakes import SHOWN, DatasetError, names_of, rows_of
 from pipeline.data.options import Inputs, Options
-from pipeline.data.parts import groups_of, parts_of
+from pipeline.data.splits import groups_of, parts_of
 from pipeline.data.targets import labelled, targets_of, weights_of
 from pipeline.problems.dataset import PARTS, SHAPED, inputs_of, values_of
 from pipeline.problems.dataset import targets_of as columns_of_targets

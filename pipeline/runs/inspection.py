@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from pipeline.config.components import NO_DECAY
 from pipeline.config.document import Loc
-from pipeline.config.params import SweepParams, placed_in
+from pipeline.config.params import SweepParams, refuse
 from pipeline.config.registry import Registry
 from pipeline.config.units import percent
 from pipeline.config.user_code import beginning_of, place_of
@@ -59,8 +59,7 @@ def inspect(problem: Problem) -> list[Followed]:
                 right = f"change its arguments, or mend {own}"
             wrong = str(error) if error.epoch is None else f"{error} (epoch {error.epoch} of {problem.params.epochs})"
             mistakes.append(((*_entry(problem, label), error.key), getattr(schedule, error.key), wrong, right))
-    if mistakes:
-        raise placed_in(mistakes)
+    refuse(mistakes)
     return followed
 
 
@@ -159,10 +158,8 @@ def no_shorter(problem: Problem, sweep: SweepParams | None) -> Iterator[str]:
 @functools.singledispatch
 def refuse_unfit(problem: Problem) -> None:
     """Raise the ``ParamsError`` of the parts that do not fit the data, whatever the schedules are."""
-    if parts := [*_of_the_task(problem)] or [*_of_the_model(problem)]:
-        raise placed_in(parts)
-    if statistics := [*_of_the_last_batch(problem), *_of_averaged_weights(problem), *_of_two_averages(problem)]:
-        raise placed_in(statistics)
+    refuse([*_of_the_task(problem)] or [*_of_the_model(problem)])
+    refuse([*_of_the_last_batch(problem), *_of_averaged_weights(problem), *_of_two_averages(problem)])
 
 
 @refuse_unfit.register
@@ -171,13 +168,11 @@ def _(problem: ScriptProblem) -> None:
     path, mistakes = problem.params.script.path, []
     for place, given in _means(problem):
         mistakes.append((place, given, f"is the business of {path}, which evaluates its model itself", "leave `average` out"))
-    if problem.params.script.steps_per_epoch:
-        for label, schedule in problem.schedules.items():
-            if schedulers[schedule.name].live:
-                wrong = f"reacts to a figure, and {path} is handed all rates before it begins"
-                mistakes.append(((*_entry(problem, label), "name"), schedule.name, wrong, "take another one"))
-    if mistakes:
-        raise placed_in(mistakes)
+    for label, schedule in problem.schedules.items() if problem.params.script.steps_per_epoch else ():
+        if schedulers[schedule.name].live:
+            wrong = f"reacts to a figure, and {path} is handed all rates before it begins"
+            mistakes.append(((*_entry(problem, label), "name"), schedule.name, wrong, "take another one"))
+    refuse(mistakes)
 
 
 def _entry(problem: Problem, label: str) -> Loc:
