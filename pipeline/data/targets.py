@@ -9,7 +9,7 @@ import pandas as pd
 
 from pipeline.config.wording import suggestion
 from pipeline.data.cells import DECIMAL_COMMA, Kind, Remarks, are_codes, complete, like_numbers, unclear_marks, understood
-from pipeline.data.dates import AmbiguousDatesError, as_dates
+from pipeline.data.dates import as_dates
 from pipeline.data.features import FEW_SLIPS, MOST_SLIPS, MOSTLY_NUMBERS, slips_of
 from pipeline.data.mistakes import DatasetError, all_of, entries, missing_in, names_of, refuse_nested, rows_of
 from pipeline.data.options import Options, Task
@@ -165,20 +165,13 @@ def _too_many(values: "pd.Series[Any]", classes: list[str], options: Options, is
     name, what = options.target, f"{options.target} has {len(classes)} classes in {len(values)} rows"
     if is_number:
         return DatasetError("target", what, "write `task: regression`", {"task": "regression"})
-    if _are_dates(values):
+    if as_dates(values, dayfirst=True) is not None:
         return DatasetError("target", f"{name} holds dates", "name a column of numbers or classes")
     if are_codes(values.astype("string")):
         what += f" ({names_of(classes)})"
         return DatasetError("target", what, "name another column, or write `task: regression` if its codes are amounts")
     _refuse_texts(values, options, up_to=MOST_SLIPS)
     return DatasetError("target", f"{what} ({names_of(classes)})", "name another column")
-
-
-def _are_dates(values: "pd.Series[Any]") -> bool:
-    try:
-        return as_dates(values) is not None
-    except AmbiguousDatesError:
-        return True
 
 
 def _with_positive_last(codes: npt.NDArray[np.int64], classes: list[str], options: Options) -> Target:
