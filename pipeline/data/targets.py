@@ -154,7 +154,7 @@ def _classes(values: "pd.Series[Any]", options: Options, remarks: Remarks, is_nu
     if options.task == "auto" and pd.to_numeric(texts, errors="coerce").nunique() > FEW_NUMBERS and not are_codes(texts):
         _refuse_slips(texts, options, FEW_SLIPS)
     if options.task == "auto" and not is_number and like_numbers(texts) >= MOSTLY_NUMBERS:
-        what = f"{names_of(texts.unique())} of {name} (`task: classification` if they are)"
+        what = f"{names_of(texts.unique())} of {name} (`task: regression` if it is a number, else `task: classification`)"
         remarks.add("classes, though most look like numbers", what)
     if options.positive is None:
         return codes.astype(np.int64), classes

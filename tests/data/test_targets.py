@@ -149,10 +149,12 @@ def test_classes_of_which_most_look_like_numbers_are_told() -> None:
     target = [*(f"{number}.5" for number in range(7)), "low", "high", "none"] * 6
     (said,) = (said for said in dataset_of(a_table(goal=target), "goal").attrs["remarks"] if "look like numbers" in said)
     assert said.startswith("classes, though most look like numbers: '0.5', '1.5'")
-    assert said.endswith(" of goal (`task: classification` if they are)")
+    assert said.endswith(" of goal (`task: regression` if it is a number, else `task: classification`)")
     for clear, task in (
         (target, "classification"),
         (["low", "high", "none", "3 or so"] * 15, "auto"),
         (["1", "2"] * 30, "auto"),
     ):
         assert "look like numbers" not in described(dataset_of(a_table(goal=clear), "goal", task=task))
+    with pytest.raises(DatasetError, match="the column goal holds numbers, but 'low', 'high', 'none' in rows"):
+        dataset_of(a_table(goal=target), "goal", task="regression")
