@@ -152,7 +152,8 @@ def in_words(error: ErrorDetails, known: Iterable[str]) -> PydanticCustomError:
         names = list(known)
         return mistake("is not known here", GONE.get(last) or _elsewhere(last, names) or suggestion(last, names), key=True)
     if kind == "literal_error":
-        return mistake("is not one of the choices", suggestion(str(error["input"]), _choices(context)))
+        choices = context["expected"].replace(" or ", ", ").split(", ")
+        return mistake("is not one of the choices", suggestion(str(error["input"]), [each.strip("'") for each in choices]))
     if kind in _BOUNDS:
         bounds = {name: _as_usual(value) for name, value in context.items()}
         return mistake(*(words.format(**bounds) for words in _BOUNDS[kind]))
@@ -206,10 +207,6 @@ def is_path(path: str) -> str:
 
 _LONGEST = 255
 """Bytes of a file's name, on all usual file systems."""
-
-
-def _choices(context: dict[str, Any]) -> list[str]:
-    return [choice.strip("'") for choice in context["expected"].replace(" or ", ", ").split(", ")]
 
 
 def _as_usual(bound: Any) -> str:

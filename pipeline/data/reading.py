@@ -184,7 +184,8 @@ def _read_parquet(file: Path) -> pd.DataFrame:
     table.columns = pd.Index(clean_names([str(name) for name in table.columns], file))
     decimals = [name for name in table if pd.api.types.infer_dtype(table[name]) == "decimal"]
     table = table.astype(dict.fromkeys(decimals, float))
-    table.attrs = {"remarks": [*remarks, *_nan_in(file)]}
+    has_gaps = table.select_dtypes(np.floating).isna().any(axis=None)
+    table.attrs = {"remarks": [*remarks, *(_nan_in(file) if has_gaps else ())]}
     return table
 
 
