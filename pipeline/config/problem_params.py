@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from pipeline.config.components import Component, ComponentOf, as_list, nested
-from pipeline.config.registry import STRICT, _exactly
+from pipeline.config.registry import STRICT, exactly_one_of
 from pipeline.config.schedules import Schedules
 from pipeline.config.units import Percentage
 from pipeline.config.wording import is_path, mistake
@@ -27,7 +27,7 @@ class Clipping(BaseModel):
     value: float | None = Field(default=None, gt=0, le=1e9)
     """The largest absolute value of each number."""
 
-    _exactly_one = model_validator(mode="after")(_exactly(("norm", "value")))
+    _one_of_both = model_validator(mode="after")(exactly_one_of(("norm", "value")))
 
 
 _BYTES = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)\s*([MGT])(?:i?B)?")

@@ -18,7 +18,7 @@ from pydantic_core import InitErrorDetails
 
 from pipeline.config.callables import code_at
 from pipeline.config.components import mapping_of
-from pipeline.config.registry import STRICT, Alias, _exactly
+from pipeline.config.registry import STRICT, Alias, exactly_one_of
 from pipeline.config.spaces import SearchSpace, refuse_unfit
 from pipeline.config.units import LengthOrZero, OptionalLengthOrZero, PositiveRate, percent, plain_length
 from pipeline.config.wording import mistake, such_that
@@ -36,7 +36,7 @@ class Average(BaseModel):
     swa: OptionalLengthOrZero = None
     """Epochs, or their share of the run, after which a plain mean begins to take in the weights at the end of each."""
 
-    _exactly_one = model_validator(mode="after")(_exactly(("ema", "swa")))
+    _one_of_both = model_validator(mode="after")(exactly_one_of(("ema", "swa")))
 
     def in_epochs(self, epochs: int) -> "Average":
         """The same for a run of so many epochs, in torch's numbers."""
