@@ -395,8 +395,10 @@ def _values(table: pd.DataFrame, name: str, missing: str | None, remarks: list[s
         what = "left out" if missing == "drop" else "counted as diverged"
         remarks.append(f"{gone.sum()} {'run' if gone.sum() == 1 else 'runs'} without a final value {what}")
     _refuse_two_units(name, values)
-    flags = [table[n].str.lower().isin(["true", "1"]) for n in table.columns if _bare(n) == "diverged"]
-    return values.where(~gone & ~(flags[0] if flags else False) & (values.abs() < FARTHEST)), gone & (missing == "drop")
+    known = values.where(~gone & (values.abs() < FARTHEST))
+    for column in (n for n in table.columns if _bare(n) == "diverged"):
+        known = known.mask(table[column].str.lower().isin(["true", "1"]))
+    return known, gone & (missing == "drop")
 
 
 def _refuse_unclear_commas(texts: "Cells") -> None:
