@@ -5,7 +5,6 @@ import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -153,7 +152,7 @@ def dress(axes: Axes, scale: Scale) -> None:
     axes.set_ylim(scale.low, scale.high)
 
 
-def line_chart(labels: Sequence[str]) -> tuple[Figure, Axes]:
+def line_chart(labels: Iterable[str]) -> tuple[Figure, Axes]:
     """A chart with room beside it for the names of its lines."""
     figure, (axes,) = charts(180, left=36, right=min(24 + 4.2 * max(map(len, labels), default=0), WIDTH / 2.5))
     return figure, axes
@@ -267,14 +266,10 @@ def _unique_ids(svg: str, prefix: str) -> str:
     return re.sub(r'(url\(#|href="#)([^)"]+)', lambda match: match[1] + short[match[2]], svg)
 
 
-def _variable(name: str, number: re.Match[str]) -> str:
-    return f"var(--{name}-{int(number[1], 16)})"
-
-
 def _themed(svg: str) -> str:
     """The stand-ins for colours and fonts replaced by the page's."""
-    for kind, variable in (("1", "scheduler"), ("2", "band")):
-        svg = re.sub(rf"#fe{kind}0([0-9a-f]{{2}})", partial(_variable, variable), svg)
+    kinds = {"1": "scheduler", "2": "band"}
+    svg = re.sub("#fe([12])0([0-9a-f]{2})", lambda found: f"var(--{kinds[found[1]]}-{int(found[2], 16)})", svg)
     for stand_in, colour in _THEMED.items():
         svg = svg.replace(stand_in, colour)
     return re.sub(r" font-family: [^;\"]*;", "", svg)

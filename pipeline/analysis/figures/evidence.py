@@ -105,15 +105,15 @@ def _over_scale(rows: pd.DataFrame) -> Scale:
 
 
 def _over_panel(name: str, rows: pd.DataFrame, column: str, grid: Floats, title: str, style: Styles) -> Markup:
-    labels = _labels(rows)
-    figure, axes = line_chart(labels)
-    for label, own in _by_scheduler(rows):
+    of = _by_scheduler(rows)
+    figure, axes = line_chart(of)
+    for label, own in of.items():
         _points(axes, column, own.sort_values(column), style[label])
     dress(axes, _over_scale(rows))
     _logarithmic(axes, grid, exact=column == "epochs")
     axes.set_xlabel(title)
     _name(axes, rows[rows["validation_loss"].notna()], column, "validation_loss", style)
-    return as_svg(figure, name, f"Validation loss over {title}: {', '.join(labels)}")
+    return as_svg(figure, name, f"Validation loss over {title}: {', '.join(of)}")
 
 
 def _points(axes: Axes, column: str, rows: pd.DataFrame, style: Style) -> None:
@@ -142,23 +142,23 @@ def _logarithmic(axes: Axes, grid: Floats, exact: bool) -> None:
 
 
 def _steps_panel(name: str, rows: pd.DataFrame, scale: Scale, style: Styles) -> Markup:
-    labels = _labels(rows)
-    figure, axes = line_chart(labels)
-    for label, own in _by_scheduler(rows):
+    of = _by_scheduler(rows)
+    figure, axes = line_chart(of)
+    for label, own in of.items():
         steps = own.sort_values("trial")
-        _band(axes, _changes(steps, ["low", "high"], len(labels)), style[label])
-        line = _changes(steps, ["middle"], len(labels))
+        _band(axes, _changes(steps, ["low", "high"], len(of)), style[label])
+        line = _changes(steps, ["middle"], len(of))
         axes.plot(line["trial"], line["middle"], linewidth=1.4, drawstyle="steps-post", **style[label].line)
     dress(axes, scale)
     axes.set_xlabel("trial")
     _name(axes, rows, "trial", "middle", style)
-    return as_svg(figure, name, f"Lowest validation loss up to each trial, above the best of the seed: {', '.join(labels)}")
+    return as_svg(figure, name, f"Lowest validation loss up to each trial, above the best of the seed: {', '.join(of)}")
 
 
 def _name(axes: Axes, rows: pd.DataFrame, x: str, y: str, style: Styles) -> None:
     """The schedulers' names beside the ends of their lines."""
-    ends = [(label, float(own.sort_values(x, kind="stable")[y].iloc[-1])) for label, own in _by_scheduler(rows)]
-    name_lines(axes, [(label, end, style[label].fill) for label, end in ends])
+    ends = {label: float(own.sort_values(x, kind="stable")[y].iloc[-1]) for label, own in _by_scheduler(rows).items()}
+    name_lines(axes, [(label, end, style[label].fill) for label, end in ends.items()])
 
 
 def _band(axes: Axes, steps: pd.DataFrame, style: Style) -> None:
@@ -167,10 +167,10 @@ def _band(axes: Axes, steps: pd.DataFrame, style: Style) -> None:
 
 
 def _profile_panel(name: str, rows: pd.DataFrame, style: Styles) -> Markup:
-    labels = _labels(rows)
-    figure, axes = line_chart(labels)
-    for label, own in _by_scheduler(rows):
-        steps = _changes(_from_first_to_last(own), ["share"], len(labels))
+    of = _by_scheduler(rows)
+    figure, axes = line_chart(of)
+    for label, own in of.items():
+        steps = _changes(_from_first_to_last(own), ["share"], len(of))
         axes.plot(steps["tau"], steps["share"], linewidth=1.4, drawstyle="steps-post", **style[label].line)
     dress(axes, Scale(-0.02, 1.02, False))
     axes.xaxis.set_major_locator(MaxNLocator(6))
@@ -178,7 +178,7 @@ def _profile_panel(name: str, rows: pd.DataFrame, style: Styles) -> Markup:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda share, position: f"{share:.0%}"))
     axes.set(xlabel="times the fastest", xlim=FASTEST)
     _name(axes, rows[rows["tau"] <= FASTEST[1]], "tau", "share", style)
-    return as_svg(figure, name, f"Share of runs at the target within so many times the fastest: {', '.join(labels)}")
+    return as_svg(figure, name, f"Share of runs at the target within so many times the fastest: {', '.join(of)}")
 
 
 def _from_first_to_last(rows: pd.DataFrame) -> pd.DataFrame:
@@ -200,12 +200,13 @@ def _changes(rows: pd.DataFrame, columns: Sequence[str], lines: int) -> pd.DataF
 
 
 def _bars_panel(name: str, rows: pd.DataFrame, style: Styles) -> Markup:
-    height = sum(HEADING + len(own) for _, own in _by_scheduler(rows))
+    of = _by_scheduler(rows)
+    height = HEADING * len(of) + len(rows)
     longest = max(len(parameter(name)) for name in rows["parameter"])
     figure, (axes,) = charts(11 * height, left=min(12 + 5 * longest, WIDTH / 2), right=18)
     y = 0.0
     ticks: dict[float, str] = {}
-    for label, own in _by_scheduler(rows):
+    for label, own in of.items():
         axes.annotate(label, (0, y + HEADING - 1), (3, 0), textcoords="offset points", va="center")
         y += HEADING
         for row in own.to_dict("records"):
@@ -216,7 +217,7 @@ def _bars_panel(name: str, rows: pd.DataFrame, style: Styles) -> Markup:
     axes.set(xlabel="share of the spread between trials", xlim=(0, 1), ylim=(height - 0.5, -0.5))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda share, position: f"{share:.0%}"))
     axes.grid(visible=False, axis="y")
-    return as_svg(figure, name, f"Importance of the searched arguments: {', '.join(_labels(rows))}")
+    return as_svg(figure, name, f"Importance of the searched arguments: {', '.join(of)}")
 
 
 def _bar(axes: Axes, y: float, values: tuple[float, float, float], style: Style) -> None:
@@ -229,9 +230,5 @@ def _bar(axes: Axes, y: float, values: tuple[float, float, float], style: Style)
     axes.plot(share, y, style.marker, color=style.fill, markersize=5, clip_on=False)
 
 
-def _by_scheduler(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    return [(str(label), own) for label, own in rows.groupby("scheduler", sort=False)]
-
-
-def _labels(rows: pd.DataFrame) -> list[str]:
-    return [str(label) for label in dict.fromkeys(rows["scheduler"])]
+def _by_scheduler(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    return {str(label): own for label, own in rows.groupby("scheduler", sort=False)}
