@@ -155,29 +155,22 @@ def recommendation(table: pd.DataFrame, preference: Mapping[str, Any]) -> Recomm
 def _against(
     losses: Losses, baseline: str, of: Mapping[Pair, Estimate], matters: float, alpha: float, nulls: Nulls | None = None
 ) -> pd.DataFrame:
-    reference = level(losses[baseline])
+    margin = matters * abs(level(losses[baseline]).mean)
     contrasts = [(label, baseline) for label in losses if label != baseline and of[label, baseline].error >= 0]
     family = (nulls or _nulls)(losses, {"": contrasts}, 2)[""] if contrasts else None
     alone = family.alone(alpha) if family else alpha
-    rows = []
+    rows: list[tuple[object, ...]] = []
     for label, values in losses.items():
-        row: dict[str, object] = {"label": label, "diverged": diverged(values)}
         if label == baseline:
-            rows.append(row | {"difference": 0.0, "verdict": "baseline"})
+            rows.append((diverged(values), 0.0, *[np.nan] * 7, "baseline"))
             continue
         found = of[label, baseline]
-        row |= _figures(found, alpha, alone)
-        row["adjusted"] = family.adjusted(found.p) if family else np.nan
-        word = _verdict(found, float(str(row["adjusted"])), matters * abs(reference.mean), alpha)
-        rows.append(row | {"verdict": _said(word, _rate(values), _rate(losses[baseline]))})
+        adjusted = family.adjusted(found.p) if family else np.nan
+        word = _said(_verdict(found, adjusted, margin, alpha), _rate(values), _rate(losses[baseline]))
+        intervals = *found.interval(alpha), *found.interval(alone)
+        rows.append((diverged(values), found.mean, *intervals, found.p, adjusted, found.share, word))
     columns = ["diverged", "difference", "low", "high", "all_low", "all_high", "p", "adjusted", "share", "verdict"]
-    return pd.DataFrame(rows).set_index("label").reindex(columns=columns)
-
-
-def _figures(found: Estimate, alpha: float, alone: float) -> dict[str, object]:
-    (low, high), (all_low, all_high) = found.interval(alpha), found.interval(alone)
-    own = {"difference": found.mean, "low": low, "high": high, "all_low": all_low, "all_high": all_high}
-    return {**own, "p": found.p, "share": found.share}
+    return pd.DataFrame(rows, pd.Index(losses, name="label"), columns)
 
 
 def _verdict(found: Estimate, p: float, margin: float, alpha: float) -> Verdict:
