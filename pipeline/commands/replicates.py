@@ -247,7 +247,7 @@ def _last_values(chart: pd.DataFrame, value: str | None, remarks: list[str]) -> 
 
 def _one_metric(columns: Sequence[re.Match[str]], value: str | None) -> str:
     """The metric that columns have the values of, as the second part of their names says, or the one that is asked for."""
-    metrics = sorted({part[2] for part in columns})
+    metrics: list[str] = sorted({part[2] for part in columns})
     if len(metrics) > 1 and value not in metrics:
         raise TableError(f"there are values of {', '.join(metrics)}; say which: --value NAME")
     return value if value in metrics else metrics[0]
