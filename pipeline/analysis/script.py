@@ -139,11 +139,7 @@ def _schedule(lines: Lines) -> dict[str, Any]:
         "lines": lines,
         "scheduler": textwrap.indent("\n".join([*lines.before, f"return {lines.scheduler.call}"]), "    "),
         "peak": literal(lines.peak),
-        "table": lines.table,
         "asked": lines.count if lines.asks_for(lines.count) else "",
-        "asks_for_math": lines.asks_for("math"),
-        "per_batch": lines.is_per_batch,
-        "watched": lines.watched,
         "monitored": literal(LOGGED.get(lines.watched or "", "")),
     }
 
@@ -165,12 +161,8 @@ def _samples(data: Data, loss: Component, *, is_binary: bool) -> dict[str, Any]:
 def _training(problem: ProblemParams, optimizer: Component, average: Mapping[str, Any]) -> dict[str, Any]:
     """The loop: its batches, its step, and what is averaged."""
     return {
-        "batch_size": problem.batch_size,
-        "pace": problem.pace,
-        "accumulate": problem.accumulate,
-        "resample": problem.resample,
+        "problem": problem,
         "clip": clipped(problem),
-        "clipping": problem.clip,
         "free": optimizer.name in FREE,
         "is_own": not is_torchs(optimizer.name),
         "is_own_model": not is_here(models[problem.model.name], "problems.models"),

@@ -275,19 +275,7 @@ TESTS = {
 def _groups(spared: Sequence[str]) -> str:
     """The function that makes the parameter groups."""
     tests = [TESTS.get(word, f'{literal(word)} in f"{{place}}.{{name}}".lstrip(".")') for word in spared]
-    return "\n".join([
-        "def groups(model):",
-        f'    """Parameters with the weight decay of the optimizer, and those without: {", ".join(spared)}."""',
-        "    spared = {",
-        "        parameter",
-        "        for place, layer in model.named_modules()",
-        "        for name, parameter in layer.named_parameters(recurse=False)",
-        f"        if {f'{chr(10)}        or '.join(tests)}",
-        "    }",
-        "    decayed = [parameter for parameter in model.parameters() if parameter not in spared]",
-        "    others = [parameter for parameter in model.parameters() if parameter in spared]",
-        '    return [{"params": decayed}, {"params": others, "weight_decay": 0.0}]',
-    ])  # fmt: skip
+    return template("groups.py.j2").render(spared=spared, tests=tests).rstrip()
 
 
 def _rounded(rate: float) -> float:
