@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.analysis.choice import Choice
-from pipeline.analysis.statistics import CRITERION, matrices
+from pipeline.analysis.statistics import CRITERION, lowest_loss, matrices
 from pipeline.analysis.tables import ProblemResults
 from pipeline.statistics import components
 from pipeline.statistics.components import LEVEL, NOISE, Estimate, Losses, differences, remedy, with_tuning
@@ -71,8 +71,8 @@ def settle(results: ProblemResults, compared: pd.DataFrame, chosen: Choice, base
             more = f" For data like these no number of seeds finds one below {least:.1%}." if least > matters else ""
             found |= {"like_these": least, "sentence": found["sentence"] + more}
         if len(own) > 1:
-            table, margin = rows.set_index("scheduler"), matters * abs(rows[CRITERION].min())
-            enough = more_seeds(known, table, chosen.scheduler, margin, LEVEL / (len(own) - 1))
+            margin, level = matters * lowest_loss(rows), LEVEL / (len(own) - 1)
+            enough = more_seeds(known, rows.set_index("scheduler"), chosen.scheduler, margin, level)
             found |= dict(zip(("enough_low", "enough_high"), enough, strict=True))
     return pd.DataFrame([found], columns=list(SETTLE))
 
