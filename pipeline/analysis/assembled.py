@@ -18,7 +18,7 @@ from pipeline.analysis.epochs import judged, last_or_best, turned
 from pipeline.analysis.page import Report
 from pipeline.analysis.script import script
 from pipeline.analysis.snippet import pasted, snippet
-from pipeline.analysis.statistics import CRITERION, Headline, compare, matrices, tuning_gain
+from pipeline.analysis.statistics import CRITERION, LIKE_THESE, Headline, compare, matrices, tuning_gain
 from pipeline.analysis.tables import Frames, ProblemResults
 from pipeline.config import files
 from pipeline.config.params import Params, ReportParams
@@ -61,6 +61,9 @@ def _found(problem: ProblemResults, asked: ReportParams) -> Found:
     headline = Headline(problem.metric.higher_is_better, asked.metric_margin)
     compared = compare(problem.runs, asked.baseline, problem.overlap, asked.margin, headline, problem.plan)
     compared = compared.assign(metric=problem.metric.name)
+    if not problem.params.resample:  # one split says nothing of other samples
+        unknown: dict[str, Any] = {f"like_these_{name}": "" if name == "verdict" else np.nan for name in LIKE_THESE}
+        compared = compared.assign(**unknown)
     proofs = evidence_of(problem, asked, compared)
     chosen = choices(problem, compared, proofs["widths"], asked.baseline, asked.margin)
     told = turned(proofs["last_or_best"], asked, last(chosen).variant, last(chosen).scheduler)

@@ -65,6 +65,8 @@ class Section:
     traps: Sequence[Mapping[str, Any]]
     digests: str
     metric: Measure
+    is_resampled: bool
+    """Whether each seed has a split of its own."""
 
     @property
     def drawings(self) -> Iterable[tuple[str, str, Markup]]:
@@ -115,6 +117,7 @@ def section(
         traps=results.all_traps,
         digests=listing(sorted(str(digest) for digest in results.runs["dataset"].unique())),
         metric=results.metric,
+        is_resampled=bool(results.params.resample),
     )
 
 

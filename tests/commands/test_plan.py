@@ -100,14 +100,14 @@ def test_what_a_smaller_study_could_tell_and_costs(here: Path, capsys: pytest.Ca
     name = next(iter(params.problems))
     four, eight = power.measured(params, name, [4, 8])
     assert 0 < eight < four
-    file, told = stage_path(name, "confirm", "runs.parquet"), []
+    file, shares = stage_path(name, "confirm", "runs.parquet"), []
     runs = pd.read_parquet(file)
     one = runs.index[runs["scheduler"] == params.report.baseline][0]
     for loss in (1.0, 1e9):  # what a run of the baseline ended with that diverged says nothing
         runs.loc[one, "diverged"], runs.loc[one, "validation_loss"] = True, loss
         runs.to_parquet(file)
-        told.append(power.measured(params, name, [4, 8]))
-    assert told[0] == told[1] != []
+        shares.append(power.measured(params, name, [4, 8]))
+    assert shares[0] == shares[1] != []
 
 
 def test_it_says_why_a_problem_is_trained_run_by_run_and_what_would_make_it_less(
