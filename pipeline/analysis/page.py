@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from io import StringIO
-from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -25,7 +24,7 @@ from pipeline.analysis.section import COLOURED, Figure, Notes, Section, section
 from pipeline.analysis.shown import FOLDS
 from pipeline.analysis.snippet import snippet
 from pipeline.analysis.sure import multiplicity, population
-from pipeline.analysis.tables import Frames, ProblemResults, records
+from pipeline.analysis.tables import Frames, ProblemResults, Row, records
 from pipeline.config.params import Params
 from pipeline.config.problem_params import THE_SCRIPTS
 from pipeline.config.wording import listing
@@ -37,7 +36,6 @@ PACKAGES = (
     "torch", "optuna", "schedulefree", "torchmetrics", "scikit-learn", "numpy", "scipy", "statsmodels", "scikit-posthocs",
     "pandas", "matplotlib",
 )  # fmt: skip
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
