@@ -104,10 +104,11 @@ def best(
 ) -> pd.DataFrame:
     """Which labels may be the best, and the regret of each; a row per label in the order given.
 
-    ``loss`` is the mean; ``regret`` how far it lies above the lowest, among those that diverged least often; ``bound`` what
-    the true regret does not exceed, and ``in_set`` whether the label may be the best, all at once at 1 - ``alpha``;
-    ``relative`` is the bound as a share of the lowest mean, ``bounded`` whether that is ``matters`` at most. ``diverged``
-    counts runs. A bound is infinite where the label diverged more often than another, or one split is all there is.
+    ``loss`` is the mean; ``regret`` how far it lies above the lowest, among those that diverged least often, NaN where no run
+    finished; ``bound`` what the true regret does not exceed, and ``in_set`` whether the label may be the best, all at once at
+    1 - ``alpha``; ``relative`` is the bound as a share of the lowest mean, ``bounded`` whether that is ``matters`` at most.
+    ``diverged`` counts runs. A bound is infinite where the label diverged more often than another, or one split is all there
+    is.
     """
     return _best(losses, differences(losses, overlap, fixed), matters, alpha)
 
@@ -204,10 +205,11 @@ def _best(
     rows = []
     for label in losses:
         regret = of[label, first].mean if first and label != first else 0.0 if label == first else np.nan
+        regret = regret if np.isnan(regret) else max(0.0, regret)  # unknown where no run finished
         bounds = [of[label, k].mean + widths[label, k] for k in chosen if k != label] if label in able else [np.nan]
         bound = float(np.nan_to_num(np.max([0.0, *bounds]), nan=np.inf))  # NaN where nothing bounds it
         scale = abs(means[first]) if first else np.nan
-        rows.append((label, diverged(losses[label]), means[label], max(0.0, regret), bound, bound / scale if scale else np.inf))
+        rows.append((label, diverged(losses[label]), means[label], regret, bound, bound / scale if scale else np.inf))
     table = pd.DataFrame(rows, columns=["label", "diverged", "loss", "regret", "bound", "relative"]).set_index("label")
     return table.assign(bounded=table["relative"] <= matters, in_set=table.index.isin(chosen))
 
