@@ -44,6 +44,7 @@ def clone(tmp_path: Path) -> Path:
     ):
         shutil.copy(ROOT / name, root)
     shutil.copytree(ROOT / "scripts", root / "scripts")
+    subprocess.run(["git", "init", "--quiet", root], check=True)
     (tmp_path / "python3").write_text(STAND_IN, encoding="utf-8")
     (tmp_path / "python3").chmod(0o755)
     return root
@@ -93,6 +94,13 @@ def test_a_mistake_in_params_yaml_ends_it(clone: Path) -> None:
     calls, done = call(clone, "make", "repro")
     assert calls == REPRO[:1]
     assert done.returncode
+
+
+def test_a_downloaded_archive_which_is_no_clone_is_told_to_dvc(clone: Path) -> None:
+    shutil.rmtree(clone / ".git")
+    call(clone, "make", "repro", GIT_CEILING_DIRECTORIES=str(clone.parent))
+    told = call(clone, "make", "repro", GIT_CEILING_DIRECTORIES=str(clone.parent))[0]
+    assert told[-4:] == [REPRO[0], "dvc config --local core.no_scm true", *REPRO[1:]]
 
 
 def test_a_changed_pin_is_installed(clone: Path) -> None:

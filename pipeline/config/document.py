@@ -60,7 +60,8 @@ class Document:
     def _line(self, mistake: Mistake) -> "Line":
         key, value, path, found = self._find(mistake.loc)
         given = self.source(key if mistake.key else value) if found else _short(mistake.given)
-        return self.line(key if mistake.key else _visible(value, key), path, mistake.wrong, given, mistake.right)
+        at = key if mistake.key or _is_empty(value) else value  # an empty value is where the next thing begins
+        return self.line(at, path, mistake.wrong, given, mistake.right)
 
     def _find(self, loc: Loc) -> tuple[Node, Node, Loc, bool]:
         """Key and value at ``loc``, or the nearest above it; the way there; whether it is in the file."""
@@ -265,11 +266,6 @@ def _rest(text: str, index: int) -> str:
 def _position(text: str, index: int) -> tuple[int, int]:
     before = text[:index]
     return before.count("\n") + 1, index - (before.rfind("\n") + 1) + 1
-
-
-def _visible(value: Node, key: Node) -> Node:
-    """An empty value is where the next thing begins; its key is the better place."""
-    return key if _is_empty(value) else value
 
 
 def _is_empty(node: Node) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from ruamel.yaml.error import YAMLError
 
 from pipeline.config.errors import PipelineError
 
@@ -147,15 +148,22 @@ def read_splits(problem: str) -> pd.DataFrame:
 
 def read_parquet(path: Path, source: str) -> pd.DataFrame:
     """A table that the stage ``source`` writes."""
-    try:
+    with reading(path, source):
         found = pd.read_parquet(path, page_checksum_verification=True)
-    except FileNotFoundError:
-        raise ResultsError(f"{path} is not there; `dvc repro {source}` writes it") from None
-    except (OSError, ValueError) as error:
-        line = str(error).splitlines()[0]
-        raise ResultsError(f"{path} cannot be read ({line}); delete it, then `dvc repro {source}` writes it anew") from None
     refuse_foreign(path, found.attrs.pop(SIGNED, None), source)
     return found
+
+
+@contextlib.contextmanager
+def reading(path: Path, source: str) -> Iterator[None]:
+    """What fails in the block says that ``path`` is not there, or cannot be read, and that the stage ``source`` writes it."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise ResultsError(f"{path} is not there; `dvc repro {source}` writes it") from None
+    except (OSError, ValueError, YAMLError) as error:
+        line = str(error).splitlines()[0]
+        raise ResultsError(f"{path} cannot be read ({line}); delete it, then `dvc repro {source}` writes it anew") from None
 
 
 def json_file(value: Any) -> bytes:

@@ -1,4 +1,4 @@
-"""The files that MLflow's and Optuna's mirrors lie in where no server is named, and what becomes of a broken one."""
+"""Stores in files of our own: held against other processes, and set aside where they are broken."""
 
 import contextlib
 import itertools

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     Field,
@@ -35,37 +34,21 @@ from pipeline.config.registry import STRICT
 from pipeline.config.schedules import Average, Label, Schedule, Schedules
 from pipeline.config.spaces import PeakRates, Range
 from pipeline.config.units import Length, Percentage, ShareUnit, share_of
-from pipeline.config.wording import in_words, mistake, suggestion
+from pipeline.config.wording import in_words, mistake, such_that, suggestion
 
 PARAMS_FILE = Path("params.yaml")
 Epoch = Literal["last", "best"]
 SamplerName = Literal["tpe", "random", "gp", "cmaes", "qmc"]
 
 
-def _is_device(name: str) -> str:
-    if not re.fullmatch(r"auto|cpu|mps|cuda(:[0-9]{1,3})?", name):
-        raise mistake("is not a device", "write auto, cpu, cuda, cuda:0, cuda:1 … or mps")
-    return name
-
-
-def _is_module(name: str) -> str:
-    if not MODULE.fullmatch(name):
-        raise mistake("is not the name of a module", "write it as in an import, such as mypackage.schedulers")
-    return name
-
-
-Modules = Annotated[list[Annotated[str, AfterValidator(_is_module)]], BeforeValidator(as_list)]
+DEVICE = re.compile(r"auto|cpu|mps|cuda(:[0-9]{1,3})?")
+Device = Annotated[str, such_that(DEVICE.fullmatch, "is not a device", "write auto, cpu, cuda, cuda:0, cuda:1 … or mps")]
+_IMPORTED = "write it as in an import, such as mypackage.schedulers"
+Module = Annotated[str, such_that(MODULE.fullmatch, "is not the name of a module", _IMPORTED)]
 RESERVED = ("across", "all", "made", "reading", "report")
 """Sections and figures of the report that are of no problem, and the report's own experiment in MLflow."""
-
-
-def _is_free(name: str) -> str:
-    if name in RESERVED:
-        raise mistake("is a name that the report has for itself", "give the problem another one")
-    return name
-
-
-ProblemName = Annotated[Label, AfterValidator(_is_free)]
+_RESERVED = ("is a name that the report has for itself", "give the problem another one")
+ProblemName = Annotated[Label, such_that(lambda name: name not in RESERVED, *_RESERVED)]
 
 
 class TuneParams(BaseModel):
@@ -183,9 +166,9 @@ class Params(BaseModel):
 
     model_config = STRICT
 
-    code: Modules = Field(default_factory=list)
+    code: Annotated[list[Module], BeforeValidator(as_list)] = Field(default_factory=list)
     """Modules of the user's own that register something, beside ``pipeline/custom.py``."""
-    device: Annotated[str, AfterValidator(_is_device)] = "auto"
+    device: Device = "auto"
     """Where to train: `auto`, `cpu`, `cuda`, `cuda:0`, … or `mps`."""
     keep_model: bool = False
     """Whether each problem's best run is kept as a model, in reports/best and in MLflow's registry."""
@@ -269,6 +252,12 @@ def placed_in(mistakes: Iterable[tuple[Loc, Any, str, str]]) -> ParamsError:
     """A :class:`ParamsError` for mistakes found after reading: (place in the file, given, what is wrong, what is right)."""
     file, _ = document.read(PARAMS_FILE)
     return file.error(Mistake(loc, wrong, right, given) for loc, given, wrong, right in mistakes)
+
+
+def refuse(mistakes: Iterable[tuple[Loc, Any, str, str]]) -> None:
+    """Raise it where there are some."""
+    if found := list(mistakes):
+        raise placed_in(found)
 
 
 def _baseline_is_missing(data: dict[str, Any]) -> Iterator[Mistake]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from pipeline.config.components import Component, ComponentOf, as_list, nested
-from pipeline.config.registry import STRICT
+from pipeline.config.registry import STRICT, exactly_one_of
 from pipeline.config.schedules import Schedules
 from pipeline.config.units import Percentage
 from pipeline.config.wording import is_path, mistake
@@ -27,11 +27,7 @@ class Clipping(BaseModel):
     value: float | None = Field(default=None, gt=0, le=1e9)
     """The largest absolute value of each number."""
 
-    @model_validator(mode="after")
-    def _exactly_one(self) -> "Clipping":
-        if (self.norm is None) == (self.value is None):
-            raise mistake(f"has {'neither' if self.norm is None else 'both'} of norm and value", "write either norm or value")
-        return self
+    _one_of_both = model_validator(mode="after")(exactly_one_of(("norm", "value")))
 
 
 _BYTES = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)\s*([MGT])(?:i?B)?")
@@ -209,10 +205,6 @@ class OwnOptimizer(BaseModel):
     """Its learning rate, the 100% of all rates: `trial.lr` is what a run makes of it."""
 
 
-def _by_path(script: Any) -> Any:
-    return {"path": script} if isinstance(script, str) else script
-
-
 def _own_optimizer(value: Any) -> Component:
     return value if isinstance(value, Component) else Component(ITS_OWN, OwnOptimizer.model_validate(value).model_dump())
 
@@ -258,10 +250,9 @@ class ScriptParams(ProblemParams):
         """What a script settles itself is none of params.yaml's; it stands where other problems have dataset and model."""
         for key in THE_SCRIPTS:
             if key in entry:
-                raise nested(
-                    key, entry[key], mistake("is settled by the script", "take it out, or hand it over as script.args")
-                )
-        script = _by_path(entry["script"])
+                wrong = mistake("is settled by the script", "take it out, or hand it over as script.args")
+                raise nested(key, entry[key], wrong)
+        script = {"path": entry["script"]} if isinstance(entry["script"], str) else entry["script"]
         if not isinstance(script, dict):
             return entry
         data, args = Component("script", {**script, "resample": entry.get("resample", False)}), script.get("args", {})

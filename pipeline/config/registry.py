@@ -137,7 +137,7 @@ def arguments_of(
     hidden = {p.name for p in parameters if isinstance(function, type) and p.name in HIDDEN and p.default is not p.empty}
     own = [p for p in parameters[given:] if p.name not in hidden | {*without}]
     fields: dict[str, Any] = {p.name: _field(name, p, _hint(function, p)) for p in own}
-    validators: dict[str, Any] = {"exactly_one": model_validator(mode="after")(_exactly(one_of))} if one_of else {}
+    validators: dict[str, Any] = {"exactly_one": model_validator(mode="after")(exactly_one_of(one_of))} if one_of else {}
     try:
         found: type[BaseModel] = create_model(name, __config__=STRICT, __validators__=validators, **fields)
     except Exception as error:
@@ -237,13 +237,14 @@ def _line(error: Exception) -> str:
     return " ".join(str(error).split())[:160]
 
 
-def _exactly(one_of: Sequence[str]) -> Callable[[BaseModel], BaseModel]:
-    names = " or ".join(one_of)
+def exactly_one_of(names: Sequence[str]) -> Callable[[BaseModel], BaseModel]:
+    """A validator: of the arguments of these two names, exactly one is given."""
 
     def check(arguments: BaseModel) -> BaseModel:
-        given = [name for name in one_of if getattr(arguments, name) is not None]
+        given = [name for name in names if getattr(arguments, name) is not None]
         if len(given) != 1:
-            raise mistake(f"has {'both' if given else 'neither'} of {' and '.join(one_of)}", f"write either {names}")
+            wrong = f"has {'both' if given else 'neither'} of {' and '.join(names)}"
+            raise mistake(wrong, f"write either {' or '.join(names)}")
         return arguments
 
     return check

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     Field,
@@ -19,10 +18,10 @@ from pydantic_core import InitErrorDetails
 
 from pipeline.config.callables import code_at
 from pipeline.config.components import mapping_of
-from pipeline.config.registry import STRICT, Alias
+from pipeline.config.registry import STRICT, Alias, exactly_one_of
 from pipeline.config.spaces import SearchSpace, refuse_unfit
 from pipeline.config.units import LengthOrZero, OptionalLengthOrZero, PositiveRate, percent, plain_length
-from pipeline.config.wording import mistake
+from pipeline.config.wording import mistake, such_that
 
 Interval = Literal["epoch", "batch"]
 
@@ -37,11 +36,7 @@ class Average(BaseModel):
     swa: OptionalLengthOrZero = None
     """Epochs, or their share of the run, after which a plain mean begins to take in the weights at the end of each."""
 
-    @model_validator(mode="after")
-    def _exactly_one(self) -> "Average":
-        if (self.ema is None) == (self.swa is None):
-            raise mistake(f"has {'neither' if self.ema is None else 'both'} of ema and swa", "write either ema or swa")
-        return self
+    _one_of_both = model_validator(mode="after")(exactly_one_of(("ema", "swa")))
 
     def in_epochs(self, epochs: int) -> "Average":
         """The same for a run of so many epochs, in torch's numbers."""
@@ -89,20 +84,17 @@ class Schedule(BaseModel):
     @field_validator("args", mode="plain")
     @classmethod
     def _fit_the_signature(cls, args: Any, info: ValidationInfo) -> dict[str, Any]:
-        given = mapping_of(args)
-        if info.context is None or "name" not in info.data:
-            return given
-        checked: dict[str, Any] = info.context.schedulers[info.data["name"]].check(given)
-        return checked
+        given, entry = mapping_of(args), _registered(info)
+        return given if entry is None else entry.check(given)
 
     @field_validator("warmup")
     @classmethod
     def _leads_up_to_a_schedule(cls, warmup: Any, info: ValidationInfo) -> Any:
-        if info.context is None or "name" not in info.data or not warmup:
+        entry = _registered(info)
+        if entry is None or not warmup:
             return warmup
         if (share := percent(str(warmup))) is not None and share >= 100:
             raise mistake("leaves nothing of the run", "write less than 100%, or a number of steps")
-        entry = info.context.schedulers[info.data["name"]]
         if entry.live:
             wrong = f"has no meaning before {entry.name}, which reacts to the loss from the first epoch on"
             raise mistake(wrong, "leave `warmup` out")
@@ -115,9 +107,9 @@ class Schedule(BaseModel):
     @field_validator("interval")
     @classmethod
     def _default_interval(cls, interval: Interval | None, info: ValidationInfo) -> Interval | None:
-        if info.context is None or "name" not in info.data:
+        entry = _registered(info)
+        if entry is None:
             return interval
-        entry = info.context.schedulers[info.data["name"]]
         if entry.live and interval == "batch":
             wrong = f"{entry.name} reacts to the loss of an epoch and cannot be stepped per batch"
             raise mistake(wrong, "leave `interval` out")
@@ -126,19 +118,17 @@ class Schedule(BaseModel):
     @field_validator("average")
     @classmethod
     def _averages_once(cls, average: Average | None, info: ValidationInfo) -> Average | None:
-        if average is not None and info.context is not None and "name" in info.data:
-            entry = info.context.schedulers[info.data["name"]]
-            if entry.schedule_free:
-                raise mistake(f"comes on top of {entry.name}, which averages the weights itself", "leave `average` out")
+        entry = _registered(info)
+        if average and entry and entry.schedule_free:
+            raise mistake(f"comes on top of {entry.name}, which averages the weights itself", "leave `average` out")
         return average
 
     @field_validator("search")
     @classmethod
     def _search_fits_the_signature(cls, search: SearchSpace | None, info: ValidationInfo) -> SearchSpace | None:
-        if search is None or info.context is None or not {"name", "args"} <= info.data.keys():
-            return search
-        entry = info.context.schedulers[info.data["name"]]
-        refuse_unfit(search, entry, info.data["args"], settled=entry.begins if info.data.get("warmup") else ())
+        entry = _registered(info)
+        if search is not None and entry and "args" in info.data:
+            refuse_unfit(search, entry, info.data["args"], settled=entry.begins if info.data.get("warmup") else ())
         return search
 
     @property
@@ -147,6 +137,11 @@ class Schedule(BaseModel):
         unused = {"search"} if self.average else {"search", "average"}
         code = code_at(self.args.values())
         return json.dumps(self.model_dump(exclude=unused) | ({"code": code} if code else {}), sort_keys=True)
+
+
+def _registered(info: ValidationInfo) -> Any:
+    """The scheduler of the schedule that is validated; None where its name is wrong, or that was all checked before."""
+    return info.context.schedulers[info.data["name"]] if info.context and "name" in info.data else None
 
 
 def _refuse_foreign(entry: dict[str, Any], alias: Alias, known: Iterable[str]) -> None:
@@ -166,12 +161,8 @@ def _named_after_label(value: Any) -> Any:
     return {label: {"name": label, **entry} if isinstance(entry, dict) else entry for label, entry in value.items()}
 
 
-def _is_label(label: str) -> str:
-    """Labels become file names, DVC stages, MLflow run names and study names; DVC reads a dot as a step into a mapping."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", label):
-        raise mistake("is not a usable name", "use up to 64 letters, digits, _ and -, beginning with a letter or digit")
-    return label
-
-
-Label = Annotated[str, AfterValidator(_is_label)]
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_USABLE = "use up to 64 letters, digits, _ and -, beginning with a letter or digit"
+Label = Annotated[str, such_that(_LABEL.fullmatch, "is not a usable name", _USABLE)]
+"""Labels become file names, DVC stages, MLflow run names and study names; DVC reads a dot as a step into a mapping."""
 Schedules = Annotated[dict[Label, Schedule], BeforeValidator(_named_after_label)]

@@ -3,10 +3,10 @@
 import difflib
 import math
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import AfterValidator, ValidationError
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 _BOUNDS = {
@@ -58,6 +58,17 @@ def mistake(wrong: str, right: str, *, key: bool = False) -> PydanticCustomError
     return PydanticCustomError("mistake", "{wrong}", {"wrong": wrong, "right": right, "key": key})
 
 
+def such_that(holds: Callable[[Any], object], wrong: str, right: str) -> AfterValidator:
+    """For ``Annotated``: refuses a value of which that does not hold."""
+
+    def validate(value: Any) -> Any:
+        if not holds(value):
+            raise mistake(wrong, right)
+        return value
+
+    return AfterValidator(validate)
+
+
 def suggestion(given: str, known: Iterable[str], most: int = MOST_NAMED) -> str:
     """What would be right instead of the unknown name ``given``: all that is known, or the ``most`` that are near it."""
     names = list(known)
@@ -97,10 +108,7 @@ def _places(error: ErrorDetails, given: Any) -> tuple[str | int, ...]:
     return tuple(places)
 
 
-GONE = {
-    "compile": "write `engine: compiled` or `engine: tensors`",
-    "models": "write `keep_model: true`, or leave it out",
-}
+GONE = {"compile": "write `engine: compiled` or `engine: tensors`", "models": "write `keep_model: true`, or leave it out"}
 """What to write for keys of earlier versions."""
 
 
@@ -144,7 +152,8 @@ def in_words(error: ErrorDetails, known: Iterable[str]) -> PydanticCustomError:
         names = list(known)
         return mistake("is not known here", GONE.get(last) or _elsewhere(last, names) or suggestion(last, names), key=True)
     if kind == "literal_error":
-        return mistake("is not one of the choices", suggestion(str(error["input"]), _choices(context)))
+        choices = context["expected"].replace(" or ", ", ").split(", ")
+        return mistake("is not one of the choices", suggestion(str(error["input"]), [each.strip("'") for each in choices]))
     if kind in _BOUNDS:
         bounds = {name: _as_usual(value) for name, value in context.items()}
         return mistake(*(words.format(**bounds) for words in _BOUNDS[kind]))
@@ -169,14 +178,12 @@ def as_yaml(value: Any) -> str:
         case list() | tuple():
             return f"[{', '.join(map(as_yaml, value))}]"
         case str():
-            return value if _PLAIN.fullmatch(value) and value.lower() not in _WORDS_OF_YAML else _quoted(value)
+            if _PLAIN.fullmatch(value) and value.lower() not in _WORDS_OF_YAML:
+                return value
+            inner = value.replace("\\", "\\\\").replace('"', '\\"')
+            return f'"{visible(inner)}"'
         case _:
             return str(value)
-
-
-def _quoted(text: str) -> str:
-    inner = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{visible(inner)}"'
 
 
 def visible(text: str) -> str:
@@ -200,10 +207,6 @@ def is_path(path: str) -> str:
 
 _LONGEST = 255
 """Bytes of a file's name, on all usual file systems."""
-
-
-def _choices(context: dict[str, Any]) -> list[str]:
-    return [choice.strip("'") for choice in context["expected"].replace(" or ", ", ").split(", ")]
 
 
 def _as_usual(bound: Any) -> str:

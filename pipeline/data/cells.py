@@ -10,7 +10,7 @@ import pandas as pd
 
 from pipeline.config.wording import few
 from pipeline.data.dates import as_dates
-from pipeline.data.mistakes import SHOWN, names_of, rows_of, with_entries
+from pipeline.data.mistakes import SHOWN, names_of, refuse_unusable, rows_of, with_entries
 
 MARKS = ("na", "n/a", "#n/a", "#n/a n/a", "#na", "<na>", "nan", "-nan", "null", "\\n", "none", "nil", "?", "-", "--", ".")
 """What stands for a missing number, in small letters: what pandas and databases know, and what is often seen beside."""
@@ -119,7 +119,8 @@ def understood(
         marks = ", ".join(repr(mark) for mark in texts[are_marks].unique())
         remarks.add("taken as missing", f"{marks} in {are_marks.sum()} cells of {name}")
     if kind == "auto" and are_codes(known):
-        remarks.add("taken as codes, not numbers", f"{names_of([_telling(known)])} of {name}")
+        telling = known[known.str.contains(r"^0\d|^\+|e", case=False, regex=True)]
+        remarks.add("taken as codes, not numbers", f"{names_of(telling[:1])} of {name}")
         kind = "category"
     if hours is not None:
         latest = int(hours.to_numpy().argmax())
@@ -132,6 +133,16 @@ def understood(
         remarks.add(f"read as numbers with {how}", name)
         remarks.amounts.append(name)
     return found.reindex(values.index)
+
+
+def complete(
+    values: "pd.Series[Any]", name: str, key: str, missing_values: Sequence[str | float], decimal: str, kind: Kind
+) -> "pd.Series[Any]":
+    """A column that must say something of each row, as :func:`understood`."""
+    refuse_unusable(values, name, key)
+    found = understood(values, name, missing_values, decimal, kind, Remarks())
+    refuse_unusable(found, name, key)
+    return found
 
 
 def are_codes(texts: "pd.Series[str]") -> bool:
@@ -147,12 +158,6 @@ def are_codes(texts: "pd.Series[str]") -> bool:
     have_e, have_points = texts.str.contains("e", case=False, regex=False), texts.str.contains(".", regex=False)
     are_of_one_length = texts.str.len().nunique() == 1
     return bool(have_e.any() and not have_e.all() and not have_points.any() and are_of_one_length)
-
-
-def _telling(codes: "pd.Series[str]") -> str:
-    """The first code that shows it."""
-    telling = codes[codes.str.contains(r"^0\d|^\+|e", case=False, regex=True)]
-    return str(telling.iloc[0])
 
 
 def like_numbers(texts: "pd.Series[str]") -> float:

@@ -3,7 +3,7 @@
 ``split`` is one of train, validation, test, or spare: samples that only a ``resample`` draws on. ``y`` is a class from 0 up.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
@@ -17,9 +17,9 @@ from pipeline.config.registry import Registered, Registry, arguments_of
 from pipeline.config.units import Percentage, share_of
 from pipeline.config.wording import is_path, is_printable, mistake
 from pipeline.data.dates import DatePart
-from pipeline.data.mistakes import DatasetError, located
+from pipeline.data.mistakes import DatasetError
 from pipeline.data.options import Inputs, Missing, Reading, Task, Unlabelled
-from pipeline.data.reading import Paths, is_of_arrays, read_arrays, read_table
+from pipeline.data.reading import is_of_arrays, read_arrays, read_table
 from pipeline.data.tables import dataset_of, dataset_of_arrays
 from pipeline.data.tables import frame as frame  # noqa: PLC0414  # for datasets of the user's own
 from pipeline.problems.encoding import Transform
@@ -29,34 +29,28 @@ Size = Annotated[int, Field(ge=1, le=10_000_000)]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 
 
-def _is_inside(path: str) -> str:
+def _each(value: Any, wrong: str, right: str) -> list[str]:
+    """One text, or a list of them, as a list."""
+    some = value if isinstance(value, list) else [value]
+    if not some or not all(isinstance(each, str) and each for each in some):
+        raise mistake(wrong, right)
+    return some
+
+
+def _are_paths(given: Any) -> Any:
     """Files lie under one folder, for DVC to watch."""
-    if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
-        raise mistake("leads out of the folder inputs/", "put the file there and write its path below that folder")
-    return path
+    for path in _each(given, "is no path", "write one below inputs/, a pattern such as sales-*.csv, or a list of them"):
+        place = PurePosixPath(is_path(path))
+        if place.is_absolute() or ".." in place.parts:
+            raise mistake("leads out of the folder inputs/", "put the file there and write its path below that folder")
+    return given
 
 
-def _is_path(path: Any) -> Any:
-    """One, or a list of them."""
-    some = path if isinstance(path, list) else [path]
-    if not some or not all(isinstance(each, str) and each for each in some):
-        raise mistake("is no path", "write one below inputs/, a pattern such as sales-*.csv, or a list of them")
-    for each in some:
-        _is_inside(is_path(each))
-    return path
-
-
-Name = Annotated[str, Field(min_length=1), AfterValidator(is_printable)]
-
-
-def _is_name(name: Any) -> Any:
-    """One, or a list of them."""
-    some = name if isinstance(name, list) else [name]
-    if not some or not all(isinstance(each, str) and each for each in some):
-        raise mistake("is no column's name", "write one as it stands in the header, in quotes if need be, or a list of them")
-    for each in some:
-        is_printable(each)
-    return name
+def _are_names(given: Any) -> Any:
+    right = "write one as it stands in the header, in quotes if need be, or a list of them"
+    for name in _each(given, "is no column's name", right):
+        is_printable(name)
+    return given
 
 
 def _is_mark(mark: Any) -> Any:
@@ -80,11 +74,12 @@ def _says_something(given: Any) -> Any:
 Read = Annotated[Reading, BeforeValidator(_says_something)]
 LARGEST = 10**15
 """Of numbers that stand for something."""
-Names = Annotated[Any, AfterValidator(_is_name)]
+Name = Annotated[str, Field(min_length=1), AfterValidator(is_printable)]
+Names = Annotated[Any, AfterValidator(_are_names)]
 Mark = Annotated[Any, AfterValidator(_is_mark)]
 Class = Annotated[Any, AfterValidator(_is_class)]
 Dates = Annotated[dict[Name, Annotated[list[DatePart], Field(min_length=1)]], Field(min_length=1)]
-FilePaths = Annotated[Any, AfterValidator(_is_path)]
+FilePaths = Annotated[Any, AfterValidator(_are_paths)]
 Shares = Annotated[list[Percentage], Field(min_length=3, max_length=3)]
 
 datasets: Registry[Registered] = Registry("dataset")
@@ -194,33 +189,25 @@ def file(
         "split": split, "shares": [share_of(share) for share in shares], "group": group, "order": order, "seed": seed,
     }  # fmt: skip
     of_tables: dict[str, Any] = {
-        "drop": drop,
-        "categorical": categorical,
-        "numeric": numeric,
-        "dates": dates or {},
-        "read": reading.given,
-    }
+        "drop": drop, "categorical": categorical, "numeric": numeric, "dates": dates or {}, "read": reading.given,
+    }  # fmt: skip
     if is_of_arrays(path):
-        _refuse_useless(of_tables, "is for tables, and this is a file of arrays")
+        _refuse_useless((key for key, value in of_tables.items() if value), "is for tables, and this is a file of arrays")
         return dataset_of_arrays(read_arrays(path), target, inputs=inputs, **how)
-    _refuse_useless({"inputs": inputs != "auto"}, "is for arrays, and this is a table")
-    return _of_table(path, reading, target, {**of_tables, **how, "most_categories": most_categories})
-
-
-def _of_table(path: Paths, reading: Reading, target: str, options: Mapping[str, Any]) -> pd.DataFrame:
-    """A mistake in some row of several files says through which it is counted."""
+    _refuse_useless(["inputs"] * (inputs != "auto"), "is for arrays, and this is a table")
     table = read_table(path, reading, target)
     try:
-        return dataset_of(table, target, **options)
+        return dataset_of(table, target, **of_tables, **how, most_categories=most_categories)
     except DatasetError as error:
-        if "rows" in table.attrs:
-            raise located(error, table.attrs["rows"]) from None
+        for each in error.all:
+            if "rows" in table.attrs and " row" in each.wrong:  # of several files, and counted through
+                each.wrong += f" ({table.attrs['rows']})"
         raise
 
 
-def _refuse_useless(given: Mapping[str, Any], why: str) -> None:
+def _refuse_useless(given: Iterable[str], why: str) -> None:
     """Refuse arguments that are for files of the other kind."""
-    for key in [key for key, value in given.items() if value]:
+    for key in given:
         raise DatasetError(key, why, f"leave `{key}` out")
 
 

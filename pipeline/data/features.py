@@ -8,30 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pipeline.data.cells import (
-    DECIMAL_COMMA,
-    THOUSANDS,
-    Kind,
-    Remarks,
-    are_codes,
-    like_numbers,
-    unclear_marks,
-    understood,
-)
+from pipeline.data.cells import DECIMAL_COMMA, THOUSANDS, Kind, Remarks, are_codes, like_numbers, unclear_marks, understood
 from pipeline.data.dates import PARTS_OF_DATES, AmbiguousDatesError, as_dates, in_several_forms
-from pipeline.data.mistakes import (
-    SHOWN,
-    DatasetError,
-    all_of,
-    entries,
-    entry,
-    missing_in,
-    more,
-    names_of,
-    refuse_nested,
-    rows_of,
-    with_entries,
-)
+from pipeline.data.mistakes import SHOWN, DatasetError, all_of, entries, entry, missing_in, more, names_of, nested_in, rows_of
 from pipeline.data.options import Options
 from pipeline.problems.encoding import Column, beyond_precision, category_texts
 
@@ -74,11 +53,8 @@ def features_of(table: pd.DataFrame, names: Sequence[str], options: Options, rem
 
 def _features(values: "pd.Series[Any]", name: str, options: Options, remarks: Remarks) -> list[Feature]:
     """What one column becomes."""
-    try:
-        refuse_nested(values, name, "drop", "")
-    except DatasetError as error:
-        what = error.wrong.removeprefix(f"the column {name} ")
-        raise ColumnError("drop", name, what, [name], "nested") from None
+    if nested := nested_in(values):
+        raise ColumnError("drop", name, nested, [name], "nested")
     kind: Kind = "category" if name in options.categorical else "number" if name in options.numeric else "auto"
     if kind != "category" and (unclear := unclear_marks(values, options.decimal, options.read)):
         what, right = unclear
@@ -205,59 +181,57 @@ def slips_of(texts: "pd.Series[str]", up_to: float) -> tuple[str, list[str]] | N
 def _told(key: str, errors: Sequence[ColumnError], options: Options) -> DatasetError:
     said = ", ".join(f"the column {error.column} {error.what}" for error in errors[:SHOWN])
     left = f", and so on with {len(errors) - SHOWN} more columns" if len(errors) > SHOWN else ""
-    held, kinds = [item for error in errors for item in error.held], {error.kind for error in errors}
-    mending = _mending(key, held, kinds, options)
-    right = _remedy(key, held, kinds, errors, options, entries(mending or {}))
+    right, mending = _remedy(key, errors, options)
     return DatasetError(key, said + left, right, mending, {error.column: error.what for error in errors})
 
 
-def _mending(key: str, held: list[Any], kinds: set[str], options: Options) -> dict[str, Any] | None:
-    """The arguments that would mend all of these columns, with what they hold already."""
+def _remedy(key: str, errors: Sequence[ColumnError], options: Options) -> tuple[str, dict[str, Any] | None]:
+    """What would mend all of these columns, in words; and the arguments that do, with what they hold already."""
+    held, kinds = [item for error in errors for item in error.held], {error.kind for error in errors}
+    columns = [error.column for error in errors]
     impute = {"missing": "impute"} if options.missing == "error" else {}
+    mending: dict[str, Any]
     match key:
         case "missing":
-            return impute
+            return f"complete these rows, take them out, or write {entries(impute)}", impute
         case "missing_values":
-            return {key: all_of(options.missing_values, held), **impute}
+            mending = {key: all_of(options.missing_values, held), **impute}
+            unknown, texts = entries(mending), more("categorical", options.categorical, columns)
+            return (
+                f"correct these cells, or write {unknown}, if nothing is known there, or {texts} if they are categories",
+                mending,
+            )
         case "path" if "infinite" in kinds:
-            return {"missing_values": all_of(options.missing_values, ["inf", "-inf"]), **impute}
-        case "drop":
-            return {key: all_of(options.drop, held)}
-        case "read":
-            commas = {"decimal": ","} if "decimal" in kinds else {}
-            return {key: {**options.read, **commas, **({"dayfirst": True} if "ambiguous" in kinds else {})}}
-        case "dates" if "unknown" not in kinds:
-            of_days = {"read": {**options.read, "dayfirst": True}} if "ambiguous" in kinds else {}
-            return {key: {**options.dates, **dict(held)}, **of_days}
-    return None
-
-
-def _remedy(key: str, held: list[Any], kinds: set[str], errors: Sequence[ColumnError], options: Options, paste: str) -> str:
-    """What would mend all of these columns: ``paste``, or something else."""
-    match key:
-        case "missing":
-            return f"complete these rows, take them out, or write {paste}"
-        case "missing_values":
-            texts = more("categorical", options.categorical, [error.column for error in errors])
-            return f"correct these cells, or write {paste}, if nothing is known there, or {texts} if they are categories"
+            mending = {"missing_values": all_of(options.missing_values, ["inf", "-inf"]), **impute}
+            return "; ".join(dict.fromkeys([f"correct these rows, or write {entries(mending)}", *held])), mending
         case "path":
-            infinite = [f"correct these rows, or write {paste}"] * ("infinite" in kinds)
-            return "; ".join(dict.fromkeys([*infinite, *held]))
+            return "; ".join(dict.fromkeys(held)), None
         case "drop":
-            insisted = [error.column for error in errors if error.kind in ("identifier", "codes")]
-            codes = [error.column for error in errors if error.kind == "codes"]
-            insist = f", or {more('categorical', options.categorical, insisted)} if they are categories" if insisted else ""
-            amounts = f", or {more('numeric', options.numeric, codes)} if they are amounts" if codes else ""
-            plain = ", or write plain numbers" * ("like" in kinds) + ", or write the dates in one form" * ("forms" in kinds)
-            arrays = ", or save arrays in an .npz file" if "nested" in kinds else ""
-            return f"write {paste}{insist}{amounts}{plain}{arrays}"
+            mending = {key: all_of(options.drop, held)}
+            return f"write {entries(mending)}{_other_than_dropping(errors, kinds, options)}", mending
         case "read":
-            return f"write {paste}{', or false where the month comes first' * ('ambiguous' in kinds)}"
+            commas, days = {"decimal": ","} if "decimal" in kinds else {}, {"dayfirst": True} if "ambiguous" in kinds else {}
+            mending = {key: {**options.read, **commas, **days}}
+            return f"write {entries(mending)}{', or false where the month comes first' * bool(days)}", mending
         case _ if "unknown" in kinds:
-            return "write them as 2024-12-31 or 2024-12-31T23:59, or leave them out of `dates`"
+            return "write them as 2024-12-31 or 2024-12-31T23:59, or leave them out of `dates`", None
         case _:
-            features = f"write {with_entries(key, options.dates, **dict(held))} to learn from their parts"
-            series = f", {entry('order', errors[0].column)} for a series" * (options.order is None)
-            drop = f", or {more('drop', options.drop, [error.column for error in errors])}"
-            by_day = f"{with_entries('read', options.read, dayfirst=True)}, or false where the month comes first"
-            return features + series + drop + f"; with the first two {by_day}" * ("ambiguous" in kinds)
+            mending = {key: {**options.dates, **dict(held)}}
+            features = f"write {entries(mending)} to learn from their parts"
+            series = f", {entry('order', columns[0])} for a series" * (options.order is None)
+            right = f"{features}{series}, or {more('drop', options.drop, columns)}"
+            if "ambiguous" not in kinds:
+                return right, mending
+            return f"{right}; with the first two {options.by_day}", {**mending, "read": {**options.read, "dayfirst": True}}
+
+
+def _other_than_dropping(errors: Sequence[ColumnError], kinds: set[str], options: Options) -> str:
+    """What else could be done with columns that are no features as they are."""
+    insisted = [error.column for error in errors if error.kind in ("identifier", "codes")]
+    codes = [error.column for error in errors if error.kind == "codes"]
+    insist = f", or {more('categorical', options.categorical, insisted)} if they are categories" if insisted else ""
+    amounts = f", or {more('numeric', options.numeric, codes)} if they are amounts" if codes else ""
+    others = {
+        "like": "write plain numbers", "forms": "write the dates in one form", "nested": "save arrays in an .npz file",
+    }  # fmt: skip
+    return insist + amounts + "".join(f", or {what}" for kind, what in others.items() if kind in kinds)

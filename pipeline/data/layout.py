@@ -8,6 +8,7 @@ from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
+from pipeline.config.wording import MOST_NAMED
 from pipeline.data.cells import MARKS
 from pipeline.data.mistakes import DatasetError, entries, names_of, with_entries
 from pipeline.data.options import WHITESPACE, Reading
@@ -111,6 +112,11 @@ def header_of(cells: Cells, sep: str, file: Path, target: str | None) -> tuple[l
         and _is_data(first, [row for _, row in islice(cells.by(sep), 1, BELOW)])
     ):
         raise _no_header(first, reading, file, target)
+    if reading.index_col is not None:
+        if max(cells.widths(sep)) <= len(names):
+            what = f"has `index_col: 0`, and the rows of {file} have no more cells than its header has names"
+            raise DatasetError("read", what, "leave `index_col` out")
+        names = ["row", *names]
     return _wide_enough(clean_names(names, file, reading), (row for _, row in rows), file, cells, sep), line
 
 
@@ -175,13 +181,19 @@ def _is_number(text: str) -> bool:
 
 
 def _no_header(first: Sequence[str], reading: Reading, file: Path, target: str | None) -> DatasetError:
-    """The error about a file whose first line is a row of data; the last column is taken for the target."""
-    names = [f"x{place}" for place in range(len(first))]
-    if target not in names:
-        names[-1] = target or "y"
+    """The error about a file whose first line is a row of data; the last column is taken for the target.
+
+    So many columns that nobody would name them are called by their numbers.
+    """
     what = f"{file} seems to have no header, for its first line is {names_of(first)}"
-    mending = {"read": {**reading.given, "header": None, "names": names}}
-    right = f"name its columns, as in {entries(mending)}"
+    mending: dict[str, Any] = {"read": {**reading.given, "header": None}}
+    right = f"call its columns 0 to {len(first) - 1} by {entries(mending)}"
+    if len(first) <= MOST_NAMED or target not in (None, *map(str, range(len(first)))):
+        names = [f"x{place}" for place in range(len(first))]
+        if target not in names:
+            names[-1] = target or "y"
+        mending["read"]["names"] = names
+        right = f"name its columns, as in {entries(mending)}"
     right += f"; if that is the header, {with_entries('read', reading.given, header=0)}"
     return DatasetError("read", what, right, mending)
 
@@ -198,15 +210,11 @@ def _wide_enough(names: list[str], rows: Iterator[list[str]], file: Path, text: 
     for number, cells in enumerate(rows, 1):
         if len(cells) > len(names):  # pandas would take the first for the row's name, and move all others by one column
             if any(cells[len(names) :]):
-                are_named = _is_row_name(cells[0]) and all(len(others) == len(cells) for others in rows)
+                may_be_a_name = cells[0] in ("0", "1") or not _is_number(cells[0])  # where counting begins, or a text
+                are_named = may_be_a_name and all(len(others) == len(cells) for others in rows)
                 raise _too_wide(names, number, len(cells), file, text, are_named, lines_above(text, sep))
             widest = max(widest, len(cells))
     return [*names, *(f"Unnamed: {place}" for place in range(len(names), widest))]
-
-
-def _is_row_name(cell: str) -> bool:
-    """Whether the first row may begin with it: with where counting begins, or with a text."""
-    return cell in ("0", "1") or not _is_number(cell)
 
 
 def _too_wide(names: list[str], row: int, cells: int, file: Path, text: Cells, are_named: bool, above: int) -> DatasetError:
@@ -218,6 +226,6 @@ def _too_wide(names: list[str], row: int, cells: int, file: Path, text: Cells, a
     if above and not (len(names) > 1 and are_named):
         right, mending = _without_title(reading, above)
     elif row == 1 and cells == len(names) + 1 and are_named:
-        mending = {"read": {**reading.given, "header": 0, "names": ["row", *names]}}
+        mending = {"read": {**reading.given, "header": 0, "index_col": 0}}
         right = f"{right}; if each row begins with its own name, as R writes it, {entries(mending)}"
     return DatasetError("path", what, right, mending)

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pipeline.config.arrays import Indices
-from pipeline.config.params import placed_in
+from pipeline.config.arrays import Floats, Indices
+from pipeline.config.params import placed_in, refuse
 from pipeline.config.problem_params import FIXED_BY, ProblemParams
 from pipeline.config.wording import suggestion
 from pipeline.data.features import MISSING
@@ -35,7 +35,6 @@ EXACT = 1e-9
 """The share of a target's variance that a straight line may leave unexplained, and is the target still: rounding."""
 NEARLY = 0.005
 """The share from which on down it may be the target with noise, or a forecast of it."""
-Floats = npt.NDArray[np.float64]
 Severity = Literal["error", "warning", "hint"]
 
 
@@ -56,16 +55,14 @@ def leaks(data: pd.DataFrame, trusted: Sequence[str] = (), *, is_in_order: bool 
 
     Where the parts follow one another in time (``is_in_order``), a column that counts the rows tells nothing of the later ones.
     """
-    columns = [Column.from_dict(column) for column in data.attrs.get("columns", ())]
-    if not columns:
-        return
-    made_of = _made_of(data, [column for column in columns if column.name not in trusted])
+    columns = {f"x{place}": Column.from_dict(column) for place, column in enumerate(data.attrs.get("columns", ()))}
     amounts, data = data.attrs.get("amounts", ()), bare(data)
-    targets = [_Target.of(data[name].to_numpy()) for name in targets_of(data)]
-    for number, column in enumerate(columns):
-        if column.name in trusted:
-            continue
-        x = data[f"x{number}"].to_numpy(np.float64)
+    asked = {place: column for place, column in columns.items() if column.name not in trusted}
+    numbers = {column.name: data[place].to_numpy() for place, column in asked.items() if not column.categories}
+    targets = [_Target.of(data[name].to_numpy()) for name in targets_of(data)] if asked else []
+    made_of = _made_of(numbers, targets)
+    for place, column in asked.items():
+        x = data[place].to_numpy(np.float64)
         found = None if column.categories or is_in_order or column.name in amounts else _of_rows(x, column.name)
         for target in targets if len(x) >= FEWEST else ():
             found = found or _of_target(x, target, column)
@@ -134,18 +131,10 @@ def _of_target(x: Floats, target: _Target, column: Column) -> tuple[str, Severit
     return None
 
 
-def _made_of(data: pd.DataFrame, columns: Sequence[Column]) -> dict[str, str]:
+def _made_of(numbers: Mapping[str, npt.NDArray[Any]], targets: Sequence[_Target]) -> dict[str, str]:
     """The columns that a number to be predicted is the sum, the difference or the product of, two by two; and why."""
-    if len(data) < FEWEST:
-        return {}
-    places = {column["name"]: place for place, column in enumerate(data.attrs.get("columns", ()))}
-    data = bare(data)
-    numbers = {column.name: data[f"x{places[column.name]}"].to_numpy() for column in columns if not column.categories}
     found: dict[str, str] = {}
-    for target in targets_of(data):
-        y = data[target].to_numpy()
-        if np.issubdtype(y.dtype, np.integer):
-            continue
+    for y in (target.y for target in targets if len(target.y) >= FEWEST and not np.issubdtype(target.y.dtype, np.integer)):
         for (one, a), (other, b) in islice(combinations(numbers.items(), 2), MOST_PAIRS):
             for how, make in _TOGETHER.items():
                 if _is_exact(make(a[:FEWEST], b[:FEWEST]), y[:FEWEST]) and _is_exact(make(a, b), y):
@@ -186,29 +175,20 @@ def without_leaks(name: str, problem: ProblemParams, data: pd.DataFrame) -> tupl
 
     Raises :class:`pipeline.config.errors.ParamsError` with a placed line for every column that must not stay.
     """
-    given = problem.dataset.args
+    given, place = problem.dataset.args, ("problems", name, "dataset")
     trusted: Sequence[str] = given.get("trusted", ())
-    mistakes = list(_unknown(trusted, data)) if "trusted" in given else []
+    known = [column["name"] for column in data.attrs.get("columns", ())]
+    unknown = [column for column in trusted if column not in known]
+    mistakes = [((*place, "trusted"), trusted, f"there is no feature {each!r}", suggestion(each, known)) for each in unknown]
     found = list(leaks(data, trusted, is_in_order=given.get("order") is not None))
-    serious = [leak.column for leak in found if leak.severity == "error" and "trusted" in given]
-    for leak in found:
-        if leak.column in serious:
-            they = "it is" if len(serious) == 1 else "they are"
-            right = f"write {_remedy(given, serious)} if {they} known before the target is"
-            mistakes.append(("drop", f"the column {leak.column} {leak.wrong}", right))
-    if mistakes:
-        place = ("problems", name, "dataset")
-        raise placed_in([((*place, key), given.get(key), wrong, right) for key, wrong, right in mistakes])
+    serious = [leak for leak in found if leak.severity == "error" and "trusted" in given]
+    they = "it is" if len(serious) == 1 else "they are"
+    right = f"write {_remedy(given, [leak.column for leak in serious])} if {they} known before the target is"
+    drop, given_away = given.get("drop"), [f"the column {leak.column} {leak.wrong}" for leak in serious]
+    refuse([*mistakes, *(((*place, "drop"), drop, wrong, right) for wrong in given_away)])
     said = [f"warning: the column {leak.column} {leak.wrong}; {_advice(given, leak)}" for leak in found]
     kept, told = _with_equals_together(name, problem, data)
     return kept, said + told
-
-
-def _unknown(trusted: Sequence[str], data: pd.DataFrame) -> Iterator[tuple[str, str, str]]:
-    known = [column["name"] for column in data.attrs.get("columns", ())]
-    for column in trusted:
-        if column not in known:
-            yield "trusted", f"there is no feature {column!r}", suggestion(column, known)
 
 
 def _remedy(given: Mapping[str, Any], columns: Sequence[str]) -> str:

@@ -1,6 +1,7 @@
 """What is wrong with the user's own data, and the words for it: rows, names, remedies."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ class DatasetError(Exception):
         mending: Mapping[str, Any] | None = None,
         columns: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(f"{key}: {wrong}; {right}")
+        super().__init__(key, wrong, right, mending, columns)
         self.key, self.wrong, self.right = key, wrong, right
         self.mending, self.columns = mending, columns or {}
         self.all: tuple[DatasetError, ...] = (self,)
@@ -37,21 +38,12 @@ class DatasetError(Exception):
     @classmethod
     def together(cls, errors: Sequence["DatasetError"]) -> "DatasetError":
         """One error that tells several."""
-        first = errors[0]
-        error = cls(first.key, first.wrong, first.right, first.mending, first.columns)
+        error = copy(errors[0])
         error.all = tuple(errors)
-        error.args = ("\n".join(map(str, errors)),)
         return error
 
-
-def located(error: DatasetError, rows: str) -> DatasetError:
-    """The same, with what its rows are counted through."""
-    told = [
-        DatasetError(each.key, f"{each.wrong} ({rows})" if " row" in each.wrong else each.wrong, each.right, each.mending,
-                     each.columns)
-        for each in error.all
-    ]  # fmt: skip
-    return DatasetError.together(told) if len(told) > 1 else told[0]
+    def __str__(self) -> str:
+        return "\n".join(f"{each.key}: {each.wrong}; {each.right}" for each in self.all)
 
 
 def entry(key: str, value: Any) -> str:
@@ -102,14 +94,20 @@ def missing_in(cells: "pd.Series[Any]", given: "pd.Series[Any]") -> str | None:
     return f"is empty in {rows}" if not len(marks) else f"is empty or holds {names_of(marks)} in {rows}"
 
 
-def refuse_nested(values: "pd.Series[Any]", name: str, key: str, right: str) -> None:
+def nested_in(values: "pd.Series[Any]") -> str | None:
+    """The rows where a cell holds several values; None where none does."""
+    rows = rows_of(values.map(pd.api.types.is_list_like)) if values.dtype == object else None
+    return rows and f"holds lists, mappings or arrays in {rows}"
+
+
+def refuse_nested(values: "pd.Series[Any]", name: str, key: str) -> None:
     """Refuse cells of several values."""
-    if values.dtype == object and (rows := rows_of(values.map(pd.api.types.is_list_like))) is not None:
-        raise DatasetError(key, f"the column {name} holds lists, mappings or arrays in {rows}", right)
+    if what := nested_in(values):
+        raise DatasetError(key, f"the column {name} {what}", "name another column")
 
 
 def refuse_unusable(values: "pd.Series[Any]", name: str, key: str) -> None:
     """Refuse cells that are empty or hold several values, in a column that must say something of each row."""
-    refuse_nested(values, name, key, "name another column")
+    refuse_nested(values, name, key)
     if (rows := rows_of(values.isna())) is not None:
         raise DatasetError(key, f"the column {name} is empty in {rows}", "complete these rows or take them out")

@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, Field, ModelWrapValidatorHandler, ValidationError, model_validator
 
 from pipeline.config.registry import STRICT
-from pipeline.config.wording import mistake, reworded
+from pipeline.config.wording import mistake, reworded, such_that
 from pipeline.data.dates import DatePart
+from pipeline.data.mistakes import with_entries
 from pipeline.problems.encoding import Transform
 
 Task = Literal["auto", "classification", "regression"]
@@ -55,6 +56,11 @@ class Options:
         return self.read.get("dayfirst")
 
     @property
+    def by_day(self) -> str:
+        """The remedy where that has to be said."""
+        return f"{with_entries('read', self.read, dayfirst=True)}, or false where the month comes first"
+
+    @property
     def targets(self) -> list[str]:
         """All columns to be predicted."""
         return [self.target, *self.more_targets]
@@ -86,19 +92,9 @@ def _is_encoding(name: str) -> str:
     return name
 
 
-def _is_character(mark: str) -> str:
-    if len(mark) != 1:
-        raise mistake("is not one character", "write one in quotes")
-    return mark
-
-
-def _is_header(row: Any) -> Any:
-    if row not in (None, "infer") and (not isinstance(row, int) or isinstance(row, bool) or row < 0):
-        raise mistake("is no row", "write 0 for the first one, or null where there is no header")
-    return row
-
-
-Character = Annotated[str, AfterValidator(_is_character)]
+Character = Annotated[str, such_that(lambda mark: len(mark) == 1, "is not one character", "write one in quotes")]
+_ROW = ("is no row", "write 0 for the first one, or null where there is no header")
+Header = Annotated[Any, such_that(lambda row: row in (None, "infer") or (type(row) is int and row >= 0), *_ROW)]
 
 
 class Reading(BaseModel):
@@ -109,9 +105,11 @@ class Reading(BaseModel):
     sep: Annotated[str, AfterValidator(_is_delimiter)] | None = None
     decimal: Literal[".", ","] | None = None
     thousands: Character | None = None
-    header: Annotated[Any, AfterValidator(_is_header)] = "infer"
+    header: Header = "infer"
     """The row of the header, from 0; null where there is none."""
     names: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)] | None = None
+    index_col: Literal[0] | None = Field(default=None, exclude_if=lambda given: given is None)  # what is dumped names data
+    """0 where rows begin with names of their own, and the header says nothing above these, as R does: the column ``row``."""
     encoding: Annotated[str, AfterValidator(_is_encoding)] | None = None
     skiprows: Annotated[int, Field(ge=0)] = 0
     """Lines at the beginning that are left out."""

@@ -22,28 +22,9 @@ MOST = 12
 MOST_CLASSES = 0.1
 """Of a table's rows: of more classes not each can have a few samples in each part."""
 USUAL = (
-    "target",
-    "label",
-    "labels",
-    "class",
-    "y",
-    "outcome",
-    "output",
-    "response",
-    "price",
-    "saleprice",
-    "survived",
-    "churn",
-    "click",
-    "fraud",
-    "isfraud",
-    "exited",
-    "medv",
-    "medhouseval",
-    "medianhousevalue",
-    "species",
-    "diagnosis",
-)
+    "target", "label", "labels", "class", "y", "outcome", "output", "response", "price", "saleprice", "survived", "churn",
+    "click", "fraud", "isfraud", "exited", "medv", "medhouseval", "medianhousevalue", "species", "diagnosis",
+)  # fmt: skip
 """What people call a target, folded."""
 
 
@@ -121,13 +102,12 @@ def _reading(path: Paths, target: str | None) -> Mapping[str, Any]:
     for _ in range(MOST):
         try:
             read_table(path, Reading.model_validate(given), target)
+            return given
         except DatasetError as error:
             if error.mending is None or error.mending.get("read") == given:
                 raise
             given = error.mending["read"]
-        else:
-            break
-    return given
+    raise AssertionError(f"{given} is mended again and again")
 
 
 def _mend(proposal: Proposal, error: DatasetError) -> None:
@@ -139,12 +119,7 @@ def _mend(proposal: Proposal, error: DatasetError) -> None:
         proposal.entry |= each.mending or {}
         proposal.why |= each.columns
         for key in {"missing", "missing_values", "unlabelled", "task"} & (each.mending or {}).keys():
-            proposal.reasons.setdefault(key, _shortly(each))
-
-
-def _shortly(error: DatasetError) -> str:
-    """One column's trouble, or how many have it."""
-    return f"{len(error.columns)} columns" if len(error.columns) > 1 else error.wrong
+            proposal.reasons.setdefault(key, f"{len(each.columns)} columns" if len(each.columns) > 1 else each.wrong)
 
 
 def _without_leaks(proposal: Proposal, data: pd.DataFrame) -> bool:

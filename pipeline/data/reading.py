@@ -16,8 +16,10 @@ from zipfile import BadZipFile, ZipFile
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow.compute  # type: ignore[import-untyped]
+import pyarrow.parquet  # type: ignore[import-untyped]
 
-from pipeline.config.wording import suggestion
+from pipeline.config.wording import few, suggestion
 from pipeline.data.cells import DECIMAL_COMMA, THOUSANDS, are_codes, shows_decimal_commas
 from pipeline.data.layout import Cells, clean_names, delimiter_of, header_of
 from pipeline.data.mistakes import SHOWN, DatasetError, entries, names_of
@@ -97,11 +99,15 @@ def _read(file: Path, reading: Reading, target: str | None) -> pd.DataFrame:
     try:
         table = _read_parquet(file) if is_parquet else _read_text(file, reading, target)
     except UNREADABLE as error:
-        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise DatasetError("path", f"{file} cannot be read ({line})", "write it anew as CSV or Parquet") from None
+        raise _unreadable(file, error, "write it anew as CSV or Parquet") from None
     if table.empty:
         raise DatasetError("path", f"{file} has no rows", "give it a header and one line per sample")
     return table
+
+
+def _unreadable(file: Path, error: Exception, right: str) -> DatasetError:
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return DatasetError("path", f"{file} cannot be read ({line})", right)
 
 
 def _together(files: Sequence[Path], tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -143,8 +149,7 @@ def read_arrays(path: Paths) -> dict[str, npt.NDArray[Any]]:
         with np.load(file, allow_pickle=False) as content:
             arrays = {name: content[name] for name in content.files}
     except (ValueError, OSError, BadZipFile) as error:
-        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise DatasetError("path", f"{file} cannot be read ({line})", "write it with numpy.savez, without objects") from None
+        raise _unreadable(file, error, "write it with numpy.savez, without objects") from None
     lengths = {name: len(values) if values.ndim else 0 for name, values in arrays.items()}
     if not arrays or len(set(lengths.values())) > 1 or 0 in lengths.values():
         what = ", ".join(f"{name}: {length}" for name, length in lengths.items()) or "nothing"
@@ -167,9 +172,7 @@ def _matching(path: str) -> list[Path]:
 def _found(path: Paths) -> list[Path]:
     for each in _each(path):
         if not _matching(each):
-            there = (
-                sorted(p.relative_to(INPUTS).as_posix() for p in INPUTS.rglob("*") if p.is_file()) if INPUTS.is_dir() else []
-            )
+            there = sorted(p.relative_to(INPUTS).as_posix() for p in INPUTS.rglob("*") if p.is_file())
             near = suggestion(each, there, most=SHOWN) if there else "the folder is empty"
             raise DatasetError("path", f"there is no file {(INPUTS / each).as_posix()}", f"put it there; {near}")
     return files_of(path)
@@ -181,8 +184,19 @@ def _read_parquet(file: Path) -> pd.DataFrame:
     table.columns = pd.Index(clean_names([str(name) for name in table.columns], file))
     decimals = [name for name in table if pd.api.types.infer_dtype(table[name]) == "decimal"]
     table = table.astype(dict.fromkeys(decimals, float))
-    table.attrs = {"remarks": remarks}
+    has_gaps = table.select_dtypes(np.floating).isna().any(axis=None)
+    table.attrs = {"remarks": [*remarks, *(_nan_in(file) if has_gaps else ())]}
     return table
+
+
+def _nan_in(file: Path) -> list[str]:
+    """A remark where cells hold NaN, which is a number to Parquet, and an empty cell to pandas and to us."""
+    schema = pyarrow.parquet.read_schema(file)
+    floats = [name for name, kind in zip(schema.names, schema.types, strict=True) if pyarrow.types.is_floating(kind)]
+    cells = pyarrow.parquet.read_table(file, columns=floats)
+    counts = [pyarrow.compute.sum(pyarrow.compute.is_nan(column)).as_py() for column in cells.columns]
+    held = [f"{count} of {name}" for name, count in zip(cells.column_names, counts, strict=True) if count]
+    return [f"NaN taken for empty cells: {few(held)}"] * bool(held)
 
 
 def with_index(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
@@ -312,7 +326,8 @@ def _decoded(file: Path, reading: Reading) -> tuple[str, list[str]]:
     for beginning, (what, right) in BEGINNINGS.items():
         if content.lstrip()[: len(beginning)].lower() == beginning.lower():
             raise DatasetError("path", f"{file} is {what}", right)
-    tried = [reading.encoding] if reading.encoding else _encodings(content)
+    recognised = ["utf-16"] if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else ["utf-8", "cp1252"]
+    tried = [reading.encoding] if reading.encoding else recognised
     for encoding in tried:
         try:
             text = content.decode(encoding).removeprefix("\ufeff")
@@ -327,9 +342,3 @@ def _decoded(file: Path, reading: Reading) -> tuple[str, list[str]]:
     if mending["read"]["encoding"] == reading.encoding:
         raise DatasetError("path", what, "save it as CSV in UTF-8, if it is a table at all")
     raise DatasetError("path", what, f"save it as UTF-8, or write its encoding, such as {entries(mending)}", mending)
-
-
-def _encodings(content: bytes) -> list[str]:
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return ["utf-16"]
-    return ["utf-8", "cp1252"]

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from pipeline.config.components import Component
-from pipeline.config.params import Params, placed_in
+from pipeline.config.params import Params, refuse
 from pipeline.config.wording import in_bytes
 from pipeline.data.reading import files_of
 from pipeline.problems.dataset import Dataset
@@ -37,13 +37,11 @@ def memory() -> int:
 def refuse_too_large(params: Params) -> None:
     """Raise :class:`ParamsError` with every dataset and search that this machine's memory cannot hold."""
     there = memory()
-    mistakes = [
+    refuse(
         (loc, given, f"needs at least {in_bytes(needed)} of memory, and this machine has {in_bytes(there)}", right)
         for loc, given, needed, right in _needs(params)
         if needed > there
-    ]
-    if mistakes:
-        raise placed_in(mistakes)
+    )
 
 
 def _needs(params: Params) -> Iterator[tuple[tuple[str, ...], Any, int, str]]:
@@ -67,10 +65,9 @@ def refuse_too_wide(model: Component, data: Dataset) -> None:
     """Raise :class:`ParamsError` where this machine's memory cannot hold the problem's model in training."""
     parameters = _parameters(model, data)
     if (needed := STATE * parameters) > (there := memory()):
-        wrong = f"has {parameters:,} parameters, which need at least {in_bytes(needed)} in training"
-        place = ("problems", data.name, "model")
-        wrong = f"{wrong}, and this machine has {in_bytes(there)}"
-        raise placed_in([(place, model.name, wrong, "write a smaller one")])
+        what = f"has {parameters:,} parameters, which need at least {in_bytes(needed)} in training"
+        wrong = f"{what}, and this machine has {in_bytes(there)}"
+        refuse([(("problems", data.name, "model"), model.name, wrong, "write a smaller one")])
 
 
 def _parameters(component: Component, data: Dataset) -> int:

@@ -13,7 +13,7 @@ from pipeline.data.cells import Remarks
 from pipeline.data.features import features_of
 from pipeline.data.mistakes import SHOWN, DatasetError, names_of, rows_of
 from pipeline.data.options import Inputs, Options
-from pipeline.data.parts import groups_of, parts_of
+from pipeline.data.splits import groups_of, parts_of
 from pipeline.data.targets import labelled, targets_of, weights_of
 from pipeline.problems.dataset import PARTS, SHAPED, inputs_of, values_of
 from pipeline.problems.dataset import targets_of as columns_of_targets
@@ -45,11 +45,10 @@ def dataset_of(table: pd.DataFrame, target: str, **options: Any) -> pd.DataFrame
         errors += error.all
     if errors:
         raise DatasetError.together(errors)
-    columns, x = zip(*features, strict=True)
-    data = pd.DataFrame({f"x{i}": values for i, values in enumerate(x)})
-    for place, y in reversed(list(enumerate(targets))):
-        data.insert(0, f"y{place or ''}", y)
-    data.insert(0, "split", parts_of(table, targets[0], asked))
+    columns, values = zip(*features, strict=True)
+    y = {f"y{place or ''}": target for place, target in enumerate(targets)}
+    x = {f"x{place}": feature for place, feature in enumerate(values)}
+    data = pd.DataFrame({"split": parts_of(table, targets[0], asked), **y, **x})
     _add_what_else_is_named(data, table, asked)
     data.attrs["columns"] = [column.as_dict() for column in columns]
     data.attrs["classes"] = classes

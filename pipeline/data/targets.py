@@ -8,19 +8,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline.config.wording import suggestion
-from pipeline.data.cells import DECIMAL_COMMA, Kind, Remarks, are_codes, unclear_marks, understood
-from pipeline.data.dates import AmbiguousDatesError, as_dates
-from pipeline.data.features import FEW_SLIPS, MOST_SLIPS, slips_of
-from pipeline.data.mistakes import (
-    DatasetError,
-    all_of,
-    entries,
-    missing_in,
-    names_of,
-    refuse_nested,
-    refuse_unusable,
-    rows_of,
-)
+from pipeline.data.cells import DECIMAL_COMMA, Kind, Remarks, are_codes, complete, like_numbers, unclear_marks, understood
+from pipeline.data.dates import as_dates
+from pipeline.data.features import FEW_SLIPS, MOST_SLIPS, MOSTLY_NUMBERS, slips_of
+from pipeline.data.mistakes import DatasetError, all_of, entries, missing_in, names_of, refuse_nested, rows_of
 from pipeline.data.options import Options, Task
 from pipeline.problems.encoding import beyond_precision, category_texts
 
@@ -54,9 +45,7 @@ def targets_of(table: pd.DataFrame, options: Options, remarks: Remarks) -> tuple
 def weights_of(values: "pd.Series[Any]", options: Options) -> npt.NDArray[np.float64]:
     """How much each row counts in the loss."""
     name = str(options.weight)
-    refuse_unusable(values, name, "weight")
-    numbers = understood(values, name, options.missing_values, options.decimal, "number", Remarks())
-    refuse_unusable(numbers, name, "weight")
+    numbers = complete(values, name, "weight", options.missing_values, options.decimal, "number")
     if not pd.api.types.is_numeric_dtype(numbers) or pd.api.types.is_bool_dtype(numbers):
         raise DatasetError("weight", f"the column {name} holds {names_of(numbers.unique())}, no numbers", "name another column")
     weights = numbers.to_numpy(np.float64)
@@ -69,7 +58,7 @@ def weights_of(values: "pd.Series[Any]", options: Options) -> npt.NDArray[np.flo
 def target_of(values: "pd.Series[Any]", options: Options, remarks: Remarks) -> Target:
     """Classes from 0 up and their names, in order, the positive one of two last; or the numbers to be predicted."""
     name = options.target
-    refuse_nested(values, name, "target", "name another column")
+    refuse_nested(values, name, "target")
     if options.task != "classification" and (unclear := unclear_marks(values, options.decimal, options.read)):
         wrong, remedy = unclear
         raise DatasetError("target", f"the column {name} {wrong}", remedy)
@@ -83,7 +72,7 @@ def target_of(values: "pd.Series[Any]", options: Options, remarks: Remarks) -> T
         if options.transform is not None:
             what = f"is for numbers, and {name} is taken for classes"
             raise DatasetError("target_transform", what, "leave it out, or write `task: regression`")
-        return _classes(values, options, is_number)
+        return _classes(values, options, remarks, is_number)
     if options.positive is not None:
         raise DatasetError("positive", f"names a class, and {name} is a number", "leave `positive` out")
     return _numbers(values, options, is_number), []
@@ -111,7 +100,10 @@ def _numbers(values: "pd.Series[Any]", options: Options, is_number: bool) -> npt
     name = options.target
     if not is_number:
         _refuse_texts(values, options, up_to=1.0)
-        raise DatasetError("target", f"{name} is no number, as a regression needs", *_instead(values))
+        may_be_classes = 1 < values.nunique() <= len(values) / 2
+        right = "write `task: classification`" if may_be_classes else "name another column"
+        mending = {"task": "classification"} if may_be_classes else None
+        raise DatasetError("target", f"{name} is no number, as a regression needs", right, mending)
     if (rows := rows_of(np.isinf(values.to_numpy(np.float64)))) is not None:
         raise DatasetError("target", f"the column {name} is infinite in {rows}", "correct these rows or take them out")
     if values.nunique() == 1:
@@ -132,13 +124,6 @@ def _refuse_without_logarithm(y: npt.NDArray[np.float64], options: Options) -> N
         raise DatasetError("target_transform", what, right)
 
 
-def _instead(values: "pd.Series[Any]") -> tuple[str, dict[str, str] | None]:
-    """What else to write of a target that is no number."""
-    if 1 < values.nunique() <= len(values) / 2:
-        return "write `task: classification`", {"task": "classification"}
-    return "name another column", None
-
-
 def _refuse_texts(values: "pd.Series[Any]", options: Options, up_to: float) -> None:
     """Refuse texts that are nearly numbers."""
     name, texts = options.target, values.astype("string")
@@ -157,7 +142,7 @@ def _refuse_slips(texts: "pd.Series[str]", options: Options, up_to: float) -> No
         raise DatasetError("target", f"the column {options.target} holds numbers, but {slips[0]}", right, mending)
 
 
-def _classes(values: "pd.Series[Any]", options: Options, is_number: bool) -> Target:
+def _classes(values: "pd.Series[Any]", options: Options, remarks: Remarks, is_number: bool) -> Target:
     name = options.target
     codes, found = pd.factorize(values, sort=True)
     classes = category_texts(pd.Series(found)).tolist()
@@ -168,6 +153,9 @@ def _classes(values: "pd.Series[Any]", options: Options, is_number: bool) -> Tar
     texts = values.astype("string")
     if options.task == "auto" and pd.to_numeric(texts, errors="coerce").nunique() > FEW_NUMBERS and not are_codes(texts):
         _refuse_slips(texts, options, FEW_SLIPS)
+    if options.task == "auto" and not is_number and like_numbers(texts) >= MOSTLY_NUMBERS:
+        what = f"{names_of(texts.unique())} of {name} (`task: regression` if it is a number, else `task: classification`)"
+        remarks.add("classes, though most look like numbers", what)
     if options.positive is None:
         return codes.astype(np.int64), classes
     return _with_positive_last(codes.astype(np.int64), classes, options)
@@ -177,20 +165,13 @@ def _too_many(values: "pd.Series[Any]", classes: list[str], options: Options, is
     name, what = options.target, f"{options.target} has {len(classes)} classes in {len(values)} rows"
     if is_number:
         return DatasetError("target", what, "write `task: regression`", {"task": "regression"})
-    if _are_dates(values):
+    if as_dates(values, dayfirst=True) is not None:
         return DatasetError("target", f"{name} holds dates", "name a column of numbers or classes")
     if are_codes(values.astype("string")):
         what += f" ({names_of(classes)})"
         return DatasetError("target", what, "name another column, or write `task: regression` if its codes are amounts")
     _refuse_texts(values, options, up_to=MOST_SLIPS)
     return DatasetError("target", f"{what} ({names_of(classes)})", "name another column")
-
-
-def _are_dates(values: "pd.Series[Any]") -> bool:
-    try:
-        return as_dates(values) is not None
-    except AmbiguousDatesError:
-        return True
 
 
 def _with_positive_last(codes: npt.NDArray[np.int64], classes: list[str], options: Options) -> Target:

@@ -5,7 +5,6 @@ This is the one statement of it. A user's own code counts function by function, 
 
 import ast
 import functools
-import hashlib
 import os
 import platform
 from importlib.metadata import version
@@ -17,6 +16,7 @@ from pipeline.config import custom_module
 from pipeline.config.fingerprints import fingerprint
 from pipeline.config.user_code import source_of
 from pipeline.engine import compiler
+from pipeline.engine.cache import remembered
 from pipeline.problems.problem import Problem
 from pipeline.problems.scripts import ScriptProblem
 
@@ -86,19 +86,18 @@ def _named(parts: tuple[str, ...], kind: tuple[str, ...]) -> str:
     folders = [package / part for part in parts if not Path(part).suffix]
     files = [package / part for part in parts if Path(part).suffix]
     files += [f for folder in folders for pattern in ("*.py", "*.c") for f in sorted(folder.rglob(pattern))]
-    return fingerprint({str(f.relative_to(package)): _digest(f) for f in files}, *kind)
+    texts = {str(f.relative_to(package)): f.read_text("utf-8") for f in files}  # read once: it is the code that is running
+
+    def find() -> str:
+        return fingerprint({name: _meaning(name, text) for name, text in texts.items()})
+
+    key = fingerprint(texts, Path(__file__).read_text("utf-8"), platform.python_version())
+    return fingerprint(remembered(f"code {key}", find), *kind)
 
 
-@functools.cache
-def _digest(path: Path) -> str:
-    """A name for what a file does, which is read once: it is the code that is running."""
-    return hashlib.sha256(_meaning(path).encode()).hexdigest()
-
-
-def _meaning(path: Path) -> str:
+def _meaning(name: str, text: str) -> str:
     """The file's text; of Python its syntax, without comments, docstrings and what errors say."""
-    text = path.read_text("utf-8")
-    return ast.dump(_Meaning().visit(ast.parse(text))) if path.suffix == ".py" else text
+    return ast.dump(_Meaning().visit(ast.parse(text))) if name.endswith(".py") else text
 
 
 class _Meaning(ast.NodeTransformer):

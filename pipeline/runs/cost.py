@@ -6,7 +6,7 @@ What was measured is kept beside the finished runs, for whoever asks next.
 import json
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 import torch
@@ -145,8 +145,7 @@ def _step(problem: Problem, way: Way, runs: Sequence[Run], device: torch.device,
     """Seconds of a step of a run: of ever more runs and steps, until they take long enough to be timed."""
     whole = problem.budget().steps_per_epoch
     count, some = FEWEST[way], _in_short(problem, min(2, whole))
-    for _ in _begun(some, way, _repeated(runs, count), device, search=False):
-        break  # compiles, and compares what was compiled
+    next(train_by(way, some, _repeated(runs, count), device=device), None)  # compiles, and compares what was compiled
     while True:
         seconds, epochs = _timed(some, way, _repeated(runs, count), device, search=search)
         batches = some.budget().steps_per_epoch
@@ -162,17 +161,11 @@ def _step(problem: Problem, way: Way, runs: Sequence[Run], device: torch.device,
 def _timed(problem: Problem, way: Way, runs: Sequence[Run], device: torch.device, *, search: bool) -> tuple[float, int]:
     """How long the first epochs of a training take, and how many these are."""
     watch, epochs = Watch(), 0
-    for done in _begun(problem, way, runs, device, search=search):
-        epochs += done
+    for block in train_by(way, problem, runs, device=device, search=search):
+        epochs += len(block.lr)
         if watch.wall > 2 * ENOUGH:
             break
     return watch.seconds(device), epochs
-
-
-def _begun(problem: Problem, way: Way, runs: Sequence[Run], device: torch.device, *, search: bool) -> Iterator[int]:
-    """Train; yields how many epochs were just done."""
-    for block in train_by(way, problem, runs, device=device, search=search):
-        yield len(block.lr)
 
 
 def _repeated(runs: Sequence[Run], count: int) -> list[Run]:

@@ -1,5 +1,6 @@
 """How runs are dealt out: in portions that are trained together, here or by an executor's processes."""
 
+import contextlib
 import functools
 import pickle
 import queue
@@ -192,7 +193,9 @@ def _dealt(
             futures[future] = number
             future.add_done_callback(ended.put)
         while futures:
-            done = _within(ended, LISTENING_SECONDS)
+            done = None
+            with contextlib.suppress(queue.Empty):
+                done = ended.get(timeout=LISTENING_SECONDS)
             for number, block in workers.heard():
                 pass_on(number, block)
             if done is None:
@@ -212,14 +215,6 @@ def _dealt(
     finally:
         for future in futures:
             future.cancel()
-
-
-def _within(ended: "queue.SimpleQueue[Future[bytes]]", seconds: float) -> "Future[bytes] | None":
-    """The next one, if it comes within so many seconds."""
-    try:
-        return ended.get(timeout=seconds)
-    except queue.Empty:
-        return None
 
 
 def _after(block: Block, epochs: int) -> Block | None:

@@ -5,7 +5,6 @@ result. ``PIPELINE_EXECUTOR`` chooses it: this machine's processes, or beside th
 """
 
 import errno
-import importlib
 import multiprocessing
 import os
 import pickle
@@ -20,6 +19,7 @@ from typing import Any, Protocol, Self, TypeVar
 
 import torch
 
+from pipeline.config.callables import imported
 from pipeline.config.errors import PipelineError, shortage
 from pipeline.engine.device import EXECUTOR, LOCAL, cores
 from pipeline.problems.problem import Problem
@@ -217,14 +217,9 @@ def executor() -> AbstractContextManager[Workers]:
     local = Processes(count, is_copied=kind == "fork") if count > 1 else Here()
     if kind not in ENGINES:
         return local
-    found: AbstractContextManager[Workers] = _at(CLUSTER)(_at(ENGINES[kind]), words, local)
+    # Imported only where it is asked for: it may need packages that others lack.
+    found: AbstractContextManager[Workers] = imported(CLUSTER)(imported(ENGINES[kind]), words, local)
     return found
-
-
-def _at(place: str) -> Any:
-    """What is at that place, imported only where it is asked for: it may need packages that others lack."""
-    module, _, name = place.partition(":")
-    return getattr(importlib.import_module(module), name)
 
 
 def process_count() -> int:

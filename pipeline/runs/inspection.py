@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from pipeline.config.components import NO_DECAY
 from pipeline.config.document import Loc
-from pipeline.config.params import SweepParams, placed_in
+from pipeline.config.params import SweepParams, refuse
 from pipeline.config.registry import Registry
 from pipeline.config.units import percent
 from pipeline.config.user_code import beginning_of, place_of
@@ -59,8 +59,7 @@ def inspect(problem: Problem) -> list[Followed]:
                 right = f"change its arguments, or mend {own}"
             wrong = str(error) if error.epoch is None else f"{error} (epoch {error.epoch} of {problem.params.epochs})"
             mistakes.append(((*_entry(problem, label), error.key), getattr(schedule, error.key), wrong, right))
-    if mistakes:
-        raise placed_in(mistakes)
+    refuse(mistakes)
     return followed
 
 
@@ -159,10 +158,8 @@ def no_shorter(problem: Problem, sweep: SweepParams | None) -> Iterator[str]:
 @functools.singledispatch
 def refuse_unfit(problem: Problem) -> None:
     """Raise the ``ParamsError`` of the parts that do not fit the data, whatever the schedules are."""
-    if parts := [*_of_the_task(problem)] or [*_of_the_model(problem)]:
-        raise placed_in(parts)
-    if statistics := [*_of_the_last_batch(problem), *_of_averaged_weights(problem), *_of_two_averages(problem)]:
-        raise placed_in(statistics)
+    refuse([*_of_the_task(problem)] or [*_of_the_model(problem)])
+    refuse([*_of_the_last_batch(problem), *_of_averaged_weights(problem), *_of_two_averages(problem)])
 
 
 @refuse_unfit.register
@@ -171,13 +168,11 @@ def _(problem: ScriptProblem) -> None:
     path, mistakes = problem.params.script.path, []
     for place, given in _means(problem):
         mistakes.append((place, given, f"is the business of {path}, which evaluates its model itself", "leave `average` out"))
-    if problem.params.script.steps_per_epoch:
-        for label, schedule in problem.schedules.items():
-            if schedulers[schedule.name].live:
-                wrong = f"reacts to a figure, and {path} is handed all rates before it begins"
-                mistakes.append(((*_entry(problem, label), "name"), schedule.name, wrong, "take another one"))
-    if mistakes:
-        raise placed_in(mistakes)
+    for label, schedule in problem.schedules.items() if problem.params.script.steps_per_epoch else ():
+        if schedulers[schedule.name].live:
+            wrong = f"reacts to a figure, and {path} is handed all rates before it begins"
+            mistakes.append(((*_entry(problem, label), "name"), schedule.name, wrong, "take another one"))
+    refuse(mistakes)
 
 
 def _entry(problem: Problem, label: str) -> Loc:
@@ -312,19 +307,13 @@ def _of_the_optimizer(problem: Problem, model: nn.Module) -> Iterator[Mistake]:
         built = problem.optimizers_for(own)(list(model.parameters()), problem.lr)
         if not isinstance(built, Optimizer):
             raise ValueError(f"its function gives no torch.optim.Optimizer, but {built!r}")
-        with Chance(0).used():
-            _try_a_step(built)
+        with Chance(0).used(), torch.no_grad():  # without what torch wraps around it, which would import its compiler: a second
+            unwrap(type(built).step)(built, lambda: 0.0)
     except ScheduleError:
         return  # told of the schedule
     except Exception as error:  # noqa: BLE001
         right = "change its arguments, or take another one; torch's own page says what it trains"
         yield ("problems", problem.name, "optimizer"), optimizer, f"cannot train the model {name}: {_told(error)}", right
-
-
-@torch.no_grad()
-def _try_a_step(optimizer: Optimizer) -> None:
-    """The optimizer's ``step`` without what torch wraps around it, which would import torch's compiler: a second."""
-    unwrap(type(optimizer).step)(optimizer, lambda: 0.0)
 
 
 def _of_the_last_batch(problem: Problem) -> Iterator[Mistake]:
@@ -336,11 +325,9 @@ def _of_the_last_batch(problem: Problem) -> Iterator[Mistake]:
         with Chance(0).used():
             problem.new_model(0, "final")(torch.tensor(samples.x[train[:left]]))
     except Exception as error:  # noqa: BLE001  # a model of the user's own may raise anything
-        wrong = (
-            f"leaves {left} of {len(train)} training samples for the last batch, which the model {problem.params.model.name}"
-        )
-        right = f"write a size that leaves more, or {_WITHOUT_STATISTICS}"
-        yield ("problems", problem.name, "batch_size"), size, f"{wrong} cannot be trained on: {_told(error)}", right
+        told = f"{left} of {len(train)} training samples for the last batch"
+        wrong = f"leaves {told}, which the model {problem.params.model.name} cannot be trained on: {_told(error)}"
+        yield ("problems", problem.name, "batch_size"), size, wrong, f"write a size that leaves more, or {_WITHOUT_STATISTICS}"
 
 
 def _of_averaged_weights(problem: Problem) -> Iterator[Mistake]:
@@ -348,13 +335,13 @@ def _of_averaged_weights(problem: Problem) -> Iterator[Mistake]:
 
     BatchNorm's are gathered anew for an ``average``, by torch's ``update_bn``; for a schedule-free optimizer none are.
     """
-    statistics = f"is evaluated at averaged weights, and the running statistics of the model {problem.params.model.name}"
-    if (free := list(_schedule_free(problem))) and _has_running_statistics(problem):
-        wrong = f"{statistics} (BatchNorm's, or the like) are those of other weights"
-        yield from ((*asked, wrong, f"leave it out, or {_WITHOUT_STATISTICS}") for asked in free)
-    if (means := list(_means(problem))) and _has_running_statistics(problem, but_of=_BatchNorm):
-        wrong = f"{statistics} (others than BatchNorm's, which torch's update_bn gathers anew) are those of other weights"
-        yield from ((*asked, wrong, f"leave it out, or {_WITHOUT_STATISTICS}") for asked in means)
+    others = "others than BatchNorm's, which torch's update_bn gathers anew"
+    cases = (_schedule_free(problem), (), "BatchNorm's, or the like"), (_means(problem), _BatchNorm, others)
+    for found, gathered_anew, kinds in cases:
+        if (places := list(found)) and _has_running_statistics(problem, but_of=gathered_anew):
+            statistics = f"the running statistics of the model {problem.params.model.name} ({kinds})"
+            wrong = f"is evaluated at averaged weights, and {statistics} are those of other weights"
+            yield from ((*place, wrong, f"leave it out, or {_WITHOUT_STATISTICS}") for place in places)
 
 
 _WITHOUT_STATISTICS = "build the model with GroupNorm or LayerNorm, which take no statistics of the batch"

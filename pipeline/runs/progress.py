@@ -15,35 +15,30 @@ def progress(title: str, runs: int, work: int, where: Callable[[], str] = str) -
     if not work:
         return lambda block: None
     title = f"{title}: {runs:,} runs"
-    show = _bar(title, work, where) if terminal.is_terminal() else _lines(terminal.titled(title), work, where)
-
-    def listen(block: Block) -> None:
-        show(block.lr.size)
-
-    return listen
+    return _bar(title, work, where) if terminal.is_terminal() else _lines(terminal.titled(title), work, where)
 
 
-def _bar(title: str, work: int, where: Callable[[], str]) -> Callable[[int], None]:
+def _bar(title: str, work: int, where: Callable[[], str]) -> Callable[[Block], None]:
     bar = terminal.line(f"{terminal.titled(title)}, preparing (what is new is compiled) …", work)
 
-    def show(epochs: int) -> None:
+    def show(block: Block) -> None:
         if not bar.n:
             bar.bar_format = terminal.FORMAT
         bar.desc = terminal.titled(title + where())
-        bar.update(epochs)
+        bar.update(block.lr.size)
         if bar.n >= work:
             terminal.doing(f"{title} trained, going on")
 
     return show
 
 
-def _lines(title: str, work: int, where: Callable[[], str]) -> Callable[[int], None]:
+def _lines(title: str, work: int, where: Callable[[], str]) -> Callable[[Block], None]:
     done, begun = 0, time.monotonic()
     told = begun
 
-    def show(epochs: int) -> None:
+    def show(block: Block) -> None:
         nonlocal done, told
-        before, done = done, done + epochs
+        before, done = done, done + block.lr.size
         quarter, now = 4 * done // work, time.monotonic()
         if quarter > 4 * before // work and (quarter == 4 or now - told >= SECONDS):
             told = now

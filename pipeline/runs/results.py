@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from pipeline.catalogue import CATALOGUE
 from pipeline.config.files import (
@@ -18,6 +17,7 @@ from pipeline.config.files import (
     json_file,
     parquet,
     read_parquet,
+    reading,
     refuse_foreign,
     signature,
     stage_path,
@@ -141,18 +141,12 @@ def read_reruns(problem: str, dataset: str | None = None) -> pd.DataFrame:
 
 def read_best(problem: str) -> dict[str, dict[str, Any]]:
     """``best.yaml``: scheduler → recommended configuration."""
-    path = stage_path(problem, "tune", "best.yaml")
-    remedy = f"`dvc repro tune@{problem}` writes it"
-    try:
+    path, source = stage_path(problem, "tune", "best.yaml"), f"tune@{problem}"
+    with reading(path, source):
         text = path.read_text("utf-8")
         best = YAML(typ="safe", pure=True).load(text)
-    except FileNotFoundError:
-        raise ResultsError(f"{path} is not there; {remedy}") from None
-    except (OSError, ValueError, YAMLError) as error:
-        line = str(error).splitlines()[0]
-        raise ResultsError(f"{path} cannot be read ({line}); delete it, then {remedy} anew") from None
     first = text.partition("\n")[0]
-    refuse_foreign(path, first.removeprefix("# ") if first.startswith("# ") else None, f"tune@{problem}")
+    refuse_foreign(path, first.removeprefix("# ") if first.startswith("# ") else None, source)
     if not isinstance(best, dict):
         raise _unusable(problem, "tune", "best.yaml", "holds no configurations by label")
     return best

@@ -90,10 +90,6 @@ class Followed:
         """Whether it could be stepped more often than it is."""
         return self.schedule.interval == "epoch" and not self.is_live and self.budget.steps_per_epoch > 1
 
-    def found(self, trap: str, step: int, what: str, why: str, change: str) -> Finding:
-        """A finding at an optimizer step (from 0)."""
-        return Finding(self.label, trap, step // self.budget.steps_per_epoch + 1, what, why, change)
-
     @property
     def unit(self) -> str:
         """What the schedule's own steps are."""
@@ -115,7 +111,9 @@ class Followed:
                     yield name, each
 
 
-Trap = Callable[[Followed], Iterator[Finding]]
+Found = Iterator[tuple[int, str, str, str]]
+"""The optimizer step (from 0) at which a trap shows, what is seen, why it matters, and the change that removes it."""
+Trap = Callable[[Followed], Found]
 
 
 def follow(label: str, schedule: Schedule, new_optimizer: NewOptimizer, lr: float, budget: Budget) -> Followed:
@@ -135,8 +133,12 @@ def follow(label: str, schedule: Schedule, new_optimizer: NewOptimizer, lr: floa
 def findings(followed: Followed, baseline: str) -> list[Finding]:
     """All traps in a schedule; that of the label ``baseline`` may be constant."""
     is_meant = followed.label == baseline and np.ptp(followed.rates) == 0
-    traps = [trap for trap in TRAPS if not (is_meant and trap in (_never_changes, _lies_beyond))]
-    return [finding for trap in traps for finding in trap(followed)]
+    traps = [(name, trap) for name, trap in TRAPS if not (is_meant and trap in (_never_changes, _lies_beyond))]
+    return [
+        Finding(followed.label, name, step // followed.budget.steps_per_epoch + 1, what, why, change)
+        for name, trap in traps
+        for step, what, why, change in trap(followed)
+    ]
 
 
 def impossible(label: str, error: ScheduleError) -> Finding:
@@ -158,15 +160,14 @@ def _on_a_constant_loss(schedule: Schedule, new_optimizer: NewOptimizer, lr: flo
     return Trace(table[:, 0], table[:, 1])
 
 
-def _never_changes(s: Followed) -> Iterator[Finding]:
+def _never_changes(s: Followed) -> Found:
     is_meant = schedulers[s.schedule.name].schedule_free or (s.schedule.average and s.schedule.name == "ConstantLR")
     if not s.is_live and np.ptp(s.rates) == 0 and not is_meant:
         what = f"the rate is {s.peak:.3g} from the first step to the last"
-        why = "it is the constant rate under another name"
-        yield s.found("never changes", 0, what, why, _change(_given(s)))
+        yield 0, what, "it is the constant rate under another name", _change(_given(s))
 
 
-def _rises_at_the_end(s: Followed) -> Iterator[Finding]:
+def _rises_at_the_end(s: Followed) -> Found:
     """On the way up when the run ends; a jump is a restart, which is another trap, and a rise long before it a warmup."""
     steps = np.diff(s.rates)
     moves, falls = np.flatnonzero(steps), np.flatnonzero(steps < 0)
@@ -179,10 +180,10 @@ def _rises_at_the_end(s: Followed) -> Iterator[Finding]:
         if not falls.size:
             again, why = "", "it is never lowered, so that nothing settles"
         what = f"the rate rises{again}, from {s.rates[lowest]:.3g} to {s.rates[-1]:.3g} at the end"
-        yield s.found("rises at the end", lowest, what, why, f"let it come down by the end of the run: {_fitting(s)}")
+        yield lowest, what, why, f"let it come down by the end of the run: {_fitting(s)}"
 
 
-def _lies_beyond(s: Followed) -> Iterator[Finding]:
+def _lies_beyond(s: Followed) -> Found:
     """A length that is longer than the run, or a moment (those in a list are) that is no step of it."""
     if s.is_live:
         return
@@ -192,10 +193,10 @@ def _lies_beyond(s: Followed) -> Iterator[Finding]:
         if length > steps or (is_moment and length == steps):
             what = f"{name} is {length} {s.unit}, and the schedule has {steps}"
             change = f"write {name} as a share of the run, {'below' if is_moment else 'at most'} 100%"
-            yield s.found("beyond the run", len(s.rates) - 1, what, "what should happen then never does", change)
+            yield len(s.rates) - 1, what, "what should happen then never does", change
 
 
-def _searches_beyond(s: Followed) -> Iterator[Finding]:
+def _searches_beyond(s: Followed) -> Found:
     """Lengths that a study would try and that are longer than the run."""
     entry, steps = schedulers[s.schedule.name], s.budget.steps_of(s.schedule).main
     for name, tried in searched(s.schedule, is_warmed_up=bool(s.resolved.warmup)).items():
@@ -208,14 +209,14 @@ def _searches_beyond(s: Followed) -> Iterator[Finding]:
         if plain_length(longest, steps) > steps:
             what = f"search.{name} goes up to {longest}, and the schedule has {steps} {s.unit}"
             change = f"write search.{name} as shares of the run, at most 100%"
-            yield s.found("searched beyond the run", len(s.rates) - 1, what, "trials go to lengths that none reaches", change)
+            yield len(s.rates) - 1, what, "trials go to lengths that none reaches", change
 
 
 def _each(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _is_shorter_than_a_step(s: Followed) -> Iterator[Finding]:
+def _is_shorter_than_a_step(s: Followed) -> Found:
     """A share of the run that is less than half a step: rounded, it is none at all, or a whole one where there must be one.
 
     A warmup is one that is less than a whole step, which is trained at rate 0. A patience that is rounded to none is no phase
@@ -231,34 +232,30 @@ def _is_shorter_than_a_step(s: Followed) -> Iterator[Finding]:
         if share and share * steps < least:
             what = f"{name} is {length} of {steps} {s.unit}, which is less than {part}"
             longer = f"write {name} as a larger share" + (", or interval: batch" if s.can_go_by_batches else "")
-            yield s.found("shorter than a step", 0, what, "it is rounded to none, or to a whole one", longer)
+            yield 0, what, "it is rounded to none, or to a whole one", longer
 
 
-def _has_phases_shorter_than_a_step(s: Followed) -> Iterator[Finding]:
+def _has_phases_shorter_than_a_step(s: Followed) -> Found:
     """Phases that no length tells: as many cycles as leave each a single step, a rise over too small a share of the run."""
     steps, args = s.budget.steps_of(s.schedule).main, s.resolved.args
     longer = ", or interval: batch" if s.can_go_by_batches else ""
     if (cycles := args.get("cycles") or 0) > 1 and 2 * cycles > steps:
         what = f"{cycles} cycles in {steps} {s.unit} have fewer than two each"
-        why = "a cycle of a single step never falls"
-        yield s.found("shorter than a step", 0, what, why, f"write cycles: {max(1, steps // 2)} or fewer{longer}")
+        yield 0, what, "a cycle of a single step never falls", f"write cycles: {max(1, steps // 2)} or fewer{longer}"
     if (share := args.get("pct_start")) is not None and 0 < share * steps < 2:  # torch's rise has one step less than its share
         what = f"pct_start is {share:g} of {steps} {s.unit}, which leaves the rise less than a step"
-        why = "there is no warmup then, and the peak may be passed over"
-        yield s.found("shorter than a step", 0, what, why, f"write a larger pct_start{longer}")
+        yield 0, what, "there is no warmup then, and the peak may be passed over", f"write a larger pct_start{longer}"
 
 
-def _rises_in_one_step(s: Followed) -> Iterator[Finding]:
+def _rises_in_one_step(s: Followed) -> Found:
     """A warmup that became a single stair."""
     first, second = s.rates[:: s.budget.steps_per_epoch][:2] if s.can_go_by_batches and s.budget.epochs > 1 else (0.0, 0.0)
     if NOTHING * s.peak < first < (1 - AS_THE_SAME) * s.peak and _are_the_same(second, s.peak):
         what = f"the rate rises from {first:.3g} to its peak of {second:.3g} in a single step"
-        yield s.found(
-            "a single stair", 0, what, "stepped per epoch, its warmup is no rise but a stair", "write interval: batch"
-        )
+        yield 0, what, "stepped per epoch, its warmup is no rise but a stair", "write interval: batch"
 
 
-def _peaks_elsewhere(s: Followed) -> Iterator[Finding]:
+def _peaks_elsewhere(s: Followed) -> Found:
     if _are_the_same(s.peak, s.resolved.lr):
         return
     what = f"the rate peaks at {s.peak:.3g}, and the optimizer's is {s.resolved.lr:.3g}"
@@ -270,14 +267,14 @@ def _peaks_elsewhere(s: Followed) -> Iterator[Finding]:
         change = f"let it reach max_lr: {_fitting(s)}"
     else:
         change = "write max_lr: 100%, and the peak as `lr`"
-    yield s.found("another peak", int(s.rates.argmax()), what, why, change)
+    yield int(s.rates.argmax()), what, why, change
 
 
 def _are_the_same(rate: float, other: float) -> bool:
     return abs(rate / other - 1) <= AS_THE_SAME
 
 
-def _moves_momentum(s: Followed) -> Iterator[Finding]:
+def _moves_momentum(s: Followed) -> Found:
     moved = np.flatnonzero(s.trace.momentum != s.momentum)
     if moved.size:
         other = s.trace.momentum[moved]
@@ -286,28 +283,27 @@ def _moves_momentum(s: Followed) -> Iterator[Finding]:
         is_known = "cycle_momentum" in schedulers[s.schedule.name].arguments.model_fields
         change = "write cycle_momentum: false" if is_known else "leave the momentum to the optimizer"
         why = "what the rate does and what the momentum does cannot be told apart"
-        yield s.found("momentum", int(moved[0]), what, why, change)
+        yield int(moved[0]), what, why, change
 
 
-def _is_zero_long_before_the_end(s: Followed) -> Iterator[Finding]:
+def _is_zero_long_before_the_end(s: Followed) -> Found:
     some = np.flatnonzero(s.rates > NOTHING * s.peak)
     first = int(some[-1]) + 1 if some.size else 0
     idle = 1 - first / len(s.rates)
     if idle > LONG and not s.is_live:
         what = f"the rate is zero, or less than a millionth of its peak, for the last {idle:.0%} of the run"
         change = f"let it fall more slowly: {_fitting(s)}"
-        yield s.found("zero before the end", first, what, "nothing is learnt any more", change)
+        yield first, what, "nothing is learnt any more", change
 
 
-def _idles_at_first(s: Followed) -> Iterator[Finding]:
+def _idles_at_first(s: Followed) -> Found:
     first = s.rates[: s.budget.steps_per_epoch]
     if s.budget.epochs > 1 and s.peak > 0 and first.max() <= NOTHING * s.peak:
-        what, why = "the whole first epoch is trained at rate 0", "an epoch of the budget is lost"
         change = "write interval: batch" if s.budget.steps_per_epoch > 1 else "leave the warmup out: an epoch is one batch"
-        yield s.found("idle first epoch", 0, what, why, change)
+        yield 0, "the whole first epoch is trained at rate 0", "an epoch of the budget is lost", change
 
 
-def _cuts_a_restart_off(s: Followed) -> Iterator[Finding]:
+def _cuts_a_restart_off(s: Followed) -> Found:
     """The rate ends well above where it was before its last restart."""
     restarts = np.flatnonzero(_restarts(s)) + 1
     if not restarts.size:
@@ -316,28 +312,26 @@ def _cuts_a_restart_off(s: Followed) -> Iterator[Finding]:
     before, end = float(s.rates[last - 1]), float(s.rates[-1])
     if end - before > LONG * s.peak:
         what = f"the restart here is cut off: the run ends at a rate of {end:.3g}, and had been down to {before:.3g}"
-        why = "the run ends in the middle of a cycle"
-        yield s.found("restart cut off", last, what, why, f"let whole cycles fill the run: {_fitting(s)}")
+        yield last, what, "the run ends in the middle of a cycle", f"let whole cycles fill the run: {_fitting(s)}"
 
 
-def _cannot_be_triggered(s: Followed) -> Iterator[Finding]:
+def _cannot_be_triggered(s: Followed) -> Found:
     if s.is_live and np.ptp(s.rates) == 0:
         what = f"the rate cannot be lowered within {s.budget.epochs} epochs, not even on a loss that never falls"
-        why = "it is the constant rate under another name"
-        yield s.found("cannot trigger", len(s.rates) - 1, what, why, _what_holds_it(s))
+        yield len(s.rates) - 1, what, "it is the constant rate under another name", _what_holds_it(s)
 
 
-def _averages_nothing(s: Followed) -> Iterator[Finding]:
+def _averages_nothing(s: Followed) -> Found:
     """A plain mean that takes in the weights of one epoch's end at the most."""
     average, epochs = s.schedule.average, s.budget.epochs
     if average is None or (begins_after := average.in_epochs(epochs).swa) is None or epochs - begins_after > 1:
         return
     what = f"the average begins after epoch {begins_after}, and the run has {epochs}"
-    why = "it is the last weights under another name"
-    yield s.found("no average", len(s.rates) - 1, what, why, "write average: {swa: …} as a share below 100%, such as 75%")
+    change = "write average: {swa: …} as a share below 100%, such as 75%"
+    yield len(s.rates) - 1, what, "it is the last weights under another name", change
 
 
-def _remembers_the_beginning(s: Followed) -> Iterator[Finding]:
+def _remembers_the_beginning(s: Followed) -> Found:
     """An exponential mean that reaches back beyond the run's first step."""
     steps, decay = len(s.rates), s.schedule.average.ema if s.schedule.average else None
     if decay is None or (reach := 1 / (1 - decay)) <= steps:
@@ -345,10 +339,10 @@ def _remembers_the_beginning(s: Followed) -> Iterator[Finding]:
     what = f"the average reaches back {reach:.6g} steps, and the run has {steps}"
     why = f"{decay ** (steps - 1):.0%} of it are still the weights of the first step, nearly the initial ones"
     change = f"write an ema of {1 - float(f'{10 / steps:.1g}'):.12g} or less" if steps > 20 else "leave `average` out"
-    yield s.found("average of the beginning", steps - 1, what, why, change)
+    yield steps - 1, what, why, change
 
 
-def _is_not_searched(s: Followed) -> Iterator[Finding]:
+def _is_not_searched(s: Followed) -> Found:
     """Numbers of a scheduler of the user's own that no study tries, where those of the others are searched."""
     entry = schedulers[s.schedule.name]
     tried = entry.search if s.schedule.search is None else s.schedule.search
@@ -359,7 +353,7 @@ def _is_not_searched(s: Followed) -> Iterator[Finding]:
         why = "a study tries " + ("its other arguments" if set(numbers) - set(left) else "its peak rate alone")
         register = f"write search={{{left[0]!r}: Range(low=…, high=…)}} where it is registered"
         change = f"{register}, or `search: {{}}` beside its args to leave it so"
-        yield s.found("not searched", 0, what, why, change)
+        yield 0, what, why, change
 
 
 def _what_holds_it(s: Followed) -> str:
@@ -399,22 +393,22 @@ def _or(names: Iterable[str]) -> str:
     return " or ".join(dict.fromkeys(names))
 
 
-TRAPS: tuple[Trap, ...] = (
-    _never_changes,
-    _rises_at_the_end,
-    _lies_beyond,
-    _searches_beyond,
-    _is_shorter_than_a_step,
-    _has_phases_shorter_than_a_step,
-    _rises_in_one_step,
-    _peaks_elsewhere,
-    _moves_momentum,
-    _is_zero_long_before_the_end,
-    _idles_at_first,
-    _cuts_a_restart_off,
-    _cannot_be_triggered,
-    _averages_nothing,
-    _remembers_the_beginning,
-    _is_not_searched,
+TRAPS: Sequence[tuple[str, Trap]] = (
+    ("never changes", _never_changes),
+    ("rises at the end", _rises_at_the_end),
+    ("beyond the run", _lies_beyond),
+    ("searched beyond the run", _searches_beyond),
+    ("shorter than a step", _is_shorter_than_a_step),
+    ("shorter than a step", _has_phases_shorter_than_a_step),
+    ("a single stair", _rises_in_one_step),
+    ("another peak", _peaks_elsewhere),
+    ("momentum", _moves_momentum),
+    ("zero before the end", _is_zero_long_before_the_end),
+    ("idle first epoch", _idles_at_first),
+    ("restart cut off", _cuts_a_restart_off),
+    ("cannot trigger", _cannot_be_triggered),
+    ("no average", _averages_nothing),
+    ("average of the beginning", _remembers_the_beginning),
+    ("not searched", _is_not_searched),
 )
-"""Each looks for one thing."""
+"""Each looks for one thing, by its name in ``findings.json``."""

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -124,16 +124,14 @@ def _write_study(storage: BaseStorage, name: str, rows: list[Row], known: Any, *
         optuna.delete_study(study_name=name, storage=storage)
         known, there = None, 0
     new = [_trial_of(row) for row in rows[there:]]  # all, before any is written
-    study = _created(storage, name, attributes) if known is None else optuna.load_study(study_name=name, storage=storage)
+    if known is None:
+        study = optuna.create_study(study_name=name, storage=storage, direction="minimize")
+        for attribute, value in attributes.items():
+            study.set_user_attr(attribute, value)
+    else:
+        study = optuna.load_study(study_name=name, storage=storage)
     for trial in new:
         study.add_trial(trial)
-
-
-def _created(storage: BaseStorage, name: str, attributes: dict[str, Any]) -> optuna.Study:
-    study = optuna.create_study(study_name=name, storage=storage, direction="minimize")
-    for attribute, value in attributes.items():
-        study.set_user_attr(attribute, value)
-    return study
 
 
 def _attributes(name: str, row: Row) -> dict[str, Any]:
@@ -159,11 +157,9 @@ def location() -> str:
 def _storage() -> Iterator[BaseStorage]:
     """The storage, held against every other pipeline that writes to it."""
     where, path = location(), _file()
-    if path is None:  # a server, which sees to that itself
-        with _database(where) as storage:
-            yield storage
-        return
-    with alone(path), (_database if _is_database(where) else _journal)(where) as storage:
+    is_journal = path is not None and not where.startswith(_SQLITE)
+    held = alone(path) if path else nullcontext()  # a server sees to that itself
+    with held, (_journal if is_journal else _database)(where) as storage:
         yield storage
 
 
@@ -173,15 +169,10 @@ def _file() -> Path | None:
     return None if "://" in path else Path(path)
 
 
-def _is_database(where: str) -> bool:
-    return where.startswith(_SQLITE)
-
-
 def _mend() -> None:
     """Make room for a new storage where the file there is broken."""
-    path = _file()
-    if path is not None:
-        mend(path, is_broken_database if _is_database(location()) else _is_broken_journal)
+    if path := _file():
+        mend(path, is_broken_database if location().startswith(_SQLITE) else _is_broken_journal)
 
 
 def _is_broken_journal(path: Path) -> bool:

@@ -1,7 +1,6 @@
 """An MLflow experiment as a table, for whoever judges runs that were logged elsewhere. Nothing is written."""
 
 from collections.abc import Mapping
-from functools import partial
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -10,6 +9,7 @@ from pipeline.config.errors import PipelineError
 from pipeline.config.wording import suggestion
 from pipeline.tracking.connection import database, import_mlflow, tracking_uri
 from pipeline.tracking.messages import one_line
+from pipeline.tracking.rows import runs_in
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -30,30 +30,16 @@ def experiment(name: str) -> pd.DataFrame:
     uri, file = tracking_uri(), database()
     if file and not file.is_file():  # MLflow would create it
         raise ExperimentError(f"{file}: there is no such file; set MLFLOW_TRACKING_URI to where the runs are")
-    try:
-        runs, there = _runs(uri, name)
-    except Exception as error:  # noqa: BLE001 - MLflow raises whatever its stores do
-        raise ExperimentError(f"{uri}: cannot be read ({one_line(error)}); see MLFLOW_TRACKING_URI") from None
-    if runs is None:
-        raise ExperimentError(f"--mlflow {name}: there is no such experiment at {uri}; {suggestion(name, there)}")
-    return pd.DataFrame([_row(run) for run in runs])
-
-
-def _runs(uri: str, name: str) -> tuple["list[Run] | None", list[str]]:
-    """The experiment's runs, or none and the names of those that are there."""
     from mlflow import MlflowClient
 
-    client = MlflowClient(tracking_uri=uri)
-    found = client.get_experiment_by_name(name)
-    if found is None:
-        return None, [entry.name for entry in client.search_experiments()]
-    search = partial(client.search_runs, [found.experiment_id], max_results=1000)
-    page = search()
-    runs = list(page)
-    while page.token:
-        page = search(page_token=page.token)
-        runs += page
-    return runs, []
+    try:
+        client = MlflowClient(tracking_uri=uri)
+        if found := client.get_experiment_by_name(name):
+            return pd.DataFrame([_row(run) for run in runs_in(client, found.experiment_id)])
+        there = [entry.name for entry in client.search_experiments()]
+    except Exception as error:  # noqa: BLE001 - MLflow raises whatever its stores do
+        raise ExperimentError(f"{uri}: cannot be read ({one_line(error)}); see MLFLOW_TRACKING_URI") from None
+    raise ExperimentError(f"--mlflow {name}: there is no such experiment at {uri}; {suggestion(name, there)}")
 
 
 def _row(run: "Run") -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -10,7 +10,7 @@ import pandas as pd
 from pipeline.config import files
 from pipeline.problems.run import CURVES, Block
 from pipeline.tracking.connection import connect
-from pipeline.tracking.rows import NewRun, Tags, describe
+from pipeline.tracking.rows import NewRun, describe
 from pipeline.tracking.tracker import Description, Places
 
 if TYPE_CHECKING:
@@ -90,7 +90,9 @@ class Recorder:
 
     def _as_new(self, row: Description) -> "NewRun":
         name = f"{row['scheduler']}/{row['variant']}/{row['seed']}" + (f"/{row['stream']}" if row["stream"] > 1 else "")
-        return NewRun(name, self._tags | _tags(row), _params(row), _dataset(self._problem, row["dataset"]))
+        tags = {name: str(row[name]) for name in ("variant", "scheduler", "seed", "device", "metric")}
+        tags = {**self._tags, **tags, "fingerprint": row["run"]}
+        return NewRun(name, tags, _params(row), _dataset(self._problem, row["dataset"]))
 
     def _resume(self, row: Description, run_id: str) -> None:
         """Go on with a run that is there and not finished; the params and inputs it lacks are added."""
@@ -104,11 +106,6 @@ def _points(block: Block, column: int, measured: Sequence[str]) -> list[tuple[st
     """The metrics of one of a block's runs: name, value and epoch."""
     values = {name: getattr(block, name)[:, column].tolist() for name in measured}
     return [(SHOWN_AS[name], value, epoch) for name in measured for epoch, value in enumerate(values[name], block.first_epoch)]
-
-
-def _tags(row: Description) -> Tags:
-    named = {name: str(row[name]) for name in ("variant", "scheduler", "seed", "device", "metric")}
-    return named | {"fingerprint": row["run"]}
 
 
 def _params(row: Description) -> dict[str, str]:
@@ -141,5 +138,5 @@ def _dataset(problem: str, digest: str) -> "DatasetInput":
 def _figures(runs: pd.DataFrame) -> Figures:
     """Final figures by run; a figure that no run has was not measured."""
     names = [name for name in FIGURES if runs[name].notna().any()]
-    rows = runs.set_index("run")[[*names, "diverged"]].astype(float)
-    return {str(run): {str(name): float(value) for name, value in row.items()} for run, row in rows.iterrows()}
+    rows: dict[Any, Any] = runs.set_index("run")[[*names, "diverged"]].astype(float).to_dict("index")
+    return rows

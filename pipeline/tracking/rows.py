@@ -6,13 +6,12 @@ import sqlite3
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import DatasetInput
+    from mlflow.entities import DatasetInput, Run
 
 LOCK_SECONDS = 20.0
 """How long a write waits for another process's; MLflow's own value."""
@@ -46,12 +45,7 @@ class Store:
 
     def known(self, experiment: str, stage: str) -> Known:
         """The stage's runs that MLflow has; of two with the same fingerprint, the finished one."""
-        search = partial(self._client.search_runs, [experiment], f"tags.stage = '{stage}'", max_results=1000)
-        page = search()
-        found = list(page)
-        while page.token:
-            page = search(page_token=page.token)
-            found += page
+        found = runs_in(self._client, experiment, f"tags.stage = '{stage}'")
         return _finished_first((run.data.tags.get("fingerprint"), run.info.run_id, run.info.status) for run in found)
 
     def create(self, experiment: str, runs: Sequence[NewRun]) -> list[str]:
@@ -141,6 +135,15 @@ class SqliteStore(Store):
         with contextlib.closing(sqlite3.connect(self._database, timeout=LOCK_SECONDS)) as connection:
             yield connection
             connection.commit()
+
+
+def runs_in(client: "MlflowClient", experiment: str, condition: str = "") -> "Iterator[Run]":
+    """All runs of an experiment that meet the condition; MLflow tells a thousand at a time."""
+    page = client.search_runs([experiment], condition, max_results=1000)
+    yield from page
+    while page.token:
+        page = client.search_runs([experiment], condition, max_results=1000, page_token=page.token)
+        yield from page
 
 
 def _finished_first(found: Iterable[tuple[str | None, str, str]]) -> Known:

@@ -1,14 +1,12 @@
 """What a stage tells all trackers, each in a process of its own: training never waits for them, and no result hangs on them."""
 
 import contextlib
-import importlib
 import logging
 import multiprocessing
 import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -16,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import terminal
+from pipeline.config.callables import imported
+from pipeline.config.wording import listing
 from pipeline.problems.run import Block
 from pipeline.runs import executor
 from pipeline.runs.executor import HERE, Here, Processes
@@ -40,11 +40,8 @@ _log = logging.getLogger(__name__)
 def trackers(patience: float | None = None) -> Iterator["Trackers"]:
     """All trackers, in the block. Leaving it waits until they know all, ``patience`` seconds and a little more for each run.
 
-    ``patience`` is :data:`PATIENCE` unless it is given.
-
-    One that fails is one warning, here.
-
-    Runs whose stage raised are marked FAILED, those whose process was interrupted or killed KILLED.
+    ``patience`` is :data:`PATIENCE` unless it is given. One that fails is one warning, here. Runs whose stage raised are marked
+    FAILED, those whose process was interrupted or killed KILLED.
     """
     told, patience = Trackers(), PATIENCE if patience is None else patience
     try:
@@ -91,7 +88,8 @@ class Trackers:
 
     def close(self, patience: float) -> None:
         """Wait until all is told, and warn of what could not be."""
-        terminal.doing("waiting until the trackers know it")
+        if self._all:
+            terminal.doing(f"waiting until {listing([*TRACKERS])} know all of it")
         for told in self._all:
             told.close(patience)
 
@@ -168,8 +166,7 @@ def _error_of(future: "Future[None]") -> BaseException | None:
 
 def made(place: str) -> Tracker:
     """The tracker whose class is at that place."""
-    module, _, name = place.partition(":")
-    found: Tracker = getattr(importlib.import_module(module), name)()
+    found: Tracker = imported(place)()
     return found
 
 
@@ -198,16 +195,13 @@ def _by_itself() -> None:
 
 
 def _killed() -> None:
-    """What is done when the stage is gone."""
-    threading.Thread(target=_give_up, daemon=True).start()
+    """What is done when the stage is gone, in a few seconds or not at all."""
+    giving_up = threading.Timer(PATIENCE_KILLED, os._exit, (1,))
+    giving_up.daemon = True
+    giving_up.start()
     with _one_at_a_time:
         for tracker in _trackers.values():
             tracker.abandon("KILLED")
-
-
-def _give_up() -> None:
-    time.sleep(PATIENCE_KILLED)
-    os._exit(1)
 
 
 def revision() -> dict[str, str]:

@@ -198,3 +198,23 @@ def test_rows_that_may_be_no_series_are_drawn_at_random(written: Written, kind: 
     assert "order" not in proposal.entry
     assert not proposal.apart
     assert proposal.entry["dates"]
+
+
+WIDE = pd.DataFrame(np.random.default_rng(0).normal(size=(N, 60))).add_prefix("gene").assign(y=Y).round(3)
+
+
+@pytest.mark.parametrize(
+    ("content", "read", "target"),
+    [
+        (WIDE.to_csv().lstrip(","), {"header": 0, "index_col": 0}, "y"),
+        (WIDE.to_csv(index=False, header=False), {"header": None}, "60"),
+    ],
+)
+def test_how_a_wide_file_is_read_takes_no_list_of_its_columns(
+    written: Written, content: str, read: dict[str, Any], target: str
+) -> None:
+    proposal = proposed(written(content))
+    assert proposal.entry["read"] == read
+    assert proposal.entry["target"] == target
+    assert len(proposal.data.attrs["columns"]) == 60
+    assert list(proposal.data["y"]) == list(WIDE["y"])

@@ -11,6 +11,7 @@ from typing import Any
 from zipfile import ZipFile
 
 import pandas as pd
+import pyarrow.parquet  # type: ignore[import-untyped]
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -294,6 +295,19 @@ def test_arguments_for_other_files_are_refused(
 ) -> None:
     with pytest.raises(DatasetError, match=message):
         written.dataset(content, "price", name=name, **given)
+
+
+def test_rows_with_names_of_their_own_have_one_cell_more_than_the_header(written: Written) -> None:
+    reading = Reading(index_col=0)
+    assert list(read_table(written("a,b\nr1,1,2\nr2,3,4\n"), reading)) == ["row", "a", "b"]
+    with pytest.raises(DatasetError, match=r"^read: .*no more cells than its header has names; leave `index_col` out"):
+        read_table(written("a,b\n1,2\n"), reading)
+
+
+def test_nan_is_a_number_to_parquet_and_is_told_apart_from_an_empty_cell(written: Written) -> None:
+    cells = pyarrow.table({"a": [1.0, float("nan"), None], "b": [1.0, None, 2.0], "c": ["x", "y", None]})
+    pyarrow.parquet.write_table(cells, written(b"", "my.parquet") and "inputs/my.parquet")
+    assert read_table("my.parquet").attrs["remarks"] == ["NaN taken for empty cells: 1 of a"]
 
 
 # Several files

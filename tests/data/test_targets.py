@@ -142,3 +142,19 @@ def test_what_is_no_target_or_weight(given: dict[str, Any], message: str) -> Non
     table.loc[2, "gaps"] = None
     with pytest.raises(DatasetError, match=message):
         dataset_of(table, **{"target": "goal", "missing": "impute", **given})
+
+
+def test_classes_of_which_most_look_like_numbers_are_told() -> None:
+    """Three texts in ten are no slips, and what is meant may be a number all the same."""
+    target = [*(f"{number}.5" for number in range(7)), "low", "high", "none"] * 6
+    (said,) = (said for said in dataset_of(a_table(goal=target), "goal").attrs["remarks"] if "look like numbers" in said)
+    assert said.startswith("classes, though most look like numbers: '0.5', '1.5'")
+    assert said.endswith(" of goal (`task: regression` if it is a number, else `task: classification`)")
+    for clear, task in (
+        (target, "classification"),
+        (["low", "high", "none", "3 or so"] * 15, "auto"),
+        (["1", "2"] * 30, "auto"),
+    ):
+        assert "look like numbers" not in described(dataset_of(a_table(goal=clear), "goal", task=task))
+    with pytest.raises(DatasetError, match="the column goal holds numbers, but 'low', 'high', 'none' in rows"):
+        dataset_of(a_table(goal=target), "goal", task="regression")

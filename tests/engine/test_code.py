@@ -37,7 +37,6 @@ def fingerprint() -> str:
 def forget() -> None:
     """What was read of the code."""
     code._named.cache_clear()
-    code._digest.cache_clear()
 
 
 @pytest.fixture

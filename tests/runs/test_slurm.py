@@ -137,6 +137,8 @@ def test_jobs_of_submitit_give_the_same_bytes_and_end_with_whoever_asked(tmp_pat
     [
         ("partition", "has 'partition'; write name=value"),
         ("time=soon", "has 'time=soon'; write name=value"),
+        ("partition=main,time=0", "has 'time=0'; write name=value"),
+        ("partition=main,jobs=0", "has 'jobs=0'; write name=value"),
         pytest.param("cluster=local,nonsense=1,time=5", "does not do: ", marks=pytest.mark.slow),
         ("time=5", "does not do: "),
     ],

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.config import terminal
 from pipeline.problems.run import Block
 from pipeline.runs import results
 from pipeline.tracking import trackers as telling
@@ -190,3 +191,17 @@ def test_what_is_done_at_once_is_told_once(monkeypatch: pytest.MonkeyPatch, capl
             shown.log([0], block)
     assert told == [1, 3, 5]
     assert not caplog.records
+
+
+@pytest.mark.usefixtures("told_here")
+def test_whoever_is_waited_for_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(terminal, "doing", said.append)
+    monkeypatch.setattr(telling, "TRACKERS", dict.fromkeys(["MLflow", "Optuna's storage"], "any"))
+    monkeypatch.setattr(telling, "made", lambda place: Tracker())
+    with trackers():
+        pass
+    monkeypatch.setenv("PIPELINE_TRACKERS", "none")
+    with trackers():
+        pass
+    assert said == ["waiting until MLflow and Optuna's storage know all of it"]

@@ -135,7 +135,8 @@ def _result(job: Any) -> tuple[str, bytes]:
 def _pairs(words: str) -> Iterator[tuple[str, str]]:
     for pair in words.split(","):
         name, is_pair, value = pair.strip().partition("=")
-        if not is_pair or not value or (name in NUMBERS and not value.isdecimal()):
+        is_number = value.isdecimal() and (int(value) or name == "gpus")  # Slurm lets a job of no minutes wait for ever
+        if not is_pair or not value or (name in NUMBERS and not is_number):
             raise ExecutorError(
                 f"{VARIABLE}=slurm:{words} has {pair!r}; write name=value, such as partition=gpu, time=60 (minutes), jobs=8, "
                 "gpus=1, cpus=4, memory=8G, or another option of sbatch"
