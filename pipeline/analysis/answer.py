@@ -144,7 +144,7 @@ def answer_to(
         return Answer(**known)
     rows = {row["scheduler"]: row for row in records(compared[compared["variant"] == chosen.variant])}
     run = records(results.runs[results.runs["run"] == chosen.run])[0]
-    lowest, highest = _forgiven(widths, chosen)
+    rate, lowest, highest = _rate(chosen, records(widths[widths["scheduler"] == chosen.scheduler]))
     others = simplest_first(results, widths, baseline)
     return Answer(
         **known,
@@ -159,7 +159,7 @@ def answer_to(
         alternatives=tuple(_alternatives(results, compared, rows, others, chosen, baseline)),
         cost=_cost(chosen, rows),
         turned=turned,
-        rate=_rate(chosen, (lowest, highest), widths),
+        rate=rate,
         caution=warning(ends(results.trials)),
         learned=learned(results, chosen.variant, chosen.scheduler),
     )
@@ -280,31 +280,21 @@ def _cost(chosen: Choice, rows: Mapping[str, Row]) -> str:
     return f"{how} ({said}): at 95%, {most}; {why}{failed}"
 
 
-def _forgiven(widths: pd.DataFrame, chosen: Choice) -> tuple[float, float]:
-    """From which to which peak rate 5% of loss are not exceeded, where the recommended rate is known to lie within."""
-    own = widths[widths["scheduler"] == chosen.scheduler]
-    if own.empty or math.isnan(chosen.tolerance):
-        return math.nan, math.nan
-    return float(own["lowest_lr"].iloc[0]), float(own["highest_lr"].iloc[0])
+def _rate(chosen: Choice, swept: Sequence[Row]) -> tuple[str, float, float]:
+    """How wrong the peak rate may be, and from which to which rate 5% of loss are not exceeded, NaN where that is unknown.
 
-
-def _rate(chosen: Choice, forgiven: tuple[float, float], widths: pd.DataFrame) -> str:
-    """How wrong the peak rate may be."""
-    if math.isnan(chosen.tolerance):
-        return f"how wrong it may be is not known: {_why_unknown(widths[widths['scheduler'] == chosen.scheduler])}"
-    low, high = map(short, forgiven)
-    return f"anything from {low} to {high} stays within about 5% of the lowest loss"
-
-
-def _why_unknown(own: pd.DataFrame) -> str:
-    """Why a sweep, whose row is its own scheduler's, tells nothing of the rate."""
-    if own.empty:
-        return "no sweep of rates has been run on it"
-    row = own.iloc[0]
-    if math.isnan(row["best_lr"]):
-        return "at every rate of its sweep some run diverged"
-    best, low, high = (short(float(row[name])) for name in ("best_lr", "lowest_lr", "highest_lr"))
-    return f"its sweep was best at {best}, with at most 5% more loss from {low} to {high}; more sweep.points tell more"
+    ``swept`` is the row of the scheduler's own sweep, if there was one.
+    """
+    why = "no sweep of rates has been run on it"
+    for row in swept:
+        best, low, high = (float(row[name]) for name in ("best_lr", "lowest_lr", "highest_lr"))
+        span = f"from {short(low)} to {short(high)}"
+        if not math.isnan(chosen.tolerance):
+            return f"anything {span} stays within about 5% of the lowest loss", low, high
+        why = f"its sweep was best at {short(best)}, with at most 5% more loss {span}; more sweep.points tell more"
+        if math.isnan(best):
+            why = "at every rate of its sweep some run diverged"
+    return f"how wrong it may be is not known: {why}", math.nan, math.nan
 
 
 def _alternatives(

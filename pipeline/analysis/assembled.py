@@ -3,13 +3,13 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from pipeline.analysis import choice, evidence, figures, noise, page, racing, summary, tables
-from pipeline.analysis.across import average_ranks, combined, friedman
+from pipeline.analysis.across import Friedman, average_ranks, combined, friedman
 from pipeline.analysis.answer import NARROWED_BY, Answer, answer_to, next_steps
 from pipeline.analysis.choice import Choices, choices, last
 from pipeline.analysis.configurations import Configuration, configuration
@@ -18,7 +18,7 @@ from pipeline.analysis.epochs import judged, last_or_best, turned
 from pipeline.analysis.page import Report
 from pipeline.analysis.script import script
 from pipeline.analysis.snippet import pasted, snippet
-from pipeline.analysis.statistics import CRITERION, Headline, compare, matrices, tuning_gain
+from pipeline.analysis.statistics import CRITERION, LIKE_THESE, Headline, compare, matrices, tuning_gain
 from pipeline.analysis.tables import Frames, ProblemResults
 from pipeline.config import files
 from pipeline.config.params import Params, ReportParams
@@ -29,31 +29,48 @@ def assemble(params: Params, problems: Sequence[ProblemResults], workers: Worker
     """All tables of the report; ``workers`` help with the problems."""
     asked = params.report
     problems = [judged(problem, asked.at) for problem in problems]
-    compared, mean_curves, proofs, chosen, answers = zip(*workers.map(partial(_tables_of, asked=asked), problems), strict=True)
-    names = [problem.name for problem in problems]
-    comparison = joined(dict(zip(names, compared, strict=True)))
-    curves = joined(dict(zip(names, mean_curves, strict=True)))
-    first = {"comparison": comparison, "curves": curves, "learning_rates": tables.learning_rates(curves, asked.every)}
-    found = dict(zip(names, proofs, strict=True))
-    more = {name: joined({problem: own[name] for problem, own in found.items()}) for name in proofs[0]}
-    reached = {name: own["epochs_to_target"] for name, own in found.items()}
-    evidence_of_all = {**more, **across_problems(comparison, reached), "across": _combined(problems, asked)}
-    said = dict(zip(names, chosen, strict=True)), dict(zip(names, answers, strict=True))
-    return Report(params, problems, first, evidence_of_all, *said)
+    found = dict(zip([p.name for p in problems], workers.map(partial(_found, asked=asked), problems), strict=True))
+    comparison = joined({name: own.comparison for name, own in found.items()})
+    curves = joined({name: own.curves for name, own in found.items()})
+    own_tables = {name: own.evidence for name, own in found.items()}
+    proofs = {table: joined({name: own[table] for name, own in own_tables.items()}) for table in own_tables[problems[0].name]}
+    reached = {name: own["epochs_to_target"] for name, own in own_tables.items()}
+    tests = {str(variant): friedman(comparison, str(variant)) for variant in comparison["variant"].unique()}
+    return Report(
+        params,
+        problems,
+        {"comparison": comparison, "curves": curves, "learning_rates": tables.learning_rates(curves, asked.every)},
+        {**proofs, **across_problems(comparison, reached, tests), "across": _combined(problems, asked)},
+        {name: own.choices for name, own in found.items()},
+        {name: own.answer for name, own in found.items()},
+        tests,
+    )
 
 
-def _tables_of(problem: ProblemResults, asked: ReportParams) -> tuple[pd.DataFrame, pd.DataFrame, Frames, Choices, Answer]:
-    """A problem's comparison, mean curves, evidence, recommendations and answer."""
+class Found(NamedTuple):
+    """What the results of one problem come to."""
+
+    comparison: pd.DataFrame
+    curves: pd.DataFrame
+    evidence: Frames
+    choices: Choices
+    answer: Answer
+
+
+def _found(problem: ProblemResults, asked: ReportParams) -> Found:
     headline = Headline(problem.metric.higher_is_better, asked.metric_margin)
     compared = compare(problem.runs, asked.baseline, problem.overlap, asked.margin, headline, problem.plan)
     compared = compared.assign(metric=problem.metric.name)
+    if not problem.params.resample:  # one split says nothing of other samples
+        unknown: dict[str, Any] = {f"like_these_{name}": "" if name == "verdict" else np.nan for name in LIKE_THESE}
+        compared = compared.assign(**unknown)
     proofs = evidence_of(problem, asked, compared)
     chosen = choices(problem, compared, proofs["widths"], asked.baseline, asked.margin)
     told = turned(proofs["last_or_best"], asked, last(chosen).variant, last(chosen).scheduler)
     answer = answer_to(problem, compared, proofs["widths"], last(chosen), asked.baseline, told)
     settle = noise.settle(problem, compared, last(chosen), asked.baseline, asked.margin)
     more = {"choices": choice.table(chosen), "settle": settle}
-    return compared, tables.mean_curves(problem), {**proofs, **more}, chosen, answer
+    return Found(compared, tables.mean_curves(problem), {**proofs, **more}, chosen, answer)
 
 
 def evidence_of(problem: ProblemResults, asked: ReportParams, compared: pd.DataFrame) -> Frames:
@@ -88,12 +105,10 @@ def evidence_of(problem: ProblemResults, asked: ReportParams, compared: pd.DataF
     }
 
 
-def across_problems(comparison: pd.DataFrame, reached: Frames) -> Frames:
+def across_problems(comparison: pd.DataFrame, reached: Frames, tests: Mapping[str, Friedman]) -> Frames:
     """The tables of ``reports/evidence`` that are of all problems together; ``reached`` are each one's epochs to the target."""
-    variants = [str(variant) for variant in comparison["variant"].unique()]
-    profiles = {variant: evidence.profiles(reached, variant) for variant in variants}
+    profiles = {variant: evidence.profiles(reached, variant) for variant in tests}
     scores = joined({variant: evidence.profile_score(table) for variant, table in profiles.items()}, "variant")
-    tests = {variant: friedman(comparison, variant) for variant in variants}
     return {
         "profiles": joined(profiles, "variant"),
         "ranks": average_ranks(comparison).merge(scores, how="left"),

@@ -7,7 +7,7 @@ two seeds' validation losses, for which the intervals of means are corrected; di
 order of appearance; the order of the rows of the input changes nothing else, to the last bit.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -74,11 +74,11 @@ def reached(table: pd.DataFrame) -> pd.DataFrame:
     ``hits`` of ``runs`` reached the target. ``median`` is over all of them, in epochs; a miss counts as later than
     any hit, so that the median is NaN where it is, or lies beside, a miss.
     """
-    rows = (
-        (*key, int(own["epochs"].notna().sum()), len(own), _quantile(_worst(own["epochs"])[None], 0.5)[0])
-        for key, own in _groups(table, ["variant", "scheduler"])
-    )
-    return _table(rows, ("variant", "scheduler", "hits", "runs", "median"))
+
+    def figures(own: pd.DataFrame) -> tuple[Any, ...]:
+        return own["epochs"].notna().sum(), len(own), _quantile(_worst(own["epochs"])[None], 0.5)[0]
+
+    return _by(["variant", "scheduler"], table, figures, ["hits", "runs", "median"])
 
 
 def profiles(per_problem: Mapping[str, pd.DataFrame], variant: str) -> pd.DataFrame:
@@ -101,12 +101,12 @@ def profile_score(table: pd.DataFrame) -> pd.DataFrame:
 
     It is AlgoPerf's benchmark score, the area under the profile divided by its width; 1 is who was the fastest everywhere.
     """
-    sorted_groups = ((key, own.sort_values("tau")) for key, own in _groups(table, ["scheduler"]))
-    rows = (
-        (*key, float(np.sum(own["share"].to_numpy(float)[:-1] * np.diff(own["tau"].to_numpy(float)))) / (FARTHEST - 1))
-        for key, own in sorted_groups
-    )
-    return _table(rows, ("scheduler", "score"))
+
+    def score(own: pd.DataFrame) -> tuple[float]:
+        tau, share = own.sort_values("tau")[["tau", "share"]].to_numpy(float).T
+        return (np.sum(share[:-1] * np.diff(tau)) / (FARTHEST - 1),)
+
+    return _by(["scheduler"], table, score, ["score"])
 
 
 def area(curves: pd.DataFrame, runs: pd.DataFrame, overlap: float = 0.0) -> pd.DataFrame:
@@ -114,14 +114,11 @@ def area(curves: pd.DataFrame, runs: pd.DataFrame, overlap: float = 0.0) -> pd.D
 
     ``area`` is the mean over epochs of the validation loss, then over the seeds that finished, with its 95% interval.
     """
-    columns = ("variant", "scheduler", "area", "low", "high")
-    if runs.empty or curves.empty:
-        return _table([], columns)
-    # In order of the epochs, so that rounding does not depend on the order of the rows.
-    whole = curves.sort_values("epoch").groupby(_RUN)[CRITERION].mean().rename("area")
-    joined = runs.join(whole, on=_RUN)
-    rows = ((*key, *mean_interval(own, "area", overlap)) for key, own in _groups(joined, ["variant", "scheduler"]))
-    return _table(rows, columns)
+    whole = pd.DataFrame()
+    if len(runs) and len(curves):
+        # In order of the epochs, so that rounding does not depend on the order of the rows.
+        whole = runs.join(curves.sort_values("epoch").groupby(_RUN)[CRITERION].mean().rename("area"), on=_RUN)
+    return _by(["variant", "scheduler"], whole, lambda own: mean_interval(own, "area", overlap), ["area", "low", "high"])
 
 
 def sensitivity(sweep: pd.DataFrame, overlap: float = 0.0) -> pd.DataFrame:
@@ -130,9 +127,10 @@ def sensitivity(sweep: pd.DataFrame, overlap: float = 0.0) -> pd.DataFrame:
     At the full budget. The loss is the mean over the seeds that finished, with its 95% interval; ``diverged`` of ``seeds``
     runs did not.
     """
+    rates = _of_kind(sweep, "rate")
     rows = (
         (*scheduler, *rate, *mean_interval(runs, CRITERION, overlap), _diverged(runs), len(runs))
-        for scheduler, own in _groups(_at_full(_of_kind(sweep, "rate")), ["scheduler"])
+        for scheduler, own in _groups(rates[rates["epochs"] == rates["epochs"].max()] if len(rates) else rates, ["scheduler"])
         for rate, runs in _groups(own.sort_values("lr"), ["lr"])
     )
     return _table(rows, ("scheduler", "lr", CRITERION, "low", "high", "diverged", "seeds"))
@@ -148,8 +146,7 @@ def widths(table: pd.DataFrame, within: float = 0.05) -> pd.DataFrame:
     Towards a rate at which any seed diverged the range ends at the last point of the grid that is good. ``decades`` is the
     range's width. ``at_edge`` says that it touches an end of the grid and may go on beyond it.
     """
-    rows = ((*key, *_width(own.sort_values("lr"), within)) for key, own in _groups(table, ["scheduler"]))
-    return _table(rows, ("scheduler", "best_lr", "best_loss", "lowest_lr", "highest_lr", "decades", "at_edge"))
+    return _by(["scheduler"], table, lambda own: _width(own.sort_values("lr"), within), RATES[2:-1])
 
 
 def above_best(trials: pd.DataFrame) -> pd.DataFrame:
@@ -178,8 +175,7 @@ def selection(reruns: pd.DataFrame) -> pd.DataFrame:
     both means over the studies whose reruns all finished; ``bias`` is by which share of ``searched`` it is higher. In ``kept``
     of them the trial was chosen by all streams together, too.
     """
-    rows = ((*key, *_selected(own)) for key, own in _groups(reruns, ["scheduler"]))
-    return _table(rows, ("scheduler", "studies", "searched", "again", "bias", "kept"))
+    return _by(["scheduler"], reruns, _selected, ["studies", "searched", "again", "bias", "kept"])
 
 
 def budget_rates(sweep: pd.DataFrame) -> pd.DataFrame:
@@ -261,8 +257,7 @@ def growth(sweep: pd.DataFrame, overlap: float = 0.0) -> pd.DataFrame:
     budget; else *power law*, or *no change* where not even a slope shows; *too few budgets* below three, *too few seeds*
     below three that finished at all of them. A bend that does not show in so few points may be there.
     """
-    rows = ((*key, *_grown(runs, overlap)) for key, runs in _groups(_of_kind(sweep, "budget"), ["variant", "scheduler"]))
-    return _table(rows, GROWTH)
+    return _by(["variant", "scheduler"], _of_kind(sweep, "budget"), lambda runs: _grown(runs, overlap), GROWTH[2:])
 
 
 def too_short(table: pd.DataFrame) -> pd.DataFrame:
@@ -282,6 +277,13 @@ def too_short(table: pd.DataFrame) -> pd.DataFrame:
 
 def _table(rows: Iterable[Sequence[Any]], columns: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(list(rows), columns=list(columns))
+
+
+def _by(
+    keys: list[str], rows: pd.DataFrame, figures: Callable[[pd.DataFrame], Iterable[Any]], columns: Sequence[str]
+) -> pd.DataFrame:
+    """A row for each group: its keys, and its figures under ``columns``."""
+    return _table(((*key, *figures(own)) for key, own in _groups(rows, keys)), [*keys, *columns])
 
 
 def _groups(rows: pd.DataFrame, by: list[str]) -> Iterator[tuple[tuple[Any, ...], pd.DataFrame]]:
@@ -385,11 +387,6 @@ def _selected(own: pd.DataFrame) -> tuple[int, float, float, float, int]:
     leading = table.loc[first.to_numpy()]
     searched, again = float(leading[1].mean()), float(leading.drop(columns=1).mean(axis="columns").mean())
     return len(first), searched, again, again / searched - 1, int((chosen.loc[first.index] == first).sum())
-
-
-def _at_full(rates: pd.DataFrame) -> pd.DataFrame:
-    """The runs of the longest budget."""
-    return rates if rates.empty else rates[rates["epochs"] == rates["epochs"].max()]
 
 
 def _end_of_grid(rates: "pd.Series[float]", best: float) -> str:

@@ -54,6 +54,11 @@ class Arguments:
             return length(written, self.name, self.steps, value, least)
         return rate(written, self.peak, value) if any(map(is_rate, marks)) else value
 
+    def sources(self) -> dict[str, Any]:
+        """The sources of all arguments, the length of the run among them where the schedule takes it."""
+        names = [*self.entry.arguments.model_fields, *filter(None, [self.entry.horizon])]
+        return {name: self.source(name) for name in names}
+
     def of_peak(self, argument: str) -> Any:
         """A rate as a share of the peak: a number, or a :class:`Code` where dividing rounds."""
         value, share = self.resolved[argument], percent(str(self.written[argument]))
@@ -117,29 +122,13 @@ def _to_final(args: Arguments, value: str, inside: Sequence[str] = (), before: S
     return Factor("low + (1 - low) * shape", [*inside, f"shape = {value}"], [*before, low])
 
 
-def _linear(args: Arguments) -> Factor:
-    return _to_final(args, f"max(0.0, 1 - step / {args.name})")
-
-
-def _cosine(args: Arguments) -> Factor:
-    return _to_final(args, f"(1 + math.cos(math.pi * (step / {args.name}))) / 2")
-
-
-def _restarts(args: Arguments) -> Factor:
-    return _to_final(args, f"(1 + math.cos(math.pi * (step * {args['cycles']} % {args.name} / {args.name}))) / 2")
-
-
-def _rex(args: Arguments) -> Factor:
-    return _to_final(args, "left / (0.5 + 0.5 * left)", [f"left = max(0.0, 1 - step / {args.name})"])
-
-
 def _tanh(args: Arguments) -> Factor:
     lower, width = literal(args["lower"]), literal(args["upper"] - args["lower"])
     return _to_final(args, f"(1 - math.tanh({lower} + {width} * step / {args.name})) / 2")
 
 
 def _inverse_sqrt(args: Arguments) -> Factor:
-    before = _assigned(args, *(["timescale"] if args["timescale"] else []), *(["warmup"] if args["warmup"] else []))
+    before = _assigned(args, *(name for name in ("timescale", "warmup") if args[name]))
     scale = "timescale" if args["timescale"] else "max(1, warmup)"
     if not args["warmup"]:
         return Factor(f"1 / math.sqrt(1 + step / {scale})", [], before)
@@ -200,29 +189,28 @@ def _annealing(args: Arguments) -> Factor | None:
 
 def _steps(args: Arguments) -> Factor | None:
     before, inside = _rise(args, RISES["linear"])
-    step = "step"
     if args["warmup"] and args["prefix"]:
         inside = [*inside, "step -= warmup"]
-    falls = []
-    if args["every"]:
-        before = [*before, *_assigned(args, "every")]
-        falls = [f"{step} // every"]
-    if args["at"]:
-        before = [*before, *_assigned(args, "at")]
-        falls = ["sum(step >= moment for moment in at)", *falls]
-    if not falls:
-        return Factor("1.0", inside, before)
-    exponent = falls[0] if falls[0].startswith("sum") and len(falls) == 1 else f"({' + '.join(falls)})"
-    return Factor(f"{literal(args['gamma'])} ** {exponent}", inside, before)
+    given = [name for name in ("every", "at") if args[name]]
+    exponent = {
+        (): "",
+        ("at",): "sum(step >= moment for moment in at)",
+        ("every",): "(step // every)",
+        ("every", "at"): "(sum(step >= moment for moment in at) + step // every)",
+    }[tuple(given)]
+    value = f"{literal(args['gamma'])} ** {exponent}" if given else "1.0"
+    return Factor(value, inside, [*before, *_assigned(args, *given)])
 
 
 FORMULAS: Mapping[str, Formula] = {
-    "LinearDecay": _linear,
-    "CosineDecay": _cosine,
-    "CosineRestarts": _restarts,
+    "LinearDecay": lambda args: _to_final(args, f"max(0.0, 1 - step / {args.name})"),
+    "CosineDecay": lambda args: _to_final(args, f"(1 + math.cos(math.pi * (step / {args.name}))) / 2"),
+    "CosineRestarts": lambda args: _to_final(
+        args, f"(1 + math.cos(math.pi * (step * {args['cycles']} % {args.name} / {args.name}))) / 2"
+    ),
     "WarmupStableDecay": _stable,
     "InverseSqrt": _inverse_sqrt,
-    "REX": _rex,
+    "REX": lambda args: _to_final(args, "left / (0.5 + 0.5 * left)", [f"left = max(0.0, 1 - step / {args.name})"]),
     "TanhDecay": _tanh,
     "Annealing": _annealing,
     "StepDecay": _steps,

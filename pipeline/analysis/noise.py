@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.analysis.choice import Choice
-from pipeline.analysis.statistics import CRITERION, matrices
+from pipeline.analysis.statistics import CRITERION, lowest_loss, matrices
 from pipeline.analysis.tables import ProblemResults
 from pipeline.statistics import components
 from pipeline.statistics.components import LEVEL, NOISE, Estimate, Losses, differences, remedy, with_tuning
@@ -67,12 +67,12 @@ def settle(results: ProblemResults, compared: pd.DataFrame, chosen: Choice, base
             scale = abs(rows.loc[rows["scheduler"] == baseline, CRITERION].item())
             found |= _remedy(own, noise(results), [known[pair] for pair in pairs], scale, matters)
             wide = differences(own, rho, of.get("recommended") if chosen.variant == "tuned" else None)
-            least = _smallest([wide[pair] for pair in pairs], own, MOST_SEEDS) / scale
+            least = smallest([wide[pair] for pair in pairs], own, MOST_SEEDS) / scale
             more = f" For data like these no number of seeds finds one below {least:.1%}." if least > matters else ""
             found |= {"like_these": least, "sentence": found["sentence"] + more}
         if len(own) > 1:
-            table, margin = rows.set_index("scheduler"), matters * abs(rows[CRITERION].min())
-            enough = more_seeds(known, table, chosen.scheduler, margin, LEVEL / (len(own) - 1))
+            margin, level = matters * lowest_loss(rows), LEVEL / (len(own) - 1)
+            enough = more_seeds(known, rows.set_index("scheduler"), chosen.scheduler, margin, level)
             found |= dict(zip(("enough_low", "enough_high"), enough, strict=True))
     return pd.DataFrame([found], columns=list(SETTLE))
 
@@ -85,7 +85,7 @@ def _remedy(losses: Losses, table: pd.DataFrame, pairs: list[Estimate], scale: f
     what = remedy(table, streams) if len(table) else "seeds"
     alpha = LEVEL / (len(losses) - 1)
     low, high = np.median([seeds_needed(pair, matters * scale, alpha) for pair in pairs], axis=0)
-    now, fourfold = (_smallest(pairs, losses, n) / scale for n in (splits, 4 * splits))
+    now, fourfold = (smallest(pairs, losses, n) / scale for n in (splits, 4 * splits))
     finds = f"{4 * splits} seeds in place of {splits} would find a difference of {fourfold:.1%} in place of {now:.1%}"
     matter = f", and {low:.0f} to {high:.0f} what matters" if np.isfinite(high) else ""
     by = {
@@ -96,7 +96,7 @@ def _remedy(losses: Losses, table: pd.DataFrame, pairs: list[Estimate], scale: f
     return {**found, "sentence": f"{_verdicts(len(pairs))} open; {by}."}
 
 
-def _smallest(pairs: list[Estimate], losses: Losses, seeds: int) -> float:
+def smallest(pairs: list[Estimate], losses: Losses, seeds: int) -> float:
     """The difference that so many seeds find four times in five, for the median pair, of all labels at once."""
     return float(np.median([detectable(pair, LEVEL / (len(losses) - 1), splits=seeds) for pair in pairs]))
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from io import StringIO
-from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -15,7 +14,7 @@ from markupsafe import Markup, escape
 from ruamel.yaml import YAML
 
 from pipeline.analysis import epochs, figures, racing, summary
-from pipeline.analysis.across import MANY, Friedman, friedman
+from pipeline.analysis.across import MANY, Friedman
 from pipeline.analysis.answer import COSTS, Answer, one_for_all
 from pipeline.analysis.choice import Choices
 from pipeline.analysis.configurations import configuration
@@ -25,7 +24,7 @@ from pipeline.analysis.section import COLOURED, Figure, Notes, Section, section
 from pipeline.analysis.shown import FOLDS
 from pipeline.analysis.snippet import snippet
 from pipeline.analysis.sure import multiplicity, population
-from pipeline.analysis.tables import Frames, ProblemResults, records
+from pipeline.analysis.tables import Frames, ProblemResults, Row, records
 from pipeline.config.params import Params
 from pipeline.config.problem_params import THE_SCRIPTS
 from pipeline.config.wording import listing
@@ -37,14 +36,14 @@ PACKAGES = (
     "torch", "optuna", "schedulefree", "torchmetrics", "scikit-learn", "numpy", "scipy", "statsmodels", "scikit-posthocs",
     "pandas", "matplotlib",
 )  # fmt: skip
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Report:
     """What is reported; ``tables`` and ``evidence`` (those of ``reports/evidence``) are of all problems together, by name.
 
-    ``choices`` are each problem's recommendations, and ``answers`` what they say.
+    ``choices`` are each problem's recommendations, and ``answers`` what they say; ``tests`` are each variant's, across the
+    problems.
     """
 
     params: Params
@@ -53,6 +52,7 @@ class Report:
     evidence: Frames
     choices: Mapping[str, Choices]
     answers: Mapping[str, Answer]
+    tests: Mapping[str, Friedman]
 
     @property
     def together(self) -> str:
@@ -85,7 +85,7 @@ def render(report: Report, workers: Workers) -> tuple[str, dict[str, Markup]]:
         for results in report.problems
     ]  # fmt: skip
     sections = list(workers.map(section, *zip(*parts, strict=True)))
-    across = _across(report.tables["comparison"], report.evidence, style)
+    across = _across(report, style)
     html = _environment().get_template("report.html.j2").render(
         sections=sections,
         across=across,
@@ -134,30 +134,25 @@ def style_of(problems: Iterable[ProblemResults]) -> Styles:
     return figures.styles(list(dict.fromkeys(label for results in problems for label in results.labels)))
 
 
-def _across(comparison: pd.DataFrame, evidence: Frames, style: Styles) -> Across:
+def _across(report: Report, style: Styles) -> Across:
     """What all problems say together."""
-    profiles, ranks = evidence["profiles"], evidence["ranks"]
-    variants = tuple(dict.fromkeys(ranks["variant"]))
+    profiles, ranks, variants = report.evidence["profiles"], report.evidence["ranks"], tuple(report.tests)
     drawn = [
-        replace(panel, variant=variant)
+        panel
         for variant in variants
         for panel in figures.profile(f"all-{variant}", profiles[profiles["variant"] == variant], style)
     ]
-    tests = {variant: friedman(comparison, variant) for variant in variants}
     diagrams = [
         replace(panel, variant=variant)
-        for variant, test in tests.items()
+        for variant, test in report.tests.items()
         if test.p is not None
-        for panel in figures.critical_difference(f"all-{variant}", test.ranks, _apart(test), style)
+        for panel in figures.critical_difference(
+            f"all-{variant}", test.ranks, test.critical_difference if test.rejects else None, style
+        )
     ]
     best_first = pd.concat([ranks[ranks["variant"] == v].sort_values("rank", kind="stable") for v in reversed(variants)])
-    shown = Figure("Performance profiles", drawn), tests, Figure("Average ranks", diagrams)
-    return Across(variants, records(best_first), *shown)
-
-
-def _apart(test: Friedman) -> float | None:
-    """How far apart ranks must lie to differ; None where the test says that none do."""
-    return test.critical_difference if test.rejects else None
+    profile, diagram = Figure("Performance profiles", drawn), Figure("Average ranks", diagrams)
+    return Across(variants, records(best_first), profile, report.tests, diagram)
 
 
 def _drawings(sections: Sequence[Section], across: Across) -> dict[str, Markup]:

@@ -4,7 +4,6 @@ Whoever wants the result in their own code copies it from there. Optimizer and s
 :mod:`pipeline.analysis.snippet`; a model, loss or metric that is not torch's is imported from where it lives.
 """
 
-import functools
 import json
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,10 +11,8 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from pipeline.analysis.snippet import FREE, Lines, clipped, is_here, lines_of
-from pipeline.analysis.source import Part, call, group, imported, literal, paragraph, prose
+from pipeline.analysis.source import Part, call, group, imported, literal, paragraph, prose, template
 from pipeline.config.components import Component
 from pipeline.config.problem_params import IGNORED, ProblemParams
 from pipeline.problems.dataset import Dataset
@@ -107,21 +104,17 @@ def script(
     is_binary, lines = losses[loss.name].is_binary, lines_of(run, batches, warmup)
     label, metric = _metric(problem.metric, data, is_binary=is_binary)
     parts = {"model": _model(problem.model), "optimizer": lines.optimizer, "loss": _loss(loss, data), "metric": metric}
-    return (
-        _environment()
-        .get_template("best.py.j2")
-        .render(
-            title=prose(f"{run.get('scheduler', run['name'])} on {problem_name}, as plain PyTorch{standing}"),
-            summary=paragraph(summary),
-            data=f"data/{problem_name}.parquet",
-            label=literal(label),
-            epochs=int(run["epochs"]),
-            **{kind: part.call for kind, part in parts.items()},
-            **_modules([*parts.values(), lines.scheduler], takes_columns=models[problem.model.name].takes_columns),
-            **_schedule(lines),
-            **_samples(data, loss, is_binary=is_binary),
-            **_training(problem, component, optimizer.get("average", {})),
-        )
+    return template("best.py.j2").render(
+        title=prose(f"{run.get('scheduler', run['name'])} on {problem_name}, as plain PyTorch{standing}"),
+        summary=paragraph(summary),
+        data=f"data/{problem_name}.parquet",
+        label=literal(label),
+        epochs=int(run["epochs"]),
+        **{kind: part.call for kind, part in parts.items()},
+        **_modules([*parts.values(), lines.scheduler], takes_columns=models[problem.model.name].takes_columns),
+        **_schedule(lines),
+        **_samples(data, loss, is_binary=is_binary),
+        **_training(problem, component, optimizer.get("average", {})),
     )
 
 
@@ -146,11 +139,7 @@ def _schedule(lines: Lines) -> dict[str, Any]:
         "lines": lines,
         "scheduler": textwrap.indent("\n".join([*lines.before, f"return {lines.scheduler.call}"]), "    "),
         "peak": literal(lines.peak),
-        "table": lines.table,
         "asked": lines.count if lines.asks_for(lines.count) else "",
-        "asks_for_math": lines.asks_for("math"),
-        "per_batch": lines.is_per_batch,
-        "watched": lines.watched,
         "monitored": literal(LOGGED.get(lines.watched or "", "")),
     }
 
@@ -172,12 +161,8 @@ def _samples(data: Data, loss: Component, *, is_binary: bool) -> dict[str, Any]:
 def _training(problem: ProblemParams, optimizer: Component, average: Mapping[str, Any]) -> dict[str, Any]:
     """The loop: its batches, its step, and what is averaged."""
     return {
-        "batch_size": problem.batch_size,
-        "pace": problem.pace,
-        "accumulate": problem.accumulate,
-        "resample": problem.resample,
+        "problem": problem,
         "clip": clipped(problem),
-        "clipping": problem.clip,
         "free": optimizer.name in FREE,
         "is_own": not is_torchs(optimizer.name),
         "is_own_model": not is_here(models[problem.model.name], "problems.models"),
@@ -185,22 +170,6 @@ def _training(problem: ProblemParams, optimizer: Component, average: Mapping[str
         "ema": average.get("ema"),
         "swa": average.get("swa"),
     }
-
-
-@functools.cache
-def _environment() -> Environment:
-    """Nothing is escaped, for this is no HTML: what comes from the user goes through :func:`literal` or :func:`prose`.
-
-    It is one for all scripts, so that each template is compiled once.
-    """
-    return Environment(
-        loader=PackageLoader("pipeline.analysis"),
-        autoescape=False,  # noqa: S701  # a program, no page: texts come in as literals of Python
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
 
 
 # Model, loss, metric

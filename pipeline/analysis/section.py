@@ -13,13 +13,12 @@ from pipeline.analysis.choice import Choice, Choices, last
 from pipeline.analysis.ends import worth_telling
 from pipeline.analysis.figures import Panel, Styles
 from pipeline.analysis.statistics import CRITERION, finished
-from pipeline.analysis.tables import Frames, Measure, ProblemResults, Recommendation, recommendations, records
+from pipeline.analysis.tables import Frames, Measure, ProblemResults, Recommendation, Row, recommendations, records
 from pipeline.config.params import ReportParams
 from pipeline.config.wording import listing
 
 COLOURED = 5
 """Schedulers that are in colour at a time; all others are grey until they are chosen."""
-Row = dict[str, Any]
 Notes = Mapping[str, Sequence[str]]
 """By fold, the sentences before its tables."""
 
@@ -65,6 +64,8 @@ class Section:
     traps: Sequence[Mapping[str, Any]]
     digests: str
     metric: Measure
+    is_resampled: bool
+    """Whether each seed has a split of its own."""
 
     @property
     def drawings(self) -> Iterable[tuple[str, str, Markup]]:
@@ -115,6 +116,7 @@ def section(
         traps=results.all_traps,
         digests=listing(sorted(str(digest) for digest in results.runs["dataset"].unique())),
         metric=results.metric,
+        is_resampled=bool(results.params.resample),
     )
 
 

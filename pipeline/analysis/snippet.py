@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.optim import Optimizer, lr_scheduler
 
 from pipeline.analysis.formulas import FORMULAS, PEAK, Arguments, Factor, length
-from pipeline.analysis.source import ROOM, Code, Part, call, imported, literal, paragraph, prose
+from pipeline.analysis.source import ROOM, Code, Part, call, imported, literal, paragraph, prose, template
 from pipeline.config.arrays import Floats
 from pipeline.config.components import NO_DECAY, Component
 from pipeline.config.problem_params import ITS_OWN, ProblemParams
@@ -106,46 +106,25 @@ def snippet(problem: ProblemParams, run: Mapping[str, Any], batches: int, warmup
     is_grouped = NO_DECAY in json.loads(run["optimizer"])["args"]
     found = lines_of(run, batches, warmup, "groups(model)" if is_grouped else "model.parameters()")
     own = sorted({found.optimizer.module, found.scheduler.module} - {""})
-    text = [f"import {name}" for name in (*(["math"] if found.asks_for("math") else []), *own, "torch")]
-    text += ["from torch.optim import lr_scheduler"] if found.asks_for("lr_scheduler") else []
-    sizes = f"{int(run['epochs'])}, {literal(found.peak)}  # for {problem.pace}"
-    text += ["", "", *found.groups.split("\n"), ""] if found.groups else []
-    text += ["", f"EPOCHS, {PEAK} = {sizes}", f"optimizer = {found.optimizer.call}"]
-    several = problem.accumulate
-    if found.is_per_batch and found.asks_for("steps"):
-        text += [f"steps = EPOCHS * -(-len(loader) // {several})" if several else "steps = EPOCHS * len(loader)"]
-    text += ["# Recorded, with its table of rates, is in the whole file"] if found.table else []
     made = "\n".join([*found.before, f"scheduler = {found.scheduler.call}"])
-    return "\n".join([*text, re.sub(r"\bepochs\b", "EPOCHS", made), *_loop(problem, run, found), ""])
+    return template("snippet.py.j2").render(
+        modules=[*(["math"] if found.asks_for("math") else []), *own, "torch"],
+        lines=found,
+        problem=problem,
+        epochs=int(run["epochs"]),
+        peak_name=PEAK,
+        peak=literal(found.peak),
+        scheduler=re.sub(r"\bepochs\b", "EPOCHS", made),
+        is_free=json.loads(run["optimizer"])["name"] in FREE,
+        clip=clipped(problem),
+        watched=(found.watched or "").replace("train_", "training_"),
+    )
 
 
 def pasted(title: str, summary: str, lines: str) -> str:
     """The lines as a file of their own, for a training script that is not ours to write."""
     said = "\n".join(paragraph(summary))
     return f'"""{prose(title)}.\n\n{said}\n\nTo be pasted into the training script.\n"""\n\n{lines}'
-
-
-def _loop(problem: ProblemParams, run: Mapping[str, Any], found: Lines) -> list[str]:
-    """The lines of a training loop beside which the scheduler is stepped."""
-    step = f"scheduler.step({found.watched.replace('train_', 'training_') if found.watched else ''})"
-    free = "    optimizer.train()  # and optimizer.eval() before the model is evaluated or saved"
-    batch = ["    for inputs, targets in loader:", "        ...  # forward, optimizer.zero_grad(), loss.backward()"]
-    if several := problem.accumulate:
-        batch = [
-            "    for batch, (inputs, targets) in enumerate(loader, 1):",
-            f"        ...  # forward, (loss / {several}).backward()",
-            f"        if batch % {several} and batch < len(loader):",
-            "            continue",
-        ]
-    return [
-        "for epoch in range(EPOCHS):",
-        *([free] if json.loads(run["optimizer"])["name"] in FREE else []),
-        *batch,
-        *([f"        torch.{clipped(problem)}"] if problem.clip else []),
-        "        optimizer.step()",
-        *(["        optimizer.zero_grad()"] if problem.accumulate else []),
-        f"{'        ' if found.is_per_batch else '    '}{step}",
-    ]
 
 
 def clipped(problem: ProblemParams) -> str:
@@ -179,8 +158,7 @@ def _scheduler(arguments: Arguments, warmup: Sequence[str], *, several: bool) ->
         is_here(entry, "schedulers.builtin") and hasattr(lr_scheduler, entry.name) and "lr_lambda" not in arguments.resolved
     )
     if entry.live and not is_own:
-        given = {name: arguments.source(name) for name in entry.arguments.model_fields}
-        return [], imported("scheduler", entry, ["optimizer"], {**entry.given(0), **given} | _horizon(arguments))
+        return [], imported("scheduler", entry, ["optimizer"], {**entry.given(0), **arguments.sources()})
     if several and not entry.live:
         return None
     if is_own:
@@ -188,11 +166,6 @@ def _scheduler(arguments: Arguments, warmup: Sequence[str], *, several: bool) ->
     formula = FORMULAS.get(entry.name) if is_here(entry, "schedulers.composed") else None
     factor = formula(arguments) if formula else None
     return _factor(factor, warmup) if factor else None
-
-
-def _horizon(arguments: Arguments) -> dict[str, Any]:
-    horizon = arguments.entry.horizon
-    return {horizon: arguments.source(horizon)} if horizon else {}
 
 
 SEQUENTIAL = frozenset({"StepLR", "MultiStepLR", "ConstantLR", "ExponentialLR", "PolynomialLR", "CosineAnnealingLR"})
@@ -203,7 +176,7 @@ def _torchs(arguments: Arguments, warmup: Sequence[str]) -> tuple[list[str], Par
     """Torch's own call, with what differs from torch's defaults."""
     entry = arguments.entry
     kind = getattr(lr_scheduler, entry.name)
-    given = {name: arguments.source(name) for name in entry.arguments.model_fields} | _horizon(arguments)
+    given = arguments.sources()
     before = list(warmup)
     if entry.name == "ExponentialLR" and arguments["final"] is not None:
         before += [f"final = {literal(given['final'])}"]
@@ -302,19 +275,7 @@ TESTS = {
 def _groups(spared: Sequence[str]) -> str:
     """The function that makes the parameter groups."""
     tests = [TESTS.get(word, f'{literal(word)} in f"{{place}}.{{name}}".lstrip(".")') for word in spared]
-    return "\n".join([
-        "def groups(model):",
-        f'    """Parameters with the weight decay of the optimizer, and those without: {", ".join(spared)}."""',
-        "    spared = {",
-        "        parameter",
-        "        for place, layer in model.named_modules()",
-        "        for name, parameter in layer.named_parameters(recurse=False)",
-        f"        if {f'{chr(10)}        or '.join(tests)}",
-        "    }",
-        "    decayed = [parameter for parameter in model.parameters() if parameter not in spared]",
-        "    others = [parameter for parameter in model.parameters() if parameter in spared]",
-        '    return [{"params": decayed}, {"params": others, "weight_decay": 0.0}]',
-    ])  # fmt: skip
+    return template("groups.py.j2").render(spared=spared, tests=tests).rstrip()
 
 
 def _rounded(rate: float) -> float:
@@ -325,11 +286,8 @@ def _rounded(rate: float) -> float:
 
 def _optimizer(component: Component, parameters: str) -> Part:
     if not _is_known(component):
-        return Part(
-            f"...  # your own {component.name}, with lr={PEAK}"
-            if component.name != ITS_OWN
-            else f"...  # your own, with lr={PEAK}"
-        )
+        name = "" if component.name == ITS_OWN else f" {component.name}"
+        return Part(f"...  # your own{name}, with lr={PEAK}")
     entry = optimizers[component.name]
     given = {**component.args, "lr": Code(PEAK)}
     arguments = {name: given[name] for name in entry.arguments.model_fields if name in given}  # in the order of the function

@@ -1,5 +1,6 @@
 """Python source: calls, literals and prose as formatters write them, and calls of what lives in some module."""
 
+import functools
 import inspect
 import operator
 import sys
@@ -7,6 +8,8 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from pipeline.config.registry import Registered, asks_for_tuples
 
@@ -80,6 +83,23 @@ def literal(value: Any) -> str:
         return repr(value).replace("e+", "e")
     text = repr(value)
     return f'"{text[1:-1]}"' if isinstance(value, str) and '"' not in text and "\\" not in text else text
+
+
+@functools.cache
+def template(name: str) -> Template:
+    """A template of source, compiled once.
+
+    Nothing is escaped, for this is no HTML: what comes from the user goes through :func:`literal` or :func:`prose`.
+    """
+    environment = Environment(
+        loader=PackageLoader("pipeline.analysis"),
+        autoescape=False,  # noqa: S701  # a program, no page: texts come in as literals of Python
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template(name)
 
 
 def prose(text: str) -> str:

@@ -149,7 +149,7 @@ def compare(
     the level of the look it stopped at, and ``p`` is that of the sequence: 95% and 5% hold over all looks.
     """
     of_variant = {str(variant): own for variant, own in runs.groupby("variant", sort=False)}
-    fixed = {"tuned": of_variant[RACED]} if RACED in of_variant else {}
+    fixed = {"tuned": matrices(of_variant[RACED])} if RACED in of_variant else {}
     parts = []
     for variant, own in of_variant.items():
         seeds, raced = own["seed"].nunique(), plan if variant == RACED else None
@@ -161,7 +161,7 @@ def compare(
 class Terms(NamedTuple):
     """On what terms so many ``seeds`` of a variant are judged: at 5%, or at the level of a ``plan``'s look at them.
 
-    ``matters`` has the smallest share of interest of each metric that is judged. ``fixed`` are the runs of fixed
+    ``matters`` has the smallest share of interest of each metric that is judged. ``fixed`` are the losses of fixed
     configurations, where each seed has one of its own: they tell what of a difference splits cause.
     """
 
@@ -169,7 +169,7 @@ class Terms(NamedTuple):
     matters: Mapping[str, float]
     seeds: int
     plan: Plan | None
-    fixed: pd.DataFrame | None
+    fixed: Losses | None
 
     @property
     def level(self) -> float:
@@ -206,10 +206,10 @@ def _compared(runs: pd.DataFrame, baseline: str, terms: Terms, headline: Headlin
     of = matrices(runs)
     robust = pd.DataFrame({label: _robust(values) for label, values in of.items()}).T
     others = [_to_baseline(runs, metric, baseline, terms) for metric in METRICS if metric != CRITERION]
-    judged = pd.concat([_judged(table, of, baseline, terms), _regrets(table, of, terms)], axis="columns")
+    judged = _judged(table, of, baseline, terms).join(_regrets(table, of, terms))
     wide = judged
     if rho := terms.overlap.of(CRITERION):
-        wide = pd.concat([_judged(table, of, baseline, terms, rho), _regrets(table, of, terms, rho)], axis="columns")
+        wide = _judged(table, of, baseline, terms, rho).join(_regrets(table, of, terms, rho))
     like_these = pd.DataFrame({f"like_these_{name}": wide[column] for name, column in LIKE_THESE.items()})
     in_metric = _in_metric(runs, table, baseline, terms, headline)
     return pd.concat([table, judged, like_these, robust, *others, in_metric], axis="columns")
@@ -233,7 +233,7 @@ def _judged(
     """Difference, p and verdict against the baseline, by a metric of which less is better in ``of``."""
     found = pd.DataFrame(index=table.index, columns=["difference", "low", "high", "adjusted"], dtype=float).assign(verdict="")
     if baseline in of and np.isfinite(of[baseline]).any():
-        fixed = matrices(terms.fixed) if overlap and terms.fixed is not None else None
+        fixed = terms.fixed if overlap else None
         found = against(of, baseline, overlap, terms.matters[metric], terms.level, fixed)[list(found)]
         found["adjusted"] = found["adjusted"].map(terms.p)
         found.loc[baseline, ["low", "high"]] = 0.0
@@ -244,10 +244,14 @@ def _judged(
 
 
 def _regrets(table: pd.DataFrame, of: Losses, terms: Terms, overlap: float = 0.0) -> pd.DataFrame:
-    fixed = matrices(terms.fixed) if overlap and terms.fixed is not None else None
-    found = best(of, overlap, terms.matters[CRITERION], terms.level, fixed)
-    lowest = abs(table.loc[table["diverged"] == table["diverged"].min(), CRITERION].min())
-    return pd.DataFrame({"in_set": found["in_set"], "regret": found["regret"] / lowest, "regret_bound": found["relative"]})
+    found = best(of, overlap, terms.matters[CRITERION], terms.level, terms.fixed if overlap else None)
+    regret = found["regret"] / lowest_loss(table)
+    return pd.DataFrame({"in_set": found["in_set"], "regret": regret, "regret_bound": found["relative"]})
+
+
+def lowest_loss(table: pd.DataFrame) -> float:
+    """Of which regrets are shares, in the rows of a variant: the lowest mean loss of those that diverged least often."""
+    return abs(float(table.loc[table["diverged"] == table["diverged"].min(), CRITERION].min()))
 
 
 def _in_metric(runs: pd.DataFrame, table: pd.DataFrame, baseline: str, terms: Terms, headline: Headline) -> pd.DataFrame:

@@ -194,31 +194,26 @@ def _between(interval: Interval) -> str:
     return f" (95% interval {number(interval.low)} to {number(interval.high)})"
 
 
-def _difference(first: Mapping[str, Any]) -> str:
-    return f"{signed(first['difference'])} ({signed(first['difference_low'])} to {signed(first['difference_high'])})"
-
-
 def _against_baseline(row: Mapping[str, Any], baseline: str) -> str:
     """How it compares with the baseline, by its verdict."""
     verdict = row["verdict"]
     if verdict == "baseline":
         return "It is the baseline."
-    if math.isnan(row["difference"]):
+    difference, low, high = (row[f"difference{end}"] for end in ("", "_low", "_high"))
+    if math.isnan(difference):
         return f"There is no seed on which the baseline {baseline} finished too."
-    if math.isnan(row["difference_low"]):
-        return (
-            f"Against {baseline} the difference is {signed(row['difference'])}; one seed says nothing about how sure that is."
-        )
-    said, adjusted = _difference(row).replace("(", "(95% interval "), f"adjusted p {probability(row['p'])}"
-    if verdict == "practically equal":
-        return f"It is practically equal to the baseline {baseline}: the difference of {said} is too small to matter."
-    if verdict in ("no worse", "no better"):
-        return f"It is {verdict} than the baseline {baseline} by what matters: the difference is {said}, {adjusted}."
-    if verdict == "open":
-        return f"Whether it beats the baseline {baseline} is open: the difference is {said}, {adjusted}."
+    if math.isnan(low):
+        return f"Against {baseline} the difference is {signed(difference)}; one seed says nothing about how sure that is."
     if verdict == "diverged":
         return f"It diverged more often than the baseline {baseline}, which no loss makes up for."
-    return f"It is {verdict} than the baseline {baseline}: the difference is {said}, {adjusted}."
+    said = f"{signed(difference)} (95% interval {signed(low)} to {signed(high)})"
+    if verdict == "practically equal":
+        return f"It is practically equal to the baseline {baseline}: the difference of {said} is too small to matter."
+    by = " by what matters" if verdict in ("no worse", "no better") else ""
+    claim = f"It is {verdict} than the baseline {baseline}{by}"
+    if verdict == "open":
+        claim = f"Whether it beats the baseline {baseline} is open"
+    return f"{claim}: the difference is {said}, adjusted p {probability(row['p'])}."
 
 
 def _named(names: Sequence[str], of: int) -> str:

@@ -131,16 +131,14 @@ def gather(
 
 def _in_order(frame: pd.DataFrame, labels: Iterable[str]) -> pd.DataFrame:
     """Rows by variant, scheduler, seed, stream (and epoch); a label that ``labels`` does not have comes last."""
-    place = {label: position for position, label in enumerate(labels)}
-    keys = pd.DataFrame(
-        {
-            "variant": frame["variant"].map(VARIANTS.index),
-            "place": frame["scheduler"].map(lambda label: place.get(label, len(place))),
-        }
-    )
-    rest = [column for column in ("scheduler", "seed", "stream", "epoch") if column in frame]
-    order = pd.concat([keys, frame[rest]], axis="columns").sort_values(["variant", "place", *rest], kind="stable").index
-    return frame.loc[order].reset_index(drop=True)
+    orders = {"variant": VARIANTS, "scheduler": list(dict.fromkeys([*labels, *sorted(frame["scheduler"].unique())]))}
+
+    def place(column: "pd.Series[Any]") -> "pd.Series[Any]":
+        order = orders.get(str(column.name))
+        return column if order is None else pd.Series(pd.Categorical(column, order).codes, column.index)
+
+    by = [column for column in ("variant", "scheduler", "seed", "stream", "epoch") if column in frame]
+    return frame.sort_values(by, key=place, ignore_index=True)
 
 
 def mean_curves(results: ProblemResults) -> pd.DataFrame:
@@ -192,17 +190,10 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
 def readable(comparison: pd.DataFrame) -> pd.DataFrame:
     """What of the comparison a person reads: of all its columns those that fit beside each other in 120 characters."""
     half = (comparison[f"{CRITERION}_high"] - comparison[f"{CRITERION}_low"]) / 2
+    bounds = comparison[["regret_bound", "like_these_bound"]].map(lambda of: f"{raised(of):.1%}" if np.isfinite(of) else "none")
     shown = {"validation loss": comparison[CRITERION], "±": half}
-    shown |= {
-        name: comparison[of].map(_bound) for name, of in (("at most", "regret_bound"), ("like these", "like_these_bound"))
-    }
-    shown |= {name: comparison[name] for name in ("verdict", "diverged")}
-    return comparison[["problem", "variant", "scheduler"]].assign(**shown)
-
-
-def _bound(value: float) -> str:
-    """A share in percent, rounded up: what is told holds, too."""
-    return f"{raised(value):.1%}" if np.isfinite(value) else "none"
+    shown |= {"at most": bounds["regret_bound"], "like these": bounds["like_these_bound"]}
+    return comparison[["problem", "variant", "scheduler"]].assign(**shown, **comparison[["verdict", "diverged"]])
 
 
 def metrics(comparison: pd.DataFrame, chosen: Mapping[str, tuple[str, str | None, Mapping[str, float]]]) -> dict[str, Any]:

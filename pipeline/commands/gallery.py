@@ -16,12 +16,9 @@ def table() -> Iterator[str]:
     yield "| scheduler | stepped per | arguments | searched, beside the peak rate | origin |"
     yield "|---|---|---|---|---|"
     for entry in schedulers:
-        cells = (f"`{entry.name}`", entry.interval, _arguments(entry), _space(entry), _origin(entry))
-        yield f"| {' | '.join(cells)} |"
-
-
-def _arguments(entry: Scheduler) -> str:
-    return ", ".join(_argument(name, field) for name, field in entry.arguments.model_fields.items()) or "–"
+        arguments = ", ".join(_argument(name, field) for name, field in entry.arguments.model_fields.items())
+        space = ", ".join(f"`{name}` {_values(values)}" for name, values in entry.search.items())
+        yield f"| `{entry.name}` | {entry.interval} | {arguments or '–'} | {space or '–'} | {_origin(entry)} |"
 
 
 def _argument(name: str, field: FieldInfo) -> str:
@@ -32,10 +29,6 @@ def _argument(name: str, field: FieldInfo) -> str:
         return f"`{name}`{unit}"
     shown = f"{default:.4g}" if isinstance(default, float) else str(default)
     return f"`{name}`{unit} = {shown}"
-
-
-def _space(entry: Scheduler) -> str:
-    return ", ".join(f"`{name}` {_values(values)}" for name, values in entry.search.items()) or "–"
 
 
 def _values(values: Range | tuple[object, ...]) -> str:

@@ -63,38 +63,37 @@ class ProblemPlan:
     asking: float
     """Seconds for all trials to be asked for."""
 
+    def of(self, stages: Sequence[str] = RUNS) -> list[Work]:
+        """What these stages want."""
+        return [work for stage in stages for work in self.work.get(stage, ())]
+
     def runs(self, stages: Sequence[str] = RUNS) -> tuple[int, int]:
         """To be trained, at least and at most."""
-        works = [work for stage in stages for work in self.work.get(stage, ())]
-        return sum(work.least for work in works), sum(work.most for work in works)
+        return sum(work.least for work in self.of(stages)), sum(work.most for work in self.of(stages))
 
     @property
     def there(self) -> int:
         """In the store."""
-        return sum(work.there for works in self.work.values() for work in works)
+        return sum(work.there for work in self.of())
 
     def seconds(self, stages: Sequence[str] = RUNS) -> Range:
         """Of training, and of all that is in proportion to it."""
-        if self.cost is None:
+        if (found := self.cost) is None:
             return 0.0, 0.0
-        works = [work for stage in stages for work in self.work.get(stage, ())]
-        least, most = (
-            sum(
-                self.cost.seconds(self.problem, work, runs) + (0 if work.search else TRACKED * runs)
-                for work, runs in zip(works, of_works, strict=True)
-            )
-            + self.asking * ("tune" in stages)
-            for of_works in ([work.least for work in works], [work.most for work in works])
-        )
-        return least, most
+
+        def taken(work: Work, runs: int) -> float:
+            return found.seconds(self.problem, work, runs) + (0 if work.search else TRACKED * runs)
+
+        works, asking = self.of(stages), self.asking * ("tune" in stages)
+        return sum(taken(own, own.least) for own in works) + asking, sum(taken(own, own.most) for own in works) + asking
 
     @property
     def bytes(self) -> float:
         """On disk, about."""
-        works = [work for works in self.work.values() for work in works]
-        whole = sum((CURVE * work.epochs + RUN) * work.most for work in works if not work.search)
-        return whole + sum(
-            (RUN + TRIAL * (stage == "tune")) * w.most for stage, ws in self.work.items() for w in ws if w.search
+        return sum(
+            work.most * (RUN + (TRIAL * (stage == "tune") if work.search else CURVE * work.epochs))
+            for stage in self.work
+            for work in self.of([stage])
         )
 
 

@@ -4,12 +4,13 @@ import contextlib
 
 import numpy as np
 
-from pipeline.analysis.statistics import CRITERION, matrices
+from pipeline.analysis.noise import smallest
+from pipeline.analysis.statistics import matrices
 from pipeline.config.errors import PipelineError
 from pipeline.config.params import Params
 from pipeline.runs import results
-from pipeline.statistics.components import LEVEL, differences
-from pipeline.statistics.forecast import detectable, in_spreads
+from pipeline.statistics.components import LEVEL, differences, level
+from pipeline.statistics.forecast import in_spreads
 
 FEWEST = 3
 """Seeds of the smallest study that is spoken of."""
@@ -28,14 +29,12 @@ def measured(params: Params, problem: str, seeds: list[int]) -> list[float]:
     baseline = params.report.baseline
     for stage in ("confirm", "train"):
         with contextlib.suppress(PipelineError, ValueError):
-            runs, _ = results.read_runs(problem, stage)
-            losses = matrices(runs)
-            pairs = [found for (label, other), found in differences(losses).items() if other == baseline and label != baseline]
-            scale = abs(float(runs.loc[runs["scheduler"] == baseline, CRITERION].mean()))
-            level = LEVEL / max(1, len(losses) - 1)
-            found = [float(np.median([detectable(pair, level, splits=n) for pair in pairs])) / scale for n in seeds]
-            if pairs and np.isfinite(found).all():
-                return found
+            losses = matrices(results.read_runs(problem, stage)[0])
+            if pairs := [found for (_, other), found in differences(losses).items() if other == baseline]:
+                scale = abs(level(losses[baseline]).mean)
+                found = [smallest(pairs, losses, n) / scale for n in seeds]
+                if np.isfinite(found).all():
+                    return found
     return []
 
 

@@ -214,36 +214,49 @@ def _as_long(table: pd.DataFrame, asked: Asked, remarks: list[str]) -> pd.DataFr
             way = "say which way is better, --lower-is-better or --higher-is-better"
             raise TableError(f"{said}; {way}; where they are none, --label and --value COLUMN")
         remarks.append(said)
-        kept = [name for name in names if name not in columns]
-        return table.melt(kept, columns, "label", value or "value", ignore_index=False).astype("string")
+        return _melted(table, columns, "label", value)
     repeats = [name for name in names if _REPEAT.fullmatch(_bare(name))]
     if len(repeats) > 1 and value not in names and not any(_numbers_and_slips(table[name])[1].any() for name in repeats):
         role = "fold" if _bare(repeats[0]).startswith(tuple(FOLDS)) else "seed"
         remarks.append(f"each column is taken for a {role} ({few(repeats, 6)})")
-        kept = [name for name in names if name not in repeats]
-        return table.melt(kept, repeats, role, value or "value", ignore_index=False).astype("string")
-    splits = [found for found in map(_SPLIT.fullmatch, names) if found]
-    curves = [found for found in map(_CURVE.fullmatch, names[1:]) if found and not re.search("__(MIN|MAX)$", found[2])]
-    is_chart = len(names) > 1 and all(map(_CURVE.fullmatch, names[1:]))
-    if is_chart and (means := [part[1] for part in curves if ": " in part[1] and _has_band(table, part[0])]):
-        are = "is no run" if len(means) == 1 else "are no runs"
-        what = f"{few(means)} {are} but means of several, as the chart groups them"
-        raise TableError(f"{what}; ungroup the runs and export the chart again, or export the table of runs")
-    if not (splits or is_chart):
-        return table
-    metrics = sorted({part[2] for part in splits or curves})
-    metric = value if value in metrics else metrics[0]
-    if len(metrics) > 1 and value != metric:
-        raise TableError(f"there are values of {', '.join(metrics)}; say which: --value NAME")
-    if splits:
+        return _melted(table, repeats, role, value)
+    if splits := [found for found in map(_SPLIT.fullmatch, names) if found]:
+        metric = _one_metric(splits, value)
         keep = [name for name in names if not _SPLIT.fullmatch(name) and not re.match("(mean|std|rank)_", name)]
         rows = [table[keep].assign(fold=part[1], **{metric: table[part[0]]}) for part in splits if part[2] == metric]
         return pd.concat(rows, ignore_index=True)
-    last = {part[1]: table[part[0]].dropna().tail(1) for part in curves if part[2] == metric}
-    remarks.append(
-        f"the last value of each run, at {names[0]} {few(table.loc[c.index[0], names[0]] for c in last.values() if len(c))}"
-    )
-    return pd.DataFrame({"name": list(last), metric: [c.iloc[0] if len(c) else pd.NA for c in last.values()]}, dtype="string")
+    is_chart = len(names) > 1 and all(map(_CURVE.fullmatch, names[1:]))
+    return _last_values(table, value, remarks) if is_chart else table
+
+
+def _last_values(chart: pd.DataFrame, value: str | None, remarks: list[str]) -> pd.DataFrame:
+    """A row per line of a chart of Weights & Biases."""
+    step, *lines = chart.columns
+    curves = [found for found in map(_CURVE.fullmatch, lines) if found and not re.search("__(MIN|MAX)$", found[2])]
+    if means := [part[1] for part in curves if ": " in part[1] and _has_band(chart, part[0])]:
+        are = "is no run" if len(means) == 1 else "are no runs"
+        what = f"{few(means)} {are} but means of several, as the chart groups them"
+        raise TableError(f"{what}; ungroup the runs and export the chart again, or export the table of runs")
+    metric = _one_metric(curves, value)
+    last = {part[1]: chart[part[0]].dropna().tail(1) for part in curves if part[2] == metric}
+    steps = few(chart.loc[cells.index[0], step] for cells in last.values() if len(cells))
+    remarks.append(f"the last value of each run, at {step} {steps}")
+    values = [cells.iloc[0] if len(cells) else pd.NA for cells in last.values()]
+    return pd.DataFrame({"name": list(last), metric: values}, dtype="string")
+
+
+def _one_metric(columns: Sequence[re.Match[str]], value: str | None) -> str:
+    """The metric that columns have the values of, as the second part of their names says, or the one that is asked for."""
+    metrics: list[str] = sorted({part[2] for part in columns})
+    if len(metrics) > 1 and value not in metrics:
+        raise TableError(f"there are values of {', '.join(metrics)}; say which: --value NAME")
+    return value if value in metrics else metrics[0]
+
+
+def _melted(table: pd.DataFrame, columns: list[str], role: str, value: str | None) -> pd.DataFrame:
+    """A row per value of these columns, whose names are the ``role``."""
+    kept = [name for name in table.columns if name not in columns]
+    return table.melt(kept, columns, role, value or "value", ignore_index=False).astype("string")
 
 
 def _has_band(table: pd.DataFrame, name: str) -> bool:

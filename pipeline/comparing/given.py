@@ -148,7 +148,7 @@ def _kind(item: Any) -> str:
     """What an item of a Dataset is, in a few words."""
     if isinstance(item, Mapping):
         return f"mappings with {', '.join(map(repr, item))}"
-    return f"{type(item).__name__}s of {len(item)}" if isinstance(item, tuple | list) else f"{type(item).__name__}s"
+    return f"{type(item).__name__}s{f' of {len(item)}' if isinstance(item, tuple | list) else ''}"
 
 
 def _inputs(part: str, x: Array) -> Array:
@@ -207,22 +207,23 @@ def _outputs(model_fn: Callable[[], nn.Module], x: Array) -> int:
     except CompareError:
         raise
     except Exception as error:
-        line = " ".join(str(error).split())[:200]
         raise CompareError(
             f"model_fn cannot be called without arguments, or its model not applied to inputs of shape {x.shape[1:]} "
-            f"({type(error).__name__}: {line})"
+            f"({type(error).__name__}: {_in_a_line(error)})"
         ) from error
+
+
+def _in_a_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
 
 
 def _several_outputs(outputs: Any) -> str:
     """What is said of a model that gives no single tensor: loss and metric would not know which to take."""
+    what, one = type(outputs).__name__, "[0]"
     if isinstance(outputs, Mapping):
-        what, one = f"{type(outputs).__name__} of {', '.join(map(repr, outputs))}", f"[{next(iter(outputs), 'logits')!r}]"
-    else:
-        what, one = (
-            f"{type(outputs).__name__} of {len(outputs)}" if hasattr(outputs, "__len__") else type(outputs).__name__,
-            "[0]",
-        )
+        what, one = f"{what} of {', '.join(map(repr, outputs))}", f"[{next(iter(outputs), 'logits')!r}]"
+    elif hasattr(outputs, "__len__"):
+        what = f"{what} of {len(outputs)}"
     return (
         f"the model gives a {what}, and loss and metric take one tensor; wrap it in a module that holds it as "
         f"self.model and whose forward returns what they are to take, such as self.model(x){one}"
@@ -248,11 +249,8 @@ def registered(
     data: Dataset, model_fn: Callable[[], nn.Module], optimizer: Any, loss: Any, metric: Any, named: Mapping[str, Any]
 ) -> Iterator[Registered]:
     """In the block, all that was handed over as code has a name; ``named`` are the schedulers by label."""
-    kinds: tuple[Registry[Any], ...] = (
-        CATALOGUE.datasets, CATALOGUE.models, CATALOGUE.optimizers, CATALOGUE.losses, CATALOGUE.metrics, CATALOGUE.schedulers,
-    )  # fmt: skip
     with ExitStack() as block:
-        for kind in kinds:
+        for kind in vars(CATALOGUE).values():
             block.enter_context(kind.restored())
         datasets.register(NAME)(_given)
         found = Registered({}, [])
@@ -407,10 +405,8 @@ def _is_mean(function: Callable[..., Any], data: Dataset, model_fn: Callable[[],
     try:
         whole = function(outputs, y)
     except Exception as error:
-        line = " ".join(str(error).split())[:200]
-        raise CompareError(
-            f"loss cannot be called with outputs {tuple(outputs.shape)} and targets {tuple(y.shape)}: {line}"
-        ) from error
+        given = f"outputs {tuple(outputs.shape)} and targets {tuple(y.shape)}"
+        raise CompareError(f"loss cannot be called with {given}: {_in_a_line(error)}") from error
     if not isinstance(whole, Tensor) or whole.numel() != 1:
         raise CompareError("loss gives no single number for a batch; let it return the mean over its samples")
     try:

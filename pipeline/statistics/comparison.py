@@ -104,10 +104,11 @@ def best(
 ) -> pd.DataFrame:
     """Which labels may be the best, and the regret of each; a row per label in the order given.
 
-    ``loss`` is the mean; ``regret`` how far it lies above the lowest, among those that diverged least often; ``bound`` what
-    the true regret does not exceed, and ``in_set`` whether the label may be the best, all at once at 1 - ``alpha``;
-    ``relative`` is the bound as a share of the lowest mean, ``bounded`` whether that is ``matters`` at most. ``diverged``
-    counts runs. A bound is infinite where the label diverged more often than another, or one split is all there is.
+    ``loss`` is the mean; ``regret`` how far it lies above the lowest, among those that diverged least often, NaN where no run
+    finished; ``bound`` what the true regret does not exceed, and ``in_set`` whether the label may be the best, all at once at
+    1 - ``alpha``; ``relative`` is the bound as a share of the lowest mean, ``bounded`` whether that is ``matters`` at most.
+    ``diverged`` counts runs. A bound is infinite where the label diverged more often than another, or one split is all there
+    is.
     """
     return _best(losses, differences(losses, overlap, fixed), matters, alpha)
 
@@ -155,29 +156,22 @@ def recommendation(table: pd.DataFrame, preference: Mapping[str, Any]) -> Recomm
 def _against(
     losses: Losses, baseline: str, of: Mapping[Pair, Estimate], matters: float, alpha: float, nulls: Nulls | None = None
 ) -> pd.DataFrame:
-    reference = level(losses[baseline])
+    margin = matters * abs(level(losses[baseline]).mean)
     contrasts = [(label, baseline) for label in losses if label != baseline and of[label, baseline].error >= 0]
     family = (nulls or _nulls)(losses, {"": contrasts}, 2)[""] if contrasts else None
     alone = family.alone(alpha) if family else alpha
-    rows = []
+    rows: list[tuple[object, ...]] = []
     for label, values in losses.items():
-        row: dict[str, object] = {"label": label, "diverged": diverged(values)}
         if label == baseline:
-            rows.append(row | {"difference": 0.0, "verdict": "baseline"})
+            rows.append((diverged(values), 0.0, *[np.nan] * 7, "baseline"))
             continue
         found = of[label, baseline]
-        row |= _figures(found, alpha, alone)
-        row["adjusted"] = family.adjusted(found.p) if family else np.nan
-        word = _verdict(found, float(str(row["adjusted"])), matters * abs(reference.mean), alpha)
-        rows.append(row | {"verdict": _said(word, _rate(values), _rate(losses[baseline]))})
+        adjusted = family.adjusted(found.p) if family else np.nan
+        word = _said(_verdict(found, adjusted, margin, alpha), _rate(values), _rate(losses[baseline]))
+        intervals = *found.interval(alpha), *found.interval(alone)
+        rows.append((diverged(values), found.mean, *intervals, found.p, adjusted, found.share, word))
     columns = ["diverged", "difference", "low", "high", "all_low", "all_high", "p", "adjusted", "share", "verdict"]
-    return pd.DataFrame(rows).set_index("label").reindex(columns=columns)
-
-
-def _figures(found: Estimate, alpha: float, alone: float) -> dict[str, object]:
-    (low, high), (all_low, all_high) = found.interval(alpha), found.interval(alone)
-    own = {"difference": found.mean, "low": low, "high": high, "all_low": all_low, "all_high": all_high}
-    return {**own, "p": found.p, "share": found.share}
+    return pd.DataFrame(rows, pd.Index(losses, name="label"), columns)
 
 
 def _verdict(found: Estimate, p: float, margin: float, alpha: float) -> Verdict:
@@ -211,10 +205,11 @@ def _best(
     rows = []
     for label in losses:
         regret = of[label, first].mean if first and label != first else 0.0 if label == first else np.nan
+        regret = regret if np.isnan(regret) else max(0.0, regret)  # unknown where no run finished
         bounds = [of[label, k].mean + widths[label, k] for k in chosen if k != label] if label in able else [np.nan]
         bound = float(np.nan_to_num(np.max([0.0, *bounds]), nan=np.inf))  # NaN where nothing bounds it
         scale = abs(means[first]) if first else np.nan
-        rows.append((label, diverged(losses[label]), means[label], max(0.0, regret), bound, bound / scale if scale else np.inf))
+        rows.append((label, diverged(losses[label]), means[label], regret, bound, bound / scale if scale else np.inf))
     table = pd.DataFrame(rows, columns=["label", "diverged", "loss", "regret", "bound", "relative"]).set_index("label")
     return table.assign(bounded=table["relative"] <= matters, in_set=table.index.isin(chosen))
 

@@ -174,12 +174,12 @@ def shares(pairs: Sequence[Nested], independent: int | None = None) -> list[Shar
     alone = min(independent or len(told), len(told))
     common = float(errors.mean() / alone) if np.isinf(spread) else float((errors.mean() + spread) / alone)
     weights = np.ones(len(told)) if np.isinf(spread) else spread / (spread + errors)
-    pooled = _open(center, common, Share(_share(center), 0.0, common))
+    pooled = _open(center, common, 0.0, common)
     found = {n: pooled for n, pair in enumerate(pairs)}
     for n, ratio, error, own_weight in zip(told, ratios, errors, weights, strict=True):
         middle = own_weight * ratio + (1 - own_weight) * center
         variance = own_weight * error + (1 - own_weight) ** 2 * common
-        found[n] = _open(middle, variance, Share(_share(middle), float(own_weight), common))
+        found[n] = _open(middle, variance, float(own_weight), common)
     return [found[n] if n in told else _without(pair, pooled) for n, pair in enumerate(pairs)]
 
 
@@ -350,8 +350,9 @@ def _inverse_trigamma(y: float) -> float:
     return x
 
 
-def _open(ratio: float, variance: float, share: Share) -> Share:
-    return share._replace(nodes=tuple(_share(ratio + np.sqrt(variance) * z) for z in _NODES))
+def _open(ratio: float, variance: float, own: float, error: float) -> Share:
+    """The share of a log ratio that is known with a variance."""
+    return Share(_share(ratio), own, error, tuple(_share(ratio + np.sqrt(variance) * z) for z in _NODES))
 
 
 def _without(pair: Nested, pooled: Share) -> Share:

@@ -55,8 +55,8 @@ def judge(
     """
     sign = -1.0 if higher else 1.0
     losses: dict[str, Floats] = {label: sign * np.asarray(own, dtype=np.float64) for label, own in values.items()}
-    figures = {label: nested(own) for label, own in losses.items()}
-    means = pd.Series({label: own.mean for label, own in figures.items()})
+    figures = pd.DataFrame({label: vars(nested(own)) for label, own in losses.items()}).T
+    means, variances = figures["mean"], figures["between"]
     mean = abs(means[baseline] if np.isfinite(means[baseline]) else means.min())
     margin = share * mean if margin is None else margin
     share = margin / mean if mean else 0.0
@@ -65,16 +65,14 @@ def judge(
         best = comparison.best(losses, overlap)
     else:
         of, against, best = unpaired.differences(losses), unpaired.against(losses, baseline, share), unpaired.best(losses)
-    best = best.assign(bounded=best["bound"] <= margin)
+    best = best.assign(bounded=best["bound"] <= margin, seeds=list(map(len, losses.values())), sd=np.sqrt(variances))
     recommended = recommendation(best, {label: (label != baseline, best["loss"][label]) for label in losses})
-    seeds = {label: len(own) for label, own in losses.items()}
-    spread = {label: np.sqrt(own.between) for label, own in figures.items()}
     level = LEVEL / (len(losses) - 1)
     pairs = [of[label, baseline] for label in losses if label != baseline]
     found = [effect for pair in pairs if np.isfinite(effect := detectable(pair, level))] or [np.nan]
     return Judgement(
-        _table(best.assign(seeds=pd.Series(seeds), sd=pd.Series(spread)), against, sign),
-        _pooled([own.between for own in figures.values()]),
+        _table(best, against, sign),
+        _pooled(variances.tolist()),
         _pooled([pair.between for pair in pairs]) if paired else np.nan,
         margin,
         recommended,

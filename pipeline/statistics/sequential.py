@@ -106,6 +106,7 @@ class Plan:
         look = self.look(seeds)
         if not p < 1:
             return p
+        p = max(p, 1.001 * self.levels(0.0)[look])  # of the farthest boundary: beyond it all ps are the same
 
         def beyond(alpha: float) -> float:
             return self.levels(alpha)[look] - p

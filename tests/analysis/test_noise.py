@@ -1,6 +1,7 @@
 """Where a problem's noise comes from, and what would settle what is open."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,17 @@ def test_the_seeds_that_would_settle_what_to_take(make_results: Make) -> None:
     assert 2 <= little["enough_low"] < little["enough_high"]
     assert 4 * little["enough_low"] < much["enough_low"]
     assert np.isnan(settled(make_results({"recommended": (0.03, 0.02)}), bound=0.005)["enough_low"])
+
+
+def test_what_matters_is_a_share_of_the_best_loss_and_none_that_diverged_is_the_best(make_results: Make) -> None:
+    """However low the losses of its other runs are."""
+    results = make_results({"recommended": (0.03, 0.02)})
+    runs = results.runs.copy()
+    own = runs["scheduler"] == "C"
+    runs.loc[runs.index[own][0], "diverged"] = True
+    runs.loc[own, "validation_loss"] *= 0.01
+    found = settled(replace(results, runs=runs))
+    assert found["enough_low"] == pytest.approx(settled(results)["enough_low"], rel=0.5)
 
 
 def test_noise_is_the_recommendations_and_tuning_is_what_winners_vary_more(make_results: Make) -> None:

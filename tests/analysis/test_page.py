@@ -177,6 +177,20 @@ def test_what_users_write_is_escaped(params: Params, make_runs: MakeRuns, make_c
     assert "&lt;script&gt;" in html
 
 
+def test_where_all_seeds_share_a_split_nothing_is_said_of_other_samples(
+    params: Params, make_runs: MakeRuns, make_curves: MakeCurves
+) -> None:
+    runs = make_runs({("default", label): [0.3, 0.4, 0.5] for label in ("base", "A")})
+    for resample in (True, False):
+        problem = params.problems["P"].model_copy(update={"resample": resample})
+        report = assemble(params, [gather("P", problem, ["base", "A"], [(runs, make_curves(runs, 2))])])
+        assert report.tables["comparison"]["like_these_bound"].notna().all() == resample
+        assert report.tables["comparison"]["like_these_verdict"].astype(bool).all() == resample
+        html = report_files(report)["report.html"].decode()
+        assert html.count("on other samples from the same source") == 2 * resample
+        assert html.count("one split that all seeds share") == 2 * (not resample)
+
+
 def test_without_a_sweep_its_tables_are_there_and_empty(params: Params, make_runs: MakeRuns, make_curves: MakeCurves) -> None:
     runs = make_runs({("default", label): [0.3, 0.4] for label in ("base", "A")})
     results = gather("P", params.problems["P"], ["base", "A"], [(runs, make_curves(runs, 2))])

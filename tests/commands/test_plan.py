@@ -5,11 +5,13 @@ import re
 import sqlite3
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 
 from pipeline.catalogue import CATALOGUE
 from pipeline.commands import plan, planning, power
+from pipeline.config.files import stage_path
 from pipeline.config.params import load_params
 from pipeline.config.stages import RUNS, stage_names
 from pipeline.runs import cost
@@ -95,8 +97,17 @@ def test_what_a_smaller_study_could_tell_and_costs(here: Path, capsys: pytest.Ca
     assert power.assumed(2, [12])[0] == pytest.approx(0.887, abs=0.005)
     study(Config(trials=2, seeds=4))
     params = load_params(CATALOGUE)
-    four, eight = power.measured(params, next(iter(params.problems)), [4, 8])
+    name = next(iter(params.problems))
+    four, eight = power.measured(params, name, [4, 8])
     assert 0 < eight < four
+    file, shares = stage_path(name, "confirm", "runs.parquet"), []
+    runs = pd.read_parquet(file)
+    one = runs.index[runs["scheduler"] == params.report.baseline][0]
+    for loss in (1.0, 1e9):  # what a run of the baseline ended with that diverged says nothing
+        runs.loc[one, "diverged"], runs.loc[one, "validation_loss"] = True, loss
+        runs.to_parquet(file)
+        shares.append(power.measured(params, name, [4, 8]))
+    assert shares[0] == shares[1] != []
 
 
 def test_it_says_why_a_problem_is_trained_run_by_run_and_what_would_make_it_less(

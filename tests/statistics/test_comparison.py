@@ -120,6 +120,12 @@ def test_identical_labels_are_equal_and_without_regret() -> None:
     assert list(table["bound"]) == pytest.approx([0, table.loc["S01", "bound"], 0])
 
 
+def test_what_never_finished_has_no_regret() -> None:
+    values = np.array([[0.5], [0.6], [0.7]])
+    assert best({"A": values, "B": values * np.nan})["regret"].tolist() == pytest.approx([0.0, np.nan], nan_ok=True)
+    assert best({"A": values * np.nan, "B": values * np.nan})["regret"].isna().all()
+
+
 def test_regrets_of_clear_cases() -> None:
     table = best(apart(0.3, 0, 1), 0.2)
     assert list(table["in_set"]) == [False, True, False]

@@ -92,6 +92,14 @@ def test_ps_that_say_nothing_stay_that() -> None:
     assert Plan(6, 40).repeated(0.3, 6) == 1.0
 
 
+@pytest.mark.parametrize("p", [0.0, 1e-300, 1e-15])
+def test_a_p_beyond_the_farthest_boundary_is_that_of_the_boundary(p: float) -> None:
+    """Where one of many schedulers is far worse than the others, say."""
+    plan = Plan(6, 40)
+    assert 0 < plan.repeated(p, 6) == pytest.approx(plan.repeated(1.3e-15, 6), rel=0.05)
+    assert all(0 <= plan.repeated(p, seeds) <= plan.repeated(1e-14, seeds) for seeds in plan.looks)
+
+
 @repeated(50, 200)
 def test_t_tests_at_nominal_levels_keep_the_level_of_the_sequence(times: int) -> None:
     rng, plan = np.random.default_rng(2), Plan(6, 24)

@@ -3,10 +3,9 @@
 import io
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -51,6 +50,7 @@ SETTINGS: dict[Any, Any] = {
     **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color", "axes.edgecolor"), INK),
 }
 """matplotlib's settings while a figure is drawn."""
+Part = TypeVar("Part")
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,12 @@ def variants(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     return [(str(variant), own) for variant, own in rows.groupby("variant", sort=False)]
 
 
+def panels(name: str, parts: Iterable[tuple[str, Part]], draw: Callable[[str, Part], Markup]) -> list[Panel]:
+    """A panel for the part of each variant; ``draw`` takes the name that the ids of its drawing begin with, and the part."""
+    with rc_context(SETTINGS):
+        return [Panel(variant, draw(f"{name}-{variant}" if variant else name, part)) for variant, part in parts]
+
+
 def thinned(length: int, most: int = POINTS) -> npt.NDArray[np.int64]:
     """At most ``most`` positions of ``length``, evenly spaced, the first and the last among them."""
     return np.unique(np.linspace(0, length - 1, min(length, most)).round().astype(np.int64))
@@ -93,8 +99,13 @@ def near_the_lowest(values: Floats) -> Scale:
     low, high = float(known.min()), float(known.max())
     reach = 2 * low if low > 0 else 3 * (float(np.median(known)) - low)
     top = min(high, low + reach) if reach > 0 else high
-    room = 0.05 * (top - low) or 0.05 * abs(top) or 1.0
-    return Scale(low - room, top + room, False)
+    return with_room(low, top)
+
+
+def with_room(low: float, high: float) -> Scale:
+    """Linear from a little below to a little above."""
+    room = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
+    return Scale(low - room, high + room, False)
 
 
 def charts(
@@ -141,9 +152,10 @@ def dress(axes: Axes, scale: Scale) -> None:
     axes.set_ylim(scale.low, scale.high)
 
 
-def room_for_names(labels: Sequence[str]) -> float:
-    """Points beside a chart for the names of its lines."""
-    return min(24 + 4.2 * max(map(len, labels), default=0), WIDTH / 2.5)
+def line_chart(labels: Iterable[str]) -> tuple[Figure, Axes]:
+    """A chart with room beside it for the names of its lines."""
+    figure, (axes,) = charts(180, left=36, right=min(24 + 4.2 * max(map(len, labels), default=0), WIDTH / 2.5))
+    return figure, axes
 
 
 def name_lines(axes: Axes, ends: Sequence[tuple[str, float, str]]) -> None:
@@ -254,14 +266,10 @@ def _unique_ids(svg: str, prefix: str) -> str:
     return re.sub(r'(url\(#|href="#)([^)"]+)', lambda match: match[1] + short[match[2]], svg)
 
 
-def _variable(name: str, number: re.Match[str]) -> str:
-    return f"var(--{name}-{int(number[1], 16)})"
-
-
 def _themed(svg: str) -> str:
     """The stand-ins for colours and fonts replaced by the page's."""
-    for kind, variable in (("1", "scheduler"), ("2", "band")):
-        svg = re.sub(rf"#fe{kind}0([0-9a-f]{{2}})", partial(_variable, variable), svg)
+    kinds = {"1": "scheduler", "2": "band"}
+    svg = re.sub("#fe([12])0([0-9a-f]{2})", lambda found: f"var(--{kinds[found[1]]}-{int(found[2], 16)})", svg)
     for stand_in, colour in _THEMED.items():
         svg = svg.replace(stand_in, colour)
     return re.sub(r" font-family: [^;\"]*;", "", svg)

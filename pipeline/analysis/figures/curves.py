@@ -1,25 +1,26 @@
 """What happened epoch by epoch: losses and learning rates."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 
 from pipeline.analysis.figures.canvas import (
     POINTS,
-    SETTINGS,
     Panel,
     Scale,
     as_svg,
     charts,
     dress,
+    line_chart,
     name_lines,
-    room_for_names,
+    panels,
     thinned,
     variants,
+    with_room,
 )
 from pipeline.analysis.figures.style import Style, Styles
 from pipeline.config.arrays import Floats
@@ -32,53 +33,46 @@ def loss_curves(name: str, curves: pd.DataFrame, metric: str, title: str, style:
     """Median over seeds per epoch with a band from the lower to the upper quartile; diverged runs must be left out."""
     bands = {variant: _bands(rows, metric) for variant, rows in variants(curves)}
     scale = _loss_scale(_to_be_seen([band[:, 1:] for of_variant in bands.values() for _, band in of_variant]))
-    return [
-        Panel(variant, _loss_panel(f"{name}-{metric}-{variant}", of_variant, scale, title, style))
-        for variant, of_variant in bands.items()
-    ]
+    return panels(f"{name}-{metric}", bands.items(), partial(_loss_panel, scale=scale, title=title, style=style))
 
 
 def learning_rate_gallery(name: str, curves: pd.DataFrame, style: Styles, highlight: Mapping[str, str]) -> list[Panel]:
     """One small chart per scheduler: single seeds thin; thick the run that ``highlight`` names, else the median over seeds."""
     scale = _rate_scale(curves["lr"].to_numpy(float))
     labels = list(dict.fromkeys(curves["scheduler"]))
-    return [
-        Panel(variant, _gallery(f"{name}-lr-{variant}", labels, rows, scale, style, highlight))
-        for variant, rows in variants(curves)
-    ]
+    draw = partial(_gallery, labels=labels, scale=scale, style=style, highlight=highlight)
+    return panels(f"{name}-lr", variants(curves), draw)
 
 
 def _loss_panel(name: str, bands: Sequence[tuple[str, Floats]], scale: Scale, title: str, style: Styles) -> Markup:
-    with rc_context(SETTINGS):
-        figure, (axes,) = charts(180, left=36, right=room_for_names([label for label, _ in bands]))
-        for label, band in bands:
-            epoch, _, middle, _ = band.T
-            wide = band[thinned(len(band), POINTS // 2)]  # a band is soft anyway, and has two edges to store
-            axes.fill_between(wide[:, 0], wide[:, 1], wide[:, 3], color=style[label].band, alpha=0.14, linewidth=0)
-            axes.plot(epoch, middle, linewidth=1.4, **style[label].line)
-        dress(axes, scale)
-        axes.set_xlabel("epoch")
-        name_lines(axes, [(label, band[-1, 2], style[label].fill) for label, band in bands])
-        return as_svg(figure, name, f"{title} per epoch: {', '.join(label for label, _ in bands)}")
+    figure, axes = line_chart([label for label, _ in bands])
+    for label, band in bands:
+        epoch, _, middle, _ = band.T
+        wide = band[thinned(len(band), POINTS // 2)]  # a band is soft anyway, and has two edges to store
+        axes.fill_between(wide[:, 0], wide[:, 1], wide[:, 3], color=style[label].band, alpha=0.14, linewidth=0)
+        axes.plot(epoch, middle, linewidth=1.4, **style[label].line)
+    dress(axes, scale)
+    axes.set_xlabel("epoch")
+    name_lines(axes, [(label, band[-1, 2], style[label].fill) for label, band in bands])
+    return as_svg(figure, name, f"{title} per epoch: {', '.join(label for label, _ in bands)}")
 
 
 def _gallery(
-    name: str, labels: Sequence[str], curves: pd.DataFrame, scale: Scale, style: Styles, highlight: Mapping[str, str]
+    name: str, curves: pd.DataFrame, labels: Sequence[str], scale: Scale, style: Styles, highlight: Mapping[str, str]
 ) -> Markup:
-    with rc_context(SETTINGS):
-        rows = -(-len(labels) // 2)
-        figure, panels = charts(62, left=36, rows=rows, columns=2, top=16)
-        for axes, label in zip(panels, labels, strict=False):
-            _rates(axes, curves[curves["scheduler"] == label], style[label], highlight.get(label))
-            dress(axes, scale)
-            axes.grid(visible=False, axis="x")
-            axes.set_title(label, loc="left", pad=3, y=1)  # a given height saves matplotlib the search for one
-        for axes in panels[len(labels) :]:
-            axes.set_axis_off()
-        for axes in panels[len(labels) - 2 : len(labels)]:
-            axes.tick_params(axis="x", labelbottom=True)
-            axes.set_xlabel("epoch")
-        return as_svg(figure, name, f"Learning rate per epoch, one small chart each: {', '.join(labels)}")
+    rows = -(-len(labels) // 2)
+    figure, grid = charts(62, left=36, rows=rows, columns=2, top=16)
+    for axes, label in zip(grid, labels, strict=False):
+        _rates(axes, curves[curves["scheduler"] == label], style[label], highlight.get(label))
+        dress(axes, scale)
+        axes.grid(visible=False, axis="x")
+        axes.set_title(label, loc="left", pad=3, y=1)  # a given height saves matplotlib the search for one
+    for axes in grid[len(labels) :]:
+        axes.set_axis_off()
+    for axes in grid[len(labels) - 2 : len(labels)]:
+        axes.tick_params(axis="x", labelbottom=True)
+        axes.set_xlabel("epoch")
+    return as_svg(figure, name, f"Learning rate per epoch, one small chart each: {', '.join(labels)}")
 
 
 def _rates(axes: Axes, curves: pd.DataFrame, style: Style, highlight: str | None) -> None:
@@ -131,8 +125,7 @@ def _loss_scale(values: Floats) -> Scale:
     if low > 0 and high / low > 4:
         return Scale(low / 1.15, min(high, usual * 10) * 1.15, True)
     top = min(high, low + 1.5 * (usual - low)) if usual > low else high
-    room = 0.05 * (top - low) or 0.05 * abs(top) or 1.0
-    return Scale(low - room, top + room, False)
+    return with_room(low, top)
 
 
 def _rate_scale(values: Floats) -> Scale:

@@ -1,29 +1,29 @@
 """What lies behind a ranking: how much it depends on the peak rate, the trials, the budget and the arguments."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from pipeline.analysis.figures.canvas import (
     INK,
     PAPER,
-    SETTINGS,
     WIDTH,
     Panel,
     Scale,
     as_svg,
     charts,
     dress,
+    line_chart,
     name_lines,
     near_the_lowest,
+    panels,
     plain,
-    room_for_names,
     thinned,
     variants,
 )
@@ -43,8 +43,7 @@ def sensitivity(name: str, table: pd.DataFrame, style: Styles) -> list[Panel]:
     ``seeds`` (both counts). Points with diverged seeds are hollow; a line stops where all of them diverged.
     """
     drawn = table.assign(validation_loss=table["validation_loss"].where(table["diverged"] < table["seeds"]))
-    rates = np.unique(table["lr"].to_numpy(float))
-    return _over(f"{name}-sensitivity", "lr", drawn, rates, "peak learning rate", style)
+    return _over(f"{name}-sensitivity", "lr", drawn, "peak learning rate", style)
 
 
 def budget(name: str, table: pd.DataFrame, style: Styles) -> list[Panel]:
@@ -53,8 +52,7 @@ def budget(name: str, table: pd.DataFrame, style: Styles) -> list[Panel]:
     ``table`` has ``variant``, ``epochs``, ``scheduler``, ``validation_loss`` with its interval ``low`` to ``high``; where it
     counts ``diverged`` seeds, points that have any are hollow.
     """
-    budgets = np.unique(table["epochs"].to_numpy(float))
-    return _over(f"{name}-budget", "epochs", table, budgets, "epochs of training", style)
+    return _over(f"{name}-budget", "epochs", table, "epochs of training", style)
 
 
 def best_so_far(name: str, table: pd.DataFrame, style: Styles) -> list[Panel]:
@@ -65,10 +63,7 @@ def best_so_far(name: str, table: pd.DataFrame, style: Styles) -> list[Panel]:
     """
     known = table[np.isfinite(table["middle"].to_numpy(float))].replace(np.inf, np.nan)
     scale = near_the_lowest(_found(known)) if len(known) else Scale(0, 1, False)
-    return [
-        Panel(variant, _steps_panel(f"{name}-best_so_far{_of(variant)}", rows, scale, style))
-        for variant, rows in variants(known)
-    ]
+    return panels(f"{name}-best_so_far", variants(known), partial(_steps_panel, scale=scale, style=style))
 
 
 def profile(name: str, table: pd.DataFrame, style: Styles) -> list[Panel]:
@@ -76,7 +71,7 @@ def profile(name: str, table: pd.DataFrame, style: Styles) -> list[Panel]:
 
     ``table`` has ``scheduler``, ``tau`` (from 1) and ``share`` (0 to 1), a row wherever the share changes.
     """
-    return [Panel(variant, _profile_panel(f"{name}-profile{_of(variant)}", rows, style)) for variant, rows in variants(table)]
+    return panels(f"{name}-profile", variants(table), partial(_profile_panel, style=style))
 
 
 def importances(name: str, table: pd.DataFrame, style: Styles) -> list[Panel]:
@@ -85,7 +80,7 @@ def importances(name: str, table: pd.DataFrame, style: Styles) -> list[Panel]:
     ``table`` has ``scheduler``, ``parameter``, ``importance`` (0 to 1, the mean over studies) and its ``low`` and ``high``;
     a NaN is shown as unknown.
     """
-    return [Panel(variant, _bars_panel(f"{name}-importances{_of(variant)}", rows, style)) for variant, rows in variants(table)]
+    return panels(f"{name}-importances", variants(table), partial(_bars_panel, style=style))
 
 
 def _found(known: pd.DataFrame) -> Floats:
@@ -95,17 +90,11 @@ def _found(known: pd.DataFrame) -> Floats:
     return np.concatenate([[0.0], middle[middle <= np.quantile(middle, 0.95)], end.ravel()])
 
 
-def _of(variant: str) -> str:
-    return f"-{variant}" if variant else ""
-
-
-def _over(name: str, column: str, table: pd.DataFrame, grid: Floats, title: str, style: Styles) -> list[Panel]:
-    """One panel per variant in which anything was measured; ``grid`` are all the values of ``column`` there are."""
-    return [
-        Panel(variant, _over_panel(f"{name}{_of(variant)}", column, rows, grid, _over_scale(rows), title, style))
-        for variant, rows in variants(table)
-        if rows["validation_loss"].notna().any()
-    ]
+def _over(name: str, column: str, table: pd.DataFrame, title: str, style: Styles) -> list[Panel]:
+    """One panel per variant in which anything was measured, all over the whole range of ``column``."""
+    measured = [(variant, rows) for variant, rows in variants(table) if rows["validation_loss"].notna().any()]
+    grid = np.unique(table[column].to_numpy(float))
+    return panels(name, measured, partial(_over_panel, column=column, grid=grid, title=title, style=style))
 
 
 def _over_scale(rows: pd.DataFrame) -> Scale:
@@ -115,17 +104,16 @@ def _over_scale(rows: pd.DataFrame) -> Scale:
     return Scale(min(scale.low, low) if np.isfinite(low) else scale.low, scale.high, False)
 
 
-def _over_panel(name: str, column: str, rows: pd.DataFrame, grid: Floats, scale: Scale, title: str, style: Styles) -> Markup:
-    with rc_context(SETTINGS):
-        figure, (axes,) = charts(180, left=36, right=room_for_names(_labels(rows)))
-        for label, own in _by_scheduler(rows):
-            _points(axes, column, own.sort_values(column), style[label])
-        dress(axes, scale)
-        _logarithmic(axes, grid, exact=column == "epochs")
-        axes.set_xlabel(title)
-        known = rows[rows["validation_loss"].notna()]
-        _name(axes, known, column, "validation_loss", style)
-        return as_svg(figure, name, f"Validation loss over {title}: {', '.join(_labels(rows))}")
+def _over_panel(name: str, rows: pd.DataFrame, column: str, grid: Floats, title: str, style: Styles) -> Markup:
+    of = _by_scheduler(rows)
+    figure, axes = line_chart(of)
+    for label, own in of.items():
+        _points(axes, column, own.sort_values(column), style[label])
+    dress(axes, _over_scale(rows))
+    _logarithmic(axes, grid, exact=column == "epochs")
+    axes.set_xlabel(title)
+    _name(axes, rows[rows["validation_loss"].notna()], column, "validation_loss", style)
+    return as_svg(figure, name, f"Validation loss over {title}: {', '.join(of)}")
 
 
 def _points(axes: Axes, column: str, rows: pd.DataFrame, style: Style) -> None:
@@ -154,24 +142,23 @@ def _logarithmic(axes: Axes, grid: Floats, exact: bool) -> None:
 
 
 def _steps_panel(name: str, rows: pd.DataFrame, scale: Scale, style: Styles) -> Markup:
-    labels = _labels(rows)
-    with rc_context(SETTINGS):
-        figure, (axes,) = charts(180, left=36, right=room_for_names(_labels(rows)))
-        for label, own in _by_scheduler(rows):
-            steps = own.sort_values("trial")
-            _band(axes, _changes(steps, ["low", "high"], len(labels)), style[label])
-            line = _changes(steps, ["middle"], len(labels))
-            axes.plot(line["trial"], line["middle"], linewidth=1.4, drawstyle="steps-post", **style[label].line)
-        dress(axes, scale)
-        axes.set_xlabel("trial")
-        _name(axes, rows, "trial", "middle", style)
-        return as_svg(figure, name, f"Lowest validation loss up to each trial, above the best of the seed: {', '.join(labels)}")
+    of = _by_scheduler(rows)
+    figure, axes = line_chart(of)
+    for label, own in of.items():
+        steps = own.sort_values("trial")
+        _band(axes, _changes(steps, ["low", "high"], len(of)), style[label])
+        line = _changes(steps, ["middle"], len(of))
+        axes.plot(line["trial"], line["middle"], linewidth=1.4, drawstyle="steps-post", **style[label].line)
+    dress(axes, scale)
+    axes.set_xlabel("trial")
+    _name(axes, rows, "trial", "middle", style)
+    return as_svg(figure, name, f"Lowest validation loss up to each trial, above the best of the seed: {', '.join(of)}")
 
 
 def _name(axes: Axes, rows: pd.DataFrame, x: str, y: str, style: Styles) -> None:
     """The schedulers' names beside the ends of their lines."""
-    ends = [(label, float(own.sort_values(x, kind="stable")[y].iloc[-1])) for label, own in _by_scheduler(rows)]
-    name_lines(axes, [(label, end, style[label].fill) for label, end in ends])
+    ends = {label: float(own.sort_values(x, kind="stable")[y].iloc[-1]) for label, own in _by_scheduler(rows).items()}
+    name_lines(axes, [(label, end, style[label].fill) for label, end in ends.items()])
 
 
 def _band(axes: Axes, steps: pd.DataFrame, style: Style) -> None:
@@ -180,19 +167,18 @@ def _band(axes: Axes, steps: pd.DataFrame, style: Style) -> None:
 
 
 def _profile_panel(name: str, rows: pd.DataFrame, style: Styles) -> Markup:
-    labels = _labels(rows)
-    with rc_context(SETTINGS):
-        figure, (axes,) = charts(180, left=36, right=room_for_names(_labels(rows)))
-        for label, own in _by_scheduler(rows):
-            steps = _changes(_from_first_to_last(own), ["share"], len(labels))
-            axes.plot(steps["tau"], steps["share"], linewidth=1.4, drawstyle="steps-post", **style[label].line)
-        dress(axes, Scale(-0.02, 1.02, False))
-        axes.xaxis.set_major_locator(MaxNLocator(6))
-        axes.yaxis.set_major_locator(FixedLocator([0, 0.25, 0.5, 0.75, 1]))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda share, position: f"{share:.0%}"))
-        axes.set(xlabel="times the fastest", xlim=FASTEST)
-        _name(axes, rows[rows["tau"] <= FASTEST[1]], "tau", "share", style)
-        return as_svg(figure, name, f"Share of runs at the target within so many times the fastest: {', '.join(labels)}")
+    of = _by_scheduler(rows)
+    figure, axes = line_chart(of)
+    for label, own in of.items():
+        steps = _changes(_from_first_to_last(own), ["share"], len(of))
+        axes.plot(steps["tau"], steps["share"], linewidth=1.4, drawstyle="steps-post", **style[label].line)
+    dress(axes, Scale(-0.02, 1.02, False))
+    axes.xaxis.set_major_locator(MaxNLocator(6))
+    axes.yaxis.set_major_locator(FixedLocator([0, 0.25, 0.5, 0.75, 1]))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda share, position: f"{share:.0%}"))
+    axes.set(xlabel="times the fastest", xlim=FASTEST)
+    _name(axes, rows[rows["tau"] <= FASTEST[1]], "tau", "share", style)
+    return as_svg(figure, name, f"Share of runs at the target within so many times the fastest: {', '.join(of)}")
 
 
 def _from_first_to_last(rows: pd.DataFrame) -> pd.DataFrame:
@@ -214,24 +200,24 @@ def _changes(rows: pd.DataFrame, columns: Sequence[str], lines: int) -> pd.DataF
 
 
 def _bars_panel(name: str, rows: pd.DataFrame, style: Styles) -> Markup:
-    with rc_context(SETTINGS):
-        height = sum(HEADING + len(own) for _, own in _by_scheduler(rows))
-        longest = max(len(parameter(name)) for name in rows["parameter"])
-        figure, (axes,) = charts(11 * height, left=min(12 + 5 * longest, WIDTH / 2), right=18)
-        y = 0.0
-        ticks: dict[float, str] = {}
-        for label, own in _by_scheduler(rows):
-            axes.annotate(label, (0, y + HEADING - 1), (3, 0), textcoords="offset points", va="center")
-            y += HEADING
-            for row in own.to_dict("records"):
-                ticks[y] = parameter(row["parameter"])
-                _bar(axes, y, (row["importance"], row["low"], row["high"]), style[label])
-                y += 1
-        axes.set_yticks(list(ticks), list(ticks.values()))
-        axes.set(xlabel="share of the spread between trials", xlim=(0, 1), ylim=(height - 0.5, -0.5))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda share, position: f"{share:.0%}"))
-        axes.grid(visible=False, axis="y")
-        return as_svg(figure, name, f"Importance of the searched arguments: {', '.join(_labels(rows))}")
+    of = _by_scheduler(rows)
+    height = HEADING * len(of) + len(rows)
+    longest = max(len(parameter(name)) for name in rows["parameter"])
+    figure, (axes,) = charts(11 * height, left=min(12 + 5 * longest, WIDTH / 2), right=18)
+    y = 0.0
+    ticks: dict[float, str] = {}
+    for label, own in of.items():
+        axes.annotate(label, (0, y + HEADING - 1), (3, 0), textcoords="offset points", va="center")
+        y += HEADING
+        for row in own.to_dict("records"):
+            ticks[y] = parameter(row["parameter"])
+            _bar(axes, y, (row["importance"], row["low"], row["high"]), style[label])
+            y += 1
+    axes.set_yticks(list(ticks), list(ticks.values()))
+    axes.set(xlabel="share of the spread between trials", xlim=(0, 1), ylim=(height - 0.5, -0.5))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda share, position: f"{share:.0%}"))
+    axes.grid(visible=False, axis="y")
+    return as_svg(figure, name, f"Importance of the searched arguments: {', '.join(of)}")
 
 
 def _bar(axes: Axes, y: float, values: tuple[float, float, float], style: Style) -> None:
@@ -244,9 +230,5 @@ def _bar(axes: Axes, y: float, values: tuple[float, float, float], style: Style)
     axes.plot(share, y, style.marker, color=style.fill, markersize=5, clip_on=False)
 
 
-def _by_scheduler(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    return [(str(label), own) for label, own in rows.groupby("scheduler", sort=False)]
-
-
-def _labels(rows: pd.DataFrame) -> list[str]:
-    return [str(label) for label in dict.fromkeys(rows["scheduler"])]
+def _by_scheduler(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    return {str(label): own for label, own in rows.groupby("scheduler", sort=False)}

@@ -21,8 +21,8 @@ def standalone(svg: Markup | str, legend: Styles | None = None) -> bytes:
     found = _OPENING.match(svg)
     if found is None:
         raise ValueError("not an SVG element as a figure draws it")
-    named = _legend(legend, float(found[2])) if legend else Markup()
-    height = float(found[2]) + (_height(legend) if legend else 0)
+    drawn = float(found[2])
+    named, height = _legend(legend, drawn) if legend else (Markup(), drawn)
     opening = (
         f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" {found[1]}'
         f'width="{WIDTH}pt" height="{height:g}pt" viewBox="0 0 {WIDTH} {height:g}"'
@@ -33,9 +33,9 @@ def standalone(svg: Markup | str, legend: Styles | None = None) -> bytes:
     return ('<?xml version="1.0" encoding="UTF-8"?>\n' + _lit(f"{opening}{body}{named}</svg>\n")).encode()
 
 
-def _legend(legend: Styles, top: float) -> Markup:
-    """Two names in a row where they are short enough, each behind its line, from ``top`` points down."""
-    across = _across(legend)
+def _legend(legend: Styles, top: float) -> tuple[Markup, float]:
+    """Two names in a row where they are short enough, each behind its line, from ``top`` points down; and where it ends."""
+    across = 1 if max(map(len, legend)) >= _BROAD else 2
     entry = Markup('{}<text x="{:g}" y="{:g}" font-size="8.5" fill="currentColor">{}</text>\n')
     drawn = []
     for number, (label, style) in enumerate(legend.items()):
@@ -43,15 +43,7 @@ def _legend(legend: Styles, top: float) -> Markup:
         place = Markup('<svg x="{:g}" y="{:g}" width="28" height="8"').format(x, y - 7)
         line = Markup(str(swatch(style)).replace('<svg class="swatch"', place, 1))  # noqa: S704  # markup already
         drawn.append(entry.format(line, x + 34, y, label))
-    return Markup().join(drawn)
-
-
-def _across(legend: Styles) -> int:
-    return 1 if max(map(len, legend)) >= _BROAD else 2
-
-
-def _height(legend: Styles) -> int:
-    return 8 + _ROW * -(-len(legend) // _across(legend))
+    return Markup().join(drawn), top + 8 + _ROW * -(-len(legend) // across)
 
 
 def _lit(svg: str) -> str:

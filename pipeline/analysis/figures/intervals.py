@@ -1,15 +1,15 @@
 """Differences with their intervals, one under the other."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from pipeline.analysis.figures.canvas import INK, SETTINGS, WIDTH, Panel, as_svg, charts, signed, variants
+from pipeline.analysis.figures.canvas import INK, WIDTH, Panel, as_svg, charts, panels, signed, variants
 from pipeline.analysis.figures.style import Style, Styles
 
 
@@ -18,32 +18,28 @@ def forest(name: str, rows: pd.DataFrame, column: str, label: str, style: Styles
 
     ``rows`` has ``variant``, ``scheduler``, ``column`` with its ``_low`` and ``_high``, and ``diverged`` (seeds).
     """
-    limits = _limits(rows, column)
     labels = list(dict.fromkeys(rows["scheduler"]))
-    return [
-        Panel(variant, _panel(f"{name}-{column}-{variant}", own, labels, column, limits, label, style))
-        for variant, own in variants(rows)
-    ]
+    draw = partial(_panel, labels=labels, column=column, limits=_limits(rows, column), label=label, style=style)
+    return panels(f"{name}-{column}", variants(rows), draw)
 
 
 def _panel(
     name: str, rows: pd.DataFrame, labels: Sequence[str], column: str, limits: tuple[float, float], label: str, style: Styles
 ) -> Markup:
-    with rc_context(SETTINGS):
-        longest = max(map(len, labels))
-        figure, (axes,) = charts(19 * len(labels), left=min(12 + 5 * longest, WIDTH / 2))
-        axes.axvline(0, color=INK, linewidth=0.9)
-        for row in rows.to_dict("records"):
-            place = (labels.index(row["scheduler"]), limits)
-            values = (row[column], row[f"{column}_low"], row[f"{column}_high"])
-            _row(axes, *place, values, int(row["diverged"]), style[row["scheduler"]])
-        axes.set_yticks(range(len(labels)), labels)
-        axes.set(xlabel=label, xlim=limits, ylim=(len(labels) - 0.5, -0.5))
-        axes.xaxis.set_major_locator(MaxNLocator(5))
-        axes.xaxis.set_major_formatter(FuncFormatter(signed))
-        axes.grid(visible=False, axis="y")
-        axes.spines["left"].set_visible(False)
-        return as_svg(figure, name, f"{label}, with 95% intervals: {', '.join(labels)}")
+    longest = max(map(len, labels))
+    figure, (axes,) = charts(19 * len(labels), left=min(12 + 5 * longest, WIDTH / 2))
+    axes.axvline(0, color=INK, linewidth=0.9)
+    for row in rows.to_dict("records"):
+        place = (labels.index(row["scheduler"]), limits)
+        values = (row[column], row[f"{column}_low"], row[f"{column}_high"])
+        _row(axes, *place, values, int(row["diverged"]), style[row["scheduler"]])
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set(xlabel=label, xlim=limits, ylim=(len(labels) - 0.5, -0.5))
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_formatter(FuncFormatter(signed))
+    axes.grid(visible=False, axis="y")
+    axes.spines["left"].set_visible(False)
+    return as_svg(figure, name, f"{label}, with 95% intervals: {', '.join(labels)}")
 
 
 def _row(

@@ -1,13 +1,13 @@
 """The critical difference diagram of Demšar (2006), https://jmlr.org/papers/v7/demsar06a.html."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 from markupsafe import Markup
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 
-from pipeline.analysis.figures.canvas import INK, SETTINGS, WIDTH, Panel, as_svg, charts
+from pipeline.analysis.figures.canvas import INK, WIDTH, Panel, as_svg, charts, panels
 from pipeline.analysis.figures.style import Styles
 
 ROW = 13.0  # points from one label to the next
@@ -24,29 +24,28 @@ def critical_difference(name: str, ranks: Mapping[str, float], cd: float | None,
     apart, and the ranks are all there is to show.
     """
     ordered = sorted(ranks.items(), key=lambda item: (item[1], item[0]))
-    return [Panel("", _panel(f"{name}-critical_difference", ordered, cd, style))] if ordered else []
+    return panels(f"{name}-critical_difference", [("", ordered)] if ordered else [], partial(_panel, cd=cd, style=style))
 
 
 def _panel(name: str, ranked: Ranked, cd: float | None, style: Styles) -> Markup:
     bars = [] if cd is None else _groups([rank for _, rank in ranked], cd)
     below = _SCALE_AT + 8 + BAR * len(bars)
     rows = -(-len(ranked) // 2)
-    with rc_context(SETTINGS):
-        height = below + ROW * rows
-        margin = min(12 + 5 * max(len(label) for label, _ in ranked), 0.38 * WIDTH)
-        figure, (axes,) = charts(height, left=margin, right=margin, bottom=4)
-        axes.set_axis_off()
-        axes.set(xlim=_limits(ranked), ylim=(height, 0))
-        _axis(axes)
-        if cd is not None:
-            _yardstick(axes, cd)
-        for number, (first, last) in enumerate(bars):
-            y = _SCALE_AT + 8 + BAR * number
-            axes.plot([first, last], [y, y], color=INK, linewidth=2.6, solid_capstyle="round", clip_on=False)
-        _leaders(axes, ranked, below, style)
-        listed = ", ".join(f"{label} {rank:.2f}" for label, rank in ranked)
-        apart = "" if cd is None else f", critical difference {cd:.2f}"
-        return as_svg(figure, name, f"Average ranks{apart}: {listed}")
+    height = below + ROW * rows
+    margin = min(12 + 5 * max(len(label) for label, _ in ranked), 0.38 * WIDTH)
+    figure, (axes,) = charts(height, left=margin, right=margin, bottom=4)
+    axes.set_axis_off()
+    axes.set(xlim=_limits(ranked), ylim=(height, 0))
+    _axis(axes)
+    if cd is not None:
+        _yardstick(axes, cd)
+    for number, (first, last) in enumerate(bars):
+        y = _SCALE_AT + 8 + BAR * number
+        axes.plot([first, last], [y, y], color=INK, linewidth=2.6, solid_capstyle="round", clip_on=False)
+    _leaders(axes, ranked, below, style)
+    listed = ", ".join(f"{label} {rank:.2f}" for label, rank in ranked)
+    apart = "" if cd is None else f", critical difference {cd:.2f}"
+    return as_svg(figure, name, f"Average ranks{apart}: {listed}")
 
 
 def _limits(ranked: Ranked) -> tuple[float, float]:
