@@ -24,7 +24,6 @@ from pipeline.analysis.summary import (
     UNBOUNDED,
     at_most,
     called,
-    count,
     elsewhere,
     rounded,
     share,
@@ -34,7 +33,7 @@ from pipeline.analysis.summary import (
 from pipeline.analysis.tables import ProblemResults, Row, records
 from pipeline.config.params import ReportParams
 from pipeline.config.schedules import Schedule
-from pipeline.config.wording import listing
+from pipeline.config.wording import counted, listing
 from pipeline.schedulers.registry import schedulers
 from pipeline.schedulers.replay import monitored
 from pipeline.statistics import unpaired
@@ -263,7 +262,7 @@ def _optimizer(results: ProblemResults, run: Row) -> str:
 def _cost(chosen: Choice, rows: Mapping[str, Row]) -> str:
     """How close it is, what it may cost to choose this one of the schedulers, and how often it diverged."""
     row = rows[str(chosen.scheduler)]
-    failed = f"; it diverged in {row['diverged']} of {count(int(row['runs']), 'run')}" if row["diverged"] else ""
+    failed = f"; it diverged in {row['diverged']} of {counted(int(row['runs']), 'run')}" if row["diverged"] else ""
     if chosen.reason is Reason.LOWEST_LOSS:
         return f"not settled: {UNBOUNDED}{failed}"
     if at_most(chosen.bound) == "0.0%":
@@ -275,7 +274,7 @@ def _cost(chosen: Choice, rows: Mapping[str, Row]) -> str:
     else:
         how, why = "not settled", "every other scheduler may cost more"
     able = sum(bool(other["in_set"]) for other in rows.values())
-    said = f"{able} of {count(len(rows), 'scheduler')} may be the best" if row["in_set"] else "another is better"
+    said = f"{able} of {counted(len(rows), 'scheduler')} may be the best" if row["in_set"] else "another is better"
     most = f"at most {at_most(chosen.bound)} more loss than the best{elsewhere(chosen)}"
     return f"{how} ({said}): at 95%, {most}; {why}{failed}"
 

@@ -15,7 +15,7 @@ from pipeline.analysis.script import Data
 from pipeline.analysis.statistics import CRITERION, Interval
 from pipeline.analysis.tables import ProblemResults
 from pipeline.config.components import Component
-from pipeline.config.wording import listing, raised
+from pipeline.config.wording import counted, listing, raised
 from pipeline.data.datasets import datasets
 from pipeline.problems.optimizers import optimizers
 from pipeline.statistics.comparison import Reason
@@ -71,7 +71,7 @@ def in_torch(value: Any) -> str:
 
 def share(value: float | None) -> str:
     """A share from 0 to 1 in percent."""
-    return MISSING if value is None or not math.isfinite(value) else f"{100 * value:.1f}%".replace("-", _MINUS)
+    return MISSING if value is None or not math.isfinite(value) else f"{100 * value:z.1f}%".replace("-", _MINUS)
 
 
 def at_most(value: float | None) -> str:
@@ -102,7 +102,7 @@ def factor(value: float) -> str:
 def verdict(results: ProblemResults, comparison: pd.DataFrame, baseline: str, chosen: Choice) -> str:
     """One paragraph about a problem, to stand by itself: verdict, how sure, under which conditions."""
     facts = conditions(results)
-    trials = f", {count(results.trials_per_study, 'trial')} for each of them" if results.trials_per_study else ""
+    trials = f", {counted(results.trials_per_study, 'trial')} for each of them" if results.trials_per_study else ""
     what = f"{facts['Data']}, {facts['Model']}, {facts['Optimizer']}, on {facts['Device']} with {_versions()}"
     where = f"{facts['Budget']}, {facts['Seeds']}{trials}; {what}"
     said = " ".join(finding(results, comparison, baseline, chosen))
@@ -133,8 +133,8 @@ def conditions(results: ProblemResults) -> dict[str, str]:
         **_units(results.data),
         "Model": called(params.model.name, params.model.args),
         "Optimizer": called(params.optimizer.name, unusual(params.optimizer.name, params.optimizer.args)),
-        "Budget": f"{count(int(epochs), 'epoch')}, {params.pace}",
-        "Seeds": f"{count(results.seeds, 'seed')}, each with {'a split of its own' if params.resample else 'the same split'}",
+        "Budget": f"{counted(int(epochs), 'epoch')}, {params.pace}",
+        "Seeds": f"{counted(results.seeds, 'seed')}, each with {'a split of its own' if params.resample else 'the same split'}",
         **raced,
         "Device": listing([str(device) for device in runs["device"].unique()]),
     }
@@ -161,7 +161,7 @@ def _headline(row: Mapping[str, Any], baseline: str, chosen: Choice) -> str:
     }[chosen.reason]
     if lost == "0.0%":
         said = "no other is better"
-    failed = f", though it diverged in {row['diverged']} of {count(row['runs'], 'run')}" if row["diverged"] else ""
+    failed = f", though it diverged in {row['diverged']} of {counted(row['runs'], 'run')}" if row["diverged"] else ""
     wrong = chosen.tolerance
     tolerant = "" if math.isnan(wrong) else f"; its rate may be wrong by a factor of {factor(wrong)}"
     return f"{'Keep' if name == baseline else 'Take'} {name}: {said}{failed}{tolerant}."
@@ -225,14 +225,9 @@ def _named(names: Sequence[str], of: int) -> str:
 
 def _diverged(rows: pd.DataFrame) -> str:
     some = rows[rows["diverged"] > 0]
-    parts = [f"{row.scheduler} in {row.diverged} of {count(int(str(row.runs)), 'run')}" for row in some.itertuples()]
+    parts = [f"{row.scheduler} in {row.diverged} of {counted(int(str(row.runs)), 'run')}" for row in some.itertuples()]
     told = listing(parts) if len(parts) <= FEW else f"{len(parts)} of the {len(rows)} schedulers"
     return f"Diverged, and ranked behind those that did so less often: {told}." if parts else ""
-
-
-def count(amount: int, unit: str) -> str:
-    """An amount with its unit, in the plural where it is not one."""
-    return f"{amount} {unit}{'' if amount == 1 else 's'}"
 
 
 def called(name: str, args: Any) -> str:

@@ -28,7 +28,7 @@ def multiplicity(params: Params, problems: Sequence[ProblemResults]) -> tuple[st
     baseline, count = params.report.baseline, len(problems)
     labels = max(len(problem.labels) for problem in problems)
     verdicts = (
-        f"*Better* and *worse* than {baseline}: within a problem and a variant the {labels - 1} comparisons are one family: "
+        f"*Better* and *worse* than {baseline}: within a problem and a variant all comparisons ({labels - 1}) are one family: "
         f"with {CONFIDENCE:.0%} confidence none of them is false. Their p is adjusted by max-t."
     )
     costs = (

@@ -11,6 +11,7 @@ from pipeline.commands import arguments
 from pipeline.config.params import Params, load_params
 from pipeline.config.stages import stage_names
 from pipeline.config.terminal import tell
+from pipeline.config.wording import counted
 from pipeline.engine.device import find_device
 from pipeline.runs.inspection import no_shorter
 from pipeline.runs.unsearched import in_short, unsearched
@@ -44,7 +45,7 @@ def told(params: Params) -> str:
     seeds, labels = params.seed_range, {label for name in params.problems for label in params.schedules(name)}
     of_seeds = f"{seeds.least}" if seeds.least == seeds.most else f"{seeds.least} to {seeds.most}"
     problems, stages = len(params.problems), len(stage_names(params.problems))
-    plural = "" if problems == 1 else "s"
     return (
-        f"{problems} problem{plural}, {len(labels)} schedulers, {of_seeds} seeds, {params.tune.trials} trials, {stages} stages"
+        f"{counted(problems, 'problem')}, {counted(len(labels), 'scheduler')}, {of_seeds} seeds, "
+        f"{counted(params.tune.trials, 'trial')}, {stages} stages"
     )

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from pipeline.config.errors import PipelineError
-from pipeline.config.wording import few, suggestion
+from pipeline.config.wording import counted, few, suggestion
 from pipeline.data.cells import THOUSANDS
 from pipeline.data.reading import with_index
 
@@ -406,7 +406,7 @@ def _values(table: pd.DataFrame, name: str, missing: str | None, remarks: list[s
         raise TableError(f"{why} {_lines(texts[gone])}; say what became of these runs: {remedy}")
     if gone.any():
         what = "left out" if missing == "drop" else "counted as diverged"
-        remarks.append(f"{gone.sum()} {'run' if gone.sum() == 1 else 'runs'} without a final value {what}")
+        remarks.append(f"{counted(gone.sum(), 'run')} without a final value {what}")
     _refuse_two_units(name, values)
     known = values.where(~gone & (values.abs() < FARTHEST))
     for column in (n for n in table.columns if _bare(n) == "diverged"):

@@ -16,6 +16,7 @@ from pipeline.config.arrays import Floats
 from pipeline.config.document import read
 from pipeline.config.params import PARAMS_FILE, Params, load_params
 from pipeline.config.schedules import Schedule
+from pipeline.config.wording import counted
 from pipeline.problems.problem import Problem
 from pipeline.runs.inspection import refuse_unfit
 from pipeline.runs.traps import Followed, findings, follow, impossible
@@ -47,7 +48,8 @@ def _galleries(params: Params, name: str | None) -> Iterator[str]:
         problem = problem_made(params, chosen, tell=lambda line: None)
         refuse_unfit(problem)
         budget = problem.budget()
-        yield f"{chosen}: {budget.epochs} epochs of {budget.steps_per_epoch} batches, learning rate {problem.lr:g}"
+        length = f"{counted(budget.epochs, 'epoch')} of {counted(budget.steps_per_epoch, 'step')}"
+        yield f"{chosen}: {length}, learning rate {problem.lr:g}"
         yield from told(data, chosen)
         for label, schedule in problem.schedules.items():
             yield ""

@@ -48,6 +48,11 @@ def few(words: Iterable[Any], most: int = 5) -> str:
     return ", ".join(some[:most]) + (f" and {len(some) - most} more" if len(some) > most else "")
 
 
+def counted(amount: int, unit: str) -> str:
+    """An amount with its unit, in the plural where it is not one."""
+    return f"{amount:,} {unit}{'' if amount == 1 else 's'}"
+
+
 def listing(names: Sequence[str]) -> str:
     """Names as one speaks them: ``a``, ``a and b``, ``a, b and c``."""
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

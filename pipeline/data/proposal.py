@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.config.registry import folded
-from pipeline.config.wording import few
+from pipeline.config.wording import counted, few
 from pipeline.data.cells import Remarks, understood
 from pipeline.data.datasets import datasets
 from pipeline.data.dates import apart, as_dates, in_words
@@ -156,7 +156,7 @@ def _target_in(table: pd.DataFrame, *, are_own_names: bool) -> tuple[str, str]:
     """The column to be predicted, and why it is thought so; names that were made up say nothing."""
     able = candidates(table)
     if not able:
-        rows = f"{len(table)} row{'s' * (len(table) > 1)}"
+        rows = counted(len(table), "row")
         raise DatasetError("target", f"no column can be predicted in {rows}", "add rows, or a column of numbers or classes")
     named = [name for name in able if are_own_names and folded(name) in USUAL]
     name, why = (named[0], "by its name") if named else (next(iter(able)), "the last column that can be predicted")

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pipeline.config.wording import few, suggestion
+from pipeline.config.wording import counted, few, suggestion
 from pipeline.data.cells import Remarks
 from pipeline.data.features import features_of
 from pipeline.data.mistakes import SHOWN, DatasetError, names_of, rows_of
@@ -201,14 +201,14 @@ def described(data: pd.DataFrame) -> str:
     same = ((x == x[:1]) | (np.isnan(x) & np.isnan(x[:1]))).all(axis=0)
     constant = [column.name for column, is_same in zip(columns, same, strict=True) if is_same]
     parts = ", ".join(f"{sizes[part]} {part}" for part in PARTS)
-    inputs = f"{len(columns)} feature{'s' * (len(columns) != 1)} ({len(categories)} of them categories)"
+    inputs = f"{counted(len(columns), 'feature')} ({len(categories)} of them categories)"
     if not columns:
         inputs = f"inputs of shape {tuple(data.attrs.get('shape', (len(inputs_of(data)),)))}"
     said = [f"{len(data)} samples ({parts}), {inputs}, to predict {_predicted(data)}", *data.attrs.get("remarks", ())]
     if constant:
         said.append(f"the same in every row and of no use: {', '.join(constant)}")
     if (fewest := int(sizes[list(PARTS)].min())) < FEWEST:
-        some = f"{fewest} sample{'s' * (fewest > 1)}"
+        some = f"{counted(fewest, 'sample')}"
         said.append(f"warning: only {some} in a part, whose figures are chance; get more rows, or expect no answer")
     if classes := data.attrs.get("classes"):
         counts = np.bincount(data["y"], minlength=len(classes))

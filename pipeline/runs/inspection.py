@@ -17,7 +17,7 @@ from pipeline.config.params import SweepParams, refuse
 from pipeline.config.registry import Registry
 from pipeline.config.units import percent
 from pipeline.config.user_code import beginning_of, place_of
-from pipeline.config.wording import few
+from pipeline.config.wording import counted, few
 from pipeline.problems.chance import Chance
 from pipeline.problems.dataset import Dataset
 from pipeline.problems.losses import Task, losses
@@ -151,7 +151,7 @@ def no_shorter(problem: Problem, sweep: SweepParams | None) -> Iterator[str]:
     epochs = problem.params.epochs
     for budget in sweep.budgets if sweep else ():
         if budget >= epochs if isinstance(budget, int) else (percent(budget) or 0) >= 100:
-            told = f"sweep.budgets holds {budget}, and a run of {problem.name} has {epochs} epochs"
+            told = f"sweep.budgets holds {budget}, and a run of {problem.name} has {counted(epochs, 'epoch')}"
             yield f"{told}: no shorter run is that, and it is left out; write a share below 100%"
 
 

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 
 from pipeline.config import terminal
+from pipeline.config.wording import counted
 from pipeline.problems.run import Block
 
 SECONDS = 10.0
@@ -14,7 +15,7 @@ def progress(title: str, runs: int, work: int, where: Callable[[], str] = str) -
     """A listener for blocks that shows how much of ``work``, the epochs of all ``runs`` together, is done, and ``where``."""
     if not work:
         return lambda block: None
-    title = f"{title}: {runs:,} runs"
+    title = f"{title}: {counted(runs, 'run')}"
     return _bar(title, work, where) if terminal.is_terminal() else _lines(terminal.titled(title), work, where)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from pipeline.config.problem_params import ProblemParams
 from pipeline.config.schedules import Schedule
+from pipeline.config.wording import counted
 from pipeline.schedulers.registry import schedulers, searched
 
 
@@ -20,7 +21,7 @@ def in_short(problems: Iterable[ProblemParams], schedules: Mapping[str, Schedule
     kept, of_optimizers = _of_problems(problems)
     kept += ["the optimizer's other arguments"] * bool(of_optimizers)
     some = sum(any(_left(schedule)) for schedule in schedules.values())
-    return ", ".join([*kept, *[f"some arguments of {some} scheduler{'s' * (some > 1)}"] * bool(some)])
+    return ", ".join([*kept, *[f"some arguments of {counted(some, 'scheduler')}"] * bool(some)])
 
 
 def _of_problems(problems: Iterable[ProblemParams]) -> tuple[list[str], list[str]]:

@@ -20,6 +20,7 @@ from pipeline.config.ranges import End, as_params
 from pipeline.config.schedules import Schedule
 from pipeline.config.spaces import PeakRates
 from pipeline.config.units import LARGEST_PERCENT, LARGEST_RATE, plain_length, plain_rate
+from pipeline.config.wording import counted
 from pipeline.engine.rates import can_be_followed
 from pipeline.problems.problem import Problem
 from pipeline.problems.run import Run
@@ -123,7 +124,8 @@ def trained(problem: Problem, probes: Sequence[Probe], device: torch.device, wor
     for epochs in sorted({probe.run.epochs for probe in probes}):
         chosen = [number for number, probe in enumerate(probes) if probe.run.epochs == epochs]
         runs = [probes[number].run for number in chosen]
-        history = obtain(problem, runs, device, title=f"sweep@{problem.name}: {epochs} epochs", workers=workers, search=True)
+        title = f"sweep@{problem.name}: {counted(epochs, 'epoch')}"
+        history = obtain(problem, runs, device, title=title, workers=workers, search=True)
         last = {name: getattr(history.curves, name)[-1] for name in ("train_loss", "validation_loss", "validation_metric")}
         for place, number in enumerate(chosen):
             described = describe(problem, replace(runs[place], variant=f"sweep-{runs[place].variant}"), device)

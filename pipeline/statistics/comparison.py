@@ -96,7 +96,7 @@ def against(
     ``overlap`` as in :func:`estimate`: 0 speaks of these data; ``fixed`` as in :func:`differences`. KeyError for a baseline
     that is not there.
     """
-    return _against(losses, baseline, differences(losses, overlap, fixed), matters, alpha)
+    return table_against(losses, baseline, differences(losses, overlap, fixed), matters, alpha)
 
 
 def best(
@@ -110,7 +110,7 @@ def best(
     ``diverged`` counts runs. A bound is infinite where the label diverged more often than another, or one split is all there
     is.
     """
-    return _best(losses, differences(losses, overlap, fixed), matters, alpha)
+    return table_of_best(losses, differences(losses, overlap, fixed), matters, alpha)
 
 
 class Reason(Enum):
@@ -153,9 +153,10 @@ def recommendation(table: pd.DataFrame, preference: Mapping[str, Any]) -> Recomm
     return Recommendation(min(map(str, fewest), key=lambda name: (fewest[name], name)), Reason.LOWEST_LOSS, np.inf)
 
 
-def _against(
+def table_against(
     losses: Losses, baseline: str, of: Mapping[Pair, Estimate], matters: float, alpha: float, nulls: Nulls | None = None
 ) -> pd.DataFrame:
+    """As :func:`against`, of the differences ``of`` all pairs; ``nulls`` gives the tests of all at once."""
     margin = matters * abs(level(losses[baseline]).mean)
     contrasts = [(label, baseline) for label in losses if label != baseline and of[label, baseline].error >= 0]
     family = (nulls or _nulls)(losses, {"": contrasts}, 2)[""] if contrasts else None
@@ -192,9 +193,10 @@ def _said(word: Verdict, own: float, reference: float) -> Verdict:
     return "open" if word in ("worse", "no better") and own < reference else word
 
 
-def _best(
+def table_of_best(
     losses: Losses, of: Mapping[Pair, Estimate], matters: float, alpha: float, nulls: Nulls | None = None
 ) -> pd.DataFrame:
+    """As :func:`best`, of the differences ``of`` all pairs; ``nulls`` gives the tests of all at once."""
     means = {label: level(values).mean for label, values in losses.items()}
     rates = {label: _rate(values) for label, values in losses.items()}
     fewest = min((rates[label] for label in losses if np.isfinite(means[label])), default=0)

@@ -22,7 +22,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import ndtr, ndtri, stdtrit
 
-from pipeline.statistics.comparison import MATTERS, _against, _best
+from pipeline.statistics.comparison import MATTERS, table_against, table_of_best
 from pipeline.statistics.components import LEVEL, Estimate, Floats, Losses, differences, level
 
 FEWEST = 4
@@ -212,7 +212,7 @@ class _Look:
 
     def to_baseline(self) -> dict[str, State]:
         """The state of each other label against the baseline."""
-        table = _against(self.losses, self.baseline, self.of, self.matters, self.alpha).drop(self.baseline)
+        table = table_against(self.losses, self.baseline, self.of, self.matters, self.alpha).drop(self.baseline)
         margin = self.matters * abs(level(self.losses[self.baseline]).mean)
         words: dict[str, State] = {"better": "better", "worse": "worse", "practically equal": "equal", "diverged": "diverged"}
         halves: dict[str, State] = {"no worse": "no worse", "no better": "no better"}
@@ -224,7 +224,7 @@ class _Look:
 
     def to_best(self) -> dict[str, State]:
         """The state of each label's regret; the leader waits for the others."""
-        table = _best(self.losses, self.of, self.matters, self.alpha)
+        table = table_of_best(self.losses, self.of, self.matters, self.alpha)
         able = table[table["diverged"] == table["diverged"].min()]
         leader = str(able["loss"].idxmin()) if able["loss"].notna().any() else ""
         margin = self.matters * abs(able["loss"].min())

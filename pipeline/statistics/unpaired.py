@@ -29,12 +29,12 @@ def differences(losses: Losses) -> dict[Pair, Estimate]:
 
 def against(losses: Losses, baseline: str, matters: float = MATTERS, alpha: float = LEVEL) -> pd.DataFrame:
     """:func:`pipeline.statistics.comparison.against` for labels with seeds of their own."""
-    return comparison._against(losses, baseline, differences(losses), matters, alpha, _nulls)
+    return comparison.table_against(losses, baseline, differences(losses), matters, alpha, _nulls)
 
 
 def best(losses: Losses, matters: float = MATTERS, alpha: float = LEVEL) -> pd.DataFrame:
     """:func:`pipeline.statistics.comparison.best` for labels with seeds of their own."""
-    return comparison._best(losses, differences(losses), matters, alpha, _nulls)
+    return comparison.table_of_best(losses, differences(losses), matters, alpha, _nulls)
 
 
 def _welch(a: Nested, b: Nested) -> Estimate:

@@ -47,7 +47,7 @@ def test_an_interval_says_what_it_speaks_of(params: Params, results: ProblemResu
 
 def test_families_are_counted(params: Params, results: ProblemResults) -> None:
     said = multiplicity(params, [results])
-    assert "than base: within a problem and a variant the 2 comparisons are one family" in said[0]
+    assert "than base: within a problem and a variant all comparisons (2) are one family" in said[0]
     assert not any("problems, statements" in sentence for sentence in said)
 
 

@@ -520,7 +520,7 @@ def test_a_mistake_in_params_is_told_with_its_place(study: Study, old: str, new:
 
 def test_commands_look_at_its_schedules_before_any_stage_has_run(study: Study, capsys: pytest.CaptureFixture[str]) -> None:
     schedulers.main([])
-    assert "toy: 3 epochs of 2 batches, learning rate 0.1" in capsys.readouterr().out
+    assert "toy: 3 epochs of 2 steps, learning rate 0.1" in capsys.readouterr().out
     study.write(PARAMS.replace("args: {step_size: 50%}", "name: ReduceLROnPlateau"))
     with pytest.raises(PipelineError, match="is handed all rates before it begins"):
         look.main()
