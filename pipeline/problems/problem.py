@@ -62,8 +62,9 @@ class Problem:
         """The loss of params.yaml, else the usual one of the task."""
         given = self.params.loss
         usual = "CrossEntropyLoss" if self.data.task == "classification" else "MSELoss"
-        is_weighted = self.data.weights is not None
-        return Loss(given.name, dict(given.args), is_weighted) if given else Loss(usual, {}, is_weighted)
+        found = Loss(*((given.name, dict(given.args)) if given else (usual, {})), weighted=self.data.weights is not None)
+        ignores = self.data.task == "classification" and bool((self.data.y == found.ignored).any())
+        return replace(found, ignores=ignores)
 
     @property
     def metric_name(self) -> str:
@@ -78,8 +79,8 @@ class Problem:
         found: Metric = metrics[self.metric_name].function(self.data.classes, **arguments)
         if self.data.transform or self.data.targets > 1:
             return of_each_target(found)
-        if self.data.y.ndim > 1:
-            return of_tokens(found, self.loss.ignored)
+        if self.data.y.ndim > 1 or self.loss.ignores:
+            found = of_tokens(found, self.loss.ignored)
         return found if self.data.weights is None else of_weighted(found, self.data.task)
 
     @property
