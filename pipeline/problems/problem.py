@@ -18,7 +18,7 @@ from pipeline.config.user_code import source_of
 from pipeline.problems.chance import Chance
 from pipeline.problems.dataset import Dataset, Split
 from pipeline.problems.losses import Loss, losses
-from pipeline.problems.metrics import Metric, metrics, of_each_target, of_tokens, of_weighted
+from pipeline.problems.metrics import Metric, metrics, of_counted, of_each_target, of_tokens, of_weighted
 from pipeline.problems.models import built, models
 from pipeline.problems.optimizers import SCHEDULE_FREE, grouped, is_torchs, optimizers, schedule_free, undecayed
 from pipeline.problems.run import Run, Stream
@@ -79,8 +79,10 @@ class Problem:
         found: Metric = metrics[self.metric_name].function(self.data.classes, **arguments)
         if self.data.transform or self.data.targets > 1:
             return of_each_target(found)
-        if self.data.y.ndim > 1 or self.loss.ignores:
-            found = of_tokens(found, self.loss.ignored)
+        if self.data.y.ndim > 1:
+            return of_tokens(found, self.loss.ignored)
+        if self.loss.ignores:
+            found = of_counted(found, self.loss.ignored)
         return found if self.data.weights is None else of_weighted(found, self.data.task)
 
     @property
