@@ -104,6 +104,8 @@ class Loss:
     name: str
     arguments: dict[str, Any]
     weighted: bool = False
+    ignores: bool = False
+    """Whether there are targets that count nothing among samples of one class each."""
 
     @property
     def is_binary(self) -> bool:
@@ -160,7 +162,7 @@ class Loss:
         """
         weight = _tensor(self.arguments.get("weight"))
         targets = self._targets(y)
-        if not self._counts_tokens or (targets.dim() < 2 and "ignore_index" not in self._given):
+        if not self._counts_tokens or (targets.dim() < 2 and not self.ignores):
             counted = None if weight is None else weight.to(like.device, like.dtype)[targets]
         else:
             is_counted = targets != self.ignored
@@ -182,11 +184,6 @@ class Loss:
     def _counts_tokens(self) -> bool:
         """Whether a sample may have several classes to be predicted, and counts as often."""
         return self.is_torchs and losses[self.name].task == "classification"
-
-    @property
-    def _given(self) -> dict[str, Any]:
-        """Arguments that are not torch's own defaults."""
-        return {key: value for key, value in self.arguments.items() if (key, value) != ("ignore_index", IGNORED)}
 
     def _module(self, outputs: Tensor, reduction: str) -> nn.Module:
         return self.module(reduction).to(outputs.device, outputs.dtype)

@@ -102,6 +102,18 @@ def of_tokens(metric: Metric, ignored: int) -> Metric:
     return Metric(whole=whole, power=metric.power)
 
 
+def of_counted(metric: Metric, ignored: int) -> Metric:
+    """A metric of samples with one class each: that of all of them but those that are ``ignored``."""
+    if (per_sample := metric.per_sample) is None:
+        return of_tokens(metric, ignored)
+
+    def finish(mean: Floats, targets: Floats) -> Floats:
+        are_counted = targets != ignored
+        return metric.finish(mean / are_counted.mean(), targets[are_counted])
+
+    return replace(metric, per_sample=lambda outputs, y: per_sample(outputs, y) * (y != ignored), finish=finish)
+
+
 def of_each_target(metric: Metric) -> Metric:
     """The mean over the targets of the metric of each, as in scikit-learn, in the target's own unit."""
 

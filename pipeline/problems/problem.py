@@ -18,7 +18,7 @@ from pipeline.config.user_code import source_of
 from pipeline.problems.chance import Chance
 from pipeline.problems.dataset import Dataset, Split
 from pipeline.problems.losses import Loss, losses
-from pipeline.problems.metrics import Metric, metrics, of_each_target, of_tokens, of_weighted
+from pipeline.problems.metrics import Metric, metrics, of_counted, of_each_target, of_tokens, of_weighted
 from pipeline.problems.models import built, models
 from pipeline.problems.optimizers import SCHEDULE_FREE, grouped, is_torchs, optimizers, schedule_free, undecayed
 from pipeline.problems.run import Run, Stream
@@ -62,8 +62,9 @@ class Problem:
         """The loss of params.yaml, else the usual one of the task."""
         given = self.params.loss
         usual = "CrossEntropyLoss" if self.data.task == "classification" else "MSELoss"
-        is_weighted = self.data.weights is not None
-        return Loss(given.name, dict(given.args), is_weighted) if given else Loss(usual, {}, is_weighted)
+        found = Loss(*((given.name, dict(given.args)) if given else (usual, {})), weighted=self.data.weights is not None)
+        ignores = self.data.task == "classification" and bool((self.data.y == found.ignored).any())
+        return replace(found, ignores=ignores)
 
     @property
     def metric_name(self) -> str:
@@ -80,6 +81,8 @@ class Problem:
             return of_each_target(found)
         if self.data.y.ndim > 1:
             return of_tokens(found, self.loss.ignored)
+        if self.loss.ignores:
+            found = of_counted(found, self.loss.ignored)
         return found if self.data.weights is None else of_weighted(found, self.data.task)
 
     @property

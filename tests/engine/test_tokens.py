@@ -100,6 +100,35 @@ def test_as_torch_computes_it_alone_and_as_a_stack(new_problem: Builder, setting
     assert (told.to_numpy(int) == outputs.argmax(-1).numpy()).all()
 
 
+@pytest.mark.parametrize("ignored", [-100, 0])
+@pytest.mark.usefixtures("own_registries")
+def test_a_sample_of_one_target_may_be_ignored_too(new_problem: Builder, ignored: int) -> None:
+    """Not among the first ones, on which a stack is tried."""
+
+    @register_dataset("partly labelled")
+    def partly_labelled() -> pd.DataFrame:
+        draw = np.random.default_rng(0)
+        x, y = draw.normal(size=(90, 3)), draw.integers(1, 4, 90)
+        y[20:60:3], y[62::4] = ignored, ignored
+        return frame(x, y, np.repeat(["train", "validation", "test"], [60, 20, 10]))
+
+    loss = {"name": "CrossEntropyLoss", "ignore_index": ignored, "weight": [1.0, 2.0, 0.5, 1.0]}
+    problem = new_problem({}, dataset={"name": "partly labelled"}, resample=False, loss=loss, epochs=3)
+    inspect(problem)
+    run = run_of(problem, "Baseline", 0)
+    ours, history = train(problem, [run]), collect([run], loop.train(problem, run, device=CPU, dtype=torch.float64))
+    assert_same_history(ours, 0, history, 1e-9, exactly=("lr", "momentum"))
+    samples = problem.data.samples([0])
+    x, y = (torch.tensor(values[samples.parts["validation"][0]]) for values in (samples.x, samples.y))
+    model = problem.new_model(0, "final").double().eval()
+    model.load_state_dict({name: values[0] for name, values in history.outcome.weights.items()})
+    outputs, weight = model(x.double()).detach(), torch.tensor(loss["weight"]).double()
+    expected = nn.functional.cross_entropy(outputs, y.long(), weight=weight, ignore_index=ignored)
+    measured = (outputs.argmax(-1) == y)[y != ignored].double().mean()
+    assert history.curves.validation_loss[-1, 0] == pytest.approx(expected.item(), rel=1e-6)
+    assert history.curves.validation_metric[-1, 0] == pytest.approx(measured.item(), rel=1e-6)
+
+
 @pytest.mark.parametrize("setting", SETTINGS)
 @pytest.mark.usefixtures("own_registries")
 def test_accumulated_gradients_are_those_of_all_samples_of_the_step(new_problem: Builder, setting: str) -> None:
