@@ -30,6 +30,7 @@ from pipeline.problems.chance import Chance
 from pipeline.problems.dataset import Dataset, Split
 from pipeline.problems.losses import Task
 from pipeline.problems.metrics import Metric
+from pipeline.runs.inspection import in_other_precision
 from pipeline.schedulers import registry as schedulers
 
 Array = npt.NDArray[Any]
@@ -195,26 +196,27 @@ def _drawn(name: str, rows: Mapping[str, Any], y: Array, seeds: list[int]) -> di
 
 def _outputs(model_fn: Callable[[], nn.Module], x: Array) -> int:
     """How many numbers the model gives for a sample."""
-    try:
-        with Chance(0).used(), torch.no_grad():
+    with Chance(0).used(), torch.no_grad():
+        try:
             model = model_fn()
-            if not isinstance(model, nn.Module):
-                raise CompareError(f"model_fn gives a {type(model).__name__}; let it return a torch.nn.Module")
-            outputs = model.eval()(torch.from_numpy(x[:2]))
-        if not isinstance(outputs, Tensor):
-            raise CompareError(_several_outputs(outputs))
-        return int(outputs.shape[-1])
-    except CompareError:
-        raise
-    except Exception as error:
-        raise CompareError(
-            f"model_fn cannot be called without arguments, or its model not applied to inputs of shape {x.shape[1:]} "
-            f"({type(error).__name__}: {_in_a_line(error)})"
-        ) from error
+        except Exception as error:
+            raise CompareError(f"model_fn cannot be called without arguments ({_in_a_line(error)})") from error
+        if not isinstance(model, nn.Module):
+            raise CompareError(f"model_fn gives a {type(model).__name__}; let it return a torch.nn.Module")
+        try:
+            outputs = model.eval()(torch.tensor(x[:2]))  # a copy: a model may change its inputs in place
+        except Exception as error:
+            told = f"the model cannot be applied to inputs of shape {x.shape[1:]} ({_in_a_line(error)})"
+            raise CompareError(told + in_other_precision(model)) from error
+    if not isinstance(outputs, Tensor):
+        raise CompareError(_several_outputs(outputs))
+    if not outputs.dim():
+        raise CompareError("the model gives one number for all samples; let it return a row of outputs for each")
+    return int(outputs.shape[-1])
 
 
 def _in_a_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
 def _several_outputs(outputs: Any) -> str:
@@ -398,7 +400,7 @@ class OwnLoss(nn.Module):
 def _is_mean(function: Callable[..., Any], data: Dataset, model_fn: Callable[[], nn.Module]) -> bool:
     """Whether a batch's loss is the mean of its samples' own: then it may be computed sample by sample."""
     with Chance(0).used(), torch.no_grad():
-        outputs = model_fn().eval()(torch.from_numpy(data.x[:TRIED]))
+        outputs = model_fn().eval()(torch.tensor(data.x[:TRIED]))  # a copy, as above
     y = torch.from_numpy(data.y[:TRIED])
     if data.task == "regression":
         outputs, y = outputs.squeeze(-1), y.to(outputs.dtype)

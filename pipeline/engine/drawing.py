@@ -27,6 +27,8 @@ Made = Mapping[Callable[..., Any], Make]
 """torch's function → how its result is made; ``NotImplemented`` where torch has to do it itself."""
 SAMPLES = 4
 """Samples that a model is tried on."""
+TRIED_AT = 6_074_917_380_143
+"""Seed of torch's generator while a model is tried; a model that seeds it will have another."""
 BEHIND_LAYERS = 2**16
 """The number of a forward's first draw: dropout layers are numbered from 0."""
 
@@ -97,6 +99,17 @@ class Draws:
         return self.bits(shape, x.device) >= round(p * WORD)
 
 
+class _Watched(Draws):
+    """Draws that note whether the model had seeded torch's own generator before one of them."""
+
+    is_seeded = False
+
+    def bits(self, shape: Sequence[int], device: Any) -> Tensor:
+        """As in all training."""
+        self.is_seeded = self.is_seeded or torch.initial_seed() != TRIED_AT
+        return super().bits(shape, device)
+
+
 def draws_by_functions(problem: Problem) -> bool:
     """Whether the problem's model draws in training with such functions."""
     if problem not in _found:
@@ -110,15 +123,17 @@ _found: WeakKeyDictionary[Problem, bool] = WeakKeyDictionary()
 def _draws(problem: Problem) -> bool:
     samples = problem.data.samples([0])
     x = torch.from_numpy(samples.x[samples.parts["train"][0][:SAMPLES]])
-    model, draws = problem.new_model(0, "final"), Draws(torch.zeros(2))
-    with Chance(0).used(), draws.used():
+    model, draws = problem.new_model(0, "final"), _Watched(torch.zeros(2))
+    with Chance(TRIED_AT).used(), draws.used():
         try:
             outputs = model(x)
             forward = draws.count
             outputs.sum().backward()
         except Exception:  # noqa: BLE001  # whatever it is, it is told when the model is tried out
             return False
-    return 0 < forward == draws.count  # what is drawn anew in the backward, as behind a checkpoint, would be another draw
+    # What is drawn behind a seed of the model's own is the same each time; what is drawn anew in the backward, as behind a
+    # checkpoint, would be another draw.
+    return not draws.is_seeded and 0 < forward == draws.count
 
 
 def _without_generator(make: Make, draws: Draws, *args: Any, **given: Any) -> Any:

@@ -213,12 +213,32 @@ class Script:
                 batches = rows.split(self._problem.params.batch_size)  # type: ignore[no-untyped-call]
                 draws = drawn(self._draws, len(batches)) if self._of_draws or self._draws_by_functions else None
                 with each_at_its_share(self.optimizer, self._shares):
-                    loss: Any = self.optimizer.step(partial(self._loss, batches, draws))  # type: ignore[arg-type]
+                    loss = self._step(partial(self._loss, batches, draws))
                 self._evaluated.end_step()
                 if self._schedule.interval == "batch":
                     advance(self._scheduler, self._schedule.name)
                 total += loss.item() * len(rows)
         return total / len(training)
+
+    def _step(self, closure: Callable[[], Tensor]) -> Tensor:
+        """One step of the optimizer; the loss before it.
+
+        The gradients are there as behind a plain ``loss.backward()``. A closure that the optimizer calls gives this loss, and
+        computes another where weights or gradients have been changed since.
+        """
+        loss = closure()
+        before = self._versions()
+
+        @torch.enable_grad()
+        def again() -> Tensor:
+            return loss if self._versions() == before else closure()
+
+        self.optimizer.step(again)  # type: ignore[arg-type]
+        return loss
+
+    def _versions(self) -> list[tuple[int, int | None]]:
+        """Equal as long as no weight and no gradient is changed."""
+        return [(each._version, None if each.grad is None else each.grad._version) for each in self._parameters]
 
     def _loss(self, batches: Sequence[Tensor], draws: npt.NDArray[np.int64] | None) -> Tensor:
         """The closure of the optimizer's step: loss and gradients of its batches, those of the mean over all their samples.

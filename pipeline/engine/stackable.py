@@ -134,7 +134,11 @@ def _as_it_is_built(name: str, built: list[nn.Module]) -> Iterator[str]:
 
 
 def _shapes(model: nn.Module) -> list[tuple[str, torch.Size]]:
-    return [(name, values.shape) for name, values in (*model.named_parameters(), *model.named_buffers())]
+    return [(name, values.shape) for name, values in _values(model)]
+
+
+def _values(model: nn.Module) -> list[tuple[str, Tensor]]:
+    return [*model.named_parameters(), *model.named_buffers()]
 
 
 def _as_it_is_applied(name: str, model: nn.Module, x: Tensor, *, draws: bool) -> Iterator[str]:
@@ -152,12 +156,13 @@ def _as_it_is_applied(name: str, model: nn.Module, x: Tensor, *, draws: bool) ->
 
     for mode in (True, False):
         model.train(mode)
-        buffers = {key: buffer.clone() for key, buffer in model.named_buffers() if key not in known}
+        values = {key: value.detach().clone() for key, value in _values(model) if key not in known}
         held, before = beside(model), states()
         outputs = [applied_to(x) for _ in range(TRIES)]
-        changed = [key for key, buffer in model.named_buffers() if key in buffers and not _equal(buffer, buffers[key])]
+        changed = [key for key, value in _values(model) if key in values and not _equal(value, values[key])]
         if changed:
-            yield f"{name} changes its buffers as it is {_MODES[mode]} ({_layers(model, changed)}); {_REMEDY}"
+            what = "parameters" if {*changed} & dict(model.named_parameters()).keys() else "buffers"
+            yield f"{name} changes its {what} as it is {_MODES[mode]} ({_layers(model, changed)}); {_REMEDY}"
         if moved := _changed(held, beside(model)):
             yield f"{name} changes its own {_listed(moved)} as it is {_MODES[mode]}, which runs side by side would share"
         if not are_equal(before, states()) or not all(_same(outputs[0], other) for other in outputs):
@@ -236,16 +241,18 @@ def _as_a_stack(name: str, pair: _Pair) -> Iterator[str]:
 
 
 def _unlike_alone(name: str, pair: _Pair) -> Iterator[str]:
-    """Outputs or gradients that differ from those that each model has by itself."""
+    """Outputs or gradients that differ from those that each model has by itself, also of a batch that is filled up."""
     problem, functions, train = pair.problem, pair.runs.functions, pair.runs.parts["train"][:, :SAMPLES]
     values, count = functions.evaluated(pair.runs.state), len(functions.names)
-    x, y, weights = pair.runs.x[train], pair.runs.y[train], torch.full(train.shape, 1 / train.shape[1]).to(values[0])
+    size = train.shape[1] - 1 if train.shape[1] > 2 else train.shape[1]  # BatchNorm takes no batch of one
+    x, y = pair.runs.x[train], pair.runs.y[train]
+    weights = ((torch.arange(train.shape[1]) < size) / size).expand(train.shape).to(values[0])
     found, _, statistics = vmap(functions.gradients, in_dims=(0, None, 0, 0, 0))(values, torch.zeros(2), x, y, weights)
     outputs = _outputs(functions, [*values[:count], *statistics], x)
     for i, model in enumerate(pair.alone):
         with Draws(torch.zeros(2)).used() if functions.draws_by_functions else nullcontext():
-            alone = model.train()(x[i].clone())
-        problem.loss.mean(alone, y[i]).backward()  # type: ignore[no-untyped-call]
+            alone = model.train()(x[i, :size].clone())
+        problem.loss.mean(alone, y[i, :size]).backward()  # type: ignore[no-untyped-call]
         own = dict(model.named_parameters())
         theirs = [own[key].grad for key in functions.names]
         largest = max(float(gradient.abs().max()) for gradient in theirs if gradient is not None)

@@ -117,8 +117,10 @@ def absent_classes(problem: Problem, seeds: int) -> Iterator[str]:
     metric = metrics[problem.metric_name]
     parts = [getattr(data.split(seed), part) for seed in range(seeds) for part in ("validation", "test")]
     parts = [rows for rows in parts if len(rows)]  # there may be no test part
-    counts = np.stack([np.bincount(data.y[rows], minlength=data.classes) for rows in parts])
+    is_counted = data.y != problem.loss.ignored
+    counts = np.stack([np.bincount(data.y[rows[is_counted[rows]]], minlength=data.classes) for rows in parts])
     lacking = np.count_nonzero(counts == 0, axis=0)
+    lacking[np.setdiff1d(np.arange(data.classes), data.y[is_counted])] = 0  # a class that the loss ignores everywhere
     if metric.is_of_classes and data.classes > 2 and lacking.any():
         told = [f"{data.class_names[place]} (in {lacking[place]})" for place in np.flatnonzero(lacking)]
         yield (
@@ -144,6 +146,16 @@ def larger_than_the_whole(problem: Problem) -> Iterator[str]:
         if (given.accumulate or 1) > batches:
             told = f"{place}.accumulate is {given.accumulate}, and an epoch has {batches} batch{'es' * (batches > 1)}"
             yield f"{told}: an epoch is a single step; write less, or leave it out"
+
+
+def same_weights(problem: Problem) -> Iterator[str]:
+    """That the model begins at the same drawn weights whatever the seed, as behind one of its own; mostly nothing."""
+    if problem.has_samples:
+        first, second = (dict(problem.new_model(seed, "final").named_parameters()) for seed in (0, 1))
+        is_drawn = any(values.numel() > 1 and bool((values != values.flatten()[0]).any()) for values in first.values())
+        if is_drawn and all(torch.equal(values, second[name]) for name, values in first.items()):
+            told = f"the model {problem.params.model.name} begins at the same weights for every seed"
+            yield f"{told}; unless they were trained before, take `torch.manual_seed` out of it, or only batches differ by seed"
 
 
 def no_shorter(problem: Problem, sweep: SweepParams | None) -> Iterator[str]:
@@ -227,7 +239,8 @@ def _of_the_model(problem: Problem) -> Iterator[Mistake]:
     try:
         found, again = (_outputs(each, x) for each in (model, same))
     except Exception as error:  # noqa: BLE001
-        yield (*place, "model"), name, f"cannot be applied to samples of shape {shape}: {_told(error)}", see
+        told = f"cannot be applied to samples of shape {shape}: {_told(error)}{in_other_precision(model)}"
+        yield (*place, "model"), name, told, see
         return
     wrong = [*_of_its_outputs(problem, found[0], len(x))] or [*_of_its_repetition([model, same, other], found, again)]
     if wrong:
@@ -239,6 +252,12 @@ def _of_the_model(problem: Problem) -> Iterator[Mistake]:
         yield (*place, "model"), name, f"has outputs that the loss cannot take: {_told(error)}", _LOGITS
         return
     yield from _of_the_optimizer(problem, model)
+
+
+def in_other_precision(model: nn.Module) -> str:
+    """What to add to an error of a model whose parameters are in another precision than the samples; mostly nothing."""
+    odd = [values.dtype for values in model.parameters() if values.is_floating_point() and values.dtype != torch.float32]
+    return f"; its parameters are {odd[0]} and samples torch.float32: leave `.double()` and its like out" if odd else ""
 
 
 _LOGITS = "let it return one tensor of its last layer, of real numbers that hang on its parameters"

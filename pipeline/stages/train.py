@@ -17,6 +17,7 @@ from pipeline.runs.inspection import (
     inspect,
     larger_than_the_whole,
     nothing_holds,
+    same_weights,
     seeds_change_nothing,
     validation_rises,
 )
@@ -49,8 +50,8 @@ def warned(params: Params, problem: Problem, who: str = "train") -> list[Finding
     for line in told(read(PARAMS_FILE)[1], problem.name):
         terminal.tell(f"{who}@{problem.name}: {line}")
     found = [finding for followed in inspect(problem) for finding in findings(followed, params.report.baseline)]
-    beside = *larger_than_the_whole(problem), *absent_classes(problem, params.seed_range.least)
-    for warning in [*found, *beside]:
+    beside = larger_than_the_whole(problem), absent_classes(problem, params.seed_range.least), same_weights(problem)
+    for warning in chain(found, *beside):
         terminal.tell(f"{who}@{problem.name}: warning: {warning}")
     return found
 

@@ -314,7 +314,12 @@ def test_importing_the_package_is_cheap() -> None:
         ({"model_fn": nn.Linear(3, 2)}, "model_fn is a model, and every run needs a new one"),
         ({"model_fn": lambda: ONE}, "model: shares parts that training changes with another"),
         ({"model_fn": dict}, "model_fn gives a dict; let it return a torch.nn.Module"),
-        ({"model_fn": lambda: nn.Linear(5, 2)}, r"not applied to inputs of shape \(3,\)"),
+        ({"model_fn": lambda: nn.Linear(5, 2)}, r"cannot be applied to inputs of shape \(3,\)"),
+        (
+            {"model_fn": lambda: nn.Linear(3, 2).double()},
+            r"its parameters are torch.float64 .* leave `\.double\(\)` and its like",
+        ),
+        ({"model_fn": lambda: nn.Sequential(Net(), Total())}, "gives one number for all samples; let it return a row"),
         (
             {"model_fn": lambda: Several(dict)},
             r"gives a dict of 'logits', 'hidden', and loss .* such as self\.model\(x\)\['logits'\]",
@@ -367,3 +372,26 @@ def test_what_is_wrong_is_told_of_its_argument(changed: dict[str, Any], said: st
         pipeline.compare(**given)
     assert isinstance(error.value, CompareError)
     assert "params.yaml" not in str(error.value)
+
+
+class Total(nn.Module):
+    """Adds everything up."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.sum()
+
+
+class Shifting(nn.Linear):
+    """Changes its inputs in place."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x -= 0.5
+        return super().forward(x)
+
+
+def test_a_model_that_changes_its_inputs_in_place_changes_no_sample() -> None:
+    """The samples that it is tried on were handed over as they lie: they were shifted for all runs."""
+    x, y = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32), np.arange(60) / 60
+    parts = {"train": (x[:40], y[:40]), "validation": (x[40:], y[40:])}
+    data = dataset_of("odd", parts, lambda: Shifting(3, 1), [0], resample=False)
+    assert np.array_equal(data.x, x)

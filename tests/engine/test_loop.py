@@ -254,3 +254,60 @@ def test_compiled_by_torch_when_asked(new_problem: Builder, monkeypatch: pytest.
     monkeypatch.setattr(torch, "compile", lambda model: missing)
     with pytest.raises(CompilingError, match=r"engine: compiled-loop.*g\+\+.*engine: loop"):
         looped(compiled, run)
+
+
+class Plain(torch.optim.Optimizer):
+    """As people write one for ``loss.backward(); optimizer.step()``."""
+
+    def __init__(self, params: Any, lr: float = 0.1) -> None:
+        super().__init__(params, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                parameter.add_(parameter.grad, alpha=-group["lr"])
+
+
+class TwoPasses(Plain):
+    """Goes by the gradients at other weights, as sharpness-aware minimization does."""
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        parameters = [parameter for group in self.param_groups for parameter in group["params"]]
+        moves = [0.05 * parameter.grad for parameter in parameters]
+        for parameter, move in zip(parameters, moves, strict=True):
+            parameter.add_(move)
+        self.zero_grad()
+        closure()
+        for parameter, move in zip(parameters, moves, strict=True):
+            parameter.sub_(move)
+        super().step()
+
+
+@pytest.mark.usefixtures("own_registries")
+def test_an_optimizer_finds_gradients_as_behind_a_backward(new_problem: Builder) -> None:
+    register_optimizer("Plain")(Plain)
+    register_optimizer("TwoPasses")(TwoPasses)
+    problem = new_problem(SCHEDULES, optimizer={"name": "Plain", "lr": 0.1}, epochs=2)
+    ours, theirs = (
+        looped(each, run_of(each, "StepLR"), dtype=torch.float64)
+        for each in (problem, new_problem(SCHEDULES, optimizer={"name": "SGD", "lr": 0.1}, epochs=2))
+    )
+    assert_same_history(ours, 0, theirs, tolerance=1e-12, exactly=("lr",))
+    problem = new_problem(SCHEDULES, optimizer={"name": "TwoPasses", "lr": 0.1}, epochs=1)
+    script = loop.Script(problem, run_of(problem, "StepLR"), CPU, torch.float64)
+    samples = problem.data.samples([0])
+    x, y = (torch.tensor(values[samples.parts["train"][0]]) for values in (samples.x, samples.y))
+    model = problem.new_model(0, run_of(problem, "StepLR").stream).double()
+    order = torch.randperm(len(x), generator=problem.new_order(0, run_of(problem, "StepLR").stream))
+    for rows in order.split(12):  # type: ignore[no-untyped-call]
+        weights = [parameter.detach().clone() for parameter in model.parameters()]
+        for share in (0.05, -0.1):
+            model.zero_grad()
+            nn.functional.cross_entropy(model(x[rows].double()), y[rows]).backward()  # type: ignore[no-untyped-call]
+            for parameter, start in zip(model.parameters(), weights, strict=True):
+                parameter.data = start + share * parameter.grad  # type: ignore[operator]
+    script.train_epoch()
+    for one, other in zip(script.model.parameters(), model.parameters(), strict=True):
+        torch.testing.assert_close(one, other)

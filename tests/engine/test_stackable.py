@@ -221,6 +221,25 @@ def checkpointed(inputs: int, outputs: int) -> nn.Module:
     return Again(inputs, outputs)
 
 
+class Even(nn.Linear):
+    """Takes from each sample's gradient the mean of the batch's."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        outputs = super().forward(x)
+        if outputs.requires_grad:
+            outputs.register_hook(lambda gradient: gradient - 0.5 * gradient.mean(dim=0))  # type: ignore[no-untyped-call]
+        return outputs
+
+
+class Shrinking(nn.Linear):
+    """Changes its weights as they are used."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            self.weight.clamp_(-0.1, 0.1)
+        return super().forward(x)
+
+
 OBSTACLES: Mapping[str, tuple[Callable[[int, int], nn.Module], str]] = {
     "statistics of all batches": (counting, r"has BatchNorm of all batches so far, `momentum=None` \(0\); with a momentum"),
     "statistics of the batch": (Centred, r"mixes the samples of a batch \(Centred\); BatchNorm, GroupNorm and LayerNorm"),
@@ -232,6 +251,8 @@ OBSTACLES: Mapping[str, tuple[Callable[[int, int], nn.Module], str]] = {
     "an idle parameter": (Idle, r"parameters that take no part in its output \(unused\)"),
     "Python's random numbers": (Coin, r"draws random numbers of its own"),
     "numpy's random numbers": (Noise, r"draws random numbers of its own"),
+    "gradients that are mixed": (Even, r"computes something else side by side with others than alone"),
+    "a parameter in place": (Shrinking, r"changes its parameters as it is trained \(itself: Shrinking\)"),
     "a generator": (Seeded, r"draws random numbers of its own"),
     "random numbers in evaluation too": (Dropping, r"draws random numbers of its own"),
     "a count of its own": (Annealed, r"changes its own `done` as it is trained, which runs side by side would share"),
@@ -258,7 +279,8 @@ def told_anew() -> None:
 @pytest.mark.parametrize(
     "kind",
     few(OBSTACLES, "statistics of the batch", "control flow", "random numbers", "a buffer in place", "a frozen parameter",
-        "an idle parameter", "Python's random numbers", "a count of its own", "an operation on batches"),
+        "an idle parameter", "gradients that are mixed", "a parameter in place", "Python's random numbers",
+        "a count of its own", "an operation on batches"),
 )  # fmt: skip
 @pytest.mark.usefixtures("own_registries")
 def test_an_obstacle_is_told_and_the_runs_train_as_by_hand(
@@ -791,3 +813,47 @@ def test_forced_stacking_of_what_cannot_be_is_an_error(new_problem: Builder) -> 
     runs = [run_of(problem, "StepLR")]
     with pytest.raises(stacked.StackError, match=r"Write `engine: auto`, and it is trained run by run"):
         next(training.train(problem, runs, device=CPU))
+
+
+class Kept(nn.Linear):
+    """Projects its inputs by a matrix that it keeps."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs)
+        self.size = inputs
+        self.register_buffer("matrix", self.drawn(), persistent=False)
+
+    def drawn(self) -> Tensor:
+        with torch.random.fork_rng():
+            torch.manual_seed(3)
+            return torch.randn(self.size, self.size)
+
+    def projection(self) -> Tensor:
+        return self.get_buffer("matrix")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x @ self.projection().to(x.dtype))
+
+
+class DrawnAgain(Kept):
+    """By the same matrix, which it draws in each forward from a seed of its own."""
+
+    def projection(self) -> Tensor:
+        return self.drawn()
+
+
+@pytest.mark.usefixtures("own_registries")
+def test_what_a_model_draws_from_a_seed_of_its_own_is_the_same_each_time(new_problem: Builder) -> None:
+    """In training another matrix was drawn at each step, and only in evaluation the one of the seed."""
+    histories = []
+    for kind in (Kept, DrawnAgain):
+
+        @register(kind.__name__)
+        def odd(inputs: int, outputs: int, kind: type[nn.Module] = kind) -> nn.Module:
+            return kind(inputs, outputs)
+
+        problem = new_problem(SCHEDULES, model={"name": kind.__name__}, epochs=2)
+        run = run_of(problem, "StepLR", 0)
+        histories.append(collect([run], training.train(problem, [run], device=CPU, dtype=torch.float64)))
+    kept, drawn = histories
+    assert_same_history(kept, 0, drawn, tolerance=1e-6)

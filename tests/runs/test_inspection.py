@@ -23,7 +23,7 @@ from pipeline.data.datasets import register as register_dataset
 from pipeline.problems.dataset import Split
 from pipeline.problems.models import register as register_model
 from pipeline.problems.problem import Problem
-from pipeline.runs.inspection import absent_classes, inspect
+from pipeline.runs.inspection import absent_classes, inspect, same_weights
 from pipeline.schedulers.registry import register
 from tests.engine.helpers import Builder
 
@@ -392,9 +392,9 @@ def test_a_schedule_free_form_that_there_is_not(new_problem: Builder, monkeypatc
         inspect(problem)
 
 
-def of_classes(new_problem: Builder, counts: list[int], metric: str) -> Problem:
+def of_classes(new_problem: Builder, counts: list[int], metric: str, **more: Any) -> Problem:
     """A problem whose split is given: the first rows train, then half of what is left validates."""
-    problem = new_problem({}, metric={"name": metric}, resample=False)
+    problem = new_problem({}, metric={"name": metric}, resample=False, **more)
     y = np.concatenate([np.arange(30) % 3, *(np.repeat(c, count) for c, count in enumerate(counts))])
     left = len(y) - 30
     split = Split(*np.split(np.arange(len(y)), [30, 30 + left // 2]))
@@ -413,6 +413,33 @@ def test_classes_that_a_part_lacks_are_told(new_problem: Builder) -> None:
         "over the other classes"
     )
     assert not list(absent_classes(of_classes(new_problem, [10, 10, 4], "Accuracy"), 3))
+
+
+@pytest.mark.parametrize("ignored", [-100, 2])
+def test_targets_that_the_loss_ignores_are_of_no_class(new_problem: Builder, ignored: int) -> None:
+    problem = of_classes(new_problem, [12, 12, 0], "AUROC", loss={"name": "CrossEntropyLoss", "ignore_index": ignored})
+    problem.data.y[problem.data.y == 2] = ignored
+    problem.data.y[30:] = np.resize([0, 1, ignored], 24)
+    assert not list(absent_classes(problem, 3))
+
+
+@pytest.mark.usefixtures("own_registries")
+def test_a_model_that_seeds_its_own_weights_is_told(new_problem: Builder) -> None:
+    @register_model("seeded")
+    def seeded(inputs: int, outputs: int) -> nn.Module:
+        torch.manual_seed(3)
+        return nn.Linear(inputs, outputs)
+
+    @register_model("nought")
+    def nought(inputs: int, outputs: int) -> nn.Module:
+        layer = nn.Linear(inputs, outputs)
+        for values in layer.parameters():
+            nn.init.zeros_(values)
+        return layer
+
+    (said,) = same_weights(new_problem({}, model={"name": "seeded"}))
+    assert said.startswith("the model seeded begins at the same weights for every seed; ")
+    assert not [*same_weights(new_problem({}, model={"name": "nought"})), *same_weights(new_problem({}))]
 
 
 def test_a_part_of_one_class_is_told(new_problem: Builder) -> None:
