@@ -66,10 +66,11 @@ def settle(results: ProblemResults, compared: pd.DataFrame, chosen: Choice, base
             rho, pairs = results.overlap.of(CRITERION), [(label, baseline) for label in is_open]
             scale = abs(rows.loc[rows["scheduler"] == baseline, CRITERION].item())
             found |= _remedy(own, noise(results), [known[pair] for pair in pairs], scale, matters)
-            wide = differences(own, rho, of.get("recommended") if chosen.variant == "tuned" else None)
-            least = smallest([wide[pair] for pair in pairs], own, MOST_SEEDS) / scale
-            more = f" For data like these no number of seeds finds one below {least:.1%}." if least > matters else ""
-            found |= {"like_these": least, "sentence": found["sentence"] + more}
+            if results.params.resample:  # one split says nothing of other samples
+                wide = differences(own, rho, of.get("recommended") if chosen.variant == "tuned" else None)
+                least = smallest([wide[pair] for pair in pairs], own, MOST_SEEDS) / scale
+                more = f" For data like these no number of seeds finds one below {least:.1%}." if least > matters else ""
+                found |= {"like_these": least, "sentence": found["sentence"] + more}
         if len(own) > 1:
             margin, level = matters * lowest_loss(rows), LEVEL / (len(own) - 1)
             enough = more_seeds(known, rows.set_index("scheduler"), chosen.scheduler, margin, level)

@@ -190,10 +190,14 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
 def readable(comparison: pd.DataFrame) -> pd.DataFrame:
     """What of the comparison a person reads: of all its columns those that fit beside each other in 120 characters."""
     half = (comparison[f"{CRITERION}_high"] - comparison[f"{CRITERION}_low"]) / 2
-    bounds = comparison[["regret_bound", "like_these_bound"]].map(lambda of: f"{raised(of):.1%}" if np.isfinite(of) else "none")
+    bounds = comparison[["regret_bound", "like_these_bound"]].map(_bound)
     shown = {"validation loss": comparison[CRITERION], "±": half}
     shown |= {"at most": bounds["regret_bound"], "like these": bounds["like_these_bound"]}
     return comparison[["problem", "variant", "scheduler"]].assign(**shown, **comparison[["verdict", "diverged"]])
+
+
+def _bound(of: float) -> str:
+    return "unknown" if np.isnan(of) else f"{raised(of):.1%}" if np.isfinite(of) else "none"
 
 
 def metrics(comparison: pd.DataFrame, chosen: Mapping[str, tuple[str, str | None, Mapping[str, float]]]) -> dict[str, Any]:

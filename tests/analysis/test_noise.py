@@ -121,6 +121,14 @@ def test_of_data_like_these_no_number_of_seeds_tells_what_splits_have_in_common(
     assert row["sentence"].endswith(f" For data like these no number of seeds finds one below {row['like_these']:.1%}.")
 
 
+def test_one_split_says_nothing_of_other_samples(make_results: Make) -> None:
+    drawn = make_results({"recommended": (0.05, 0.001)}, 20, overlap=0.4)
+    row = settled(replace(drawn, params=drawn.params.model_copy(update={"resample": False})))
+    assert np.isnan(row["like_these"])
+    assert "data like these" not in row["sentence"]
+    assert row["found"] > row["found_by_fourfold"]
+
+
 def test_trials_where_each_seed_has_a_winner_of_its_own(make_results: Make) -> None:
     """Without a confirmation nothing tells tuning from the split; with one the verdicts are on fixed configurations."""
     both = make_results({"tuned": (0.08, 0.01), "recommended": (0.03, 0.01)}, 10)
