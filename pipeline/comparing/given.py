@@ -257,7 +257,10 @@ def registered(
         datasets.register(NAME)(_given)
         found = Registered({}, [])
         found.entries["model"] = _model(model_fn, found)
-        found.entries["optimizer"] = _by_name(optimizer, "optimizer", CATALOGUE.optimizers, optimizers.register, found)
+        found.entries["optimizer"] = own = _by_name(optimizer, "optimizer", CATALOGUE.optimizers, optimizers.register, found)
+        needing = {each.name for each in CATALOGUE.optimizers if each.arguments.model_fields["lr"].is_required()}
+        if own.get("name") in needing and "lr" not in own:
+            raise CompareError(f'optimizer: lacks its learning rate; write {{"name": "{own["name"]}", "lr": 0.1}}, say')
         if loss is not None:
             found.entries["loss"] = _loss(loss, data, model_fn, found)
         if metric is not None:

@@ -338,7 +338,7 @@ def test_importing_the_package_is_cheap() -> None:
         ({"train": (X[:3], np.full(3, -1))}, "number classes from 0 up"),
         ({"train": (X[:3], np.array(["a", "b", "c"]))}, "targets of train are <U1"),
         ({"optimizer": {"name": "SDG", "lr": 0.1}}, r"compare: optimizer\.name: is not a registered optimizer.*SGD"),
-        ({"optimizer": {"name": "SGD"}}, r"compare: optimizer\.lr: "),
+        ({"optimizer": "SGD"}, r'compare: optimizer: lacks its learning rate; write \{"name": "SGD", "lr": 0\.1\}'),
         ({"schedulers": {"StepLR": {"args": {"step": 3}}}}, r"compare: schedulers\.StepLR\.args\.step: "),
         ({"schedulers": []}, "schedulers is empty"),
         (
