@@ -1,7 +1,7 @@
 """A problem tried out before anything is trained: its parts on its data, and every schedule to the end of its run."""
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from inspect import unwrap
 from typing import Any
 
@@ -251,7 +251,15 @@ def _of_the_model(problem: Problem) -> Iterator[Mistake]:
     except Exception as error:  # noqa: BLE001
         yield (*place, "model"), name, f"has outputs that the loss cannot take: {_told(error)}", _LOGITS
         return
-    yield from _of_the_optimizer(problem, model)
+
+    @torch.enable_grad()
+    def closure() -> Tensor:
+        model.zero_grad()
+        loss = problem.loss.mean(model(x.clone()), y)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    yield from _of_the_optimizer(problem, model, closure)
 
 
 def in_other_precision(model: nn.Module) -> str:
@@ -315,7 +323,8 @@ def _are_the_same(one: Tensor, other: Tensor) -> bool:
     return one.shape == other.shape and torch.allclose(one, other, rtol=1e-3, atol=1e-5, equal_nan=True)
 
 
-def _of_the_optimizer(problem: Problem, model: nn.Module) -> Iterator[Mistake]:
+def _of_the_optimizer(problem: Problem, model: nn.Module, closure: Callable[[], Tensor]) -> Iterator[Mistake]:
+    """An optimizer that refuses the model, which has gradients; ``closure`` is that of its step."""
     name, optimizer = problem.params.model.name, problem.params.optimizer.name
     for word in [word for word in problem.spared if word not in KINDS_SPARED and not undecayed(model, [word])]:
         wrong = f"spares {word}, and no parameter of the model {name} is called so"
@@ -327,7 +336,7 @@ def _of_the_optimizer(problem: Problem, model: nn.Module) -> Iterator[Mistake]:
         if not isinstance(built, Optimizer):
             raise ValueError(f"its function gives no torch.optim.Optimizer, but {built!r}")
         with Chance(0).used(), torch.no_grad():  # without what torch wraps around it, which would import its compiler: a second
-            unwrap(type(built).step)(built, lambda: 0.0)
+            unwrap(type(built).step)(built, closure)
     except ScheduleError:
         return  # told of the schedule
     except Exception as error:  # noqa: BLE001

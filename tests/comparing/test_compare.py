@@ -395,3 +395,28 @@ def test_a_model_that_changes_its_inputs_in_place_changes_no_sample() -> None:
     parts = {"train": (x[:40], y[:40]), "validation": (x[40:], y[40:])}
     data = dataset_of("odd", parts, lambda: Shifting(3, 1), [0], resample=False)
     assert np.array_equal(data.x, x)
+
+
+class TwoPasses(torch.optim.SGD):
+    """Goes by the gradients at other weights, as sharpness-aware minimization does."""
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        parameters = [parameter for group in self.param_groups for parameter in group["params"]]
+        moves = [0.05 * parameter.grad for parameter in parameters]
+        torch._foreach_add_(parameters, moves)
+        self.zero_grad()
+        closure()
+        torch._foreach_sub_(parameters, moves)
+        return super().step()
+
+
+def test_an_optimizer_that_calls_its_closure_at_other_weights_is_compared() -> None:
+    def twice(params: Any, lr: float) -> torch.optim.Optimizer:
+        return TwoPasses(params, lr=lr)
+
+    given = {**SMALL, "optimizer": {"name": twice, "lr": 0.1}, "folder": None}
+    found = pipeline.compare(Net, *CLASSES, **given)
+    plain = pipeline.compare(Net, *CLASSES, **{**given, "optimizer": {"name": "SGD", "lr": 0.1}})
+    assert np.isfinite(found.runs["validation_loss"]).all()
+    assert not np.allclose(found.runs["validation_loss"], plain.runs["validation_loss"], rtol=1e-6)
