@@ -332,10 +332,9 @@ def _as_written(row: Row, what: str, results: ProblemResults, chosen: Choice) ->
     mean = abs(level(losses[chosen.variant]).mean)
     if math.isnan(float(row[CRITERION])) or not mean > 0:
         return _alternative({**row, "regret": math.nan, "regret_bound": math.nan}, what)
-    found = unpaired.differences(losses)["default", chosen.variant]
-    cost, (low, high) = found.mean / mean, (end / mean for end in found.interval())
-    words = f"{_between(low, high)} than tuned" if high >= low else _more(cost, math.nan)
-    return Alternative(str(row["scheduler"]), what, cost, high, f"{words}{_diverged(row)}")
+    cost, low, high = unpaired.excess(losses, "default", chosen.variant)
+    words = _between(low, high) if high >= low else _about(cost)
+    return Alternative(str(row["scheduler"]), what, cost, high, f"{words} than tuned{_diverged(row)}")
 
 
 def _between(low: float, high: float) -> str:
@@ -362,5 +361,9 @@ def _diverged(row: Row) -> str:
 def _more(cost: float, bound: float) -> str:
     if math.isfinite(bound):
         return f"at most {at_most(bound)} more than the best"
-    about = share(cost) if cost < 0.1 else f"{cost:.0%}"
-    return f"about {about} more than the best" if math.isfinite(cost) else "is not comparable"
+    return f"{_about(cost)} than the best" if math.isfinite(cost) else "is not comparable"
+
+
+def _about(cost: float) -> str:
+    """What something costs more, in words, where nothing tells how surely."""
+    return f"about {share(abs(cost)) if abs(cost) < 0.1 else f'{abs(cost):.0%}'} {'less' if cost < 0 else 'more'}"

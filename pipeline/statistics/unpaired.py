@@ -7,6 +7,7 @@ else is :mod:`pipeline.statistics.comparison`'s. A seed is a row, as there; labe
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import Literal
 
@@ -25,6 +26,22 @@ def differences(losses: Losses) -> dict[Pair, Estimate]:
     figures = {label: nested(values) for label, values in losses.items()}
     pairs = combinations(sorted(losses), 2)
     return {pair: _welch(figures[pair[0]], figures[pair[1]]) for a, b in pairs for pair in ((a, b), (b, a))}
+
+
+def excess(losses: Losses, label: str, other: str, alpha: float = LEVEL) -> tuple[float, float, float]:
+    """By which share of the other's mean loss the label's lies above it, with its interval at 1 - ``alpha``.
+
+    The other's mean is an estimate, too: Fieller's (1954) interval of a ratio, with Welch's degrees of freedom. It is NaN where
+    the other's mean may be zero, or a label has fewer than two seeds.
+    """
+    own, base = nested(losses[label]), nested(losses[other])
+    ratio, sign = own.mean / base.mean, np.sign(base.mean)
+    found = _welch(own, replace(base, between=ratio**2 * base.between))
+    t2 = float(stdtrit(found.df, alpha / 2)) ** 2
+    a, b, c = base.mean**2 - t2 * base.between / base.splits, own.mean * base.mean, own.mean**2 - t2 * own.between / own.splits
+    half = np.sqrt(max(b**2 - a * c, 0.0)) if a > 0 else np.nan
+    low, high = sorted(float(sign * ((b + end) / a - 1)) for end in (-half, half))
+    return float(sign * (ratio - 1)), low, high
 
 
 def against(losses: Losses, baseline: str, matters: float = MATTERS, alpha: float = LEVEL) -> pd.DataFrame:
