@@ -10,7 +10,7 @@ from dataclasses import replace
 import pandas as pd
 
 from pipeline.analysis.ends import FEW
-from pipeline.analysis.statistics import CRITERION, compare
+from pipeline.analysis.statistics import CRITERION, compare, finished
 from pipeline.analysis.summary import at_most
 from pipeline.analysis.tables import ProblemResults
 from pipeline.config.params import Epoch, ReportParams
@@ -37,10 +37,11 @@ def last_or_best(results: ProblemResults, asked: ReportParams, compared: pd.Data
     other: Epoch = "best" if asked.at == "last" else "last"
     beside = compare(_figures(results, other), asked.baseline, matters=asked.margin, plan=results.plan)
     last, best = (compared, beside) if asked.at == "last" else (beside, compared)
-    runs = results.runs.join(_at(results.curves, "best")["epoch"], on="run")
+    runs = finished(results.runs).join(_at(results.curves, "best")["epoch"], on="run")
     epochs = runs.groupby(["variant", "scheduler"])["epoch"].median()
     table = last[["variant", "scheduler"]].join(epochs, on=["variant", "scheduler"])
-    table = table.assign(last=last[CRITERION], best=best[CRITERION], lower=1 - best[CRITERION] / last[CRITERION])
+    table = table.assign(last=last[CRITERION], best=best[CRITERION])
+    table = table.assign(lower=(table["last"] - table["best"]) / table["last"].abs())
     for name, column in (("verdict", "verdict"), ("in_set", "in_set"), ("bound", "regret_bound")):
         table[f"{name}_last"], table[f"{name}_best"] = last[column], best[column]
     table = table[list(COLUMNS)]

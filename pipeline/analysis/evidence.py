@@ -17,7 +17,7 @@ import pandas as pd
 from pipeline.analysis.statistics import CRITERION, UNKNOWN, Interval, finished, matrices, mean_interval
 from pipeline.config.arrays import Floats
 from pipeline.statistics.comparison import best
-from pipeline.statistics.components import differences, level
+from pipeline.statistics.components import as_share, differences, level
 
 FARTHEST = 4.0
 """Up to how many times the fastest scheduler's epochs a profile looks; as in AlgoPerf."""
@@ -255,7 +255,8 @@ def growth(sweep: pd.DataFrame, overlap: float = 0.0) -> pd.DataFrame:
     second coefficient, which is 0 for a power law. ``last`` is the change at each doubling from the second longest budget to
     the full one. ``speaks``: *levels off* or *steepens* where a bend shows, so that the line is no forecast beyond the full
     budget; else *power law*, or *no change* where not even a slope shows; *too few budgets* below three, *too few seeds*
-    below three that finished at all of them. A bend that does not show in so few points may be there.
+    below three that finished at all of them; *no power law* where a loss is 0 or less, which has no logarithm. A bend that does
+    not show in so few points may be there.
     """
     return _by(["variant", "scheduler"], _of_kind(sweep, "budget"), lambda runs: _grown(runs, overlap), GROWTH[2:])
 
@@ -345,7 +346,7 @@ def _width(own: pd.DataFrame, within: float) -> tuple[float, float, float, float
     best = int(np.argmin(losses))
     if np.isinf(losses[best]):
         return np.nan, np.nan, np.nan, np.nan, np.nan, False
-    ceiling = float(losses[best] * (1 + within))  # a loss is never negative
+    ceiling = float(losses[best] + within * abs(losses[best]))
     first, last = (_last_good(losses <= ceiling, best, step) for step in (-1, 1))
     lowest, highest = _end(rates, losses, ceiling, first, -1), _end(rates, losses, ceiling, last, 1)
     decades = float(np.log10(highest / lowest))
@@ -386,7 +387,8 @@ def _selected(own: pd.DataFrame) -> tuple[int, float, float, float, int]:
     chosen = table.mean(axis="columns").groupby("seed").idxmin()
     leading = table.loc[first.to_numpy()]
     searched, again = float(leading[1].mean()), float(leading.drop(columns=1).mean(axis="columns").mean())
-    return len(first), searched, again, again / searched - 1, int((chosen.loc[first.index] == first).sum())
+    bias = as_share(again - searched, searched)
+    return len(first), searched, again, bias, int((chosen.loc[first.index] == first).sum())
 
 
 def _end_of_grid(rates: "pd.Series[float]", best: float) -> str:
@@ -404,10 +406,11 @@ def _ranked(runs: pd.DataFrame, overlap: float) -> Iterator[tuple[Any, ...]]:
     rows = [(*key, *mean_interval(own, CRITERION, overlap), _diverged(own)) for key, own in _groups(runs, ["scheduler"])]
     keys = [(diverged, np.inf if np.isnan(mean) else mean) for _, mean, _, _, diverged in rows]
     costs = best(matrices(runs))
-    lowest = abs(min(keys)[1])
+    lowest = min(keys)[1]
     for row, own in zip(rows, keys, strict=True):
         cost = costs.loc[row[0]]
-        yield (*row, 1 + sum(other < own for other in keys), bool(cost["in_set"]), cost["regret"] / lowest, cost["relative"])
+        regret = as_share(cost["regret"], lowest)
+        yield (*row, 1 + sum(other < own for other in keys), bool(cost["in_set"]), regret, cost["relative"])
 
 
 def _podium(rows: pd.DataFrame, runs: pd.DataFrame) -> tuple[Any, ...]:
@@ -422,11 +425,13 @@ def _podium(rows: pd.DataFrame, runs: pd.DataFrame) -> tuple[Any, ...]:
 def _grown(runs: pd.DataFrame, overlap: float) -> tuple[Any, ...]:
     """The figures of :func:`growth` for one variant and scheduler."""
     values = runs[CRITERION].where(~runs["diverged"].astype(bool))
-    table = runs.assign(log=np.log2(values)).pivot_table(index="seed", columns="epochs", values="log", dropna=False)
+    logs_of = runs.assign(log=np.log2(values.where(values > 0)))
+    table = logs_of.pivot_table(index="seed", columns="epochs", values="log", dropna=False)
     logs = table.dropna().to_numpy(float)  # of seeds that finished at all budgets
     doublings = np.log2(table.columns.to_numpy(float))
-    if len(doublings) < _LEAST or len(logs) < _LEAST:
-        short = "too few budgets" if len(doublings) < _LEAST else "too few seeds"
+    is_none = (values <= 0).any()
+    if is_none or len(doublings) < _LEAST or len(logs) < _LEAST:
+        short = "no power law" if is_none else "too few budgets" if len(doublings) < _LEAST else "too few seeds"
         return len(doublings), len(logs), *[np.nan] * 9, short
     slope, (bend, *_) = np.polyfit(doublings, logs.T, 1)[0], np.polyfit(doublings, logs.T, 2)
     last = (logs[:, -1] - logs[:, -2]) / (doublings[-1] - doublings[-2])

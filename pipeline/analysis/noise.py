@@ -9,7 +9,7 @@ from pipeline.analysis.choice import Choice
 from pipeline.analysis.statistics import CRITERION, lowest_loss, matrices
 from pipeline.analysis.tables import ProblemResults
 from pipeline.statistics import components
-from pipeline.statistics.components import LEVEL, NOISE, Estimate, Losses, differences, remedy, with_tuning
+from pipeline.statistics.components import LEVEL, NOISE, Estimate, Losses, as_share, differences, remedy, with_tuning
 from pipeline.statistics.forecast import MOST_SEEDS, detectable, seeds_needed
 from pipeline.statistics.judgement import more_seeds
 
@@ -64,13 +64,14 @@ def settle(results: ProblemResults, compared: pd.DataFrame, chosen: Choice, base
         own, known = of[chosen.variant], differences(of[chosen.variant])
         if is_open:
             rho, pairs = results.overlap.of(CRITERION), [(label, baseline) for label in is_open]
-            scale = abs(rows.loc[rows["scheduler"] == baseline, CRITERION].item())
+            scale = rows.loc[rows["scheduler"] == baseline, CRITERION].item()
             found |= _remedy(own, noise(results), [known[pair] for pair in pairs], scale, matters)
             if results.params.resample:  # one split says nothing of other samples
                 wide = differences(own, rho, of.get("recommended") if chosen.variant == "tuned" else None)
-                least = smallest([wide[pair] for pair in pairs], own, MOST_SEEDS) / scale
-                more = f" For data like these no number of seeds finds one below {least:.1%}." if least > matters else ""
-                found |= {"like_these": least, "sentence": found["sentence"] + more}
+                limit = as_share(smallest([wide[pair] for pair in pairs], own, MOST_SEEDS), scale)
+                is_far = matters < limit < np.inf
+                more = f" For data like these no number of seeds finds one below {limit:.1%}." if is_far else ""
+                found |= {"like_these": limit, "sentence": found["sentence"] + more}
         if len(own) > 1:
             margin, level = matters * lowest_loss(rows), LEVEL / (len(own) - 1)
             enough = more_seeds(known, rows.set_index("scheduler"), chosen.scheduler, margin, level)
@@ -84,13 +85,14 @@ def _remedy(losses: Losses, table: pd.DataFrame, pairs: list[Estimate], scale: f
     if table["variant"].eq("recommended").any():  # a fixed configuration's error has nothing of the search
         table = table.assign(variance=table["variance"].where(table["source"] != "tuning", 0.0))
     what = remedy(table, streams) if len(table) else "seeds"
+    most = "more seeds would narrow it most"
     alpha = LEVEL / (len(losses) - 1)
-    low, high = np.median([seeds_needed(pair, matters * scale, alpha) for pair in pairs], axis=0)
-    now, fourfold = (smallest(pairs, losses, n) / scale for n in (splits, 4 * splits))
+    low, high = np.median([seeds_needed(pair, matters * abs(scale), alpha) for pair in pairs], axis=0)
+    now, fourfold = (as_share(smallest(pairs, losses, n), scale) for n in (splits, 4 * splits))
     finds = f"{4 * splits} seeds in place of {splits} would find a difference of {fourfold:.1%} in place of {now:.1%}"
     matter = f", and {low:.0f} to {high:.0f} what matters" if np.isfinite(high) else ""
     by = {
-        "seeds": f"more seeds would narrow it most: {finds}{matter}",
+        "seeds": f"{most}: {finds}{matter}" if scale else f"{most}, and nothing is a share of the baseline's loss of 0",
         "trials": "more trials would narrow it most, since the searches of the seeds end in different places",
     }[what]
     found = {"settled_by": what, "seeds_low": low, "seeds_high": high, "found": now, "found_by_fourfold": fourfold}

@@ -14,6 +14,7 @@ like these*; levels speak of the latter.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,7 +24,18 @@ from scipy.stats import trim_mean
 
 from pipeline.config.arrays import Floats
 from pipeline.statistics.comparison import MATTERS, against, best
-from pipeline.statistics.components import LEVEL, Estimate, Losses, differences, estimate, level, nested, split_means, steadied
+from pipeline.statistics.components import (
+    LEVEL,
+    Estimate,
+    Losses,
+    as_share,
+    differences,
+    estimate,
+    level,
+    nested,
+    split_means,
+    steadied,
+)
 from pipeline.statistics.sequential import Plan
 
 CONFIDENCE = 1 - LEVEL
@@ -245,7 +257,7 @@ def _judged(
 
 def _regrets(table: pd.DataFrame, of: Losses, terms: Terms, overlap: float = 0.0) -> pd.DataFrame:
     found = best(of, overlap, terms.matters[CRITERION], terms.level, terms.fixed if overlap else None)
-    regret = found["regret"] / lowest_loss(table)
+    regret = found["regret"].map(partial(as_share, of=lowest_loss(table)))
     return pd.DataFrame({"in_set": found["in_set"], "regret": regret, "regret_bound": found["relative"]})
 
 

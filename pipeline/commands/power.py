@@ -9,7 +9,7 @@ from pipeline.analysis.statistics import matrices
 from pipeline.config.errors import PipelineError
 from pipeline.config.params import Params
 from pipeline.runs import results
-from pipeline.statistics.components import LEVEL, differences, level
+from pipeline.statistics.components import LEVEL, as_share, differences, level
 from pipeline.statistics.forecast import in_spreads
 
 FEWEST = 3
@@ -31,8 +31,8 @@ def measured(params: Params, problem: str, seeds: list[int]) -> list[float]:
         with contextlib.suppress(PipelineError, ValueError):
             losses = matrices(results.read_runs(problem, stage)[0])
             if pairs := [found for (_, other), found in differences(losses).items() if other == baseline]:
-                scale = abs(level(losses[baseline]).mean)
-                found = [smallest(pairs, losses, n) / scale for n in seeds]
+                scale = level(losses[baseline]).mean
+                found = [as_share(smallest(pairs, losses, n), scale) for n in seeds]
                 if np.isfinite(found).all():
                     return found
     return []

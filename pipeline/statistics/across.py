@@ -20,7 +20,7 @@ import pandas as pd
 from scipy.special import stdtr, stdtrit
 
 from pipeline.statistics.comparison import MATTERS, best
-from pipeline.statistics.components import LEVEL, Floats, Losses, differences, diverged, level
+from pipeline.statistics.components import LEVEL, Floats, Losses, as_share, differences, diverged, level
 
 ENOUGH = 5
 """Problems; with fewer nothing is said over them."""
@@ -83,12 +83,12 @@ def _effects(problems: Mapping[str, Losses], baseline: str) -> pd.DataFrame:
     """A row per problem and label that all have: relative ``effect`` and ``error``, one-sided ps ``lower`` and ``higher``."""
     rows = []
     for losses in problems.values():
-        scale, of, most = abs(level(losses[baseline]).mean), differences(losses), diverged(losses[baseline])
+        scale, of, most = level(losses[baseline]).mean, differences(losses), diverged(losses[baseline])
         for label in losses:
             found = of.get((label, baseline))
             if found and found.error >= 0 and diverged(losses[label]) <= most:
                 lower = found.p / 2 if found.mean < 0 else 1 - found.p / 2
-                rows.append((label, found.mean / scale, found.error / scale, lower, 1 - lower))
+                rows.append((label, as_share(found.mean, scale), as_share(found.error, scale), lower, 1 - lower))
     table = pd.DataFrame(rows, columns=["label", "effect", "error", "lower", "higher"])
     return table[table.groupby("label")["label"].transform("size") == len(problems)]
 

@@ -32,7 +32,18 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtr, stdtrit
 
-from pipeline.statistics.components import LEVEL, Estimate, Floats, Losses, Pair, differences, diverged, level, split_means
+from pipeline.statistics.components import (
+    LEVEL,
+    Estimate,
+    Floats,
+    Losses,
+    Pair,
+    as_share,
+    differences,
+    diverged,
+    level,
+    split_means,
+)
 
 MATTERS = 0.01
 """The smallest difference in loss that is of interest, as a share of the reference's mean loss."""
@@ -210,8 +221,9 @@ def table_of_best(
         regret = regret if np.isnan(regret) else max(0.0, regret)  # unknown where no run finished
         bounds = [of[label, k].mean + widths[label, k] for k in chosen if k != label] if label in able else [np.nan]
         bound = float(np.nan_to_num(np.max([0.0, *bounds]), nan=np.inf))  # NaN where nothing bounds it
-        scale = abs(means[first]) if first else np.nan
-        rows.append((label, diverged(losses[label]), means[label], regret, bound, bound / scale if scale else np.inf))
+        rows.append(
+            (label, diverged(losses[label]), means[label], regret, bound, as_share(bound, means[first] if first else np.nan))
+        )
     table = pd.DataFrame(rows, columns=["label", "diverged", "loss", "regret", "bound", "relative"]).set_index("label")
     return table.assign(bounded=table["relative"] <= matters, in_set=table.index.isin(chosen))
 

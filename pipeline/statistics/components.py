@@ -309,6 +309,11 @@ def split_means(losses: npt.ArrayLike) -> Floats:
     return np.where(counts > 0, np.where(finite, x, 0.0).sum(axis=1) / np.maximum(counts, 1), np.nan)
 
 
+def as_share(value: float, of: float) -> float:
+    """``value`` as a share of the size of ``of``; of nothing, nothing is 0 and all else infinite."""
+    return value / abs(of) if of else 0.0 if value == 0 else float(np.inf * np.sign(value))
+
+
 def diverged(losses: npt.ArrayLike) -> int:
     """How many runs of a label are not finite."""
     return int((~np.isfinite(np.asarray(losses, dtype=np.float64))).sum())

@@ -95,6 +95,20 @@ def test_a_run_that_diverged_is_no_better_for_a_good_epoch(results: ProblemResul
     assert list(rows.loc["noisy", ["verdict_last", "verdict_best"]]) == ["diverged", "diverged"]
 
 
+def test_the_best_epoch_of_a_run_that_diverged_is_nobodys(results: ProblemResults) -> None:
+    """Its median is that of the runs whose losses stand beside it."""
+    is_odd = (results.curves["scheduler"] == "high") & (results.curves["seed"] < 6)
+    curves = results.curves.assign(validation_loss=results.curves["validation_loss"].where(~is_odd, results.curves["epoch"]))
+    runs = results.runs.assign(diverged=(results.runs["scheduler"] == "high") & (results.runs["seed"] < 6))
+    assert beside(replace(results, runs=runs, curves=curves)).set_index("scheduler").loc["high", "epoch"] == 2
+
+
+def test_the_best_lies_below_the_last_whatever_the_sign(results: ProblemResults) -> None:
+    below = [frame.assign(validation_loss=frame["validation_loss"] - 3) for frame in (results.runs, results.curves)]
+    rows = beside(replace(results, runs=below[0], curves=below[1])).set_index("scheduler")
+    assert rows.loc["noisy", "lower"] == pytest.approx(0.2 / (3 - 0.745))
+
+
 def test_what_was_raced_is_judged_at_its_look_either_way(results: ProblemResults) -> None:
     raced = replace(results, runs=results.runs.assign(variant="recommended"), plan=Plan(6, 1000))
     shaken = np.random.default_rng(0).normal(0, 0.1, len(raced.curves))

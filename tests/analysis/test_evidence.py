@@ -251,6 +251,12 @@ def test_width_by_hand() -> None:
     assert not at_edge
 
 
+def test_width_of_losses_below_zero() -> None:
+    """5% above -3 is -2.85: the same ends as above."""
+    figures, _ = width(widths(grid({0.01: -2.4, 0.1: -3.0, 1.0: -2.9, 10.0: -2.8})))
+    assert figures == pytest.approx([0.1, -3.0, 0.1 / 10**0.25, 10**0.5, 1.75])
+
+
 def test_width_is_of_one_stretch() -> None:
     # 100 is good again, but what lies between is not: the range ends at 5/20 of the way from 0.1 to 1.
     figures, at_edge = width(widths(grid({0.01: 2.0, 0.1: 1.0, 1.0: 1.2, 10.0: 1.2, 100.0: 1.01})))
@@ -363,6 +369,12 @@ def test_selection_by_hand() -> None:
     assert row == ["A", 2, pytest.approx(0.2), pytest.approx(0.35), pytest.approx(0.75), 1]
 
 
+@pytest.mark.parametrize(("first", "again", "bias"), [(-2.0, -1.5, 0.25), (0.0, 0.0, 0.0), (0.0, 0.5, np.inf)])
+def test_a_value_of_zero_or_less_was_too_low_by_a_share_of_its_size(first: float, again: float, bias: float) -> None:
+    reruns = pd.DataFrame({"scheduler": "A", "seed": 0, "number": 0, "stream": [1, 2, 3], "value": [first, again, again]})
+    assert selection(reruns)["bias"].to_list() == [pytest.approx(bias)]
+
+
 @pytest.fixture
 def spent() -> pd.DataFrame:
     """A sweep over budgets; A learns fast and then stays, B needs its time, C diverged on one seed, D on all."""
@@ -470,6 +482,16 @@ def test_growth_by_hand() -> None:
     assert b[5] > 0
     assert b[0] < b[3] < 0
     assert np.isnan(others).all()
+
+
+@pytest.mark.parametrize("lowest", [0.0, -0.5])
+def test_a_loss_of_zero_or_less_grows_by_no_power_law(lowest: float) -> None:
+    """One run with such a loss is enough; a logarithm of 0 made it *no change*."""
+    losses: dict[tuple[str, float], list[float]] = {("A", 2.0**k): [0.5**k, 0.5**k, 0.5**k, 0.5**k] for k in range(3)}
+    losses["A", 4.0][0] = lowest
+    (row,) = growth(swept("budget", losses)).to_dict("records")
+    assert row["speaks"] == "no power law"
+    assert np.isnan(row["doubling"])
 
 
 def test_what_could_not_be_followed_in_so_few_epochs_is_listed() -> None:

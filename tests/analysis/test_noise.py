@@ -129,6 +129,14 @@ def test_one_split_says_nothing_of_other_samples(make_results: Make) -> None:
     assert row["found"] > row["found_by_fourfold"]
 
 
+def test_of_a_baseline_without_loss_nothing_is_a_share(make_results: Make) -> None:
+    results = make_results({"recommended": (0.03, 0.02)}, seeds=6)
+    losses = (results.runs["validation_loss"] - 1).mask(results.runs["scheduler"] == "base", 0.0)
+    row = settled(replace(results, runs=results.runs.assign(validation_loss=losses)))
+    assert (row["open"], row["found"], row["seeds_low"]) == (3, np.inf, np.inf)
+    assert row["sentence"].endswith("and nothing is a share of the baseline's loss of 0.")
+
+
 def test_trials_where_each_seed_has_a_winner_of_its_own(make_results: Make) -> None:
     """Without a confirmation nothing tells tuning from the split; with one the verdicts are on fixed configurations."""
     both = make_results({"tuned": (0.08, 0.01), "recommended": (0.03, 0.01)}, 10)

@@ -120,6 +120,12 @@ def test_identical_labels_are_equal_and_without_regret() -> None:
     assert list(table["bound"]) == pytest.approx([0, table.loc["S01", "bound"], 0])
 
 
+def test_where_all_losses_are_zero_nothing_is_lost() -> None:
+    table = best({label: np.zeros((4, 1)) for label in "AB"})
+    assert (table[["regret", "bound", "relative"]] == 0).all(axis=None)
+    assert table["bounded"].all()
+
+
 def test_what_never_finished_has_no_regret() -> None:
     values = np.array([[0.5], [0.6], [0.7]])
     assert best({"A": values, "B": values * np.nan})["regret"].tolist() == pytest.approx([0.0, np.nan], nan_ok=True)
