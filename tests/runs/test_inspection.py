@@ -350,8 +350,24 @@ def instance_normed(inputs: int, outputs: int) -> nn.Module:
     return nn.Sequential(nn.Unflatten(1, (1, inputs)), normed, nn.Flatten(), nn.Linear(inputs, outputs))
 
 
+class Computed(nn.Linear):
+    """Holds a tensor that was computed of its weights, as torch's old ``weight_norm`` does."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs)
+        self.doubled = 2 * self.weight
+
+
+class Doubling(nn.Linear):
+    """Changes its inputs in place, and keeps nothing of them."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.mul_(2))
+
+
 EMA = "Ema: {name: StepLR, args: {step_size: 2}, average: {ema: 0.9}}"
 OF_OTHERS = "is evaluated at averaged weights, and the running statistics of the model normed"
+COPIED = "keeps a copy of the model normed, which cannot be copied: RuntimeError: Only Tensors created explicitly by the user"
 FREE_ALREADY = "comes on top of the optimizer SGDScheduleFree of small, which averages the weights itself"
 
 
@@ -364,9 +380,11 @@ FREE_ALREADY = "comes on top of the optimizer SGDScheduleFree of small, which av
         (instance_normed, "SGD", "", "", []),
         (instance_normed, "SGD", "", EMA, [("15:54: schedulers.Ema.average", OF_OTHERS)]),
         (instance_normed, "SGD", EMA, "", [("11:58: problems.small.schedulers.Ema.average", OF_OTHERS)]),
+        (Doubling, "SGD", "", EMA, []),
+        (Computed, "SGD", "", EMA, [("15:54: schedulers.Ema.average", COPIED)]),
         (group_normed, "SGDScheduleFree", "", EMA, [("15:54: schedulers.Ema.average", FREE_ALREADY)]),
     ],
-    ids=["gathered anew", "no statistics", "no averages", "common", "own", "averaged already"],
+    ids=["gathered anew", "no statistics", "no averages", "common", "own", "in place", "no copy", "averaged already"],
 )
 def test_means_of_weights_that_cannot_be_evaluated(
     new_problem: Builder, monkeypatch: pytest.MonkeyPatch, model: Any, optimizer: str, own: str, common: str, told: Any
