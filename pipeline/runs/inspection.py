@@ -174,7 +174,7 @@ def refuse_unfit(problem: Problem) -> None:
     """Raise the ``ParamsError`` of the parts that do not fit the data, whatever the schedules are."""
     refuse([*_of_the_task(problem)] or [*_of_the_model(problem)])
     averages = *_of_averaged_weights(problem), *_of_a_copy(problem), *_of_two_averages(problem)
-    refuse([*_of_the_last_batch(problem), *averages])
+    refuse([*_of_the_last_batch(problem), *_of_a_part_of_one(problem), *averages])
 
 
 @refuse_unfit.register
@@ -359,6 +359,20 @@ def _of_the_last_batch(problem: Problem) -> Iterator[Mistake]:
         told = f"{left} of {len(train)} training samples for the last batch"
         wrong = f"leaves {told}, which the model {problem.params.model.name} cannot be trained on: {_told(error)}"
         yield ("problems", problem.name, "batch_size"), size, wrong, f"write a size that leaves more, or {_WITHOUT_STATISTICS}"
+
+
+def _of_a_part_of_one(problem: Problem) -> Iterator[Mistake]:
+    """A single sample to be evaluated, of which BatchNorm without running statistics has no variance."""
+    samples = problem.data.samples([0])
+    for part in ("validation", "test"):
+        rows = samples.parts[part][0]
+        try:
+            if len(rows) == 1:
+                applied(problem.new_model(0, "final").eval(), torch.tensor(samples.x[rows]))
+        except Exception as error:  # noqa: BLE001  # a model of the user's own may raise anything
+            wrong = f"has one sample in its {part} part, which the model {problem.params.model.name} cannot be applied to"
+            right = f"let that part have more, or {_WITHOUT_STATISTICS}"
+            yield ("problems", problem.name, "dataset"), problem.params.dataset.name, f"{wrong}: {_told(error)}", right
 
 
 def _of_averaged_weights(problem: Problem) -> Iterator[Mistake]:

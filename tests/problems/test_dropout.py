@@ -118,14 +118,14 @@ class Held(nn.Module):
 def test_whoever_holds_a_layer_holds_its_counted_form() -> None:
     """Hooks stay, and a layer that is held elsewhere, too, drops nothing in evaluation."""
     model, x = counted(Held()), torch.ones(50, 8)
-    assert model(x).unique().tolist() == [0.0, 6.0]
+    assert {*model(x).flatten().tolist()} == {0.0, 6.0}
     assert torch.equal(model.eval()(x), 3 * x)
 
 
 def test_in_place() -> None:
     x = torch.ones(50, 8)
     counted(nn.Dropout(0.5, inplace=True))(x)
-    assert x.unique().tolist() == [0.0, 2.0]
+    assert {*x.flatten().tolist()} == {0.0, 2.0}
 
 
 class Reused(nn.Module):

@@ -171,6 +171,9 @@ PARTS: dict[str, tuple[str, str, str, str]] = {
         "model: {name: normed}, batch_size: 27", "batch_size",  # 1000 = 37 * 27 + 1
         "leaves 1 of 1000 training samples for the last batch, which the model normed cannot be trained on: Expected more",
         "write a size that leaves more, or build the model with GroupNorm"),
+    "one sample to evaluate": (
+        "model: {name: untracked}, dataset: {name: synthetic, train: 60, validation: 30, test: 1}, resample: false",
+        "dataset", "has one sample in its test part, which the model untracked cannot be applied to", "let that part have more"),
     "statistics of other weights": (
         "model: {name: normed}, optimizer: {name: SGDScheduleFree, lr: 0.1}", "optimizer.name",
         "is evaluated at averaged weights, and the running statistics of the model normed (BatchNorm's, or the like) are those",
@@ -294,6 +297,10 @@ def test_parts_that_do_not_fit_the_data(
     @register_model("narrow")
     def narrow(inputs: int, outputs: int) -> nn.Module:
         return nn.Linear(inputs, 1)
+
+    @register_model("untracked")
+    def untracked(inputs: int, outputs: int) -> nn.Module:
+        return nn.Sequential(nn.BatchNorm1d(inputs, track_running_stats=False), nn.Linear(inputs, outputs))
 
     register_model("normed")(batch_normed)
     usual = {"dataset": {"name": "synthetic"}, "model": {"name": "linear"}, "optimizer": {"name": "SGD", "lr": 0.1}}
