@@ -173,7 +173,7 @@ PARTS: dict[str, tuple[str, str, str, str]] = {
         "write a size that leaves more, or build the model with GroupNorm"),
     "one sample to evaluate": (
         "model: {name: untracked}, dataset: {name: synthetic, train: 60, validation: 30, test: 1}, resample: false",
-        "dataset", "has one sample in its test part, which the model untracked cannot be applied to", "let that part have more"),
+        "dataset", "has one sample in its test part, which the model untracked cannot be applied to", "let that part have"),
     "statistics of other weights": (
         "model: {name: normed}, optimizer: {name: SGDScheduleFree, lr: 0.1}", "optimizer.name",
         "is evaluated at averaged weights, and the running statistics of the model normed (BatchNorm's, or the like) are those",
