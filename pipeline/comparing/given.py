@@ -36,8 +36,10 @@ from pipeline.schedulers import registry as schedulers
 Array = npt.NDArray[Any]
 NAME = "given"
 """Of the dataset, for the parameters' sake: its samples are in memory."""
-TRIED = 8
+TRIED = 256
 """Samples that a loss of one's own is tried on."""
+SURE, FAR = 10.0, 100.0
+"""Logits of classes that are sure, and how much further than at first outputs go astray, where such a loss is tried."""
 
 
 class CompareError(PipelineError):
@@ -401,10 +403,15 @@ class OwnLoss(nn.Module):
 
 
 def _is_mean(function: Callable[..., Any], data: Dataset, model_fn: Callable[[], nn.Module]) -> bool:
-    """Whether a batch's loss is the mean of its samples' own: then it may be computed sample by sample."""
+    """Whether a batch's loss is the mean of its samples' own: then it may be computed sample by sample.
+
+    It is tried on many samples at the model's first outputs, and where those of every other one are as good as can be, or far
+    off: a loss may take the worst samples of a batch alone, or have a bound for their mean.
+    """
+    rows = next(iter(data.splits.values())).train[:TRIED]
     with Chance(0).used(), torch.no_grad():
-        outputs = model_fn().eval()(torch.tensor(data.x[:TRIED]))  # a copy, as above
-    y = torch.from_numpy(data.y[:TRIED])
+        outputs = model_fn().eval()(torch.tensor(data.x[rows]))  # a copy, as above
+    y = torch.from_numpy(data.y[rows])
     if data.task == "regression":
         outputs, y = outputs.squeeze(-1), y.to(outputs.dtype)
     try:
@@ -414,11 +421,31 @@ def _is_mean(function: Callable[..., Any], data: Dataset, model_fn: Callable[[],
         raise CompareError(f"loss cannot be called with {given}: {_in_a_line(error)}") from error
     if not isinstance(whole, Tensor) or whole.numel() != 1:
         raise CompareError("loss gives no single number for a batch; let it return the mean over its samples")
+    tried = [outputs, *(_every_other(other, outputs) for other in (_ideal(outputs, y), FAR * outputs) if other is not None)]
+    return all(_is_mean_at(function, each, y) for each in tried)
+
+
+def _is_mean_at(function: Callable[..., Any], outputs: Tensor, y: Tensor) -> bool:
     try:
-        alone = OwnLoss(copy.deepcopy(function), "none", is_mean=True)(outputs, y)
+        whole, alone = function(outputs, y), OwnLoss(copy.deepcopy(function), "none", is_mean=True)(outputs, y)
     except Exception:  # noqa: BLE001  # whatever it is, it is no function of one sample
         return False
-    return alone.shape == y.shape[:1] and bool(torch.isclose(alone.mean(), whole, rtol=1e-4, atol=1e-6))
+    return alone.shape == y.shape[:1] and bool(torch.isclose(alone.mean(), whole, rtol=1e-4, atol=1e-6, equal_nan=True))
+
+
+def _every_other(one: Tensor, other: Tensor) -> Tensor:
+    """The first, third … samples of the one, the rest of the other."""
+    return torch.where(torch.arange(len(one)).reshape(-1, *(1 for _ in one.shape[1:])) % 2 == 0, one, other)
+
+
+def _ideal(outputs: Tensor, y: Tensor) -> Tensor | None:
+    """Outputs in that shape that hit every target; None where it is not known what would."""
+    if y.shape == outputs.shape and y.is_floating_point():
+        return y
+    if y.shape == outputs.shape[:-1] and not y.is_floating_point():
+        is_hit = torch.arange(outputs.shape[-1]) == y[..., None] if outputs.shape[-1] > 1 else y[..., None] > 0
+        return torch.where(is_hit, SURE, -SURE).to(outputs.dtype)
+    return None
 
 
 def takes_no_arguments(function: Any) -> bool:

@@ -4,7 +4,7 @@ torch draws masks from one stream for the whole process, which runs that train s
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,8 @@ from torch import Tensor, nn
 LARGEST = 2**24
 """Numbers below this are exact in single precision, in which they are handed over."""
 WORD = 2**32
+TRIES = 4
+"""Times that a model is applied to find out which layers it uses more than once."""
 
 
 class CountedDropout(nn.Module):
@@ -26,11 +28,10 @@ class CountedDropout(nn.Module):
     """
 
     draw: Tensor
-
-    def __init__(self, p: float, layer: int, *, whole_channels: bool = False) -> None:
-        super().__init__()
-        self.p, self.layer, self.whole_channels = p, layer, whole_channels
-        self.register_buffer("draw", torch.zeros(2), persistent=False)
+    layer: int
+    whole_channels: bool
+    p: float
+    inplace: bool
 
     def extra_repr(self) -> str:
         """Its arguments, as torch shows them."""
@@ -40,16 +41,17 @@ class CountedDropout(nn.Module):
         """``x`` (samples, …) with elements (or channels) set to 0 with probability p, the others divided by 1 - p."""
         if not self.training or self.p == 0:
             return x
-        if self.p == 1:
-            return torch.zeros_like(x)
+        found = torch.zeros_like(x) if self.p == 1 else torch.where(self._kept(x), x / (1 - self.p), 0.0)
+        return x.copy_(found) if self.inplace else found
+
+    def _kept(self, x: Tensor) -> Tensor:
         shape = (*x.shape[:2], *(1 for _ in x.shape[2:])) if self.whole_channels else x.shape
         count = math.prod(shape)
         number = torch.arange(count, device=x.device).reshape(shape)
         first, second, *before = self.draw.long().unbind()
         if before:
             number = number + before[0] * (count // len(x))
-        bits = hashed(number, first, second, self.layer)
-        return torch.where(bits >= round(self.p * WORD), x / (1 - self.p), 0.0)
+        return hashed(number, first, second, self.layer) >= round(self.p * WORD)
 
 
 def hashed(number: Tensor, first: Tensor, second: Tensor, layer: int) -> Tensor:
@@ -66,24 +68,55 @@ def _mixed(x: Tensor) -> Tensor:
     return x ^ (x >> 16)
 
 
-KINDS: dict[type[nn.Module], bool] = {nn.Dropout: False, nn.Dropout1d: True, nn.Dropout2d: True, nn.Dropout3d: True}
-"""torch's own that have a counted form, and whether they drop whole channels."""
+KINDS: dict[type[nn.Module], type[nn.Module]] = {
+    kind: type(f"Counted{kind.__name__}", (CountedDropout, kind), {"whole_channels": kind is not nn.Dropout})
+    for kind in (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+}
+"""torch's own → their counted form, which still is one of them."""
 
 
-def counted(model: nn.Module) -> nn.Module:
-    """The model with counted dropout in place of torch's own."""
-    if type(model) in KINDS:
-        return _counted(model, 0)
-    found = [
-        (parent, name, child) for parent in model.modules() for name, child in parent.named_children() if type(child) in KINDS
-    ]
-    for layer, (parent, name, child) in enumerate(found):
-        setattr(parent, name, _counted(child, layer))
+def counted(model: nn.Module, repeated: Collection[str] = ()) -> nn.Module:
+    """The model with counted dropout where torch's own was, but for layers of these names.
+
+    The layers become so where they are: hooks stay on them, and whatever else holds one of them holds it still.
+    """
+    for number, (name, dropout) in enumerate(_dropouts(model).items()):
+        if name not in repeated:
+            as_counted(dropout, number)
     return model
 
 
-def _counted(dropout: Any, layer: int) -> CountedDropout:
-    return CountedDropout(float(dropout.p), layer, whole_channels=KINDS[type(dropout)])
+def as_counted(dropout: nn.Module, layer: int) -> None:
+    """Let a layer of torch's own be its counted form, with that number."""
+    dropout.__class__ = KINDS.get(type(dropout), type(dropout))  # one that many models share is counted already
+    vars(dropout)["layer"] = layer
+    dropout.register_buffer("draw", torch.zeros(2), persistent=False)
+
+
+def repeated(model: nn.Module, x: Tensor) -> frozenset[str]:
+    """The dropout layers, by name, that a forward of ``x`` in training applies more than once.
+
+    Each time they need another mask, and the number of a layer tells none apart: torch's functions are counted as they are
+    called (:mod:`pipeline.engine.drawing`). The model's state is not kept.
+    """
+    layers, called = _dropouts(model), list[str]()
+    hooks = [layer.register_forward_pre_hook(lambda *_, name=name: called.append(name)) for name, layer in layers.items()]
+    found = set[str]()
+    try:
+        for _ in range(TRIES if layers else 0):  # a layer may be left out by chance
+            called.clear()
+            model(x.clone())
+            found |= {name for name in layers if called.count(name) > 1}
+    except Exception:  # noqa: BLE001  # whatever it is, it is told when the model is tried out
+        return frozenset(found)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return frozenset(found)
+
+
+def _dropouts(model: nn.Module) -> dict[str, nn.Module]:
+    return {name: layer for name, layer in model.named_modules() if type(layer) in KINDS or isinstance(layer, CountedDropout)}
 
 
 def draws_of(model: nn.Module) -> Iterator[tuple[str, Tensor]]:

@@ -220,8 +220,15 @@ def cohen_kappa(classes: int) -> Metric:
 
 @register("MatthewsCorrCoef", "classification", "Matthews correlation", higher_is_better=True)
 def matthews(classes: int) -> Metric:
-    """``torchmetrics.MatthewsCorrCoef``."""
-    return _of_classes("multiclass_matthews_corrcoef", classes)
+    """``torchmetrics.MatthewsCorrCoef``; 0 where one class is predicted of all samples, as in scikit-learn."""
+
+    def whole(outputs: Tensor, y: Tensor) -> Tensor:
+        predicted, true = (torch.nn.functional.one_hot(of, classes).double() for of in (_classes_of(outputs), y))
+        ours, theirs = (each - each.mean(dim=0) for each in (predicted, true))
+        spread = (ours.square().sum() * theirs.square().sum()).sqrt()
+        return (ours * theirs).sum() / spread if spread > 0 else spread
+
+    return Metric(whole=_of_two(whole))
 
 
 @register("AUROC", "classification", "AUROC", higher_is_better=True, is_of_classes=True)

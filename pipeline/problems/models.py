@@ -20,7 +20,6 @@ from torch.nn.parameter import is_lazy
 
 from pipeline.config.components import Component
 from pipeline.config.registry import Registered, Registry, arguments_of, called
-from pipeline.problems.dropout import counted
 from pipeline.problems.encoding import Columns as Columns  # noqa: PLC0414  # for models of the user's own
 
 Builder = Callable[..., nn.Module]
@@ -53,7 +52,7 @@ def register(name: str) -> Callable[[Builder], Builder]:
 
 
 def built(component: Component, inputs: int | tuple[int, ...] | Columns, outputs: int, blank: Tensor) -> nn.Module:
-    """The model of that name in single precision, with counted dropout.
+    """The model of that name in single precision.
 
     What is lazy in it takes its shape from the samples ``blank``.
     """
@@ -67,7 +66,7 @@ def built(component: Component, inputs: int | tuple[int, ...] | Columns, outputs
         _dry_run(model, blank)
     if left := _lazy(model):
         raise ValueError(f"{component.name} has a lazy layer that its forward does not reach ({left[0]})")
-    return counted(moved(model, torch.device("cpu"), torch.float32))
+    return moved(model, torch.device("cpu"), torch.float32)
 
 
 def _kind(value: object) -> str:
@@ -100,15 +99,15 @@ def moved(model: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Modu
 
 
 def applied(model: nn.Module, x: Tensor) -> Tensor:
-    """The model's outputs, without gradients unless the model takes some itself in its forward."""
+    """The model's outputs, without gradients unless the model takes some itself in its forward; ``x`` stays as it is."""
     try:
         with torch.no_grad():
-            outputs: Tensor = model(x)
+            outputs: Tensor = model(x.clone())
     except RuntimeError as error:
         if "require grad" not in str(error):
             raise
         with torch.enable_grad():
-            outputs = model(x)
+            outputs = model(x.clone())
     return outputs.detach()
 
 

@@ -17,6 +17,7 @@ from pipeline.config.schedules import Schedule
 from pipeline.config.user_code import source_of
 from pipeline.problems.chance import Chance
 from pipeline.problems.dataset import Dataset, Split
+from pipeline.problems.dropout import counted, repeated
 from pipeline.problems.losses import Loss, losses
 from pipeline.problems.metrics import Metric, metrics, of_counted, of_each_target, of_tokens, of_weighted
 from pipeline.problems.models import built, models
@@ -24,6 +25,9 @@ from pipeline.problems.optimizers import SCHEDULE_FREE, grouped, is_torchs, opti
 from pipeline.problems.run import Run, Stream
 from pipeline.schedulers.registry import schedulers
 from pipeline.schedulers.replay import Budget, NewOptimizer, ScheduleError, monitored
+
+TRIED = 4
+"""Samples that a model is tried on, for how it is built."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,9 +139,19 @@ class Problem:
         return {}
 
     def new_model(self, seed: int, of: Stream) -> nn.Module:
-        """The model with the initial weights of a replicate: the same for every scheduler."""
+        """The model with the initial weights of a replicate, the same for every scheduler, and with counted dropout."""
+        return counted(self._built(seed, of), self._repeated)
+
+    def _built(self, seed: int, of: Stream) -> nn.Module:
         with Chance(stream("weights", self.name, of, seed)).used():
             return built(self.params.model, self.data.inputs, self.outputs, self._blank)
+
+    @cached_property
+    def _repeated(self) -> frozenset[str]:
+        """The names of the dropout layers that the model applies more than once in a forward."""
+        samples = self.data.samples([0])
+        with Chance(0).used():
+            return repeated(self._built(0, "final"), torch.tensor(samples.x[samples.parts["train"][0][:TRIED]]))
 
     @cached_property
     def _blank(self) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from inspect import unwrap
 from typing import Any
 
@@ -20,6 +21,7 @@ from pipeline.config.user_code import beginning_of, place_of
 from pipeline.config.wording import counted, few
 from pipeline.problems.chance import Chance
 from pipeline.problems.dataset import Dataset
+from pipeline.problems.dropout import CountedDropout
 from pipeline.problems.losses import Task, losses
 from pipeline.problems.metrics import MetricError, metrics, torchmetrics
 from pipeline.problems.models import applied
@@ -171,7 +173,8 @@ def no_shorter(problem: Problem, sweep: SweepParams | None) -> Iterator[str]:
 def refuse_unfit(problem: Problem) -> None:
     """Raise the ``ParamsError`` of the parts that do not fit the data, whatever the schedules are."""
     refuse([*_of_the_task(problem)] or [*_of_the_model(problem)])
-    refuse([*_of_the_last_batch(problem), *_of_averaged_weights(problem), *_of_two_averages(problem)])
+    averages = *_of_averaged_weights(problem), *_of_a_copy(problem), *_of_two_averages(problem)
+    refuse([*_of_the_last_batch(problem), *_of_a_part_of_one(problem), *averages])
 
 
 @refuse_unfit.register
@@ -316,7 +319,7 @@ def _trained_in(model: nn.Module) -> set[int]:
     """The identities of what training changes: parameters, and layers with figures of their own, as batch norms have."""
     parameters = (each for each in model.parameters() if each.requires_grad)
     layers = (each for each in model.modules() if next(each.buffers(recurse=False), None) is not None)
-    return {*map(id, parameters), *map(id, layers)}
+    return {*map(id, parameters), *(id(each) for each in layers if not isinstance(each, CountedDropout))}
 
 
 def _are_the_same(one: Tensor, other: Tensor) -> bool:
@@ -358,6 +361,20 @@ def _of_the_last_batch(problem: Problem) -> Iterator[Mistake]:
         yield ("problems", problem.name, "batch_size"), size, wrong, f"write a size that leaves more, or {_WITHOUT_STATISTICS}"
 
 
+def _of_a_part_of_one(problem: Problem) -> Iterator[Mistake]:
+    """A single sample to be evaluated, of which BatchNorm without running statistics has no variance."""
+    samples = problem.data.samples([0])
+    for part in ("validation", "test"):
+        rows = samples.parts[part][0]
+        try:
+            if len(rows) == 1:
+                applied(problem.new_model(0, "final").eval(), torch.tensor(samples.x[rows]))
+        except Exception as error:  # noqa: BLE001  # a model of the user's own may raise anything
+            wrong = f"has one sample in its {part} part, which the model {problem.params.model.name} cannot be applied to"
+            right = f"let that part have more, or {_WITHOUT_STATISTICS}"
+            yield ("problems", problem.name, "dataset"), problem.params.dataset.name, f"{wrong}: {_told(error)}", right
+
+
 def _of_averaged_weights(problem: Problem) -> Iterator[Mistake]:
     """Running statistics beside averaged weights: they are gathered at the weights that are trained, not at their average.
 
@@ -373,6 +390,17 @@ def _of_averaged_weights(problem: Problem) -> Iterator[Mistake]:
 
 
 _WITHOUT_STATISTICS = "build the model with GroupNorm or LayerNorm, which take no statistics of the batch"
+
+
+def _of_a_copy(problem: Problem) -> Iterator[Mistake]:
+    """A mean of weights is held by a copy of the model, and torch cannot copy every one."""
+    if places := list(_means(problem)):
+        try:
+            deepcopy(problem.new_model(0, "final"))
+        except Exception as error:  # noqa: BLE001  # a model of the user's own may raise anything
+            wrong = f"keeps a copy of the model {problem.params.model.name}, which cannot be copied: {_told(error)}"
+            right = "leave `average` out, or take torch.nn.utils.parametrizations.weight_norm where there is a weight_norm"
+            yield from ((*place, wrong, right) for place in places)
 
 
 def _of_two_averages(problem: Problem) -> Iterator[Mistake]:

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import pipeline
 from pipeline.analysis.statistics import compare as compared
-from pipeline.comparing.given import CompareError, dataset_of
+from pipeline.comparing.given import CompareError, dataset_of, registered
 from pipeline.config.errors import PipelineError
 from pipeline.engine import training
 from pipeline.problems.models import models
@@ -200,6 +200,33 @@ def test_numbers_of_other_libraries_and_lambdas_are_taken(capfd: pytest.CaptureF
         pipeline.compare(Net, *floats, **SMALL)
     told = capfd.readouterr().err
     assert "the targets are numbers to be predicted, for they are floats, 0 to 1; are they classes, hand over whole" in told
+
+
+def flooded(outputs: Tensor, y: Tensor) -> Tensor:
+    """Ishida et al., 2020: the mean of a batch is kept above a level, which it has not reached at first."""
+    return (nn.functional.cross_entropy(outputs, y) - 0.1).abs() + 0.1
+
+
+def bounded(outputs: Tensor, y: Tensor) -> Tensor:
+    return nn.functional.cross_entropy(outputs, y).clamp(max=5)
+
+
+def hardest(outputs: Tensor, y: Tensor) -> Tensor:
+    """The mean of the ten largest of a batch."""
+    return nn.functional.cross_entropy(outputs, y, reduction="none").topk(min(10, len(y))).values.mean()
+
+
+def focal(outputs: Tensor, y: Tensor) -> Tensor:
+    losses = nn.functional.cross_entropy(outputs, y, reduction="none")
+    return ((1 - (-losses).exp()) ** 2 * losses).mean()
+
+
+@pytest.mark.parametrize(("loss", "way"), [(flooded, "loop"), (bounded, "loop"), (hardest, "loop"), (focal, None)])
+def test_a_loss_that_is_no_mean_is_noticed(loss: Any, way: str | None) -> None:
+    """Where it only comes to show as training goes on, or in batches larger than a few samples, too."""
+    data = dataset_of("small", dict(zip(("train", "validation"), CLASSES, strict=True)), Net, [0], resample=False)
+    with registered(data, Net, SMALL["optimizer"], loss, None, TWO) as found:
+        assert found.entries.get("engine") == way
 
 
 def test_code_of_ones_own_stands_where_a_name_does(monkeypatch: pytest.MonkeyPatch) -> None:

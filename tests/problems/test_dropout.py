@@ -6,12 +6,20 @@ import torch
 from torch import nn
 from torch.func import functional_call, vmap
 
-from pipeline.problems.dropout import LARGEST, CountedDropout, counted, drawn, draws_of
+from pipeline.problems.dropout import LARGEST, CountedDropout, as_counted, counted, drawn, draws_of, repeated
 
 
-def mask(draw: tuple[int, int], shape: tuple[int, ...], p: float = 0.5, layer: int = 0, **how: bool) -> torch.Tensor:
+def of_layer(dropout: nn.Module, layer: int) -> CountedDropout:
+    as_counted(dropout, layer)
+    assert isinstance(dropout, CountedDropout)
+    return dropout
+
+
+def mask(
+    draw: tuple[int, int], shape: tuple[int, ...], p: float = 0.5, layer: int = 0, *, whole_channels: bool = False
+) -> torch.Tensor:
     """1 where an element is kept."""
-    dropout = CountedDropout(p, layer, **how)
+    dropout = of_layer(nn.Dropout2d(p) if whole_channels else nn.Dropout(p), layer)
     dropout.draw.copy_(torch.tensor(draw))
     kept: torch.Tensor = dropout(torch.ones(shape)) != 0
     return kept.double()
@@ -45,7 +53,7 @@ def test_neighbours_within_a_mask_are_independent() -> None:
 
 
 def test_the_rest_is_scaled_up() -> None:
-    dropout = CountedDropout(0.2, 0)
+    dropout = counted(nn.Dropout(0.2))
     assert set(dropout(torch.full((100, 7), 4.0)).flatten().tolist()) == {0.0, 5.0}
 
 
@@ -56,7 +64,7 @@ def test_all_or_nothing(p: float) -> None:
 
 def test_in_evaluation_nothing_is_dropped() -> None:
     x = torch.randn(5, 5)
-    assert torch.equal(CountedDropout(0.5, 0).eval()(x), x)
+    assert torch.equal(counted(nn.Dropout(0.5)).eval()(x), x)
 
 
 def test_whole_channels() -> None:
@@ -71,7 +79,7 @@ def test_what_a_smaller_batch_keeps_begins_as_that_of_a_larger() -> None:
 
 
 def test_masks_of_runs_side_by_side() -> None:
-    dropout, x = CountedDropout(0.5, 0), torch.ones(50, 8)
+    dropout, x = counted(nn.Dropout(0.5)), torch.ones(50, 8)
     draws = torch.tensor([[1.0, 2.0], [3.0, 4.0], [1.0, 2.0]])
     first, second, third = vmap(lambda draw: functional_call(dropout, {"draw": draw}, (x,)))(draws)
     assert torch.equal(first, third)
@@ -82,7 +90,8 @@ def test_every_kind_is_counted_at_any_depth() -> None:
     inner = nn.Sequential(nn.Dropout2d(0.2), nn.Identity())
     model = counted(nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.1), inner))
     assert [name for name, _ in draws_of(model)] == ["1.draw", "2.0.draw"]
-    assert {type(module).__name__ for module in model.modules() if "Dropout" in type(module).__name__} == {"CountedDropout"}
+    assert all(isinstance(model.get_submodule(place), CountedDropout) for place in ("1", "2.0"))
+    assert isinstance(model.get_submodule("2.0"), nn.Dropout2d)
     assert not model.state_dict().keys() & {"1.draw", "2.0.draw"}, "nothing of it is kept with the weights"
 
 
@@ -90,6 +99,52 @@ def test_a_model_that_is_nothing_but_dropout() -> None:
     model = counted(nn.Dropout(0.3))
     assert isinstance(model, CountedDropout)
     assert [name for name, _ in draws_of(model)] == ["draw"]
+
+
+class Held(nn.Module):
+    """A layer that is also in a list, and that a hook is on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drop = nn.Dropout(0.5)
+        self.drop.register_forward_hook(lambda layer, given, found: 3 * found)
+        self.steps = [self.drop]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        dropped: torch.Tensor = self.steps[0](x)
+        return dropped
+
+
+def test_whoever_holds_a_layer_holds_its_counted_form() -> None:
+    """Hooks stay, and a layer that is held elsewhere, too, drops nothing in evaluation."""
+    model, x = counted(Held()), torch.ones(50, 8)
+    assert {*model(x).flatten().tolist()} == {0.0, 6.0}
+    assert torch.equal(model.eval()(x), 3 * x)
+
+
+def test_in_place() -> None:
+    x = torch.ones(50, 8)
+    counted(nn.Dropout(0.5, inplace=True))(x)
+    assert {*x.flatten().tolist()} == {0.0, 2.0}
+
+
+class Reused(nn.Module):
+    """One dropout layer behind each of two others, as many write it, and a third of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drop, self.once = nn.Dropout(0.5), nn.Dropout(0.5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        dropped: torch.Tensor = self.once(self.drop(self.drop(x)))
+        return dropped
+
+
+@pytest.mark.parametrize("model", [Reused(), nn.Sequential(shared := nn.Dropout(0.5), nn.Identity(), shared)])
+def test_a_layer_that_is_applied_twice_keeps_torchs_form(model: nn.Module) -> None:
+    names = repeated(model, torch.ones(4, 8))
+    assert names == {"drop" if isinstance(model, Reused) else "0"}
+    assert [name for name, _ in draws_of(counted(model, names))] == (["once.draw"] if isinstance(model, Reused) else [])
 
 
 def test_numbers_are_exact_in_single_precision() -> None:

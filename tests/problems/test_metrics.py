@@ -158,6 +158,15 @@ def test_one_class_alone_is_compared_with_nothing(name: str, classes: int) -> No
     assert np.isnan(a_metric(name, classes).of_runs(torch.randn((RUNS, SAMPLES, classes)), y)).all()
 
 
+@pytest.mark.parametrize("classes", [2, CLASSES])
+@pytest.mark.parametrize("name", ["CohenKappa", "MatthewsCorrCoef"])
+def test_one_class_for_all_samples_agrees_by_chance_alone(name: str, classes: int) -> None:
+    """torchmetrics gives 0.24 here, of two classes."""
+    y = torch.tensor([[0, 0, 0, 0, 0, 0, 1, 1, 1]])
+    outputs = torch.nn.functional.one_hot(torch.zeros_like(y), classes) * 5.0
+    assert a_metric(name, classes).of_runs(outputs, y).tolist() == [0.0]
+
+
 class Broken(ModuleType):
     """As torchmetrics ends where it is imported beside a torchvision of another torch."""
 

@@ -171,6 +171,9 @@ PARTS: dict[str, tuple[str, str, str, str]] = {
         "model: {name: normed}, batch_size: 27", "batch_size",  # 1000 = 37 * 27 + 1
         "leaves 1 of 1000 training samples for the last batch, which the model normed cannot be trained on: Expected more",
         "write a size that leaves more, or build the model with GroupNorm"),
+    "one sample to evaluate": (
+        "model: {name: untracked}, dataset: {name: synthetic, train: 60, validation: 30, test: 1}, resample: false",
+        "dataset", "has one sample in its test part, which the model untracked cannot be applied to", "let that part have"),
     "statistics of other weights": (
         "model: {name: normed}, optimizer: {name: SGDScheduleFree, lr: 0.1}", "optimizer.name",
         "is evaluated at averaged weights, and the running statistics of the model normed (BatchNorm's, or the like) are those",
@@ -295,6 +298,10 @@ def test_parts_that_do_not_fit_the_data(
     def narrow(inputs: int, outputs: int) -> nn.Module:
         return nn.Linear(inputs, 1)
 
+    @register_model("untracked")
+    def untracked(inputs: int, outputs: int) -> nn.Module:
+        return nn.Sequential(nn.BatchNorm1d(inputs, track_running_stats=False), nn.Linear(inputs, outputs))
+
     register_model("normed")(batch_normed)
     usual = {"dataset": {"name": "synthetic"}, "model": {"name": "linear"}, "optimizer": {"name": "SGD", "lr": 0.1}}
     problem = {**usual, "epochs": 8, "batch_size": 12, **YAML(typ="safe").load(f"{{{entry}}}")}
@@ -350,8 +357,24 @@ def instance_normed(inputs: int, outputs: int) -> nn.Module:
     return nn.Sequential(nn.Unflatten(1, (1, inputs)), normed, nn.Flatten(), nn.Linear(inputs, outputs))
 
 
+class Computed(nn.Linear):
+    """Holds a tensor that was computed of its weights, as torch's old ``weight_norm`` does."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs)
+        self.doubled = 2 * self.weight
+
+
+class Doubling(nn.Linear):
+    """Changes its inputs in place, and keeps nothing of them."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.mul_(2))
+
+
 EMA = "Ema: {name: StepLR, args: {step_size: 2}, average: {ema: 0.9}}"
 OF_OTHERS = "is evaluated at averaged weights, and the running statistics of the model normed"
+COPIED = "keeps a copy of the model normed, which cannot be copied: RuntimeError: Only Tensors created explicitly by the user"
 FREE_ALREADY = "comes on top of the optimizer SGDScheduleFree of small, which averages the weights itself"
 
 
@@ -364,9 +387,11 @@ FREE_ALREADY = "comes on top of the optimizer SGDScheduleFree of small, which av
         (instance_normed, "SGD", "", "", []),
         (instance_normed, "SGD", "", EMA, [("15:54: schedulers.Ema.average", OF_OTHERS)]),
         (instance_normed, "SGD", EMA, "", [("11:58: problems.small.schedulers.Ema.average", OF_OTHERS)]),
+        (Doubling, "SGD", "", EMA, []),
+        (Computed, "SGD", "", EMA, [("15:54: schedulers.Ema.average", COPIED)]),
         (group_normed, "SGDScheduleFree", "", EMA, [("15:54: schedulers.Ema.average", FREE_ALREADY)]),
     ],
-    ids=["gathered anew", "no statistics", "no averages", "common", "own", "averaged already"],
+    ids=["gathered anew", "no statistics", "no averages", "common", "own", "in place", "no copy", "averaged already"],
 )
 def test_means_of_weights_that_cannot_be_evaluated(
     new_problem: Builder, monkeypatch: pytest.MonkeyPatch, model: Any, optimizer: str, own: str, common: str, told: Any
