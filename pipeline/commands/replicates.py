@@ -367,7 +367,7 @@ def _units(table: pd.DataFrame, labels: "Cells", took: dict[str, list[str]]) -> 
             _refuse_empty(table[name])
         return table[columns].agg("/".join, axis=1)
     if curve := next((n for n in table.columns if _bare(n) in STEPS and table.groupby(labels)[n].nunique().max() > 1), None):
-        last = table.loc[_numbers(table[curve]).fillna(-math.inf).idxmax(), curve]
+        last = table[curve].iloc[int(_numbers(table[curve]).fillna(-math.inf).argmax())]
         what = f"no column holds seeds, and {curve} varies: these are curves"
         raise TableError(f"{what}; say which rows count: --where {curve}={last}")
     if tuned := _settings_within(table, labels, took):
