@@ -184,9 +184,15 @@ class Trial:
             raise self.wrong(f"trial.report lacks {' and '.join(missing)}; every epoch needs {' and '.join(NEEDED)}")
         if self._epoch == self.budget:
             raise self.wrong(f"trial.report is called for more than {self.budget} epochs; train for trial.budget of them")
+        if self._scheduler is None:
+            raise self.wrong(
+                "trial.report is called, and trial.scheduler was not, so that nothing trains by the schedule; call "
+                "trial.scheduler(optimizer, steps_per_epoch) once and step it behind every optimizer.step(); a script without "
+                "torch's optimizers takes its rates from the file that PIPELINE_TRIAL names (docs/own-training.md)"
+            )
         values = {name: self._number(name, value) for name, value in figures.items()}
         self._epoch += 1
-        used = self._scheduler.end_epoch(self._epoch, values) if self._scheduler else {}
+        used = self._scheduler.end_epoch(self._epoch, values)
         self._tell({"epoch": self._epoch, **used, **values})
         if self._asked.get("probe") and self._states is None:  # trial.epochs sees what the script does behind it
             self._end_probe()

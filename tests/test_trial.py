@@ -223,6 +223,14 @@ def test_wrong_use_is_found_and_told(new: New, tmp_path: Path, name: str, words:
     assert "; " in told(tmp_path)[-1]["wrong"]
 
 
+def test_figures_of_a_run_without_a_schedule_are_refused(new: New, tmp_path: Path) -> None:
+    """As those of scikit-learn: all schedules would come out the same."""
+    trial = new(rates=[0.1] * STEPS * EPOCHS)
+    with pytest.raises(TrialError, match=r"nothing trains by the schedule; .* the file that PIPELINE_TRIAL names"):
+        trial.report(train_loss=1.0, validation_loss=1.0)
+    assert "wrong" in told(tmp_path)[-1]
+
+
 def test_a_step_that_mixed_precision_leaves_out_is_no_wrong_use(new: New) -> None:
     """A scaler of gradients leaves a step out where they overflowed; the scheduler is stepped all the same."""
     trial = new(rates=[0.1] * STEPS * EPOCHS)

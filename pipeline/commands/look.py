@@ -202,7 +202,7 @@ def pasteable(proposal: Proposal) -> Iterator[str]:
     for key, value in entry.items():
         yield from _flow(f"      {key}: ", value, proposal.reasons.get(key, ""))
     for line in hints(proposal):
-        yield from textwrap.wrap(line, WIDTH, initial_indent="      # ", subsequent_indent="      # ", break_on_hyphens=False)
+        yield from _comment(line)
     yield "    model: {name: mlp, hidden: [32, 32]}"
     yield "    optimizer: {name: AdamW, lr: 0.01}"
     yield from (f"    {key}: {value}" for key, value in size_for(proposal.data).items())
@@ -293,12 +293,16 @@ def _of_a_series(proposal: Proposal) -> Iterator[str]:
 
 
 def _flow(key: str, value: Any, reason: str) -> Iterator[str]:
-    """An argument on one line, or a list or mapping over several."""
+    """An argument on one line, or a list or mapping over several; the reason behind it, or where there is no room, below."""
     line = key + as_yaml(value)
     if len(line) <= WIDTH or not isinstance(value, list | dict):
-        said = f"{line}  # {reason}"
-        yield said if reason and len(said) <= WIDTH else line
+        said = f"{line}  # {reason}" if reason else line
+        yield from [said] if len(said) <= WIDTH else [line, *_comment(reason)]
         return
     yield key.rstrip()
     for item in value:
         yield f"        - {as_yaml(item)}" if isinstance(value, list) else f"        {as_yaml(item)}: {as_yaml(value[item])}"
+
+
+def _comment(text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent="      # ", subsequent_indent="      # ", break_on_hyphens=False)

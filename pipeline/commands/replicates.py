@@ -5,8 +5,11 @@ Files of one's own, Weights & Biases' exports (of the runs, and of a chart), MLf
 told. Cells are texts and numbers; nothing in a file is ever run.
 """
 
+import contextlib
 import csv
+import io
 import json
+import math
 import re
 import shlex
 import warnings
@@ -20,7 +23,9 @@ import pandas as pd
 from pipeline.config.errors import PipelineError
 from pipeline.config.wording import counted, few, suggestion
 from pipeline.data.cells import THOUSANDS
-from pipeline.data.reading import with_index
+from pipeline.data.mistakes import DatasetError
+from pipeline.data.options import Reading
+from pipeline.data.reading import UNREADABLE, text_of, with_index
 
 if TYPE_CHECKING:
     Cells = pd.Series[Any]
@@ -112,16 +117,19 @@ def read_table(path: Path) -> pd.DataFrame:
             return with_index(table)[0]
         if path.suffix in {".json", ".jsonl"}:
             return pd.json_normalize(_records(path.read_text("utf-8-sig")))
-        with path.open(encoding="utf-8-sig", errors="replace") as file:
-            header = file.readline()
+        text = text_of(path, Reading())[0]
+        header = text.partition("\n")[0]
         sep = max(",;\t", key=header.count)
         names = next(csv.reader([header], delimiter=sep), [])
         if twice := [name for name in dict.fromkeys(names) if name and names.count(name) > 1]:
             remedy = "; export without multi_index" * ("params" in twice)
             raise ValueError(f"its header has {few(twice)} more than once{remedy}")
         with warnings.catch_warnings(action="error", category=pd.errors.ParserWarning):  # of rows longer than the header
-            return pd.read_csv(path, sep=sep, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False)
-    except (ValueError, OSError, EOFError, pd.errors.ParserWarning) as error:
+            return pd.read_csv(io.StringIO(text), sep=sep, dtype=str, keep_default_na=False, index_col=False)
+    except DatasetError as error:
+        right = "save it as UTF-8" if error.mending else error.right  # params.yaml could say how it is written
+        raise TableError(f"{error.wrong}; {right}") from None
+    except (*UNREADABLE, pd.errors.ParserWarning) as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         line = "a row has more cells than the header" if isinstance(error, pd.errors.ParserWarning) else first
         raise TableError(f"{path}: cannot be read ({line}); write it anew as CSV with a header, or as Parquet") from None
@@ -130,6 +138,9 @@ def read_table(path: Path) -> pd.DataFrame:
 def _records(text: str) -> list[dict[str, Any]]:
     """The objects of a JSON array, or of one JSON value a line."""
     is_array = text.lstrip().startswith("[")
+    with contextlib.suppress(json.JSONDecodeError):  # of several lines, each of which is a run
+        if isinstance(json.loads(text), dict):
+            raise ValueError("it is one object, in place of an array of them, a run each: pandas' to_json(orient='records')")
     whole = text if is_array else f"[{','.join(filter(str.strip, text.splitlines()))}]"
     found = json.loads(whole, parse_constant=str)  # NaN is no empty cell
     if not all(isinstance(row, dict) for row in found):
@@ -161,6 +172,11 @@ def replicates(table: pd.DataFrame, asked: Asked) -> Replicates:
         frame = frame.groupby(["label", "unit"], sort=False)["value"].mean(skipna=False).reset_index()
     _refuse_copies(table, frame, took)
     found = {str(label): rows.set_index("unit")["value"] for label, rows in frame.groupby("label", sort=False)}
+    alike: dict[str, list[str]] = {}
+    for label in found:
+        alike.setdefault(label.casefold(), []).append(label)
+    if same := [labels for labels in alike.values() if len(labels) > 1]:
+        remarks.append(f"taken for different labels: {few(' and '.join(labels) for labels in same)}")
     if (folds := table[took["fold"][0]].nunique() if took["fold"] else 0) > 10:
         remarks.append(f"{folds} folds are taken for one cross-validation's; of K repeated ones say --overlap 1/K (5: 20%)")
     return Replicates(found, took, higher, folds, remarks)
@@ -351,9 +367,9 @@ def _units(table: pd.DataFrame, labels: "Cells", took: dict[str, list[str]]) -> 
             _refuse_empty(table[name])
         return table[columns].agg("/".join, axis=1)
     if curve := next((n for n in table.columns if _bare(n) in STEPS and table.groupby(labels)[n].nunique().max() > 1), None):
-        raise TableError(
-            f"no column holds seeds, and {curve} varies: these are curves; say which rows count: --where {curve}=LAST"
-        )
+        last = table[curve].iloc[int(_numbers(table[curve]).fillna(-math.inf).argmax())]
+        what = f"no column holds seeds, and {curve} varies: these are curves"
+        raise TableError(f"{what}; say which rows count: --where {curve}={last}")
     if tuned := _settings_within(table, labels, took):
         what = f"no column holds seeds, and {tuned[0]} varies within a label: these are trials of a search, not repeats"
         raise TableError(f"{what}; run the best of each label with several seeds, or name their column: --seed COLUMN")
@@ -455,7 +471,8 @@ def _refuse_copies(table: pd.DataFrame, frame: pd.DataFrame, took: dict[str, lis
     label, unit = twice[["label", "unit"]].iloc[0]
     same = table.loc[twice.index[(twice["label"] == label) & (twice["unit"] == unit)]]
     what = f"{_lines(same)} are all {label} with {'/'.join(took['seed'] + took['fold'])} {unit}"
-    used = {name for names in took.values() for name in names} | set(_metrics(table))
+    used = {name for names in took.values() for name in names}
+    used |= {name for name in _metrics(table) if _numbers(table[name]).notna().any()}  # or it says which metric a row is of
     apart = [
         n for n in table.columns if n not in used and same[n].nunique() == len(same) and table[n].nunique() <= len(table) / 2
     ]

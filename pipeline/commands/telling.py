@@ -93,7 +93,8 @@ def _cells(row: Document, number: _Format) -> tuple[str, ...]:
 def _advice(document: Document, number: _Format) -> str:
     chosen, matters = document["recommended"], document["matters"]
     label, bound = chosen["label"], number(chosen["bound"])
-    share = f", {100 * matters['share']:.3g}% of the baseline's mean" if matters["share"] else ""
+    percent = float(f"{100 * (matters['share'] or 0):.3g}")
+    share = f", {percent:g}% of the baseline's mean" if percent else ""
     margin = f"{number(matters['difference'])} that matters{share}"
     if chosen["reason"] == "preferred":
         word = "Keep" if label == document["baseline"]["label"] else "Take"

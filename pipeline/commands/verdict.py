@@ -144,7 +144,8 @@ def _refuse_unfit(runs: Replicates, values: dict[str, Floats], paired: bool) -> 
         raise TableError("the values of each label are all the same, so seeds change nothing; see that the runs use their seed")
     if paired and (twins := _shifted(values)):
         what = f"{twins[0]} and {twins[1]} differ by the same on every seed, so nothing tells their noise"
-        raise TableError(f"{what}; give the values with more digits, or compare --unpaired")
+        right = f"leave one of the two out (--where {name}!={twins[1]})" if runs.folds else "compare --unpaired"
+        raise TableError(f"{what}; give the values with more digits, or {right}")
 
 
 def _shifted(values: dict[str, Floats]) -> tuple[str, str] | None:

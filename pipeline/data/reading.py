@@ -89,10 +89,6 @@ def read_table(path: Paths, reading: Reading | None = None, target: str | None =
 
 
 def _read(file: Path, reading: Reading, target: str | None) -> pd.DataFrame:
-    if call := FOREIGN.get(file.suffix.lower()):
-        read = call.format(repr(file.name))
-        right = f"save it as CSV, or by `pandas.{read}.to_parquet({file.with_suffix('.parquet').name!r})`"
-        raise DatasetError("path", f"{file} is neither CSV nor Parquet", right)
     is_parquet = file.suffix in (".parquet", ".pq")
     if is_parquet and (useless := [key for key in reading.given if key != "dayfirst"]):
         raise DatasetError("read", f"is for text files, and {file} is none", f"leave `{useless[0]}` out")
@@ -214,7 +210,7 @@ def with_index(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
 
 
 def _read_text(file: Path, reading: Reading, target: str | None) -> pd.DataFrame:
-    text, remarks = _decoded(file, reading)
+    text, remarks = text_of(file, reading)
     cells = Cells(text.split("\n", reading.skiprows)[-1], reading)
     sep = reading.sep or delimiter_of(cells)
     if reading.sep is None and sep != ",":
@@ -319,8 +315,12 @@ UNPACKED: Mapping[str, Callable[[bytes], bytes]] = {
 }
 
 
-def _decoded(file: Path, reading: Reading) -> tuple[str, list[str]]:
-    """The file's text, and a remark where its encoding is no UTF-8."""
+def text_of(file: Path, reading: Reading) -> tuple[str, list[str]]:
+    """The file's text, unpacked, and a remark where its encoding is no UTF-8."""
+    if call := FOREIGN.get(file.suffix.lower()):
+        read = call.format(repr(file.name))
+        right = f"save it as CSV, or by `pandas.{read}.to_parquet({file.with_suffix('.parquet').name!r})`"
+        raise DatasetError("path", f"{file} is neither CSV nor Parquet", right)
     content = file.read_bytes()
     content = UNPACKED[file.suffix](content) if file.suffix in UNPACKED else content
     for beginning, (what, right) in BEGINNINGS.items():

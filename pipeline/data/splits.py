@@ -15,7 +15,7 @@ from pipeline.config.arrays import Indices
 from pipeline.config.fingerprints import stream
 from pipeline.data.cells import complete
 from pipeline.data.dates import AmbiguousDatesError, as_dates
-from pipeline.data.mistakes import DatasetError, names_of, rows_of
+from pipeline.data.mistakes import DatasetError, entries, names_of, rows_of
 from pipeline.data.options import Options
 from pipeline.problems.dataset import PARTS, ProblemError, Split, strata_of, values_of
 
@@ -257,7 +257,8 @@ def parts_of(table: pd.DataFrame, y: npt.NDArray[np.generic], options: Options) 
         raise DatasetError("order", f"cannot deal out the rows together with `{other}`", "leave one of the two out")
     groups = None if group is None else groups_of(table, group)
     if split is None:
-        return _dealt(y, groups, None if order is None else _steps(table[order], order, options), options)
+        are_amounts = options.task == "auto" and _are_numbers(table, options.target)
+        return _dealt(y, groups, None if order is None else _steps(table[order], order, options), options, are_amounts)
     parts = _given_parts(_texts(table[split], split, "split"), split)
     if groups is not None:
         _refuse_torn(groups, parts, table[group], str(group))
@@ -275,9 +276,12 @@ def _texts(values: "pd.Series[Any]", name: str, key: str) -> "pd.Series[Any]":
 
 
 def _dealt(
-    y: npt.NDArray[np.generic], groups: Indices | None, steps: Indices | None, options: Options
+    y: npt.NDArray[np.generic], groups: Indices | None, steps: Indices | None, options: Options, are_amounts: bool
 ) -> npt.NDArray[np.object_]:
-    """Parts of the shares: in order of the time steps, or of whole groups, or at random."""
+    """Parts of the shares: in order of the time steps, or of whole groups, or at random.
+
+    ``are_amounts``: the classes of ``y`` are numbers that may be meant as such.
+    """
     shares = options.shares
     if abs(sum(shares) - 1) > 1e-9 or len(shares) != len(PARTS):  # rounding
         what = f"are {len(shares)} that add up to {sum(shares):.0%}"
@@ -291,15 +295,24 @@ def _dealt(
         else:
             rows = at_random(y, sizes, options.seed) if groups is None else by_group(groups, sizes, options.seed)
     except SplitError as error:
-        right = "give the table more rows of each class, group or time step, or name a `split` column"
+        right, mending = "give the table more rows of each class, group or time step, or name a `split` column", None
         classes, counts = np.unique(y, return_counts=True)
-        if strata_of(y) is not None and counts.min() < len(PARTS):
-            right = f"leave out {rows_of(y == classes[counts.argmin()])}, or join that class to another; or {right}"
-        raise DatasetError("shares", str(error), right) from None
+        if strata_of(y) is not None and (rare := classes[counts < len(PARTS)]).size:
+            right = (
+                f"leave out {rows_of(np.isin(y, rare))}, rare classes of {options.target}, or join them to others; or {right}"
+            )
+            if are_amounts and len(classes) > 2:
+                mending = {"task": "regression"}
+                right = f"write {entries(mending)} if {options.target} is an amount; or {right}"
+        raise DatasetError("shares", str(error), right, mending) from None
     parts = np.empty(len(y), dtype=object)
     for part, chosen in rows.items():
         parts[chosen] = part
     return parts
+
+
+def _are_numbers(table: pd.DataFrame, name: str) -> bool:
+    return name in table and bool(pd.to_numeric(table[name], errors="coerce").notna().all())
 
 
 def _steps(values: "pd.Series[Any]", name: str, options: Options) -> Indices:

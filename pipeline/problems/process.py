@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import re
 import select
@@ -35,6 +36,8 @@ BAR = re.compile(r"\d%\|.*\||━|\[\d+:\d\d(?:<[\d:?]+)?, .*\S/\S")
 """A progress bar, of tqdm or rich: it is drawn once more behind the error that ends a script."""
 SETTLED = {"OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
 """Environment that numbers may hang on, the same however many runs train side by side, unless the user's says otherwise."""
+SAME_RATE = 1e-4
+"""A rate that a script tells is the schedule's where they differ by no larger share: some print few digits."""
 AGAIN = "what is finished is kept, and the next `dvc repro` tries this run again"
 Line = Mapping[str, Any]
 
@@ -62,7 +65,7 @@ def lines_of(problem: str, script: Script, asked: Mapping[str, Any], folder: Pat
         while not failure:
             has_ended = output.has_ended_after(POLL)
             seen, told = len(told), _read(lines)
-            failure = _wrong_use(told)
+            failure = _wrong_use(told) or _off_schedule(told[seen:], asked)
             if not failure:
                 yield from told[seen:]
             if has_ended:
@@ -191,6 +194,19 @@ def _wrong_use(told: list[Line]) -> _Failure | None:
         if "wrong" in line:
             wrong, _, right = str(line["wrong"]).partition("; ")
             return _Failure(wrong=wrong, right=right or "see docs/own-training.md", is_of_all=True, last_words=0)
+    return None
+
+
+def _off_schedule(told: list[Line], asked: Mapping[str, Any]) -> _Failure | None:
+    """An epoch whose rate, as the script tells it, is none of the schedule's: all schedules would train the same."""
+    rates, steps = asked.get("rates", []), asked.get("steps_per_epoch", 0)
+    for epoch, line in ((line["epoch"], line) for line in told if isinstance(line.get("epoch"), int)):
+        due, lr = rates[(epoch - 1) * steps : epoch * steps], line.get("lr")
+        if due and not (isinstance(lr, int | float) and any(math.isclose(lr, rate, rel_tol=SAME_RATE) for rate in due)):
+            used = "tells no lr" if lr is None else f"tells an lr of {lr}"
+            wrong = f"{used} in its line of epoch {epoch}, and the schedule's is {due[0]:g} at the first step"
+            right = "train step n by rates[n] of the file that PIPELINE_TRIAL names, and tell the first of each epoch as lr"
+            return _Failure(wrong=wrong, right=right, is_of_all=True)
     return None
 
 

@@ -1,5 +1,6 @@
 """Tables of repeated runs: what foreign formats are taken for, and what is refused, with reason and remedy."""
 
+import gzip
 import json
 from pathlib import Path
 
@@ -44,6 +45,23 @@ def test_foreign_formats_hold_the_same_runs(
     assert set(found.values) == set(foreign.EFFECTS)
     for name, seed, loss in SOME:
         assert found.values[name][str(seed)] == pytest.approx(loss)
+
+
+def test_texts_are_unpacked_and_decoded_as_tables_are(tmp_path: Path) -> None:
+    """Excel's CSV is in cp1252 or UTF-16, and what servers hand out is packed."""
+    text = foreign.plain(tmp_path / "a.csv", [(label.replace("o", "ö"), *more) for label, *more in SOME]).read_text("utf-8")
+    expected = read(tmp_path / "a.csv").values
+    kinds = {"b.csv": text.encode("cp1252"), "c.csv": text.encode("utf-16"), "d.csv.gz": gzip.compress(text.encode())}
+    for name, content in kinds.items():
+        (tmp_path / name).write_bytes(content)
+        found = read(tmp_path / name).values
+        assert {label: own.tolist() for label, own in found.items()} == {k: own.tolist() for k, own in expected.items()}
+
+
+def test_labels_that_differ_only_in_capitals_are_noted() -> None:
+    rows = [{**row, "scheduler": str(row["scheduler"]).upper() if row["seed"] == 1 else row["scheduler"]} for row in ROWS]
+    assert "taken for different labels: constant and CONSTANT, cosine and COSINE" in of(rows).remarks[0]
+    assert not of(ROWS).remarks
 
 
 def test_a_search_of_scikit_learn_has_folds(tmp_path: Path) -> None:
@@ -258,6 +276,11 @@ def test_hyperparameters_that_vary_are_noted() -> None:
         ),
         ([{"model": m, "x": 2} for m in "ab"], {}, r"what is judged is not clear .*: --value COLUMN"),
         (ROWS, {"value": "vall_loss"}, r"vall_loss: there is no such column; did you mean val_loss\?"),
+        (
+            [{"method": m, "seed": 0, "metric": k, "value": 1.0} for m in "ab" for k in ("loss", "acc")],
+            {"higher": True},
+            "lines 2, 3 are all a with seed 0, and metric differs; choose one: --where metric=acc",
+        ),
         (ROWS, {"where": ["seed"]}, "--where seed: is no condition; write COLUMN=VALUE"),
         (ROWS, {"where": ["seed=9"]}, "--where seed=9: no row has that; write one of 0, 1, 2"),
         ([{"model": m, "seed": 0, "objective": 1} for m in "ab"], {}, "objective: the name does not say which way is better"),
@@ -272,7 +295,11 @@ def test_hyperparameters_that_vary_are_noted() -> None:
             {},
             r"lines 2, 3, 4 .* epoch differs; choose one: --where epoch=2$",
         ),
-        ([row | {"epoch": e} for row in ROWS for e in range(3)], {"seed": ""}, "epoch varies: these are curves"),
+        (
+            [row | {"epoch": e} for row in ROWS for e in range(3)],
+            {"seed": ""},
+            "epoch varies: .* --where epoch=2",
+        ),
         (
             [{"scheduler": m, "params_lr": n, "val_loss": n} for m in "ab" for n in range(9)],
             {},
@@ -340,20 +367,24 @@ def test_mistakes_have_a_reason_and_a_remedy(rows: list[dict[str, object]], aske
 
 
 @pytest.mark.parametrize(
-    ("name", "content"),
+    ("name", "content", "said"),
     [
-        ("a.csv", b""),
-        ("a.parquet", b"PAR1"),
-        ("a.csv", b"\xff\xfe\x00a,b\n"),
-        ("b.csv", b'x,y\n"1,2\n3'),
-        ("a.csv", b"x,y\n1,2,3\n"),
-        ("a.json", b'{"a": [1'),
-        ("a.json", b"[1, 2]"),
+        ("a.csv", b"", "No columns"),
+        ("a.parquet", b"PAR1", "cannot be read"),
+        ("a.csv", b"\xff\xfe\x00a,b\n", "is no UTF-8 text; save it as UTF-8"),
+        ("b.csv", b'x,y\n"1,2\n3', "cannot be read"),
+        ("a.csv", b"x,y\n1,2,3\n", "more cells than the header"),
+        ("a.csv.gz", b"x,y\n1,2\n", "cannot be read"),
+        ("a.csv", b"PK\x03\x04", "is a workbook or a zip archive; save its sheet as CSV"),
+        ("a.xlsx", b"PK\x03\x04", "is neither CSV nor Parquet; save it as CSV"),
+        ("a.json", b'{"a": [1', "cannot be read"),
+        ("a.json", b"[1, 2]", "a run is no object"),
+        ("a.json", b'{\n"cosine": [1, 2]\n}', "it is one object, in place of an array of them"),
     ],
 )
-def test_what_is_no_table_is_told_in_a_line(name: str, content: bytes, tmp_path: Path) -> None:
+def test_what_is_no_table_is_told_in_a_line(name: str, content: bytes, said: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(TableError) as told:
+    with pytest.raises(TableError, match=said) as told:
         read(tmp_path / name)
     assert "\n" not in str(told.value)
     with pytest.raises(TableError, match="there is no such file"):

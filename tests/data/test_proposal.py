@@ -142,6 +142,13 @@ def test_the_target_is_named_or_the_last_that_can_be(written: Written, table: pd
     assert proposal.chosen
 
 
+def test_counts_of_which_some_are_rare_are_amounts(written: Written) -> None:
+    """They were taken for classes, of which not each can be in every part, and the file was refused."""
+    proposal = proposed(written(put(visits=[*np.resize([0, 1, 2, 3], N - 2), 5, 7])[["size", "visits"]]))
+    assert proposal.entry["task"] == "regression"
+    assert proposal.data["y"].max() == 7
+
+
 def test_a_number_with_slips_is_the_target_without_their_rows(written: Written) -> None:
     """It was 31 classes, without a word."""
     points = [*map(str, np.arange(N - 3) % 30), "n.a.", "n.a.", "withdrawn"]

@@ -252,7 +252,9 @@ def test_what_a_script_writes_under_inputs_is_told(study: Study, capsys: pytest.
         ("os.kill(os.getpid(), 9)", r"was killed \(SIGKILL\) in epoch 1; it printed nothing"),
         ("sys.exit()", r"ended after figures of 0 of 3 epochs, and without trial.finish"),
         ("# endless", r"never ends its run: neither it .* has `trial.finish\(…\)`.*; call it once, behind the last epoch"),
-        ("tell(epoch=1, train_loss=1.0)", "tells no validation_loss of an epoch"),
+        ("tell(epoch=1, lr=asked['lr'], train_loss=1.0)", "tells no validation_loss of an epoch"),
+        ("tell(epoch=1, train_loss=1, validation_loss=1)", "tells no lr in its line of epoch 1, and the schedule's is 0.09"),
+        ("tell(epoch=1, lr=0.3, train_loss=1, validation_loss=1)", "tells an lr of 0.3 .* of epoch 1, .*; train step n by"),
         ("print('x' * 10**7)\nprint('the end')\nsys.exit(3)", "ended with exit code 3 in epoch 1; its last words: .*the end"),
         (
             f"print('No such table\\n{BARS}')\nsys.exit(3)",
@@ -328,6 +330,12 @@ def test_a_run_of_another_length_than_asked_for_is_none(study: Study, more: int,
     assert f"ended after figures of {told} of 3 epochs; " in failure(study, train)
 
 
+def test_a_script_that_trains_at_one_rate_is_no_run_of_a_schedule(study: Study) -> None:
+    """All schedules would come out the same, and which of them is the best would be told of nothing."""
+    study.write(here="asked['rates'] = [asked['lr']] * 6")
+    assert "StepLR, seed 0: tells an lr of 0.1 in its line of epoch 3, and the schedule's is 0.01" in failure(study, train)
+
+
 def test_seeds_that_change_nothing_are_told_after_the_first_runs(study: Study) -> None:
     """The script goes by a seed of its own; else intervals of no width would be told, and be believed."""
     study.write(here="weight, noise = 0.5, 0.05")
@@ -366,7 +374,7 @@ trial.finish()
 
 def test_what_a_killed_run_would_lose_is_told(study: Study, capsys: pytest.CaptureFixture[str]) -> None:
     ended = "{'steps': [time.time()] * 2, 'end': time.time(), 'lost': ['mean (Linear)', 'second (SGD)']}"
-    study.write(here=f"tell(epoch=1, train_loss=1, validation_loss=1, probe={ended})\nsys.exit()")
+    study.write(here=f"tell(epoch=1, lr=asked['lr'], train_loss=1, validation_loss=1, probe={ended})\nsys.exit()")
     study.run()
     assert "trial.epochs is not handed mean (Linear), second (SGD); hand over all that has a state" in capsys.readouterr().err
 
