@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as f
 
 from benchmarks.machine import conditions, cores
-from benchmarks.problems import constant_runs, in_memory
+from benchmarks.problems import compile_all, constant_runs, in_memory
 from benchmarks.throughput import CPU, loop_rate, single_loop_rate
 from pipeline.catalogue import CATALOGUE
 from pipeline.config.params import load_params
@@ -164,7 +164,7 @@ def ratios(problem: Problem) -> Iterator[tuple[int, float, float]]:
     """Number of runs, seconds that ``auto`` takes for all of them, and its speed over that of the faster plain loop."""
     for count in COUNTS:
         runs = constant_runs(problem, count)
-        collect(runs, train(problem, constant_runs(problem, count, epochs=1), device=CPU, search=True))  # compiles
+        compile_all(problem, count)
         found = []
         for _ in range(REPEATS):
             loop = max(loop_rate(problem, SECONDS), single_loop_rate(problem, SECONDS))

@@ -2,14 +2,19 @@
 
 import statistics
 from collections.abc import Iterable, Sequence
+from unittest import mock
+
+import torch
 
 from pipeline.config.params import Params
 from pipeline.config.schedules import Schedule
 from pipeline.data.datasets import datasets
 from pipeline.data.splits import draw_splits
+from pipeline.engine.lanes import program
+from pipeline.engine.training import train
 from pipeline.problems.dataset import Dataset
 from pipeline.problems.problem import Problem
-from pipeline.problems.run import Run
+from pipeline.problems.run import Run, collect
 
 SEEDS, SCHEDULERS = 10, 12
 """A stack grows as a study does: first the twelve schedulers of one seed, then more seeds, then more trials for each."""
@@ -35,6 +40,12 @@ def constant_runs(problem: Problem, count: int, epochs: int | None = None) -> li
         Run("any", schedule, number % seeds_of(count), epochs or problem.params.epochs, stream="tune")
         for number in range(count)
     ]
+
+
+def compile_all(problem: Problem, count: int) -> None:
+    """Compile what is compiled once: of a few runs, also what a longer training would earn back."""
+    with mock.patch.object(program, "PAYS_FROM", 0):
+        collect([], train(problem, constant_runs(problem, count, epochs=1), device=torch.device("cpu"), search=True))
 
 
 def medians(repeats: Iterable[Sequence[float]]) -> tuple[float, ...]:

@@ -32,7 +32,7 @@ from torch.nn.functional import cross_entropy
 from benchmarks.environments import installed
 from benchmarks.jax_client import Prepared, Setting, export, settings
 from benchmarks.machine import conditions, cores
-from benchmarks.problems import constant_runs, in_memory, medians
+from benchmarks.problems import compile_all, constant_runs, in_memory, medians
 from pipeline.catalogue import CATALOGUE
 from pipeline.config.params import load_params
 from pipeline.engine import stacked
@@ -118,7 +118,8 @@ def speeds(repeats: Sequence[tuple[float, ...]], compiled: Compiled) -> Speeds:
 
 def warm_up(problem: Problem, workers: Workers) -> None:
     """Compile what is compiled once, start what is started once."""
-    collect([], train(problem, constant_runs(problem, 200), device=CPU, search=True))
+    for count in (1, 200):
+        compile_all(problem, count)
     rate_in_processes(problem, workers, seconds=0.1)
 
 

@@ -85,13 +85,18 @@ def kept(key: str, write: Callable[[], str]) -> ctypes.CDLL:
     ``key`` has to name all that the text follows from. Raises :class:`NoCompilerError` where it cannot be made or loaded.
     """
     name = f"{name_of(key)}.so"
-    if cache.read(name) is not None:  # whole: one that was cut off would end the process
+    if is_kept(key):
         with contextlib.suppress(OSError):
             return ctypes.CDLL(str(cache.folder() / name))
     try:
         return ctypes.CDLL(str(cache.keep(name, _compiled(write()))))
     except OSError as error:
         raise NoCompilerError(f"what was compiled cannot be kept or loaded ({error})") from None
+
+
+def is_kept(key: str) -> bool:
+    """Whether a library was compiled under that key, and is whole: one that was cut off would end the process."""
+    return cache.read(f"{name_of(key)}.so") is not None
 
 
 def name_of(key: str) -> str:

@@ -49,7 +49,8 @@ def test_foreign_formats_hold_the_same_runs(
 
 def test_texts_are_unpacked_and_decoded_as_tables_are(tmp_path: Path) -> None:
     """Excel's CSV is in cp1252 or UTF-16, and what servers hand out is packed."""
-    text = foreign.plain(tmp_path / "a.csv", [(label.replace("o", "ö"), *more) for label, *more in SOME]).read_text("utf-8")
+    runs = [(label.replace("o", "ö"), seed, loss) for label, seed, loss in SOME]
+    text = foreign.plain(tmp_path / "a.csv", runs).read_text("utf-8")
     expected = read(tmp_path / "a.csv").values
     kinds = {"b.csv": text.encode("cp1252"), "c.csv": text.encode("utf-16"), "d.csv.gz": gzip.compress(text.encode())}
     for name, content in kinds.items():

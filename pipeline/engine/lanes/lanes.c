@@ -10,7 +10,6 @@
 #include <string.h>
 #define EXACTLY $exactly
 #if EXACTLY
-#include <immintrin.h>
 #pragma GCC optimize("fp-contract=off")
 #endif
 #ifdef __linux__
@@ -60,20 +59,20 @@ OF_VECTORS real F(log1p)(real);
 /* Where every rounding is written out, so that it is the same in whatever vectors: sums of products, and functions of vectors,
    which round in their own way. */
 #if EXACTLY
-#if defined(__AVX512F__)
-#define ALL(a) ((row)_mm512_set1_ps(a))
-#define FUSED(a, b, c) ((row)_mm512_fmadd_ps((__m512)(a), (__m512)(b), (__m512)(c)))
-#else
-#define ALL(a) ((row)_mm256_set1_ps(a))
+#define ALL(a) ((a) - (row){0})
 #ifdef __FMA__
-#define FUSED(a, b, c) ((row)_mm256_fmadd_ps((__m256)(a), (__m256)(b), (__m256)(c)))
+/* By the compilers' own names: reading immintrin.h takes half a second. */
+typedef real fused __attribute__((vector_size(WIDE * sizeof(real))));
+#if defined(__clang__)
+#define FUSED(a, b, c) ((row)__builtin_elementwise_fma((fused)(a), (fused)(b), (fused)(c)))
+#elif defined(__AVX512F__)
+#define FUSED(a, b, c) ((row)__builtin_ia32_vfmaddps512_mask((fused)(a), (fused)(b), (fused)(c), -1, 4))
 #else
-#define FUSED(a, b, c) ((c) + (a) * (b))
+#define FUSED(a, b, c) ((row)__builtin_ia32_vfmaddps256((fused)(a), (fused)(b), (fused)(c)))
 #endif
-#endif
-#ifdef __FMA__
 #define FUSED_ONE(a, b, c) __builtin_fmaf(a, b, c)
 #else
+#define FUSED(a, b, c) ((c) + (a) * (b))
 #define FUSED_ONE(a, b, c) ((c) + (a) * (b))
 #endif
 #define OF_MANY(name)                                                                                        \
@@ -268,8 +267,10 @@ static struct work *new_work(void) {
   return memset(work, 0, sizeof(struct work));
 }
 
-/* Block after block, while there are any; `next` is the first that nobody has begun. 0, or 1 where there is no memory. */
 const int exactly = EXACTLY;
+const int64_t terms = $terms; /* multiplications of a run's step, in matrix products and convolutions */
+
+/* Block after block, while there are any; `next` is the first that nobody has begun. 0, or 1 where there is no memory. */
 int run(const struct job *job, int64_t blocks, int64_t *next) {
   struct work *work = new_work();
   if (work == NULL) return 1;

@@ -13,16 +13,18 @@ from torch import Tensor
 
 from pipeline.config.arrays import Floats
 from pipeline.engine.cache import remembered
-from pipeline.engine.compiler import kept, machine, name_of
+from pipeline.engine.compiler import NoCompilerError, is_kept, kept, machine, name_of
 from pipeline.engine.device import cores
 from pipeline.engine.functions import State
 from pipeline.engine.lanes.comparison import difference, same_bits
 from pipeline.engine.lanes.source import lanes_of, source, traced
-from pipeline.engine.lanes.values import MistranslatedError
+from pipeline.engine.lanes.values import MistranslatedError, UntranslatableError
 from pipeline.engine.program import Epochs, Runs, Trained
 
 FEW = 4
 """Runs of a replicate up to which each is computed alone, where a program has code for that; more fill a block's lanes."""
+PAYS_FROM = 2**34
+"""Multiplications in blocks of few runs from which that code is compiled: they take about as long as the compiler does."""
 Block = tuple[ctypes.CDLL, npt.NDArray[np.int64], npt.NDArray[np.int64]]
 """Code, the runs in each of its blocks, and how many they are."""
 
@@ -52,15 +54,13 @@ class LaneProgram:
         """``library`` is their compiled code, and ``alone`` that of a run alone, where they are to be taken as they are."""
         self._runs = runs
         self._library = library or checked(runs)
-        self._alone = alone
+        self._alone, self._is_settled, self._computed = alone, library is not None, 0
         self._lanes = lanes_of(runs.state[0].dtype, machine())
         self._x, self._y = runs.x.reshape(len(runs.x), -1).contiguous().numpy(), runs.y.contiguous().numpy()
         self._parts = {name: np.ascontiguousarray(rows.numpy().astype(np.int32)) for name, rows in runs.parts.items()}
         self._replicate = runs.of_run.numpy().astype(np.int64)
         self._shapes = [values.shape[1:] for values in runs.state]
         self._state = torch.cat([values.reshape(len(values), -1) for values in runs.state], dim=1).contiguous().numpy()
-        if not library and (blocks(self._replicate, self._lanes)[1] <= FEW).any():
-            self._alone = checked_alone(runs, self._library)
         self._dealt = self._deal()
 
     def _deal(self) -> list[Block]:
@@ -73,8 +73,20 @@ class LaneProgram:
         dealt = [(self._library, runs_of[~is_few], counts[~is_few]), (self._alone, few[:, None], np.ones_like(few))]
         return [block for block in dealt if len(block[2])]
 
+    def _get_alone(self, steps: int) -> None:
+        """Code for a run alone, where it is compiled already, or the steps of few runs up to the next ones are worth it."""
+        few = np.count_nonzero(blocks(self._replicate, self._lanes)[1] <= FEW)
+        if self._is_settled or not few:
+            return
+        is_first = not self._computed
+        self._computed += steps * int(few) * ctypes.c_int64.in_dll(self._library, "terms").value
+        if self._computed >= PAYS_FROM or (is_first and is_kept(alone_key(self._runs))):
+            self._alone, self._is_settled = checked_alone(self._runs, self._library), True
+            self._dealt = self._deal()
+
     def train(self, epochs: Epochs) -> Trained:
         """Train all runs through the epochs."""
+        self._get_alone(len(epochs.numbers))
         losses = np.empty((len(epochs.rows), len(self._state)))
         sums = self._call(
             rows=np.ascontiguousarray(epochs.rows, dtype=np.int32),
@@ -148,17 +160,25 @@ def checked(runs: Runs) -> ctypes.CDLL:
 def checked_alone(runs: Runs, library: ctypes.CDLL) -> ctypes.CDLL | None:
     """The code for a run alone of the same functions, if it is seen to compute the same as a lane, to the last bit.
 
-    None where that is not promised: of what computes little in a step, rounding is left to the compiler.
+    None where that is not promised: in double precision, say, rounding is left to the compiler.
     """
     if not ctypes.c_int.in_dll(library, "exactly").value:
         return None
-    alone = kept(key := f"{runs.key} alone", lambda: source(traced(runs), machine(), alone=True))
+    try:
+        alone = kept(key := alone_key(runs), lambda: source(traced(runs), machine(), alone=True))
+    except (NoCompilerError, UntranslatableError):  # the compiler is gone, or at it for too long: lanes go on
+        return None
 
     def compare() -> str:
         both = partial(LaneProgram, library=library), partial(LaneProgram, library=library, alone=alone)
         return "same" if same_bits(*both, runs, FEW) else "differs"
 
     return alone if remembered(f"alone {name_of(key)}", compare) == "same" else None
+
+
+def alone_key(runs: Runs) -> str:
+    """What the code of a run alone is kept under."""
+    return f"{runs.key} alone"
 
 
 def blocks(replicate: npt.NDArray[np.int64], lanes: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

@@ -28,10 +28,8 @@ IN_CACHE = 2**19
 """Bytes of a step's scratch memory that stay near a core beside the parameters: a fixed number, as results hang on it."""
 LARGEST_PROGRAM = 3000
 """Operations of a step that are compiled: a recurrent layer has as many more as its sequence is longer."""
-EXACTLY_FROM = 2**21
-"""Multiplications of a step from which every rounding is written out, so that a run alone may be computed in other vectors."""
 AVX = 32
-"""Bytes in a vector of the processors that this is known of."""
+"""Bytes in a vector of the processors that every rounding is written out for, so that a run alone may use other vectors."""
 LARGEST_BLOCK = 2**30
 """Bytes that a block of runs may take, of which every core has one."""
 C_OF = {torch.float32: "float", torch.float64: "double", torch.int64: "int64_t"}
@@ -67,7 +65,7 @@ def source(traced: Traced, here: Machine, *, alone: bool = False) -> str:
     dtype = traced.state[0].dtype
     step, tile, terms = _step(traced, here)
     evaluation, count = _evaluation(traced, here)
-    exactly = terms >= EXACTLY_FROM and dtype == torch.float32 and here.vector >= AVX
+    exactly = dtype == torch.float32 and here.vector >= AVX
     found = [part.in_c(here, exactly=exactly, alone=alone) for part in (*step, evaluation)]
     if exactly and any("F(pow)" in each.code() for each in found):
         exactly, found = False, [part.in_c(here) for part in (*step, evaluation)]
@@ -80,6 +78,7 @@ def source(traced: Traced, here: Machine, *, alone: bool = False) -> str:
         real=C_OF[dtype],
         function="name##f" if dtype == torch.float32 else "name",
         exactly=int(exactly),
+        terms=terms,
         input=C_OF[x.dtype],
         target=C_OF[y.dtype],
         lanes=1 if alone else lanes_of(dtype, here),

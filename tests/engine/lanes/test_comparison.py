@@ -10,7 +10,7 @@ from benchmarks.operations import OneRun, runs_of
 from pipeline.engine import cache, compiler
 from pipeline.engine.lanes import program
 from pipeline.engine.lanes.comparison import difference
-from pipeline.engine.lanes.operations import POINTWISE, REDUCTIONS, Pointwise, Reduction
+from pipeline.engine.lanes.operations import FUNCTIONS, POINTWISE, REDUCTIONS, Pointwise, Reduction
 from pipeline.engine.lanes.program import LaneProgram
 from pipeline.engine.lanes.values import MistranslatedError
 from tests.repeated import few
@@ -30,9 +30,9 @@ def layer(s: Tensor, x: Tensor, y: Tensor) -> Tensor:
 
 
 WRONG: dict[str, tuple[dict[Any, Any], Any, Any]] = {
-    "another function": (POINTWISE, aten.tanh.default, Pointwise(lambda a: f"F(sin)({a})", is_cheap=False)),
-    "a last place of a thousand": (POINTWISE, aten.tanh.default, Pointwise(lambda a: f"F(tanh)((real)1.001 * {a})")),
-    "one lane": (POINTWISE, aten.tanh.default, Pointwise(lambda a: f"(l == LANES - 1 ? {a} : F(tanh)({a}))")),
+    "another function": (FUNCTIONS, aten.tanh.default, "sin"),
+    "a last place of a thousand": (POINTWISE, aten.relu.default, Pointwise(lambda a: f"relu((real)1.001 * {a})")),
+    "one lane": (POINTWISE, aten.relu.default, Pointwise(lambda a: f"(l == LANES - 1 ? {a} : relu({a}))")),
     "the gradient alone": (POINTWISE, aten.le.Scalar, Pointwise(lambda a, b: f"({a} < {b})", compares=True)),
     "where a sum begins": (REDUCTIONS, aten.sum.default, Reduction({"real": "1"}, REDUCTIONS[aten.sum.default].combined)),
 }

@@ -1,5 +1,6 @@
 """Compiled training against the same as tensors, which the twin tests hold to the plain loop; and what it promises beyond."""
 
+import ctypes
 from typing import Any
 
 import numpy as np
@@ -106,7 +107,7 @@ def test_no_run_hangs_on_those_beside_it(new_problem: Builder, seeds: int, dtype
 
 ALONE: dict[str, dict[str, Any]] = {
     "mlp": {"model": {"name": "mlp", "hidden": [19], "activation": "gelu"}, "optimizer": {"name": "AdamW", "lr": 0.01}},
-    "cnn": {"model": {"name": "cnn", "channels": [3], "groups": 1}, "dataset": {"name": "digits", "images": True}, "epochs": 1},
+    "cnn": {"model": {"name": "cnn", "channels": [3], "groups": 1}, "dataset": {"name": "digits", "images": True}},
 }
 
 
@@ -114,19 +115,25 @@ ALONE: dict[str, dict[str, Any]] = {
 def test_a_run_alone_computes_what_it_does_in_a_lane(
     new_problem: Builder, monkeypatch: pytest.MonkeyPatch, tmp_path: Any, kind: str
 ) -> None:
-    """To the last bit, in vectors of its own elements: of a step that computes enough, and at sizes that fill no vector."""
+    """To the last bit, in vectors of its own elements, at sizes that fill no vector; in the midst of a training, too."""
     if machine().vector < lanes_source.AVX:
         pytest.skip("blocks alone on this processor")
-    monkeypatch.setattr(lanes_source, "EXACTLY_FROM", 1)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     decays = {f"by-{n}": {"name": "ExponentialLR", "args": {"gamma": n / 10}} for n in range(5, 10)}
     problem = new_problem(decays, **{"epochs": 2} | ALONE[kind])
     runs = [run_of(problem, label) for label in decays]
     assert len(runs) > program.FEW
     together = train(problem, runs, torch.float32, make=LaneProgram)
-    assert len(list((tmp_path / "lr-pipeline").glob("*.so"))) == 1
+    (library,) = compiled = list((tmp_path / "lr-pipeline").glob("*.so"))
+    train(problem, runs[:2], torch.float32, make=LaneProgram)
+    assert list((tmp_path / "lr-pipeline").glob("*.so")) == compiled  # so little is done before the compiler is
+    an_epoch = ctypes.c_int64.in_dll(ctypes.CDLL(str(library)), "terms").value * problem.budget().steps_per_epoch
+    monkeypatch.setattr(stacked, "BLOCK", 1)
+    monkeypatch.setattr(program, "PAYS_FROM", an_epoch + 1)
     alone = train(problem, runs[:2], torch.float32, make=LaneProgram)
     assert len(list((tmp_path / "lr-pipeline").glob("*.so"))) == 2
+    monkeypatch.undo()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(program, "LaneProgram", lambda *given, **named: pytest.fail("compared again"))
     again = train(problem, [*runs[:2], run_of(problem, "Baseline", seed=1)], torch.float32, make=LaneProgram)
     for found in (alone, select(again, [0, 1])):
