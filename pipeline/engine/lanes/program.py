@@ -21,7 +21,7 @@ from pipeline.engine.lanes.source import lanes_of, source, traced
 from pipeline.engine.lanes.values import MistranslatedError, UntranslatableError
 from pipeline.engine.program import Epochs, Runs, Trained
 
-FEW = 4
+FEW = 3
 """Runs of a replicate up to which each is computed alone, where a program has code for that; more fill a block's lanes."""
 PAYS_FROM = 2**34
 """Multiplications in blocks of few runs from which that code is compiled: they take about as long as the compiler does."""
