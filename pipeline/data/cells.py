@@ -61,6 +61,9 @@ _LIKE_NUMBER = re.compile(
     rf"[<>~(]? *[+\-\u2212]?(?:{_SIGNS})? *[+\-\u2212]?{_ONE}(?:{_BLANK}*(?:{_SIGNS})|{_BLANK}[a-zA-Z°µ]{{1,4}})?\)?"
 )
 """A number with what people write beside it: a sign, a bound, a unit."""
+_UNIT = re.compile(rf"(.*\d){_BLANK}?([°µ]?[a-zA-Z](?:[a-zA-Z/²³. ]{{0,10}}[a-zA-Z²³])?)")
+"""Whatever ends in a digit, and a unit behind it: ``1248 CC``, ``23.4 km/kg``, ``36 months``."""
+_NO_UNIT = rf"{_SIGNS}|[AaPp]\.?[Mm]\.?"
 _DECIMAL = r"[+-]?\d*[.,]\d+|[+-]?\d+"
 _FORMS = {decimal: _forms(decimal) for decimal in ".,"}
 _SIGNED = _Form("decimal commas", re.compile(DECIMAL_COMMA), re.compile(".*,.*"), " ")
@@ -216,7 +219,7 @@ def shows_decimal_commas(texts: "pd.Series[str]") -> bool:
     known = texts[~texts.str.lower().isin(MARKS)]
     if known.empty or not _LIKE_NUMBER.fullmatch(known.iloc[0]):
         return False
-    _, bare = _without_sign(known)
+    _, bare = _without_unit(known)
     if bare.str.fullmatch(DECIMAL_COMMA).all():
         return not bare.str.fullmatch(THOUSANDS).all()
     return bool(bare.str.fullmatch(_SHOW_COMMAS).any()) and _written(bare, _FORMS[","][1:3]) is not None
@@ -227,9 +230,9 @@ def _as_numbers(texts: "pd.Series[str]", decimal: str) -> "tuple[pd.Series[float
     plain = pd.to_numeric(texts, errors="coerce")
     if (is_plain := bool(plain.notna().all())) and decimal == ".":
         return plain.astype(np.float64), ""
-    if not is_plain and not _LIKE_NUMBER.fullmatch(texts.iloc[0]):
+    if not is_plain and not (_LIKE_NUMBER.fullmatch(texts.iloc[0]) or _UNIT.fullmatch(texts.iloc[0])):
         return None
-    sign, bare = _without_sign(texts.str.replace("\u2212", "-", regex=False))
+    sign, bare = _without_unit(texts.str.replace("\u2212", "-", regex=False))
     if found := _written(bare, (*_FORMS[decimal], *[_SIGNED] * bool(sign))):
         numbers, how = found
         minus = "another minus" * (not (sign or how) and bool(texts.str.contains("\u2212", regex=False).any()))
@@ -267,8 +270,11 @@ def _as_hours(texts: "pd.Series[str]") -> "pd.Series[float] | None":
     return 24 * days + hours + minutes / 60 + seconds / 3600
 
 
-def _without_sign(texts: "pd.Series[str]") -> tuple[str, "pd.Series[str]"]:
-    """The texts without the one sign of a currency or a percentage that they have, and what it is called."""
+def _without_unit(texts: "pd.Series[str]") -> tuple[str, "pd.Series[str]"]:
+    """The texts without the one sign of a currency or percentage that they have, or the unit of all, and what it is called."""
+    bare, units = texts.str.extract(_UNIT).fillna("").to_numpy().T
+    if (unit := units[0]) and (units == unit).all() and not (re.fullmatch(_NO_UNIT, unit) or are_codes(pd.Series(bare))):
+        return f"the unit {unit}", pd.Series(bare, texts.index, dtype="string")
     signs = texts.str.extract(f"({_SIGNS})", expand=False)
     found = signs.dropna().unique()
     if len(found) != 1 or (found[0] == "%" and signs.isna().any()):

@@ -187,6 +187,31 @@ def test_times_are_hours_and_that_is_said(cells: list[str | None], hours: list[f
 
 
 @pytest.mark.parametrize(
+    ("cells", "unit", "numbers"),
+    [
+        (["1248 CC", "998 CC", None], "CC", [1248, 998]),
+        (["23.4 km/kg", "17 km/kg"], "km/kg", [23.4, 17]),
+        ([" 36 months", " 60 months", "n/a"], "months", [36, 60]),
+        (["1,200kg", "87kg"], "kg", [1200, 87]),
+        (["-3 °C", "\u22125 °C"], "°C", [-3, -5]),
+        (["12 sq. ft", "3.5 sq. ft"], "sq. ft", [12, 3.5]),
+    ],
+)
+def test_numbers_of_one_unit_are_numbers_and_that_is_said(cells: list[str | None], unit: str, numbers: list[float]) -> None:
+    """Engine, mileage and power of used cars, the term of a loan: as tables of the web have them."""
+    found, told = read(cells)
+    assert found.dropna().tolist() == numbers
+    assert f"read as numbers with the unit {unit}" in told
+
+
+@pytest.mark.parametrize(
+    "cells", [["12 kg", "500 g"], ["12 kg", "13"], ["5 PM", "12 PM"], ["007A", "012A"], ["A1b", "A2b"], ["1-2 kg", "3-4 kg"]]
+)
+def test_texts_with_digits_and_letters_stay_texts(cells: list[str]) -> None:
+    assert read(cells)[0].tolist() == cells
+
+
+@pytest.mark.parametrize(
     "cells", [["10.11.12", "01.02.13"], ["16:9", "4:3"], ["14:35", "2:35 PM"], ["13:00 PM"], ["9:00-17:00"], ["14:75"]]
 )
 def test_what_may_be_no_time_stays_text(cells: list[str]) -> None:
