@@ -20,7 +20,7 @@ from pipeline.config.errors import PipelineError
 from pipeline.config.params import working_in
 from pipeline.config.registry import folded
 from pipeline.config.terminal import tell
-from pipeline.config.wording import as_yaml, few
+from pipeline.config.wording import as_yaml, counted, few
 from pipeline.data.cells import Kind, Remarks, are_codes, is_text, understood
 from pipeline.data.leaks import leaks, same_samples
 from pipeline.data.mistakes import DatasetError, all_of, names_of
@@ -96,7 +96,7 @@ def looked_at(files: Sequence[Path], target: str | None) -> Proposal:
 def seen(proposal: Proposal, file: str) -> Iterator[str]:
     """The table of columns, and what else is to be known."""
     table, target = proposal.table, proposal.entry["target"]
-    yield f"{file}: {len(table)} rows, {len(table.columns)} columns"
+    yield f"{file}: {counted(len(table), 'row')}, {counted(len(table.columns), 'column')}"
     yield from _wrapped(f"target: {target}, {proposal.chosen or 'as asked'}")
     yield ""
     yield _row(*HEADINGS)
@@ -110,7 +110,7 @@ def seen(proposal: Proposal, file: str) -> Iterator[str]:
     yield from _wrapped(described(proposal.data))
     if "order" not in proposal.entry and (number := same_samples(proposal.data)) is not None:
         repeated = len(number) - len(set(number.tolist()))
-        yield f"{repeated} rows repeat the features of an earlier one; they stay in one part with it"
+        yield f"{counted(repeated, 'row')} with the features of an earlier one; they stay in one part with it"
 
 
 def _wrapped(line: str) -> list[str]:

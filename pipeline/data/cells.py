@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from pipeline.config.wording import few
+from pipeline.config.wording import counted, few
 from pipeline.data.dates import as_dates
 from pipeline.data.mistakes import SHOWN, names_of, refuse_unusable, rows_of, with_entries
 
@@ -120,7 +120,7 @@ def understood(
         return _as_texts(texts, name, are_marks, remarks).reindex(values.index)
     if are_marks.any():
         marks = ", ".join(repr(mark) for mark in texts[are_marks].unique())
-        remarks.add("taken as missing", f"{marks} in {are_marks.sum()} cells of {name}")
+        remarks.add("taken as missing", f"{marks} in {counted(int(are_marks.sum()), 'cell')} of {name}")
     if kind == "auto" and are_codes(known):
         telling = known[known.str.contains(r"^0\d|^\+|e", case=False, regex=True)]
         remarks.add("taken as codes, not numbers", f"{names_of(telling[:1])} of {name}")

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pipeline.config.wording import suggestion
+from pipeline.config.wording import counted, suggestion
 from pipeline.data.cells import DECIMAL_COMMA, Kind, Remarks, are_codes, complete, like_numbers, unclear_marks, understood
 from pipeline.data.dates import as_dates
 from pipeline.data.features import FEW_SLIPS, MOST_SLIPS, MOSTLY_NUMBERS, slips_of
@@ -85,7 +85,7 @@ def labelled(table: pd.DataFrame, options: Options, remarks: Remarks) -> npt.NDA
         cells = understood(table[name], name, options.missing_values, options.decimal, "number", Remarks())
         are &= cells.notna().to_numpy() | (options.unlabelled == "error")
     if left := np.count_nonzero(~are):
-        remarks.add("left out", f"{left} rows without {' and '.join(options.targets)}")
+        remarks.add("left out", f"{counted(int(left), 'row')} without {' and '.join(options.targets)}")
     return are
 
 

@@ -112,7 +112,7 @@ def test_among_numbers_the_usual_marks_are_missing_and_that_is_said(numbers: lis
     assert found[: len(numbers)].tolist() == numbers
     assert found[len(numbers) :].isna().all()
     assert told.startswith("taken as missing: ")
-    assert told.endswith(f"in {len(marks)} cells of c")
+    assert told.endswith(f"in {len(marks)} cell{'s' * (len(marks) > 1)} of c")
 
 
 @given(mark=st.sampled_from(MARKS))
