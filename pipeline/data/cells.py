@@ -272,9 +272,10 @@ def _as_hours(texts: "pd.Series[str]") -> "pd.Series[float] | None":
 
 def _without_unit(texts: "pd.Series[str]") -> tuple[str, "pd.Series[str]"]:
     """The texts without the one sign of a currency or percentage that they have, or the unit of all, and what it is called."""
-    bare, units = texts.str.extract(_UNIT).fillna("").to_numpy().T
-    if (unit := units[0]) and (units == unit).all() and not (re.fullmatch(_NO_UNIT, unit) or are_codes(pd.Series(bare))):
-        return f"the unit {unit}", pd.Series(bare, texts.index, dtype="string")
+    parts = texts.str.extract(_UNIT).fillna("")
+    numbers, units = parts[0], parts[1]
+    if (unit := units.iloc[0]) and (units == unit).all() and not (re.fullmatch(_NO_UNIT, unit) or are_codes(numbers)):
+        return f"the unit {unit}", numbers
     signs = texts.str.extract(f"({_SIGNS})", expand=False)
     found = signs.dropna().unique()
     if len(found) != 1 or (found[0] == "%" and signs.isna().any()):
