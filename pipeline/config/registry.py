@@ -73,6 +73,7 @@ def folded(name: str) -> str:
 
 
 E = TypeVar("E", bound=Registered)
+OWN = "register one of your own in pipeline/custom.py: docs/own-code.md"
 
 
 class Registry(Generic[E]):
@@ -115,7 +116,7 @@ class Registry(Generic[E]):
     def find(self, name: object) -> E:
         """The entry of that name, or a validation error that says what to write, or offers the nearest names."""
         if not isinstance(name, str) or name not in self._entries:
-            right = self.hints.get(folded(str(name))) or suggestion(str(name), self._entries)
+            right = self.hints.get(folded(str(name))) or suggestion(str(name), self._entries, otherwise=f", or {OWN}")
             raise mistake(f"is not a registered {self.kind}", right)
         return self._entries[name]
 

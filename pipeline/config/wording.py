@@ -74,8 +74,11 @@ def such_that(holds: Callable[[Any], object], wrong: str, right: str) -> AfterVa
     return AfterValidator(validate)
 
 
-def suggestion(given: str, known: Iterable[str], most: int = MOST_NAMED) -> str:
-    """What would be right instead of the unknown name ``given``: all that is known, or the ``most`` that are near it."""
+def suggestion(given: str, known: Iterable[str], most: int = MOST_NAMED, otherwise: str = "") -> str:
+    """What would be right instead of the unknown name ``given``: all that is known, or the ``most`` that are near it.
+
+    ``otherwise`` is told behind them where none is near.
+    """
     names = list(known)
     if not names:
         return "remove it; nothing is allowed here"
@@ -85,7 +88,7 @@ def suggestion(given: str, known: Iterable[str], most: int = MOST_NAMED) -> str:
     folded = {name.lower(): name for name in names}
     near = difflib.get_close_matches(given.lower(), folded, n=1, cutoff=0.6)
     if not near:
-        return f"write {choice}"
+        return f"write {choice}{otherwise}"
     return f"did you mean {folded[near[0]]}?" + (f" ({choice})" if len(names) > 1 else "")
 
 

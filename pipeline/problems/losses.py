@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from pipeline.config.problem_params import IGNORED
-from pipeline.config.registry import Registered, Registry, arguments_of
+from pipeline.config.registry import OWN, Registered, Registry, arguments_of
 
 Builder = Callable[..., nn.Module]
 Task = Literal["classification", "regression"]
@@ -29,7 +29,18 @@ class RegisteredLoss(Registered):
     is_binary: bool = False
 
 
-losses: Registry[RegisteredLoss] = Registry("loss")
+_MEANT = "did you mean {}?".format
+HINTS = {
+    **dict.fromkeys((name for name in dir(nn) if name.endswith("Loss")), f"it is not built in; {OWN}"),
+    **dict.fromkeys(("CE", "NLL", "NLLLoss", "LogLoss"), _MEANT("CrossEntropyLoss")),
+    **dict.fromkeys(("BCE", "BCELoss", "BinaryCrossEntropy"), _MEANT("BCEWithLogitsLoss")),
+    **dict.fromkeys(("MAE", "MAELoss", "MeanAbsoluteError", "L1"), _MEANT("L1Loss")),
+    **dict.fromkeys(("MeanSquaredError", "L2", "L2Loss", "RMSE", "RMSELoss"), _MEANT("MSELoss")),
+    "label_smoothing": "write {name: CrossEntropyLoss, label_smoothing: 0.1}",
+}
+"""What to write instead of torch's other losses, which may be near one of these in letters alone, and of usual short names."""
+
+losses: Registry[RegisteredLoss] = Registry("loss", HINTS)
 
 
 def register(name: str, task: Task, *, is_binary: bool = False) -> Callable[[Builder], Builder]:

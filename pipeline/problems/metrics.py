@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from pipeline.config.errors import PipelineError
-from pipeline.config.registry import Registered, Registry, arguments_of
+from pipeline.config.registry import OWN, Registered, Registry, arguments_of
 from pipeline.problems.losses import Task, targets_in
 
 Floats = npt.NDArray[np.float64]
@@ -57,7 +57,25 @@ class RegisteredMetric(Registered):
         return _named, (self.name,)
 
 
-metrics: Registry[RegisteredMetric] = Registry("metric")
+_NAMES = {
+    "Accuracy": ("acc",),
+    "F1Score": ("F1", "F1_macro", "macro_F1"),
+    "MatthewsCorrCoef": ("MCC", "matthews"),
+    "AUROC": ("AUC", "ROC_AUC", "ROC"),
+    "AveragePrecision": ("AP", "mAP", "AUPRC", "PR_AUC"),
+    "MeanAbsoluteError": ("MAE",),
+    "MeanSquaredError": ("MSE",),
+    "R2Score": ("R2",),
+}
+HINTS = {
+    **{name: f"did you mean {metric}?" for metric, names in _NAMES.items() for name in names},
+    **dict.fromkeys(("RMSE", "RootMeanSquaredError"), "write {name: MeanSquaredError, squared: false}"),
+    **dict.fromkeys(("Precision", "Recall"), f"write F1Score or AveragePrecision, or {OWN}"),
+    **dict.fromkeys(("loss", "log_loss", "NLL", "perplexity"), "leave it to the loss, which every table has beside the metric"),
+}
+"""What to write instead of the short names that metrics go by, and of what is not built in."""
+
+metrics: Registry[RegisteredMetric] = Registry("metric", HINTS)
 
 
 def _named(name: str) -> RegisteredMetric:

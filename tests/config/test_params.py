@@ -32,6 +32,7 @@ WHOLE = "write one without quotes, point or exponent, such as 100"
 LENGTH = "write a whole number from 1 up, or a percentage of the run such as 30%"
 RATE = "write a number from 0 up, or a percentage of the optimizer's learning rate such as 10%"
 PEAK = RATE.replace("from 0 up", "above 0")
+OWN = ", or register one of your own in pipeline/custom.py: docs/own-code.md"
 OPTIMIZERS = ", ".join(each.name for each in CATALOGUE.optimizers)
 MAPPING = "write `key: value`, one a line, or {key: value, …}"
 LABEL = "use up to 64 letters, digits, _ and -, beginning with a letter or digit"
@@ -138,7 +139,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     "a word for a mapping": (SGD, "optimizer: ¦SGD", f"{PROBLEM}.optimizer: is not a mapping (given: SGD); write {{name: SGD}}"),
     "an optimizer in lower case": (SGD, "optimizer: {name: ¦sgd, lr: 1}", f"{PROBLEM}.optimizer.name: is not a registered optimizer (given: sgd); did you mean SGD? (one of {OPTIMIZERS})"),
     "a list for a name": (SGD, "optimizer: {name: ¦[SGD], lr: 1}", f"{PROBLEM}.optimizer.name: is not a registered optimizer (given: [SGD]); did you mean SGD? (one of {OPTIMIZERS})"),
-    "nothing for a name": (SGD, "optimizer: {¦name: , lr: 1}", f"{PROBLEM}.optimizer.name: is not a registered optimizer (given: nothing); write one of {OPTIMIZERS}"),
+    "nothing for a name": (SGD, "optimizer: {¦name: , lr: 1}", f"{PROBLEM}.optimizer.name: is not a registered optimizer (given: nothing); write one of {OPTIMIZERS}{OWN}"),
     "an optimizer without a rate": (SGD, "optimizer: ¦{name: SGD}", f"{PROBLEM}.optimizer.lr: is missing (given: nothing); add `lr:`"),
     "a rate of zero": (SGD, "optimizer: {name: SGD, lr: ¦0}", f"{PROBLEM}.optimizer.lr: must be above 0 (given: 0); write a number above 0"),
     "a percentage of nothing": (SGD, "optimizer: {name: SGD, lr: ¦1%}", f"{PROBLEM}.optimizer.lr: is neither a length nor a rate, so it has no percentage (given: 1%); write a number"),
@@ -179,7 +180,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     "a word for a rate": ("base_lr: 1%", "base_lr: ¦low", f"schedulers.CyclicLR.args.base_lr: is not a rate (given: low); {RATE}"),
     "no for false": ("cycle_momentum: false", "cycle_momentum: ¦no", "schedulers.CyclicLR.args.cycle_momentum: is not true or false (given: no); write true or false"),
     "an unknown scheduler": ("  StepLR: {", "  SteppLR: ¦{", f"schedulers.SteppLR.name: is not a registered scheduler (given: SteppLR); did you mean StepLR? (one of {NAMES})"),
-    "an unknown name behind a label": ("  StepLR: {", "  StepLR: {name: ¦Foo, ", f"schedulers.StepLR.name: is not a registered scheduler (given: Foo); write one of {NAMES}"),
+    "an unknown name behind a label": ("  StepLR: {", "  StepLR: {name: ¦Foo, ", f"schedulers.StepLR.name: is not a registered scheduler (given: Foo); write one of {NAMES}{OWN}"),
     "a label with a space": ("  StepLR: {", "  ¦a b: {name: StepLR, ", f"schedulers.a b: is not a usable name (given: a b); {LABEL}"),
     "a label of two lines": ("  StepLR: {", '  ¦"a\\nb": {name: StepLR, ', f'schedulers.a\\U0000000ab: is not a usable name (given: "a\\nb"); {LABEL}'),
     "a label with a dot": ("  StepLR: {", "  ¦a.b: {name: StepLR, ", f"schedulers.a.b: is not a usable name (given: a.b); {LABEL}"),
@@ -387,7 +388,7 @@ def test_every_mistake_at_once(tmp_path: Path) -> None:
         f"{own}.StepLR.args.step_size: must lie between 1 and 1000000000 (given: 0); {LENGTH}",
         f"{own}.StepLR.args.gama: is not known here (given: gama); did you mean gamma? (one of step_size, gamma)",
         f"{own}.StepLR.lr: is not a usable rate (given: -3); {PEAK}",
-        f"{own}.Own.name: is not a registered scheduler (given: Own); write one of {NAMES}",
+        f"{own}.Own.name: is not a registered scheduler (given: Own); write one of {NAMES}{OWN}",
         "schedulers.ExponentialLR.args.gama: is not known here (given: gama); did you mean gamma? (one of gamma, final)",
         f"schedulers.ExponentialLR.lr: is not a usable rate (given: -1); {PEAK}",
         "schedulers.ExponentialLR.interval: is not one of the choices (given: day); write one of epoch, batch",

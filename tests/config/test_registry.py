@@ -193,3 +193,30 @@ def test_no_value_of_any_argument_escapes_the_wording(each: Registered, value: o
         told = mistakes(lambda name=name: each.check({name: value, "no such": 1}))  # type: ignore[misc]
         assert name in {path.split(".", 1)[0] for path in told}
         assert not [right for _, right in told.values() if "docs/params.md" in right]
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "right"),
+    [
+        ("metrics", "F1", "did you mean F1Score?"),
+        ("metrics", "roc-auc", "did you mean AUROC?"),
+        ("metrics", "RMSE", "write {name: MeanSquaredError, squared: false}"),
+        ("losses", "bce", "did you mean BCEWithLogitsLoss?"),
+        ("losses", "NLLLoss", "did you mean CrossEntropyLoss?"),
+        ("losses", "CTCLoss", "it is not built in; register one of your own in pipeline/custom.py: docs/own-code.md"),
+        ("models", "ResNet18", ", or register one of your own in pipeline/custom.py: docs/own-code.md"),
+        ("optimizers", "Lion", ", or register one of your own in pipeline/custom.py: docs/own-code.md"),
+    ],
+)
+def test_a_name_from_elsewhere_is_told_what_stands_for_it(kind: str, given: str, right: str) -> None:
+    with pytest.raises(PydanticCustomError) as raised:
+        getattr(CATALOGUE, kind).find(given)
+    assert (raised.value.context or {})["right"].endswith(right)
+
+
+@pytest.mark.parametrize("kind", ["losses", "metrics"])
+def test_every_name_that_is_offered_is_there(kind: str) -> None:
+    registry = getattr(CATALOGUE, kind)
+    offered = [hint.removeprefix("did you mean ").removesuffix("?") for hint in registry.hints.values() if "did you" in hint]
+    assert offered
+    assert {*offered} <= {entry.name for entry in registry}

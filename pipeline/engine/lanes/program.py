@@ -75,12 +75,13 @@ class LaneProgram:
 
     def _get_alone(self, steps: int) -> None:
         """Code for a run alone, where it is compiled already, or the steps of few runs up to the next ones are worth it."""
-        few = np.count_nonzero(blocks(self._replicate, self._lanes)[1] <= FEW)
-        if self._is_settled or not few:
+        if self._is_settled:
             return
+        ((_, _, counts),) = self._dealt
         is_first = not self._computed
+        few = np.count_nonzero(counts <= FEW)
         self._computed += steps * int(few) * ctypes.c_int64.in_dll(self._library, "terms").value
-        if self._computed >= PAYS_FROM or (is_first and is_kept(alone_key(self._runs))):
+        if self._computed >= PAYS_FROM or (few and is_first and is_kept(alone_key(self._runs))):
             self._alone, self._is_settled = checked_alone(self._runs, self._library), True
             self._dealt = self._deal()
 
