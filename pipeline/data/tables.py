@@ -46,6 +46,7 @@ def dataset_of(table: pd.DataFrame, target: str, **options: Any) -> pd.DataFrame
     if errors:
         raise DatasetError.together(errors)
     columns, values = zip(*features, strict=True)
+    _refuse_total({column.name: x for column, x in features if not column.categories})
     y = {f"y{place or ''}": target for place, target in enumerate(targets)}
     x = {f"x{place}": feature for place, feature in enumerate(values)}
     data = pd.DataFrame({"split": parts_of(table, targets[0], asked), **y, **x})
@@ -56,6 +57,18 @@ def dataset_of(table: pd.DataFrame, target: str, **options: Any) -> pd.DataFrame
     if remarks.amounts:
         data.attrs["amounts"] = remarks.amounts
     return data
+
+
+def _refuse_total(numbers: "Mapping[str, pd.Series[Any]]") -> None:
+    """Refuse a last row that adds up those above it, as spreadsheets have one; that two columns do so is no coincidence."""
+    table = pd.DataFrame(numbers)
+    if len(table) <= FEWEST:
+        return
+    above, last = table.iloc[:-1], table.iloc[-1]
+    adds_up = np.isclose(last, above.sum(), rtol=1e-9, atol=0) & (last.abs() > above.abs().max())
+    if adds_up.sum() > 1:
+        wrong = f"the last row adds up those above it ({names_of(table.columns[adds_up])})"
+        raise DatasetError("path", wrong, "take it out of the file")
 
 
 def _add_what_else_is_named(data: pd.DataFrame, table: pd.DataFrame, options: Options) -> None:

@@ -256,6 +256,19 @@ def test_missing_values_are_imputed_when_asked() -> None:
     assert data["x0"].isna().sum() == 1
 
 
+@pytest.mark.parametrize("unit", ["", "{} kg"])
+def test_a_total_below_a_table_is_no_sample(written: Written, unit: str) -> None:
+    table = pd.DataFrame({"price": range(1, 41), "rooms": [2, 3] * 20, "area": [31.7, 52.9] * 20, "town": list("ab") * 20})
+    total = table[["rooms", "area"]].sum().to_dict() | {"price": 20, "town": "Total"}
+    table = pd.concat([table, pd.DataFrame([total])], ignore_index=True)
+    if unit:
+        table["area"] = table["area"].map(unit.format)
+    with pytest.raises(DatasetError, match=r"the last row adds up those above it \('rooms', 'area'\); take it out"):
+        dataset_of(read_table(written(table, "my.csv")), "price", missing="impute")
+    table.loc[40, "rooms"] = 3
+    assert len(dataset_of(read_table(written(table, "my.csv")), "price")) == 41
+
+
 @pytest.mark.slow
 def test_a_hundred_thousand_rows(written: Written, new_problem: Builder) -> None:
     written(a_table(100_000))
