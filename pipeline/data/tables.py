@@ -59,7 +59,7 @@ def dataset_of(table: pd.DataFrame, target: str, **options: Any) -> pd.DataFrame
     return data
 
 
-def _refuse_total(numbers: "Mapping[str, pd.Series[Any]]") -> None:
+def _refuse_total(numbers: Mapping[str, Any]) -> None:
     """Refuse a last row that adds up those above it, as spreadsheets have one; that two columns do so is no coincidence."""
     table = pd.DataFrame(numbers)
     if len(table) <= FEWEST:

@@ -136,6 +136,24 @@ def absent_classes(problem: Problem, seeds: int) -> Iterator[str]:
         )
 
 
+def nothing_counted(problem: Problem) -> Iterator[str]:
+    """That a batch may hold none but samples of which the loss ignores every target, and has no loss then; mostly nothing."""
+    if not problem.has_samples or problem.data.task != "classification":
+        return
+    data, ignored, size = problem.data, problem.loss.ignored, problem.params.batch_size
+    is_ignored = (data.y == ignored).reshape(len(data.y), -1).all(axis=1)
+    batches = problem.params.epochs * data.train_size / size
+    if (expected := batches * is_ignored.mean() ** size) > RARE:
+        told = (
+            f"{is_ignored.sum()} of {counted(len(is_ignored), 'sample')} have no target but {ignored}, which the loss ignores"
+        )
+        yield f"{told}; a batch of such alone ({expected:.2g} a run) has the loss NaN and ends it: take them out of the data"
+
+
+RARE = 0.001
+"""Batches a run that are no matter."""
+
+
 def larger_than_the_whole(problem: Problem) -> Iterator[str]:
     """Numbers that are more than there is of what they are taken from; a line each. Schedules have traps of their own."""
     given, place = problem.params, f"problems.{problem.name}"

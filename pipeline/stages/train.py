@@ -16,6 +16,7 @@ from pipeline.runs.inspection import (
     absent_classes,
     inspect,
     larger_than_the_whole,
+    nothing_counted,
     nothing_holds,
     same_weights,
     seeds_change_nothing,
@@ -50,8 +51,8 @@ def warned(params: Params, problem: Problem, who: str = "train") -> list[Finding
     for line in told(read(PARAMS_FILE)[1], problem.name):
         terminal.tell(f"{who}@{problem.name}: {line}")
     found = [finding for followed in inspect(problem) for finding in findings(followed, params.report.baseline)]
-    beside = larger_than_the_whole(problem), absent_classes(problem, params.seed_range.least), same_weights(problem)
-    for warning in chain(found, *beside):
+    absent = absent_classes(problem, params.seed_range.least)
+    for warning in chain(found, larger_than_the_whole(problem), absent, nothing_counted(problem), same_weights(problem)):
         terminal.tell(f"{who}@{problem.name}: warning: {warning}")
     return found
 

@@ -23,7 +23,7 @@ from pipeline.data.datasets import register as register_dataset
 from pipeline.problems.dataset import Split
 from pipeline.problems.models import register as register_model
 from pipeline.problems.problem import Problem
-from pipeline.runs.inspection import absent_classes, inspect, same_weights
+from pipeline.runs.inspection import absent_classes, inspect, nothing_counted, same_weights
 from pipeline.schedulers.registry import register
 from tests.engine.helpers import Builder
 
@@ -446,6 +446,20 @@ def test_targets_that_the_loss_ignores_are_of_no_class(new_problem: Builder, ign
     problem.data.y[problem.data.y == 2] = ignored
     problem.data.y[30:] = np.resize([0, 1, ignored], 24)
     assert not list(absent_classes(problem, 3))
+
+
+@pytest.mark.parametrize("ignored", [-100, 2])
+def test_samples_that_the_loss_ignores_altogether_are_told(new_problem: Builder, ignored: int) -> None:
+    loss = {"name": "CrossEntropyLoss", "ignore_index": ignored}
+    problem = of_classes(new_problem, [24, 0, 0], "Accuracy", loss=loss, batch_size=2)
+    problem.data.y[problem.data.y == 2] = 0
+    assert not list(nothing_counted(problem))
+    problem.data.y[:6] = ignored
+    (said,) = nothing_counted(problem)
+    assert said.startswith(f"6 of 54 samples have no target but {ignored}, which the loss ignores; a batch of such alone (")
+    many = of_classes(new_problem, [24, 0, 0], "Accuracy", loss=loss, batch_size=20)
+    many.data.y[:6] = ignored
+    assert not list(nothing_counted(many))
 
 
 @pytest.mark.usefixtures("own_registries")
