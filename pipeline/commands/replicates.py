@@ -132,7 +132,8 @@ def read_table(path: Path) -> pd.DataFrame:
     except (*UNREADABLE, pd.errors.ParserWarning) as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         line = "a row has more cells than the header" if isinstance(error, pd.errors.ParserWarning) else first
-        raise TableError(f"{path}: cannot be read ({line}); write it anew as CSV with a header, or as Parquet") from None
+        right = "take out what stands above the header, or write it anew as CSV or Parquet"
+        raise TableError(f"{path}: cannot be read ({line}); {right}") from None
 
 
 def _records(text: str) -> list[dict[str, Any]]:

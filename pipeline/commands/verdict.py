@@ -94,6 +94,10 @@ def verdict(
         raise TableError(f"--overlap {overlap}: must be below 100%, of labels that are paired; leave it out")
     margin = None if relative else size
     found = judge(values, reference, higher=runs.higher, paired=paired, overlap=rho, share=size, margin=margin)
+    mean, sd, seeds = (float(found.table[column][reference]) for column in ("mean", "sd", "seeds"))
+    if relative and abs(mean) < 2 * sd / np.sqrt(seeds):
+        what = f"the mean of {reference} may be 0, and what matters is {matters} of it"
+        runs.remarks.append(f"{what}; give --matters as a number in the unit of {runs.took['value'][0]}")
     return _document(runs, found, reference, why, paired, rho)
 
 

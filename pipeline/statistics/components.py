@@ -152,10 +152,11 @@ def nested(values: npt.ArrayLike) -> Nested:
         return Nested(np.nan, np.nan, np.nan, 0, np.nan, 0)
     means, freedom = np.nanmean(x, axis=1), int((counts - 1).sum())
     squares = float(np.nansum((x - means[:, None]) ** 2))
-    rounding = 1e-12 * np.nanmax(np.abs(x))
+    rounding, mean = 1e-12 * np.nanmax(np.abs(x)), float(means.mean())
     between = np.nan if len(x) < 2 else 0.0 if np.ptp(means) <= rounding else float(means.var(ddof=1))
     within = np.nan if not freedom else 0.0 if squares <= rounding**2 * x.size else squares / freedom
-    return Nested(float(means.mean()), between, within, len(x), float(1 / np.mean(1 / counts)), freedom)
+    mean = 0.0 if abs(mean) <= rounding else mean  # values that add up to nothing
+    return Nested(mean, between, within, len(x), float(1 / np.mean(1 / counts)), freedom)
 
 
 def shares(pairs: Sequence[Nested], independent: int | None = None) -> list[Share]:

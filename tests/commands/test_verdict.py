@@ -55,6 +55,18 @@ def test_known_answers(tmp_path: Path, capsys: Shown) -> None:
     assert found["baseline"] == {"label": "constant", "why": "given"}
 
 
+def test_a_share_of_a_mean_that_may_be_zero_is_told(tmp_path: Path, capsys: Shown) -> None:
+    values: list[object] = [0.011, -0.012, 0.002, -0.001, 0.051, 0.042, 0.037, 0.064]
+    file = table(tmp_path / "a.csv", {"label": [*"aaaabbbb"], "seed": [1, 2, 3, 4] * 2, "score": values})
+    found = judged(capsys, file, "--higher-is-better", "--baseline", "a")
+    assert by_label(found)["a"]["mean"] == 0
+    assert found["remarks"] == [
+        "the mean of a may be 0, and what matters is 1% of it; give --matters as a number in the unit of score"
+    ]
+    assert judged(capsys, file, "--higher-is-better", "--baseline", "a", "--matters", "0.002")["remarks"] == []
+    assert judged(capsys, file, "--higher-is-better", "--baseline", "b")["remarks"] == []
+
+
 @pytest.mark.parametrize(
     ("effects", "own", "words"),
     [(foreign.EFFECTS, 0.007, []), (foreign.EFFECTS, 0.1, ["--unpaired"]), (dict.fromkeys(map(str, range(20)), 0.0), 0.01, [])],
