@@ -108,14 +108,14 @@ class Slurm:
         self.cancel(list(self._jobs))
 
     def _new(self, key: str) -> Iterator[bytes]:
-        with contextlib.suppress(FileNotFoundError):
-            content = (self._folder / _told(key)).read_bytes()
-            while len(size := content[self._read[key] : self._read[key] + 8]) == 8:
-                begin, end = self._read[key] + 8, self._read[key] + 8 + int.from_bytes(size, "big")
-                if end > len(content):
+        with contextlib.suppress(FileNotFoundError), (self._folder / _told(key)).open("rb") as file:
+            file.seek(self._read[key])
+            while len(size := file.read(8)) == 8:
+                blocks = file.read(whole := int.from_bytes(size, "big"))
+                if len(blocks) < whole:  # it is being written
                     return
-                self._read[key] = end
-                yield content[begin:end]
+                self._read[key] = file.tell()
+                yield blocks
 
 
 def _told(key: str) -> str:
