@@ -19,7 +19,7 @@ from pipeline.commands import answer
 from pipeline.config.params import load_params
 from pipeline.problems.loading import load_problem
 from pipeline.schedulers.replay import trace
-from pipeline.stages import check, dataset, report, train, tune
+from pipeline.stages import check, dataset, report, train
 from pipeline.trial import Trial
 from tests.conftest import ROOT
 from tests.pages import blocks, commands, text
@@ -121,10 +121,10 @@ FRAMEWORKS = {"train_torch": "", "train_lightning": "pytorch_lightning", "train_
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FRAMEWORKS)
-def test_a_study_of_an_example_from_params_to_the_report(
-    repository: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], name: str
+def test_an_example_is_trained_by_the_schedules_of_a_study(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """Two schedulers, two seeds and two trials, each run a process of its own; the rates used are those of the schedule."""
+    """Each run is a process of its own; what comes behind ``train`` is the same of every script (stages/test_scripts.py)."""
     if FRAMEWORKS[name] and not importlib.util.find_spec(FRAMEWORKS[name]):
         pytest.skip(f"{FRAMEWORKS[name]} is not installed; `make test` does that")
     monkeypatch.setenv("PIPELINE_EXECUTOR", "local:2")
@@ -134,24 +134,19 @@ def test_a_study_of_an_example_from_params_to_the_report(
     (repository / "params.yaml").write_text(STUDY.replace("NAME", name), encoding="utf-8")
     with helpers.shown_here():
         check.main()
-        for stage in (dataset, train, tune):
+        for stage in (dataset, train):
             stage.main("it")
-        report.main()
-    answer.main()
-    assert capfd.readouterr().out.startswith("it\n  use   ")
     params = load_params(CATALOGUE)
     problem = load_problem(params, "it")
     curves = pd.read_parquet("results/it/train/curves.parquet")
-    assert set(curves["scheduler"]) == {"ConstantLR", "LinearDecay"}
-    for label, schedule in problem.schedules.items():
-        expected = trace(schedule, problem.optimizers_for(schedule), problem.lr, problem.budget()).lr
-        for _, own in curves[curves["scheduler"] == label].groupby("run"):
-            assert own["lr"].tolist() == expected[:: problem.budget().steps_per_epoch].tolist()
-    for kind in ("train", "tune"):
-        runs = pd.read_parquet(f"results/it/{kind}/runs.parquet")
-        assert not runs["diverged"].any()
-        assert runs["test_metric"].between(0, 1).all()
-    assert len(pd.read_parquet("results/it/tune/trials.parquet")) == 2 * 2 * 2
+    (schedule,) = problem.schedules.values()
+    expected = trace(schedule, problem.optimizers_for(schedule), problem.lr, problem.budget()).lr
+    for _, own in curves.groupby("run"):
+        assert own["lr"].tolist() == expected[:: problem.budget().steps_per_epoch].tolist()
+    runs = pd.read_parquet("results/it/train/runs.parquet")
+    assert curves["run"].nunique() == len(runs) == 2 * 2
+    assert not runs["diverged"].any()
+    assert runs["test_metric"].between(0, 1).all()
 
 
 STUDY = """
@@ -159,8 +154,7 @@ device: cpu
 seeds: 2
 problems:
   it: {script: NAME.py, optimizer: {lr: 1e-3}, epochs: 2}
-schedulers: {ConstantLR: {args: {factor: 1.0}}, LinearDecay: {}}
-tune: {trials: 2, batch: 2}
+schedulers: {LinearDecay: {}}
 sweep: none
-report: {every: 1, baseline: ConstantLR}
+report: {every: 1, baseline: LinearDecay}
 """

@@ -1,7 +1,7 @@
 """A step of tensors without its overhead: traced once into a flat list of operations, or compiled where that pays.
 
-Tracing (``make_fx``) takes half a second, needs no compiler and changes no arithmetic; it spares what ``vmap`` and ``grad``
-do in Python at every step. ``torch.compile`` also joins the operations, which takes 10 to 30 s and rounds in another way.
+Tracing takes some tenths of a second, needs no compiler and changes no arithmetic; it spares what ``vmap`` and ``grad`` do in
+Python at every step. ``torch.compile`` also joins the operations, which takes 10 to 30 s and rounds in another way.
 """
 
 import logging
@@ -10,9 +10,9 @@ from typing import ParamSpec, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
-from torch.fx.experimental.proxy_tensor import make_fx
 
 from pipeline.config.errors import PipelineError
+from pipeline.engine.operations import as_operations
 from pipeline.problems.problem import Problem
 
 WORTH_TRACING = 20_000
@@ -72,7 +72,7 @@ def _compiled(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Ca
 
 def _traced(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Callable[P, T]:
     try:
-        return cast(Callable[P, T], make_fx(function)(*args, **kwargs))
+        return cast(Callable[P, T], as_operations(function)(*args, **kwargs))
     except Exception:  # noqa: BLE001  # what cannot be traced may still run, and if not, says so itself
         return function
 

@@ -48,6 +48,8 @@ weight, rates = random.random(), asked.get("rates") or [asked["lr"]] * 4 * asked
 with open(asked["lines"], "a", buffering=1) as told:
     for epoch in range(asked["epochs"]):
         time.sleep(asked["args"].get("wait", 0))
+        while os.path.exists(asked["args"].get("held", "")):
+            time.sleep(0.02)
         for rate in rates[4 * epoch : 4 * epoch + 4]:
             weight -= rate * (weight - random.random())
         line = {"epoch": epoch + 1, "lr": rates[4 * epoch], "train_loss": weight**2, "validation_loss": weight**2}
@@ -90,11 +92,21 @@ def trained(folder: Path, executor: str, *names: str) -> None:
 
 def waiting(folder: Path, seconds: float, more: str = "timeout: 3600") -> None:
     """Each epoch of the script takes so long; the script has one more key."""
+    _with_keys(folder, f"{more}, args: {{wait: {seconds}}}")
+
+
+def held(folder: Path) -> Path:
+    """No epoch of the script begins before this file is gone."""
+    file = folder.with_name("held")
+    file.touch()
+    _with_keys(folder, f"timeout: 3600, args: {{held: {file}}}")
+    return file
+
+
+def _with_keys(folder: Path, more: str) -> None:
     params = folder / "params.yaml"
     text = params.read_text(encoding="utf-8")
-    params.write_text(
-        text.replace("steps_per_epoch: 4}", f"steps_per_epoch: 4, {more}, args: {{wait: {seconds}}}}}"), encoding="utf-8"
-    )
+    params.write_text(text.replace("steps_per_epoch: 4}", f"steps_per_epoch: 4, {more}}}"), encoding="utf-8")
 
 
 def of_few(folder: Path) -> None:
@@ -184,10 +196,21 @@ def dask(folder: Path, workers: int = 2, **environment: str) -> Iterator[Dask]:
         yield found
 
 
+STAGE = """\
+import runpy
+import sys
+
+from pipeline.runs.cluster import slurm_queue
+
+slurm_queue.LOOK = 1
+runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
+"""
+
+
 def stage(folder: Path, name: str, problem: str, executor: str, **more: str) -> "subprocess.Popen[str]":
-    """A stage, in a process of its own."""
+    """A stage, in a process of its own, which looks every second, and not twice a minute, what Slurm does."""
     return subprocess.Popen(
-        [sys.executable, "-m", f"pipeline.stages.{name}", problem],
+        [sys.executable, "-c", STAGE, f"pipeline.stages.{name}", problem],
         cwd=folder, env=environment(PIPELINE_EXECUTOR=executor, **more), text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
     )  # fmt: skip

@@ -21,7 +21,7 @@ CONF = """\
 ClusterName=here
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={controller}
-AuthInfo=socket={folder}/munge.socket
+AuthInfo=socket={folder}/munge.socket,cred_expire=20
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SlurmUser={user}

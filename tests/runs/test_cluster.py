@@ -228,6 +228,7 @@ def test_workers_that_are_killed_at_random_and_a_scheduler_that_is_started_anew_
 def test_a_worker_that_stands_still_costs_no_result(tmp_path: Path) -> None:
     """As a node does that is lost, or swaps: the scheduler gives it up, and another worker does what it was at."""
     folder = study(tmp_path / "study", "script")
+    of_few(folder)
     waiting(folder, 0.3, more="timeout: 3")
     told(stage(folder, "dataset", "script", "local:1"))
     with clusters.dask(tmp_path, DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL="3s") as dask:

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.runs.executor import ExecutorError
 from tests.runs import clusters, slurm
-from tests.runs.clusters import interrupted, of_few, results, stage, study, told, trained, waiting
+from tests.runs.clusters import held, interrupted, of_few, results, stage, study, told, trained, waiting
 from tests.runs.slurm import Slurm
 from tests.waiting import until
 
@@ -31,7 +31,7 @@ def test_whatever_becomes_of_jobs_their_bytes_are_those_of_here(tmp_path: Path, 
     """All processes of one are killed, as for their memory; one is queued again; the controller ends and comes back."""
     here, there = study(tmp_path / "here", "tensors", "script"), tmp_path / "there"
     of_few(here)
-    waiting(here, 3.0)
+    hold = held(here)
     shutil.copytree(here, there)
     told(stage(there, "train", "tensors", THERE, **cluster.environment))
     process = stage(there, "train", "script", THERE, **cluster.environment)
@@ -43,6 +43,7 @@ def test_whatever_becomes_of_jobs_their_bytes_are_those_of_here(tmp_path: Path, 
     cluster.controller.terminate()
     cluster.controller.wait()
     cluster.begin_controller()
+    hold.unlink()
     said = told(process)
     assert all(line.startswith("train@script: 4 runs, ") for line in said.splitlines()), said
     until(lambda: not cluster.jobs("pending,running"), "none is queued again")
@@ -56,11 +57,12 @@ def test_whatever_becomes_of_jobs_their_bytes_are_those_of_here(tmp_path: Path, 
 def test_what_ran_on_a_lost_node_is_done_on_another(tmp_path: Path, cluster: Slurm) -> None:
     here, there = study(tmp_path / "here", "script"), tmp_path / "there"
     of_few(here)
-    waiting(here, 3.0)
+    hold = held(here)
     shutil.copytree(here, there)
     process = stage(there, "train", "script", THERE, **cluster.environment)
     until(lambda: len(cluster.at_work()) == 2, "a job is at it on either node")
     cluster.lose("two")
+    hold.unlink()
     said = told(process)
     assert all(line.startswith("train@script: 4 runs, ") for line in said.splitlines()), said
     until(lambda: not cluster.jobs("pending,running"), "none is queued again")

@@ -20,7 +20,7 @@ from tests.search.helpers import Workshop
 from tests.waiting import until
 
 pytestmark = pytest.mark.slow  # processes that are killed
-KILLS = 20
+KILLS = 12
 PHASES = {"the store": ".state/runs.sqlite", "the results": "results/", "the journal": "optuna.journal"}
 
 

@@ -838,7 +838,7 @@ MORE = {"LinearDecay": "CosineAnnealingLR", "REX": "CosineAnnealingLR", "OneCycl
 
 
 @pytest.fixture
-def large(tuned_repository: Path) -> Path:
+def large(tuned_repository: Path, few_draws: None) -> Path:
     """A report of thirteen schedulers on six problems, copies of those above."""
     for path in tuned_repository.glob("results/*/*/*.parquet"):
         table = pd.read_parquet(path)

@@ -11,7 +11,6 @@ from torch import Tensor
 from torch._decomp import decomposition_table
 from torch.func import functionalize
 from torch.fx import GraphModule
-from torch.fx.experimental.proxy_tensor import make_fx
 
 from pipeline.engine.compiler import Machine
 from pipeline.engine.functions import Functions, State
@@ -19,6 +18,7 @@ from pipeline.engine.lanes.decompositions import DECOMPOSITIONS
 from pipeline.engine.lanes.layers import named_layers
 from pipeline.engine.lanes.translate import KNOWN, WHOLE, Translator
 from pipeline.engine.lanes.values import UntranslatableError, Value, stored
+from pipeline.engine.operations import as_operations
 from pipeline.engine.program import Runs
 
 Function = Callable[..., tuple[Tensor, ...]]
@@ -241,7 +241,7 @@ def _as_operations(function: Callable[..., Sequence[Tensor]], arguments: tuple[A
     table: Any = {operation: parts for operation, parts in decomposition_table.items() if _packet(operation) not in known}
     try:
         pure = functionalize(lambda *given: list(function(*given)), remove="mutations")
-        module = make_fx(pure, decomposition_table=table | DECOMPOSITIONS)(*arguments)
+        module = as_operations(pure, decomposition_table=table | DECOMPOSITIONS)(*arguments)
     except UntranslatableError:
         raise
     except Exception as error:
