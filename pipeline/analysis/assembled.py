@@ -78,7 +78,8 @@ def evidence_of(problem: ProblemResults, asked: ReportParams, compared: pd.DataF
     rho = problem.overlap.of(CRITERION)
     target = asked.target.get(problem.name, evidence.usual_loss(problem.runs, asked.baseline))
     reached = evidence.epochs_to_target(problem.runs, problem.curves, target)
-    sensitivity, spent = evidence.sensitivity(problem.sweep, rho), evidence.with_full_budget(problem.sweep, problem.runs)
+    sensitivity = evidence.sensitivity(problem.sweep, rho)
+    spent = evidence.with_full_budget(problem.sweep, judged(problem, "last").runs)  # shorter budgets have no other epoch
     budgets = evidence.budgets(spent, rho)
     return {
         "looks": racing.looks(problem, asked.baseline, asked.margin),

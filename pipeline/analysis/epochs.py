@@ -23,8 +23,8 @@ _FIGURES = [CRITERION, "validation_metric"]
 
 
 def judged(results: ProblemResults, at: Epoch) -> ProblemResults:
-    """The same, with the runs' validation figures of the epoch that is judged; of those, stages write the last's alone."""
-    return results if at == "last" else replace(results, runs=_figures(results, at))
+    """The same, with the runs' validation figures of that epoch; of those, stages write the last's alone."""
+    return results if at == results.at else replace(results, runs=_figures(results, at), at=at)
 
 
 def last_or_best(results: ProblemResults, asked: ReportParams, compared: pd.DataFrame) -> pd.DataFrame:

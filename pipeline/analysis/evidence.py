@@ -44,7 +44,7 @@ _RUN = ["variant", "scheduler", "seed", "stream"]
 
 
 def usual_loss(runs: pd.DataFrame, baseline: str) -> float:
-    """The target where none is asked for: the median over seeds of the final loss of the untuned ``baseline``.
+    """The target where none is asked for: the median over seeds of the loss of the untuned ``baseline``.
 
     It is over the runs that finished; NaN where none did.
     """
@@ -193,7 +193,10 @@ def budget_rates(sweep: pd.DataFrame) -> pd.DataFrame:
 
 
 def with_full_budget(sweep: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """All runs by budget: those of a sweep over shorter budgets, and of its variants those at the full one; else none."""
+    """All runs by budget: those of a sweep over shorter budgets, and of its variants those at the full one; else none.
+
+    All are at their last epoch, since a sweep evaluates no other.
+    """
     shorter = _of_kind(sweep, "budget")
     if shorter.empty:
         return shorter

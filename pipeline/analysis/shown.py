@@ -47,9 +47,9 @@ TABLES = (
     ),
     Evidence(
         "winners", "budget", "Lowest mean loss at each budget",
-        "Every budget is trained in its own right, since a schedule depends on its horizon. The lowest mean is not yet what to "
-        "take: beside it stands by how much the second is behind, paired by seed, ± half the 95% interval, and how many "
-        "schedulers may be the best.",
+        "Every budget is trained in its own right, since a schedule depends on its horizon; losses are those of the last "
+        "epoch. The lowest mean is not yet what to take: beside it stands by how much the second is behind, paired by seed, "
+        "± half the 95% interval, and how many schedulers may be the best.",
         {"variant": "Variant", "epochs": "Epochs|rate", "scheduler": "Lowest", "runner_up": "Second",
          "behind|behind_low|behind_high": "Behind by|signed", "in_set": "May be the best"},
     ),
@@ -84,7 +84,8 @@ TABLES = (
     ),
     Evidence(
         "growth", "budget", "What doubling the budget brings",
-        "By which share the loss changes at each doubling of the epochs, ± half the 95% interval, and how that goes on.",
+        "By which share the loss of the last epoch changes at each doubling of the epochs, ± half the 95% interval, and how "
+        "that goes on.",
         {"variant": "Variant", "scheduler": "Scheduler", "doubling|doubling_low|doubling_high": "Each doubling|signed",
          "last|last_low|last_high": "The last one|signed", "speaks": "Goes on as"},
     ),
@@ -117,7 +118,7 @@ TABLES = (
     ),
     Evidence(
         "targets", "curves", "How fast",
-        "Runs whose validation reached the target (report.target, else the median that the baseline as written ends with), and "
+        "Runs whose validation reached the target (report.target, else the median that the baseline as written comes to), and "
         "after how many epochs in the median; \N{EN DASH} where fewer than half did.",
         {"variant": "Variant", "scheduler": "Scheduler", "target": "Target", "hits": "Reached", "runs": "Of runs",
          "median": "Epochs|rate"},

@@ -15,6 +15,7 @@ from pipeline.analysis.script import Data
 from pipeline.analysis.statistics import CRITERION, Interval
 from pipeline.analysis.tables import ProblemResults
 from pipeline.config.components import Component
+from pipeline.config.params import Epoch
 from pipeline.config.wording import counted, listing, raised
 from pipeline.data.datasets import datasets
 from pipeline.problems.optimizers import optimizers
@@ -115,8 +116,8 @@ def finding(results: ProblemResults, comparison: pd.DataFrame, baseline: str, ch
         return [NOTHING]
     rows = comparison[comparison["variant"] == chosen.variant]
     row: dict[str, Any] = {str(key): v for key, v in rows.set_index("scheduler", drop=False).loc[chosen.scheduler].items()}
-    said = [_headline(row, baseline, chosen), warning(ends(results.trials)), _loss(row), _against_baseline(row, baseline)]
-    return list(filter(None, [*said, _set(rows, chosen.scheduler), _diverged(rows)]))
+    said = [_headline(row, baseline, chosen), warning(ends(results.trials)), _loss(row, results.at)]
+    return list(filter(None, [*said, _against_baseline(row, baseline), _set(rows, chosen.scheduler), _diverged(rows)]))
 
 
 def conditions(results: ProblemResults) -> dict[str, str]:
@@ -173,10 +174,11 @@ def elsewhere(chosen: Choice) -> str:
     return f" on these data (go by {at_most(chosen.like_these)} for other data from the same source)" if known else ""
 
 
-def _loss(row: Mapping[str, Any]) -> str:
+def _loss(row: Mapping[str, Any], at: Epoch) -> str:
     interval = Interval(*(row[f"{CRITERION}{end}"] for end in ("", "_low", "_high")))
     lowest = ", the lowest" if row["rank"] == 1 else f", rank {row['rank']}"
-    return f"Its mean validation loss is {number(interval.mean)}{_between(interval)}{lowest}."
+    of = "" if at == "last" else ", at each run's best epoch,"
+    return f"Its mean validation loss{of} is {number(interval.mean)}{_between(interval)}{lowest}."
 
 
 def _set(rows: pd.DataFrame, chosen: str) -> str:

@@ -12,6 +12,7 @@ from pipeline.analysis import constant
 from pipeline.analysis.script import Data
 from pipeline.analysis.statistics import CRITERION, NO_OVERLAP, Overlap
 from pipeline.config.fingerprints import as_json
+from pipeline.config.params import Epoch
 from pipeline.config.problem_params import ProblemParams, ReportedMetric
 from pipeline.config.units import plain_rate
 from pipeline.config.wording import raised
@@ -68,6 +69,8 @@ class ProblemResults:
     data: Data = field(default_factory=Data)
     batches: int = 1
     """Optimizer steps in an epoch."""
+    at: Epoch = "last"
+    """The epoch of each run that the validation figures in ``runs`` are of."""
     plan: Plan | None = None
     """The looks by which the recommended got as many seeds as it took; none where their number was fixed."""
 

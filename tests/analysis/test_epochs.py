@@ -7,9 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.analysis.assembled import evidence_of
+from pipeline.analysis.choice import choices, last
 from pipeline.analysis.epochs import judged, last_or_best, sentence, turned
+from pipeline.analysis.evidence import sensitivity, widths
 from pipeline.analysis.statistics import compare
-from pipeline.analysis.summary import at_most
+from pipeline.analysis.summary import at_most, finding
 from pipeline.analysis.tables import ProblemResults
 from pipeline.config.params import Epoch, ReportParams
 from pipeline.statistics.sequential import Plan
@@ -51,6 +54,33 @@ def test_the_best_epoch_is_the_first_of_lowest_loss(results: ProblemResults) -> 
     for name in ("test_loss", "test_metric", "train_loss"):
         pd.testing.assert_series_equal(best[name], last[name])
     assert judged(results, "last") is results
+
+
+def test_budgets_go_by_the_last_epoch_of_each_run_whichever_is_judged(results: ProblemResults) -> None:
+    """Shorter ones have no other: the best of the longest beside them would look like what more epochs bring."""
+    full, higher = results.runs.assign(epochs=4), results.runs["validation_loss"] + 1
+    shorter = pd.concat([full.assign(epochs=epochs, kind="budget", validation_loss=higher) for epochs in (1, 2)])
+    swept = replace(results, runs=full, sweep=shorter, curves=results.curves.assign(lr=1.0, train_loss=1.0))
+    found: dict[Epoch, pd.Series[float]] = {}
+    for at in ("last", "best"):
+        own = judged(swept, at)
+        tables = evidence_of(own, ASKED.model_copy(update={"at": at}), compare(own.runs, "base", own.overlap))
+        means = tables["budgets"].set_index(["scheduler", "epochs"])["validation_loss"]
+        assert means["noisy", 4] == pytest.approx(0.745)
+        found[at] = tables["growth"].set_index("scheduler")["last"]
+    pd.testing.assert_series_equal(found["best"], found["last"])
+
+
+def test_the_sentence_on_the_loss_says_of_which_epoch_it_is(results: ProblemResults) -> None:
+    """It stands above an exported script, too, which ends with the last epoch."""
+
+    def said(own: ProblemResults) -> str:
+        compared = compare(own.runs, "base", own.overlap)
+        chosen = choices(own, compared, widths(sensitivity(own.sweep)), "base", 0.01)
+        return " ".join(finding(own, compared, "base", last(chosen)))
+
+    assert "Its mean validation loss, at each run's best epoch, is 0.5450" in said(judged(results, "best"))
+    assert "Its mean validation loss is 0.5450" in said(results)
 
 
 def test_a_table_and_a_sentence_say_where_the_verdict_would_turn(results: ProblemResults) -> None:
