@@ -36,6 +36,8 @@ HEARTBEAT = 1.0
 """Seconds after which a step is a new sign of life."""
 SAVING = 0.01
 """Share of the time that checkpoints may take."""
+CHECKPOINT = "checkpoint.pt"
+"""What a killed run goes on from, in its folder."""
 
 
 class TrialError(RuntimeError):
@@ -306,11 +308,22 @@ class Trial:
 
     @cached_property
     def _checkpoint(self) -> Checkpoint:
-        return Checkpoint(self.folder / "checkpoint.pt", every=0.0, share=SAVING)
+        return Checkpoint(self.folder / CHECKPOINT, every=0.0, share=SAVING)
+
+    @cached_property
+    def _next(self) -> Checkpoint:
+        """It takes the other's place once a further epoch is told: a run that goes on repeats one, and shows what it lacks."""
+        place = self.folder / f"next_{CHECKPOINT}"
+        place.unlink(missing_ok=True)  # of a process that was killed
+        return Checkpoint(place, every=0.0, share=SAVING)
 
     def _save(self, parts: Mapping[str, Any]) -> None:
         """Not so often that it takes more than its share of the time, and only what nothing would be missing from."""
-        if self._states is None or not self._checkpoint.is_due or not _is_first():
+        if self._states is None or not _is_first():
+            return
+        if self._next.path.exists():
+            self._next.path.replace(self._checkpoint.path)
+        if not self._next.is_due:
             return
         begun = time.monotonic()
         if self._lost():
@@ -318,7 +331,7 @@ class Trial:
             return
         state: dict[str, Any] = {"trial": self.state(), "parts": {name: state_of(part) for name, part in parts.items()}}
         state["gradients"] = [each.grad for each in trained(parts.values())]
-        self._checkpoint.save(state | {"generators": generators()}, begun)
+        self._next.save(state | {"generators": generators()}, begun)
 
     def _lost(self) -> list[str]:
         """What a checkpoint would lack, by name."""

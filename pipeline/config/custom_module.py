@@ -1,5 +1,6 @@
 """The user's own code, ``custom.py`` and what ``code:`` in params.yaml names, and what is wrong with it in one line."""
 
+import contextlib
 import importlib
 import re
 import sys
@@ -42,7 +43,8 @@ def named_in(params: Path) -> list[str]:
 
 def _imported(name: str) -> ModuleType:
     try:
-        module = importlib.import_module(name)
+        with contextlib.chdir(Path.cwd()):  # wherever it goes itself
+            module = importlib.import_module(name)
     except (Exception, SystemExit) as error:  # noqa: BLE001  # a user's own code may raise anything
         _end(told(error, name))
     for line in _nameless(module):
@@ -83,14 +85,18 @@ def _what(error: BaseException, name: str) -> str:
     if isinstance(error, RegistrationError):
         return text
     if isinstance(error, SystemExit):
-        return f"ends the process ({text}); take that out, for every command imports this file"
+        return (
+            f"ends the process{'' if error.code is None else f' ({text})'}; take that out, for every command imports this file"
+        )
     if isinstance(error, SyntaxError):
-        elsewhere = "" if is_users(Path(error.filename or "")) else f" in {error.filename}, line {error.lineno}"
+        elsewhere = "" if not error.filename or is_users(Path(error.filename)) else f" in {error.filename}, line {error.lineno}"
         return f"{type(error).__name__}{elsewhere}: {error.msg}; write it as Python would have it"
     if isinstance(error, ModuleNotFoundError):
         if f"{name}.".startswith(f"{error.name}."):
             return f"code: there is no module {error.name} here; write a package beside params.yaml, or one that is installed"
         return f"there is no module {error.name} here; install it in this environment, or take the import out"
+    if "circular import" in text:
+        return f"{text}; import it inside the function that needs it"
     if isinstance(error, ImportError):
         return f"{text}; import what there is"
     if isinstance(error, ValidationError):

@@ -90,6 +90,10 @@ class Registry(Generic[E]):
 
     def add(self, entry: E) -> None:
         """Add one; a name that is taken already is an error, since the older one would be silently lost."""
+        if not isinstance(entry.name, str) or not entry.name:
+            raise RegistrationError(
+                f'a {self.kind} is registered under {entry.name!r}, which is no name; write @register("mine")'
+            )
         if entry.name in self._entries:
             raise RegistrationError(f"the {self.kind} {entry.name!r} is registered twice; give one of them another name")
         self._entries[entry.name] = entry

@@ -184,7 +184,7 @@ def _text(thing: Any) -> str:
     except (OSError, TypeError):
         file = _file(thing)
         if file and file.is_file():
-            return file.read_text("utf-8")
+            return file.read_text("utf-8", errors="replace")  # Python reads comments in any encoding
     if isinstance(thing, FunctionType):
         return "\n".join([_compiled(thing.__code__), *values])
     return "\n".join(f"{name} = {_shown(value)}" for name, value in _attributes(thing).items())

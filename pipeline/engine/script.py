@@ -11,7 +11,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from pipeline.engine.names import folder_of, kept_name
-from pipeline.problems.process import LINES, Line, finished, lines_of
+from pipeline.problems.process import AGAIN, LINES, LOCK, Line, finished, lines_of
 from pipeline.problems.run import BEYOND_NOISE, Block, Outcome, Run, Training
 from pipeline.problems.scripts import ScriptProblem
 
@@ -51,10 +51,10 @@ def _taken(folder: Path, timeout: float) -> Iterator[Path]:
     while True:
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            held = FileLock(folder / "lock").acquire(timeout=LOOK)
+            held = FileLock(folder / LOCK).acquire(timeout=LOOK)
         except Timeout:
             if (folder / LINES).exists() and time.time() - (folder / LINES).stat().st_mtime > 2 * timeout:
-                folder = folder / "again"
+                folder = folder / AGAIN
             continue
         with held:
             yield folder

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import math
 import os
 import re
@@ -24,6 +25,15 @@ from pipeline.problems.scripts import INPUTS, ScriptError, placed
 VARIABLE = "PIPELINE_TRIAL"
 """Names the file that asks for a run, as ``pipeline.trial`` has it."""
 LINES = "lines.jsonl"
+BEFORE = "before.jsonl"
+"""What was told before the run was killed."""
+CHECKPOINT = "checkpoint.pt"
+"""What it goes on from, as ``pipeline.trial`` has it."""
+LOCK, AGAIN = "lock", "again"
+"""In a run's folder: who is at work there, and the folder of whoever did not wait for him."""
+FIGURES = ("train_loss", "validation_loss", "validation_metric")
+ANY_ORDER = 0.01
+"""Share by which a figure may differ when it is computed once more, on a device that adds up in any order."""
 POLL = 0.1
 """Seconds between two looks at what a script has written."""
 OUTPUT_KEPT = 2**16
@@ -40,6 +50,7 @@ SAME_RATE = 1e-4
 """A rate that a script tells is the schedule's where they differ by no larger share: some print few digits."""
 AGAIN = "what is finished is kept, and the next `dvc repro` tries this run again"
 Line = Mapping[str, Any]
+_log = logging.getLogger(__name__)
 
 
 def lines_of(problem: str, script: Script, asked: Mapping[str, Any], folder: Path) -> Iterator[Line]:
@@ -47,7 +58,7 @@ def lines_of(problem: str, script: Script, asked: Mapping[str, Any], folder: Pat
 
     Raises :class:`ScriptError`, with the last of its own words, where it comes to nothing.
     """
-    lines = folder / LINES
+    lines, before = folder / LINES, _told_before(folder)
     _prepare(folder, {**asked, "folder": str(folder), "lines": str(lines)})
     environment = SETTLED | os.environ | {VARIABLE: str(folder / "run.json")}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PACKAGE.parent), os.environ.get("PYTHONPATH")]))
@@ -59,12 +70,14 @@ def lines_of(problem: str, script: Script, asked: Mapping[str, Any], folder: Pat
     except OSError as error:
         why = f"cannot be started ({error.strerror})"
         raise ScriptError(placed(problem, script, why, "make it executable, or write a script.launcher")) from None
-    output, told = Output(process), list[Line]()
+    output, told, not_repeated = Output(process), list[Line](), ""
     failure: _Failure | None = None
     try:
         while not failure:
             has_ended = output.has_ended_after(POLL)
             seen, told = len(told), _read(lines)
+            if not_repeated := _not_repeated(told, before, asked["device"]):
+                break
             failure = _wrong_use(told) or _off_schedule(told[seen:], asked)
             if not failure:
                 yield from told[seen:]
@@ -79,6 +92,12 @@ def lines_of(problem: str, script: Script, asked: Mapping[str, Any], folder: Pat
             os.killpg(process.pid, signal.SIGKILL)  # what it began ends with it
         process.wait()
         output.close()
+    if not_repeated:
+        right = "it begins anew; hand all that changes in it to trial.epochs, and let all that it draws go by trial.seed"
+        _log.warning("%s", placed(problem, script, f"{_which(asked)}{not_repeated}", right))
+        _clear(folder)
+        yield from lines_of(problem, script, asked, folder)
+        return
     failure = failure or _failure(script, told, process.returncode, asked["epochs"], output.text)
     if failure:
         told_error = ScriptError(_about(problem, script, asked, folder, output.text, failure))
@@ -164,6 +183,36 @@ def _arguments(args: Mapping[str, Any] | Sequence[str]) -> Iterator[str]:
         if value is not False and value is not None:
             yield f"--{key}"
             yield from (str(each) for each in (value if isinstance(value, list) else [] if value is True else [value]))
+
+
+def _told_before(folder: Path) -> dict[int, Line]:
+    """The epochs that were told before the run was killed, as they were told first, if it can go on behind one of them."""
+    if not (folder / CHECKPOINT).exists():
+        (folder / BEFORE).unlink(missing_ok=True)
+        return {}
+    with (folder / BEFORE).open("ab") as file:
+        file.write((folder / LINES).read_bytes() + b"\n")
+    return {line["epoch"]: line for line in reversed(_read(folder / BEFORE)) if "epoch" in line}
+
+
+def _not_repeated(told: list[Line], before: Mapping[int, Line], device: str) -> str:
+    """The first figure that a run which went on tells otherwise than before: what it went on from lacked something."""
+    for line in told:
+        was = before.get(line.get("epoch", 0), {})
+        for name in was.keys() & {*FIGURES}:
+            now, then = float(line.get(name, math.nan)), float(was[name])
+            if str(now) != str(then) and not math.isclose(now, then, rel_tol=0.0 if device == "cpu" else ANY_ORDER):
+                return f"went on where it was killed, and {name} of epoch {line['epoch']} is {now:g}, which was {then:g} before"
+    return ""
+
+
+def _clear(folder: Path) -> None:
+    """Of all that a run has left in its folder; what says who is at work stays."""
+    for place in folder.iterdir():
+        if place.is_dir() and place.name != AGAIN:
+            shutil.rmtree(place, ignore_errors=True)
+        elif place.is_file() and place.name != LOCK:
+            place.unlink()
 
 
 def _prepare(folder: Path, asked: Mapping[str, Any]) -> None:
@@ -299,10 +348,13 @@ def _about(problem: str, script: Script, asked: Mapping[str, Any], folder: Path,
     kept.parent.mkdir(exist_ok=True)
     kept.write_text(text, "utf-8")
     last = " | ".join(line[-200:] for line in words[-failure.last_words :]) if failure.last_words else ""
-    which = f"{asked['label']}, seed {asked['number']}: " if asked.get("label") else ""
     said = f"its last words: {last} (all in {_shown(kept)})" if last else f"what it printed is in {_shown(kept)}"
     right = f"{failure.right}; {AGAIN}" if failure.is_from_outside and not asked.get("probe") else failure.right
-    return placed(problem, script, f"{which}{failure.wrong}; {said if words else 'it printed nothing'}", right)
+    return placed(problem, script, f"{_which(asked)}{failure.wrong}; {said if words else 'it printed nothing'}", right)
+
+
+def _which(asked: Mapping[str, Any]) -> str:
+    return f"{asked['label']}, seed {asked['number']}: " if asked.get("label") else ""
 
 
 def _shown(path: Path) -> str:

@@ -24,7 +24,7 @@ from pipeline.problems.dataset import Dataset
 from pipeline.problems.dropout import CountedDropout
 from pipeline.problems.losses import Task, losses
 from pipeline.problems.metrics import MetricError, metrics, torchmetrics
-from pipeline.problems.models import applied
+from pipeline.problems.models import applied, models
 from pipeline.problems.optimizers import KINDS_SPARED, SCHEDULE_FREE, undecayed
 from pipeline.problems.problem import Problem
 from pipeline.problems.run import History
@@ -250,7 +250,8 @@ def _of_the_model(problem: Problem) -> Iterator[Mistake]:
     """A model that cannot be built, applied to the data or trained, or an optimizer that refuses it: one step is tried."""
     place: Loc = ("problems", problem.name)
     name, shape = problem.params.model.name, problem.data.shape
-    see = "change its arguments, or the dataset; its function says what it takes"
+    own = beginning_of(models[name].function)
+    see = f"change its arguments, or {f'mend {own}' if own else 'the dataset; its function says what it takes'}"
     try:
         model, same, other = (problem.new_model(seed, "final") for seed in (0, 0, 1))
     except Exception as error:  # noqa: BLE001  # a model of the user's own may raise anything
@@ -315,10 +316,10 @@ def _of_its_outputs(problem: Problem, outputs: Any, count: int) -> Iterator[tupl
         yield "gives outputs that do not hang on any parameter that is trained", "leave out what cuts them off: detach, no_grad"
 
 
-def _of_its_repetition(models: list[nn.Module], found: list[Tensor], again: list[Tensor]) -> Iterator[tuple[str, str]]:
+def _of_its_repetition(built: list[nn.Module], found: list[Tensor], again: list[Tensor]) -> Iterator[tuple[str, str]]:
     """A model that the seed of a run does not settle: no figure of it could ever be found again."""
-    first, same, other = (dict(model.state_dict()) for model in models)
-    if _trained_in(models[0]) & _trained_in(models[1]):
+    first, same, other = (dict(model.state_dict()) for model in built)
+    if _trained_in(built[0]) & _trained_in(built[1]):
         yield (
             "shares parts that training changes with another that is built: a run would begin where one before it ended",
             "let it build all its layers anew each time, or take a copy.deepcopy of those that are there",

@@ -59,6 +59,17 @@ MISTAKES: dict[str, tuple[str, str]] = {
         SCHEDULER + "\n@register\ndef mine(optimizer, total_steps: int): ...\n",
         '5: mine is registered without a name; write @register("mine")',
     ),
+    "no text for a name": (
+        MODEL + "\n@register(3)\ndef f(inputs: int, outputs: int): ...\n",
+        '5: a model is registered under 3, which is no name; write @register("mine")',
+    ),
+    "a circle": (
+        "from pipeline.custom import mine\n",
+        "2: cannot import name 'mine' from partially initialized module 'pipeline.custom' (most likely due to a circular ",
+    ),
+    "no text": ("x = 1\0\n", "1: SyntaxError: source code string cannot contain null bytes; write it as Python would have it"),
+    "another folder": ("import os\nos.chdir('/')\nx = y\n", "4: NameError: name 'y' is not defined; mend this line"),
+    "an end": ("quit()\n", "2: ends the process; take that out"),
     "an exit": ("import sys\nsys.exit('bye')\n", "3: ends the process (bye); take that out"),
 }
 

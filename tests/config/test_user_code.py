@@ -123,6 +123,14 @@ def test_what_a_closure_holds_is_part_of_it(load: Callable[..., ModuleType]) -> 
     assert source_of(module.TWICE) != source_of(module.THRICE)
 
 
+def test_a_comment_in_another_encoding_is_read_as_python_reads_it(load: Callable[..., ModuleType], tmp_path: Path) -> None:
+    load()
+    (tmp_path / "mine.py").write_bytes("def f(): return 1\n# f\u00fcr mich\n".encode("latin-1"))
+    del sys.modules["mine"]
+    importlib.invalidate_caches()
+    assert source_of(importlib.import_module("mine"))
+
+
 def test_the_same_again(load: Callable[..., ModuleType]) -> None:
     assert source_of(load().outer) == source_of(load().outer) != ""
 

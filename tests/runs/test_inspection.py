@@ -231,7 +231,12 @@ OWN: dict[str, tuple[Callable[[int, int], nn.Module], str, str]] = {
     "another argument": (
         lambda i, o: nn.Bilinear(i, i, o),
         "cannot be applied to samples of shape (10,): TypeError: ",
-        "change",
+        "change its arguments, or mend tests/runs/test_inspection.py:",
+    ),
+    "a file that is not there": (
+        lambda i, o: torch.load("best.pt"),
+        "cannot be built for samples of shape (10,): FileNotFoundError: ",
+        "change its arguments, or mend tests/runs/test_inspection.py:",
     ),
     "no parameter": (lambda i, o: nn.Flatten(), "gives outputs of shape (10, 10) for 10 samples", "let it end in 2"),
     "numbers of its own": (

@@ -585,3 +585,38 @@ def test_the_perl_example_is_a_script_like_any_other(study: Study) -> None:
     runs = study.runs()
     assert not runs["diverged"].any()
     assert runs["test_metric"].between(0.5, 1).all()
+
+
+FORGETS = """
+kept, dead = Path(asked["folder"]) / "checkpoint.pt", os.environ["NOTED"] + ".dead"
+told = json.loads(kept.read_text()) if kept.exists() else []
+count = KEEPS and len(told)
+for line in told:
+    tell(**line)
+for epoch in range(len(told) + 1, 4):
+    count += 1
+    told.append(dict(epoch=epoch, lr=asked["rates"][0], train_loss=weight, validation_loss=1 / count))
+    tell(**told[-1])
+    if epoch == 2 and asked["label"] and not os.path.exists(dead):
+        open(dead, "w").close()
+        kept.write_text(json.dumps(told[:1]))
+        os.kill(os.getpid(), 9)
+tell(finish={})
+sys.exit()
+"""
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_a_run_that_goes_on_repeats_an_epoch_or_begins_anew(
+    study: Study, caplog: pytest.LogCaptureFixture, keeps: bool
+) -> None:
+    """What a script counts itself nobody keeps: its figures behind the kill would be those of a run that has just begun."""
+    study.write(PARAMS.replace("  StepLR: {args: {step_size: 50%}}\n", ""), FORGETS.replace("KEEPS", str(keeps)))
+    assert "was killed (SIGKILL) in epoch 3" in failure(study, train)
+    begun = study.run(train)
+    curves = pd.read_parquet(study.folder / "results/toy/train/curves.parquet")
+    assert set(curves["validation_loss"].round(3)) == {1.0, 0.5, 0.333}
+    told = [line.partition("ConstantLR, seed 0: ")[2] for line in caplog.messages if "went on" in line]
+    anew = "went on where it was killed, and validation_loss of epoch 2 is 1, which was 0.5 before"
+    assert [line.partition(" (given")[0] for line in told] == ([] if keeps else [anew])
+    assert begun == {"": 1, "ConstantLR": 1 if keeps else 2}
