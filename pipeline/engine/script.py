@@ -11,7 +11,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from pipeline.engine.names import folder_of, kept_name
-from pipeline.problems.process import AGAIN, LINES, LOCK, Line, finished, lines_of
+from pipeline.problems.process import BESIDE, LINES, LOCK, Line, finished, lines_of
 from pipeline.problems.run import BEYOND_NOISE, Block, Outcome, Run, Training
 from pipeline.problems.scripts import ScriptProblem
 
@@ -54,7 +54,7 @@ def _taken(folder: Path, timeout: float) -> Iterator[Path]:
             held = FileLock(folder / LOCK).acquire(timeout=LOOK)
         except Timeout:
             if (folder / LINES).exists() and time.time() - (folder / LINES).stat().st_mtime > 2 * timeout:
-                folder = folder / AGAIN
+                folder = folder / BESIDE
             continue
         with held:
             yield folder

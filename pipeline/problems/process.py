@@ -29,7 +29,7 @@ BEFORE = "before.jsonl"
 """What was told before the run was killed."""
 CHECKPOINT = "checkpoint.pt"
 """What it goes on from, as ``pipeline.trial`` has it."""
-LOCK, AGAIN = "lock", "again"
+LOCK, BESIDE = "lock", "again"
 """In a run's folder: who is at work there, and the folder of whoever did not wait for him."""
 FIGURES = ("train_loss", "validation_loss", "validation_metric")
 ANY_ORDER = 0.01
@@ -209,7 +209,7 @@ def _not_repeated(told: list[Line], before: Mapping[int, Line], device: str) -> 
 def _clear(folder: Path) -> None:
     """Of all that a run has left in its folder; what says who is at work stays."""
     for place in folder.iterdir():
-        if place.is_dir() and place.name != AGAIN:
+        if place.is_dir() and place.name != BESIDE:
             shutil.rmtree(place, ignore_errors=True)
         elif place.is_file() and place.name != LOCK:
             place.unlink()
