@@ -24,7 +24,13 @@ _FIGURES = [CRITERION, "validation_metric"]
 
 def judged(results: ProblemResults, at: Epoch) -> ProblemResults:
     """The same, with the runs' validation figures of that epoch; of those, stages write the last's alone."""
-    return results if at == results.at else replace(results, runs=_figures(results, at), at=at)
+    return results if at == results.at else replace(results, runs=figures(results.runs, results.curves, at), at=at)
+
+
+def figures(runs: pd.DataFrame, curves: pd.DataFrame, at: Epoch) -> pd.DataFrame:
+    """The runs with the validation figures that their curves have of that epoch."""
+    found = _at(curves, at).loc[runs["run"], _FIGURES].set_axis(runs.index)
+    return runs.assign(**{name: found[name] for name in _FIGURES})
 
 
 def last_or_best(results: ProblemResults, asked: ReportParams, compared: pd.DataFrame) -> pd.DataFrame:
@@ -35,7 +41,7 @@ def last_or_best(results: ProblemResults, asked: ReportParams, compared: pd.Data
     ``compared`` is the comparison by the one that is judged. ``verdict_test``, where the best one is, is that of the test loss.
     """
     other: Epoch = "best" if asked.at == "last" else "last"
-    beside = compare(_figures(results, other), asked.baseline, matters=asked.margin, plan=results.plan)
+    beside = compare(judged(results, other).runs, asked.baseline, matters=asked.margin, plan=results.plan)
     last, best = (compared, beside) if asked.at == "last" else (beside, compared)
     runs = finished(results.runs).join(_at(results.curves, "best")["epoch"], on="run")
     epochs = runs.groupby(["variant", "scheduler"])["epoch"].median()
@@ -88,11 +94,6 @@ def _turned(table: pd.DataFrame, here: str, there: str) -> str:
         return ", ".join(told)
     others = len(table) - 1
     return f"all {others} schedulers beside the baseline" if len(told) == others else f"{len(told)} of the {others} schedulers"
-
-
-def _figures(results: ProblemResults, at: Epoch) -> pd.DataFrame:
-    found = _at(results.curves, at).loc[results.runs["run"], _FIGURES].set_axis(results.runs.index)
-    return results.runs.assign(**{name: found[name] for name in _FIGURES})
 
 
 def _at(curves: pd.DataFrame, at: Epoch) -> pd.DataFrame:

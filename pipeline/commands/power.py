@@ -4,6 +4,7 @@ import contextlib
 
 import numpy as np
 
+from pipeline.analysis.epochs import figures
 from pipeline.analysis.noise import smallest
 from pipeline.analysis.statistics import matrices
 from pipeline.config.errors import PipelineError
@@ -24,12 +25,12 @@ def smaller(seeds: int) -> list[int]:
 def measured(params: Params, problem: str, seeds: list[int]) -> list[float]:
     """By the runs there are of a problem, for each number of seeds, as shares of the baseline's loss; or nothing.
 
-    For the median scheduler on these data, and all of them told apart at once, as the report does.
+    At the epoch that is judged, for the median scheduler on these data, and all of them told apart at once, as the report does.
     """
     baseline = params.report.baseline
     for stage in ("confirm", "train"):
         with contextlib.suppress(PipelineError, ValueError):
-            losses = matrices(results.read_runs(problem, stage)[0])
+            losses = matrices(figures(*results.read_runs(problem, stage), params.report.at))
             if pairs := [found for (_, other), found in differences(losses).items() if other == baseline]:
                 scale = level(losses[baseline]).mean
                 found = [as_share(smallest(pairs, losses, n), scale) for n in seeds]

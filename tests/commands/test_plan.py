@@ -5,6 +5,7 @@ import re
 import sqlite3
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -100,14 +101,21 @@ def test_what_a_smaller_study_could_tell_and_costs(here: Path, capsys: pytest.Ca
     name = next(iter(params.problems))
     four, eight = power.measured(params, name, [4, 8])
     assert 0 < eight < four
-    file, shares = stage_path(name, "confirm", "runs.parquet"), []
-    runs = pd.read_parquet(file)
+    files, shares = [stage_path(name, "confirm", f"{table}.parquet") for table in ("runs", "curves")], []
+    runs, curves = map(pd.read_parquet, files)
     one = runs.index[runs["scheduler"] == params.report.baseline][0]
     for loss in (1.0, 1e9):  # what a run of the baseline ended with that diverged says nothing
-        runs.loc[one, "diverged"], runs.loc[one, "validation_loss"] = True, loss
-        runs.to_parquet(file)
+        runs.loc[one, "diverged"] = True
+        curves.loc[curves["run"] == runs.loc[one, "run"], "validation_loss"] = loss
+        runs.to_parquet(files[0])
+        curves.to_parquet(files[1])
         shares.append(power.measured(params, name, [4, 8]))
     assert shares[0] == shares[1] != []
+    unkept = np.random.default_rng(0).uniform(1, 9, len(runs))  # what last epochs lie above, which nobody keeps
+    curves.loc[curves["epoch"] == 3, "validation_loss"] += unkept
+    curves.to_parquet(files[1])
+    at_best = params.model_copy(update={"report": params.report.model_copy(update={"at": "best"})})
+    assert power.measured(at_best, name, [4, 8])[1] < 0.5 < power.measured(params, name, [4, 8])[1]
 
 
 def test_it_says_why_a_problem_is_trained_run_by_run_and_what_would_make_it_less(
