@@ -77,6 +77,8 @@ class Answer:
     lr: str = MISSING
     arguments: Mapping[str, str] = field(default_factory=dict)
     stepped: str = ""
+    kept: str = ""
+    """Which epoch's weights, where it is not the last."""
     optimizer: str = ""
     bound: float
     like_these: float
@@ -98,7 +100,7 @@ class Answer:
         if self.scheduler is None:
             return NOTHING
         given = "".join(f", {name}={value}" for name, value in self.arguments.items())
-        return f"{self.scheduler} with {self.optimizer}, peak rate {self.lr}{given}, {self.stepped}"
+        return f"{self.scheduler} with {self.optimizer}, peak rate {self.lr}{given}, {self.stepped}{self.kept}"
 
     @property
     def instead(self) -> str:
@@ -151,6 +153,7 @@ def answer_to(
         lr=short(float(run["lr"])),
         arguments=_arguments(run),
         stepped=_stepped(run),
+        kept=", with the weights of the epoch of lowest validation loss" if results.at == "best" else "",
         optimizer=_optimizer(results, run),
         tolerance=chosen.tolerance,
         lowest_lr=lowest,

@@ -14,7 +14,7 @@ from pipeline.analysis.choice import Choice, choices, last
 from pipeline.analysis.statistics import compare
 from pipeline.analysis.summary import at_most, elsewhere, factor, rounded
 from pipeline.analysis.tables import gather
-from pipeline.config.params import ReportParams
+from pipeline.config.params import Epoch, ReportParams
 from pipeline.config.problem_params import Clipping, ProblemParams
 from pipeline.statistics.comparison import Reason
 
@@ -36,11 +36,11 @@ WIDTHS = pd.DataFrame(
 @pytest.fixture
 def answer(problem: ProblemParams, make_runs: MakeRuns, make_curves: MakeCurves) -> Callable[..., Answer]:
     def to(losses: dict[tuple[str, str], list[float]] = LOSSES, *, params: Any = problem, widths: pd.DataFrame = WIDTHS,
-           constant: pd.DataFrame | None = None, **columns: Any) -> Answer:  # fmt: skip
+           constant: pd.DataFrame | None = None, at: Epoch = "last", **columns: Any) -> Answer:  # fmt: skip
         runs = make_runs(losses)
         runs = runs.assign(**{"lr": runs["variant"].map({"default": 0.5}).fillna(0.98765), **columns})
         more = {} if constant is None else {"constant": constant}
-        results = gather("P", params, ["base", "A", "B"], [(runs, make_curves(runs, 2))], **more)
+        results = replace(gather("P", params, ["base", "A", "B"], [(runs, make_curves(runs, 2))], **more), at=at)
         compared = compare(runs, "base")
         return answer_to(results, compared, widths, last(choices(results, compared, widths, "base", 0.01)), "base")
 
@@ -95,6 +95,10 @@ def test_what_is_no_better_than_the_same_answer_for_every_sample_is_told(
 def test_arguments_that_are_torchs_defaults_are_left_out(answer: Callable[..., Answer]) -> None:
     found = answer(name="StepLR", resolved=json.dumps({"step_size": 7, "gamma": 0.1}), warmup=3, interval="batch")
     assert found.use.endswith("step_size=7, warmup=3 steps, stepped after every batch")
+
+
+def test_the_best_epochs_weights_are_what_to_use_where_those_are_judged(answer: Callable[..., Answer]) -> None:
+    assert answer(at="best").use == f"{answer().use}, with the weights of the epoch of lowest validation loss"
 
 
 def test_what_watches_a_figure_says_which(answer: Callable[..., Answer]) -> None:
