@@ -492,6 +492,32 @@ def test_a_run_goes_on_from_its_last_epoch_as_if_nothing_had_been(new: New, tmp_
     assert told(tmp_path) == undisturbed
 
 
+def test_parameters_without_a_module_are_kept_in_their_list(new: New, tmp_path: Path) -> None:
+    """The script and its optimizer hold the same tensors under other names."""
+
+    def descended(trial: Trial, stop_after: int = 0) -> list[torch.Tensor]:
+        torch.manual_seed(trial.seed)
+        weight, bias = (torch.ones(2, requires_grad=True) for _ in range(2))
+        parameters = [weight, bias]
+        optimizer = SGD(parameters, lr=trial.lr)
+        scheduler = trial.scheduler(optimizer, 1)
+        for epoch in trial.epochs(parameters=parameters, optimizer=optimizer):
+            optimizer.zero_grad()
+            (weight**2 + bias).sum().backward()
+            optimizer.step()
+            scheduler.step()
+            trial.report(train_loss=1.0, validation_loss=1.0)
+            if epoch + 1 == stop_after:
+                break
+        return [weight.detach(), bias.detach()]
+
+    whole = descended(new(rates=[0.1] * 4, epochs=4))
+    (tmp_path / "checkpoint.pt").unlink()
+    descended(new(rates=[0.1] * 4, epochs=4), stop_after=3)
+    assert (tmp_path / "checkpoint.pt").exists()
+    assert all(map(torch.equal, whole, descended(new(rates=[0.1] * 4, epochs=4))))
+
+
 def test_a_framework_that_keeps_the_schedulers_state_goes_on_with_it(new: New, tmp_path: Path) -> None:
     schedule = written("StepLR", args={"step_size": "30%"})
     trained(new(schedule))

@@ -49,18 +49,24 @@ def state_of(part: Any) -> Any:
 
 
 def load(part: Any, state: Any) -> None:
-    """Go on with what :func:`state_of` gave; a tensor goes where the one is that it replaces."""
+    """Go on with what :func:`state_of` gave; a tensor goes where the one is that it replaces, and a parameter stays itself."""
     if isinstance(part, dict | list):
         now, then = (dict(each if isinstance(each, dict) else enumerate(each)) for each in (part, state))
         for key, tensor in now.items():
             if isinstance(tensor, Tensor) and isinstance(then.get(key), Tensor):
-                then[key] = then[key].to(tensor.device)
+                is_parameter = tensor.requires_grad and tensor.is_leaf  # which an optimizer and others hold, too
+                then[key] = _filled(tensor, then[key]) if is_parameter else then[key].to(tensor.device)
         part.clear()
         part.update(then) if isinstance(part, dict) else part.extend(then.values())
     elif isinstance(part, torch.Generator):
         part.set_state(state)
     else:
         part.load_state_dict(state)
+
+
+def _filled(parameter: Tensor, values: Tensor) -> Tensor:
+    parameter.data.copy_(values)
+    return parameter
 
 
 def trained(parts: Iterable[Any]) -> list[Tensor]:
