@@ -14,6 +14,7 @@ from typing import Annotated, Any, Generic, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 
 from pipeline.config.units import Scale
+from pipeline.config.user_code import beginning_of_named
 from pipeline.config.wording import mistake, reworded, suggestion
 
 STRICT = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, validate_default=True)
@@ -120,6 +121,10 @@ class Registry(Generic[E]):
     def find(self, name: object) -> E:
         """The entry of that name, or a validation error that says what to write, or offers the nearest names."""
         if not isinstance(name, str) or name not in self._entries:
+            if place := beginning_of_named(str(name)):
+                raise mistake(
+                    f"is not registered as a {self.kind}", f"{place} defines it: docs/own-code.md says how to register it"
+                )
             right = self.hints.get(folded(str(name))) or suggestion(str(name), self._entries, otherwise=f", or {OWN}")
             raise mistake(f"is not a registered {self.kind}", right)
         return self._entries[name]

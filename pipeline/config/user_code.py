@@ -133,6 +133,13 @@ def beginning_of(thing: Any) -> str:
         return ""
 
 
+def beginning_of_named(name: str) -> str:
+    """Where one of the user's own modules that are imported defines something of that name; empty where none does."""
+    files = ((module, getattr(module, "__file__", None)) for module in list(sys.modules.values()))
+    own = (module for module, file in files if file and is_users(Path(file)))
+    return next(filter(None, (beginning_of(vars(module).get(name)) for module in own)), "")
+
+
 def shown(file: Path) -> str:
     """A file's path from the working directory, or from where this package stands, or else the whole of it."""
     roots = (Path.cwd().resolve(), PACKAGE.parent)

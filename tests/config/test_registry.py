@@ -1,8 +1,11 @@
 """Names in params.yaml, the functions behind them, and their arguments."""
 
 import functools
+import importlib
 import json
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
@@ -220,3 +223,18 @@ def test_every_name_that_is_offered_is_there(kind: str) -> None:
     offered = [hint.removeprefix("did you mean ").removesuffix("?") for hint in registry.hints.values() if "did you" in hint]
     assert offered
     assert {*offered} <= {entry.name for entry in registry}
+
+
+def test_what_is_defined_and_not_registered_is_told_with_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "my_models.py"
+    file.write_text("\n\nclass Unregistered:\n    pass\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.import_module("my_models")
+    try:
+        with pytest.raises(PydanticCustomError) as raised:
+            CATALOGUE.models.find("Unregistered")
+    finally:
+        del sys.modules["my_models"]
+    told = raised.value.context or {}
+    assert told["wrong"] == "is not registered as a model"
+    assert told["right"] == f"{file}:3 defines it: docs/own-code.md says how to register it"
