@@ -19,7 +19,7 @@ def test_they_are_those_of_make_fx_with_all_shapes_noted_in_one_mode(monkeypatch
     given = torch.randn(6, 3), torch.arange(6) % 4
     theirs = proxy_tensor.make_fx(loss)(*given)
 
-    class Another(FakeTensorMode):
+    class Another(FakeTensorMode):  # type: ignore[no-untyped-call]
         def __init__(self, **_: Any) -> None:
             raise AssertionError("one more mode, which looks through the whole stack")
 
