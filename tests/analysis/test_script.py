@@ -19,7 +19,6 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from ruff import find_ruff_bin
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, MultiplicativeLR, OneCycleLR, ReduceLROnPlateau
@@ -144,8 +143,9 @@ def assert_clean(folder: Path, *texts: str) -> None:
     for number, text in enumerate(texts):
         (folder / f"best{number}.py").write_text(text, encoding="utf-8")
     shared = ["--no-cache", "--config", str(ROOT / "pyproject.toml"), "--config", "line-length = 120", str(folder)]
+    ruff = Path(sys.executable).with_name("ruff")
     for command in (["check"], ["format", "--diff"]):
-        done = subprocess.run([find_ruff_bin(), *command, *shared], capture_output=True, text=True, check=False)
+        done = subprocess.run([ruff, *command, *shared], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
 
 

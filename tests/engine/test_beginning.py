@@ -46,6 +46,7 @@ HEALTHY: dict[str, dict[str, Any]] = {
     "tokens": {
         "dataset": {"name": "tokens"},
         "model": {**TRANSFORMER, "dropout": 0.3},
+        "epochs": 3,
     },
 }
 RUINED: dict[str, dict[str, Any]] = {

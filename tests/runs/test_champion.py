@@ -263,7 +263,7 @@ def marks() -> dict[str, Any]:
 
 
 @pytest.fixture
-def champion_in_mlflow(repository: Path, monkeypatch: pytest.MonkeyPatch, told_here: None) -> Path:
+def champion_in_mlflow(repository: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (repository / "params.yaml").write_text(PARAMS, encoding="utf-8")
     (repository / "inputs").mkdir()
     a_table().to_csv(repository / "inputs" / "houses.csv", index=False)
