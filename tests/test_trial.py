@@ -503,7 +503,7 @@ def test_parameters_without_a_module_are_kept_in_their_list(new: New, tmp_path: 
         scheduler = trial.scheduler(optimizer, 1)
         for epoch in trial.epochs(parameters=parameters, optimizer=optimizer):
             optimizer.zero_grad()
-            (weight**2 + bias).sum().backward()
+            (weight**2 + bias).sum().backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             scheduler.step()
             trial.report(train_loss=1.0, validation_loss=1.0)

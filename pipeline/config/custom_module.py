@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from pipeline.config.registry import RegistrationError
-from pipeline.config.user_code import CUSTOM, beginning_of, is_users, place_of, shown
+from pipeline.config.user_code import CUSTOM, beginning_of, imported, is_users, place_of, shown
 
 MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 PARAMS = Path("params.yaml")
@@ -49,6 +49,7 @@ def _imported(name: str) -> ModuleType:
         _end(told(error, name))
     for line in _nameless(module):
         _end(line)
+    imported.append(module)
     return module
 
 

@@ -121,11 +121,9 @@ class Registry(Generic[E]):
     def find(self, name: object) -> E:
         """The entry of that name, or a validation error that says what to write, or offers the nearest names."""
         if not isinstance(name, str) or name not in self._entries:
-            if place := beginning_of_named(str(name)):
-                raise mistake(
-                    f"is not registered as a {self.kind}", f"{place} defines it: docs/own-code.md says how to register it"
-                )
-            right = self.hints.get(folded(str(name))) or suggestion(str(name), self._entries, otherwise=f", or {OWN}")
+            own = beginning_of_named(str(name))
+            right = f"{own} defines it; docs/own-code.md says how to register it" if own else self.hints.get(folded(str(name)))
+            right = right or suggestion(str(name), self._entries, otherwise=f", or {OWN}")
             raise mistake(f"is not a registered {self.kind}", right)
         return self._entries[name]
 

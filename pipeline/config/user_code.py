@@ -133,11 +133,13 @@ def beginning_of(thing: Any) -> str:
         return ""
 
 
+imported: list[ModuleType] = []
+"""The modules in which the user registers code: ``custom.py``, and what ``code:`` in params.yaml names."""
+
+
 def beginning_of_named(name: str) -> str:
-    """Where one of the user's own modules that are imported defines something of that name; empty where none does."""
-    files = ((module, getattr(module, "__file__", None)) for module in list(sys.modules.values()))
-    own = (module for module, file in files if file and is_users(Path(file)))
-    return next(filter(None, (beginning_of(vars(module).get(name)) for module in own)), "")
+    """Where one of those modules has something of that name that is the user's; empty where none does."""
+    return next(filter(None, (beginning_of(vars(module).get(name)) for module in imported)), "")
 
 
 def shown(file: Path) -> str:

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
 from pipeline.catalogue import CATALOGUE
+from pipeline.config import user_code
 from pipeline.config.registry import Registered, RegistrationError, Registry, arguments_of, called
 from pipeline.config.units import Length, Rate, Scale
 
@@ -229,12 +230,10 @@ def test_what_is_defined_and_not_registered_is_told_with_its_place(tmp_path: Pat
     file = tmp_path / "my_models.py"
     file.write_text("\n\nclass Unregistered:\n    pass\n", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
-    importlib.import_module("my_models")
-    try:
-        with pytest.raises(PydanticCustomError) as raised:
-            CATALOGUE.models.find("Unregistered")
-    finally:
-        del sys.modules["my_models"]
+    monkeypatch.setattr(user_code, "imported", [importlib.import_module("my_models")])
+    with pytest.raises(PydanticCustomError) as raised:
+        CATALOGUE.models.find("Unregistered")
+    del sys.modules["my_models"]
     told = raised.value.context or {}
-    assert told["wrong"] == "is not registered as a model"
-    assert told["right"] == f"{file}:3 defines it: docs/own-code.md says how to register it"
+    assert told["wrong"] == "is not a registered model"
+    assert told["right"] == f"{file}:3 defines it; docs/own-code.md says how to register it"
