@@ -13,6 +13,7 @@ FIRST = '"""My own."""\n'
 MODEL = "from torch import nn\nfrom pipeline.problems.models import register\n"
 OPTIMIZER = "import torch\nfrom pipeline.problems.optimizers import register\n"
 SCHEDULER = "from torch.optim.lr_scheduler import LambdaLR\nfrom pipeline.schedulers.registry import register\n"
+OF_NULL_BYTES = "SyntaxError" if sys.version_info >= (3, 11, 4) else "ValueError"
 MISTAKES: dict[str, tuple[str, str]] = {
     "syntax": ("def f(:\n", "2: SyntaxError: invalid syntax; "),
     "indentation": (
@@ -67,7 +68,7 @@ MISTAKES: dict[str, tuple[str, str]] = {
         "from pipeline.custom import mine\n",
         "2: cannot import name 'mine' from partially initialized module 'pipeline.custom' (most likely due to a circular ",
     ),
-    "no text": ("x = 1\0\n", "1: SyntaxError: source code string cannot contain null bytes; write it as Python would have it"),
+    "no text": ("x = 1\0\n", f"1: {OF_NULL_BYTES}: source code string cannot contain null bytes; "),
     "another folder": ("import os\nos.chdir('/')\nx = y\n", "4: NameError: name 'y' is not defined; mend this line"),
     "an end": ("quit()\n", "2: ends the process; take that out"),
     "an exit": ("import sys\nsys.exit('bye')\n", "3: ends the process (bye); take that out"),
