@@ -82,7 +82,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     head, between, rest = re.split(r"(^schedulers:.*?(?=^tune:))", params, flags=re.DOTALL | re.MULTILINE)
     kept = [line for line in between.splitlines() if line.startswith(("schedulers:", *(f"  {name}:" for name in SCHEDULERS)))]
     assert len(kept) == 1 + len(SCHEDULERS)
-    (repository / "params.yaml").write_text("\n".join([head + kept[0], *kept[1:], "", rest]), encoding="utf-8")
+    (repository / "params.yaml").write_text(head + "\n".join([*kept, "", rest]), encoding="utf-8")
     git = ("git", "-c", "user.name=test", "-c", "user.email=test@localhost")
     run(repository, "git", "init", "-q")
     run(repository, "git", "add", ".")
