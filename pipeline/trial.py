@@ -23,11 +23,9 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from pipeline.config.checkpoints import Checkpoint
+from pipeline.config.protocol import CHECKPOINT, FIGURES, VARIABLE
 from pipeline.config.states import States, generators, has_state, load, others_than, set_generators, state_of, trained
 
-VARIABLE = "PIPELINE_TRIAL"
-"""Names the JSON file that asks for a run."""
-FIGURES = ("train_loss", "validation_loss", "validation_metric")
 NEEDED = FIGURES[:2]
 PROBE_STEPS = 5
 """Optimizer steps that a probe waits for at least; then it ends with the first epoch, or after ``PROBE_SECONDS``."""
@@ -36,8 +34,6 @@ HEARTBEAT = 1.0
 """Seconds after which a step is a new sign of life."""
 SAVING = 0.01
 """Share of the time that checkpoints may take."""
-CHECKPOINT = "checkpoint.pt"
-"""What a killed run goes on from, in its folder."""
 
 
 class TrialError(RuntimeError):

@@ -18,20 +18,16 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.problem_params import Script
+from pipeline.config.protocol import CHECKPOINT, FIGURES, VARIABLE
 from pipeline.config.user_code import PACKAGE
 from pipeline.config.wording import as_yaml
 from pipeline.problems.scripts import INPUTS, ScriptError, placed
 
-VARIABLE = "PIPELINE_TRIAL"
-"""Names the file that asks for a run, as ``pipeline.trial`` has it."""
 LINES = "lines.jsonl"
 BEFORE = "before.jsonl"
 """What was told before the run was killed."""
-CHECKPOINT = "checkpoint.pt"
-"""What it goes on from, as ``pipeline.trial`` has it."""
-LOCK, BESIDE = "lock", "again"
+LOCK, BESIDE = "lock", "beside"
 """In a run's folder: who is at work there, and the folder of whoever did not wait for him."""
-FIGURES = ("train_loss", "validation_loss", "validation_metric")
 ANY_ORDER = 0.01
 """Share by which a figure may differ when it is computed once more, on a device that adds up in any order."""
 POLL = 0.1
@@ -48,37 +44,39 @@ SETTLED = {"OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0", "CUBLAS_WORKSPACE_CONF
 """Environment that numbers may hang on, the same however many runs train side by side, unless the user's says otherwise."""
 SAME_RATE = 1e-4
 """A rate that a script tells is the schedule's where they differ by no larger share: some print few digits."""
-AGAIN = "what is finished is kept, and the next `dvc repro` tries this run again"
+TRIED_AGAIN = "what is finished is kept, and the next `dvc repro` tries this run again"
 Line = Mapping[str, Any]
 _log = logging.getLogger(__name__)
 
 
 def lines_of(problem: str, script: Script, asked: Mapping[str, Any], folder: Path) -> Iterator[Line]:
-    """Run a script as it is asked to; yields each line that it writes.
+    """Run a script as it is asked to, on from where it was killed if it can; yields each line that it writes.
 
     Raises :class:`ScriptError`, with the last of its own words, where it comes to nothing.
     """
-    lines, before = folder / LINES, _told_before(folder)
-    _prepare(folder, {**asked, "folder": str(folder), "lines": str(lines)})
-    environment = SETTLED | os.environ | {VARIABLE: str(folder / "run.json")}
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PACKAGE.parent), os.environ.get("PYTHONPATH")]))
     try:
-        process = subprocess.Popen(
-            command(script), cwd=folder / "work", env=environment,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
-    except OSError as error:
-        why = f"cannot be started ({error.strerror})"
-        raise ScriptError(placed(problem, script, why, "make it executable, or write a script.launcher")) from None
-    output, told, not_repeated = Output(process), list[Line](), ""
+        yield from _lines_of(problem, script, asked, folder, _told_before(folder))
+    except _NotRepeatedError as error:
+        right = "it begins anew; hand all that changes in it to trial.epochs, and let all that it draws go by trial.seed"
+        _log.warning("%s", placed(problem, script, f"{_which(asked)}{error}", right))
+        _clear(folder)
+        yield from _lines_of(problem, script, asked, folder, before={})
+
+
+def _lines_of(
+    problem: str, script: Script, asked: Mapping[str, Any], folder: Path, before: Mapping[int, Line]
+) -> Iterator[Line]:
+    lines = folder / LINES
+    _prepare(folder, {**asked, "folder": str(folder), "lines": str(lines)})
+    process = _started(problem, script, folder)
+    output, told = Output(process), list[Line]()
     failure: _Failure | None = None
     try:
         while not failure:
             has_ended = output.has_ended_after(POLL)
             seen, told = len(told), _read(lines)
-            if not_repeated := _not_repeated(told, before, asked["device"]):
-                break
-            failure = _wrong_use(told) or _off_schedule(told[seen:], asked)
+            _check_repeated(told[seen:], before, asked["device"])
+            failure = _wrong_use(told[seen:]) or _off_schedule(told[seen:], asked)
             if not failure:
                 yield from told[seen:]
             if has_ended:
@@ -92,17 +90,24 @@ def lines_of(problem: str, script: Script, asked: Mapping[str, Any], folder: Pat
             os.killpg(process.pid, signal.SIGKILL)  # what it began ends with it
         process.wait()
         output.close()
-    if not_repeated:
-        right = "it begins anew; hand all that changes in it to trial.epochs, and let all that it draws go by trial.seed"
-        _log.warning("%s", placed(problem, script, f"{_which(asked)}{not_repeated}", right))
-        _clear(folder)
-        yield from lines_of(problem, script, asked, folder)
-        return
     failure = failure or _failure(script, told, process.returncode, asked["epochs"], output.text)
     if failure:
         told_error = ScriptError(_about(problem, script, asked, folder, output.text, failure))
         told_error.is_of_all, told_error.is_from_outside = failure.is_of_all, failure.is_from_outside
         raise told_error
+
+
+def _started(problem: str, script: Script, folder: Path) -> "subprocess.Popen[bytes]":
+    environment = SETTLED | os.environ | {VARIABLE: str(folder / "run.json")}
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PACKAGE.parent), os.environ.get("PYTHONPATH")]))
+    try:
+        return subprocess.Popen(
+            command(script), cwd=folder / "work", env=environment,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+    except OSError as error:
+        why = f"cannot be started ({error.strerror})"
+        raise ScriptError(placed(problem, script, why, "make it executable, or write a script.launcher")) from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,15 +200,20 @@ def _told_before(folder: Path) -> dict[int, Line]:
     return {line["epoch"]: line for line in reversed(_read(folder / BEFORE)) if "epoch" in line}
 
 
-def _not_repeated(told: list[Line], before: Mapping[int, Line], device: str) -> str:
-    """The first figure that a run which went on tells otherwise than before: what it went on from lacked something."""
+class _NotRepeatedError(Exception):
+    """A run that went on tells a figure otherwise than before: what it went on from lacked something."""
+
+
+def _check_repeated(told: list[Line], before: Mapping[int, Line], device: str) -> None:
     for line in told:
         was = before.get(line.get("epoch", 0), {})
         for name in was.keys() & {*FIGURES}:
             now, then = float(line.get(name, math.nan)), float(was[name])
             if str(now) != str(then) and not math.isclose(now, then, rel_tol=0.0 if device == "cpu" else ANY_ORDER):
-                return f"went on where it was killed, and {name} of epoch {line['epoch']} is {now:g}, which was {then:g} before"
-    return ""
+                epoch = line["epoch"]
+                raise _NotRepeatedError(
+                    f"went on where it was killed, and {name} of epoch {epoch} is {now:g}, which was {then:g} before"
+                )
 
 
 def _clear(folder: Path) -> None:
@@ -349,7 +359,7 @@ def _about(problem: str, script: Script, asked: Mapping[str, Any], folder: Path,
     kept.write_text(text, "utf-8")
     last = " | ".join(line[-200:] for line in words[-failure.last_words :]) if failure.last_words else ""
     said = f"its last words: {last} (all in {_shown(kept)})" if last else f"what it printed is in {_shown(kept)}"
-    right = f"{failure.right}; {AGAIN}" if failure.is_from_outside and not asked.get("probe") else failure.right
+    right = f"{failure.right}; {TRIED_AGAIN}" if failure.is_from_outside and not asked.get("probe") else failure.right
     return placed(problem, script, f"{_which(asked)}{failure.wrong}; {said if words else 'it printed nothing'}", right)
 
 
