@@ -32,7 +32,8 @@ New = Callable[..., Trial]
 @pytest.fixture
 def new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> New:
     """A trial as the pipeline asks for one; the process that goes on with it is another one each time."""
-    gc.collect()  # what has a state in it is nothing of other tests
+    gc.collect()
+    gc.freeze()  # what has a state by now is nothing of this test
     monkeypatch.setattr("pipeline.trial.SAVING", math.inf)  # a checkpoint is due behind every epoch
 
     def make(schedule: dict[str, Any] | None = None, **more: Any) -> Trial:
