@@ -181,7 +181,8 @@ class Trial:
         if missing := [name for name in NEEDED if name not in figures]:
             raise self.wrong(f"trial.report lacks {' and '.join(missing)}; every epoch needs {' and '.join(NEEDED)}")
         if self._epoch == self.budget:
-            raise self.wrong(f"trial.report is called for more than {self.budget} epochs; train for trial.budget of them")
+            told = f"trial.report is called once more than the run has epochs ({self.budget})"
+            raise self.wrong(f"{told}; train for trial.budget epochs, and report each once, at its end")
         if self._scheduler is None:
             raise self.wrong(
                 "trial.report is called, and trial.scheduler was not, so that nothing trains by the schedule; call "
@@ -200,7 +201,7 @@ class Trial:
         if unknown := sorted(figures.keys() - {"test_loss", "test_metric"}):
             raise self.wrong(f"trial.finish takes test_loss and test_metric, and no {unknown[0]}; leave that out")
         if self._epoch != self.budget:
-            told = f"trial.finish is called after {self._epoch} reports, and the run has {self.budget} epochs"
+            told = f"trial.finish is called after reports of {self._epoch} of {self.budget} epochs"
             right = (
                 "call trial.report(…) at the end of each of trial.budget epochs, and take early stopping out: "
                 "`report: {at: best}` in params.yaml takes the best epoch; a run that is lost may end by sys.exit('diverged')"

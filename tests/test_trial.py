@@ -211,8 +211,8 @@ def misused(name: str, trial: Trial) -> None:  # noqa: C901  # a case each
         ("figure forgotten", "lacks validation_loss"),
         ("no number", "train_loss is 'low', and no number"),
         ("unknown figure", "and no accuracy"),
-        ("too few epochs", "called after 1 reports, and the run has 3 epochs"),
-        ("too many epochs", "called for more than 3 epochs"),
+        ("too few epochs", "called after reports of 1 of 3 epochs"),
+        ("too many epochs", "called once more than the run has epochs"),
         ("two schedulers", "asked for twice"),
     ],
 )

@@ -106,7 +106,7 @@ def register(
 
     def add(function: Builder) -> Builder:
         horizon = _horizon_of(function)
-        arguments = arguments_of(function, given=1, one_of=one_of, without={horizon, *OF_TORCH})
+        arguments = arguments_of(function, given=["optimizer"], one_of=one_of, without={horizon, *OF_TORCH})
         usual: Interval = "epoch" if live or horizon is None else HORIZONS[horizon]
         entry = Scheduler(
             name, called(function), arguments, interval or usual, live, search or {}, begins, schedule_free, horizon, monitor
