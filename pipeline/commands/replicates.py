@@ -232,7 +232,14 @@ def _sheet(table: pd.DataFrame) -> list[str]:
     found = {name: _numbers_and_slips(table[name]) for name in columns}
     are_steps = any(_bare(name) in STEPS and (own.dropna() % 1 == 0).all() for name, (own, _) in found.items())  # or StepLR
     are_numbers = len(columns) > 1 and not any(wrong.any() for _, wrong in found.values())
-    return columns if are_numbers and known.isdisjoint(words) and not are_steps else []
+    is_sheet = are_numbers and known.isdisjoint(words) and not are_steps and not _labels_without_name(table)
+    return columns if is_sheet else []
+
+
+def _labels_without_name(table: pd.DataFrame) -> list[str]:
+    """Columns of texts below no name that number nothing, as a table with a row per label has."""
+    nameless = [name for name in table.columns if _bare(name) in NAMELESS]
+    return [name for name in nameless if not all(_REPEAT.fullmatch(_bare(cell)) for cell in table[name].dropna())]
 
 
 def _recognised(table: pd.DataFrame, asked: Asked) -> dict[str, list[str]]:
@@ -247,7 +254,7 @@ def _recognised(table: pd.DataFrame, asked: Asked) -> dict[str, list[str]]:
 
     label = [_column(table, name) for name in asked.label] or [name for name in searched if name in varies]
     took = {
-        "label": label or first(LABELS, None) or first(LABELS, None, table.columns),
+        "label": label or first(LABELS, None) or first(LABELS, None, table.columns) or _labels_without_name(table)[:1],
         "seed": first(SEEDS, asked.seed, table.columns),
         "fold": first(FOLDS, asked.fold),
         "value": first((), asked.value) or _metrics(table)[:1],
@@ -352,7 +359,7 @@ def _values(table: pd.DataFrame, name: str, missing: str | None, remarks: list[s
     texts, (values, wrong) = table[name], _numbers_and_slips(table[name])
     if wrong.any():
         what = f"{texts[wrong].iloc[0][:30]!r} in {_lines(texts[wrong])} is"
-        if texts[wrong].str.contains(r"\d *(?:±|\+/?-|\\pm|\()", regex=True).all():
+        if texts[wrong].str.contains(r"\d[ _]*(?:±|\+/?-|\\pm|\()", regex=True).all():
             raise TableError(f"{name}: {what} a mean of several runs; give the runs themselves, each in a row of its own")
         raise TableError(f"{name}: {what} no number; write one, or nan for a run that diverged")
     _refuse_unclear_commas(texts)

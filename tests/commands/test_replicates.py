@@ -262,6 +262,14 @@ def test_hyperparameters_that_vary_are_noted() -> None:
     assert found.remarks == ["lr varies within a label, so a part of its noise is that"]
 
 
+def test_a_column_without_a_name_holds_the_labels_of_a_row_each() -> None:
+    """As a merged cell above leaves it; means beside the seeds are none."""
+    rows = [{"": label, "Seed 1": 0.1 + n, "Seed 2": 0.3 + n, "Mean": 0.2 + n} for n, label in enumerate(("cosine", "step"))]
+    found = of(rows, higher=False)
+    assert {label: [*values] for label, values in found.values.items()} == {"cosine": [0.1, 0.3], "step": [1.1, 1.3]}
+    assert found.took == {"label": [""], "seed": ["seed"], "fold": [], "value": ["value"]}
+
+
 @pytest.mark.parametrize(
     ("rows", "asked", "line"),
     [
@@ -338,6 +346,11 @@ def test_hyperparameters_that_vary_are_noted() -> None:
             [{"scheduler": m, "seed": s, "perplexity": x} for m in "ab" for s, x in enumerate(("987", "1,005"))],
             {},
             "perplexity: is 1,005 in line 3, and a comma may part decimals or thousands; write the numbers",
+        ),
+        (
+            [{"": label, "a": 0.1, "b": 0.2} for label in ("cosine", "step")],
+            {"higher": False},
+            r"which column holds what is judged is not clear from the names \(, a, b\)",
         ),
         (
             [*ROWS, {"scheduler": "* on one GPU"}],
