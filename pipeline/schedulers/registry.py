@@ -122,5 +122,5 @@ def register(
 
 def _horizon_of(function: Callable[..., Any]) -> str | None:
     """The name of the argument behind the optimizer that is the run's length."""
-    _, *others = inspect.signature(function).parameters
+    others = [*inspect.signature(function).parameters][1:]
     return next((name for name in HORIZONS if name in others), None)
