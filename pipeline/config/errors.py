@@ -28,6 +28,8 @@ def for_each(names: Iterable[str], found: Callable[[str], T]) -> list[T]:
             those.append(found(name))
         except PipelineError as error:
             errors.append(error)
+    if len(errors) == 1:
+        raise errors[0]
     if errors:
         raised = PipelineError("\n".join(dict.fromkeys(map(str, errors))))
         raised.exit_code = max(error.exit_code for error in errors)
