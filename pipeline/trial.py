@@ -5,6 +5,7 @@ docs/own-training.md. Started by hand, it is the problem of params.yaml with thi
 but torch is imported; the pipeline itself only where a schedule has to be followed in this process.
 """
 
+import difflib
 import json
 import math
 import multiprocessing
@@ -177,11 +178,12 @@ class Trial:
     def report(self, **figures: Any) -> None:
         """The figures of the epoch that ended: ``train_loss``, ``validation_loss`` and perhaps ``validation_metric``."""
         if unknown := sorted(figures.keys() - {*FIGURES}):
-            raise self.wrong(f"trial.report takes {', '.join(FIGURES)}, and no {unknown[0]}; leave that out")
+            raise self.wrong(f"trial.report takes {', '.join(FIGURES)}, and no {unknown[0]}; {_near(unknown[0], FIGURES)}")
         if missing := [name for name in NEEDED if name not in figures]:
             raise self.wrong(f"trial.report lacks {' and '.join(missing)}; every epoch needs {' and '.join(NEEDED)}")
         if self._epoch == self.budget:
-            raise self.wrong(f"trial.report is called for more than {self.budget} epochs; train for trial.budget of them")
+            told = f"trial.report is called once more than the run has epochs ({self.budget})"
+            raise self.wrong(f"{told}; train for trial.budget epochs, and report each once, at its end")
         if self._scheduler is None:
             raise self.wrong(
                 "trial.report is called, and trial.scheduler was not, so that nothing trains by the schedule; call "
@@ -198,9 +200,10 @@ class Trial:
     def finish(self, **figures: Any) -> None:
         """The run is done; ``test_loss`` and ``test_metric`` are shown once, and enter no choice."""
         if unknown := sorted(figures.keys() - {"test_loss", "test_metric"}):
-            raise self.wrong(f"trial.finish takes test_loss and test_metric, and no {unknown[0]}; leave that out")
+            right = _near(unknown[0], ("test_loss", "test_metric"))
+            raise self.wrong(f"trial.finish takes test_loss and test_metric, and no {unknown[0]}; {right}")
         if self._epoch != self.budget:
-            told = f"trial.finish is called after {self._epoch} reports, and the run has {self.budget} epochs"
+            told = f"trial.finish is called after reports of {self._epoch} of {self.budget} epochs"
             right = (
                 "call trial.report(…) at the end of each of trial.budget epochs, and take early stopping out: "
                 "`report: {at: best}` in params.yaml takes the best epoch; a run that is lost may end by sys.exit('diverged')"
@@ -549,6 +552,12 @@ def _by_hand() -> dict[str, Any]:
     told = f"{said}: seed {asked['seed']}, peak rate {asked['lr']:g}, epochs: {asked['epochs']}; nothing is kept"
     print(f"trial: started by hand, as {told}", file=sys.stderr)
     return asked
+
+
+def _near(given: str, known: Sequence[str]) -> str:
+    """What to write in place of a figure's name that is not known."""
+    near = difflib.get_close_matches(given, known, n=1)
+    return f"did you mean {near[0]}?" if near else f"leave that out, or call it {known[-1]} where it is a metric"
 
 
 def _is_near(rate: float, other: float) -> bool:

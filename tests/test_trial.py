@@ -183,6 +183,8 @@ def misused(name: str, trial: Trial) -> None:  # noqa: C901  # a case each
             trial.report(train_loss="low", validation_loss=1.0)
         case "unknown figure":
             trial.report(**figures, accuracy=1.0)
+        case "figure by another name":
+            trial.report(train_loss=1.0, val_loss=1.0)
         case "too few epochs":
             epoch()
             trial.report(**figures)
@@ -211,9 +213,10 @@ def misused(name: str, trial: Trial) -> None:  # noqa: C901  # a case each
         ("report forgotten", "epoch 1 ended without its figures"),
         ("figure forgotten", "lacks validation_loss"),
         ("no number", "train_loss is 'low', and no number"),
-        ("unknown figure", "and no accuracy"),
-        ("too few epochs", "called after 1 reports, and the run has 3 epochs"),
-        ("too many epochs", "called for more than 3 epochs"),
+        ("unknown figure", "and no accuracy; leave that out, or call it validation_metric where it is a metric"),
+        ("figure by another name", "and no val_loss; did you mean validation_loss"),
+        ("too few epochs", "called after reports of 1 of 3 epochs"),
+        ("too many epochs", "called once more than the run has epochs"),
         ("two schedulers", "asked for twice"),
     ],
 )

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from pipeline.catalogue import CATALOGUE
 from pipeline.commands import arguments
+from pipeline.config.errors import for_each
 from pipeline.config.params import Params, load_params
 from pipeline.config.stages import stage_names
 from pipeline.config.terminal import tell
@@ -26,12 +27,15 @@ def main(words: Sequence[str] = ()) -> None:
     asked = parser.parse_args(words)
     params = load_params(CATALOGUE)
     find_device(params.device)
-    for name in params.problems:
-        warned(params, problem := problem_made(params, name), "check")
-        for warning in no_shorter(problem, params.sweep):
-            tell(f"check@{name}: warning: {warning}")
+    for_each(params.problems, lambda name: _checked(params, name))
     print(f"params.yaml is right: {told(params)}")
     print(f"not searched, but as written: {left_as_written(params, whole=asked.all)}")
+
+
+def _checked(params: Params, name: str) -> None:
+    warned(params, problem := problem_made(params, name), "check")
+    for warning in no_shorter(problem, params.sweep):
+        tell(f"check@{name}: warning: {warning}")
 
 
 def left_as_written(params: Params, *, whole: bool = False) -> str:

@@ -10,7 +10,7 @@ from pipeline.catalogue import CATALOGUE
 from pipeline.commands import power
 from pipeline.commands.check import left_as_written
 from pipeline.config import terminal
-from pipeline.config.errors import PipelineError
+from pipeline.config.errors import PipelineError, for_each
 from pipeline.config.params import Params, load_params
 from pipeline.config.stages import RUNS, stage_names
 from pipeline.config.wording import in_bytes
@@ -104,7 +104,7 @@ def lines_of_plan(status: Callable[[], set[str] | None], stale: set[str] | None)
     names = stage_names(params.problems)
     ahead = following(params, status() if stale and "check" in stale else stale, names)
     device, processes = find_device(params.device), process_count()
-    problems = [planned(params, name, ahead, device, processes) for name in params.problems]
+    problems = for_each(params.problems, lambda name: planned(params, name, ahead, device, processes))
     terminal.clear()
     yield from lines(params, problems, len(ahead), len(names), processes)
 

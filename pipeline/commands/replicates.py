@@ -2,30 +2,21 @@
 
 Files of one's own, Weights & Biases' exports (of the runs, and of a chart), MLflow's ``search_runs``, Optuna's
 ``trials_dataframe`` and scikit-learn's ``cv_results_``. What a column is shows in its name, and what was taken for what is
-told. Cells are texts and numbers; nothing in a file is ever run.
+told.
 """
 
-import contextlib
-import csv
-import io
-import json
 import math
 import re
 import shlex
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from pipeline.config.errors import PipelineError
+from pipeline.commands.run_tables import TableError
 from pipeline.config.wording import counted, few, suggestion
 from pipeline.data.cells import THOUSANDS
-from pipeline.data.mistakes import DatasetError
-from pipeline.data.options import Reading
-from pipeline.data.reading import UNREADABLE, text_of, with_index
 
 if TYPE_CHECKING:
     Cells = pd.Series[Any]
@@ -76,12 +67,6 @@ _SPLIT, _CURVE = re.compile(r"split(\d+)_test_(.+)"), re.compile(r"(.+) - (.+)")
 _RUN_NAME = re.compile(r"(.+?)(?:[\s_/.,(-]+(?:seed|run|rep|s)?[\s_=:-]*|seed[_=:]?)(\d+)\)?", re.IGNORECASE)
 
 
-class TableError(PipelineError):
-    """A table, or what is asked of it, from which no verdict follows."""
-
-    exit_code = 2
-
-
 @dataclass(frozen=True)
 class Asked:
     """What the command line says of the columns; what it leaves out is recognised."""
@@ -104,49 +89,6 @@ class Replicates:
     higher: bool
     folds: int
     remarks: list[str]
-
-
-def read_table(path: Path) -> pd.DataFrame:
-    """The rows of a CSV, Parquet or JSON file; TableError where it is none of them."""
-    if not path.is_file():
-        raise TableError(f"{path}: there is no such file; give the path of a CSV or Parquet file")
-    try:
-        if path.suffix in {".parquet", ".pq"}:
-            table = pd.read_parquet(path)
-            table.columns = pd.Index(["_".join(filter(None, n)) if isinstance(n, tuple) else n for n in table.columns])
-            return with_index(table)[0]
-        if path.suffix in {".json", ".jsonl"}:
-            return pd.json_normalize(_records(path.read_text("utf-8-sig")))
-        text = text_of(path, Reading())[0]
-        header = text.partition("\n")[0]
-        sep = max(",;\t", key=header.count)
-        names = next(csv.reader([header], delimiter=sep), [])
-        if twice := [name for name in dict.fromkeys(names) if name and names.count(name) > 1]:
-            remedy = "; export without multi_index" * ("params" in twice)
-            raise ValueError(f"its header has {few(twice)} more than once{remedy}")
-        with warnings.catch_warnings(action="error", category=pd.errors.ParserWarning):  # of rows longer than the header
-            return pd.read_csv(io.StringIO(text), sep=sep, dtype=str, keep_default_na=False, index_col=False)
-    except DatasetError as error:
-        right = "save it as UTF-8" if error.mending else error.right  # params.yaml could say how it is written
-        raise TableError(f"{error.wrong}; {right}") from None
-    except (*UNREADABLE, pd.errors.ParserWarning) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        line = "a row has more cells than the header" if isinstance(error, pd.errors.ParserWarning) else first
-        right = "take out what stands above the header, or write it anew as CSV or Parquet"
-        raise TableError(f"{path}: cannot be read ({line}); {right}") from None
-
-
-def _records(text: str) -> list[dict[str, Any]]:
-    """The objects of a JSON array, or of one JSON value a line."""
-    is_array = text.lstrip().startswith("[")
-    with contextlib.suppress(json.JSONDecodeError):  # of several lines, each of which is a run
-        if isinstance(json.loads(text), dict):
-            raise ValueError("it is one object, in place of an array of them, a run each: pandas' to_json(orient='records')")
-    whole = text if is_array else f"[{','.join(filter(str.strip, text.splitlines()))}]"
-    found = json.loads(whole, parse_constant=str)  # NaN is no empty cell
-    if not all(isinstance(row, dict) for row in found):
-        raise ValueError("a run is no object with names and values")
-    return list(found)
 
 
 def replicates(table: pd.DataFrame, asked: Asked) -> Replicates:
@@ -290,7 +232,14 @@ def _sheet(table: pd.DataFrame) -> list[str]:
     found = {name: _numbers_and_slips(table[name]) for name in columns}
     are_steps = any(_bare(name) in STEPS and (own.dropna() % 1 == 0).all() for name, (own, _) in found.items())  # or StepLR
     are_numbers = len(columns) > 1 and not any(wrong.any() for _, wrong in found.values())
-    return columns if are_numbers and known.isdisjoint(words) and not are_steps else []
+    is_sheet = are_numbers and known.isdisjoint(words) and not are_steps and not _labels_without_name(table)
+    return columns if is_sheet else []
+
+
+def _labels_without_name(table: pd.DataFrame) -> list[str]:
+    """Columns of texts below no name that number nothing, as a table with a row per label has."""
+    nameless = [name for name in table.columns if _bare(name) in NAMELESS]
+    return [name for name in nameless if not all(_REPEAT.fullmatch(_bare(cell)) for cell in table[name].dropna())]
 
 
 def _recognised(table: pd.DataFrame, asked: Asked) -> dict[str, list[str]]:
@@ -305,7 +254,7 @@ def _recognised(table: pd.DataFrame, asked: Asked) -> dict[str, list[str]]:
 
     label = [_column(table, name) for name in asked.label] or [name for name in searched if name in varies]
     took = {
-        "label": label or first(LABELS, None) or first(LABELS, None, table.columns),
+        "label": label or first(LABELS, None) or first(LABELS, None, table.columns) or _labels_without_name(table)[:1],
         "seed": first(SEEDS, asked.seed, table.columns),
         "fold": first(FOLDS, asked.fold),
         "value": first((), asked.value) or _metrics(table)[:1],
@@ -386,7 +335,10 @@ def _settings_within(table: pd.DataFrame, labels: "Cells", took: dict[str, list[
 
 
 def _refuse_summaries(table: pd.DataFrame) -> None:
-    """Means and the like in a row below the runs."""
+    """Means and the like in a row below the runs; a note, which stands alone in its row."""
+    if (notes := table[(table.notna().sum(axis=1) == 1) & (len(table.columns) > 2)]).size:
+        text = notes.iloc[0].dropna().iloc[0]
+        raise TableError(f"{_lines(notes[:1])}: {text[:30]!r} stands alone there, which is no run; take it out")
     for name in (each for each in table.columns if _bare(each) in [*SEEDS, *FOLDS, *NAMELESS]):
         cells = table[name].dropna()
         is_odd = ~cells.str.isdecimal() if cells.str.isdecimal().mean() > 0.5 else cells.str.lower().isin(SUMMARIES)
@@ -406,8 +358,10 @@ def _values(table: pd.DataFrame, name: str, missing: str | None, remarks: list[s
     """The values, NaN where a run diverged, and which rows are left out."""
     texts, (values, wrong) = table[name], _numbers_and_slips(table[name])
     if wrong.any():
-        what = f"{texts[wrong].iloc[0][:30]!r} in {_lines(texts[wrong])} is no number"
-        raise TableError(f"{name}: {what}; write one, or nan for a run that diverged")
+        what = f"{texts[wrong].iloc[0][:30]!r} in {_lines(texts[wrong])} is"
+        if texts[wrong].str.contains(r"\d[ _]*(?:±|\+/?-|\\pm|\()", regex=True).all():
+            raise TableError(f"{name}: {what} a mean of several runs; give the runs themselves, each in a row of its own")
+        raise TableError(f"{name}: {what} no number; write one, or nan for a run that diverged")
     _refuse_unclear_commas(texts)
     gone, why = texts.isna(), f"{name}: is empty in"
     for column in (n for n in table.columns if _bare(n) in {"state", "status"}):

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.commands import arguments
-from pipeline.commands.replicates import Asked, Replicates, TableError, read_table, replicates
+from pipeline.commands.replicates import Asked, Replicates, replicates
+from pipeline.commands.run_tables import TableError, read_table
 from pipeline.commands.telling import Document, told
 from pipeline.config.files import json_file, write_files
 from pipeline.config.wording import few, suggestion
@@ -142,7 +143,7 @@ def _refuse_unfit(runs: Replicates, values: dict[str, Floats], paired: bool) -> 
         who = f"{few(single)} {'have one seed each' if len(single) > 1 else 'has one seed'}"
         less = f" (or leave it out: --where {name}!={single[0]})" if len(values) - len(single) > 1 else ""
         why = "so nothing tells a difference from the luck of a seed"
-        raise TableError(f"{who}, {why}; run every label with 5 seeds or more{less}")
+        raise TableError(f"{who}, {why}; run every label with 5 seeds or more, a row each{less}")
     finite = [own[np.isfinite(own)] for own in values.values()]
     if any(len(own) > 1 for own in finite) and all(len(np.unique(own)) < 2 for own in finite):
         raise TableError("the values of each label are all the same, so seeds change nothing; see that the runs use their seed")

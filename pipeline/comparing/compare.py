@@ -155,7 +155,7 @@ def compare(
     _refuse_mistaken(model_fn, seeds, trials, folder)
     drawn = [*range(seeds), *range(FRESH, FRESH + seeds)]
     parts = {"train": train, "validation": validation, "test": test}
-    data = dataset_of(name, parts, model_fn, drawn, resample=resample)
+    data = dataset_of(name, parts, model_fn, drawn, loss, resample=resample)
     names = partial(registered, data, model_fn, optimizer, loss, metric, entries)
     with names() as found:
         own = {key: entry for key, entry in found.entries.items() if key != "schedulers"} | ({"clip": clip} if clip else {})

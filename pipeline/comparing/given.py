@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.func import vmap
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, TensorDataset, default_collate
 
 from pipeline.catalogue import CATALOGUE
 from pipeline.config import terminal
@@ -64,9 +64,18 @@ Data = tuple[Any, Any] | MapStyle
 
 
 def dataset_of(
-    name: str, parts: Mapping[str, Data | None], model_fn: Callable[[], nn.Module], seeds: list[int], *, resample: bool
+    name: str,
+    parts: Mapping[str, Data | None],
+    model_fn: Callable[[], nn.Module],
+    seeds: list[int],
+    loss: Any,
+    *,
+    resample: bool,
 ) -> Dataset:
-    """The samples of all parts as they are, and each seed's split: that of the parts, or one drawn from the first two."""
+    """The samples of all parts as they are, and each seed's split: that of the parts, or one drawn from the first two.
+
+    Targets that are floats are numbers, but for a ``loss`` of classes, as BCEWithLogitsLoss takes them.
+    """
     taken = {part: _arrays(part, data) for part, data in parts.items() if data is not None}
     _refuse_unlike(taken)
     if not resample and (share := _shared(*(taken[part][0] for part in ("train", "validation")))):
@@ -75,10 +84,12 @@ def dataset_of(
             "the model remember looks good; hand over samples that it is not trained on, or resample=True"
         )
     x, y = (np.concatenate([pair[number] for pair in taken.values()]) for number in (0, 1))
-    if y.dtype.kind == "f" and y.ndim == 1 and np.array_equal(found := np.unique(y), np.arange(len(found))):
+    if (classes := _as_classes(y)) is not None and _is_of_classes(loss):
+        y = classes
+    elif classes is not None:
         terminal.tell(
-            f"compare: the targets are numbers to be predicted, for they are floats, 0 to {len(found) - 1}; are they classes, "
-            "hand over whole numbers: y.long(), or y.astype(int)"
+            f"compare: the targets are numbers to be predicted, for they are floats, 0 to {classes.max()}; are they classes, "
+            f"hand over whole numbers: {'y.argmax(1)' if y.ndim > 1 else 'y.long(), or y.astype(int)'}"
         )
     rows, first = {}, 0
     for part in ("train", "validation", "test"):
@@ -87,13 +98,18 @@ def dataset_of(
         first += size
     splits = _drawn(name, rows, y, seeds) if resample else dict.fromkeys(seeds, Split(**rows))
     outputs = _outputs(model_fn, x)
+    if y.dtype.kind == "i" and y.min() > 0 and y.max() == outputs > 1:
+        raise CompareError(f"the targets are classes {y.min()} to {y.max()}, of {outputs} outputs; number classes from 0 up")
     called = tuple(map(str, range(outputs))) if np.issubdtype(y.dtype, np.integer) and outputs > 1 else ()
     return Dataset(name, x, y, splits, classes_called=called, is_ready=True)
 
 
 def _arrays(part: str, data: Data) -> tuple[Array, Array]:
     if isinstance(data, DataLoader):
-        raise CompareError(f"{part} is a DataLoader; hand over its dataset, batches are made here")
+        before = (
+            "" if data.collate_fn is default_collate else ", and do to its items before what collate_fn does, such as padding"
+        )
+        raise CompareError(f"{part} is a DataLoader; hand over its dataset, batches are made here{before}")
     if isinstance(data, TensorDataset):
         data = data.tensors
     if isinstance(data, tuple | list) and len(data) == 2:
@@ -124,11 +140,12 @@ def _stacked(part: str, data: MapStyle) -> tuple[Array, Array]:
     """All items, each drawn once; where the first is another when it is drawn again, that is told."""
     try:
         with Chance(0).used():
-            items = [data[place] for place in range(len(data))]
-            again = [data[0] for _ in range(3)] if items else []
+            items = [_item(part, data, place) for place in range(len(data))]
+            again = [_item(part, data, 0) for _ in range(3)] if items else []
         if odd := [item for item in items if not _is_pair(item)]:
             raise CompareError(
                 f"the items of {part} are {_kind(odd[0])}; let them be pairs of inputs and target, one tensor each"
+                f"{_as_pairs(part, odd[0])}"
             )
         if any(not np.array_equal(_array(x), _array(items[0][0])) for x, _ in again):
             terminal.tell(
@@ -143,6 +160,14 @@ def _stacked(part: str, data: MapStyle) -> tuple[Array, Array]:
         ) from None
 
 
+def _item(part: str, data: MapStyle, place: int) -> Any:
+    try:
+        return data[place]
+    except Exception as error:
+        told = f"{part}[{place}] cannot be drawn ({_in_a_line(error)})"
+        raise CompareError(f"{told}; hand over a pair (inputs, targets), or a Dataset whose items are such pairs") from error
+
+
 def _is_pair(item: Any) -> bool:
     return not isinstance(item, Mapping | str) and hasattr(item, "__len__") and len(item) == 2
 
@@ -152,6 +177,33 @@ def _kind(item: Any) -> str:
     if isinstance(item, Mapping):
         return f"mappings with {', '.join(map(repr, item))}"
     return f"{type(item).__name__}s{f' of {len(item)}' if isinstance(item, tuple | list) else ''}"
+
+
+def _as_pairs(part: str, item: Any) -> str:
+    """How to make pairs of items with more or with names, where that is to be guessed."""
+    names = [*item] if isinstance(item, Mapping) else [*range(len(item))] if isinstance(item, tuple | list) else []
+    if len(names) < 2:
+        return ""
+    target = next((name for name in names if str(name).startswith(("label", "target"))), names[-1])
+    inputs = next(name for name in names if name != target)
+    more = "; what else the model takes, such as a mask, are further columns of the inputs" * (len(names) > 2)
+    return f", as [(each[{inputs!r}], each[{target!r}]) for each in {part}]{more}"
+
+
+def _as_classes(y: Array) -> Array | None:
+    """Floats that are classes' numbers, or a row with a 1 in the place of each one's; None of any other targets."""
+    if y.dtype.kind != "f":
+        return None
+    if y.ndim == 2 and np.isin(y, (0, 1)).all() and (y.sum(axis=1) == 1).all():
+        return np.asarray(y.argmax(axis=1))
+    return y.astype(np.int64) if y.ndim == 1 and np.array_equal(found := np.unique(y), np.arange(len(found))) else None
+
+
+def _is_of_classes(loss: Any) -> bool:
+    """Whether it is a loss for classes, as it is or by its name."""
+    given = loss.get("name") if isinstance(loss, Mapping) else loss
+    name = given if isinstance(given, str) else called(given)
+    return any(entry.task == "classification" for entry in CATALOGUE.losses if entry.name == name)
 
 
 def _inputs(part: str, x: Array) -> Array:
@@ -168,7 +220,7 @@ def _inputs(part: str, x: Array) -> Array:
 def _targets(part: str, y: Array) -> Array:
     y = y.reshape(len(y)) if y.ndim > 1 and y.size == len(y) else y
     if y.dtype.kind not in "biuf":
-        raise CompareError(f"the targets of {part} are {y.dtype}; numbers or classes are needed")
+        raise CompareError(f"the targets of {part} are {y.dtype}; hand over numbers, of classes those from 0 up")
     if y.dtype.kind != "f" and y.ndim == 1 and (y < 0).any():
         raise CompareError(f"the targets of {part} have the class {y.min()}; number classes from 0 up")
     if y.dtype.kind == "f" and not np.isfinite(y).all():

@@ -1,6 +1,8 @@
 """A YAML file and the place of everything in it, so that a mistake can be told with its line and column."""
 
 import json
+import re
+import unicodedata
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -24,6 +26,25 @@ _MERGE = _TAG + "merge"
 _DEEPEST = 50
 """Levels: far more than any parameter needs, and far fewer than Python's stack has, whoever shares it."""
 _TOO_DEEP = f"is nested deeper than {_DEEPEST} levels"
+_UNSEEN = {"Zs", "Zl", "Zp", "Cf"}
+"""Unicode's categories of what looks like a blank, or like nothing."""
+_REMEDIES = {
+    "'\\t'": "indent with spaces",
+    "could not find expected ':'": "write `key: value`, with a blank behind the colon",
+    "mapping values are not allowed": "indent it, or the line before, like the keys beside it; quote a text with a colon",
+    "found '}'": "remove it",
+    "found ']'": "remove it",
+    "block collection": "leave out the `-` of the entries above, or begin it with one",
+    "<block end>": "begin it in the column of the keys beside it, and close what is open before it",
+    "expected ',' or": "close the bracket before it, or write a comma",
+    "quoted scalar": "close the quotation mark",
+    "another document": "leave out the line `---`, or what it parts",
+    "undefined alias": "put a text that begins with * in quotes",
+    "cannot start any token": "put a text that begins with it in quotes",
+}
+"""What to do about what the parser says: about the first of these that is in it."""
+_BEGINS = "could not find expected ':'", "quoted scalar"
+"""What it says of a thing that is wrong where it begins, and is found out further down."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +72,8 @@ class Document:
 
     def error(self, mistakes: Iterable[Mistake]) -> ParamsError:
         """All mistakes in the order of the file, one line each, with what was unusable and without what follows from it."""
-        return _told([*self.unusable, *(self._line(mistake) for mistake in mistakes if not self._follows(mistake))])
+        lines = [*self.unusable, *(self._line(mistake) for mistake in mistakes if not self._follows(mistake))]
+        return _told(_unseen(self.name, self.text, line.line) or line for line in lines)
 
     def _follows(self, mistake: Mistake) -> bool:
         _, value, _, found = self._find(mistake.loc)
@@ -215,7 +237,12 @@ class _Sieve:
             given = self.document.source(key)
             name = key.value if isinstance(key, ScalarNode) else given
             usable = self.usable(value, (*path, name), above)
-            if not isinstance(key, ScalarNode) or key.tag not in {_TAG + "str", _MERGE}:
+            if _is_empty(value) and (torn := _torn(key)):
+                self.lines.append(self.document.line(key, (*path, name), torn[0], given, torn[1]))
+                if ":" in name:  # so that it is not told to be missing, too
+                    meant = ScalarNode(_TAG + "str", name.partition(":")[0], key.start_mark, key.end_mark)
+                    kept.setdefault(meant.value, (meant, _Gap(_TAG + "null", "", key.start_mark, key.end_mark)))
+            elif not isinstance(key, ScalarNode) or key.tag not in {_TAG + "str", _MERGE}:
                 wrong, right = "is not text and cannot be a name", "begin it with a letter"
                 self.lines.append(self.document.line(key, (*path, given), wrong, given, right))
             elif name in kept:
@@ -224,6 +251,24 @@ class _Sieve:
             elif key.tag != _MERGE or not isinstance(usable, _Gap):
                 kept[name] = key, usable
         return list(kept.values())
+
+
+def _torn(key: Node) -> tuple[str, str] | None:
+    """What is wrong with a key without a value, in braces, that was to be a part of one, or to be parted from it."""
+    if key.tag in {_TAG + "int", _TAG + "float"}:
+        return "stands behind a comma, which begins the next entry", "write numbers like 0.1 and 1000, without commas"
+    before, colon, behind = key.value.partition(":") if isinstance(key, ScalarNode) else ("", "", "")
+    return ("has no blank behind its colon", f"write `{before}: {behind.strip()}`") if colon else None
+
+
+def _unseen(name: str, text: str, number: int) -> "Line | None":
+    """The line about what looks like a blank in that line, and is none; in comments and quotes it does no harm."""
+    line = re.split(r"(?:^|\s)#", text.split("\n")[number - 1])[0]
+    for place, char in enumerate(re.sub(r"([\"']).*?\1", lambda quoted: " " * len(quoted[0]), line)):
+        if char != " " and unicodedata.category(char) in _UNSEEN:
+            wrong = f"holds a {unicodedata.name(char).lower()}, which is no blank to YAML"
+            return Line(name, number, place + 1, (), wrong, _cut(line), "write a plain blank in its place, or nothing")
+    return None
 
 
 def _is_readable(yaml: YAML, node: ScalarNode) -> bool:
@@ -242,7 +287,12 @@ def _unreadable(name: str, text: str, error: Exception) -> Line:
         return Line(name, at.line + 1, at.column + 1, (), _TOO_DEEP, _rest(text, at.index), right)
     if isinstance(error, MarkedYAMLError) and (mark := error.problem_mark or error.context_mark):
         wrong = _problem(error)
-        right = "indent with spaces" if "'\\t'" in wrong else right
+        right = next((remedy for said, remedy in _REMEDIES.items() if said in wrong), right)
+        if error.context_mark and any(said in wrong for said in _BEGINS):
+            mark, wrong = error.context_mark, f"{error.problem}"
+        for number in (mark.line + 1, mark.line):
+            if number and (unseen := _unseen(name, text, number)):
+                return unseen
         return Line(name, mark.line + 1, mark.column + 1, (), f"is not YAML: {wrong}", _rest(text, mark.index), right)
     if isinstance(error, ReaderError):
         line, column = _position(text, error.position)

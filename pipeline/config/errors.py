@@ -2,6 +2,10 @@
 
 import errno
 import sys
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class PipelineError(Exception):
@@ -14,6 +18,23 @@ class ParamsError(PipelineError):
     """Everything that is wrong with params.yaml, one placed line each."""
 
     exit_code = 2
+
+
+def for_each(names: Iterable[str], found: Callable[[str], T]) -> list[T]:
+    """What is found for each name; where some cannot be, the error tells of all of them."""
+    those, errors = [], []
+    for name in names:
+        try:
+            those.append(found(name))
+        except PipelineError as error:
+            errors.append(error)
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raised = PipelineError("\n".join(dict.fromkeys(map(str, errors))))
+        raised.exit_code = max(error.exit_code for error in errors)
+        raise raised from errors[0]
+    return those
 
 
 SHORT_OF = {

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from pipeline.config.units import Scale
 from pipeline.config.user_code import beginning_of_named
-from pipeline.config.wording import mistake, reworded, suggestion
+from pipeline.config.wording import listing, mistake, reworded, suggestion
 
 STRICT = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, validate_default=True)
 
@@ -129,9 +129,9 @@ class Registry(Generic[E]):
 
 
 def arguments_of(
-    function: Callable[..., Any], given: int, one_of: Sequence[str] = (), without: Collection[str | None] = ()
+    function: Callable[..., Any], given: Sequence[str], one_of: Sequence[str] = (), without: Collection[str | None] = ()
 ) -> type[BaseModel]:
-    """The model of the arguments of a function or class behind the first ``given``, apart from those named in ``without``.
+    """The model of the arguments of a function or class behind those ``given`` first, apart from those named in ``without``.
 
     All of these the pipeline itself passes in, or leaves out. An argument is of the kind of its annotation, else of its
     default; what a class leaves open, which was perhaps not written for this, or a lambda, may be anything. ``Annotated[float,
@@ -139,11 +139,11 @@ def arguments_of(
     None.
     """
     name, parameters = _name(function), _parameters(function)
-    if sum(p.kind in POSITIONAL for p in parameters) < given:
-        wrong = f"{name} does not take the {given} arguments that it is given before those of params.yaml"
-        raise RegistrationError(f"{wrong}; docs/own-code.md says which they are")
+    if sum(p.kind in POSITIONAL for p in parameters) < len(given):
+        wrong = f"{name} does not take {listing(given)}, which it is given before the arguments of params.yaml"
+        raise RegistrationError(f"{wrong}; let it begin with them, {name}({', '.join(given)}, …)")
     hidden = {p.name for p in parameters if isinstance(function, type) and p.name in HIDDEN and p.default is not p.empty}
-    own = [p for p in parameters[given:] if p.name not in hidden | {*without}]
+    own = [p for p in parameters[len(given) :] if p.name not in hidden | {*without}]
     fields: dict[str, Any] = {p.name: _field(name, p, _hint(function, p)) for p in own}
     validators: dict[str, Any] = {"exactly_one": model_validator(mode="after")(exactly_one_of(one_of))} if one_of else {}
     try:

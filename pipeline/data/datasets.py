@@ -89,7 +89,7 @@ def register(name: str) -> Callable[[Builder], Builder]:
     """Make a function known under ``name``; its arguments are what params.yaml may say beside the name."""
 
     def add(function: Builder) -> Builder:
-        datasets.add(Registered(name, function, arguments_of(function, given=0)))
+        datasets.add(Registered(name, function, arguments_of(function, given=())))
         return function
 
     return add

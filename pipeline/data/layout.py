@@ -46,7 +46,7 @@ class Cells:
 def delimiter_of(cells: Cells) -> str:
     """A comma, or what parts the first lines into more cells than commas do, all in as many.
 
-    Where commas part nothing, it may be the lines below a title that are so.
+    Where there is no title above what commas part, there may be one above what another mark parts.
     """
     by_comma = cells.widths(",")
     header = next(iter(by_comma), 0)
@@ -57,7 +57,7 @@ def delimiter_of(cells: Cells) -> str:
     blanks = cells.widths(WHITESPACE)
     if header == 1 < blanks[0] and len(set(blanks[1:])) == 1 and blanks[1] - blanks[0] in (0, 1):  # R names its rows
         return WHITESPACE
-    if set(by_comma) == {1}:
+    if not lines_above(cells, ","):
         for mark in ";\t|":
             if lines_above(cells, mark):
                 return mark
@@ -66,7 +66,7 @@ def delimiter_of(cells: Cells) -> str:
 
 def lines_above(cells: Cells, sep: str) -> int:
     """Lines above the header: the first with as many cells as the rows below, and no number above their numbers."""
-    rows = list(islice(cells.by(sep), BELOW))
+    rows = list(islice(cells.by(sep), BELOW)) or [(0, [""])]
     widths = [_filled(row) for _, row in rows]
     width = Counter(widths).most_common(1)[0][0]
     place = widths.index(width)

@@ -47,7 +47,7 @@ def register(name: str, task: Task, *, is_binary: bool = False) -> Callable[[Bui
     """Make a function ``f(reduction, **arguments)`` known under ``name``."""
 
     def add(function: Builder) -> Builder:
-        losses.add(RegisteredLoss(name, function, arguments_of(function, given=1), task, is_binary))
+        losses.add(RegisteredLoss(name, function, arguments_of(function, given=["reduction"]), task, is_binary))
         return function
 
     return add
@@ -161,10 +161,15 @@ class Loss:
 
     def per_sample(self, outputs: Tensor, y: Tensor) -> Tensor:
         """Each sample's share of the batch's sum, (samples,)."""
-        value: Tensor = self._module(outputs, "none")(*self._as_torch_takes_them(outputs, self._targets(y)))
+        value = self.given(outputs, y, "none")
         if value.dim() > 1:  # of tokens each counts by itself
             value = value.flatten(1).sum(dim=1) if self._counts_tokens else value.flatten(1).mean(dim=1)
         return value * y[..., -1] if self.weighted else value
+
+    def given(self, outputs: Tensor, y: Tensor, reduction: str) -> Tensor:
+        """What the module itself gives for a batch, whatever its samples weigh."""
+        value: Tensor = self._module(outputs, reduction)(*self._as_torch_takes_them(outputs, self._targets(y)))
+        return value
 
     def counts(self, y: Tensor, like: Tensor) -> Tensor | None:
         """How much each sample counts in the batch's mean, (samples,); None where all count the same.

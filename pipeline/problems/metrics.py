@@ -166,7 +166,7 @@ def register(
     """Make a function ``f(classes, **arguments) -> Metric`` known under ``name``."""
 
     def add(function: Callable[..., Metric]) -> Callable[..., Metric]:
-        arguments = arguments_of(function, given=1)
+        arguments = arguments_of(function, given=["classes"])
         metrics.add(RegisteredMetric(name, function, arguments, task, display, higher_is_better, is_share, is_of_classes))
         return function
 

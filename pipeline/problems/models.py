@@ -42,7 +42,7 @@ def register(name: str) -> Callable[[Builder], Builder]:
     """Make a function, or a class of modules, known under ``name``."""
 
     def add(function: Builder) -> Builder:
-        arguments = arguments_of(function, given=2)
+        arguments = arguments_of(function, given=["inputs", "outputs"])
         inputs = next(iter(inspect.signature(function).parameters.values())).annotation
         takes_columns = inputs is Columns or str(inputs).rpartition(".")[2] == Columns.__name__
         models.add(RegisteredModel(name, called(function), arguments, takes_columns))

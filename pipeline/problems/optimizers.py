@@ -40,7 +40,7 @@ def register(name: str) -> Callable[[Builder], Builder]:
     """Make a function, or a class of optimizers, known under ``name``; it must have an argument ``lr``."""
 
     def add(function: Builder) -> Builder:
-        arguments = arguments_of(function, given=1)
+        arguments = arguments_of(function, given=["params"])
         if "lr" not in arguments.model_fields:
             raise RegistrationError(f"the optimizer {name!r} has no argument lr; give it one, `lr: float`, for the schedules")
         optimizers.add(Registered(name, called(function), arguments))

@@ -269,6 +269,9 @@ def _of_the_model(problem: Problem) -> Iterator[Mistake]:
         yield ((*place, "model"), name, *wrong[0])
         return
     try:
+        if odd := _of_the_loss(problem, found[0], y):
+            yield (*place, "loss"), problem.loss.name, *odd
+            return
         problem.loss.mean(found[0], y).backward()  # type: ignore[no-untyped-call]
     except Exception as error:  # noqa: BLE001
         yield (*place, "model"), name, f"has outputs that the loss cannot take: {_told(error)}", _LOGITS
@@ -288,6 +291,17 @@ def in_other_precision(model: nn.Module) -> str:
     """What to add to an error of a model whose parameters are in another precision than the samples; mostly nothing."""
     odd = [values.dtype for values in model.parameters() if values.is_floating_point() and values.dtype != torch.float32]
     return f"; its parameters are {odd[0]} and samples torch.float32: leave `.double()` and its like out" if odd else ""
+
+
+def _of_the_loss(problem: Problem, outputs: Tensor, y: Tensor) -> tuple[str, str] | None:
+    """A loss of the user's own that gives no number per sample, or no mean of them."""
+    for reduction in ("mean", "none"):
+        shape = tuple(problem.loss.given(outputs, y, reduction).shape)
+        if shape[:1] != (() if reduction == "mean" else (len(y),)):
+            own = beginning_of(losses[problem.loss.name].function)
+            right = 'let it give one number with reduction="mean", and one for each sample with "none"'
+            return f'gives shape {shape} for {len(y)} samples with reduction="{reduction}"', f"{right}{own and f' ({own})'}"
+    return None
 
 
 _LOGITS = "let it return one tensor of its last layer, of real numbers that hang on its parameters"

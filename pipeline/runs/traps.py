@@ -15,6 +15,7 @@ from pipeline.config.schedules import Schedule
 from pipeline.config.spaces import Range
 from pipeline.config.units import is_length, marks_of, percent, plain_length
 from pipeline.config.user_code import source_of
+from pipeline.config.wording import counted
 from pipeline.schedulers.registry import schedulers, searched
 from pipeline.schedulers.replay import (
     Budget,
@@ -317,7 +318,7 @@ def _cuts_a_restart_off(s: Followed) -> Found:
 
 def _cannot_be_triggered(s: Followed) -> Found:
     if s.is_live and np.ptp(s.rates) == 0:
-        what = f"the rate cannot be lowered within {s.budget.epochs} epochs, not even on a loss that never falls"
+        what = f"the rate cannot be lowered within {counted(s.budget.epochs, 'epoch')}, not even on a loss that never falls"
         yield len(s.rates) - 1, what, "it is the constant rate under another name", _what_holds_it(s)
 
 

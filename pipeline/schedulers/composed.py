@@ -19,6 +19,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from pipeline.config.arrays import Floats
 from pipeline.config.spaces import Range
 from pipeline.config.units import Length, LengthOrZero, OptionalLength, Rate
+from pipeline.config.wording import counted
 from pipeline.schedulers.closed_form import ClosedForm, Formula, cos, power, tanh
 from pipeline.schedulers.registry import register
 
@@ -111,7 +112,7 @@ def warmup_stable_decay(
     """
     left = total_steps - warmup - decay
     if left < 0:
-        raise ValueError(f"warmup ({warmup}) and decay ({decay}) are longer than the run's {total_steps} steps")
+        raise ValueError(f"warmup ({warmup}) and decay ({decay}) are longer than the run's {counted(total_steps, 'step')}")
     if stable_power and not timescale:
         raise ValueError("stable_power needs a timescale; as long as the warmup is usual")
     decays_from = warmup + (left if stable is None else min(stable, left))
@@ -275,7 +276,7 @@ def _behind_a_warmup(then: Formula, warmup: int, start: float, top: float, prefi
 
 def _refuse_long(warmup: int, total_steps: int) -> None:
     if warmup >= total_steps:
-        raise ValueError(f"warmup ({warmup}) leaves nothing of the run's {total_steps} steps")
+        raise ValueError(f"warmup ({warmup}) leaves nothing of the run's {counted(total_steps, 'step')}")
 
 
 NEVER: Sequence[int] = []

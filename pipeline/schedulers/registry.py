@@ -106,7 +106,7 @@ def register(
 
     def add(function: Builder) -> Builder:
         horizon = _horizon_of(function)
-        arguments = arguments_of(function, given=1, one_of=one_of, without={horizon, *OF_TORCH})
+        arguments = arguments_of(function, given=["optimizer"], one_of=one_of, without={horizon, *OF_TORCH})
         usual: Interval = "epoch" if live or horizon is None else HORIZONS[horizon]
         entry = Scheduler(
             name, called(function), arguments, interval or usual, live, search or {}, begins, schedule_free, horizon, monitor
@@ -122,5 +122,5 @@ def register(
 
 def _horizon_of(function: Callable[..., Any]) -> str | None:
     """The name of the argument behind the optimizer that is the run's length."""
-    _, *others = inspect.signature(function).parameters
+    others = [*inspect.signature(function).parameters][1:]
     return next((name for name in HORIZONS if name in others), None)

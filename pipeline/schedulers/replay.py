@@ -20,6 +20,7 @@ from pipeline.config.arrays import Floats
 from pipeline.config.errors import PipelineError
 from pipeline.config.schedules import Schedule
 from pipeline.config.units import Scale, plain_length, plain_rate
+from pipeline.config.wording import counted
 from pipeline.schedulers.closed_form import rates_of
 from pipeline.schedulers.registry import Monitor, schedulers
 from pipeline.schedulers.warmup import Warmup
@@ -66,7 +67,7 @@ class Budget:
         total = self.epochs * (self.steps_per_epoch if schedule.interval == "batch" else 1)
         warmup = plain_length(schedule.warmup, total)
         if warmup >= total:
-            raise ScheduleError(f"leaves nothing of the run's {total} steps", "warmup")
+            raise ScheduleError(f"leaves nothing of the run's {counted(total, 'step')}", "warmup")
         return Phases(warmup, total - warmup)
 
     def epoch_of(self, step: int, schedule: Schedule) -> int:

@@ -68,8 +68,9 @@ def widened_ranges(studies: Sequence[Study]) -> str:
         told.append(f"the range of the peak rate was widened to {shown} in {len(grown)} of {len(studies)} studies")
     if still:
         told.append(f"the best peak rate of {len(still)} of {len(studies)} studies lies at an end of what was searched")
-    remedy = as_params(*_ends(study.spaces[-1] for study in studies), is_percent=is_percent)
-    return f"{'; '.join(told)}; write {remedy} to search it from the beginning"
+    before, after = (_ends(spaces) for spaces in ([s.space for s in studies], [s.spaces[-1] for s in studies]))
+    other = f", or {'a larger' if after[1] > before[1] else 'a smaller'} lr of the optimizer," * is_percent
+    return f"{'; '.join(told)}; write {as_params(*after, is_percent=is_percent)}{other} to search it from the beginning"
 
 
 def _ends(spaces: Iterable[StudySpace]) -> tuple[float, float]:

@@ -1,12 +1,14 @@
 """What is said of a params.yaml that is right, and will hardly be meant."""
 
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.commands import check
+from pipeline.commands import check, plan
+from pipeline.config.errors import PipelineError
 
 PARAMS = """
 device: cpu
@@ -65,3 +67,13 @@ def test_what_is_larger_than_the_whole_is_a_warning(here: Path, capsys: pytest.C
     Path("params.yaml").write_text(params, encoding="utf-8")
     check.main()
     assert "warning" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [check, plan])
+def test_what_is_wrong_with_several_problems_is_told_at_once(here: Path, command: ModuleType) -> None:
+    first, last = PARAMS.index("  few:"), PARAMS.index("schedulers:")
+    more = PARAMS[first:last].replace("few:", "more:").replace("few.csv", "none.csv")
+    Path("params.yaml").write_text(PARAMS[:last] + more + PARAMS[last:], encoding="utf-8")
+    with pytest.raises(PipelineError, match=r"problems\.few\.dataset.*\n.*problems\.more\.dataset.*") as told:
+        command.main([])
+    assert told.value.exit_code == 2

@@ -7,7 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline.commands.replicates import Asked, Replicates, TableError, read_table, replicates
+from pipeline.commands.replicates import Asked, Replicates, replicates
+from pipeline.commands.run_tables import TableError, read_table
 from tests.commands import foreign
 
 SOME = foreign.runs()
@@ -261,6 +262,14 @@ def test_hyperparameters_that_vary_are_noted() -> None:
     assert found.remarks == ["lr varies within a label, so a part of its noise is that"]
 
 
+def test_a_column_without_a_name_holds_the_labels_of_a_row_each() -> None:
+    """As a merged cell above leaves it; means beside the seeds are none."""
+    rows = [{"": label, "Seed 1": 0.1 + n, "Seed 2": 0.3 + n, "Mean": 0.2 + n} for n, label in enumerate(("cosine", "step"))]
+    found = of(rows, higher=False)
+    assert {label: [*values] for label, values in found.values.items()} == {"cosine": [0.1, 0.3], "step": [1.1, 1.3]}
+    assert found.took == {"label": [""], "seed": ["seed"], "fold": [], "value": ["value"]}
+
+
 @pytest.mark.parametrize(
     ("rows", "asked", "line"),
     [
@@ -326,7 +335,7 @@ def test_hyperparameters_that_vary_are_noted() -> None:
         (
             [{"method": m, "accuracy": "91.2 ± 0.3"} for m in "ab"],
             {},
-            "accuracy: '91.2 ± 0.3' in lines 2, 3 is no number; write one",
+            "accuracy: '91.2 ± 0.3' in lines 2, 3 is a mean of several runs; give the runs themselves",
         ),
         (
             [{"seed": s, "a": 0.1, "b": 0.2} for s in (0, 1, "mean", "std")],
@@ -337,6 +346,16 @@ def test_hyperparameters_that_vary_are_noted() -> None:
             [{"scheduler": m, "seed": s, "perplexity": x} for m in "ab" for s, x in enumerate(("987", "1,005"))],
             {},
             "perplexity: is 1,005 in line 3, and a comma may part decimals or thousands; write the numbers",
+        ),
+        (
+            [{"": label, "a": 0.1, "b": 0.2} for label in ("cosine", "step")],
+            {"higher": False},
+            r"which column holds what is judged is not clear from the names \(, a, b\)",
+        ),
+        (
+            [*ROWS, {"scheduler": "* on one GPU"}],
+            {},
+            r"line 26: '\* on one GPU' stands alone there, which is no run; take it out",
         ),
         ([*ROWS, {"scheduler": "a", "seed": 1}], {}, "val_loss: is empty in line 26; say what became of these runs"),
         (
@@ -365,31 +384,6 @@ def test_mistakes_have_a_reason_and_a_remedy(rows: list[dict[str, object]], aske
     with pytest.raises(TableError, match=line) as told:
         of(rows, **asked)
     assert "\n" not in str(told.value)
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "said"),
-    [
-        ("a.csv", b"", "No columns"),
-        ("a.parquet", b"PAR1", "cannot be read"),
-        ("a.csv", b"\xff\xfe\x00a,b\n", "is no UTF-8 text; save it as UTF-8"),
-        ("b.csv", b'x,y\n"1,2\n3', "cannot be read"),
-        ("a.csv", b"x,y\n1,2,3\n", "more cells than the header"),
-        ("a.csv.gz", b"x,y\n1,2\n", "cannot be read"),
-        ("a.csv", b"PK\x03\x04", "is a workbook or a zip archive; save its sheet as CSV"),
-        ("a.xlsx", b"PK\x03\x04", "is neither CSV nor Parquet; save it as CSV"),
-        ("a.json", b'{"a": [1', "cannot be read"),
-        ("a.json", b"[1, 2]", "a run is no object"),
-        ("a.json", b'{\n"cosine": [1, 2]\n}', "it is one object, in place of an array of them"),
-    ],
-)
-def test_what_is_no_table_is_told_in_a_line(name: str, content: bytes, said: str, tmp_path: Path) -> None:
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(TableError, match=said) as told:
-        read(tmp_path / name)
-    assert "\n" not in str(told.value)
-    with pytest.raises(TableError, match="there is no such file"):
-        read(tmp_path / "none.csv")
 
 
 def test_nothing_in_a_file_runs_or_reaches_the_terminal(tmp_path: Path) -> None:

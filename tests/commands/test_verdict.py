@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from pipeline import __main__
 from pipeline.commands import verdict
-from pipeline.commands.replicates import Asked, TableError, replicates
+from pipeline.commands.replicates import Asked, replicates
+from pipeline.commands.run_tables import TableError
 from pipeline.commands.telling import ROWS, told
 from tests.commands import foreign
 from tests.conftest import ROOT

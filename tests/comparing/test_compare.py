@@ -140,7 +140,7 @@ class Augmented(Dataset[tuple[Any, int]]):
 
 def test_what_is_odd_about_samples_is_told(capfd: pytest.CaptureFixture[str]) -> None:
     def told(train: Any, validation: Any) -> str:
-        dataset_of("some", {"train": train, "validation": validation}, Net, [0], resample=False)
+        dataset_of("some", {"train": train, "validation": validation}, Net, [0], None, resample=False)
         return capfd.readouterr().err
 
     assert told(*CLASSES) == ""
@@ -200,6 +200,10 @@ def test_numbers_of_other_libraries_and_lambdas_are_taken(capfd: pytest.CaptureF
         pipeline.compare(Net, *floats, **SMALL)
     told = capfd.readouterr().err
     assert "the targets are numbers to be predicted, for they are floats, 0 to 1; are they classes, hand over whole" in told
+    one_hot = [(x, np.eye(2, dtype=np.float32)[y]) for x, y in CLASSES]
+    for data in (floats, one_hot):
+        found = pipeline.compare(Net, *data, **SMALL, folder=None, loss=nn.CrossEntropyLoss())
+        assert found.runs.equals(plain.runs)
 
 
 def flooded(outputs: Tensor, y: Tensor) -> Tensor:
@@ -224,7 +228,7 @@ def focal(outputs: Tensor, y: Tensor) -> Tensor:
 @pytest.mark.parametrize(("loss", "way"), [(flooded, "loop"), (bounded, "loop"), (hardest, "loop"), (focal, None)])
 def test_a_loss_that_is_no_mean_is_noticed(loss: Any, way: str | None) -> None:
     """Where it only comes to show as training goes on, or in batches larger than a few samples, too."""
-    data = dataset_of("small", dict(zip(("train", "validation"), CLASSES, strict=True)), Net, [0], resample=False)
+    data = dataset_of("small", dict(zip(("train", "validation"), CLASSES, strict=True)), Net, [0], None, resample=False)
     with registered(data, Net, SMALL["optimizer"], loss, None, TWO) as found:
         assert found.entries.get("engine") == way
 
@@ -352,7 +356,23 @@ def test_importing_the_package_is_cheap() -> None:
             r"gives a dict of 'logits', 'hidden', and loss .* such as self\.model\(x\)\['logits'\]",
         ),
         ({"model_fn": lambda: Several(tuple)}, r"gives a tuple of 2, .* such as self\.model\(x\)\[0\]"),
-        ({"train": DataLoader(TensorDataset(torch.ones(3, 3)))}, "train is a DataLoader; hand over its dataset"),
+        (
+            {"train": DataLoader(TensorDataset(torch.ones(3, 3)))},
+            "train is a DataLoader; hand over its dataset, batches are made here$",
+        ),
+        (
+            {"train": DataLoader(TensorDataset(torch.ones(3, 3)), collate_fn=list)},
+            "hand over its dataset, .*, and do to its items before what collate_fn does",
+        ),
+        ({"train": {"x": X, "y": Y}}, r"train\[0\] cannot be drawn \(KeyError: 0\); hand over a pair \(inputs, targets\)"),
+        (
+            {"train": [{"labels": 1, "input_ids": X[0], "attention_mask": X[0]}] * 3},
+            r"as \[\(each\['input_ids'\], each\['labels'\]\) for each in train\]; what else the model takes, such as a mask",
+        ),
+        (
+            {"train": (X[:40], Y[:40] + 1), "validation": (X[40:], Y[40:] + 1)},
+            "classes 1 to 2, of 2 outputs; number classes from",
+        ),
         ({"train": [{"image": X[0], "label": 1}] * 3}, r"items of train are mappings with 'image', 'label'; let them be pairs"),
         ({"train": ["ab", "cd", "ef"]}, "items of train are strs; let them be pairs"),
         ({"train": [(X[0], 1, 2)] * 3}, "items of train are tuples of 3; let them be pairs"),
@@ -420,7 +440,7 @@ def test_a_model_that_changes_its_inputs_in_place_changes_no_sample() -> None:
     """The samples that it is tried on were handed over as they lie: they were shifted for all runs."""
     x, y = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32), np.arange(60) / 60
     parts = {"train": (x[:40], y[:40]), "validation": (x[40:], y[40:])}
-    data = dataset_of("odd", parts, lambda: Shifting(3, 1), [0], resample=False)
+    data = dataset_of("odd", parts, lambda: Shifting(3, 1), [0], None, resample=False)
     assert np.array_equal(data.x, x)
 
 

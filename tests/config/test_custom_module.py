@@ -46,7 +46,15 @@ MISTAKES: dict[str, tuple[str, str]] = {
     ),
     "too few arguments": (
         MODEL + '\n@register("f")\ndef f(width: int = 3): ...\n',
-        "5: f does not take the 2 arguments that it is given before those of params.yaml; docs/own-code.md",
+        "5: f does not take inputs and outputs, which it is given before the arguments of params.yaml; let it begin ",
+    ),
+    "a scheduler without arguments": (
+        SCHEDULER + '\n@register("f")\ndef f(): ...\n',
+        "5: f does not take optimizer, which it is given before the arguments of params.yaml; let it begin ",
+    ),
+    "a model of its rows without arguments": (
+        MODEL + '\n@register("f")\ndef f(): ...\n',
+        "5: f does not take inputs and outputs, which it is given before",
     ),
     "an optimizer without a rate": (
         OPTIMIZER + '\n@register("F")\ndef f(parameters, eps: float): ...\n',

@@ -38,6 +38,7 @@ MAPPING = "write `key: value`, one a line, or {key: value, …}"
 LABEL = "use up to 64 letters, digits, _ and -, beginning with a letter or digit"
 KIND = "write text (in quotes if need be), a number, true, false, a list or a mapping"
 NAME = "begin it with a letter"
+UNSEEN = "(the file): holds a no-break space, which is no blank to YAML"
 CONTENT = "write `problems:`, `schedulers:` and so on, each with what it holds"
 
 
@@ -257,10 +258,18 @@ WRONG: dict[str, tuple[str, ...]] = {
     # not YAML
     "a tab before a key": ("seeds: 10", "¦\tseeds: 10", "(the file): is not YAML: while scanning for the next token, found character '\\t' that cannot start any token (given: seeds: 10 # whole replicates: split, initial weights and …); indent with spaces"),
     "a tab behind a key": ("seeds: 10 #", "seeds:¦\t10 #", "(the file): is not YAML: while scanning for the next token, found character '\\t' that cannot start any token (given: 10 # whole replicates: split, initial weights and data or…); indent with spaces"),
-    "a bracket left open": ("problems:", "list: [1\nproblems¦:", "(the file): is not YAML: while parsing a flow sequence (from line 6 on), expected ',' or ']', but got ':' (given: :); correct the YAML here or just before"),
-    "an unknown alias": ("seeds: 10", "seeds: ¦*a", "(the file): is not YAML: found undefined alias 'a' (given: *a # whole replicates: split, initial weights and data or…); correct the YAML here or just before"),
-    "a second document": ("seeds: 10", "seeds: 10\n¦---\na: 1 ", "(the file): is not YAML: expected a single document in the stream (from line 3 on), but found another document (given: ---); correct the YAML here or just before"),
+    "a bracket left open": ("problems:", "list: [1\nproblems¦:", "(the file): is not YAML: while parsing a flow sequence (from line 6 on), expected ',' or ']', but got ':' (given: :); close the bracket before it, or write a comma"),
+    "an unknown alias": ("seeds: 10", "seeds: ¦*a", "(the file): is not YAML: found undefined alias 'a' (given: *a # whole replicates: split, initial weights and data or…); put a text that begins with * in quotes"),
+    "a second document": ("seeds: 10", "seeds: 10\n¦---\na: 1 ", "(the file): is not YAML: expected a single document in the stream (from line 3 on), but found another document (given: ---); leave out the line `---`, or what it parts"),
     "a merge with a number": ("seeds: 10", "seeds: 10\n<<: ¦1", "(the file): is not YAML: while constructing a mapping (from line 3 on), expected a mapping or list of mappings for merging, but found scalar (given: 1 # whole replicates: split, initial weights and data ord…); correct the YAML here or just before"),
+    "a colon without a blank": ("seeds: 10", "¦seeds:10", "(the file): is not YAML: could not find expected ':' (given: seeds:10 # whole replicates: split, initial weights and d…); write `key: value`, with a blank behind the colon"),
+    "a colon without a blank, in braces": ("baseline: ConstantLR", "¦baseline:ConstantLR", "report.baseline:ConstantLR: has no blank behind its colon (given: baseline:ConstantLR); write `baseline: ConstantLR`"),
+    "a decimal comma in braces": ("noise: 0.05", "noise: 0,¦05", f"{PROBLEM}.dataset.05: stands behind a comma, which begins the next entry (given: 05); write numbers like 0.1 and 1000, without commas"),
+    "a key too far in": ("seeds: 10 #", "seeds: 10\n  x¦: 1 #", "(the file): is not YAML: mapping values are not allowed here (given: : 1 # whole replicates: split, initial weights and data o…); indent it, or the line before, like the keys beside it; quote a text with a colon"),
+    "a no-break space": ("seeds: 10 #", "seeds:¦\u00a010 #", f"{UNSEEN} (given: seeds: 10); write a plain blank in its place, or nothing"),
+    "a no-break space before a key": ("    epochs: 100", "¦\u00a0   epochs: 100", f"{UNSEEN} (given: epochs: 100); write a plain blank in its place, or nothing"),
+    "a no-break space in a value": ("epochs: 100", "epochs: 100¦\u00a0", f"{UNSEEN} (given: epochs: 100); write a plain blank in its place, or nothing"),
+    "a no-break space in a comment": ("seeds: 10 #", "seeds: ¦ten #\u00a0", "seeds: is not a whole number (given: ten); write one without quotes, point or exponent, such as 100"),
     "a control character": ("seeds: 10", "seeds: 1¦\x010", "(the file): is not YAML: a control character (given: '\\x01'); remove it"),
 }  # fmt: skip
 # What is missing is told where it would stand: at the mapping's beginning, which these edits do not touch.
@@ -306,7 +315,7 @@ def test_wrong(name: str, tmp_path: Path) -> None:
         (b"seeds: 10\n\0", "2:1: (the file): is not YAML: a control character (given: '\\x00'); remove it"),
         (b"a: " + b"[" * 900, f"1:53: (the file): is nested deeper than 50 levels (given: {'[' * 57}…); correct the YAML here or just before"),
         (b"%YAML 1.3\n---\nseeds: 10\n", "1:1: (the file): is not YAML: version minor part can only be 2 or 1, got (1, 3) (given: %YAML 1.3); `git diff params.yaml` shows what changed"),
-        (b'a: "x\nb: 1\n', "3:1: (the file): is not YAML: while scanning a quoted scalar (from line 1 on), found unexpected end of stream (given: nothing more); correct the YAML here or just before"),
+        (b'a: "x\nb: 1\n', "1:4: (the file): is not YAML: found unexpected end of stream (given: \"x); close the quotation mark"),
     ],
     ids=["empty", "a comment", "a list", "a word", "a blank", "Latin-1", "UTF-16", "NUL", "deep", "YAML 1.3", "an open quote"],
 )  # fmt: skip

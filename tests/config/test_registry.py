@@ -4,7 +4,7 @@ import functools
 import importlib
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,7 +22,7 @@ def shape(given: object, length: Length, rate: Rate = 0.5, factor: Annotated[flo
     return f"{given} {length} {rate} {factor}"
 
 
-def entry(function: Callable[..., Any] = shape, given: int = 1) -> Registered:
+def entry(function: Callable[..., Any] = shape, given: Sequence[str] = ("given",)) -> Registered:
     return Registered(function.__name__, function, arguments_of(function, given))
 
 
@@ -112,7 +112,7 @@ class OfDefaults:
 
 def test_a_class_and_the_kinds_of_its_defaults() -> None:
     """As optimizers and models by others are written: without annotations, or with a None that they do not name."""
-    arguments = arguments_of(OfDefaults, given=1)
+    arguments = arguments_of(OfDefaults, given=["params"])
     every = {"lr": 0.1, "betas": [0.5, 0.6], "width": 3, "fused": True, "name": "b", "size": 2, "foreach": None}
     each = Registered("x", called(OfDefaults), arguments)
     assert each.complete(every) == every
@@ -131,7 +131,7 @@ def test_tuples_are_lists_in_yaml_and_tuples_where_they_are_used() -> None:
     def of_tuples(x: tuple[int, float], y: tuple[int, ...] = (1, 2), z: tuple[bool, bool] | None = None) -> object:
         return x, y, z
 
-    each = Registered("x", called(of_tuples), arguments_of(of_tuples, given=0))
+    each = Registered("x", called(of_tuples), arguments_of(of_tuples, given=()))
     assert each.function(**each.complete({"x": [1, 2.5]})) == ((1, 2.5), (1, 2), None)
     assert each.function(**each.complete({"x": [1, 2], "y": [], "z": [True, False]})) == ((1, 2), (), (True, False))
     assert set(mistakes(lambda: each.check({"x": [1, 2, 3], "z": [True]}))) == {"x", "z"}
@@ -143,15 +143,15 @@ def test_annotations_that_are_texts() -> None:
     def late(given: "NoSuchName", x: "int" = 1) -> "NoSuchName":  # type: ignore[name-defined]  # noqa: F821
         return given
 
-    assert arguments_of(late, given=1).model_fields["x"].annotation is int
+    assert arguments_of(late, given=["given"]).model_fields["x"].annotation is int
 
 
 def test_what_torchs_own_classes_keep_to_themselves() -> None:
     class Net:
         def __init__(self, inputs: int, outputs: int, bias: bool = True, device=None, dtype=None) -> None: ...  # type: ignore[no-untyped-def]
 
-    assert list(arguments_of(Net, given=2).model_fields) == ["bias"]
-    assert list(arguments_of(functools.partial(shape, 1), given=0).model_fields) == ["length", "rate", "factor"]
+    assert list(arguments_of(Net, given=["inputs", "outputs"]).model_fields) == ["bias"]
+    assert list(arguments_of(functools.partial(shape, 1), given=()).model_fields) == ["length", "rate", "factor"]
 
 
 def test_a_name_is_registered_once() -> None:

@@ -266,6 +266,10 @@ REMEDIED: dict[str, tuple[str, dict[str, Any]]] = {
     "no header, and texts": (a_table().to_csv(index=False, header=False), {}),
     "names of rows": ("size,y\n" + NO_HEADER[["size", "price"]].to_csv(header=False), {"read": {"quotechar": "'"}}),
     "lines above": ("Sales of 2024\n\n" + NO_HEADER.rename(columns={"price": "y"}).to_csv(index=False), {}),
+    "lines above, with commas in them and below": (
+        "Sales, of 2024\n\n" + NO_HEADER.rename(columns={"price": "y"}).to_csv(index=False, sep=";", decimal=","),
+        {},
+    ),
     "decimal commas": (NO_HEADER.rename(columns={"price": "y"}).to_csv(index=False, decimal=","), {"read": {"sep": ","}}),
 }
 

@@ -21,6 +21,7 @@ from pipeline.config.errors import ParamsError
 from pipeline.data.datasets import frame
 from pipeline.data.datasets import register as register_dataset
 from pipeline.problems.dataset import Split
+from pipeline.problems.losses import register as register_loss
 from pipeline.problems.models import register as register_model
 from pipeline.problems.problem import Problem
 from pipeline.runs.inspection import absent_classes, inspect, nothing_counted, same_weights
@@ -278,6 +279,20 @@ def test_models_that_cannot_be_trained(
     (line,) = str(error.value).splitlines()
     assert line.startswith(f"params.yaml:5:12: problems.small.model: {wrong}")
     assert f"); {right}" in line
+
+
+@pytest.mark.parametrize(("mean", "none", "wrong"), [("mean", "mean", r"\(\) .*none"), ("none", "none", r"\(10,\) .*mean")])
+def test_losses_that_give_no_number_per_sample_or_no_mean(
+    new_problem: Builder, monkeypatch: pytest.MonkeyPatch, mean: str, none: str, wrong: str
+) -> None:
+    @register_loss("odd", "classification")
+    def odd(reduction: str) -> nn.Module:
+        return nn.CrossEntropyLoss(reduction=mean if reduction == "mean" else none)
+
+    made = new_problem.from_text(FILE.replace("OVERRIDES\n", "    loss: {name: odd}\n").replace("COMMON\n", ""))
+    monkeypatch.chdir(new_problem.folder)
+    with pytest.raises(ParamsError, match=rf"small\.loss: gives shape {wrong}\" .*; let it give .* \(tests/runs/test_insp"):
+        inspect(made)
 
 
 def test_what_training_leaves_alone_may_be_shared(new_problem: Builder) -> None:

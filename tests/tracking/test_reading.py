@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.commands import verdict
-from pipeline.commands.replicates import TableError
+from pipeline.commands.run_tables import TableError
 from pipeline.tracking.reading import ExperimentError, experiment
 from tests.commands import foreign
 from tests.conftest import ROOT
