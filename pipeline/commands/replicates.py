@@ -41,8 +41,10 @@ NAMES = LABELS[-5:]
 FOLDS = ["fold", "split", "cv_fold", "cv_split", "k_fold", "kfold", "outer_fold"]
 STEPS = ["epoch", "step", "iteration", "iter", "global_step", "trainer_global_step", "round"]
 SETTINGS = {"lr", "learning_rate", "batch_size", "weight_decay", "momentum", "dropout", "epochs"}
-CHANGES = {"change", "decrease", "delta", "diff", "difference", "drop", "gain", "improvement", "increase", "minus", "reduction"}
-"""Words of what is taken from a metric, which may go either way."""
+_CHANGES = """change decrease degradation delta diff difference disparity drop gain gap improvement increase inv inverse minus
+reciprocal reduction sem std"""
+CHANGES = set(_CHANGES.split())
+"""Words of what is made of a metric, which may go either way."""
 NO_FINAL = {"std", "sem", "rank", "best", "min", "max", "lowest", "highest"}
 """Words of what is no run's final figure: the best of many epochs is chosen by itself."""
 NAMELESS = ["", "unnamed_0", "index"]
