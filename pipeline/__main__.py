@@ -4,6 +4,7 @@ import importlib
 import os
 import sys
 
+from pipeline.config import interrupts
 from pipeline.config.errors import PipelineError, not_installed
 
 COMMANDS = {
@@ -36,7 +37,10 @@ def main() -> None:
         print("\n".join(lines), file=sys.stdout if is_asked else sys.stderr)
         sys.exit(0 if is_asked else 2)
     try:
-        importlib.import_module(f"pipeline.commands.{words[0]}").main(words[1:])
+        interrupts.end(f"{words[0]}: interrupted")
+        command = importlib.import_module(f"pipeline.commands.{words[0]}")
+        interrupts.be_raised()
+        command.main(words[1:])
         sys.stdout.flush()
     except BrokenPipeError:  # whoever reads it has seen enough: `… | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -17,7 +17,7 @@ from types import FrameType
 from filelock import FileLock, Timeout
 
 from pipeline.catalogue import CATALOGUE
-from pipeline.config import terminal
+from pipeline.config import interrupts, terminal
 from pipeline.config.errors import PipelineError, shortage
 from pipeline.config.files import STATE
 from pipeline.config.params import load_params
@@ -59,6 +59,7 @@ def run(main: Callable[..., None]) -> None:
     name = "@".join([stage, *words])
     signal.signal(signal.SIGTERM, _terminate)
     try:
+        interrupts.be_raised()
         _check_usage(stage, main, words)
         with only_one(name), _line_of(name):
             main(*words)

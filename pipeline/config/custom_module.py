@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import multiprocessing
 import re
 import sys
 from collections.abc import Iterator
@@ -42,6 +43,7 @@ def named_in(params: Path) -> list[str]:
 
 
 def _imported(name: str) -> ModuleType:
+    before = {*multiprocessing.active_children()}
     try:
         with contextlib.chdir(Path.cwd()):  # wherever it goes itself
             module = importlib.import_module(name)
@@ -49,6 +51,9 @@ def _imported(name: str) -> ModuleType:
         _end(told(error, name))
     for line in _nameless(module):
         _end(line)
+    if begun := {*multiprocessing.active_children()} - before:  # what this process begins later imports it too, and so on
+        what = f"begins processes ({len(begun)}) as it is imported"
+        _end(f"{shown(Path(module.__file__ or name))}: {what}; begin them in the function that needs them")
     imported.append(module)
     return module
 

@@ -78,6 +78,10 @@ MISTAKES: dict[str, tuple[str, str]] = {
     ),
     "no text": ("x = 1\0\n", f"1: {OF_NULL_BYTES}: source code string cannot contain null bytes; "),
     "another folder": ("import os\nos.chdir('/')\nx = y\n", "4: NameError: name 'y' is not defined; mend this line"),
+    "processes": (
+        "import multiprocessing, time\nmultiprocessing.Process(target=time.sleep, args=(1,), daemon=True).start()\n",
+        " begins processes (1) as it is imported; begin them in the function that needs them",
+    ),
     "an end": ("quit()\n", "2: ends the process; take that out"),
     "an exit": ("import sys\nsys.exit('bye')\n", "3: ends the process (bye); take that out"),
 }
