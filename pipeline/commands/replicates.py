@@ -64,7 +64,8 @@ SHARES = set(_SHARES.split())
 _PREFIX = re.compile(
     r"^(params|param|parameters|hparams|hparam|hyperparameters|metrics|config|summary|tags|user_attrs|attributes|sys)[._/]"
 )
-_REPEAT = re.compile(rf"(({'|'.join([*SEEDS, *FOLDS, 'run'])})_?)?\d+")
+_REPEAT = re.compile(rf"(({'|'.join([*SEEDS, *FOLDS, 'run', 's'])})_?)?\d+")
+_NUMBERED = re.compile(r"(.+?)_?(\d+)")
 _SPLIT, _CURVE = re.compile(r"split(\d+)_test_(.+)"), re.compile(r"(.+) - (.+)")
 _RUN_NAME = re.compile(r"(.+?)(?:[\s_/.,(-]+(?:seed|run|rep|s)?[\s_=:-]*|seed[_=:]?)(\d+)\)?", re.IGNORECASE)
 
@@ -166,7 +167,8 @@ def _as_long(table: pd.DataFrame, asked: Asked, remarks: list[str]) -> pd.DataFr
     """One row per run and fold, of the formats that have several values in a row.
 
     Those are scikit-learn's ``cv_results_``, with a column per split; the export of a chart of Weights & Biases, with a
-    column ``run - metric`` per run and a row per step, of which the last value counts; and a sheet with a column per label.
+    column ``run - metric`` per run and a row per step, of which the last value counts; a sheet with a column per label; and
+    a column per seed, with or without the metric's name before its number.
     """
     names, value = list(table.columns), asked.value
     if not asked.label and value not in names and (columns := _sheet(table)):
@@ -181,13 +183,29 @@ def _as_long(table: pd.DataFrame, asked: Asked, remarks: list[str]) -> pd.DataFr
         role = "fold" if _bare(repeats[0]).startswith(tuple(FOLDS)) else "seed"
         remarks.append(f"each column is taken for a {role} ({few(repeats, 6)})")
         return _melted(table, repeats, role, value)
+    if value not in names and (numbered := _numbered(names)):
+        metric = _one_metric(numbered, value)
+        remarks.append(f"each column is taken for a seed ({few(numbered[metric], 6)})")
+        means = [name for name in names if {*_bare(name).split("_")} & {*SUMMARIES}]
+        return _melted(table.drop(columns=means), numbered[metric], "seed", metric)
     if splits := [found for found in map(_SPLIT.fullmatch, names) if found]:
-        metric = _one_metric(splits, value)
+        metric = _one_metric((part[2] for part in splits), value)
         keep = [name for name in names if not _SPLIT.fullmatch(name) and not re.match("(mean|std|rank)_", name)]
         rows = [table[keep].assign(fold=part[1], **{metric: table[part[0]]}) for part in splits if part[2] == metric]
         return pd.concat(rows, ignore_index=True)
     is_chart = len(names) > 1 and all(map(_CURVE.fullmatch, names[1:]))
     return _last_values(table, value, remarks) if is_chart else table
+
+
+def _numbered(names: Iterable[str]) -> dict[str, list[str]]:
+    """Columns of a metric with the number of a seed behind, from 0 or 1 upwards and three or more: acc1 and acc5 are none."""
+    numbers: dict[str, dict[int, str]] = {}
+    for name in names:
+        found = _NUMBERED.fullmatch(_bare(name))
+        if found and {*found[1].split("_")} & (LOWER | HIGHER):
+            numbers.setdefault(found[1], {})[int(found[2])] = name
+    are_seeds = {metric: sorted(own) in ([*range(len(own))], [*range(1, len(own) + 1)]) for metric, own in numbers.items()}
+    return {metric: [*own.values()] for metric, own in numbers.items() if are_seeds[metric] and len(own) > 2}
 
 
 def _last_values(chart: pd.DataFrame, value: str | None, remarks: list[str]) -> pd.DataFrame:
@@ -198,7 +216,7 @@ def _last_values(chart: pd.DataFrame, value: str | None, remarks: list[str]) -> 
         are = "is no run" if len(means) == 1 else "are no runs"
         what = f"{few(means)} {are} but means of several, as the chart groups them"
         raise TableError(f"{what}; ungroup the runs and export the chart again, or export the table of runs")
-    metric = _one_metric(curves, value)
+    metric = _one_metric((part[2] for part in curves), value)
     last = {part[1]: chart[part[0]].dropna().tail(1) for part in curves if part[2] == metric}
     steps = few(chart.loc[cells.index[0], step] for cells in last.values() if len(cells))
     remarks.append(f"the last value of each run, at {step} {steps}")
@@ -206,9 +224,9 @@ def _last_values(chart: pd.DataFrame, value: str | None, remarks: list[str]) -> 
     return pd.DataFrame({"name": list(last), metric: values}, dtype="string")
 
 
-def _one_metric(columns: Sequence[re.Match[str]], value: str | None) -> str:
-    """The metric that columns have the values of, as the second part of their names says, or the one that is asked for."""
-    metrics: list[str] = sorted({part[2] for part in columns})
+def _one_metric(found: Iterable[str], value: str | None) -> str:
+    """The metric that columns have the values of, or of several the one that is asked for."""
+    metrics = sorted(set(found))
     if len(metrics) > 1 and value not in metrics:
         raise TableError(f"there are values of {', '.join(metrics)}; say which: --value NAME")
     return value if value in metrics else metrics[0]

@@ -207,13 +207,31 @@ def test_several_columns_make_a_label() -> None:
     assert set(of(rows, where=["optimizer=adam", "scheduler!=step"]).values) == {"constant", "cosine", "linear"}
 
 
-@pytest.mark.parametrize("name", ["seed_{}", "seed {}", "run{}", "{}"])
+@pytest.mark.parametrize("name", ["seed_{}", "seed {}", "run{}", "s{}", "{}"])
 def test_each_column_may_be_a_seed(name: str) -> None:
     """A label a row, as papers print it."""
     found = of([{"scheduler": m} | {name.format(s): s + (m == "b") * s for s in range(3)} for m in "ab"], higher=True)
     assert found.values["b"].tolist() == [0, 2, 4]
     assert found.took["seed"] == ["seed"]
     assert of([{"method": m, "fold1": 1, "fold2": 2} for m in "ab"], higher=True).folds == 2
+
+
+def test_each_column_may_be_a_metric_of_a_seed() -> None:
+    """With a mean of them beside, which is no run; the metric's name says which way is better."""
+    rows = [{"model": m} | {f"{what}_{s}": s + (m == "b") * s for what in ("val_acc", "loss") for s in (1, 2, 3)} for m in "ab"]
+    found = of([row | {"val_acc_mean": 9} for row in rows], value="val_acc")
+    assert found.values["b"].tolist() == [2, 4, 6]
+    assert found.higher
+    with pytest.raises(TableError, match="there are values of loss, val_acc; say which"):
+        of(rows)
+
+
+def test_the_numbers_of_a_metric_may_be_its_own() -> None:
+    """The share of the right class among the first one, and among the first five."""
+    rows = [{"model": m, "seed": s, "acc1": s + (m == "b") * s, "acc5": 1.0} for m in "ab" for s in range(3)]
+    assert of(rows, value="acc1", higher=True).values["b"].tolist() == [0, 2, 4]
+    with pytest.raises(TableError, match="which column holds what is judged is not clear"):
+        of(rows)
 
 
 def test_json_tells_what_diverged_from_what_is_empty(tmp_path: Path) -> None:
