@@ -132,8 +132,9 @@ def follow(label: str, schedule: Schedule, new_optimizer: NewOptimizer, lr: floa
 
 
 def findings(followed: Followed, baseline: str) -> list[Finding]:
-    """All traps in a schedule; that of the label ``baseline`` may be constant."""
-    is_meant = followed.label == baseline and np.ptp(followed.rates) == 0
+    """All traps in a schedule; that of the label ``baseline`` may be constant, and so may what is written as no schedule."""
+    is_none = followed.schedule.name == "ConstantLR" and followed.resolved.args["factor"] == 1
+    is_meant = (is_none or followed.label == baseline) and np.ptp(followed.rates) == 0
     traps = [(name, trap) for name, trap in TRAPS if not (is_meant and trap in (_never_changes, _lies_beyond))]
     return [
         Finding(followed.label, name, step // followed.budget.steps_per_epoch + 1, what, why, change)

@@ -36,7 +36,7 @@ TANH = {"lower": -6.0, "upper": 3.0}
 PLATEAU = {"patience": "10%"}
 # trap → (scheduler, arguments that fall into it, its epoch, what the line says), and the arguments after the change it names.
 TRAPS: list[tuple[str, str, dict[str, Any], int, str, dict[str, Any]]] = [
-    ("never changes", "ConstantLR", {"factor": 1.0}, 1, "the rate is 0.1 from the first step", {"factor": 0.5}),
+    ("never changes", "ExponentialLR", {"gamma": 1.0}, 1, "the rate is 0.1 from the first step", {"gamma": 0.5}),
     ("never changes", "StepLR", {"step_size": 30}, 1, "the rate is 0.1 from the first step", {"step_size": 15}),
     ("never changes", "StepLR", {"step_size": "100%"}, 1, "change step_size", {"step_size": "50%"}),
     ("never changes", "OneCycleLR", {"div_factor": 1.0, "final_div_factor": 1.0, "cycle_momentum": False}, 1,
@@ -257,10 +257,16 @@ def test_an_epoch_at_rate_zero() -> None:
 
 
 def test_the_baseline_may_be_constant() -> None:
-    assert not found("ConstantLR", {"factor": 1.0}, baseline="ConstantLR", budget=Budget(3, 5))  # total_iters is 5
-    traps = [finding.trap for finding in found("ConstantLR", {"factor": 1.0}, budget=Budget(3, 5))]
-    assert traps == ["never changes", "beyond the run"]
+    never = {"step_size": 30, "gamma": 1.0}
+    assert not found("StepLR", never, baseline="StepLR")
+    assert [finding.trap for finding in found("StepLR", never)] == ["never changes", "beyond the run"]
     assert found("StepLR", {"step_size": 30, "gamma": 0.5}, baseline="ConstantLR")
+
+
+def test_no_schedule_may_be_constant_whichever_is_the_baseline() -> None:
+    """As people write it, whose ``total_iters`` of 5 epochs matters to nothing; other factors are a schedule."""
+    assert not found("ConstantLR", {"factor": 1.0}, budget=Budget(3, 5))
+    assert [finding.trap for finding in found("ConstantLR", {"factor": 0.5}, budget=Budget(3, 5))]
 
 
 def test_momentum_is_beta1_where_the_optimizer_has_betas() -> None:
