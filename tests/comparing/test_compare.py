@@ -201,9 +201,10 @@ def test_numbers_of_other_libraries_and_lambdas_are_taken(capfd: pytest.CaptureF
     told = capfd.readouterr().err
     assert "the targets are numbers to be predicted, for they are floats, 0 to 1; are they classes, hand over whole" in told
     one_hot = [(x, np.eye(2, dtype=np.float32)[y]) for x, y in CLASSES]
-    for data in (floats, one_hot):
-        found = pipeline.compare(Net, *data, **SMALL, folder=None, loss=nn.CrossEntropyLoss())
-        assert found.runs.equals(plain.runs)
+    plain, *others = (
+        pipeline.compare(Net, *data, **SMALL, folder=None, loss=nn.CrossEntropyLoss()) for data in (CLASSES, floats, one_hot)
+    )
+    assert all(found.runs.equals(plain.runs) for found in others)
 
 
 def flooded(outputs: Tensor, y: Tensor) -> Tensor:
