@@ -186,7 +186,8 @@ def _as_long(table: pd.DataFrame, asked: Asked, remarks: list[str]) -> pd.DataFr
     if value not in names and (numbered := _numbered(names)):
         metric = _one_metric(numbered, value)
         remarks.append(f"each column is taken for a seed ({few(numbered[metric], 6)})")
-        means = [name for name in names if {*_bare(name).split("_")} & {*SUMMARIES}]
+        words = {name: {*_bare(name).split("_")} for name in names}
+        means = [name for name, own in words.items() if own & {*SUMMARIES} and own & (LOWER | HIGHER)]
         return _melted(table.drop(columns=means), numbered[metric], "seed", metric)
     if splits := [found for found in map(_SPLIT.fullmatch, names) if found]:
         metric = _one_metric((part[2] for part in splits), value)

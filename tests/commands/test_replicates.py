@@ -222,6 +222,8 @@ def test_each_column_may_be_a_metric_of_a_seed() -> None:
     found = of([row | {"val_acc_mean": 9} for row in rows], value="val_acc")
     assert found.values["b"].tolist() == [2, 4, 6]
     assert found.higher
+    by_rate = of([{"max_lr": m} | {f"acc{s}": s + m * s for s in range(3)} for m in (1, 2)], label=["max_lr"])
+    assert by_rate.values["2"].tolist() == [0, 3, 6]
     with pytest.raises(TableError, match="there are values of loss, val_acc; say which"):
         of(rows)
 
