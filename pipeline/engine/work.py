@@ -11,7 +11,7 @@ from pipeline.problems.problem import Problem
 
 
 def activations(problem: Problem) -> int:
-    """Numbers that the model's layers put out for one sample, the sample itself included."""
+    """Numbers that the model's layers put out for one sample, the sample itself included; scripted layers are left out."""
     model, x = _model_and_samples(problem)
     found = [x.numel()]
 
@@ -19,7 +19,7 @@ def activations(problem: Problem) -> int:
         found.append(output.numel() if isinstance(output, Tensor) else 0)
 
     for layer in model.modules():
-        if not any(True for _ in layer.children()):
+        if not isinstance(layer, torch.jit.ScriptModule) and not any(True for _ in layer.children()):  # it takes no hooks
             layer.register_forward_hook(count)
     with torch.no_grad():
         model(x)

@@ -391,7 +391,7 @@ def test_steps_hold_their_value_until_the_next_change() -> None:
     table = pd.DataFrame({"scheduler": "A", "tau": [1.0, 2.0, 3.0], "share": [0.5, 0.5, 1.0]})
     (line,) = paths(profile("P", table, styles("A"))[0].svg, "stroke-width: 1.4")
     x, y = zip(*points(line), strict=True)
-    width, left = 295.8, 36  # of the panel: 360 points less margins of 36, and of 28.2 with the name of the line
+    width, left = 215.8, 36  # of the panel: 280 points less margins of 36, and of 28.2 with the name of the line
     # At tau 1 from nothing to a half; the row at tau 2 changes nothing; at 3, two thirds across, up to all; on to tau 4.
     assert sorted(set(x)) == pytest.approx([left, left + width * 2 / 3, left + width], abs=0.11)
     assert len(set(y)) == 3
@@ -406,7 +406,7 @@ def test_a_profile_spans_the_axis_and_never_falls(taus: list[float], shares: lis
     )
     (line,) = paths(profile("P", table, styles("A"))[0].svg, "stroke-width: 1.4")
     x, y = zip(*points(line), strict=True)
-    assert (x[0], x[-1]) == (36, 331.8)
+    assert (x[0], x[-1]) == (36, 251.8)
     assert list(x) == sorted(x)
     assert list(y) == sorted(y, reverse=True)
 
@@ -463,7 +463,7 @@ def test_a_standalone_file_needs_no_page(large: dict[str, list[Panel]]) -> None:
         root = ElementTree.fromstring(content)
         assert content.startswith(b"<?xml ")
         assert root.tag == "{http://www.w3.org/2000/svg}svg"
-        assert root[0].attrib == {"width": "360", "height": root.attrib["viewBox"].split()[3], "fill": "#fff"}  # the paper
+        assert root[0].attrib == {"width": "280", "height": root.attrib["viewBox"].split()[3], "fill": "#fff"}  # the paper
         assert not re.search(rb"var\(|currentColor", content)
 
 

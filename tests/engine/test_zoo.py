@@ -1,6 +1,7 @@
 """Models as people write them, through ``auto`` and in a plain loop: each trains, to the same numbers."""
 
 import math
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,6 +36,13 @@ def _drawing(inputs: tuple[int, int, int], outputs: int) -> nn.Module:
     return Applied(forward, layer=nn.Linear(size, 8), deep=nn.Linear(8, 8), head=nn.Linear(8, outputs))
 
 
+def _scripted(inputs: tuple[int, int, int], outputs: int) -> nn.Module:
+    """A part that was compiled before: it takes no hooks."""
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # torch advises against it; people have it
+        part: nn.Module = torch.jit.script(nn.Sequential(nn.Flatten(), nn.Linear(math.prod(inputs), 8), nn.ReLU()))
+    return nn.Sequential(part, nn.Linear(8, outputs))
+
+
 def _everything(inputs: tuple[int, int, int], outputs: int) -> nn.Module:
     """A part of each kind, as small as can be, for one compilation."""
 
@@ -55,7 +63,7 @@ def _everything(inputs: tuple[int, int, int], outputs: int) -> nn.Module:
     )  # fmt: skip
 
 
-MODELS: dict[str, Build] = {**ZOO, "drawing": _drawing, "everything": _everything}
+MODELS: dict[str, Build] = {**ZOO, "drawing": _drawing, "scripted": _scripted, "everything": _everything}
 
 
 @pytest.fixture(autouse=True)
@@ -100,7 +108,7 @@ def assert_same(problem: Problem) -> None:
             assert_close(numbers_of(ours)[name], values, 1e-7)
 
 
-@pytest.mark.parametrize("name", few(MODELS, *list(ZOO)[::3], "drawing", "everything"))
+@pytest.mark.parametrize("name", few(MODELS, *list(ZOO)[::3], "drawing", "scripted", "everything"))
 def test_ordinary_models_train_as_in_the_loop(new_problem: Builder, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     problem = problem_of(new_problem, name, epochs=1)
     assert training.ways(problem, problem.params.optimizer, CPU)[0] == "tensors"

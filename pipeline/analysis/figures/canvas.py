@@ -19,7 +19,7 @@ from matplotlib.ticker import FixedFormatter, FuncFormatter, LogLocator, MaxNLoc
 
 from pipeline.config.arrays import Floats
 
-WIDTH = 360  # points; on the narrowest phone a point is about a pixel
+WIDTH = 280  # points; on the narrowest phone a point is more than a pixel, so that 8.5 of them can be read
 POINTS = 64  # per line: about what a line of that width can show
 NAME = 8.4  # points from the name of one line to that of the next
 
