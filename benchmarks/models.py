@@ -108,6 +108,22 @@ def _encoder(inputs: tuple[int, int, int], outputs: int) -> nn.Module:
     )  # fmt: skip
 
 
+def _unet(inputs: tuple[int, int, int], outputs: int) -> nn.Module:
+    """Down to half the size, and up again in both usual ways, beside what was there before."""
+
+    def forward(x: Tensor, wide: nn.Module, deep: nn.Module, up: nn.Module, last: nn.Module) -> Tensor:
+        before = wide(x).relu()
+        below = deep(f.max_pool2d(before, 2)).relu()
+        rough = f.interpolate(below, scale_factor=2, mode="bilinear")
+        outputs: Tensor = last(torch.cat([before, up(below), rough], dim=1)).mean(dim=(2, 3))
+        return outputs
+
+    return Applied(
+        forward, wide=nn.Conv2d(inputs[0], 8, 3, padding=1, padding_mode="reflect"), deep=nn.Conv2d(8, 16, 3, padding=1),
+        up=nn.ConvTranspose2d(16, 8, 2, stride=2), last=nn.Conv2d(32, outputs, 3, padding=1),
+    )  # fmt: skip
+
+
 def _recurrent(kind: type[nn.Module]) -> Build:
     return lambda inputs, outputs: Applied(
         lambda x, cells, head: head(cells(x.squeeze(1))[0][:, -1]),
@@ -128,6 +144,7 @@ ZOO: dict[str, Build] = {
     "encoder": _encoder,
     "lstm": _recurrent(nn.LSTM),
     "gru": _recurrent(nn.GRU),
+    "unet": _unet,
 }
 """Ordinary models of images, by name; of the tables in ``RESULTS.md``."""
 SHAPES = ("chars", "images32")

@@ -60,9 +60,7 @@ def _draw_costs(axes: Axes, costs: pd.DataFrame, chosen: str, matters: float, st
     axes.set_yticks(range(len(costs)), costs["scheduler"].tolist())
     for tick, label in zip(axes.get_yticklabels(), costs["scheduler"], strict=True):
         tick.set(color=style[label].fill if label == chosen else MUTED, weight="bold" if label == chosen else "normal")
-    axes.set(
-        xlim=(-0.02 * limit, limit), ylim=(len(costs) - 0.5, -0.5), xlabel="more loss than the best"
-    )
+    axes.set(xlim=(-0.02 * limit, limit), ylim=(len(costs) - 0.5, -0.5), xlabel="more loss than the best")
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, position: f"{plain(value, position)}%"))
     axes.grid(visible=False, axis="y")

@@ -1,8 +1,4 @@
-"""Operations that torch itself does not break up, in operations that have a translation.
-
-A convolution is a product of its weights and the pixels under them, and so are its gradients. Where the pixels are is
-looked at, as windows of the padded image, and nothing is copied: see :mod:`pipeline.engine.lanes.products`.
-"""
+"""Operations that torch itself does not break up, in operations that have a translation."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,132 +9,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pipeline.engine.lanes.choices import (
+    INTERPOLATIONS,
+    added_at,
+    chosen,
+    chosen_along_several,
+    interpolated_backward,
+    reflected_backward,
+    replicated_backward,
+)
+from pipeline.engine.lanes.convolutions import convolution, convolution_backward
 from pipeline.engine.lanes.values import UntranslatableError
 
 aten = torch.ops.aten
 Ints = Sequence[int]
 Table = list[list[int]]
-
-
-def _convolution(
-    x: Tensor, weight: Tensor, bias: Tensor | None, stride: Ints, padding: Ints, dilation: Ints, transposed: bool,
-    output_padding: Ints, groups: int,
-) -> Tensor:  # fmt: skip
-    _refuse_unusual(x, transposed)
-    found = _multiplied(weight, _under_taps(x, weight.shape[2:], stride, padding, dilation), groups)
-    return found if bias is None else found + bias.reshape(-1, *(1 for _ in x.shape[2:]))
-
-
-def _convolution_backward(
-    gradient: Tensor, x: Tensor, weight: Tensor, bias_sizes: Ints | None, stride: Ints, padding: Ints, dilation: Ints,
-    transposed: bool, output_padding: Ints, groups: int, output_mask: list[bool],
-) -> tuple[Tensor | None, Tensor | None, Tensor | None]:  # fmt: skip
-    _refuse_unusual(x, transposed)
-    of_x = of_weight = of_bias = None
-    if output_mask[0]:
-        of_x = _of_pixels(gradient, x, weight, stride, padding, dilation, groups)
-    if output_mask[1]:
-        places, taps = range(3, x.dim() + 1), range(x.dim() + 1, 2 * x.dim() - 1)
-        under = _in_groups(_under_taps(x, weight.shape[2:], stride, padding, dilation), groups)
-        of_each = [groups] if groups > 1 else []
-        columns = under.permute(1, 0, *places, 2, *taps).reshape(*of_each, gradient[:, 0].numel(), -1)
-        rows = _in_groups(gradient, groups).permute(1, 2, 0, *places).reshape(*of_each, len(weight) // groups, -1)
-        of_weight = (rows @ columns).reshape(weight.shape)
-    if output_mask[2]:
-        of_bias = gradient.sum(dim=[0, *range(2, x.dim())])
-    return of_x, of_weight, of_bias
-
-
-def _of_pixels(
-    gradient: Tensor, x: Tensor, weight: Tensor, stride: Ints, padding: Ints, dilation: Ints, groups: int
-) -> Tensor:  # fmt: skip
-    """The gradient of the pixels: of those that lie a stride apart together, since the same taps reach them."""
-    turned = weight.reshape(groups, -1, *weight.shape[1:]).transpose(1, 2)  # groups, channels in and out of each, *taps
-    turned = turned.reshape(x.shape[1], -1, *weight.shape[2:])
-    counts = [-(-size // step) for size, step in zip(x.shape[2:], stride, strict=True)]
-    parts = []
-    for first in product(*map(range, stride)):
-        axes = zip(first, weight.shape[2:], stride, padding, dilation, strict=True)
-        reaching = [_reaching(*of_axis) for of_axis in axes]
-        nothing = x.new_zeros(*x.shape[:2], *counts)
-        parts.append(_reached(gradient, turned, reaching, counts, groups) if all(reaching) else nothing)
-    return _interleaved(parts, counts, stride, x)
-
-
-def _reaching(first: int, taps: int, stride: int, padding: int, dilation: int) -> list[tuple[int, int]]:
-    """Along an axis, the taps that reach every ``stride``-th pixel from the ``first`` on.
-
-    Beside each, how far ahead of a pixel, among these, the place lies that it is seen from.
-    """
-    ahead = ((tap, tap * dilation - first - padding) for tap in range(taps))
-    return [(tap, distance // stride) for tap, distance in ahead if distance % stride == 0]
-
-
-def _reached(gradient: Tensor, taps: Tensor, reaching: Sequence[list[tuple[int, int]]], counts: Ints, groups: int) -> Tensor:
-    """The gradient of the pixels that these taps reach along each axis; ``counts`` says how many they are."""
-    kernel, gaps = [], []
-    for axis, (own, count) in enumerate(zip(reaching, counts, strict=True), start=2):
-        (tap, ahead), (last_tap, farthest) = own[0], own[-1]
-        every, apart = (own[1][0] - tap, own[1][1] - ahead) if len(own) > 1 else (1, 1)
-        taps = aten.slice(taps, axis, tap, last_tap + 1, every).flip(axis)
-        gradient = _padded(gradient, axis, farthest, count - ahead - gradient.shape[axis])
-        kernel.append(len(own))
-        gaps.append(apart)
-    return _multiplied(taps, _seen(gradient, kernel, [1] * len(kernel), gaps), groups)
-
-
-def _interleaved(parts: Sequence[Tensor], counts: Ints, stride: Ints, x: Tensor) -> Tensor:
-    """All pixels, of parts of them that lie a stride apart."""
-    dims = len(counts)
-    whole = parts[0]
-    if len(parts) > 1:
-        order = [axis for dim in range(2, 2 + dims) for axis in (dim, dim + dims)]
-        whole = torch.stack(list(parts), dim=-1).reshape(*whole.shape, *stride).permute(0, 1, *order)
-        whole = whole.reshape(*x.shape[:2], *(count * step for count, step in zip(counts, stride, strict=True)))
-    for axis, size in enumerate(x.shape[2:], start=2):
-        whole = whole.narrow(axis, 0, size)
-    return whole
-
-
-def _padded(x: Tensor, axis: int, before: int, behind: int) -> Tensor:
-    """With zeros along an axis; what is negative is cut off."""
-    return torch.constant_pad_nd(x, [0, 0] * (x.dim() - 1 - axis) + [before, behind])
-
-
-def _under_taps(x: Tensor, kernel: Ints, stride: Ints, padding: Ints, dilation: Ints) -> Tensor:
-    """The pixels under each tap of the kernel at each place of the result, (samples, channels, *places, *taps)."""
-    if any(padding):
-        x = torch.constant_pad_nd(x, [p for p in reversed(padding) for _ in range(2)])
-    return _seen(x, kernel, stride, dilation)
-
-
-def _seen(x: Tensor, kernel: Ints, stride: Ints, dilation: Ints) -> Tensor:
-    """Windows of that size over all places, (samples, channels, *places, *taps)."""
-    for axis, (k, step, d) in enumerate(zip(kernel, stride, dilation, strict=True)):
-        x = x.unfold(2 + axis, d * (k - 1) + 1, step)
-        x = x if d == 1 else x[..., ::d]
-    return x
-
-
-def _multiplied(weight: Tensor, under: Tensor, groups: int) -> Tensor:
-    """Weights (channels out, channels in of a group, *taps) by what is under them: (samples, channels out, *places)."""
-    samples, places = len(under), under.shape[2 : weight.dim()]
-    rows = weight.reshape(groups, len(weight) // groups, -1)
-    axes = range(3, 3 + len(places)), range(3 + len(places), 3 + 2 * len(places))
-    columns = _in_groups(under, groups).permute(0, 1, 2, *axes[1], *axes[0])
-    columns = columns.reshape(samples * groups, rows.shape[2], -1)
-    rows = rows.expand(samples, *rows.shape).reshape(samples * groups, *rows.shape[1:])
-    return torch.bmm(rows, columns).reshape(samples, len(weight), *places)
-
-
-def _in_groups(x: Tensor, groups: int) -> Tensor:
-    """(samples, groups, channels of each, …)."""
-    return x.reshape(len(x), groups, -1, *x.shape[2:])
-
-
-def _refuse_unusual(x: Tensor, transposed: bool) -> None:
-    if transposed or x.dim() < 3:
-        raise UntranslatableError("there is no translation into C of a transposed convolution")
 
 
 def _table(numbers: Table, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -387,6 +272,38 @@ def _adaptive_avg_pool_backward(gradient: Tensor, x: Tensor) -> Tensor:
     return _mean_backward(gradient, x, windows, _counts(windows, x))
 
 
+def _largest_of(x: Tensor, dim: int, keepdim: bool = False) -> tuple[Tensor, Tensor]:
+    return x.amax(dim, keepdim), x.argmax(dim, keepdim)
+
+
+def _smallest_of(x: Tensor, dim: int, keepdim: bool = False) -> tuple[Tensor, Tensor]:
+    return x.amin(dim, keepdim), x.argmin(dim, keepdim)
+
+
+def _scatter(x: Tensor, dim: int, index: Tensor, new: Tensor) -> Tensor:
+    """With one index along the axis, as the gradient of the largest has it."""
+    if index.shape != torch.Size([*x.shape[:dim], 1, *x.shape[dim:][1:]]) or new.shape != index.shape:
+        raise UntranslatableError("there is no translation into C of aten.scatter.src of several elements along an axis")
+    places = torch.arange(x.shape[dim]).reshape(-1, *(1 for _ in x.shape[dim:][1:]))
+    return torch.where(places == index, new, x)
+
+
+def _trilinear(
+    a: Tensor, b: Tensor, c: Tensor, expand_a: Ints, expand_b: Ints, expand_c: Ints, summed: Ints, unroll_dim: int = 1
+) -> Tensor:  # fmt: skip
+    for dim in expand_a:
+        a = a.unsqueeze(dim)
+    for dim in expand_b:
+        b = b.unsqueeze(dim)
+    for dim in expand_c:
+        c = c.unsqueeze(dim)
+    return (a * b * c).sum(dim=list(summed))
+
+
+def _shrink_backward(gradient: Tensor, x: Tensor, lambd: float) -> Tensor:
+    return torch.where((x >= -lambd) & (x <= lambd), 0.0, gradient)
+
+
 def _constant_pad_nd(x: Tensor, pad: Ints, value: float = 0) -> Tensor:
     """Last axis first; what is negative is cut off, and the rest has a translation."""
     if not pad or min(pad) >= 0:
@@ -415,8 +332,8 @@ def _split(x: Tensor, sizes: int | Ints, dim: int = 0) -> tuple[Tensor, ...]:
 
 
 DECOMPOSITIONS: Mapping[Any, Callable[..., Any]] = {
-    aten.convolution.default: _convolution,
-    aten.convolution_backward.default: _convolution_backward,
+    aten.convolution.default: convolution,
+    aten.convolution_backward.default: convolution_backward,
     aten.native_group_norm.default: _group_norm,
     aten.native_group_norm_backward.default: _group_norm_backward,
     aten.embedding_dense_backward.default: _embedding_dense_backward,
@@ -432,6 +349,17 @@ DECOMPOSITIONS: Mapping[Any, Callable[..., Any]] = {
     aten.adaptive_max_pool2d_backward.default: _adaptive_max_pool_backward,
     aten.adaptive_max_pool3d_backward.default: _adaptive_max_pool_backward,
     aten.constant_pad_nd.default: _constant_pad_nd,
+    **{getattr(aten, f"replication_pad{dims}d_backward").default: replicated_backward for dims in (1, 2, 3)},
+    **{getattr(aten, f"reflection_pad{dims}d_backward").default: reflected_backward for dims in (1, 2, 3)},
+    aten.max.dim: _largest_of,
+    aten.min.dim: _smallest_of,
+    aten.scatter.src: _scatter,
+    aten._trilinear.default: _trilinear,
+    aten.index.Tensor: chosen_along_several,
+    aten._unsafe_index.Tensor: chosen,
+    **dict.fromkeys((aten.index_put.default, aten._unsafe_index_put.default), added_at),
+    **dict.fromkeys((aten.hardshrink_backward.default, aten.softshrink_backward.default), _shrink_backward),
+    **{getattr(aten, f"{name}_backward").default: interpolated_backward(name) for name in INTERPOLATIONS},
     aten.select_backward.default: _select_backward,
     aten.unbind.int: _unbind,
     **dict.fromkeys((aten.split.Tensor, aten.unsafe_split.Tensor), _split),

@@ -166,10 +166,7 @@ def _scattered(args: list[Any], shape: Shape, kind: Kind) -> Value:
 
 def _indexed(args: list[Any], shape: Shape, kind: Kind) -> Value:
     source, indices = args
-    chosen = [(axis, index) for axis, index in enumerate(indices) if index is not None]
-    if len(chosen) != 1:
-        raise UntranslatableError("along several axes")
-    ((axis, where),) = chosen
+    ((axis, where),) = ((axis, index) for axis, index in enumerate(indices) if index is not None)
     dims, size = len(where.shape), source.shape[axis]
 
     def number(i: Index) -> str:
@@ -250,6 +247,7 @@ VIEWS: dict[Any, Make] = {
 CONSTANTS: dict[Any, Make] = {
     **dict.fromkeys((aten.zeros.default, aten.zeros_like.default, aten.new_zeros.default), _constant_of(None)),
     **dict.fromkeys((aten.empty.memory_format, aten.empty_like.default, aten.new_empty.default), _constant_of(None)),
+    **dict.fromkeys((aten.empty_strided.default, prims.empty_strided.default), _constant_of(None)),
     **dict.fromkeys((aten.ones.default, aten.ones_like.default, aten.new_ones.default), _constant_of(None, 1)),
     **dict.fromkeys((aten.full.default, aten.full_like.default), _constant_of(1)),
     aten.new_full.default: _constant_of(2),

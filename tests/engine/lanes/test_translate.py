@@ -147,6 +147,30 @@ def _gradient(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor
     return found
 
 
+IMAGES: dict[str, Step] = {
+    "transposed convolutions": lambda s, x, y, w: _gradient(
+        lambda s: torch.cat([
+            f.conv_transpose1d(x.reshape(6, 2, 2), s.reshape(2, 3, 2), s[:, 0], stride=2).flatten(),
+            f.conv_transpose2d(s.reshape(1, 2, 3, 2), s.reshape(2, 3, 2, 1), stride=(1, 2), output_padding=(0, 1)).flatten(),
+            f.conv_transpose2d(s.reshape(1, 2, 3, 2), s[:, :2].reshape(2, 1, 3, 1), stride=2, padding=1, groups=2).flatten(),
+        ])
+    )(s),
+    "edges": lambda s, x, y, w: _gradient(
+        lambda s: torch.cat([
+            f.pad(s[None], (1, 2), mode="reflect").flatten(),
+            f.pad(s.reshape(1, 1, 3, 4), (2, 1, 0, 1), mode="replicate").flatten(),
+            f.unfold(s.reshape(1, 1, 3, 4), 2).flatten(),
+        ])
+    )(s),
+    "chosen along several axes": lambda s, x, y, w: _gradient(
+        lambda s: s[torch.tensor([0, 0, 2]), torch.tensor([1, 1, 3])] + s[torch.tensor([[1], [2]]), torch.tensor([0, 3, 3])]
+    )(s),
+    "largest of an axis": lambda s, x, y, w: _gradient(
+        lambda s: s.max(dim=1)[0].sum() + s.min(dim=0, keepdim=True)[0] * s.max(dim=0)[1]
+    )(s),
+    "bilinear": lambda s, x, y, w: _gradient(lambda s: f.bilinear(x[:, :2], x, s[:, :2, None] * s[:, None], s[:, 0]))(s),
+    "shrinking": lambda s, x, y, w: _gradient(lambda s: f.hardshrink(s) + f.softshrink(s))(s),
+}  # fmt: skip
 LAYERS: dict[str, Step] = {
     "convolution of data": lambda s, x, y, w: s + f.conv2d(x.reshape(6, 1, 2, 2), s.reshape(3, 1, 2, 2), s[:, 0]).sum(),
     "padded": lambda s, x, y, w: (
@@ -291,6 +315,7 @@ GROUPS = {
     "products": PRODUCTS,
     "views": VIEWS,
     "layers": LAYERS,
+    "images": IMAGES,
     "by type": BY_TYPE,
 }
 
@@ -298,14 +323,6 @@ GROUPS = {
 @pytest.mark.parametrize(("group", "name"), [(group, name) for group, functions in GROUPS.items() for name in functions])
 def test_an_operation_computes_what_torchs_own_does(group: str, name: str) -> None:
     assert_same(name, *results_of_group(group))
-
-
-def test_a_transposed_convolution_is_refused() -> None:
-    def transposed(s: Tensor, x: Tensor, y: Tensor, w: Tensor) -> Tensor:
-        return s + f.conv_transpose1d(x.reshape(6, 2, 2), s.reshape(2, 3, 2)).sum()
-
-    with pytest.raises(UntranslatableError, match="transposed convolution"):
-        LaneProgram(runs_of({"transposed": transposed}, "transposed"))
 
 
 def test_a_part_changed_in_place_is_refused() -> None:
