@@ -50,7 +50,7 @@ def dataset_of(table: pd.DataFrame, target: str, **options: Any) -> pd.DataFrame
     y = {f"y{place or ''}": target for place, target in enumerate(targets)}
     x = {f"x{place}": feature for place, feature in enumerate(values)}
     data = pd.DataFrame({"split": parts_of(table, targets[0], asked), **y, **x})
-    _add_what_else_is_named(data, table, asked)
+    _add_what_else_is_named(data, table, asked, remarks)
     data.attrs["columns"] = [column.as_dict() for column in columns]
     data.attrs["classes"] = classes
     data.attrs["remarks"] = [*said, *remarks.told()]
@@ -71,10 +71,10 @@ def _refuse_total(numbers: Mapping[str, Any]) -> None:
         raise DatasetError("path", wrong, "take it out of the file")
 
 
-def _add_what_else_is_named(data: pd.DataFrame, table: pd.DataFrame, options: Options) -> None:
+def _add_what_else_is_named(data: pd.DataFrame, table: pd.DataFrame, options: Options, remarks: Remarks) -> None:
     """Groups and weights, and how the targets are to be taken."""
     if options.group is not None:
-        data["group"] = groups_of(table, options.group)
+        data["group"] = groups_of(table, options.group, remarks)
     if options.weight is not None:
         data["weight"] = weights_of(table[options.weight], options)
     if options.transform is not None:
@@ -143,7 +143,7 @@ def _as_they_are(
     data = frame(x.astype(kind), y, parts_of(table, y, options))
     for place, other in enumerate(others, 1):
         data.insert(1 + place, f"y{place}", other)
-    _add_what_else_is_named(data, table, options)
+    _add_what_else_is_named(data, table, options, remarks)
     data.attrs["classes"], data.attrs["remarks"] = classes, remarks.told()
     return data
 
