@@ -25,6 +25,8 @@ from pipeline.problems.optimizers import is_torchs
 COLUMNS = "the columns split, y, x0, x1 and so on"
 KNOWN = ("schedulefree", "torchmetrics")
 """Packages that a script may take beside torch and pandas; any other module is where something of the study's lives."""
+BACK = {None: "{}", "log": "torch.exp({})", "log1p": "torch.expm1({})"}
+"""What leads from what is learnt to the target's own unit."""
 LOGGED = {"train_loss": "train_loss", "validation_loss": "val_loss", "validation_metric": "val_metric"}
 """What people call the figures that a scheduler may watch, in Lightning."""
 
@@ -102,13 +104,14 @@ def script(
     component = Component(optimizer["name"], optimizer["args"])
     loss = problem.loss or Component("MSELoss" if data.is_regression else "CrossEntropyLoss", {})
     is_binary, lines = losses[loss.name].is_binary, lines_of(run, batches, warmup)
-    label, metric = _metric(problem.metric, data, is_binary=is_binary)
+    label, metric, is_told = _metric(problem.metric, data, is_binary=is_binary)
     parts = {"model": _model(problem.model), "optimizer": lines.optimizer, "loss": _loss(loss, data), "metric": metric}
     return template("best.py.j2").render(
         title=prose(f"{run.get('scheduler', run['name'])} on {problem_name}, as plain PyTorch{standing}"),
         summary=paragraph(summary),
         data=f"data/{problem_name}.parquet",
         label=literal(label),
+        told=BACK[data.transform].format("each.double() * deviation + mean") if is_told else "",
         epochs=int(run["epochs"]),
         **{kind: part.call for kind, part in parts.items()},
         **_modules([*parts.values(), lines.scheduler], takes_columns=models[problem.model.name].takes_columns),
@@ -229,27 +232,26 @@ def _counts(loss: Component, data: Data, *, is_binary: bool) -> str:
     return f"y[:, -1] * torch.tensor({literal(weight)})[{_targets(data, is_binary=is_binary)}]"
 
 
-def _metric(metric: Component | None, data: Data, *, is_binary: bool) -> tuple[str, Part]:
-    """How people write it, and the statements that set ``measured`` from ``outputs`` and ``y``."""
+def _metric(metric: Component | None, data: Data, *, is_binary: bool) -> tuple[str, Part, bool]:
+    """How people write it, the statements that set ``measured`` from ``outputs`` and ``y``, and whether units matter to it."""
     metric = metric or Component("R2Score" if data.is_regression else "Accuracy", {})
     entry = metrics[metric.name]
     label = entry.shown(metric.args)
-    if entry.function(data.classes, **metric.args).power or data.transform:
-        label += f" of the standardised {data.learnt}"
+    is_told = bool(entry.function(data.classes, **metric.args).power or data.transform)
     found = "(outputs > 0).long()" if is_binary else "outputs.argmax(dim=1)"
     y = "y.long()" if is_binary else "y"
     if not is_here(entry, "problems.metrics"):
         part = imported("metric", entry, [str(data.classes)], metric.args)
         made, value = part.call, f"float(metric.of_runs(outputs.reshape(1, len(y), -1), {y}[None])[0])"
-        return label, replace(part, call=f"metric = {made}\nmeasured = {value}")
+        return label, replace(part, call=f"metric = {made}\nmeasured = {value}"), is_told
     if metric.name == "Accuracy":
-        return label, Part(f"measured = ({found} == y).double().mean().item()")
+        return label, Part(f"measured = ({found} == y).double().mean().item()"), False
     if len(data.targets) > 1:
         made = call(f"torchmetrics.{metric.name}", [], metric.args)
         each = "float(metric(outputs[:, i], y[:, i])) for i in range(y.shape[1])"
-        return f"mean {label}", Part(f"metric = {made}\nmeasured = sum({each}) / y.shape[1]", "torchmetrics")
+        return f"mean {label}", Part(f"metric = {made}\nmeasured = sum({each}) / y.shape[1]", "torchmetrics"), is_told
     if metric.name == "R2Score":
-        return label, Part("measured = (1 - ((outputs - y) ** 2).mean() / y.var(correction=0)).item()")
+        return label, Part("measured = (1 - ((outputs - y) ** 2).mean() / y.var(correction=0)).item()"), is_told
     name, given, scores = metric.name, dict(metric.args), "outputs"
     if name == "BalancedAccuracy":
         name, scores = "Accuracy", found
@@ -259,4 +261,4 @@ def _metric(metric: Component | None, data: Data, *, is_binary: bool) -> tuple[s
     elif not data.is_regression:
         given, scores = {"task": "multiclass", "num_classes": data.classes, **given}, "outputs.softmax(dim=1)"
     made = call(f"torchmetrics.{name}", [], given)
-    return label, Part(f"metric = {made}\nmeasured = metric({scores}, {y}).item()", "torchmetrics")
+    return label, Part(f"metric = {made}\nmeasured = metric({scores}, {y}).item()", "torchmetrics"), is_told

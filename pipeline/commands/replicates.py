@@ -42,9 +42,9 @@ FOLDS = ["fold", "split", "cv_fold", "cv_split", "k_fold", "kfold", "outer_fold"
 STEPS = ["epoch", "step", "iteration", "iter", "global_step", "trainer_global_step", "round"]
 SETTINGS = {"lr", "learning_rate", "batch_size", "weight_decay", "momentum", "dropout", "epochs"}
 _CHANGES = """change decrease degradation delta diff difference disparity drop gain gap improvement increase inv inverse minus
-reciprocal reduction sem std"""
+reciprocal reduction sem std time seconds minutes hours steps epochs iterations iters"""
 CHANGES = set(_CHANGES.split())
-"""Words of what is made of a metric, which may go either way."""
+"""Words of what is made of a metric, which may go either way, or of how long one takes: of steps_to_accuracy less is better."""
 NO_FINAL = {"std", "sem", "rank", "best", "min", "max", "lowest", "highest"}
 """Words of what is no run's final figure: the best of many epochs is chosen by itself."""
 NAMELESS = ["", "unnamed_0", "index"]

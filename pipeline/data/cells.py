@@ -299,9 +299,14 @@ def _as_texts(texts: "pd.Series[str]", name: str, are_marks: "pd.Series[bool]", 
     if are_marks.any():
         marks = ", ".join(repr(mark) for mark in texts[are_marks].unique()[:SHOWN])
         remarks.add("categories, unless `missing_values` names them", f"{marks} of {name}")
+    tell_alike(texts, name, "categories", remarks)
+    return texts
+
+
+def tell_alike(texts: "pd.Series[str]", name: str, what: str, remarks: Remarks) -> None:
+    """Note texts that may be meant as one."""
     distinct = texts.drop_duplicates()
     alike = distinct.str.lower()
     if not (twice := alike[alike.duplicated()]).empty:
         spellings = ", ".join(map(repr, distinct[alike == twice.iloc[0]]))
-        remarks.add("categories apart, though alike but for capitals", f"{spellings} of {name}")
-    return texts
+        remarks.add(f"{what} apart, though alike but for capitals", f"{spellings} of {name}")

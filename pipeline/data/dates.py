@@ -23,6 +23,7 @@ _NUMBERED = re.compile(r"\d{1,2}([/.-])\d{1,2}\1(\d{4}|\d{2})( \d.*)?")
 _NAMED = ("%d-%b-%Y", "%d-%b-%y", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%b %d %Y", "%B %d %Y")
 MOST_FORMS = 5
 """Dates in more forms are none that anybody wrote."""
+_ZONE = re.compile(r"(\d:\d\d(?::\d\d(?:\.\d+)?)?) ?(?:Z|[+-]\d\d(?::?\d\d)?)$")
 _TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p")
 
 
@@ -42,6 +43,13 @@ def as_dates(values: "pd.Series[Any]", dayfirst: bool | None = None) -> "pd.Seri
         return None
     found = _read(texts, dayfirst)
     return None if found is None else values.astype("string").map(dict(zip(texts, found, strict=True))).astype(found.dtype)
+
+
+def on_the_clock(values: "pd.Series[Any]") -> "pd.Series[Any]":
+    """Dates without their time zone, as the clock there showed them: its hour and day are what is learnt, not those of UTC."""
+    if values.dtype.kind == "M":
+        return pd.Series(values.dt.tz_localize(None))
+    return values.astype("string").str.replace(_ZONE, r"\1", regex=True)
 
 
 def in_several_forms(values: "pd.Series[Any]") -> list[str]:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline.data.cells import DECIMAL_COMMA, THOUSANDS, Kind, Remarks, are_codes, like_numbers, unclear_marks, understood
-from pipeline.data.dates import PARTS_OF_DATES, AmbiguousDatesError, as_dates, in_several_forms
+from pipeline.data.dates import PARTS_OF_DATES, AmbiguousDatesError, as_dates, in_several_forms, on_the_clock
 from pipeline.data.mistakes import SHOWN, DatasetError, all_of, entries, entry, missing_in, more, names_of, nested_in, rows_of
 from pipeline.data.options import Options
 from pipeline.problems.encoding import Column, beyond_precision, category_texts
@@ -93,7 +93,7 @@ def _number(values: "pd.Series[Any]", name: str) -> Feature:
 def _of_dates(values: "pd.Series[Any]", name: str, options: Options) -> list[Feature]:
     """The asked parts of each date."""
     try:
-        dates = as_dates(values, options.dayfirst)
+        dates = as_dates(on_the_clock(values), options.dayfirst)
     except AmbiguousDatesError:
         raise ColumnError("read", name, "holds dates that begin with the day or with the month", kind="ambiguous") from None
     if dates is None:
@@ -150,7 +150,7 @@ def _refuse_other_than_categories(values: "pd.Series[Any]", texts: "pd.Series[st
 
 def _refuse_dates(values: "pd.Series[Any]", name: str, options: Options) -> None:
     """Refuse dates, naming the parts that they can be learnt from by."""
-    kind = ""
+    kind, values = "", on_the_clock(values)
     try:
         dates = as_dates(values, options.dayfirst)
     except AmbiguousDatesError:

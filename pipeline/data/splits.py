@@ -13,11 +13,12 @@ import pandas as pd
 
 from pipeline.config.arrays import Indices
 from pipeline.config.fingerprints import stream
-from pipeline.data.cells import complete
+from pipeline.data.cells import Remarks, complete, tell_alike
 from pipeline.data.dates import AmbiguousDatesError, as_dates
 from pipeline.data.mistakes import DatasetError, entries, names_of, rows_of
 from pipeline.data.options import Options
 from pipeline.problems.dataset import PARTS, ProblemError, Split, strata_of, values_of
+from pipeline.problems.encoding import category_texts
 
 
 class SplitError(Exception):
@@ -255,7 +256,7 @@ def parts_of(table: pd.DataFrame, y: npt.NDArray[np.generic], options: Options) 
     split, group, order = options.split, options.group, options.order
     if order is not None and (other := "split" if split else "group" if group else None):
         raise DatasetError("order", f"cannot deal out the rows together with `{other}`", "leave one of the two out")
-    groups = None if group is None else groups_of(table, group)
+    groups = None if group is None else groups_of(table, group, Remarks())
     if split is None:
         are_amounts = options.task == "auto" and _are_numbers(table, options.target)
         return _dealt(y, groups, None if order is None else _steps(table[order], order, options), options, are_amounts)
@@ -265,9 +266,11 @@ def parts_of(table: pd.DataFrame, y: npt.NDArray[np.generic], options: Options) 
     return parts
 
 
-def groups_of(table: pd.DataFrame, name: str) -> Indices:
-    """The number of each row's group."""
-    return pd.factorize(_texts(table[name], name, "group"))[0].astype(np.int64)
+def groups_of(table: pd.DataFrame, name: str, remarks: Remarks) -> Indices:
+    """The number of each row's group; 8 and 8.0 are one, also beside texts."""
+    groups = category_texts(_texts(table[name], name, "group"))
+    tell_alike(groups, name, "groups", remarks)
+    return pd.factorize(groups)[0].astype(np.int64)
 
 
 def _texts(values: "pd.Series[Any]", name: str, key: str) -> "pd.Series[Any]":

@@ -50,7 +50,7 @@ def dataset_of(table: pd.DataFrame, target: str, **options: Any) -> pd.DataFrame
     y = {f"y{place or ''}": target for place, target in enumerate(targets)}
     x = {f"x{place}": feature for place, feature in enumerate(values)}
     data = pd.DataFrame({"split": parts_of(table, targets[0], asked), **y, **x})
-    _add_what_else_is_named(data, table, asked)
+    _add_what_else_is_named(data, table, asked, remarks)
     data.attrs["columns"] = [column.as_dict() for column in columns]
     data.attrs["classes"] = classes
     data.attrs["remarks"] = [*said, *remarks.told()]
@@ -71,10 +71,10 @@ def _refuse_total(numbers: Mapping[str, Any]) -> None:
         raise DatasetError("path", wrong, "take it out of the file")
 
 
-def _add_what_else_is_named(data: pd.DataFrame, table: pd.DataFrame, options: Options) -> None:
+def _add_what_else_is_named(data: pd.DataFrame, table: pd.DataFrame, options: Options, remarks: Remarks) -> None:
     """Groups and weights, and how the targets are to be taken."""
     if options.group is not None:
-        data["group"] = groups_of(table, options.group)
+        data["group"] = groups_of(table, options.group, remarks)
     if options.weight is not None:
         data["weight"] = weights_of(table[options.weight], options)
     if options.transform is not None:
@@ -88,27 +88,43 @@ def dataset_of_arrays(
 ) -> pd.DataFrame:
     """Arrays as a dataset: the one of the inputs, (samples, …), beside ``target`` and what else is named, (samples,) each.
 
-    A ``target`` of shape (samples, …) is several for each sample, such as the next token at every place: then inputs stay
-    as they are, too.
+    A ``target`` of shape (samples, targets) are numbers to be predicted together, one of shape (samples, 1) is but one. Classes
+    of shape (samples, …) are several for each sample, such as the next token at every place.
 
     Inputs of shape (samples, features) are a table's columns, standardised like these, or token ids, as ``inputs`` says; see
-    :func:`_are_tokens`. Of any other shape they stay as they are. Raises :class:`DatasetError`.
+    :func:`_are_tokens`. Of any other shape, or with several classes, they stay as they are. Raises :class:`DatasetError`.
     """
     asked = Options(target, **options)
     beside = asked.taken
     left = list(asked.features or [name for name in arrays if name not in beside])
     _refuse_arrays(arrays, left, beside, target)
     (name,) = left
-    x, table = arrays[name], pd.DataFrame({key: values for key, values in arrays.items() if values.ndim == 1})
+    x, y = arrays[name], arrays[target]
+    y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
+    table = pd.DataFrame({key: values for key, values in {**arrays, target: y}.items() if values.ndim == 1})
     tokens, remark = _are_tokens(x, inputs, name)
-    if x.ndim <= 2 and not tokens and arrays[target].ndim == 1:
-        columns = pd.DataFrame(x.reshape(len(x), -1)).rename(columns=lambda number: f"{name}[{number}]")
-        given = {field.name: getattr(asked, field.name) for field in fields(asked)} | {"features": None}
-        data = dataset_of(pd.concat([table[beside], columns], axis=1), **given)
+    are_several_numbers = y.ndim == 2 and y.dtype.kind in "iuf" and not _are_classes(y, asked)
+    if x.ndim <= 2 and not tokens and (y.ndim == 1 or are_several_numbers):
+        goals = _columns(y, target) if are_several_numbers else table[[target]]
+        others = table[[key for key in beside if key != target]]
+        first, *more = goals.columns
+        given = {field.name: getattr(asked, field.name) for field in fields(asked)} | {"features": None, "target": first}
+        given["more_targets"] = [*more, *asked.more_targets]
+        data = dataset_of(pd.concat([goals, others, _columns(x, name)], axis=1), **given)
     else:
-        data = _as_they_are(x, arrays[target], name, tokens, table, asked)
+        data = _as_they_are(x, y, name, tokens, table, asked)
     data.attrs["remarks"] = [*data.attrs["remarks"], *remark]
     return data
+
+
+def _columns(values: npt.NDArray[Any], name: str) -> pd.DataFrame:
+    """The columns of an array (samples, columns), or (samples,), by its name and their numbers."""
+    return pd.DataFrame(values.reshape(len(values), -1)).rename(columns=lambda number: f"{name}[{number}]")
+
+
+def _are_classes(y: npt.NDArray[Any], options: Options) -> bool:
+    """Whether targets of shape (samples, …) are classes."""
+    return options.task == "classification" or (options.task == "auto" and y.dtype.kind in "iu")
 
 
 def _are_tokens(x: npt.NDArray[Any], inputs: Inputs, name: str) -> tuple[bool, list[str]]:
@@ -143,8 +159,9 @@ def _as_they_are(
     data = frame(x.astype(kind), y, parts_of(table, y, options))
     for place, other in enumerate(others, 1):
         data.insert(1 + place, f"y{place}", other)
-    _add_what_else_is_named(data, table, options)
-    data.attrs["classes"], data.attrs["remarks"] = classes, remarks.told()
+    _add_what_else_is_named(data, table, options, remarks)
+    as_they_are = [] if tokens else [f"inputs taken as they are, from {x.min():.4g} to {x.max():.4g}"]
+    data.attrs["classes"], data.attrs["remarks"] = classes, [*as_they_are, *remarks.told()]
     return data
 
 
@@ -155,7 +172,7 @@ def _several(y: npt.NDArray[Any], options: Options) -> npt.NDArray[Any]:
         raise DatasetError("target", what, "save classes as int64, or numbers as float32")
     if (rows := rows_of(~np.isfinite(y.reshape(len(y), -1)).all(axis=1))) is not None:
         raise DatasetError("target", f"the array {options.target} is not finite in {rows}", "complete these samples")
-    if options.task == "classification" or (options.task == "auto" and y.dtype.kind in "iu"):
+    if _are_classes(y, options):
         if options.weight is not None:
             raise DatasetError("weight", f"samples have classes of shape {y.shape[1:]}, which take no weights", "leave it out")
         return y.astype(np.int64)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline.config.errors import PipelineError
-from pipeline.data.dates import PARTS_OF_DATES, AmbiguousDatesError, as_dates
+from pipeline.data.dates import PARTS_OF_DATES, AmbiguousDatesError, as_dates, on_the_clock
 from pipeline.data.features import MISSING, OTHER
 from pipeline.problems.dataset import Dataset
 from pipeline.problems.encoding import Scale, category_texts, encoded, fitted
@@ -143,7 +143,7 @@ def _with_derived(given: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
 
 def _dates(values: "pd.Series[Any]", name: str) -> "pd.Series[Any]":
     try:
-        dates = as_dates(values)
+        dates = as_dates(on_the_clock(values))
     except AmbiguousDatesError:
         dates = None
     if dates is None:

@@ -27,6 +27,7 @@ from pipeline.schedulers.replay import (
     advance,
     idle,
     momentum_of,
+    monitored,
     resolve,
     trace,
 )
@@ -70,6 +71,8 @@ class Followed:
     budget: Budget
     momentum: float
     """The optimizer's own."""
+    mistakes_progress: bool = False
+    """Whether it watches a loss, and lowers its rate where that falls, and not where it rises."""
 
     @property
     def rates(self) -> Floats:
@@ -123,12 +126,16 @@ def follow(label: str, schedule: Schedule, new_optimizer: NewOptimizer, lr: floa
     Raises :class:`pipeline.schedulers.replay.ScheduleError` where it fails.
     """
     resolved = resolve(schedule, lr, budget)
-    followed = _on_a_constant_loss if schedulers[schedule.name].live else trace
+    followed = _on_a_loss if schedulers[schedule.name].live else trace
     traced, again = (followed(schedule, new_optimizer, lr, budget) for _ in range(2))
     if not (np.array_equal(traced.lr, again.lr) and np.array_equal(traced.momentum, again.momentum)):
         raise ScheduleError("is another one each time that it is followed: let what it draws at random have a seed of its own")
     own = momentum_of(idle(new_optimizer, resolved.lr))
-    return Followed(label, schedule, resolved, traced, budget, own)
+    mistakes_progress = False
+    if monitored(schedule) in ("train_loss", "validation_loss"):
+        falling, rising = (_on_a_loss(schedule, new_optimizer, lr, budget, factor).lr for factor in (0.9, 1 / 0.9))
+        mistakes_progress = bool(falling[-1] < falling[0] and np.ptp(rising) == 0)
+    return Followed(label, schedule, resolved, traced, budget, own, mistakes_progress)
 
 
 def findings(followed: Followed, baseline: str) -> list[Finding]:
@@ -149,15 +156,17 @@ def impossible(label: str, error: ScheduleError) -> Finding:
     return Finding(label, "impossible", error.epoch or 1, str(error), why, change)
 
 
-def _on_a_constant_loss(schedule: Schedule, new_optimizer: NewOptimizer, lr: float, budget: Budget) -> Trace:
+def _on_a_loss(schedule: Schedule, new_optimizer: NewOptimizer, lr: float, budget: Budget, factor: float = 1.0) -> Trace:
+    """On a loss that begins at 1 and is multiplied by the factor at every epoch."""
     replay = Replay(schedule, new_optimizer, lr, budget)
-    rows = []
+    rows, loss = [], 1.0
     for epoch in range(1, budget.epochs + 1):
         rows.append(replay.now)
         try:
-            advance(replay, schedule.name, 1.0)
+            advance(replay, schedule.name, loss)
         except ScheduleError as error:
             raise ScheduleError(str(error), error.key, epoch) from error
+        loss *= factor
     table = np.repeat(np.array(rows), budget.steps_per_epoch, axis=0)
     return Trace(table[:, 0], table[:, 1])
 
@@ -323,6 +332,13 @@ def _cannot_be_triggered(s: Followed) -> Found:
         yield len(s.rates) - 1, what, "it is the constant rate under another name", _what_holds_it(s)
 
 
+def _mistakes_progress(s: Followed) -> Found:
+    if s.mistakes_progress:
+        what = "the rate is lowered while the loss that it watches falls, and kept while that rises"
+        change = "write mode: min" if "mode" in s.resolved.args else _change(_given(s))
+        yield 0, what, "less of a loss is better", change
+
+
 def _averages_nothing(s: Followed) -> Found:
     """A plain mean that takes in the weights of one epoch's end at the most."""
     average, epochs = s.schedule.average, s.budget.epochs
@@ -409,6 +425,7 @@ TRAPS: Sequence[tuple[str, Trap]] = (
     ("idle first epoch", _idles_at_first),
     ("restart cut off", _cuts_a_restart_off),
     ("cannot trigger", _cannot_be_triggered),
+    ("mistakes progress", _mistakes_progress),
     ("no average", _averages_nothing),
     ("average of the beginning", _remembers_the_beginning),
     ("not searched", _is_not_searched),

@@ -89,7 +89,8 @@ def test_parquet_and_csv_say_the_same(tmp_path: Path) -> None:
         ("val_loss", False), ("valLoss", False), ("metrics.test/accuracy", True), ("R2Score", True), ("f1", True),
         ("eval_wer", False), ("neg_mean_squared_error_score", True), ("negative_log_likelihood", False), ("brier_score", False),
         ("error_rate", False), ("1-auc", False), ("1 - loss", True), ("1_minus_auc", None), ("loss_reduction", None),
-        ("accuracy_gap", None), ("inverse_perplexity", None), ("acc_std", None),
+        ("accuracy_gap", None), ("inverse_perplexity", None), ("acc_std", None), ("steps_to_accuracy", None),
+        ("time_to_acc", None), ("epochs to 90% accuracy", None), ("val_acc_epoch", True), ("val_loss_step", False),
     ],
 )  # fmt: skip
 def test_direction_is_in_the_name(metric: str, higher: bool | None) -> None:

@@ -109,6 +109,17 @@ def test_parts_of_dates_are_features() -> None:
     assert x.iloc[0].tolist() == [12, 1]
 
 
+@pytest.mark.parametrize("as_text", [True, False])
+def test_parts_of_dates_are_those_of_the_clock_where_they_were_written(as_text: bool) -> None:
+    """Midnight of a Monday in Berlin is a Sunday in UTC, at 22 or 23 o'clock, as summer time has it."""
+    mondays = pd.Series(pd.date_range("2024-01-01", periods=ROWS, freq="7D", tz="Europe/Berlin"))
+    _, x = feature(mondays.map(pd.Timestamp.isoformat) if as_text else mondays, dates={"c": ["weekday", "hour", "days"]})
+    assert (x[["x0", "x1"]] == 0).all(axis=None)
+    assert (x["x2"].diff().dropna() == 7).all()
+    with pytest.raises(DatasetError, match=r"dates: {c: \[year, month, weekday\]}"):
+        feature(mondays.astype("string") if as_text else mondays)
+
+
 def test_missing_dates_are_missing_numbers() -> None:
     columns, x = feature(["2024-03-01", None, "2024-05-01"] * 20, dates={"c": ["month"]}, missing="indicate")
     assert [column["name"] for column in columns] == ["c (month)", "c (missing)"]

@@ -16,9 +16,12 @@ from sklearn.model_selection import train_test_split
 from pipeline.catalogue import CATALOGUE
 from pipeline.config.params import load_params
 from pipeline.data import splits
+from pipeline.data.cells import Remarks
 from pipeline.data.datasets import made, synthetic
 from pipeline.data.leaks import without_leaks
+from pipeline.data.tables import dataset_of
 from pipeline.problems.dataset import PARTS, ProblemError, Split
+from tests.data.helpers import ROWS, a_table
 
 SIZES = {"train": 30, "validation": 12, "test": 18}
 FRAME = synthetic(train=60, validation=30, test=45, features=4, classes=3, noise=0.2)
@@ -223,6 +226,18 @@ def test_no_part_of_a_series_looks_ahead_and_no_time_step_is_in_two(order: list[
     assert when[parts["validation"]].max() < when[parts["test"]].min()
     if len(set(order)) == len(order):
         assert {part: len(rows) for part, rows in parts.items()} == sizes
+
+
+@pytest.mark.parametrize("names", [["7", "7.0", "x"], [7, "7.0", "x"], [" 7", "7", "x "]])
+def test_a_number_names_one_group_however_it_is_written(names: list[Any]) -> None:
+    found = splits.groups_of(pd.DataFrame({"who": names}), "who", Remarks())
+    assert found.tolist() == [0, 0, 1]
+
+
+def test_groups_that_may_be_one_are_told() -> None:
+    data = dataset_of(a_table().assign(who=["Ann", "ANN", "Bob", "Cy"] * (ROWS // 4)), "price", group="who")
+    assert data["group"].nunique() == 4
+    assert "groups apart, though alike but for capitals: 'Ann', 'ANN' of who" in data.attrs["remarks"]
 
 
 def test_groups_of_equal_size_meet_the_sizes() -> None:

@@ -388,6 +388,7 @@ def test_images_in_an_npz_file(written: Written) -> None:
     np.testing.assert_array_equal(data.filter(like="x").to_numpy(np.float32), x.reshape(50, -1))
     assert data["split"].value_counts().to_dict() == {"train": 30, "validation": 10, "test": 10}
     said = "inputs of shape (3, 4, 4), to predict 2 classes ('0', '1'; '1' is the positive one)"
+    said += "; inputs taken as they are, from 0 to 255"
     assert described(data) == f"50 samples (30 train, 10 validation, 10 test), {said}"
 
 
@@ -400,7 +401,7 @@ def test_token_ids_in_an_npz_file(written: Written, new_problem: Builder) -> Non
 
 
 def test_several_targets_in_an_npz_file(written: Written, new_problem: Builder) -> None:
-    """The next token at every place; with inputs that are numbers, these stay as they are."""
+    """The next token at every place; with inputs that are numbers, these stay as they are, which is told."""
     tokens = np.random.default_rng(0).integers(0, 9, size=(60, 6))
     y = np.where(tokens[:, 1:] == 8, -100, tokens[:, 1:])
     for x, said in ((tokens[:, :-1], "(5,)"), (tokens[:, :-1] / 8, "(5,)")):
@@ -411,6 +412,7 @@ def test_several_targets_in_an_npz_file(written: Written, new_problem: Builder) 
         np.testing.assert_array_equal(kept.y, y)
         np.testing.assert_array_equal(kept.x, x.astype(kept.x.dtype))
         assert (kept.task, kept.classes, kept.is_tokens) == ("classification", 8, x.dtype.kind == "i")
+        assert ("inputs taken as they are, from 0 to 1" in described(data)) == (not kept.is_tokens)
     with pytest.raises(DatasetError, match=r"the array y is not finite in rows 2, 3"):
         datasets["file"].function(written(saved(x=tokens, y=np.where(np.eye(60, 6, -1) > 0, np.nan, 1.0)), "my.npz"), "y")
 
@@ -421,6 +423,26 @@ def test_plain_rows_in_an_npz_file_are_a_table(written: Written) -> None:
     data = datasets["file"].function(path, "y", order="when")
     assert [column["name"] for column in data.attrs["columns"]] == ["inputs[0]", "inputs[1]"]
     assert data["split"].tolist()[-30:] == ["train"] * 30
+
+
+@pytest.mark.parametrize("targets", [1, 2])
+def test_numbers_of_shape_samples_and_targets_leave_plain_rows_a_table(written: Written, targets: int) -> None:
+    """A target of shape (samples, 1), as losses of torch's take it, is the plain one."""
+    draw = np.random.default_rng(0)
+    x, y, z = draw.normal(500, 30, size=(50, 2)), draw.normal(7, 2, size=(50, targets)), np.arange(50) % 2 / 7
+    data = datasets["file"].function(written(saved(x=x, y=y, z=z), "my.npz"), ["y", "z"], features=["x"])
+    kept = Dataset.of("p", data, splits.draw_splits("p", data, [0], resample=False))
+    assert [column["name"] for column in data.attrs["columns"]] == ["x[0]", "x[1]"]
+    assert data.attrs["targets"] == [*(["y"] if targets == 1 else ["y[0]", "y[1]"]), "z"]
+    np.testing.assert_array_equal(kept.y, np.column_stack([y, z]))
+    samples = kept.samples([0])
+    train = samples.x[samples.parts["train"][0]].astype(np.float64)
+    np.testing.assert_allclose([train.mean(axis=0), train.std(axis=0)], [[0, 0], [1, 1]], atol=1e-6)
+
+
+def test_classes_of_shape_samples_and_one_are_plain_ones(written: Written) -> None:
+    data = datasets["file"].function(written(saved(x=np.ones((60, 5, 2)), y=np.resize(["a", "b"], (60, 1))), "my.npz"), "y")
+    assert (data.attrs["classes"], data["y"].tolist()[:2]) == (["a", "b"], [0, 1])
 
 
 X, Y = np.ones((50, 2, 2)), np.arange(50) % 2

@@ -123,7 +123,7 @@ def test_what_the_dataset_made_of_columns_it_makes_of_those_it_is_given(new_prob
     more: dict[str, Any] = {
         "shop": shop,
         "age": [None, 1.0, 2.0, 3.0] * 30,
-        "day": pd.date_range("2024-01-01", periods=120).astype(str),
+        "day": pd.date_range("2024-01-01", periods=120, tz="Europe/Berlin"),
     }
     how = {"missing": "indicate", "most_categories": 3, "dates": {"day": ["month"]}}
     problem, data = of_table(new_problem, "price", more, how)

@@ -90,6 +90,10 @@ TRAPS: list[tuple[str, str, dict[str, Any], int, str, dict[str, Any]]] = [
     ("cannot trigger", "ReduceLROnPlateau", {"patience": 18}, 20, "write a shorter patience, such as 10%", PLATEAU),
     ("cannot trigger", "ReduceLROnPlateau", {**PLATEAU, "min_lr": "100%"}, 20, "write a min_lr below the rate, such as 1%",
      {**PLATEAU, "min_lr": "1%"}),
+    ("mistakes progress", "ReduceLROnPlateau", {**PLATEAU, "mode": "max"}, 1, "while the loss that it watches falls, and kept",
+     {**PLATEAU, "mode": "min"}),
+    ("mistakes progress", "ReduceLROnPlateau", {**PLATEAU, "mode": "max", "monitor": "validation_loss"}, 1, "write mode: min",
+     {**PLATEAU, "mode": "min", "monitor": "validation_loss"}),
     # from 0.1 to 0.01 is less than 0.2
     ("cannot trigger", "ReduceLROnPlateau", {**PLATEAU, "eps": 0.2}, 20, "write a smaller eps, such as 0",
      {**PLATEAU, "eps": 0.0}),
