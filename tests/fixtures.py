@@ -86,6 +86,7 @@ def patient() -> Iterator[None]:
     """Trackers, which leave the cores to all else, are waited for however busy the machine is."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trackers, "PATIENCE", PATIENCE)
+        patch.setattr(trackers, "PATIENCE_INTERRUPTED", PATIENCE)
         patch.setattr(trackers, "PATIENCE_KILLED", PATIENCE)
         yield
 

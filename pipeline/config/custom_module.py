@@ -10,6 +10,7 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import NoReturn
 
+import torch
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -43,7 +44,7 @@ def named_in(params: Path) -> list[str]:
 
 
 def _imported(name: str) -> ModuleType:
-    before = {*multiprocessing.active_children()}
+    before, settings = {*multiprocessing.active_children()}, _settings()
     try:
         with contextlib.chdir(Path.cwd()):  # wherever it goes itself
             module = importlib.import_module(name)
@@ -54,8 +55,22 @@ def _imported(name: str) -> ModuleType:
     if begun := {*multiprocessing.active_children()} - before:  # what this process begins later imports it too, and so on
         what = f"begins processes ({len(begun)}) as it is imported"
         _end(f"{shown(Path(module.__file__ or name))}: {what}; begin them in the function that needs them")
+    for setter, value in _settings().items():
+        if value != settings[setter]:
+            what = f"{setter} is changed from {settings[setter]} to {value} as it is imported"
+            why = "every run of every problem would go by that, and no result would say so"
+            _end(f"{shown(Path(module.__file__ or name))}: {what}; take that out: {why}")
     imported.append(module)
     return module
+
+
+def _settings() -> dict[str, object]:
+    """What all training in a process goes by, by the function of torch's that sets it."""
+    return {
+        "torch.set_default_dtype": torch.get_default_dtype(),
+        "torch.set_default_device": torch.get_default_device(),
+        "torch.set_grad_enabled": torch.is_grad_enabled(),
+    }
 
 
 def _end(line: str) -> NoReturn:

@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from filelock import FileLock, Timeout
 
+from pipeline.config.protocol import TESTED
 from pipeline.engine.names import folder_of, kept_name
-from pipeline.problems.process import BESIDE, LINES, LOCK, Line, finished, lines_of
+from pipeline.problems.process import BESIDE, LINES, LOCK, Line, finished, lines_of, number
 from pipeline.problems.run import BEYOND_NOISE, Block, Outcome, Run, Training
 from pipeline.problems.scripts import ScriptProblem
 
 RISEN = 0.1
 """Share of its first epoch's training loss by which a run must end above it to have diverged: it is no slow run then."""
-NAN = float("nan")
 LOOK = 1.0
 """Seconds after which whoever waits for a run looks whether somebody is still at it."""
 
@@ -69,14 +69,14 @@ def failed(run: Run) -> Training:
 
 def _block(epoch: int, line: Line, epochs: int = 1) -> Block:
     names = ("lr", "momentum", "train_loss", "validation_loss", "validation_metric")
-    return Block(epoch, *(np.full((epochs, 1), float(line.get(name, NAN))) for name in names))
+    return Block(epoch, *(np.full((epochs, 1), number(line, name)) for name in names))
 
 
 def _outcome(figures: list[Line], test: Line) -> Outcome:
     """By the losses that were reported: the training part is evaluated by nobody but the script."""
-    losses = np.array([[line.get(name, NAN) for name in ("train_loss", "validation_loss")] for line in figures], dtype=float)
+    losses = np.array([[number(line, name) for name in ("train_loss", "validation_loss")] for line in figures])
     first, last = losses[0, 0], losses[-1, 0]
     values: list[Any] = [first, RISEN * abs(first) / BEYOND_NOISE, last]
-    tested = [float(test.get(name, NAN)) for name in ("test_loss", "test_metric")]
+    tested = [number(test, name) for name in TESTED]
     initial, noise, final, loss, metric = (np.array([value]) for value in [*values, *tested])
     return Outcome(initial, noise, final, np.array([bool(np.isfinite(losses).all())]), loss, metric, weights={})

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.problem_params import Script
-from pipeline.config.protocol import CHECKPOINT, FIGURES, VARIABLE
+from pipeline.config.protocol import CHECKPOINT, FIGURES, TESTED, VARIABLE
 from pipeline.config.user_code import PACKAGE
 from pipeline.config.wording import as_yaml
 from pipeline.problems.scripts import INPUTS, ScriptError, placed
@@ -71,17 +71,25 @@ def _lines_of(
     process = _started(problem, script, folder)
     output, told = Output(process), list[Line]()
     failure: _Failure | None = None
+    beat, since = 0.0, time.monotonic()
     try:
         while not failure:
             has_ended = output.has_ended_after(POLL)
-            seen, told = len(told), _read(lines)
-            _check_repeated(told[seen:], before, asked["device"])
-            failure = _wrong_use(told[seen:]) or _off_schedule(told[seen:], asked)
+            try:
+                seen, told, last = len(told), _read(lines), lines.stat().st_mtime
+            except OSError as error:
+                right = "leave alone what it did not write in trial.folder, or write into a folder within that one"
+                failure = _Failure(wrong=f"took its lines away ({lines}: {error.strerror})", right=right, is_of_all=True)
+                break
+            failure = _wrong_use(told[seen:]) or _misshapen(told) or _off_schedule(told[seen:], asked)
             if not failure:
+                _check_repeated(told[seen:], before, asked["device"])
                 yield from told[seen:]
             if has_ended:
                 break
-            if not failure and time.time() - lines.stat().st_mtime > script.timeout:
+            if last != beat:
+                beat, since = last, time.monotonic()  # a clock that is set, or a machine that slept, is no script that hangs
+            if not failure and time.monotonic() - since > script.timeout:
                 hangs = f"was ended after {script.timeout:g} seconds without a step or a figure"
                 right = "mend what hangs, or raise script.timeout"
                 failure = _Failure(wrong=hangs, right=right, is_from_outside=True)
@@ -208,7 +216,7 @@ def _check_repeated(told: list[Line], before: Mapping[int, Line], device: str) -
     for line in told:
         was = before.get(line.get("epoch", 0), {})
         for name in was.keys() & {*FIGURES}:
-            now, then = float(line.get(name, math.nan)), float(was[name])
+            now, then = number(line, name), number(was, name)
             if str(now) != str(then) and not math.isclose(now, then, rel_tol=0.0 if device == "cpu" else ANY_ORDER):
                 epoch = line["epoch"]
                 raise _NotRepeatedError(
@@ -256,10 +264,38 @@ def _wrong_use(told: list[Line]) -> _Failure | None:
     return None
 
 
+def _misshapen(told: list[Line]) -> _Failure | None:
+    """An epoch that is not the next, or a figure that is no number: what is made of such lines is no run."""
+    due, wrong = 1, ""
+    for line in told:
+        finish = line.get("finish", {})
+        if "epoch" in line:
+            wrong = wrong or ("" if line["epoch"] == due else f"tells epoch {line['epoch']!r} where {due} is due")
+            due += 1
+        if not isinstance(finish, dict):
+            wrong = wrong or f"tells {finish!r} as finish, and no object of figures"
+            continue
+        for name in (*FIGURES, *TESTED):
+            try:
+                number({**line, **finish}, name)
+            except (TypeError, ValueError, OverflowError):
+                wrong = wrong or f"tells {str(finish.get(name, line.get(name)))[:60]!r} as {name}"
+    right = (
+        'count epochs from 1, and let figures be numbers: {"epoch": 1, "lr": 0.1, "train_loss": 0.7, "validation_loss": 0.7}'
+    )
+    return _Failure(wrong=wrong, right=right, is_of_all=True) if wrong else None
+
+
+def number(line: Line, name: str) -> float:
+    """A figure in a line; NaN where it is not told, or null, which stands for NaN where a language's JSON has none."""
+    value = line.get(name)
+    return math.nan if value is None else float(value)
+
+
 def _off_schedule(told: list[Line], asked: Mapping[str, Any]) -> _Failure | None:
     """An epoch whose rate, as the script tells it, is none of the schedule's: all schedules would train the same."""
     rates, steps = asked.get("rates", []), asked.get("steps_per_epoch", 0)
-    for epoch, line in ((line["epoch"], line) for line in told if isinstance(line.get("epoch"), int)):
+    for epoch, line in ((int(line["epoch"]), line) for line in told if "epoch" in line):
         due, lr = rates[(epoch - 1) * steps : epoch * steps], line.get("lr")
         if due and not (isinstance(lr, int | float) and any(math.isclose(lr, rate, rel_tol=SAME_RATE) for rate in due)):
             used = "tells no lr" if lr is None else f"tells an lr of {lr}"

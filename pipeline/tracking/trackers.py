@@ -31,8 +31,10 @@ PATIENCE = 60.0
 """Seconds that a stage waits for a tracker in the end; only what hangs takes them."""
 PATIENCE_A_RUN = 0.1
 """Seconds more for each run, which a server far away takes 15 ms for and a way there and back."""
+PATIENCE_INTERRUPTED = 2.0
+"""The same where the stage is interrupted: the next call tells what is lacking, and nobody is warned of it."""
 PATIENCE_KILLED = 5.0
-"""The same where the stage is interrupted."""
+"""Seconds that a tracker's process takes to mark runs whose stage is gone."""
 _log = logging.getLogger(__name__)
 
 
@@ -49,7 +51,7 @@ def trackers(patience: float | None = None) -> Iterator["Trackers"]:
     except BaseException as error:
         is_failure = isinstance(error, Exception)
         told.abandon("FAILED" if is_failure else "KILLED")
-        told.close(patience if is_failure else PATIENCE_KILLED)
+        told.close(patience if is_failure else PATIENCE_INTERRUPTED, is_silent=not is_failure)
         raise
     told.close(patience + PATIENCE_A_RUN * told.runs)
 
@@ -86,12 +88,12 @@ class Trackers:
         if self.runs:
             self.tell("abandon", status)
 
-    def close(self, patience: float) -> None:
+    def close(self, patience: float, *, is_silent: bool = False) -> None:
         """Wait until all is told, and warn of what could not be."""
         if self._all:
             terminal.doing(f"waiting until {listing([*TRACKERS])} know all of it")
         for told in self._all:
-            told.close(patience)
+            told.close(patience, is_silent=is_silent)
 
 
 class _Told:
@@ -124,7 +126,7 @@ class _Told:
             self._blocks.append((block, places))
         self._send_if_free()
 
-    def close(self, patience: float) -> None:
+    def close(self, patience: float, *, is_silent: bool = False) -> None:
         """Wait, end the process, and warn where something failed."""
         wait(self._pending, timeout=patience)
         error = self._absent or next(filter(None, map(_error_of, self._pending)), None)
@@ -133,7 +135,7 @@ class _Told:
         if error is not None or not self._pending:  # it hangs, or nobody waits for what it prepares
             self._process.kill()
         self._process.shutdown(cancel_futures=True)
-        if error is not None:
+        if error is not None and not is_silent:
             gone = TrackerError("its process is gone")
             words = "%s was not told everything: %s. No result depends on it; `make mirror` rebuilds it from the results."
             _log.warning(words, self._name, one_line(gone if isinstance(error, BrokenProcessPool) else error))

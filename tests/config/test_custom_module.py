@@ -82,6 +82,18 @@ MISTAKES: dict[str, tuple[str, str]] = {
         "import multiprocessing, time\nmultiprocessing.Process(target=time.sleep, args=(1,), daemon=True).start()\n",
         " begins processes (1) as it is imported; begin them in the function that needs them",
     ),
+    "another dtype": (
+        "import torch\ntorch.set_default_dtype(torch.float64)\n",
+        " torch.set_default_dtype is changed from torch.float32 to torch.float64 as it is imported; take that out: ",
+    ),
+    "another device": (
+        "import torch\ntorch.set_default_device('meta')\n",
+        " torch.set_default_device is changed from cpu to meta as it is imported; take that out: ",
+    ),
+    "no gradients": (
+        "import torch\ntorch.set_grad_enabled(False)\n",
+        " torch.set_grad_enabled is changed from True to False as it is imported; take that out: ",
+    ),
     "an end": ("quit()\n", "2: ends the process; take that out"),
     "an exit": ("import sys\nsys.exit('bye')\n", "3: ends the process (bye); take that out"),
 }
@@ -98,6 +110,8 @@ LOADED = """
 import importlib, sys
 from pathlib import Path
 
+import torch
+
 sys.path.insert(0, "")
 from pipeline.config import custom_module
 from pipeline.catalogue import CATALOGUE
@@ -111,6 +125,9 @@ for name, text in eval(sys.stdin.read()).items():
         custom_module.modules()
     except SystemExit as end:
         assert end.code == 2
+    torch.set_default_dtype(torch.float32)
+    torch.set_default_device(None)
+    torch.set_grad_enabled(True)
 """
 
 

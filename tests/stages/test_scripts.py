@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import sys
+import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -252,16 +253,22 @@ def test_what_a_script_writes_under_inputs_is_told(study: Study, capsys: pytest.
         ("os.kill(os.getpid(), 9)", r"was killed \(SIGKILL\) in epoch 1; it printed nothing"),
         ("sys.exit()", r"ended after figures of 0 of 3 epochs, and without trial.finish"),
         ("# endless", r"never ends its run: neither it .* has `trial.finish\(…\)`.*; call it once, behind the last epoch"),
-        ("tell(epoch=1, lr=asked['lr'], train_loss=1.0)", "tells no validation_loss of an epoch"),
-        ("tell(epoch=1, train_loss=1, validation_loss=1)", "tells no lr in its line of epoch 1, and the schedule's is 0.09"),
-        ("tell(epoch=1, lr=0.3, train_loss=1, validation_loss=1)", "tells an lr of 0.3 .* of epoch 1, .*; train step n by"),
+        ("tell(epoch=1, lr=asked['lr'], train_loss=1.0)\nsys.exit()", "tells no validation_loss of an epoch"),
+        (
+            "tell(epoch=1, train_loss=1, validation_loss=1)\nsys.exit()",
+            "tells no lr in its line of epoch 1, and the schedule's is 0.09",
+        ),
+        (
+            "tell(epoch=1, lr=0.3, train_loss=1, validation_loss=1)\nsys.exit()",
+            "tells an lr of 0.3 .* of epoch 1, .*; train step n by",
+        ),
         ("print('x' * 10**7)\nprint('the end')\nsys.exit(3)", "ended with exit code 3 in epoch 1; its last words: .*the end"),
         (
             f"print('No such table\\n{BARS}')\nsys.exit(3)",
             r"ended with exit code 3 in epoch 1; its last words: No such table \(",
         ),
         ("time.sleep(60)", "was ended after 0.5 seconds without a step or a figure"),
-        ("tell(epoch=1, train_loss=1, validation_loss=1)  # untold", "tells nobody how many steps an epoch has"),
+        ("tell(epoch=1, train_loss=1, validation_loss=1)  # untold\nsys.exit()", "tells nobody how many steps an epoch has"),
         (
             "print('what stands there', flush=True)\ntell(wrong='it is stepped twice; step it once')\nsys.exit(1)",
             r"it is stepped twice; what it printed is in .state/failed/toy.txt .given: .*; step it once",
@@ -328,6 +335,44 @@ def test_a_script_that_is_a_part_of_a_package_is_told_how_it_can_be_one(study: S
 def test_a_run_of_another_length_than_asked_for_is_none(study: Study, more: int, told: int) -> None:
     study.write(here=f"asked['rates'] *= 2\nasked['epochs'] += {more} if asked['label'] else 0\n")
     assert f"ended after figures of {told} of 3 epochs; " in failure(study, train)
+
+
+@pytest.mark.parametrize(
+    ("beside", "words"),
+    [
+        (
+            "asked['lines'] and os.remove(asked['lines']); time.sleep(1)",
+            r"took its lines away \(.*lines.jsonl: No such ",
+        ),
+        ("tell(epoch=1, lr=0.1, train_loss='much', validation_loss=1)", "tells 'much' as train_loss; .*let figures be numbers"),
+        ("tell(epoch=1, lr=0.1, train_loss=[1], validation_loss=1)", r"tells '\[1\]' as train_loss; "),
+        ("tell(epoch=0, lr=0.1, train_loss=1, validation_loss=1)", "tells epoch 0 where 1 is due; .*count epochs from 1"),
+        ("tell(epoch='1', lr=0.1, train_loss=1, validation_loss=1)", "tells epoch '1' where 1 is due; "),
+        ("tell(finish=0.5)", "tells 0.5 as finish, and no object of figures; "),
+        ("tell(finish={'test_loss': 'much'})", "tells 'much' as test_loss; "),
+    ],
+)
+def test_lines_of_which_no_run_can_be_made_are_told(study: Study, beside: str, words: str) -> None:
+    study.write(here=beside)
+    assert re.search(f"problems.toy.script: {words}", line := failure(study)), line
+
+
+def test_null_stands_for_what_is_not_finite(study: Study) -> None:
+    """JSON has no NaN, and most languages write null in its place."""
+    told = SCRIPT.replace("validation_loss=loss + noise", "validation_loss=None if diverges else loss + noise")
+    diverges = "diverges = asked['label'] == 'StepLR' and asked['number'] == 1"
+    (study.folder / "inputs/train.py").write_text(told.replace("# here", diverges), "utf-8")
+    study.run(train)
+    diverged = study.runs().set_index("scheduler")["diverged"].groupby(level=0).sum()
+    assert dict(diverged) == {"ConstantLR": 0, "StepLR": 2}
+
+
+def test_a_clock_that_is_set_ends_no_script(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does a machine that slept while the script trained."""
+    real, begun = time.time, time.time()
+    monkeypatch.setattr(time, "time", lambda: real() + 86_400 * (real() > begun + 1))
+    study.write(here="time.sleep(1.5)")
+    study.run()
 
 
 def test_a_script_that_trains_at_one_rate_is_no_run_of_a_schedule(study: Study) -> None:

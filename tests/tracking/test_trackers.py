@@ -122,16 +122,16 @@ def _train_until_killed(root: Path) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _fail() -> None:
+def _end_by(error: type[BaseException]) -> None:
     with trackers() as told:
         told.begin("digits", "train", describe())
-        raise ZeroDivisionError
+        raise error
 
 
 @pytest.mark.usefixtures("told_here")
 def test_runs_of_a_failing_stage_are_marked(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(ZeroDivisionError):
-        _fail()
+        _end_by(ZeroDivisionError)
     assert statuses(root) == {"FAILED"}
     assert not caplog.records
 
@@ -167,6 +167,16 @@ def test_a_tracker_whose_process_cannot_begin_costs_one_warning(
     assert "MLflow was not told everything: " in record.message
     assert "for lack of shared memory" in record.message
     assert len(results.read_runs("digits", "train")[0]) == len(describe())
+
+
+@pytest.mark.usefixtures("told_here")
+def test_an_interrupt_is_no_warning_of_trackers(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """It is one line, the stage's own: the next call tells them what they lack."""
+    monkeypatch.setattr(telling, "made", lambda place: Tracker())
+    monkeypatch.setattr(Tracker, "begin", lambda *_: 1 / 0)
+    with pytest.raises(KeyboardInterrupt):
+        _end_by(KeyboardInterrupt)
+    assert not caplog.records
 
 
 def test_a_mirror_that_hangs_is_given_up(root: Path, caplog: pytest.LogCaptureFixture) -> None:
