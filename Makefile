@@ -33,7 +33,7 @@ help:
 
 repro: .venv/run.stamp
 	@python -m pipeline plan || [ $$? -ne 2 ] # a mistake in params.yaml ends here; all else DVC and the stages tell
-	@git rev-parse --git-dir > /dev/null 2>&1 || dvc config --local core.no_scm true # a downloaded archive, which DVC refuses
+	@[ -e .git ] || git rev-parse --git-dir > /dev/null 2>&1 || dvc config --local core.no_scm true # a downloaded archive, which DVC refuses
 	@dvc repro || { python scripts/mend.py && dvc repro; } || \
 		{ python -m pipeline.stages.check; exit 1; } # a problem's name that DVC itself stumbles over is told in our words
 	@echo && python -m pipeline

@@ -5,7 +5,7 @@ import os
 import sys
 
 from pipeline.config import interrupts
-from pipeline.config.errors import PipelineError, not_installed
+from pipeline.config.errors import PipelineError, not_installed, of_the_machine
 
 COMMANDS = {
     "answer": "what to use, what it may cost, and how sure that is",
@@ -56,6 +56,11 @@ def main() -> None:
     except KeyboardInterrupt:
         print(f"{words[0]}: interrupted", file=sys.stderr)
         sys.exit(130)
+    except Exception as error:
+        if not (line := of_the_machine(error)):
+            raise
+        print(f"{words[0]}: {line}", file=sys.stderr)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """What every stage shares at its outside: one at a time, and mistakes told in a line."""
 
-import errno
 import gc
 import inspect
 import logging
@@ -18,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from pipeline.catalogue import CATALOGUE
 from pipeline.config import interrupts, terminal
-from pipeline.config.errors import PipelineError, shortage
+from pipeline.config.errors import PipelineError, of_the_machine
 from pipeline.config.files import STATE
 from pipeline.config.params import load_params
 from pipeline.config.stages import stage_names
@@ -28,18 +27,6 @@ class UsageError(PipelineError):
     """A stage was called with the wrong number of words."""
 
     exit_code = 2
-
-
-NOT_TO_BE_WRITTEN = {
-    errno.ENOSPC: "make room on that disk",
-    errno.EDQUOT: "make room on that disk",
-    errno.EFBIG: "allow larger files (`ulimit -f`)",
-    errno.EROFS: "make it writable",
-    errno.EACCES: "make it writable",
-    errno.EEXIST: "move that file away",
-    errno.ENOTDIR: "move that file away",
-}
-"""What is wrong with a place, and what helps."""
 
 
 class Terminated(BaseException):
@@ -77,7 +64,7 @@ def run(main: Callable[..., None]) -> None:
         print(f"{stage}: terminated; the last results stay, and what was trained is kept", file=sys.stderr)
         sys.exit(128 + signal.SIGTERM)
     except Exception as error:
-        if not (line := _of_the_machine(error)):
+        if not (line := of_the_machine(error)):
             raise
         print(f"{name}: {line}", file=sys.stderr)
         sys.exit(1)
@@ -94,16 +81,6 @@ def _line_of(name: str) -> Iterator[None]:
         yield
     finally:
         terminal.clear()
-
-
-def _of_the_machine(error: Exception) -> str:
-    """What to say where the machine does not let us, nothing where that is not the error."""
-    if isinstance(error, OSError) and error.errno in NOT_TO_BE_WRITTEN and error.filename:
-        remedy = f"{NOT_TO_BE_WRITTEN[error.errno]}, then call it again: the last results stay"
-        return f"{error.filename}: {error.strerror}; {remedy}"
-    said = (str(error).splitlines() or ["no more is said"])[0][:200]
-    remedy = "end other programs or write a smaller problem, then call it again: what was trained is kept"
-    return f"the machine is short of {lacking} ({said}); {remedy}" if (lacking := shortage(error)) else ""
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

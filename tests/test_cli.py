@@ -189,6 +189,15 @@ def test_a_command_ends_at_once_and_loses_nothing(word: str, code: int, error: s
     assert ("Traceback" in said) == (word == "broken")
 
 
+def test_a_command_beside_the_stages_tells_what_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / ".state").write_text("mine", encoding="utf-8")
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    command = [sys.executable, "-m", "pipeline", "clean"]
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "clean: .state: File exists; move that file away, then call it again: the last results stay\n"
+
+
 def test_a_stage_writes_its_data_and_nothing_else(stage: Stage, repository: Path) -> None:
     assert stage("synthetic") == Ended(0, "")
     assert len(files.read_dataset("synthetic")) == 30000

@@ -69,6 +69,28 @@ def shortage(error: BaseException) -> str:
     return next((what for words, what in _SAID.items() if words in text), "")
 
 
+NOT_TO_BE_WRITTEN = {
+    errno.ENOSPC: "make room on that disk",
+    errno.EDQUOT: "make room on that disk",
+    errno.EFBIG: "allow larger files (`ulimit -f`)",
+    errno.EROFS: "make it writable",
+    errno.EACCES: "make it writable",
+    errno.EEXIST: "move that file away",
+    errno.ENOTDIR: "move that file away",
+}
+"""What is wrong with a place, and what helps."""
+
+
+def of_the_machine(error: Exception) -> str:
+    """What to say where the machine does not let us, nothing where that is not the error."""
+    if isinstance(error, OSError) and error.errno in NOT_TO_BE_WRITTEN and error.filename:
+        remedy = f"{NOT_TO_BE_WRITTEN[error.errno]}, then call it again: the last results stay"
+        return f"{error.filename}: {error.strerror}; {remedy}"
+    said = (str(error).splitlines() or ["no more is said"])[0][:200]
+    remedy = "end other programs or write a smaller problem, then call it again: what was trained is kept"
+    return f"the machine is short of {lacking} ({said}); {remedy}" if (lacking := shortage(error)) else ""
+
+
 def not_installed(error: BaseException) -> str:
     """What to do where Python lacks a package that we need, nothing where that is not the error."""
     package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
