@@ -45,8 +45,9 @@ def main(words: Sequence[str]) -> None:
         for stage in (train, tune, confirm, sweep):
             stage.main(name)
         report.main()
+        print(f"in {folder}, where the commands and files below are:")
         answer.main()
-    print(f"all in {folder}/: cd there to try it; copy its params.yaml and inputs/ here to go on from them by make repro")
+    print(f"to go on by make repro, copy params.yaml and inputs/ from {folder} here")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -261,7 +261,7 @@ def _outputs(model_fn: Callable[[], nn.Module], x: Array) -> int:
             outputs = model.eval()(torch.tensor(x[:2]))  # a copy: a model may change its inputs in place
         except Exception as error:
             told = f"the model cannot be applied to inputs of shape {x.shape[1:]} ({_in_a_line(error)})"
-            raise CompareError(told + in_other_precision(model)) from error
+            raise CompareError(told + in_other_precision(model, error)) from error
     if not isinstance(outputs, Tensor):
         raise CompareError(_several_outputs(outputs))
     if not outputs.dim():
@@ -410,7 +410,7 @@ def _loss(given: Any, data: Dataset, model_fn: Callable[[], nn.Module], found: R
     given = given() if isinstance(given, type) else given
     if not callable(given):
         raise CompareError(f"loss is a {type(given).__name__}; hand over a name, a loss of torch's or a function")
-    if (own := _torchs(given)) is not None:
+    if (own := _torchs(given)) is not None and CATALOGUE.losses[own["name"]].task == data.task:
         return own
     is_mean = _is_mean(given, data, model_fn)
 
@@ -430,11 +430,20 @@ def _torchs(given: Any) -> dict[str, Any] | None:
     if type(given).__module__ != "torch.nn.modules.loss" or name not in {entry.name for entry in CATALOGUE.losses}:
         return None
     told = {key: getattr(given, key) for key in CATALOGUE.losses[name].arguments.model_fields}
-    told = {key: value.tolist() if isinstance(value, Tensor) else value for key, value in told.items()}
-    known = CATALOGUE.losses[name].function("mean", **told)
-    if vars(known).keys() != vars(given).keys():
+    told = {key: value.squeeze().tolist() if isinstance(value, Tensor) else value for key, value in told.items()}
+    try:
+        known = CATALOGUE.losses[name].function("mean", **told)
+    except (TypeError, ValueError):  # `pos_weight` of several targets, say
+        return None
+    if _state(known) != _state(given):  # it is a sum, say, or has weights of its own
         return None
     return {"name": name, **{key: value for key, value in told.items() if value is not None}}
+
+
+def _state(loss: nn.Module) -> dict[str, Any]:
+    """All that a loss was made with."""
+    plain = {key: value for key, value in vars(loss).items() if not key.startswith("_") and key != "training"}
+    return plain | {key: value.flatten().tolist() for key, value in loss.named_buffers()}
 
 
 class OwnLoss(nn.Module):

@@ -116,8 +116,12 @@ def _places(error: ErrorDetails, given: Any) -> tuple[str | int, ...]:
     return tuple(places)
 
 
-GONE = {"compile": "write `engine: compiled` or `engine: tensors`", "models": "write `keep_model: true`, or leave it out"}
-"""What to write for keys of earlier versions."""
+GONE = {
+    "compile": "write `engine: compiled` or `engine: tensors`",
+    "models": "write `keep_model: true`, or leave it out",
+    "maximize": "leave it out, and let the loss be what is to be small",
+}
+"""What to write for keys of earlier versions, or that nothing here has."""
 
 
 PLACES = {

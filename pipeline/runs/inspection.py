@@ -1,6 +1,7 @@
 """A problem tried out before anything is trained: its parts on its data, and every schedule to the end of its run."""
 
 import functools
+import re
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from inspect import unwrap
@@ -261,7 +262,7 @@ def _of_the_model(problem: Problem) -> Iterator[Mistake]:
     try:
         found, again = (_outputs(each, x) for each in (model, same))
     except Exception as error:  # noqa: BLE001
-        told = f"cannot be applied to samples of shape {shape}: {_told(error)}{in_other_precision(model)}"
+        told = f"cannot be applied to samples of shape {shape}: {_told(error)}{in_other_precision(model, error)}"
         yield (*place, "model"), name, told, see
         return
     wrong = [*_of_its_outputs(problem, found[0], len(x))] or [*_of_its_repetition([model, same, other], found, again)]
@@ -274,7 +275,11 @@ def _of_the_model(problem: Problem) -> Iterator[Mistake]:
             return
         problem.loss.mean(found[0], y).backward()  # type: ignore[no-untyped-call]
     except Exception as error:  # noqa: BLE001
-        yield (*place, "model"), name, f"has outputs that the loss cannot take: {_told(error)}", _LOGITS
+        if problem.loss.is_torchs:
+            yield (*place, "model"), name, f"has outputs that the loss cannot take: {_told(error)}", _LOGITS
+        else:
+            told = f"cannot take outputs of shape {tuple(found[0].shape)} and targets of shape {tuple(y.shape)}: {_told(error)}"
+            yield (*place, "loss"), problem.loss.name, told, "mend it; batches are of any size, and the last may be smaller"
         return
 
     @torch.enable_grad()
@@ -287,10 +292,17 @@ def _of_the_model(problem: Problem) -> Iterator[Mistake]:
     yield from _of_the_optimizer(problem, model, closure)
 
 
-def in_other_precision(model: nn.Module) -> str:
-    """What to add to an error of a model whose parameters are in another precision than the samples; mostly nothing."""
+def in_other_precision(model: nn.Module, error: Exception) -> str:
+    """What to add to an error of a model that computes in another precision than that of the samples; mostly nothing."""
     odd = [values.dtype for values in model.parameters() if values.is_floating_point() and values.dtype != torch.float32]
-    return f"; its parameters are {odd[0]} and samples torch.float32: leave `.double()` and its like out" if odd else ""
+    if not odd and not _PRECISIONS.search(str(error)):
+        return ""
+    it = f"its parameters are {odd[0]} and samples torch.float32" if odd else "samples and models are torch.float32"
+    return f"; {it}: leave `.double()` and its like out"
+
+
+_PRECISIONS = re.compile(r"\b(double|half|float64|float16|bfloat16)\b", re.IGNORECASE)
+"""By which torch names them in its errors."""
 
 
 def _of_the_loss(problem: Problem, outputs: Tensor, y: Tensor) -> tuple[str, str] | None:
@@ -371,6 +383,9 @@ def _of_the_optimizer(problem: Problem, model: nn.Module, closure: Callable[[], 
         built = problem.optimizers_for(own)(list(model.parameters()), problem.lr)
         if not isinstance(built, Optimizer):
             raise ValueError(f"its function gives no torch.optim.Optimizer, but {built!r}")
+        if any(group.get("maximize") for group in built.param_groups):
+            right = "leave maximize out, and let the loss be what is to be small"
+            yield ("problems", problem.name, "optimizer"), optimizer, "makes the loss as large as can be", right
         with Chance(0).used(), torch.no_grad():  # without what torch wraps around it, which would import its compiler: a second
             unwrap(type(built).step)(built, closure)
     except ScheduleError:

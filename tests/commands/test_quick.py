@@ -42,9 +42,9 @@ def test_a_table_has_an_answer_and_the_params_it_came_from(table: Path, capsys: 
     quick.main([str(table), "--target", "price"])
     said = capsys.readouterr().out
     folder = table.parent / "quick/my_houses_2024"
-    assert said.startswith("my_houses_2024\n  use ")
+    assert said.startswith("in quick/my_houses_2024, where the commands and files below are:\nmy_houses_2024\n  use ")
     assert "\n  cost " in said
-    assert said.endswith("cd there to try it; copy its params.yaml and inputs/ here to go on from them by make repro\n")
+    assert said.endswith("to go on by make repro, copy params.yaml and inputs/ from quick/my_houses_2024 here\n")
     assert (folder / "reports/report.html").is_file()
     assert (folder / "reports/best/my_houses_2024.py").is_file()
     asked = YAML(typ="safe").load(folder / "params.yaml")
@@ -64,7 +64,7 @@ def test_tables_as_they_are_published_have_an_answer(
     quick.main([str(tmp_path / file), "--folder", "tried"])
     problem = tables.name_for(file)
     said = capsys.readouterr().out
-    assert said.startswith(f"{problem}\n  use ")
+    assert f" below are:\n{problem}\n  use " in said
     assert "\n  cost " in said
     asked = YAML(typ="safe").load(Path("tried/params.yaml"))
     assert asked["problems"][problem]["dataset"] == {"name": "file", "path": file, **entry}
@@ -98,7 +98,7 @@ def test_a_problem_of_params_is_taken_as_it_is(repository: Path, capsys: pytest.
     asked = YAML(typ="safe").load(repository / "tried/params.yaml")
     assert list(asked["problems"]) == ["diabetes"]
     assert asked["problems"]["diabetes"]["epochs"] == 2
-    assert capsys.readouterr().out.startswith("diabetes\n  use ")
+    assert " below are:\ndiabetes\n  use " in capsys.readouterr().out
     assert not (repository / "results").exists()
 
 

@@ -48,6 +48,17 @@ class Net(nn.Module):
 ONE = Net()
 
 
+class Doubling(Net):
+    """Takes its inputs in another precision."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.double())
+
+
+def climbing(params: Any, lr: float) -> torch.optim.Optimizer:
+    return torch.optim.SGD(params, lr=lr, maximize=True)
+
+
 class Several(Net):
     """With its hidden layer beside the outputs."""
 
@@ -226,7 +237,13 @@ def focal(outputs: Tensor, y: Tensor) -> Tensor:
     return ((1 - (-losses).exp()) ** 2 * losses).mean()
 
 
-@pytest.mark.parametrize(("loss", "way"), [(flooded, "loop"), (bounded, "loop"), (hardest, "loop"), (focal, None)])
+@pytest.mark.parametrize(
+    ("loss", "way"),
+    [
+        *((flooded, "loop"), (bounded, "loop"), (hardest, "loop"), (focal, None)),
+        *((nn.CrossEntropyLoss(reduction="sum"), "loop"), (nn.CrossEntropyLoss(torch.tensor([1.0, 2.0])), None)),
+    ],
+)
 def test_a_loss_that_is_no_mean_is_noticed(loss: Any, way: str | None) -> None:
     """Where it only comes to show as training goes on, or in batches larger than a few samples, too."""
     data = dataset_of("small", dict(zip(("train", "validation"), CLASSES, strict=True)), Net, [0], None, resample=False)
@@ -351,6 +368,15 @@ def test_importing_the_package_is_cheap() -> None:
             {"model_fn": lambda: nn.Linear(3, 2).double()},
             r"its parameters are torch.float64 .* leave `\.double\(\)` and its like",
         ),
+        ({"model_fn": Doubling}, r"samples and models are torch\.float32: leave `\.double\(\)` and its like out"),
+        (
+            {"optimizer": {"name": climbing, "lr": 0.1}},
+            r"makes the loss as large as can be .*; leave maximize out, and let the loss",
+        ),
+        (
+            {"optimizer": {"name": "SGD", "lr": 0.1, "maximize": True}},
+            r"maximize: is not known here .*; leave it out, and let the",
+        ),
         ({"model_fn": lambda: nn.Sequential(Net(), Total())}, "gives one number for all samples; let it return a row"),
         (
             {"model_fn": lambda: Several(dict)},
@@ -435,6 +461,39 @@ class Shifting(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         x -= 0.5
         return super().forward(x)
+
+
+def of_forty(outputs: Tensor, y: Tensor) -> Tensor:
+    """As one writes it who has all samples in mind."""
+    return (torch.ones(40) * nn.functional.cross_entropy(outputs, y, reduction="none")).mean()
+
+
+def test_a_loss_that_takes_no_batch_is_told_as_such() -> None:
+    with pytest.raises(PipelineError, match=r"compare: loss: cannot take outputs of shape .* batches are of any size"):
+        pipeline.compare(Net, *CLASSES, **SMALL, folder=None, loss=of_forty)
+
+
+def summed(outputs: Tensor, y: Tensor) -> Tensor:
+    return nn.functional.cross_entropy(outputs, y, reduction="sum")
+
+
+def tagged(outputs: Tensor, y: Tensor) -> Tensor:
+    return nn.functional.binary_cross_entropy_with_logits(outputs, y, pos_weight=torch.tensor([3.0, 0.5]))
+
+
+@pytest.mark.parametrize(
+    ("outputs", "given", "same"),
+    [
+        (2, nn.CrossEntropyLoss(reduction="sum"), summed),
+        (2, nn.BCEWithLogitsLoss(pos_weight=torch.tensor([3.0, 0.5])), tagged),
+        (1, nn.BCEWithLogitsLoss(pos_weight=torch.tensor([3.0])), {"name": "BCEWithLogitsLoss", "pos_weight": 3.0}),
+    ],
+)
+def test_torchs_losses_are_trained_as_they_were_made(outputs: int, given: Any, same: Any) -> None:
+    """With all that they were made with: a sum was trained as a mean, and several tags for a sample were refused."""
+    data = [(x, np.stack([0.9 * y, 1 - 0.9 * y], axis=1)) for x, y in CLASSES] if same is tagged else CLASSES
+    found, own = (pipeline.compare(lambda: Net(outputs), *data, **SMALL, folder=None, loss=loss) for loss in (given, same))
+    np.testing.assert_allclose(found.runs["validation_loss"], own.runs["validation_loss"], rtol=1e-6)
 
 
 def test_a_model_that_changes_its_inputs_in_place_changes_no_sample() -> None:
