@@ -5,6 +5,7 @@ whole, by :func:`pipeline.engine.code.code_fingerprint`.
 """
 
 import dataclasses
+import dis
 import functools
 import hashlib
 import inspect
@@ -26,6 +27,8 @@ CODE: tuple[type, ...] = (
 )  # fmt: skip
 NAMED = {"torch.dtype", "torch.device", "torch.Size", "pathlib.PosixPath"}
 """Kinds of values that their own text tells apart."""
+LOOKED_UP = {"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS", "IMPORT_NAME"}
+"""Instructions of Python's that take a name from the module, or a module by its name."""
 PLAIN = (bool, int, float, complex, str, bytes, type(None))
 
 
@@ -260,6 +263,7 @@ def _contents(function: FunctionType) -> Iterator[Any]:
 
 
 def _names(code: CodeType) -> set[str]:
-    """All names in the code, and in that of the functions and classes inside it."""
+    """Names that the code looks up outside itself, and that of the functions and classes inside it; attributes are none."""
     inside = [constant for constant in code.co_consts if isinstance(constant, CodeType)]
-    return {*code.co_names, *code.co_freevars}.union(*map(_names, inside))
+    looked_up = {each.argval for each in dis.get_instructions(code) if each.opname in LOOKED_UP}
+    return {*looked_up, *code.co_freevars}.union(*map(_names, inside))

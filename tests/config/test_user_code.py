@@ -25,6 +25,7 @@ BASE = {
         def outer(x): return scaled(inner(x))
         def other(x): return x
         def by_module(x): return helping.scaled(x)
+        def of_that_name(x): return x.UNUSED
         def late(x):
             from helping import scaled
             return scaled(x)
@@ -106,6 +107,7 @@ NAMES = (
     "builds",
     "uses_part",
     "by_table",
+    "of_that_name",
 )
 
 
