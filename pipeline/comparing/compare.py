@@ -265,8 +265,9 @@ def _plain(value: Any, name: str, *place: str) -> Any:
 
 
 def _of_arguments(told: str, name: str) -> str:
-    """What is told of params.yaml, told of the arguments that it was made of."""
-    return re.sub(rf"^params\.yaml:\d+:\d+: (?:problems\.{re.escape(name)}\.)?", "", told, flags=re.MULTILINE)
+    """What is told of params.yaml, told of the arguments that it was made of, and of code by its name alone."""
+    placed = re.sub(rf"^params\.yaml:\d+:\d+: (?:problems\.{re.escape(name)}\.)?", "", told, flags=re.MULTILINE)
+    return re.sub(r"\(given: name: (\w+) version: [0-9a-f]*\)", r"(given: \1)", placed)
 
 
 def _comparison(found: Report, names: Callable[[], AbstractContextManager[Any]]) -> Comparison:

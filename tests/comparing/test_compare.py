@@ -368,6 +368,10 @@ def test_importing_the_package_is_cheap() -> None:
             {"model_fn": lambda: nn.Linear(3, 2).double()},
             r"its parameters are torch.float64 .* leave `\.double\(\)` and its like",
         ),
+        (
+            {"model_fn": lambda: Net(2), "train": NUMBERS[0], "validation": NUMBERS[1]},
+            r"and 1 each are needed \(given: lambda\); let it end in 1 outputs per sample",
+        ),
         ({"model_fn": Doubling}, r"samples and models are torch\.float32: leave `\.double\(\)` and its like out"),
         (
             {"optimizer": {"name": climbing, "lr": 0.1}},
