@@ -197,15 +197,20 @@ def lines(params: Params, problems: Sequence[ProblemPlan], ahead: int, stages: i
         if plan.cost and plan.cost.why:
             taken = _duration(*plan.seconds())
             yield "  ", f"{plan.problem.name} is trained run by run, which takes {taken} of it: {plan.cost.why}"
-    if any(plan.cost for plan in problems):
-        yield "  ", f"the smallest difference to {params.report.baseline} that is found four times in five:"
-    for plan in problems:
-        if plan.cost:
-            yield f"  {plan.problem.name:{width}}  ", _to_tell(params, plan)
+    to_tell = {plan.problem.name: _to_tell(params, plan) for plan in problems if plan.cost}
+    if to_tell:
+        before = ", before the first runs in standard deviations of that difference over seeds"
+        unknown = before * any(DEVIATIONS in told for told in to_tell.values())
+        yield "  ", f"the smallest difference to {params.report.baseline} that is found four times in five{unknown}:"
+    for name, told in to_tell.items():
+        yield f"  {name:{width}}  ", told
     if any("tune" in plan.work for plan in problems):
         yield "  not searched, but as written: ", left_as_written(params)
     if high > LONG and (cuts := list(_cuts(params, problems))):
         yield "  to make it less: ", f"{'; '.join(cuts)} (each alone, in params.yaml)"
+
+
+DEVIATIONS = "standard deviations"
 
 
 def _to_tell(params: Params, plan: ProblemPlan) -> str:
@@ -216,7 +221,7 @@ def _to_tell(params: Params, plan: ProblemPlan) -> str:
         found, unit = [f"{share:.1%}" for share in of_runs], "of its loss"
     else:
         found = [f"{each:.2g}" for each in power.assumed(labels, counts)]
-        unit = "standard deviations of that difference over seeds (unknown before the first runs)"
+        unit = DEVIATIONS
     fewer = [
         f"{effect} with {count} ({_duration(*[high * count / seeds] * 2)})"
         for count, effect in zip(counts[1:], found[1:], strict=True)

@@ -79,8 +79,10 @@ def test_what_it_prints(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert re.fullmatch(r"  first   \d+ to \d+ runs: .* s; side by side, as tensors, [\d,]+ epochs a second", of_problem)
     beside, heading, to_tell, not_searched = rest
     assert beside.startswith("  beside  ")
-    assert re.fullmatch(r"  the smallest difference to \w+ that is found four times in five:", heading)
-    assert re.fullmatch(r"  first   [\d.e+]+ standard deviations of .* \(unknown before the first runs\) with 2 seeds", to_tell)
+    assert re.fullmatch(
+        r"  the smallest difference to \w+ that is found four times in five, before the first runs in standard .*:", heading
+    )
+    assert re.fullmatch(r"  first   [\d.e+]+ standard deviations with 2 seeds", to_tell)
     assert not_searched.startswith("  not searched, but as written: ")
     assert max(map(len, [beside, heading, to_tell, not_searched])) <= 180
 
@@ -89,7 +91,7 @@ def test_what_a_smaller_study_could_tell_and_costs(here: Path, capsys: pytest.Ca
     """In standard deviations of a difference, and once there are runs as a share of the loss: fewer seeds tell less."""
     Config(trials=2, seeds=12).write()
     plan.main([])
-    deviations = "([\\d.]+) standard deviations of .* with 12 seeds"
+    deviations = "([\\d.]+) standard deviations with 12 seeds"
     told = re.search(rf"{deviations}, ([\d.]+) with 6 \(.*?s\), ([\d.]+) with 3 \(.*?s\)", capsys.readouterr().out)
     assert told
     found = [float(each) for each in told.groups()]
