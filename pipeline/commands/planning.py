@@ -200,9 +200,9 @@ def lines(params: Params, problems: Sequence[ProblemPlan], ahead: int, stages: i
     to_tell = {plan.problem.name: _to_tell(params, plan) for plan in problems if plan.cost}
     if to_tell:
         before = ", before the first runs in standard deviations of that difference over seeds"
-        unknown = before * any(DEVIATIONS in told for told in to_tell.values())
+        unknown = "" if all(is_measured for _, is_measured in to_tell.values()) else before
         yield "  ", f"the smallest difference to {params.report.baseline} that is found four times in five{unknown}:"
-    for name, told in to_tell.items():
+    for name, (told, _) in to_tell.items():
         yield f"  {name:{width}}  ", told
     if any("tune" in plan.work for plan in problems):
         yield "  not searched, but as written: ", left_as_written(params)
@@ -210,23 +210,20 @@ def lines(params: Params, problems: Sequence[ProblemPlan], ahead: int, stages: i
         yield "  to make it less: ", f"{'; '.join(cuts)} (each alone, in params.yaml)"
 
 
-DEVIATIONS = "standard deviations"
-
-
-def _to_tell(params: Params, plan: ProblemPlan) -> str:
-    """What the seeds could tell, and a smaller study at what it costs."""
+def _to_tell(params: Params, plan: ProblemPlan) -> tuple[str, bool]:
+    """What the seeds could tell, and a smaller study at what it costs; and whether that was measured from runs."""
     seeds, labels = params.seed_range.most, len(plan.problem.schedules)
     counts, high = [seeds, *power.smaller(seeds)], plan.seconds()[1]
     if of_runs := power.measured(params, plan.problem.name, counts):
         found, unit = [f"{share:.1%}" for share in of_runs], "of its loss"
     else:
         found = [f"{each:.2g}" for each in power.assumed(labels, counts)]
-        unit = DEVIATIONS
+        unit = "standard deviations"
     fewer = [
         f"{effect} with {count} ({_duration(*[high * count / seeds] * 2)})"
         for count, effect in zip(counts[1:], found[1:], strict=True)
     ]
-    return ", ".join([f"{found[0]} {unit} with {seeds} seeds", *fewer])
+    return ", ".join([f"{found[0]} {unit} with {seeds} seeds", *fewer]), bool(of_runs)
 
 
 def _of_problem(plan: ProblemPlan, found: Cost) -> str:
