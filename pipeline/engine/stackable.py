@@ -237,7 +237,8 @@ def _as_a_stack(name: str, pair: _Pair) -> Iterator[str]:
             yield f"{name} {_DRAWS}"
         else:
             where = pair.within[-1] if pair.within else "its gradients"
-            yield f"{where} of {name} cannot be computed for many runs at once by torch.func.vmap ({_line(error)})"
+            remedy = "; write into x.new_zeros(…), not torch.zeros(…)" if "inplace arithmetic" in text else ""
+            yield f"{where} of {name} cannot be computed for many runs at once by torch.func.vmap ({_line(error)}){remedy}"
 
 
 def _unlike_alone(name: str, pair: _Pair) -> Iterator[str]:

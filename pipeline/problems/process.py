@@ -81,10 +81,11 @@ def _lines_of(
                 right = "leave alone what it did not write in trial.folder, or write into a folder within that one"
                 failure = _Failure(wrong=f"took its lines away ({lines}: {error.strerror})", right=right, is_of_all=True)
                 break
-            failure = _wrong_use(told[seen:]) or _misshapen(told) or _off_schedule(told[seen:], asked)
+            new, due = told[seen:], 1 + sum("epoch" in line for line in told[:seen])
+            failure = _wrong_use(new) or _misshapen(new, due) or _off_schedule(new, asked)
             if not failure:
-                _check_repeated(told[seen:], before, asked["device"])
-                yield from told[seen:]
+                _check_repeated(new, before, asked["device"])
+                yield from new
             if has_ended:
                 break
             if last != beat:
@@ -264,9 +265,9 @@ def _wrong_use(told: list[Line]) -> _Failure | None:
     return None
 
 
-def _misshapen(told: list[Line]) -> _Failure | None:
-    """An epoch that is not the next, or a figure that is no number: what is made of such lines is no run."""
-    due, wrong = 1, ""
+def _misshapen(told: list[Line], due: int) -> _Failure | None:
+    """An epoch that is not the next, from that which is ``due`` on, or a figure that is no number: no run is made of these."""
+    wrong = ""
     for line in told:
         finish = line.get("finish", {})
         if "epoch" in line:

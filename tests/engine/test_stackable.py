@@ -170,6 +170,15 @@ class Flipped(nn.Linear):
         return outputs
 
 
+class Writing(nn.Linear):
+    """Into a tensor that is the same for all runs."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        outputs = torch.zeros(len(x), self.out_features, dtype=x.dtype)
+        outputs[:, 0] = x[:, 0]
+        return super().forward(x) + outputs
+
+
 class Columns(nn.Linear):
     """What torch can compute for all runs on one batch, but not for each on its own."""
 
@@ -263,6 +272,7 @@ OBSTACLES: Mapping[str, tuple[Callable[[int, int], nn.Module], str]] = {
         r"cannot be computed for many runs at once by torch\.func\.vmap \(Batching rule .* aten::column_stack",
     ),
     "an operation on batches": (Columns, r"cannot be computed for many runs at once .* aten::column_stack"),
+    "a new tensor that is written to": (Writing, r"inplace arithmetic.*; write into x\.new_zeros\(…\), not torch\.zeros"),
     "gradients of its own": (Physical, r"cannot be computed for many runs at once .*requires_grad_"),
     "complex numbers": (Waves, r"has parameters that are no real numbers \(spectrum\)"),
     "a power iteration": (spectral, r"draws its buffers anew for every seed \(parametrizations\.weight\.0\._u, "),

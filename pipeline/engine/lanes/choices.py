@@ -65,6 +65,20 @@ class _Chosen:
         are_here = [(torch.arange(size)[:, None] == numbers).to(values.dtype) for size, numbers in self.numbers]
         return _multiplied_by(are_here, values.expand(*before, *self.shape, *behind), prod(before)).reshape(shape)
 
+    def replaced(self, x: Tensor, values: Tensor) -> Tensor:
+        """``x`` with the ``values`` where it is chosen; the last of several at one place."""
+        before, behind = self._around(x.shape)
+        is_chosen = torch.ones((), dtype=torch.bool)
+        new = values.expand(*before, *self.shape, *behind).reshape(*before, *(len(of) for _, of in self.numbers), *behind)
+        for axis, (size, numbers) in enumerate(self.numbers, start=self.first):
+            are_here = torch.arange(size)[:, None] == numbers
+            last = torch.where(are_here, torch.arange(1, len(numbers) + 1), 0).amax(dim=1)
+            new = aten.index.Tensor(new, [None] * axis + [(last - 1).clamp(min=0)])
+            is_chosen = is_chosen.unsqueeze(-1) & (last > 0)
+        is_chosen = is_chosen.reshape(*is_chosen.shape, *(1 for _ in behind))
+        sizes = [*before, *(size for size, _ in self.numbers), *behind]
+        return torch.where(is_chosen, new, x.reshape(sizes)).reshape(x.shape)
+
     def _around(self, shape: Ints) -> tuple[Ints, Ints]:
         return shape[: self.first], shape[self.first + len(self.sizes) :]
 
@@ -91,11 +105,45 @@ def chosen_along_several(x: Tensor, indices: Sequence[Tensor | None]) -> Tensor:
     return chosen(x, indices)
 
 
-def added_at(x: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False) -> Tensor:
-    """``x`` with the values added at the indices, several times where one is repeated."""
-    if not accumulate:
-        raise UntranslatableError("there is no translation into C of numbers that are put at an index")
-    return x + _Chosen.of(x.shape, indices).added_up(values, x.shape)
+def put_at(x: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False) -> Tensor:
+    """``x`` with the values at the indices; or with ``accumulate`` added there, several times where one is repeated."""
+    masks = [(axis, index) for axis, index in enumerate(indices) if index is not None and index.dtype == torch.bool]
+    if masks and values.numel() == 1 and sum(index is not None for index in indices) == 1:
+        ((axis, mask),) = masks
+        behind = x.dim() - axis - mask.dim()
+        return torch.where(mask.reshape(*mask.shape, *[1] * behind), x + values if accumulate else values, x)
+    chosen = _Chosen.of(x.shape, indices)
+    return x + chosen.added_up(values, x.shape) if accumulate else chosen.replaced(x, values)
+
+
+def diagonal(x: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+    """``torch.diagonal``."""
+    rows = x.movedim((dim1, dim2), (-2, -1))
+    return chosen(rows, _on_the_diagonal(rows, offset))
+
+
+def diagonal_put(x: Tensor, new: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+    """``torch.diagonal_scatter``."""
+    rows = x.movedim((dim1, dim2), (-2, -1))
+    return put_at(rows, _on_the_diagonal(rows, offset), new).movedim((-2, -1), (dim1, dim2))
+
+
+def _on_the_diagonal(rows: Tensor, offset: int) -> list[Tensor | None]:
+    first, second = max(-offset, 0), max(offset, 0)
+    places = torch.arange(min(rows.shape[-2] - first, rows.shape[-1] - second))
+    return [*[None] * (rows.dim() - 2), places + first, places + second]
+
+
+def triangle_of(name: str) -> Callable[..., Tensor]:
+    """Of ``triu_indices`` or ``tril_indices``, whose numbers are those of no input."""
+    operation = getattr(aten, name).default
+
+    def numbers(*args: Any, **how: Any) -> Tensor:
+        with _disable_current_modes():
+            found = operation(*args).tolist()
+        return torch.tensor(found)
+
+    return numbers
 
 
 def _padding_backward(gradient: Tensor, x: Tensor, padding: Ints, at: Callable[[int, int], int]) -> Tensor:

@@ -11,14 +11,18 @@ from torch import Tensor
 
 from pipeline.engine.lanes.choices import (
     INTERPOLATIONS,
-    added_at,
     chosen,
     chosen_along_several,
+    diagonal,
+    diagonal_put,
     interpolated_backward,
+    put_at,
     reflected_backward,
     replicated_backward,
+    triangle_of,
 )
 from pipeline.engine.lanes.convolutions import convolution, convolution_backward
+from pipeline.engine.lanes.sorting import added_along, at_rank, largest, median, ordered, ordered_stably, scattered
 from pipeline.engine.lanes.values import UntranslatableError
 
 aten = torch.ops.aten
@@ -280,24 +284,34 @@ def _smallest_of(x: Tensor, dim: int, keepdim: bool = False) -> tuple[Tensor, Te
     return x.amin(dim, keepdim), x.argmin(dim, keepdim)
 
 
-def _scatter(x: Tensor, dim: int, index: Tensor, new: Tensor) -> Tensor:
-    """With one index along the axis, as the gradient of the largest has it."""
-    if index.shape != torch.Size([*x.shape[:dim], 1, *x.shape[dim:][1:]]) or new.shape != index.shape:
-        raise UntranslatableError("there is no translation into C of aten.scatter.src of several elements along an axis")
-    places = torch.arange(x.shape[dim]).reshape(-1, *(1 for _ in x.shape[dim:][1:]))
-    return torch.where(places == index, new, x)
-
-
 def _trilinear(
     a: Tensor, b: Tensor, c: Tensor, expand_a: Ints, expand_b: Ints, expand_c: Ints, summed: Ints, unroll_dim: int = 1
 ) -> Tensor:  # fmt: skip
-    for dim in expand_a:
-        a = a.unsqueeze(dim)
-    for dim in expand_b:
-        b = b.unsqueeze(dim)
-    for dim in expand_c:
-        c = c.unsqueeze(dim)
-    return (a * b * c).sum(dim=list(summed))
+    expanded = []
+    for factor, dims in ((a, expand_a), (b, expand_b), (c, expand_c)):
+        for dim in dims:
+            factor = factor.unsqueeze(dim)  # noqa: PLW2901  # as often as torch says
+        expanded.append(factor)
+    return prod(expanded[1:], start=expanded[0]).sum(dim=list(summed))
+
+
+def _known_strides(x: Tensor, *args: Any) -> Tensor:
+    """Steps through the memory have a translation where all of a tensor lies there in order."""
+    if not x.is_contiguous() or x.storage_offset():
+        raise UntranslatableError("there is no translation into C of as_strided on a part of a tensor")
+    return NotImplemented  # type: ignore[no-any-return]  # of this function: it is left as it is
+
+
+def _distances(a: Tensor, b: Tensor, p: float, compute_mode: int | None) -> Tensor:
+    if p != 2:
+        raise UntranslatableError(f"there is no translation into C of distances in the norm {p}")
+    return (a.unsqueeze(-2) - b.unsqueeze(-3)).square().sum(dim=-1).sqrt()
+
+
+def _distances_backward(gradient: Tensor, a: Tensor, b: Tensor, p: float, distances: Tensor) -> Tensor:
+    """Where two points are one, 0."""
+    share = torch.where(distances == 0, 0.0, gradient / distances).unsqueeze(-1)
+    return (share * (a.unsqueeze(-2) - b.unsqueeze(-3))).sum(dim=-2)
 
 
 def _shrink_backward(gradient: Tensor, x: Tensor, lambd: float) -> Tensor:
@@ -353,11 +367,23 @@ DECOMPOSITIONS: Mapping[Any, Callable[..., Any]] = {
     **{getattr(aten, f"reflection_pad{dims}d_backward").default: reflected_backward for dims in (1, 2, 3)},
     aten.max.dim: _largest_of,
     aten.min.dim: _smallest_of,
-    aten.scatter.src: _scatter,
+    **dict.fromkeys((aten.scatter.src, aten.scatter.value), scattered),
+    aten.scatter_add.default: added_along,
+    aten.sort.default: ordered,
+    aten.sort.stable: ordered_stably,
+    aten.topk.default: largest,
+    aten.kthvalue.default: at_rank,
+    aten.median.dim: median,
+    **{getattr(aten, name).default: triangle_of(name) for name in ("triu_indices", "tril_indices")},
+    aten.diagonal.default: diagonal,
+    aten.diagonal_scatter.default: diagonal_put,
+    aten._cdist_forward.default: _distances,
+    aten._cdist_backward.default: _distances_backward,
+    **dict.fromkeys((aten.as_strided.default, aten.as_strided_scatter.default), _known_strides),
     aten._trilinear.default: _trilinear,
     aten.index.Tensor: chosen_along_several,
     aten._unsafe_index.Tensor: chosen,
-    **dict.fromkeys((aten.index_put.default, aten._unsafe_index_put.default), added_at),
+    **dict.fromkeys((aten.index_put.default, aten._unsafe_index_put.default), put_at),
     **dict.fromkeys((aten.hardshrink_backward.default, aten.softshrink_backward.default), _shrink_backward),
     **{getattr(aten, f"{name}_backward").default: interpolated_backward(name) for name in INTERPOLATIONS},
     aten.select_backward.default: _select_backward,

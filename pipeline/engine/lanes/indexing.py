@@ -3,7 +3,7 @@
 Each takes all arguments of its operation, in the order of its schema, and refuses what it does not know.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import isnan
 from typing import Any
@@ -19,6 +19,7 @@ from pipeline.engine.lanes.values import (
     broadcast,
     computed,
     converted,
+    linear,
     permute,
     reshape,
 )
@@ -96,6 +97,17 @@ def _windows(args: list[Any], shape: Shape, kind: Kind) -> Value:
     return seen
 
 
+def _strided(args: list[Any], shape: Shape, kind: Kind) -> Value:
+    """``as_strided``: of all elements in a row, those at so many steps along each axis."""
+    source, _, strides, offset = args
+    flat: Value = reshape(source, (source.size,))
+    return flat.view(shape, lambda i: (_steps(i, strides, offset),))
+
+
+def _steps(index: Index, strides: Sequence[int], offset: int | None) -> str:
+    return f"({' + '.join([f'{i} * {stride}' for i, stride in zip(index, strides, strict=True)] + [str(offset or 0)])})"
+
+
 def _flipped(args: list[Any], shape: Shape, kind: Kind) -> Value:
     source, axes = args
     turned = {axis % len(shape) for axis in axes}
@@ -149,19 +161,26 @@ def _gathered(args: list[Any], shape: Shape, kind: Kind) -> Value:
     return _chosen(source, where, shape, size, where.at, lambda i, at: (*i[:axis], at, *i[axis + 1 :]))
 
 
-def _scattered(args: list[Any], shape: Shape, kind: Kind) -> Value:
-    """``scatter`` of a number with one index along the axis, as the gradient of a choice has it."""
-    source, axis, where, new = args
-    axis %= len(source.shape)
-    expected = tuple(1 if a == axis else size for a, size in enumerate(shape))
-    if where.shape != expected:
-        raise UntranslatableError("of several elements")
+def _strided_scatter(args: list[Any], shape: Shape, kind: Kind) -> Value:
+    """``as_strided_scatter``: an element is a new one where its number is that of so many steps along each axis."""
+    source, new, sizes, strides, offset = args
+    longest_first = sorted((axis for axis, size in enumerate(sizes) if size > 1), key=lambda axis: -strides[axis])
+    reach = 1
+    for axis in reversed(longest_first):
+        if strides[axis] < reach:
+            raise UntranslatableError("of elements that share their memory")
+        reach += strides[axis] * (sizes[axis] - 1)
 
     def at(i: Index) -> str:
-        here = where.at((*i[:axis], "0", *i[axis + 1 :]))
-        return f"(({here}) == {i[axis]} ? {literal(new, kind)} : {source.at(i)})"
+        left, index, conditions = f"({linear(i, shape)} - {offset or 0})", ["0"] * len(sizes), []
+        conditions.append(f"{left} >= 0")
+        for axis in longest_first:
+            index[axis] = f"({left} / {strides[axis]})"
+            conditions.append(f"{index[axis]} < {sizes[axis]}")
+            left = f"({left} % {strides[axis]})"
+        return f"({' && '.join([*conditions, f'{left} == 0'])} ? {new.at(tuple(index))} : {source.at(i)})"
 
-    return computed(shape, kind, source.varying or where.varying, at)
+    return computed(shape, kind, source.varying or new.varying, at)
 
 
 def _indexed(args: list[Any], shape: Shape, kind: Kind) -> Value:
@@ -190,8 +209,6 @@ def _chosen(
     def at(i: Index, here: str) -> str:
         return source.at(index(i, here))
 
-    if where.varying:
-        raise UntranslatableError("with an index that differs between runs")
     if where.kind == "bool":
         raise UntranslatableError("with an index of truth values")
     if where.is_constant:
@@ -205,7 +222,7 @@ def _chosen(
         here = number(i)
         return f"(is_outside({here}, {size}) ? NAN : {at(i, here)})"
 
-    return computed(shape, source.kind, source.varying, guarded)
+    return computed(shape, source.kind, source.varying or where.varying, guarded)
 
 
 def _joined(args: list[Any], shape: Shape, kind: Kind) -> Value:
@@ -232,7 +249,7 @@ RESHAPES = (
 )
 """Operations that give the same elements in the same order."""
 VIEWS: dict[Any, Make] = {
-    **dict.fromkeys((*SAME, aten.detach_.default), _same),
+    **dict.fromkeys(SAME, _same),
     **dict.fromkeys(RESHAPES, _reshaped),
     **dict.fromkeys((aten.transpose.int, aten.t.default), _transposed),
     aten.expand.default: _expanded,
@@ -241,6 +258,7 @@ VIEWS: dict[Any, Make] = {
     aten.select.int: _selected,
     aten.slice.Tensor: _sliced,
     aten.unfold.default: _windows,
+    aten.as_strided.default: _strided,
     aten.flip.default: _flipped,
 }
 """Operations that only look at their operand."""
@@ -258,9 +276,9 @@ OTHERS: dict[Any, Make] = {
     **CONSTANTS,
     **dict.fromkeys((aten.arange.default, aten.arange.start, aten.arange.start_step), _counted),
     aten._to_copy.default: _converted,
-    **dict.fromkeys((aten.copy.default, aten.copy_.default), _copied),
+    aten.copy.default: _copied,
     aten.gather.default: _gathered,
-    aten.scatter.value: _scattered,
+    aten.as_strided_scatter.default: _strided_scatter,
     aten.index.Tensor: _indexed,
     aten.embedding.default: _embedded,
     aten.cat.default: _joined,

@@ -243,7 +243,7 @@ _TOTAL = Pointwise(lambda total, a: f"{total} + {a}", _call("whole_sum"))
 REDUCTIONS: dict[Any, Reduction] = {
     **dict.fromkeys((aten.sum.default, aten.sum.dim_IntList, prims.sum.default), Reduction(_SUM, _TOTAL)),
     **dict.fromkeys((aten.mean.default, aten.mean.dim), Reduction({"real": "0"}, _TOTAL, is_mean=True)),
-    **dict.fromkeys((aten.prod.default, aten.prod.dim_int), Reduction(
+    **dict.fromkeys((aten.prod.default, aten.prod.dim_int, prims.prod.default), Reduction(
         {"real": "1", "int": "1"}, Pointwise(lambda total, a: f"{total} * {a}", _call("whole_product"))
     )),
     aten.amax.default: Reduction(_LOWEST, _MAXIMUM),

@@ -240,8 +240,9 @@ def _as_operations(function: Callable[..., Sequence[Tensor]], arguments: tuple[A
     known = {operation.overloadpacket for operation in KNOWN}
     table: Any = {operation: parts for operation, parts in decomposition_table.items() if _packet(operation) not in known}
     try:
-        pure = functionalize(lambda *given: list(function(*given)), remove="mutations")
-        module = as_operations(pure, decomposition_table=table | DECOMPOSITIONS)(*arguments)
+        module = _pure(lambda *given: list(function(*given)), table, arguments)
+        if _changes_tensors(module):  # some that torch breaks up work in place
+            module = _pure(module, table, arguments)
     except UntranslatableError:
         raise
     except Exception as error:
@@ -250,6 +251,21 @@ def _as_operations(function: Callable[..., Sequence[Tensor]], arguments: tuple[A
     if (count := len(module.graph.nodes)) > LARGEST_PROGRAM:
         raise UntranslatableError(f"it has {count} operations, which would take minutes to compile")
     return module
+
+
+def _pure(function: Callable[..., Any], table: Any, arguments: tuple[Any, ...]) -> GraphModule:
+    """The function's operations, those that change a tensor replaced by those that make another."""
+    pure = functionalize(function, remove="mutations")
+    module = as_operations(pure, decomposition_table=table | DECOMPOSITIONS)(*arguments)
+    for node in module.graph.find_nodes(op="call_function", target=torch.ops.aten.detach_.default):  # of constants
+        node.target = torch.ops.aten.detach.default
+    module.recompile()
+    return module
+
+
+def _changes_tensors(module: GraphModule) -> bool:
+    schemas = (getattr(node.target, "_schema", None) for node in module.graph.nodes)
+    return any(schema.is_mutable for schema in schemas if schema)
 
 
 def traced(runs: Runs) -> Traced:

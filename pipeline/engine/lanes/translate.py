@@ -123,18 +123,10 @@ class Translator:
                 self._values[node] = self._constant(getattr(module, str(node.target)))
                 return
             self._values[node] = self._settled(node, self._translated(node))
-            if node.target is aten.copy_.default:  # some decompositions work in place
-                self._replace(node.args[0], self._values[node])
         except UntranslatableError as error:
             _refuse(node, str(error))
         except Exception as error:  # noqa: BLE001  # whatever the translation did not foresee has none
             _refuse(node, f"as it is used here ({' '.join(str(error).split())[:100]})")
-
-    def _replace(self, changed: Any, new: Value) -> None:
-        """From here on a tensor that was changed in place has the new value."""
-        if changed.target in VIEWS or any(user.target in VIEWS and user in self._values for user in changed.users):
-            raise UntranslatableError("on a part of a tensor, in place")
-        self._values[changed] = new
 
     def _translated(self, node: fx.Node) -> Value:
         target: Any = node.target

@@ -1,5 +1,6 @@
 """What stands in for an operation of torch computes what torch's own does, whatever the sizes."""
 
+import math
 from typing import Any
 
 import pytest
@@ -54,8 +55,8 @@ def real(*sizes: int) -> torch.Tensor:
     return torch.randn(*sizes, dtype=torch.float64)
 
 
-def assert_same(operation: Any, *args: Any) -> None:
-    torch.testing.assert_close(DECOMPOSITIONS[operation](*args), operation(*args))
+def assert_same(operation: Any, *args: Any, **named: Any) -> None:
+    torch.testing.assert_close(DECOMPOSITIONS[operation](*args, **named), operation(*args, **named), equal_nan=True)
 
 
 @pytest.mark.parametrize("name", INTERPOLATIONS)
@@ -107,10 +108,53 @@ def test_other_choices_are_refused() -> None:
     for indices in ((number, None, number), (x[:, :, 0] > 0, None)):
         with pytest.raises(UntranslatableError, match="index of truth values, or along axes apart"):
             DECOMPOSITIONS[aten._unsafe_index.Tensor](x, indices)
-    with pytest.raises(UntranslatableError, match="put at an index"):
-        DECOMPOSITIONS[aten.index_put.default](x, (number,), x[0], False)
-    with pytest.raises(UntranslatableError, match="several elements along an axis"):
-        DECOMPOSITIONS[aten.scatter.src](x, 1, torch.zeros(3, 2, 3, dtype=torch.int64), x)
+    with pytest.raises(UntranslatableError, match="a part of the other axes"):
+        DECOMPOSITIONS[aten.scatter.src](x, 1, torch.zeros(2, 2, 3, dtype=torch.int64), x)
+    with pytest.raises(UntranslatableError, match="as_strided on a part of a tensor"):
+        DECOMPOSITIONS[aten.as_strided.default](x[:, 1:], (2,), (1,))
+    with pytest.raises(UntranslatableError, match=r"distances in the norm 1\.0"):
+        DECOMPOSITIONS[aten._cdist_forward.default](x, x, 1.0, None)
+    with pytest.raises(UntranslatableError, match="sorting 65 elements along an axis, only of 64"):
+        DECOMPOSITIONS[aten.topk.default](torch.zeros(65), 2)
+
+
+@settings(max_examples=50)
+@given(st.lists(whole(0, 3), min_size=1, max_size=4), st.data())
+def test_what_is_put_at_an_index_or_a_mask(numbers: list[int], data: st.DataObject) -> None:
+    x, index = real(2, 4, 3), torch.tensor(numbers)
+    values = real(2, len(numbers), 3)
+    if len(set(numbers)) == len(numbers):  # which of several counts is left open by torch
+        assert_same(aten.index_put.default, x, (None, index), values, False)
+    assert_same(aten.index_put.default, x, (None, index), values[0, :1, :1], False)
+    assert_same(aten.scatter_add.default, x, 1, index[None, :, None].expand(2, -1, 3), values)
+    assert_same(aten.scatter.value, x, 1, index[None, :, None].expand(2, -1, 3), 0.5)
+    mask = torch.tensor(data.draw(st.lists(st.booleans(), min_size=4, max_size=4)))
+    for accumulate in (True, False):
+        assert_same(aten.index_put.default, x, (None, mask), values[0, 0, 0], accumulate)
+        assert_same(aten.index_put.default, x, (x > 0,), values[0, 0, 0], accumulate)
+
+
+@settings(max_examples=50)
+@given(st.lists(st.sampled_from([-1.0, 0.0, 2.0, 3.5, math.inf, -math.inf, math.nan]), min_size=6, max_size=6), whole(0, 1))
+def test_sorting_also_of_equal_numbers_and_nan(numbers: list[float], dim: int) -> None:
+    x = torch.tensor(numbers, dtype=torch.float64).reshape(3, 2)
+    for descending in (False, True):
+        assert_same(aten.sort.stable, x, stable=True, dim=dim, descending=descending)
+    for rank in range(x.shape[dim]):
+        for operation, *more in ((aten.kthvalue.default, rank + 1), (aten.median.dim,), (aten.topk.default, rank + 1)):
+            found = DECOMPOSITIONS[operation](x, *more, dim)[0]
+            torch.testing.assert_close(found, operation(x, *more, dim)[0], equal_nan=True)
+
+
+@given(whole(-2, 2))
+def test_diagonals_and_distances(offset: int) -> None:
+    x = real(3, 4, 4)
+    assert_same(aten.diagonal.default, x, offset, 2, 0)
+    assert_same(aten.diagonal_scatter.default, x, x.diagonal(offset, 1, 2) * 2, offset, 1, 2)
+    assert_same(aten._cdist_forward.default, x, x[:, :2], 2.0, None)
+    a, b = real(5, 2), real(3, 2)
+    distances = torch.cdist(a, b)
+    assert_same(aten._cdist_backward.default, torch.ones_like(distances), a, b, 2.0, distances)
 
 
 @pytest.mark.parametrize("dim", [0, 1, -1])
@@ -127,3 +171,8 @@ def test_products_of_three_and_gradients_of_shrinking() -> None:
     assert_same(aten._trilinear.default, real(5, 3), real(2, 3, 4), real(5, 4), [1, 3], [0], [1, 2], [2, 3])
     for name in ("hardshrink_backward", "softshrink_backward"):
         assert_same(getattr(aten, name).default, real(9), torch.linspace(-1, 1, 9, dtype=torch.float64), 0.5)
+
+
+def test_numbers_of_triangles() -> None:
+    assert_same(aten.triu_indices.default, 4, 3, 1)
+    assert_same(aten.tril_indices.default, 3, 5, -1)

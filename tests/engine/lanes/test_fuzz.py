@@ -18,6 +18,16 @@ from pipeline.engine import compiler
 
 START = torch.linspace(-1.5, 2, 12).reshape(3, 4)
 Operation = Callable[..., Any]
+
+
+def _written(a: Tensor, b: Tensor) -> Tensor:
+    """Changed in place, part by part."""
+    new = a * 1
+    new[:, ::2] = b[:, 1::2]
+    new[1:] += a[:2]
+    return new
+
+
 REAL: dict[str, Operation] = {
     "a + alpha b": lambda a, b: torch.add(a, b, alpha=2),
     "a - alpha b": lambda a, b: torch.sub(a, b, alpha=3),
@@ -77,6 +87,12 @@ REAL: dict[str, Operation] = {
     "scatter": lambda a, b: a.scatter(1, torch.tensor([[1], [2], [0]]), 0.5),
     "nan": lambda a, b: (a / (b * 0)).amax(dim=0).sign() + a,
     "unfold": lambda a, b: a.unfold(1, 2, 2).sum(dim=-1).repeat(1, 2),
+    "sort": lambda a, b: a.sort(dim=0, descending=True)[0] + b.median(dim=1, keepdim=True)[0],
+    "ranked": lambda a, b: a.gather(1, b.argsort(dim=1, stable=True)),
+    "put": lambda a, b: a.index_put((torch.tensor([0, 2]),), b[:2]).scatter_add(1, torch.tensor([[1, 1]] * 3), b[:, :2]),
+    "chosen": lambda a, b: a[b.argmax(dim=0)][:3] + a.diagonal()[:, None],
+    "distances": lambda a, b: torch.cdist(a, b)[:, [0, 1, 2, 2]],
+    "written": _written,
     "chunk": lambda a, b: torch.cat(a.chunk(2, dim=1)[::-1], dim=1),
 }
 """Real numbers (3, 4) from two of that shape."""
@@ -117,6 +133,8 @@ WHOLE: dict[str, Operation] = {
     "not": lambda a, b: (~(a > b)).long(),
     "xor": lambda a, b: torch.logical_xor(a > 0, b > 0).long(),
     "sort": lambda a, b: a.sort(dim=0)[0],
+    "median": lambda a, b: a.median(dim=1, keepdim=True)[0] - b,
+    "put": lambda a, b: a.index_put((torch.tensor([0, 2]),), b[:2]),
     "arange": lambda a, b: a + torch.arange(4),
     "full": lambda a, b: torch.full_like(a, 3) - b,
     "numbers": lambda a, b: a + len(b),
