@@ -161,6 +161,15 @@ def _alpha_dropout(
     return _put(x, draws.alpha_drop(x, p, whole_channels=whole_channels), inplace=inplace) if training and p else x
 
 
+def _rrelu(
+    draws: Draws, x: Tensor, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False, inplace: bool = False
+) -> Any:
+    if not training:
+        return NotImplemented
+    slope = lower + (upper - lower) * draws.uniform(x.shape, x.device).to(x.dtype)
+    return _put(x, torch.where(x < 0, slope * x, x), inplace=inplace)
+
+
 def _put(x: Tensor, found: Tensor, *, inplace: bool) -> Tensor:
     return x.copy_(found) if inplace else found
 
@@ -235,7 +244,7 @@ _MADE: Made = {
     **dict.fromkeys((f.dropout1d, f.dropout2d, f.dropout3d, torch.feature_dropout), partial(_dropout, whole_channels=True)),
     **dict.fromkeys((f.alpha_dropout, torch.alpha_dropout), _alpha_dropout),
     **dict.fromkeys((f.feature_alpha_dropout, torch.feature_alpha_dropout), partial(_alpha_dropout, whole_channels=True)),
-    f.scaled_dot_product_attention: _attention,
+    f.rrelu: _rrelu, f.scaled_dot_product_attention: _attention,
     torch.rand: _rand, torch.randn: _randn, torch.rand_like: _rand_like, torch.randn_like: _randn_like,
     **dict.fromkeys((torch.bernoulli, Tensor.bernoulli), _bernoulli),
     Tensor.bernoulli_: _bernoulli_, Tensor.uniform_: _uniform_, Tensor.normal_: _normal_, Tensor.exponential_: _exponential_,

@@ -90,4 +90,27 @@ def _one_hot(tensor: Tensor, num_classes: int = -1) -> Any:
     return (tensor.unsqueeze(-1) == torch.arange(num_classes)).long() if num_classes > 0 else NotImplemented
 
 
-_MADE: Made = {**RECURRENT, **CELLS, f.one_hot: _one_hot}
+def _embedding_bag(
+    x: Tensor, weight: Tensor, offsets: Tensor | None = None, max_norm: float | None = None, norm_type: float = 2,
+    scale_grad_by_freq: bool = False, mode: str = "mean", sparse: bool = False, per_sample_weights: Tensor | None = None,
+    include_last_offset: bool = False, padding_idx: int | None = None,
+) -> Any:  # fmt: skip
+    """Of bags of one size (samples, words), the mean, sum or largest of their words' embeddings."""
+    if x.dim() != 2 or max_norm is not None or scale_grad_by_freq or (mode == "max" and padding_idx is not None):
+        return NotImplemented
+    words = f.embedding(x, weight, padding_idx)
+    if mode == "max":
+        return words.amax(dim=1)
+    counted = torch.ones_like(words[..., :1]) if padding_idx is None else (x != padding_idx).to(words.dtype).unsqueeze(-1)
+    if per_sample_weights is not None:
+        words = words * per_sample_weights.unsqueeze(-1)
+    total = (words * counted).sum(dim=1)
+    return total if mode == "sum" else total / counted.sum(dim=1).clamp(min=1)
+
+
+def _rrelu(x: Tensor, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False, inplace: bool = False) -> Any:
+    """In evaluation; what it draws in training is a matter of :mod:`pipeline.engine.drawing`."""
+    return NotImplemented if training else f.leaky_relu(x, (lower + upper) / 2, inplace)
+
+
+_MADE: Made = {**RECURRENT, **CELLS, f.one_hot: _one_hot, f.embedding_bag: _embedding_bag, f.rrelu: _rrelu}

@@ -29,7 +29,7 @@ def _drawing(inputs: tuple[int, int, int], outputs: int) -> nn.Module:
     def forward(x: Tensor, layer: nn.Module, deep: nn.Module, head: nn.Module) -> Tensor:
         hidden = f.dropout(layer(x.flatten(1)).relu(), 0.2, training=head.training)
         kept = torch.rand(len(x), 1) < 0.8 if head.training else torch.ones(len(x), 1)
-        outputs: Tensor = head(hidden + deep(hidden).relu() * kept)
+        outputs: Tensor = head(hidden + f.rrelu(deep(hidden), training=head.training) * kept)
         return outputs
 
     size = inputs[0] * inputs[1] * inputs[2]
@@ -63,7 +63,40 @@ def _everything(inputs: tuple[int, int, int], outputs: int) -> nn.Module:
     )  # fmt: skip
 
 
-MODELS: dict[str, Build] = {**ZOO, "drawing": _drawing, "scripted": _scripted, "everything": _everything}
+def _words(inputs: tuple[int, int, int], outputs: int) -> nn.Module:
+    """Bags of words, of each kind."""
+
+    def forward(x: Tensor, mean: nn.Module, total: nn.Module, largest: nn.Module, head: nn.Module) -> Tensor:
+        kinds = (x.detach().flatten(1) * 2).long().clamp(0, 7)
+        bags = torch.cat([mean(kinds), total(kinds, per_sample_weights=x.flatten(1)), largest(kinds)], dim=1)
+        outputs: Tensor = head(bags)
+        return outputs
+
+    return Applied(
+        forward, mean=nn.EmbeddingBag(8, 3, padding_idx=0), total=nn.EmbeddingBag(8, 3, mode="sum"),
+        largest=nn.EmbeddingBag(8, 3, mode="max"), head=nn.Linear(9, outputs),
+    )  # fmt: skip
+
+
+def _routed(inputs: tuple[int, int, int], outputs: int) -> nn.Module:
+    """A mixture of experts, of which each sample takes two, behind pairs of features that are turned in place."""
+
+    def forward(x: Tensor, gate: nn.Module, experts: nn.Module, head: nn.Module) -> Tensor:
+        x, turned = x.flatten(1), torch.zeros_like(x.flatten(1))
+        turned[:, ::2], turned[:, 1::2] = x[:, ::2] * 0.6 - x[:, 1::2] * 0.8, x[:, ::2] * 0.8 + x[:, 1::2] * 0.6
+        chosen, places = gate(turned).topk(2, dim=1)
+        each = experts(turned).unflatten(1, (4, 6)).relu()
+        taken = each.gather(1, places.unsqueeze(-1).expand(-1, -1, 6))
+        outputs: Tensor = head((taken * chosen.softmax(dim=1).unsqueeze(-1)).sum(dim=1))
+        return outputs
+
+    size = math.prod(inputs)
+    return Applied(forward, gate=nn.Linear(size, 4), experts=nn.Linear(size, 24), head=nn.Linear(6, outputs))
+
+
+MODELS: dict[str, Build] = {
+    **ZOO, "drawing": _drawing, "scripted": _scripted, "everything": _everything, "words": _words, "routed": _routed
+}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -108,11 +141,21 @@ def assert_same(problem: Problem) -> None:
             assert_close(numbers_of(ours)[name], values, 1e-7)
 
 
-@pytest.mark.parametrize("name", few(MODELS, *list(ZOO)[::3], "drawing", "scripted", "everything"))
+@pytest.mark.parametrize("name", few(MODELS, *list(ZOO)[::3], "drawing", "scripted", "everything", "words", "routed"))
 def test_ordinary_models_train_as_in_the_loop(new_problem: Builder, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     problem = problem_of(new_problem, name, epochs=1)
     assert training.ways(problem, problem.params.optimizer, CPU)[0] == "tensors"
     assert_same(problem)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["words", "routed"])
+def test_compiled_they_train_as_in_the_loop(
+    new_problem: Builder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    monkeypatch.setattr(training, "WORTH_COMPILING", 0)
+    assert_same(problem_of(new_problem, name, epochs=1))
+    assert not caplog.records
 
 
 @pytest.mark.slow
