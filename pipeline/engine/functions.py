@@ -8,6 +8,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -24,12 +25,12 @@ from pipeline.problems.metrics import Metric
 from pipeline.problems.problem import Problem
 
 State = list[Tensor]
-"""A run's parameters, then what its optimizer keeps for each of them, then the running statistics of its BatchNorm layers."""
+"""A run's trained parameters, then what its optimizer keeps for each of them, then what is its own and not trained."""
 
 
 @dataclass(frozen=True)
 class Functions:
-    """The functions of a problem's runs; ``model`` lends its structure, its own parameters and statistics are not used."""
+    """The functions of a problem's runs; ``model`` lends its structure and what is the same in all of them."""
 
     model: nn.Module
     optimizer: StackedOptimizer
@@ -40,6 +41,8 @@ class Functions:
     """The names of parameters without weight decay."""
     draws_by_functions: bool = False
     """Whether the model draws in training otherwise than by dropout layers."""
+    drawn_buffers: tuple[str, ...] = ()
+    """The names of buffers whose numbers are drawn as the model is built."""
     _evaluated: nn.Module = field(init=False, repr=False)
     """The model in evaluation mode."""
 
@@ -48,34 +51,32 @@ class Functions:
 
     @cached_property
     def names(self) -> list[str]:
-        """The parameters' names, in the order of a state."""
-        return [name for name, _ in self.model.named_parameters()]
+        """The trained parameters' names, in the order of a state."""
+        return [name for name, values in self.model.named_parameters() if values.requires_grad]
 
     @cached_property
-    def statistics(self) -> list[str]:
-        """The running statistics' names, in the order of a state, which has them as real numbers."""
-        return statistics_of(self.model)
+    def untrained(self) -> list[str]:
+        """The names of running statistics, frozen parameters and drawn buffers, in the order of a state, as real numbers."""
+        frozen = [name for name, values in values_of(self.model, nn.Parameter) if not values.requires_grad]
+        return [*statistics_of(self.model), *frozen, *self.drawn_buffers]
 
     @cached_property
     def _places(self) -> list[tuple[str, int]]:
         """Where each parameter is in the model, and which one it is: what layers share is in several places."""
-        number = {id(values): number for number, (_, values) in enumerate(self.model.named_parameters())}
-        every = [
-            (f"{place}.{name}".lstrip("."), values)
-            for place, layer in self.model.named_modules()  # each layer once, wherever it is used
-            for name, values in layer._parameters.items()
-        ]
-        return [(name, number[id(values)]) for name, values in every if values is not None]
+        trained = [values for values in self.model.parameters() if values.requires_grad]
+        number = {id(values): number for number, values in enumerate(trained)}
+        every = values_of(self.model, nn.Parameter)
+        return [(name, number[id(values)]) for name, values in every if id(values) in number]
 
     def _placed(self, values: State) -> dict[str, Tensor]:
-        """Parameters and statistics, by name."""
+        """Parameters, trained or not, and buffers of the run's own, by name."""
         return {
             **{name: values[number] for name, number in self._places},
-            **dict(zip(self.statistics, values[len(self.names) :], strict=True)),
+            **dict(zip(self.untrained, values[len(self.names) :], strict=True)),
         }
 
-    def _statistics_in(self, state: State) -> list[Tensor]:
-        return state[len(state) - len(self.statistics) :]
+    def _untrained_in(self, state: State) -> list[Tensor]:
+        return state[len(state) - len(self.untrained) :]
 
     @cached_property
     def draws(self) -> list[str]:
@@ -103,13 +104,13 @@ class Functions:
         return any(isinstance(layer, _BatchNorm) and layer.running_mean is None for layer in self.model.modules())
 
     def stacked(self, models: Sequence[nn.Module]) -> list[Tensor]:
-        """The parameters, then the statistics, of several models of this structure, each (models, …)."""
-        of_each = [dict(model.named_parameters()) | dict(model.named_buffers()) for model in models]
-        found = [torch.stack([values[name].detach() for values in of_each]) for name in (*self.names, *self.statistics)]
-        return [values.to(found[0].dtype) for values in found] if self.statistics else found
+        """The parameters, then what is not trained, of several models of this structure, each (models, …)."""
+        of_each = [dict(values_of(model)) for model in models]
+        found = [torch.stack([values[name].detach() for values in of_each]) for name in (*self.names, *self.untrained)]
+        return [values.to(found[0].dtype) for values in found] if self.untrained else found
 
     def initial(self, values: list[Tensor]) -> State:
-        """The state of a run, or of stacked runs, that begins at these parameters and statistics."""
+        """The state of a run, or of stacked runs, that begins at what :meth:`stacked` gives."""
         parameters = values[: len(self.names)]
         kept = [
             values.clone() if start is None else torch.full_like(values, start)
@@ -124,7 +125,7 @@ class Functions:
         ``numbers`` (kinds,) are those of the optimizer's update, then two random ones where the model has dropout;
         ``weights`` (samples,) those of each sample in the mean.
         """
-        values = [*state[: len(self.names)], *self._statistics_in(state)]
+        values = [*state[: len(self.names)], *self._untrained_in(state)]
         gradients, loss, statistics = self.gradients(values, self.draw_of(numbers), x, y, weights)
         return (*self.update(state, gradients, numbers), *statistics, loss)
 
@@ -133,7 +134,7 @@ class Functions:
         return numbers[-2:] if self.drawn else numbers
 
     def update(self, state: State, gradients: State, numbers: Tensor) -> State:
-        """The state behind a step along these gradients, without statistics."""
+        """The state behind a step along these gradients, without what is not trained."""
         count, per = len(self.names), len(self.optimizer.starts)
         of_update = numbers[:-2] if self.drawn else numbers
         gradients = _clipped(gradients, self.clip)
@@ -150,7 +151,7 @@ class Functions:
         return [*(new for new, _ in updated), *(kept for _, all_kept in updated for kept in all_kept)]
 
     def gradients(self, values: State, draw: Tensor, x: Tensor, y: Tensor, weights: Tensor) -> tuple[State, Tensor, State]:
-        """Those of a batch's loss at these parameters and statistics, the loss, and the new statistics.
+        """Those of a batch's loss at these parameters and what is not trained, the loss, and the latter behind the batch.
 
         ``draw`` are the two random numbers, and of a part of a batch its first sample.
         """
@@ -164,7 +165,7 @@ class Functions:
             total = (weights * self.loss.per_sample(outputs, y)).sum()
             counts = self.loss.counts(y, like=outputs)
             loss = total if counts is None else total / (weights * counts).sum()
-            return loss, [tensors[name] for name in self.statistics]
+            return loss, [tensors[name] for name in self.untrained]
 
         found, (loss, statistics) = grad_and_value(mean_loss, has_aux=True)(values[:count], values[count:])
         return found, loss, statistics
@@ -185,15 +186,15 @@ class Functions:
         return loss, (weights * self.metric.per_sample(outputs, y)).sum()
 
     def evaluated(self, state: State) -> list[Tensor]:
-        """The parameters and statistics to evaluate a run, or stacked runs, at; but for some optimizers they are as trained."""
+        """What to evaluate a run, or stacked runs, at; but for some optimizers the parameters are as trained."""
         count, per = len(self.names), len(self.optimizer.starts)
         kept = (tuple(state[count + i * per : count + (i + 1) * per]) for i in range(count))
         parameters = [self.optimizer.evaluated(state[i], own) for i, own in enumerate(kept)]
-        return [*parameters, *self._statistics_in(state)]
+        return [*parameters, *self._untrained_in(state)]
 
     def named(self, evaluated: State) -> dict[str, Tensor]:
         """What :meth:`evaluated` gives, by name."""
-        return dict(zip((*self.names, *self.statistics), evaluated, strict=True))
+        return dict(zip((*self.names, *self.untrained), evaluated, strict=True))
 
     def all_outputs(self, evaluated: State, x: Tensor) -> Tensor:
         """The outputs (runs, samples, outputs) of stacked runs, each for its own samples, (runs, samples, …)."""
@@ -209,7 +210,34 @@ class Functions:
 def functions_of(problem: Problem, model: nn.Module, optimizer: StackedOptimizer) -> Functions:
     """The functions of the problem's runs with that optimizer."""
     clip, draws = problem.params.clip, draws_by_functions(problem)
-    return Functions(model, optimizer, problem.loss, problem.metric, clip, problem.undecayed, draws)
+    return Functions(model, optimizer, problem.loss, problem.metric, clip, problem.undecayed, draws, drawn_buffers(problem))
+
+
+def values_of(model: nn.Module, kind: type[Tensor] = Tensor) -> list[tuple[str, Tensor]]:
+    """All parameters and buffers by name, or those of a kind: each layer's once, what layers share in each of them."""
+    return [
+        (f"{place}.{name}".lstrip("."), values)
+        for place, layer in model.named_modules()
+        for name, values in (*layer._parameters.items(), *layer._buffers.items())
+        if isinstance(values, kind)
+    ]
+
+
+def drawn_buffers(problem: Problem) -> tuple[str, ...]:
+    """The names of buffers of real numbers that the problem's model has others of for another seed."""
+    if problem not in _drawn:
+        one, other = (dict(values_of(problem.new_model(seed, "final"))) for seed in (0, 1))
+        buffers = {n: v for n, v in one.items() if n in other and v.is_floating_point() and not isinstance(v, nn.Parameter)}
+        _drawn[problem] = tuple(name for name, values in buffers.items() if not are_same(values, other[name]))
+    return _drawn[problem]
+
+
+_drawn: WeakKeyDictionary[Problem, tuple[str, ...]] = WeakKeyDictionary()
+
+
+def are_same(one: Tensor, other: Tensor) -> bool:
+    """Bit for bit; a NaN is one."""
+    return one.shape == other.shape and torch.allclose(one, other, rtol=0, atol=0, equal_nan=True)
 
 
 def _clipped(gradients: State, clip: Clipping | None) -> State:

@@ -18,7 +18,7 @@ from pipeline.config.errors import shortage
 from pipeline.engine.cache import remembered
 from pipeline.engine.code import code_fingerprint
 from pipeline.engine.drawing import Draws, draws_by_functions
-from pipeline.engine.functions import Functions, State, functions_of
+from pipeline.engine.functions import Functions, State, are_same, drawn_buffers, functions_of, values_of
 from pipeline.engine.merging import Places
 from pipeline.engine.optimizers import STACKED, in_common
 from pipeline.engine.parts import in_parts, statistics_of
@@ -104,41 +104,34 @@ def by_optimizer(problem: Problem, runs: Sequence[Run]) -> list[tuple[Component,
 
 def _of_the_model(problem: Problem, optimizer: Component) -> Iterator[str]:
     name = f"the model {problem.params.model.name}"
-    yield from _as_it_is_built(name, [problem.new_model(seed, "final") for seed in range(TRIES)])
+    yield from _as_it_is_built(name, [problem.new_model(seed, "final") for seed in range(TRIES)], drawn_buffers(problem))
     dtype, model = _in_the_finest(problem)
     x, y = _samples(problem, dtype)
     yield from _as_it_is_applied(name, model, x, draws=draws_by_functions(problem))
     problem.loss.mean(model.train()(x.clone()), y).backward()  # type: ignore[no-untyped-call]
-    if idle := [key for key, parameter in model.named_parameters() if parameter.grad is None]:
+    if idle := [key for key, parameter in model.named_parameters() if parameter.requires_grad and parameter.grad is None]:
         yield f"{name} has parameters that take no part in its output ({_listed(idle)}); leave them out"
     yield from _as_a_stack(name, _Pair.of(problem, optimizer, torch.float32))
     yield from _unlike_alone(name, _Pair.of(problem, optimizer, dtype))
 
 
-def _as_it_is_built(name: str, built: list[nn.Module]) -> Iterator[str]:
+def _as_it_is_built(name: str, built: list[nn.Module], own: Sequence[str]) -> Iterator[str]:
     first = built[0]
     if any("OptimizedModule" in type(module).__name__ for module in first.modules()):
         yield f"{name} is compiled by torch.compile already; hand the plain module over, and the whole stack is compiled"
-    parameters = dict(first.named_parameters())
-    if frozen := [key for key, parameter in parameters.items() if not parameter.requires_grad]:
-        yield f"{name} has frozen parameters ({_listed(frozen)}); register them as buffers instead"
-    if odd := [key for key, parameter in parameters.items() if not parameter.is_floating_point()]:
+    if odd := [key for key, parameter in first.named_parameters() if not parameter.is_floating_point()]:
         yield f"{name} has parameters that are no real numbers ({_listed(odd)})"
     if any(_shapes(other) != _shapes(first) for other in built):
         yield f"{name} has other parameters for another seed"
-    buffers = {key: [dict(model.named_buffers())[key] for model in built] for key, _ in first.named_buffers()}
-    if drawn := [key for key, values in buffers.items() if not all(_equal(values[0], other) for other in values)]:
-        yield f"{name} draws its buffers anew for every seed ({_listed(drawn)}); make them the same, or parameters"
+    buffers = {key: [dict(model.named_buffers())[key] for model in built] for key, _ in first.named_buffers() if key not in own}
+    if drawn := [key for key, values in buffers.items() if not all(are_same(values[0], other) for other in values)]:
+        yield f"{name} draws whole numbers for every seed ({_listed(drawn)}); let the buffers be real ones, or the same"
     if drawn := _changed(beside(first), *map(beside, built)):
-        yield f"{name} is built with another {_listed(drawn)} for every seed; make it the same, or a parameter"
+        yield f"{name} is built with another {_listed(drawn)} for every seed; make it the same, or a buffer"
 
 
 def _shapes(model: nn.Module) -> list[tuple[str, torch.Size]]:
-    return [(name, values.shape) for name, values in _values(model)]
-
-
-def _values(model: nn.Module) -> list[tuple[str, Tensor]]:
-    return [*model.named_parameters(), *model.named_buffers()]
+    return [(name, values.shape) for name, values in values_of(model)]
 
 
 def _as_it_is_applied(name: str, model: nn.Module, x: Tensor, *, draws: bool) -> Iterator[str]:
@@ -156,10 +149,10 @@ def _as_it_is_applied(name: str, model: nn.Module, x: Tensor, *, draws: bool) ->
 
     for mode in (True, False):
         model.train(mode)
-        values = {key: value.detach().clone() for key, value in _values(model) if key not in known}
+        values = {key: value.detach().clone() for key, value in values_of(model) if key not in known}
         held, before = beside(model), states()
         outputs = [applied_to(x) for _ in range(TRIES)]
-        changed = [key for key, value in _values(model) if key in values and not _equal(value, values[key])]
+        changed = [key for key, value in values_of(model) if key in values and not are_same(value, values[key])]
         if changed:
             what = "parameters" if {*changed} & dict(model.named_parameters()).keys() else "buffers"
             yield f"{name} changes its {what} as it is {_MODES[mode]} ({_layers(model, changed)}); {_REMEDY}"
@@ -310,12 +303,7 @@ def _same(one: Tensor, other: Tensor, largest: float | None = None) -> bool:
     """Whether they are equal but for rounding, as compared with the largest number."""
     scale = one.abs().max().item() if largest is None else largest
     bound = max(SAME.get(values.dtype, 0.1) for values in (one, other)) * scale
-    return bool(((one - other).abs().max() <= bound).item()) or _equal(one, other)
-
-
-def _equal(one: Tensor, other: Tensor) -> bool:
-    """Bit for bit; a NaN is one."""
-    return one.shape == other.shape and torch.allclose(one, other, rtol=0, atol=0, equal_nan=True)
+    return bool(((one - other).abs().max() <= bound).item()) or are_same(one, other)
 
 
 def beside(model: nn.Module) -> dict[str, str]:

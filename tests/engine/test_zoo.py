@@ -79,7 +79,7 @@ def _words(inputs: tuple[int, int, int], outputs: int) -> nn.Module:
 
 
 def _routed(inputs: tuple[int, int, int], outputs: int) -> nn.Module:
-    """A mixture of experts, of which each sample takes two, behind pairs of features that are turned in place."""
+    """A mixture of experts with frozen parts, of which each sample takes two, behind features that are turned in place."""
 
     def forward(x: Tensor, gate: nn.Module, experts: nn.Module, head: nn.Module) -> Tensor:
         x, turned = x.flatten(1), torch.zeros_like(x.flatten(1))
@@ -91,7 +91,9 @@ def _routed(inputs: tuple[int, int, int], outputs: int) -> nn.Module:
         return outputs
 
     size = math.prod(inputs)
-    return Applied(forward, gate=nn.Linear(size, 4), experts=nn.Linear(size, 24), head=nn.Linear(6, outputs))
+    experts = nn.Linear(size, 24)
+    experts.bias.requires_grad = False
+    return Applied(forward, gate=nn.Linear(size, 4), experts=experts, head=nn.Linear(6, outputs))
 
 
 MODELS: dict[str, Build] = {

@@ -170,7 +170,7 @@ def _shaken(values: Tensor) -> Tensor:
 def _named(functions: Functions, results: list[Tensor]) -> Results:
     *state, loss, evaluated, metric = results
     names = [f"the step of {name}" for name in functions.names]
-    statistics = [f"the running statistic {name}" for name in functions.statistics]
+    statistics = [f"{name}, which is not trained," for name in functions.untrained]
     count = len(state) - len(names) - len(statistics)
     kept = [f"number {place + 1} that the optimizer keeps" for place in range(count)]
     figures = {"the loss of a step": loss, "the loss of an evaluation": evaluated, "the metric": metric}

@@ -38,7 +38,7 @@ class Functions:
 
     functions: tuple[Step, ...]
     names: tuple[str, ...]
-    statistics = ()
+    untrained = ()
     drawn = 0
     evaluates_together = False
     model = nn.Module()
