@@ -1,5 +1,6 @@
 """A study from Python, of a model and data at hand: the same runs and verdicts as a stage's, and its own way of asking."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -110,6 +111,7 @@ def test_a_comparison_says_what_the_report_says(trained: list[str], tmp_path: Pa
     with pytest.raises(CompareError, match=r"report\.html$"):
         found.save(tmp_path / "report.pdf")
     assert "speak of this split alone" in page
+    assert not re.search(r"as (params\.yaml|written in)|Traps in params", page + repr(found))
     assert "best/comparison" not in page
     assert not list(tmp_path.rglob("mlflow.db"))
     assert not models.alias("Net")
