@@ -280,6 +280,8 @@ def _several_outputs(outputs: Any) -> str:
         what, one = f"{what} of {', '.join(map(repr, outputs))}", f"[{next(iter(outputs), 'logits')!r}]"
     elif hasattr(outputs, "__len__"):
         what = f"{what} of {len(outputs)}"
+    elif not hasattr(outputs, "__getitem__"):
+        one = f".{next((key for key, value in vars(outputs).items() if isinstance(value, Tensor)), 'logits')}"
     return (
         f"the model gives a {what}, and loss and metric take one tensor; wrap it in a module that holds it as "
         f"self.model and whose forward returns what they are to take, such as self.model(x){one}"

@@ -317,8 +317,8 @@ def _of_the_loss(problem: Problem, outputs: Tensor, y: Tensor) -> tuple[str, str
 
 
 OTHER_OUTPUTS = (
-    "; they are as many as classes, or columns of targets: where your own loss needs another number, hand over targets of "
-    "floats with as many columns as there are outputs (the loss need not read all of either: fill up with zeros)"
+    "; outputs are as many as classes, or as columns of targets: where your own loss needs another number, hand over targets "
+    "of floats with as many columns as there are outputs (the loss need not read all of either: fill up with zeros)"
 )
 """What is said to whom a loss of their own lets have another number of outputs."""
 _LOGITS = "let it return one tensor of its last layer, of real numbers that hang on its parameters"

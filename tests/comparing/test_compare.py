@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -69,7 +70,7 @@ class Several(Net):
 
     def forward(self, x: Tensor) -> Any:
         found = {"logits": self.layers(x), "hidden": self.layers[0](x)}
-        return found if self.kind is dict else tuple(found.values())
+        return tuple(found.values()) if self.kind is tuple else self.kind(**found)
 
 
 class Pairs(Dataset[tuple[Tensor, int]]):
@@ -416,6 +417,7 @@ def test_importing_the_package_is_cheap() -> None:
             {"model_fn": lambda: Several(dict)},
             r"gives a dict of 'logits', 'hidden', and loss .* such as self\.model\(x\)\['logits'\]",
         ),
+        ({"model_fn": lambda: Several(SimpleNamespace)}, r"gives a SimpleNamespace, .* such as self\.model\(x\)\.logits"),
         ({"model_fn": lambda: Several(tuple)}, r"gives a tuple of 2, .* such as self\.model\(x\)\[0\]"),
         (
             {"train": DataLoader(TensorDataset(torch.ones(3, 3)))},
