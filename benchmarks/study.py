@@ -3,7 +3,8 @@
 ``python -m benchmarks.study``: for each problem, the stages ``dataset``, ``train`` and ``tune`` in a folder of their own from
 nothing (importing, compiling what is not kept yet, mirroring to MLflow and Optuna, and the winners trained on all seeds are
 in their time), and on the other sides the seconds of a logged run and of a trial, of a few of each with three schedulers,
-times the numbers of them that the study has. Their imports and first run, and the winners on all seeds, are left out there.
+times the numbers of them that the study has. Their imports and first run, and the best of each seed on all seeds, are
+left out there.
 """
 
 import json

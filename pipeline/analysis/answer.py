@@ -100,7 +100,7 @@ class Answer:
         if self.scheduler is None:
             return NOTHING
         given = "".join(f", {name}={value}" for name, value in self.arguments.items())
-        return f"{self.scheduler} with {self.optimizer}, peak rate {self.lr}{given}, {self.stepped}{self.kept}"
+        return f"{self.scheduler} with {self.optimizer}, peak learning rate {self.lr}{given}, {self.stepped}{self.kept}"
 
     @property
     def instead(self) -> str:
@@ -114,7 +114,7 @@ class Answer:
         Where nothing is learned, that stands behind the first.
         """
         if self.scheduler is None:
-            remedy = "lower the rates in params.yaml; a script's train_loss must not rise as it trains well"
+            remedy = "lower the learning rates; a script's train_loss must not rise as it trains well"
             return [("use", self.use), ("cost", remedy), ("rate", MISSING)]
         but = [("but", self.learned)] if self.learned else []
         cost = "; ".join(filter(None, [self.cost, self.turned]))
@@ -204,7 +204,8 @@ def next_steps(
 ) -> list[str]:
     """What to try next, a line each; ``due_to`` is problem → a key of :data:`NARROWED_BY`, seeds where it does not say.
 
-    ``enough`` is problem → from how many to how many seeds find what matters; of several problems, what all of them need.
+    ``enough`` is problem → from how many to how many seeds detect a difference that matters; of several problems,
+    what all of them need.
     Where that is more than anybody trains, what is named is as good as it gets.
 
     What is recommended for the problems ``to_paste`` belongs into a script of the user's own.
@@ -223,10 +224,11 @@ def next_steps(
         far = [name for name in own if what == "seeds" and needed[name][0] > MOST_ADVISED]
         if near := [name for name in own if name not in far]:
             low, high = np.max([needed[name] for name in near], axis=0)
-            told = f" ({low:.0f} {f'to {high:.0f}' if math.isfinite(high) else 'or more'} would find what matters)"
+            many = f"{low:.0f} {f'to {high:.0f}' if math.isfinite(high) else 'or more'}"
+            told = f" ({many} would detect a difference that matters)"
             steps.append(f"narrow what {listing(near)} may cost: {NARROWED_BY[what].format(enough=told * math.isfinite(low))}")
         if far:
-            least = f"it takes {min(needed[name][0] for name in far):.0f} seeds or more to find what matters"
+            least = f"it takes {min(needed[name][0] for name in far):.0f} seeds or more to detect a difference that matters"
             steps.append(f"take what is named for {listing(far)}: {least}, unless you write a larger report.matters")
     return steps + [f"{answer.problem}: {answer.caution}" for answer in known if answer.caution]
 
@@ -322,13 +324,13 @@ def _alternatives(
     if chosen.variant != "default" and written:
         own = results.runs[results.runs["scheduler"] == chosen.scheduler].set_index("variant")[["lr", "resolved", "warmup"]]
         first, recommended = own.loc[["default"]].iloc[0], own.loc[[chosen.variant]].iloc[0]
-        if not first.equals(recommended):  # else it is as params.yaml has it
-            what = f"untuned, as params.yaml has it at peak rate {short(float(first['lr']))}"
+        if not first.equals(recommended):  # else it is as it was written
+            what = f"untuned, as you wrote it, at peak learning rate {short(float(first['lr']))}"
             yield _as_written(written[0], what, results, chosen)
 
 
 def _as_written(row: Row, what: str, results: ProblemResults, chosen: Choice) -> Alternative:
-    """The same scheduler as params.yaml has it: on other seeds, so that the difference is that of independent means."""
+    """The same scheduler as it was written: on other seeds, so that the difference is that of independent means."""
     own = results.runs[results.runs["scheduler"] == chosen.scheduler]
     both = ("default", chosen.variant)
     losses = {variant: next(iter(matrices(own[own["variant"] == variant]).values())) for variant in both}

@@ -116,4 +116,5 @@ def _remedy(rates: pd.DataFrame, found: pd.DataFrame) -> str:
     if len(above):
         high = max(high, min(float(above["high"].max()) * WIDER, LARGEST_PERCENT if is_percent else LARGEST_RATE))
     is_there = (low, high) == before and not rates["widened"].any()
-    return "" if is_there else f": write {as_params(low, high, is_percent=is_percent)}"
+    other = ", or another lr of the optimizer" * is_percent  # all that there is to write from Python
+    return "" if is_there else f": write {as_params(low, high, is_percent=is_percent)}{other}"

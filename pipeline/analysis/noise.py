@@ -45,7 +45,8 @@ def settle(results: ProblemResults, compared: pd.DataFrame, chosen: Choice, base
     in five are found on these data by as many seeds as there are, and by four times as many; from ``seeds_low`` to
     ``seeds_high`` seeds find one that matters, over the 80% interval of the spread. ``like_these`` is the smallest that any
     number of seeds finds for data like these: beyond that it takes other samples. From ``enough_low`` to ``enough_high`` seeds
-    find what matters between the recommended scheduler and all others that may be the best, where its cost is not bounded.
+    detect a difference that matters between the recommended scheduler and all others that may be the best, where its cost is
+    not bounded.
     """
     rows = compared[compared["variant"] == chosen.variant]
     is_open = rows.loc[rows["verdict"] == "open", "scheduler"].tolist()
@@ -89,7 +90,7 @@ def _remedy(losses: Losses, table: pd.DataFrame, pairs: list[Estimate], scale: f
     alpha = LEVEL / (len(losses) - 1)
     low, high = np.median([seeds_needed(pair, matters * abs(scale), alpha) for pair in pairs], axis=0)
     now, fourfold = (as_share(smallest(pairs, losses, n), scale) for n in (splits, 4 * splits))
-    finds = f"{4 * splits} seeds in place of {splits} would find a difference of {fourfold:.1%} in place of {now:.1%}"
+    finds = f"{4 * splits} seeds in place of {splits} would detect a difference of {fourfold:.1%} in place of {now:.1%}"
     matter = f", and {low:.0f} to {high:.0f} what matters" if np.isfinite(high) else ""
     by = {
         "seeds": f"{most}: {finds}{matter}" if scale else f"{most}, and nothing is a share of the baseline's loss of 0",

@@ -15,7 +15,7 @@ FOLDS = {
     "search": "What did tuning find?",
     "noise": "Where does the noise come from?",
     "curves": "Learning rates and losses, epoch by epoch",
-    "traps": "Traps in params.yaml",
+    "traps": "Traps in the schedules",
     "sure": "How sure is that?",
 }
 """A problem's folds in order, and what each is headed."""

@@ -28,7 +28,7 @@ PACKAGES = ("torch", "optuna")
 """Those that decide what is trained; the report's last section names the others."""
 _MINUS = "\N{MINUS SIGN}"
 _TOLD = {
-    "default": "as written in params.yaml",
+    "default": "as you wrote them",
     "tuned": "each tuned on its own",
     "recommended": "as recommended, on fresh seeds",
 }
@@ -171,7 +171,7 @@ def _headline(row: Mapping[str, Any], baseline: str, chosen: Choice) -> str:
 def elsewhere(chosen: Choice) -> str:
     """What the choice may cost on other data like these, where that is not the same."""
     known = math.isfinite(chosen.like_these) and at_most(chosen.like_these) != at_most(chosen.bound)
-    return f" on these data (go by {at_most(chosen.like_these)} for other data from the same source)" if known else ""
+    return f" on these data ({at_most(chosen.like_these)} on other data from the same source)" if known else ""
 
 
 def _loss(row: Mapping[str, Any], at: Epoch) -> str:

@@ -37,6 +37,7 @@ def main(words: Sequence[str]) -> None:
         shutil.copy(file, copy)
     if asked.problem and Path("inputs").is_dir():
         shutil.copytree("inputs", folder / "inputs", dirs_exist_ok=True)
+    tell(f"quick: works in {folder}; its params.yaml is the one to change")
     with working_in(folder, {"PIPELINE_TRACKERS": "none"}):
         with PARAMS_FILE.open("w", encoding="utf-8") as params:
             YAML().dump(small_study(name, entry, SCHEDULERS, BASELINE, SEEDS, TRIALS), params)

@@ -125,4 +125,4 @@ def _seeds(document: Document, number: _Format) -> str:
     if seeds["add"] == "in vain":
         return f"More seeds? No number of them finds {effect}; more data, or a larger --matters, would."
     some = f"{seeds['from']:.0f} or more" if seeds["to"] is None else f"{seeds['from']:.0f} to {seeds['to']:.0f}"
-    return f"More seeds? {some} per label in all would find a difference of {effect} four times in five."
+    return f"More seeds? {some} per label in all would detect a difference of {effect} four times in five."

@@ -30,7 +30,7 @@ from pipeline.problems.chance import Chance
 from pipeline.problems.dataset import Dataset, Split
 from pipeline.problems.losses import Task
 from pipeline.problems.metrics import Metric
-from pipeline.runs.inspection import in_other_precision
+from pipeline.runs.inspection import OTHER_OUTPUTS, in_other_precision
 from pipeline.schedulers import registry as schedulers
 
 Array = npt.NDArray[Any]
@@ -280,6 +280,8 @@ def _several_outputs(outputs: Any) -> str:
         what, one = f"{what} of {', '.join(map(repr, outputs))}", f"[{next(iter(outputs), 'logits')!r}]"
     elif hasattr(outputs, "__len__"):
         what = f"{what} of {len(outputs)}"
+    elif not hasattr(outputs, "__getitem__"):
+        one = f".{next((key for key, value in vars(outputs).items() if isinstance(value, Tensor)), 'logits')}"
     return (
         f"the model gives a {what}, and loss and metric take one tensor; wrap it in a module that holds it as "
         f"self.model and whose forward returns what they are to take, such as self.model(x){one}"
@@ -473,13 +475,14 @@ def _is_mean(function: Callable[..., Any], data: Dataset, model_fn: Callable[[],
     with Chance(0).used(), torch.no_grad():
         outputs = model_fn().eval()(torch.tensor(data.x[rows]))  # a copy, as above
     y = torch.from_numpy(data.y[rows])
+    is_other = outputs.shape[-1] != (data.classes if data.task == "classification" else data.targets)
     if data.task == "regression":
         outputs, y = outputs.squeeze(-1), y.to(outputs.dtype)
     try:
         whole = function(outputs, y)
     except Exception as error:
         given = f"outputs {tuple(outputs.shape)} and targets {tuple(y.shape)}"
-        raise CompareError(f"loss cannot be called with {given}: {_in_a_line(error)}") from error
+        raise CompareError(f"loss cannot be called with {given}: {_in_a_line(error)}{OTHER_OUTPUTS * is_other}") from error
     if not isinstance(whole, Tensor) or whole.numel() != 1:
         raise CompareError("loss gives no single number for a batch; let it return the mean over its samples")
     tried = [outputs, *(_every_other(other, outputs) for other in (_ideal(outputs, y), FAR * outputs) if other is not None)]

@@ -35,6 +35,6 @@ def written(end: float, *, is_percent: bool) -> str:
 
 
 def as_params(low: float, high: float, *, is_percent: bool) -> str:
-    """A range of peak rates as a piece of params.yaml."""
+    """A range of peak rates as what to write in params.yaml."""
     ends = (f"{name}: {written(end, is_percent=is_percent)}" for name, end in (("low", low), ("high", high)))
-    return f"tune: {{lr: {{{', '.join(ends)}}}}}"
+    return f"tune: {{lr: {{{', '.join(ends)}}}}} in params.yaml"

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import vmap
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.weight_norm import WeightNorm
 
 from pipeline.config.components import Component
 from pipeline.config.errors import shortage
@@ -117,6 +118,9 @@ def _of_the_model(problem: Problem, optimizer: Component) -> Iterator[str]:
 
 def _as_it_is_built(name: str, built: list[nn.Module], own: Sequence[str]) -> Iterator[str]:
     first = built[0]
+    hooks = [hook for module in first.modules() for hook in module._forward_pre_hooks.values()]
+    if any(isinstance(hook, WeightNorm) for hook in hooks):
+        yield f"{name} has torch.nn.utils.weight_norm; write torch.nn.utils.parametrizations.weight_norm"
     if any("OptimizedModule" in type(module).__name__ for module in first.modules()):
         yield f"{name} is compiled by torch.compile already; hand the plain module over, and the whole stack is compiled"
     if odd := [key for key, parameter in first.named_parameters() if not parameter.is_floating_point()]:

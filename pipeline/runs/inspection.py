@@ -265,7 +265,7 @@ def _of_the_model(problem: Problem) -> Iterator[Mistake]:
         told = f"cannot be applied to samples of shape {shape}: {_told(error)}{in_other_precision(model, error)}"
         yield (*place, "model"), name, told, see
         return
-    wrong = [*_of_its_outputs(problem, found[0], len(x))] or [*_of_its_repetition([model, same, other], found, again)]
+    wrong = [*_of_its_outputs(problem, model, found[0], len(x))] or [*_of_its_repetition([model, same, other], found, again)]
     if wrong:
         yield ((*place, "model"), name, *wrong[0])
         return
@@ -316,6 +316,11 @@ def _of_the_loss(problem: Problem, outputs: Tensor, y: Tensor) -> tuple[str, str
     return None
 
 
+OTHER_OUTPUTS = (
+    "; outputs are as many as classes, or as columns of targets: where your own loss needs another number, hand over targets "
+    "of floats with as many columns as there are outputs (the loss need not read all of either: fill up with zeros)"
+)
+"""What is said to whom a loss of their own lets have another number of outputs."""
 _LOGITS = "let it return one tensor of its last layer, of real numbers that hang on its parameters"
 
 
@@ -325,21 +330,46 @@ def _outputs(model: nn.Module, x: Tensor) -> list[Any]:
         return [model(x.clone()) for _ in range(TRIES)]
 
 
-def _of_its_outputs(problem: Problem, outputs: Any, count: int) -> Iterator[tuple[str, str]]:
+def _of_its_outputs(problem: Problem, model: nn.Module, outputs: Any, count: int) -> Iterator[tuple[str, str]]:
     """Outputs that are no tensor of one row per sample."""
     targets = problem.data.y.shape[1:] if problem.data.task == "classification" else ()  # places with a class each
     each = "target" if targets else "sample"
-    ending = f"let it end in {problem.outputs} outputs per {each}"
+    ending = f"let it end in {counted(problem.outputs, 'output')} per {each}{OTHER_OUTPUTS * (not problem.loss.is_torchs)}"
     needed = (count, *targets, problem.outputs)
     if not isinstance(outputs, Tensor):
         yield f"gives a {type(outputs).__name__}, and a tensor is needed", f"{ending}, and return those alone"
     elif outputs.shape != needed:
-        told = f"{needed} is needed" if targets else f"{problem.outputs} each are needed"
-        yield f"gives outputs of shape {tuple(outputs.shape)} for {count} samples, and {told}", ending
+        flat = "without a squeeze or flatten behind them, " if outputs.shape == needed[:-1] else ""
+        yield f"gives outputs of shape {tuple(outputs.shape)} for {count} samples, and {needed} is needed", f"{flat}{ending}"
     elif not outputs.is_floating_point():
         yield f"gives outputs of {outputs.dtype}", _LOGITS
     elif not outputs.requires_grad:
         yield "gives outputs that do not hang on any parameter that is trained", "leave out what cuts them off: detach, no_grad"
+    elif astray := _untrained_behind(outputs, model):
+        shapes = few(tuple(values.shape) for values in astray)
+        wrong = f"computes with tensors (of shape {shapes}) that need gradients and are not among its parameters"
+        right = (
+            "hold layers in nn.ModuleList or nn.ModuleDict, for a plain list or dict hides them, and tensors in nn.Parameter"
+        )
+        freeze = "freeze by requires_grad_(False) what is not to be trained"
+        yield f"{wrong}, so that no optimizer trains them", f"{right}; {freeze}"
+
+
+def _untrained_behind(outputs: Tensor, model: nn.Module) -> list[Tensor]:
+    """What the outputs hang on and no optimizer is given."""
+    own = {id(values) for values in model.parameters()}
+    seen: set[Any] = set()
+    found: list[Tensor] = []
+    ahead: list[Any] = [outputs.grad_fn]
+    while ahead:
+        if (node := ahead.pop()) is None or node in seen:
+            continue
+        seen.add(node)
+        values = getattr(node, "variable", None)
+        if values is not None and id(values) not in own:
+            found.append(values)
+        ahead += [each for each, _ in node.next_functions]
+    return found
 
 
 def _of_its_repetition(built: list[nn.Module], found: list[Tensor], again: list[Tensor]) -> Iterator[tuple[str, str]]:

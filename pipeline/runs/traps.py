@@ -266,6 +266,27 @@ def _rises_in_one_step(s: Followed) -> Found:
         yield 0, what, "stepped per epoch, its warmup is no rise but a stair", "write interval: batch"
 
 
+def _counts_batches_for_epochs(s: Followed) -> Found:
+    """A length that was given as a number of epochs, by all appearances, of a rate that goes up and down in so many batches."""
+    epochs, size = s.budget.epochs, s.budget.steps_per_epoch
+    if s.schedule.interval != "batch" or size == 1:
+        return
+    written = [(name, each) for name, each in s.written_lengths() if name in s.schedule.args and not isinstance(each, str)]
+    short = [(name, length) for name, length in written if length < size or length == epochs]
+    moves = np.flatnonzero(np.diff(s.rates))
+    falls = np.diff(s.rates)[moves] < 0
+    rises = moves[1:][falls[:-1] & ~falls[1:]]
+    if short and len(rises) > 1:
+        name, length = short[0]
+        what = f"{name} is {length} batches, and the run has {len(s.rates)}: the rate goes up again {len(rises)} times"
+        yield (
+            int(rises[0]),
+            what,
+            "it is counted in batches, not in epochs",
+            f"write {name} as a share of the run, or interval: epoch",
+        )
+
+
 def _peaks_elsewhere(s: Followed) -> Found:
     if _are_the_same(s.peak, s.resolved.lr):
         return
@@ -419,6 +440,7 @@ TRAPS: Sequence[tuple[str, Trap]] = (
     ("shorter than a step", _is_shorter_than_a_step),
     ("shorter than a step", _has_phases_shorter_than_a_step),
     ("a single stair", _rises_in_one_step),
+    ("batches for epochs", _counts_batches_for_epochs),
     ("another peak", _peaks_elsewhere),
     ("momentum", _moves_momentum),
     ("zero before the end", _is_zero_long_before_the_end),

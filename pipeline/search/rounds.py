@@ -132,7 +132,7 @@ def rerun(problem: Problem, studies: Sequence[Study], device: torch.device, work
     if not leading:  # all diverged
         return list(studies)
     configurations = [(study.label, study.schedule(trial), study.seed) for study, trial in leading]
-    values = evaluate(problem, configurations, device, f"tune@{problem.name}: leaders again", workers, RERUN_ON)
+    values = evaluate(problem, configurations, device, f"tune@{problem.name}: best trials again", workers, RERUN_ON)
     reruns: dict[str, dict[int, list[float]]] = {}
     for (study, trial), found in zip(leading, values.reshape(-1, len(RERUN_ON)).tolist(), strict=True):
         reruns.setdefault(study.name, {})[trial.number] = found
@@ -153,6 +153,6 @@ def recommend(problem: Problem, studies: Sequence[Study], device: torch.device, 
         candidates.setdefault(study.label, {})[schedule.key] = schedule
     seeds = sorted({study.seed for study in studies})
     configurations = [(label, s, seed) for label, found in candidates.items() for s in found.values() for seed in seeds]
-    values = evaluate(problem, configurations, device, f"tune@{problem.name}: winners on all seeds", workers)
+    values = evaluate(problem, configurations, device, f"tune@{problem.name}: best of each seed on all seeds", workers)
     means = iter(values.reshape(-1, len(seeds)).mean(axis=1).tolist())
     return {label: min(((next(means), i, s) for i, s in enumerate(found.values())))[2] for label, found in candidates.items()}

@@ -54,14 +54,14 @@ def test_what_is_recommended_as_it_was_written_is_no_alternative_to_itself(answe
 
 def test_it_says_what_to_use_what_it_costs_and_what_else_does(answer: Callable[..., Answer]) -> None:
     found = answer(name="StepLR", resolved=json.dumps({"step_size": 7, "gamma": 0.998997}))
-    assert found.use == "A with SGD, peak rate 0.99, step_size=7, gamma=0.999, stepped after every epoch"
+    assert found.use == "A with SGD, peak learning rate 0.99, step_size=7, gamma=0.999, stepped after every epoch"
     assert found.cost == "nothing: no other scheduler is better"
     assert found.rate == "anything from 0.25 to 16 stays within about 5% of the lowest loss"
     told = [(other.scheduler, other.what) for other in found.alternatives]
     assert told == [
         ("base", "the baseline"),
         ("B", "the safest of the others"),
-        ("A", "untuned, as params.yaml has it at peak rate 0.5"),
+        ("A", "untuned, as you wrote it, at peak learning rate 0.5"),
     ]
     # on other seeds: Fieller's interval of 1.05 / 0.65, both with the error 0.129 / √4, at 5.007 degrees of freedom
     assert found.alternatives[2].words == "21% to 124% more than tuned"
@@ -134,7 +134,7 @@ def test_where_nothing_finished_it_says_so(answer: Callable[..., Answer]) -> Non
     found = answer({("default", "base"): [NAN, NAN], ("default", "A"): [NAN, NAN]})
     assert found.scheduler is None
     assert found.titled[0] == ("use", "No run finished: every scheduler diverged on every seed.")
-    assert found.titled[1] == ("cost", "lower the rates in params.yaml; a script's train_loss must not rise as it trains well")
+    assert found.titled[1] == ("cost", "lower the learning rates; a script's train_loss must not rise as it trains well")
     assert next_steps([found], {}, {}) == []
 
 
@@ -156,7 +156,7 @@ def test_a_near_tie_is_not_told_as_what_is_settled_or_open(answer: Callable[...,
 
 def test_the_bound_to_go_by_on_other_data_is_named(answer: Callable[..., Answer]) -> None:
     chosen = Choice("default", "A", Reason.PREFERRED, 0.003, 0.0042, None)
-    assert elsewhere(chosen) == " on these data (go by 0.5% for other data from the same source)"
+    assert elsewhere(chosen) == " on these data (0.5% on other data from the same source)"
     assert not elsewhere(replace(chosen, like_these=0.003))
 
 
@@ -203,12 +203,13 @@ def test_next_is_to_try_it_and_to_narrow_what_is_not_sure(answer: Callable[..., 
     assert not unsure.is_bounded
     assert [step.partition(":")[0] for step in next_steps([unsure], {}, {})] == ["try it", "narrow what P may cost"]
     assert "raise seeds" in next_steps([unsure], {}, {})[1]
-    few = "narrow what P may cost: raise seeds in params.yaml (12 to 70 would find what matters), then make repro"
+    few = "narrow what P may cost: raise seeds in params.yaml (12 to 70 "
+    few += "would detect a difference that matters), then make repro"
     assert next_steps([unsure], {}, {"P": (12.0, 70.0)})[1] == few
-    assert "(12 or more would find" in next_steps([unsure], {}, {"P": (12.0, float("inf"))})[1]
+    assert "(12 or more would detect" in next_steps([unsure], {}, {"P": (12.0, float("inf"))})[1]
     other = replace(unsure, problem="Q")
     both = next_steps([unsure, other], {}, {"P": (2224.0, 7824.0), "Q": (12.0, 70.0)})
-    take = "it takes 2224 seeds or more to find what matters, unless you write a larger report.matters"
+    take = "it takes 2224 seeds or more to detect a difference that matters, unless you write a larger report.matters"
     assert both[1:] == [few.replace("P", "Q"), f"take what is named for P: {take}"]
     assert "raise tune.trials" in next_steps([unsure], {"P": "trials"}, {})[1]
     assert [step.partition(":")[0] for step in next_steps([answer()], {}, {})] == ["try it"]

@@ -113,7 +113,7 @@ def test_the_warning_names_who_and_what_to_write(best: dict[str, float], who: st
     text = warning(ends(pd.concat([studies(label, [best.get(label, 100)]) for label in "ABCDE"])))
     assert text == (
         f"The best peak rate of {who} lies at an end of the range that was searched, which may decide the order: "
-        f"write tune: {{lr: {{low: {low}, high: {high}}}}}."
+        f"write tune: {{lr: {{low: {low}, high: {high}}}}} in params.yaml, or another lr of the optimizer."
     )
     PeakRates(low=low, high=high)  # it can be written
 
@@ -126,12 +126,13 @@ def test_where_nothing_wider_can_be_written_nothing_is_asked_for() -> None:
 def test_what_others_searched_is_not_searched_beyond() -> None:
     trials = pd.concat([studies("A", [900]), studies("B", [50], rates(), rates(1, 100_000))])
     assert ends(trials)["widened"].tolist() == [0, 1]
-    assert warning(ends(trials)).endswith("write tune: {lr: {low: 1%, high: 100000%}}.")
+    remedy = "write tune: {lr: {low: 1%, high: 100000%}} in params.yaml, or another lr of the optimizer."
+    assert warning(ends(trials)).endswith(remedy)
 
 
 def test_plain_rates_are_written_as_plain_numbers() -> None:
     trials = studies("A", [0.9], {"lr": FloatDistribution(0.001, 1, log=True)}, lr=0.9)
-    assert warning(ends(trials)).endswith("write tune: {lr: {low: 0.001, high: 10}}.")
+    assert warning(ends(trials)).endswith("write tune: {lr: {low: 0.001, high: 10}} in params.yaml.")
 
 
 # Budgets
@@ -140,8 +141,8 @@ def test_plain_rates_are_written_as_plain_numbers() -> None:
 @pytest.mark.parametrize(
     ("rates", "write"),
     [
-        (PeakRates(), "write tune: {lr: {low: 0.5%, high: 40000%}}"),
-        (PeakRates(low=0.001, high=1.0), "write tune: {lr: {low: 0.0005, high: 40}}"),
+        (PeakRates(), "write tune: {lr: {low: 0.5%, high: 40000%}} in params.yaml"),
+        (PeakRates(low=0.001, high=1.0), "write tune: {lr: {low: 0.0005, high: 40}} in params.yaml"),
     ],
 )
 def test_a_best_rate_at_an_end_of_a_budget_names_the_range_to_write(rates: PeakRates, write: str) -> None:

@@ -109,7 +109,7 @@ def test_more_seeds_are_told_with_what_they_find(make_results: Make) -> None:
     assert row["found"] > row["found_by_fourfold"] > row["like_these"]
     assert 8 < row["seeds_low"] < row["seeds_high"] < np.inf
     assert row["sentence"].startswith(
-        "2 verdicts are open; more seeds would narrow it most: 32 seeds in place of 8 would find "
+        "2 verdicts are open; more seeds would narrow it most: 32 seeds in place of 8 would detect "
     )
     assert row["sentence"].endswith(f"and {row['seeds_low']:.0f} to {row['seeds_high']:.0f} what matters.")
 

@@ -11,7 +11,7 @@ from pipeline.commands import answer
 FOUND = {
     "problems": [
         {"problem": "digits", "titled": [
-            ("use", "StepLR with SGD, peak rate 0.85"), ("cost", "at most 5.2% more loss"), ("rate", "any " * 60),
+            ("use", "StepLR with SGD, peak learning rate 0.85"), ("cost", "at most 5.2% more loss"), ("rate", "any " * 60),
             ("instead", "on these data, at 95%: base (the baseline) at most 9% more than the best")]},
         {"problem": "houses", "titled": [("use", "No run finished"), ("cost", "lower the rates"), ("rate", "-")]},
     ],
@@ -32,7 +32,7 @@ def test_it_prints_each_answer_and_what_holds_for_all(
     lines = capsys.readouterr().out.splitlines()
     assert lines[:3] == [
         "digits",
-        "  use     StepLR with SGD, peak rate 0.85",
+        "  use     StepLR with SGD, peak learning rate 0.85",
         "  cost    at most 5.2% more loss",
     ]
     assert lines[3].startswith("  rate    any any")

@@ -40,7 +40,8 @@ def table(repository: Path) -> Path:
 def test_a_table_has_an_answer_and_the_params_it_came_from(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = (table.parent / "params.yaml").read_bytes()
     quick.main([str(table), "--target", "price"])
-    said = capsys.readouterr().out
+    said, told = capsys.readouterr()
+    assert "quick: works in quick/my_houses_2024; its params.yaml is the one to change\n" in told
     folder = table.parent / "quick/my_houses_2024"
     assert said.startswith("in quick/my_houses_2024, where the commands and files below are:\nmy_houses_2024\n  use ")
     assert "\n  cost " in said

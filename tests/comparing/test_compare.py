@@ -1,9 +1,11 @@
 """A study from Python, of a model and data at hand: the same runs and verdicts as a stage's, and its own way of asking."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -68,7 +70,7 @@ class Several(Net):
 
     def forward(self, x: Tensor) -> Any:
         found = {"logits": self.layers(x), "hidden": self.layers[0](x)}
-        return found if self.kind is dict else tuple(found.values())
+        return tuple(found.values()) if self.kind is tuple else self.kind(**found)
 
 
 class Pairs(Dataset[tuple[Tensor, int]]):
@@ -110,6 +112,7 @@ def test_a_comparison_says_what_the_report_says(trained: list[str], tmp_path: Pa
     with pytest.raises(CompareError, match=r"report\.html$"):
         found.save(tmp_path / "report.pdf")
     assert "speak of this split alone" in page
+    assert not re.search(r"as (params\.yaml|written in)|Traps in params", page + repr(found))
     assert "best/comparison" not in page
     assert not list(tmp_path.rglob("mlflow.db"))
     assert not models.alias("Net")
@@ -207,7 +210,7 @@ def test_numbers_of_other_libraries_and_lambdas_are_taken(capfd: pytest.CaptureF
         np.testing.assert_allclose(pipeline.compare(Net, *CLASSES, **given).runs[figures], plain.runs[figures], rtol=1e-5)
     assert "are they classes" not in capfd.readouterr().err
     floats = ((X[:40], Y[:40].astype(np.float32)), (X[40:60], Y[40:60].astype(np.float32)))
-    with pytest.raises(CompareError, match="let it end in 1 outputs"):
+    with pytest.raises(CompareError, match="let it end in 1 output per sample"):
         pipeline.compare(Net, *floats, **SMALL)
     told = capfd.readouterr().err
     assert "the targets are numbers to be predicted, for they are floats, 0 to 1; are they classes, hand over whole" in told
@@ -348,6 +351,34 @@ def test_the_example_of_the_documentation_runs(tmp_path: Path) -> None:
     compile(fragments, "docs/python.md", "exec")
 
 
+def cox(outputs: Tensor, y: Tensor) -> Tensor:
+    """The partial likelihood: y is (time, whether it ended then), and one output of a sample counts."""
+    risk = outputs[:, 0][y[:, 0].argsort(descending=True)]
+    return -((risk - risk.logcumsumexp(0)) * y[y[:, 0].argsort(descending=True), 1]).mean()
+
+
+def coral(outputs: Tensor, levels: Tensor) -> Tensor:
+    """Ordinal regression: whether the class is above each but the last."""
+    return nn.functional.binary_cross_entropy_with_logits(outputs, levels.to(outputs.dtype))
+
+
+def test_a_loss_with_another_number_of_outputs_than_targets_is_told_how_it_is_trained() -> None:
+    """And what it is told to do works."""
+    times = np.stack([np.abs(X[:, 0]), X[:, 1] > 0], axis=1).astype(np.float32)
+    parts = (X[:40], times[:40]), (X[40:60], times[40:60])
+    how = "hand over targets of floats with as many columns as there are outputs"
+    with pytest.raises(CompareError, match=rf"loss cannot be called with .*IndexError: .*{how}"):
+        pipeline.compare(lambda: Net(1), *parts, loss=cox, **SMALL, folder=None)
+    assert pipeline.compare(Net, *parts, loss=cox, **SMALL, folder=None).recommended
+    classes = np.digitize(X[:, 0], [-0.5, 0.5])
+    odd = (X[:40], classes[:40]), (X[40:60], classes[40:60])
+    with pytest.raises(CompareError, match=rf"and \(10, 3\) is needed .*let it end in 3 outputs per sample; .*{how}"):
+        pipeline.compare(Net, *odd, loss=lambda o, y: coral(o, y[:, None] > torch.arange(2)), **SMALL, folder=None)
+    levels = (classes[:, None] > np.arange(2)).astype(np.float32)
+    parts = (X[:40], levels[:40]), (X[40:60], levels[40:60])
+    assert pipeline.compare(Net, *parts, loss=coral, **SMALL, folder=None).recommended
+
+
 def test_importing_the_package_is_cheap() -> None:
     asked = "import sys, pipeline; print('torch' in sys.modules, 'pandas' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", asked], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -370,7 +401,7 @@ def test_importing_the_package_is_cheap() -> None:
         ),
         (
             {"model_fn": lambda: Net(2), "train": NUMBERS[0], "validation": NUMBERS[1]},
-            r"and 1 each are needed \(given: lambda\); let it end in 1 outputs per sample",
+            r"and \(10, 1\) is needed \(given: lambda\); let it end in 1 output per sample$",
         ),
         ({"model_fn": Doubling}, r"samples and models are torch\.float32: leave `\.double\(\)` and its like out"),
         (
@@ -386,6 +417,7 @@ def test_importing_the_package_is_cheap() -> None:
             {"model_fn": lambda: Several(dict)},
             r"gives a dict of 'logits', 'hidden', and loss .* such as self\.model\(x\)\['logits'\]",
         ),
+        ({"model_fn": lambda: Several(SimpleNamespace)}, r"gives a SimpleNamespace, .* such as self\.model\(x\)\.logits"),
         ({"model_fn": lambda: Several(tuple)}, r"gives a tuple of 2, .* such as self\.model\(x\)\[0\]"),
         (
             {"train": DataLoader(TensorDataset(torch.ones(3, 3)))},

@@ -2,6 +2,7 @@
 
 import logging
 import random
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -240,6 +241,11 @@ class Even(nn.Linear):
         return outputs
 
 
+def weight_normed(inputs: int, outputs: int) -> nn.Module:
+    with warnings.catch_warnings(action="ignore", category=FutureWarning):
+        return nn.utils.weight_norm(nn.Linear(inputs, outputs))
+
+
 class Shrinking(nn.Linear):
     """Changes its weights as they are used."""
 
@@ -274,6 +280,10 @@ OBSTACLES: Mapping[str, tuple[Callable[[int, int], nn.Module], str]] = {
     "gradients of its own": (Physical, r"cannot be computed for many runs at once .*requires_grad_"),
     "complex numbers": (Waves, r"has parameters that are no real numbers \(spectrum\)"),
     "a power iteration": (spectral, r"changes its buffers as it is trained"),
+    "weights by an old hook": (
+        weight_normed,
+        r"has torch\.nn\.utils\.weight_norm; write torch\.nn\.utils\.parametrizations\.weight_n",
+    ),
     "checkpoints": (checkpointed, r"cannot be computed for many runs at once .* saved tensor hooks"),
 }
 

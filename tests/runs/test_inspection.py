@@ -157,7 +157,7 @@ PARTS: dict[str, tuple[str, str, str, str]] = {
         "dataset: {name: tokens}, model: {name: transformer, vocabulary: 6}", "model",
         "cannot be applied to samples of shape (5,): IndexError: index out of range in self", "change its arguments"),
     "too few outputs": (
-        "model: {name: narrow}", "model", "gives outputs of shape (10, 1) for 10 samples, and 2 each are needed",
+        "model: {name: narrow}", "model", "gives outputs of shape (10, 1) for 10 samples, and (10, 2) is needed",
         "let it end in 2 outputs per sample"),
     "an optimizer for matrices": (
         "optimizer: {name: Muon, lr: 0.1}", "optimizer", "cannot train the model linear: Muon only supports 2D parameters",
@@ -205,6 +205,17 @@ class Drawn(nn.Linear):
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(inputs, outputs)
         self.weight.data = torch.from_numpy(np.random.default_rng().normal(size=(outputs, inputs))).float()
+
+
+class Listed(nn.Linear):
+    """Its first layer lies in a plain list."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(4, outputs)
+        self.hidden = [nn.Linear(inputs, 4)]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(self.hidden[0](x).relu())
 
 
 def of_any_width(inputs: int, outputs: int) -> nn.Module:
@@ -259,6 +270,16 @@ OWN: dict[str, tuple[Callable[[int, int], nn.Module], str, str]] = {
         lambda i, o: nn.Sequential(NORM, nn.Linear(i, o)),
         "shares parts that training changes with another that is built",
         "let it build all its layers anew",
+    ),
+    "layers in a list": (
+        Listed,
+        "computes with tensors (of shape (4, 10), (4,)) that need gradients",
+        "hold layers in nn.ModuleList",
+    ),
+    "without a last axis": (
+        lambda i, o: nn.Sequential(nn.Linear(i, 1), nn.Flatten(0)),
+        "gives outputs of shape (10,) for 10 samples, and (10, 2) is needed",
+        "without a squeeze or flatten behind them, let it end in 2 outputs per sample",
     ),
     "another width": (of_any_width, "has parameters of other shapes for another seed", "let its arguments alone settle"),
 }

@@ -174,6 +174,19 @@ def test_a_warmup_and_a_cosine_that_became_five_stairs() -> None:
     assert not [each for each in found("WarmupCosine", {}, budget=budget) if each.trap == "a single stair"]
 
 
+@pytest.mark.parametrize("length", [4, 20])  # below an epoch's batches, and as many as there are epochs
+def test_a_cosine_of_epochs_that_is_stepped_per_batch(length: int) -> None:
+    def told(budget: Budget, **more: Any) -> list[Finding]:
+        own = found("CosineAnnealingLR", budget=budget, **more)
+        return [each for each in own if each.trap == "batches for epochs"]
+
+    (one,) = told(Budget(20, 50), args={"T_max": length}, interval="batch")
+    assert f"T_max is {length} batches, and the run has 1000: the rate goes up again" in one.what
+    assert one.change == "write T_max as a share of the run, or interval: epoch"
+    assert not told(Budget(20, 50), args={"T_max": "100%"}, interval="batch")
+    assert not told(Budget(20, 50), args={"T_max": length}, interval="epoch")
+
+
 @pytest.mark.usefixtures("own_registries")
 def test_a_schedule_that_is_another_one_each_time() -> None:
     @register("Drawn")

@@ -112,7 +112,7 @@ def test_after_a_kill_no_finished_round_is_trained_again(
         assert [each["signal"] for each in ended] == [signal.SIGKILL, 0]
         first, again = ({line.split(":")[1] for line in each["error"].splitlines() if "100% done" in line} for each in ended)
         assert len(first & again) <= 1
-        assert len(first | again) == 6  # three rounds, their leaders again, the winners on all seeds, and the runs to report on
+        assert len(first | again) == 6  # three rounds, two checks of the best, and the runs to report on
 
 
 @pytest.fixture

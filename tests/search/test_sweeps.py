@@ -200,8 +200,8 @@ def test_a_grid_that_was_extended_is_told(new_problem: Builder) -> None:
     told = said(swept(problem, rates, 3), rates, problem.lr)
     assert told == (
         "the best peak rate of 1 of 1 schedulers lay at an end of the grid, which was extended for them, to 1e-06…0.001 at "
-        "the most; for 1 of them it lies at the end even so; write tune: {lr: {low: 0.001%, high: 1%}} to search and "
-        "sweep all of it"
+        "the most; for 1 of them it lies at the end even so; write tune: {lr: {low: 0.001%, high: 1%}} in params.yaml to "
+        "search and sweep all of it"
     )
 
 

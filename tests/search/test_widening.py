@@ -164,7 +164,7 @@ def test_the_stage_widens_and_says_what_to_write(here: Path, capsys: pytest.Capt
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "widened" in line]
     assert re.match(r"tune@tiny: the range of the peak rate was widened to 1%…\d+000% in \d of 6 studies; ", line)
     assert trials["lr"].max() > 10 * 0.0001
-    written = line.split("write tune: {")[1].split("}, or a larger")[0]
+    written = line.split("write tune: {")[1].split("} in params.yaml, or a larger")[0]
     helpers.params(LARGE, ("tune: {trials: 12, batch: 4, sampler: tpe, lr: {low: 1%, high: 1000%}}", f"tune: {{{written}}}"))
 
 
@@ -173,12 +173,14 @@ def test_what_the_last_round_leaves_at_an_end_is_told_too(here: Path) -> None:
     inside, at_end = (fresh.tell(Round((Trial(0, {"lr %": rate}, value=1.0),), {})) for rate in (100.0, 900.0))
     assert widened_ranges([inside, at_end]) == (
         "the best peak rate of 1 of 2 studies lies at an end of what was searched; "
-        "write tune: {lr: {low: 1%, high: 10000%}}, or a larger lr of the optimizer, to search it from the beginning"
+        "write tune: {lr: {low: 1%, high: 10000%}} in params.yaml, or a larger lr of the optimizer, "
+        "to search it from the beginning"
     )
     grown = at_end.tell(Round((Trial(1, {"lr %": 3000.0}, value=0.5),), {}))
     assert widened_ranges([inside, grown]) == (
         "the range of the peak rate was widened to 1%…10000% in 1 of 2 studies; "
-        "write tune: {lr: {low: 1%, high: 10000%}}, or a larger lr of the optimizer, to search it from the beginning"
+        "write tune: {lr: {low: 1%, high: 10000%}} in params.yaml, or a larger lr of the optimizer, "
+        "to search it from the beginning"
     )
 
 

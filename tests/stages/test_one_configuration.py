@@ -68,7 +68,7 @@ def all_name_it(label: str, row: Any, chosen: Any) -> None:
     """The terminal's lines, the page's first screen and the metrics: the same scheduler, rate and bound."""
     (answer,) = json.loads(Path("reports/answer.json").read_text("utf-8"))["problems"]
     use, cost, rate, *_ = (line for title, line in answer["titled"] if title != "but")
-    assert use.startswith(f"{label} with SGD, peak rate {float(f'{row.lr:.2g}'):.10g}")
+    assert use.startswith(f"{label} with SGD, peak learning rate {float(f'{row.lr:.2g}'):.10g}")
     bound = at_most(float(chosen["regret_bound"]))
     assert bound in cost or cost.startswith(("nothing", "not settled: its loss is the lowest"))
     assert rate.startswith("anything from ") == np.isfinite(chosen["tolerance"])

@@ -225,7 +225,8 @@ def test_a_round_is_whole_and_all_studies_move_together(
     monkeypatch.chdir(tmp_path)
     helpers.run_tune(("trials: 12, batch: 4", "trials: 6, batch: 3"))
     titles = [line.split(":")[1] for line in capsys.readouterr().err.splitlines() if "100% done" in line]
-    assert titles == [" trials 1 to 3", " trials 4 to 6", " leaders again", " winners on all seeds", " 12 runs, 100% done"]
+    searched = [" trials 1 to 3", " trials 4 to 6", " best trials again", " best of each seed on all seeds"]
+    assert titles == [*searched, " 12 runs, 100% done"]
 
 
 def test_nothing_is_searched_where_a_schedule_cannot_be_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
