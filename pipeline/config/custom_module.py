@@ -5,7 +5,9 @@ import importlib
 import multiprocessing
 import re
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures.thread import _threads_queues
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import NoReturn
@@ -44,16 +46,18 @@ def named_in(params: Path) -> list[str]:
 
 
 def _imported(name: str) -> ModuleType:
-    before, settings = {*multiprocessing.active_children()}, _settings()
+    before, settings = {*_begun()}, _settings()
     try:
         with contextlib.chdir(Path.cwd()):  # wherever it goes itself
             module = importlib.import_module(name)
-    except (Exception, SystemExit) as error:  # noqa: BLE001  # a user's own code may raise anything
+    except KeyboardInterrupt:  # somebody's Ctrl-C
+        raise
+    except BaseException as error:  # noqa: BLE001  # a user's own code may raise anything, also what is no Exception
         _end(told(error, name))
     for line in _nameless(module):
         _end(line)
-    if begun := {*multiprocessing.active_children()} - before:  # what this process begins later imports it too, and so on
-        what = f"begins processes ({len(begun)}) as it is imported"
+    if begun := {*_begun()} - before:
+        what = f"begins processes or threads ({len(begun)}) as it is imported"
         _end(f"{shown(Path(module.__file__ or name))}: {what}; begin them in the function that needs them")
     for setter, value in _settings().items():
         if value != settings[setter]:
@@ -62,6 +66,13 @@ def _imported(name: str) -> ModuleType:
             _end(f"{shown(Path(module.__file__ or name))}: {what}; take that out: {why}")
     imported.append(module)
     return module
+
+
+def _begun() -> Iterator[object]:
+    """The processes of this one, which import the user's code too, and so on; and threads that it would wait for in the end."""
+    yield from multiprocessing.active_children()
+    # Python itself ends the threads of executors.
+    yield from (each for each in threading.enumerate() if not each.daemon and each not in _threads_queues)
 
 
 def _settings() -> dict[str, object]:

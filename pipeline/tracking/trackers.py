@@ -19,7 +19,7 @@ from pipeline.config.wording import listing
 from pipeline.problems.run import Block
 from pipeline.runs import executor
 from pipeline.runs.executor import HERE, Here, Processes
-from pipeline.tracking.messages import TrackerError, one_line
+from pipeline.tracking.messages import TrackerError, given, one_line
 from pipeline.tracking.tracker import Description, Places, Tracker
 
 TRACKERS = {
@@ -137,8 +137,9 @@ class _Told:
         self._process.shutdown(cancel_futures=True)
         if error is not None and not is_silent:
             gone = TrackerError("its process is gone")
+            why = one_line(gone if isinstance(error, BrokenProcessPool) else error) + given(self._name)
             words = "%s was not told everything: %s. No result depends on it; `make mirror` rebuilds it from the results."
-            _log.warning(words, self._name, one_line(gone if isinstance(error, BrokenProcessPool) else error))
+            _log.warning(words, self._name, why)
 
     def _send_if_free(self, _: "Future[None] | None" = None) -> None:
         with self._lock:

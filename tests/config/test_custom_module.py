@@ -80,7 +80,11 @@ MISTAKES: dict[str, tuple[str, str]] = {
     "another folder": ("import os\nos.chdir('/')\nx = y\n", "4: NameError: name 'y' is not defined; mend this line"),
     "processes": (
         "import multiprocessing, time\nmultiprocessing.Process(target=time.sleep, args=(1,), daemon=True).start()\n",
-        " begins processes (1) as it is imported; begin them in the function that needs them",
+        " begins processes or threads (1) as it is imported; begin them in the function that needs them",
+    ),
+    "threads": (
+        "import threading, time\nthreading.Thread(target=time.sleep, args=(3,)).start()\n",
+        " begins processes or threads (1) as it is imported; begin them in the function that needs them",
     ),
     "another dtype": (
         "import torch\ntorch.set_default_dtype(torch.float64)\n",
@@ -95,6 +99,10 @@ MISTAKES: dict[str, tuple[str, str]] = {
         " torch.set_grad_enabled is changed from True to False as it is imported; take that out: ",
     ),
     "an end": ("quit()\n", "2: ends the process; take that out"),
+    "no Exception": (
+        "class Skipped(BaseException): ...\n\nraise Skipped('no GPU')\n",
+        "4: Skipped: no GPU; mend this line",
+    ),
     "an exit": ("import sys\nsys.exit('bye')\n", "3: ends the process (bye); take that out"),
 }
 

@@ -142,11 +142,13 @@ def test_an_unreachable_server_costs_one_warning(
 ) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{unused.getsockname()[1]}")
+        server = f"127.0.0.1:{unused.getsockname()[1]}"
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:secret@{server}")
         train_live()
     [record] = [each for each in caplog.records if each.name.startswith("pipeline.")]
     assert record.levelno == logging.WARNING
     assert record.message.startswith("MLflow was not told everything: ")
+    assert f" (MLFLOW_TRACKING_URI is http://me:***@{server}). No result" in record.message
     assert "`make mirror`" in record.message
     assert len(record.message.splitlines()) == 1
     assert len(results.read_runs("digits", "train")[0]) == len(describe())
