@@ -47,7 +47,7 @@ class Alone:
 
     function: OneRun
     names = ("only",)
-    statistics = ()
+    untrained = ()
     drawn = 0
     model = nn.Module()
 
