@@ -99,9 +99,16 @@ def _windows(args: list[Any], shape: Shape, kind: Kind) -> Value:
 
 def _strided(args: list[Any], shape: Shape, kind: Kind) -> Value:
     """``as_strided``: of all elements in a row, those at so many steps along each axis."""
-    source, _, strides, offset = args
+    source, sizes, strides, offset = args
+    _check_reach(source, sizes, strides, offset)
     flat: Value = reshape(source, (source.size,))
     return flat.view(shape, lambda i: (_steps(i, strides, offset),))
+
+
+def _check_reach(source: Value, sizes: Sequence[int], strides: Sequence[int], offset: int | None) -> None:
+    """In torch such steps may lead into what lies behind a tensor in the same memory, of which nothing is known here."""
+    if (offset or 0) + sum((size - 1) * stride for size, stride in zip(sizes, strides, strict=True)) >= source.size:
+        raise UntranslatableError("beyond the elements of a tensor")
 
 
 def _steps(index: Index, strides: Sequence[int], offset: int | None) -> str:
@@ -164,6 +171,7 @@ def _gathered(args: list[Any], shape: Shape, kind: Kind) -> Value:
 def _strided_scatter(args: list[Any], shape: Shape, kind: Kind) -> Value:
     """``as_strided_scatter``: an element is a new one where its number is that of so many steps along each axis."""
     source, new, sizes, strides, offset = args
+    _check_reach(source, sizes, strides, offset)
     longest_first = sorted((axis for axis, size in enumerate(sizes) if size > 1), key=lambda axis: -strides[axis])
     reach = 1
     for axis in reversed(longest_first):
